@@ -1,0 +1,56 @@
+// Package load is the HTTP client that sends a cell's requests.
+//
+// A batch is prepared (payloads in memory, processes started and waiting),
+// then fired by a starting gun: Duration counts from the gun to the last
+// reply, on the monotonic clock, so that neither reading files nor starting
+// processes is part of it.
+package load
+
+import (
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// A Job is one batch of requests against one URL.
+type Job struct {
+	URL     string // scheme, host and port
+	Request scenarios.Request
+	Load    scenarios.Load
+}
+
+// Kinds of errors. They are few and fixed, so that they can be counted and
+// compared; the message of the first one of each kind is kept beside them.
+const (
+	ErrConnect   = "connect"   // no connection
+	ErrTimeout   = "timeout"   // no whole answer within the request's time-out
+	ErrReset     = "reset"     // the connection broke before the answer's first byte
+	ErrTruncated = "truncated" // the connection broke within the answer, or its length was wrong
+	ErrProtocol  = "protocol"  // what came back is no HTTP answer, or larger than allowed
+	ErrStatus    = "status"    // not the expected status
+)
+
+// A Result is what a batch did.
+type Result struct {
+	Requests int           // asked for
+	Replies  int           // answers that were as expected
+	Duration time.Duration // from the gun to the last reply or error
+	Latency  *Latency      // of the replies; nil when there was none
+
+	Errors      int               // answers and failures that were not as expected
+	ErrorKinds  map[string]int    // by kind
+	FirstErrors map[string]string // the first message of each kind
+
+	CPU        time.Duration // of the client's processes while the batch ran, user and system
+	BytesSent  int64
+	BytesRead  int64
+	Hand       string        // how requests were handed out: HandNext or HandSplit
+	StartDelay time.Duration // from the gun to the last client's first request
+	Flags      []string
+}
+
+// How requests are handed to the clients of a batch.
+const (
+	HandNext  = "next"  // whoever is free takes the next one
+	HandSplit = "split" // each client has its share beforehand, as a process pool does
+)

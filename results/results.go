@@ -1,0 +1,144 @@
+// Package results holds what a run found: one Record for each cell and
+// repeat, and what follows from them (medians, spreads, ratios to the
+// baseline, the conditions worth having).
+//
+// Everything here is in base units, seconds and bytes; scaling happens when
+// printing. A pointer is nil where nothing was measured. A number and its
+// validity are separate: a record can have a duration and still be flagged.
+package results
+
+import (
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// Statuses of a record.
+const (
+	StatusOK     = "ok"
+	StatusFailed = "failed" // Reason says why
+)
+
+// Flags of a record: doubts that travel with the figures.
+const (
+	FlagInherited     = "inherited"      // the cell began above the stack's warmed-up memory
+	FlagErrors        = "errors"         // some answers were not as expected
+	FlagNoGPU         = "no-gpu"         // the scenario says auto and there is none
+	FlagPublished     = "published-port" // the engine's proxy is part of what was measured
+	FlagUnsettled     = "unsettled"      // the stack was still busy by itself when the cell began
+	FlagWorkerReplace = "worker-replaced"
+)
+
+// A Run is one execution of a plan.
+type Run struct {
+	ID         string             `json:"id"`
+	Scenario   string             `json:"scenario"`
+	File       string             `json:"file"`
+	Started    time.Time          `json:"started"`
+	Finished   *time.Time         `json:"finished"` // nil while it runs, and after a kill
+	Outcome    string             `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
+	Runtime    string             `json:"runtime"`
+	Host       Host               `json:"host"`
+	GPUDevices []gpu.Device       `json:"gpu_devices"`
+	Plan       scenarios.Plan     `json:"plan"`
+	Spent      map[string]float64 `json:"spent_s"` // wall seconds by phase, see the Phase constants
+}
+
+// Phases that a run's wall time is spent on. What is left is overhead.
+const (
+	PhaseImages  = "images"
+	PhaseStart   = "start"
+	PhaseReady   = "ready"
+	PhaseWarmup  = "warmup"
+	PhaseMeasure = "measure"
+	PhaseStop    = "stop"
+	PhaseOther   = "other"
+)
+
+// Host is the machine that a run ran on.
+type Host struct {
+	Name       string `json:"name"`
+	OS         string `json:"os"`
+	Kernel     string `json:"kernel"`
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	Memory     int64  `json:"memory"`
+	Engine     string `json:"engine"` // of the runtime, with its version
+	Stackmeter string `json:"stackmeter"`
+	Go         string `json:"go"`
+}
+
+// A Record is one cell of one repeat.
+type Record struct {
+	Run      string
+	Topology scenarios.Topology
+	Cell     scenarios.Cell
+	Started  time.Time
+
+	Status  string
+	Reason  string // why it failed; what to do next
+	LogTail string // of the stack's services, when it failed
+	Flags   []string
+
+	Duration    *float64 // seconds, from gun to last reply
+	Replies     int
+	Errors      int
+	ErrorKinds  map[string]int
+	FirstErrors map[string]string
+	Latency     *load.Latency // of the replies
+	Load        LoadFacts
+	Memory      Memory
+	CPU         CPU
+	GPU         gpu.Usage
+	Stack       *Stack // what really ran
+}
+
+// LoadFacts say how the load was sent.
+type LoadFacts struct {
+	Hand       string  `json:"hand"`          // next or split
+	StartDelay float64 `json:"start_delay_s"` // gun to the last client's first request
+	BytesSent  int64   `json:"bytes_sent"`
+	BytesRead  int64   `json:"bytes_read"`
+}
+
+// Memory is the stack's main memory during the cell, in bytes.
+type Memory struct {
+	Method     string           `json:"method"`
+	Peak       *int64           `json:"stack_peak"`
+	Start      *int64           `json:"stack_start"`
+	KernelPeak *int64           `json:"kernel_peak"` // page cache included
+	Services   map[string]int64 `json:"services,omitempty"`
+	Samples    int              `json:"samples"`
+	MaxGap     float64          `json:"max_gap_s"`
+	Reason     string           `json:"reason,omitempty"`
+}
+
+// CPU is CPU time in seconds during the cell.
+type CPU struct {
+	Stack  *float64 `json:"stack_s"`
+	Client *float64 `json:"client_s"`
+}
+
+// Stack is what was really started, read back from the running services.
+type Stack struct {
+	Route    string    `json:"route"`
+	GPU      string    `json:"gpu"`
+	Workers  *int      `json:"workers"`         // gunicorn: worker processes that run
+	Threads  *int      `json:"threads"`         // gunicorn: threads of each worker, from its running command line
+	Nginx    string    `json:"nginx,omitempty"` // the configuration that nginx loaded
+	Services []Service `json:"services"`
+	StartS   float64   `json:"start_s"`
+	ReadyS   float64   `json:"ready_s"`
+	WarmupS  float64   `json:"warmup_s"`
+}
+
+// Service is one service of a Stack.
+type Service struct {
+	Name      string   `json:"name"`
+	Instance  string   `json:"instance"`
+	Image     string   `json:"image,omitempty"`
+	Digest    string   `json:"digest,omitempty"`
+	Processes []string `json:"processes"` // command lines
+}

@@ -1,0 +1,224 @@
+// Package scenarios turns a scenario file into a plan.
+//
+// It is pure: Load reads the file (and looks whether the files that it names
+// exist), everything after that is arithmetic. The same file and the same
+// overrides give the same Plan, which is why `stackmeter plan` can print what a
+// run would do and why a run can be resumed.
+//
+// Durations are time.Duration, sizes are bytes, relative paths have been made
+// absolute against the scenario file's folder.
+package scenarios
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Client modes of a load.
+const (
+	ClientSingle = "single" // one request after the other from one process
+	ClientMP     = "mp"     // pool real processes
+	ClientMT     = "mt"     // pool threads of one process
+)
+
+// Servers of a topology.
+const (
+	ServerFlask    = "flask"    // flask's own server, threaded
+	ServerGunicorn = "gunicorn" // gunicorn with workers and threads
+	ServerCommand  = "command"  // any argv of the user's
+	ServerServices = "services" // any set of services of the user's
+)
+
+// GPU modes of a scenario's resources.
+const (
+	GPUAuto     = "auto"     // a GPU when the machine has one, and the result says which it was
+	GPURequired = "required" // refuse before anything starts when there is none
+	GPUOff      = "off"
+)
+
+// Values of Scenario.Fresh: how long one stack lives.
+const (
+	FreshTopology = "topology" // one stack for all the cells of a topology and repeat
+	FreshCell     = "cell"     // a new stack for each cell
+)
+
+// Values of Scenario.Order.
+const (
+	OrderShuffle = "shuffle" // trials of a repeat are shuffled by Scenario.Seed
+	OrderListed  = "listed"
+)
+
+// Client engines.
+const (
+	EngineNative         = "native"
+	EnginePythonRequests = "python-requests"
+)
+
+// A Scenario is a checked scenario file: every default is filled in and every
+// axis is expanded.
+type Scenario struct {
+	File       string // as it was given to Load
+	Name       string
+	App        App
+	Request    Request
+	Resources  Resources
+	Topologies []Topology // expanded, in the order in which the file lists them
+	Loads      []Load     // expanded matrix, in the order in which the file lists it
+	Client     Client
+	Repeats    int
+	Warmup     int // requests sent to each fresh stack and thrown away
+	Fresh      string
+	Order      string
+	Seed       uint64 // of the shuffle; recorded with the run
+	Baseline   *Baseline
+	Thresholds []string
+}
+
+// An App is the user's application: Image or Build, never both.
+type App struct {
+	Image string            `json:"image,omitempty"`
+	Build *Build            `json:"build,omitempty"`
+	WSGI  string            `json:"wsgi,omitempty"` // module:callable
+	Env   map[string]string `json:"env,omitempty"`
+	Port  int               `json:"port"`
+	Ready Ready             `json:"ready"`
+}
+
+// A Build is a container build context on this machine.
+type Build struct {
+	Context    string            `json:"context"`              // absolute folder
+	Dockerfile string            `json:"dockerfile,omitempty"` // relative to Context; "Dockerfile" when empty
+	Args       map[string]string `json:"args,omitempty"`
+}
+
+// Ready says when a stack is ready: a GET of Path through the whole stack
+// answers with a 2xx status within Timeout.
+type Ready struct {
+	Path    string        `json:"path"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// A Request is what the client sends. At most one of Multipart, Body and JSON
+// is set; with none of them the request has no body.
+type Request struct {
+	Method    string            `json:"method"`
+	Path      string            `json:"path"`
+	Headers   map[string]string `json:"headers,omitempty"`
+	Multipart *Multipart        `json:"multipart,omitempty"`
+	Body      *Body             `json:"body,omitempty"`
+	JSON      json.RawMessage   `json:"json,omitempty"`
+	Timeout   time.Duration     `json:"timeout"`
+	Expect    Expect            `json:"expect"`
+}
+
+// Multipart sends one payload per request as a file of a multipart form,
+// cycling through the payloads. Files or Generate gives the payloads.
+type Multipart struct {
+	Field    string    `json:"field"`
+	Files    []string  `json:"files,omitempty"` // absolute, globs expanded and sorted
+	Generate *Generate `json:"generate,omitempty"`
+}
+
+// Body sends one payload per request as the raw body, cycling through them.
+type Body struct {
+	ContentType string    `json:"content_type,omitempty"` // from the file's name when empty
+	Files       []string  `json:"files,omitempty"`        // absolute, globs expanded and sorted
+	Generate    *Generate `json:"generate,omitempty"`
+}
+
+// Generate makes payloads instead of reading them: Count images of Width ×
+// Height pixels, the same ones for the same Seed.
+type Generate struct {
+	Kind   string `json:"kind"` // "jpeg"
+	Width  int    `json:"width"`
+	Height int    `json:"height"`
+	Count  int    `json:"count"`
+	Seed   uint64 `json:"seed"`
+}
+
+// Expect is what an answer has to be to count as a reply; anything else is
+// counted as an error.
+type Expect struct {
+	Status int `json:"status"`
+}
+
+// Resources are what each service of a stack may use.
+type Resources struct {
+	GPU    GPU     `json:"gpu"`
+	CPUs   float64 `json:"cpus,omitempty"`   // 0: no limit
+	Memory int64   `json:"memory,omitempty"` // bytes; 0: no limit
+}
+
+// GPU says which devices a stack gets. Count and Devices exclude each other.
+type GPU struct {
+	Mode    string   `json:"mode"`
+	Count   int      `json:"count,omitempty"`   // AllGPUs for all of them
+	Devices []string `json:"devices,omitempty"` // UUIDs or indices
+}
+
+// AllGPUs is the GPU.Count of `count: all`.
+const AllGPUs = -1
+
+// A Topology is one way of serving the app. Workers and Threads are 0 where
+// the server has no such number.
+type Topology struct {
+	Name     string            `json:"name"` // nginx+gunicorn-w1-t4
+	Server   string            `json:"server"`
+	Workers  int               `json:"workers,omitempty"`
+	Threads  int               `json:"threads,omitempty"`
+	Nginx    bool              `json:"nginx"`
+	Command  []string          `json:"command,omitempty"` // placeholders filled
+	Image    string            `json:"image,omitempty"`   // instead of the app's
+	Env      map[string]string `json:"env,omitempty"`     // on top of the app's
+	Services []Service         `json:"services,omitempty"`
+}
+
+// A Service is one process tree of a custom topology. Services reach each
+// other by name in the stack's private network; the last one listed is where
+// the client connects.
+type Service struct {
+	Name    string            `json:"name"`
+	Image   string            `json:"image,omitempty"` // the app's when empty
+	Command []string          `json:"command,omitempty"`
+	Env     map[string]string `json:"env,omitempty"`
+	Port    int               `json:"port"`
+}
+
+// A Load is what the client does in one cell.
+type Load struct {
+	Requests  int    `json:"requests"`
+	Client    string `json:"client"`
+	Pool      int    `json:"pool"` // 1 for single
+	KeepAlive bool   `json:"keepalive"`
+}
+
+// Mode is the client mode with its pool as it appears in names and tables:
+// single, mp5, mt10.
+func (l Load) Mode() string {
+	if l.Client == ClientSingle {
+		return ClientSingle
+	}
+	return fmt.Sprintf("%s%d", l.Client, l.Pool)
+}
+
+// Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive.
+func (l Load) Name() string {
+	name := fmt.Sprintf("%s/n%d", l.Mode(), l.Requests)
+	if l.KeepAlive {
+		name += "/keepalive"
+	}
+	return name
+}
+
+// Client chooses the load client.
+type Client struct {
+	Engine string `json:"engine"`
+}
+
+// A Baseline selects the cells that ratios refer to: those of the topology
+// with this name under this client mode. An empty field matches everything.
+type Baseline struct {
+	Topology string `json:"topology,omitempty"`
+	Client   string `json:"client,omitempty"` // single, mp, mt, or with a pool: mt5
+}
