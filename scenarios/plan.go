@@ -28,7 +28,7 @@ type Trial struct {
 
 // A Cell is one topology under one load, in one repeat.
 type Cell struct {
-	Name   string `json:"name"` // nginx+gunicorn-w1-t4/mt10/n100
-	Repeat int    `json:"repeat"`
-	Load   Load   `json:"load"`
+	Name   string   `json:"name"` // nginx+gunicorn-w1-t4/mt10/n100
+	Repeat int      `json:"repeat"`
+	Load   LoadSpec `json:"load"`
 }

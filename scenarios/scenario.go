@@ -64,7 +64,7 @@ type Scenario struct {
 	Request    Request
 	Resources  Resources
 	Topologies []Topology // expanded, in the order in which the file lists them
-	Loads      []Load     // expanded matrix, in the order in which the file lists it
+	Loads      []LoadSpec // expanded matrix, in the order in which the file lists it
 	Client     Client
 	Repeats    int
 	Warmup     int // requests sent to each fresh stack and thrown away
@@ -185,8 +185,8 @@ type Service struct {
 	Port    int               `json:"port"`
 }
 
-// A Load is what the client does in one cell.
-type Load struct {
+// A LoadSpec is what the client does in one cell.
+type LoadSpec struct {
 	Requests  int    `json:"requests"`
 	Client    string `json:"client"`
 	Pool      int    `json:"pool"` // 1 for single
@@ -195,7 +195,7 @@ type Load struct {
 
 // Mode is the client mode with its pool as it appears in names and tables:
 // single, mp5, mt10.
-func (l Load) Mode() string {
+func (l LoadSpec) Mode() string {
 	if l.Client == ClientSingle {
 		return ClientSingle
 	}
@@ -203,7 +203,7 @@ func (l Load) Mode() string {
 }
 
 // Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive.
-func (l Load) Name() string {
+func (l LoadSpec) Name() string {
 	name := fmt.Sprintf("%s/n%d", l.Mode(), l.Requests)
 	if l.KeepAlive {
 		name += "/keepalive"

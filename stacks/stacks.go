@@ -48,13 +48,20 @@ type Service struct {
 	Role    string
 	Image   string           // a reference; empty when Build is set
 	Build   *scenarios.Build // made by Runtime.Prepare
-	Command []string         // argv; empty: what the image says
+	Command []string         // argv, in which {port} stands for the port it listens on; empty: what the image says
 	Env     map[string]string
-	Port    int    // the TCP port it listens on
-	Config  string // nginx: the rendered nginx.conf
+	Port    int    // the TCP port it listens on, where the runtime leaves it the choice
+	Proxy   *Proxy // nginx: what it stands in front of
 	CPUs    float64
 	Memory  int64 // bytes
 	GPUs    []string
+}
+
+// A Proxy says what an nginx service stands in front of.
+type Proxy struct {
+	Upstream string        // the service that it passes requests to
+	Timeout  time.Duration // the request's time-out, from which nginx's own follow
+	Threads  int           // requests that the upstream can work on at once; 0 when unknown
 }
 
 // A Runtime starts stacks.

@@ -16,7 +16,7 @@ import (
 type Job struct {
 	URL     string // scheme, host and port
 	Request scenarios.Request
-	Load    scenarios.Load
+	Load    scenarios.LoadSpec
 }
 
 // Kinds of errors. They are few and fixed, so that they can be counted and
@@ -30,7 +30,8 @@ const (
 	ErrStatus    = "status"    // not the expected status
 )
 
-// A Result is what a batch did.
+// A Result is what a batch did. A batch that was cancelled or lost a process
+// has fewer Replies and Errors together than Requests.
 type Result struct {
 	Requests int           // asked for
 	Replies  int           // answers that were as expected
@@ -40,14 +41,34 @@ type Result struct {
 	Errors      int               // answers and failures that were not as expected
 	ErrorKinds  map[string]int    // by kind
 	FirstErrors map[string]string // the first message of each kind
+	Retries     int               // requests sent again because a kept connection had been closed while idle
 
 	CPU        time.Duration // of the client's processes while the batch ran, user and system
 	BytesSent  int64
 	BytesRead  int64
 	Hand       string        // how requests were handed out: HandNext or HandSplit
 	StartDelay time.Duration // from the gun to the last client's first request
-	Flags      []string
+
+	// Little is throughput × mean latency ÷ clients, which Little's law puts
+	// at 1 for a closed loop whose clocks start at the right moment. It is
+	// below 1 where clients had nothing left to send (a short batch, a split
+	// that was uneven in time) or where errors took part of the time; 0 when
+	// there was no reply.
+	Little float64
+
+	Flags []string
 }
+
+// FlagClientBound marks a batch whose client used nearly all the CPU that it
+// could get: what it measured is the client's limit, not the server's.
+const FlagClientBound = "client-bound"
+
+// clientBoundShare is the share of the CPU available to the client's processes
+// from which a batch is flagged. Each process runs on one core at a time, so
+// what is available is wall time × min(processes, cores). It is below 1
+// because a client at 80% already makes answers wait for it: in a queue with
+// that utilisation the mean wait is four times the service time (M/M/1).
+const clientBoundShare = 0.8
 
 // How requests are handed to the clients of a batch.
 const (

@@ -1,0 +1,155 @@
+// Package docker runs stacks as containers through the Docker engine's API.
+//
+// Labels are the only state: every network and container carries the run, the
+// stack and the process that owns it, so that teardown and sweeping work from
+// what the engine itself says, after a crash too. Nothing has a fixed name or
+// port.
+package docker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/client"
+
+	"stackmeter/stacks"
+)
+
+// Labels on every network and container.
+const (
+	LabelRun     = "stackmeter.run"     // run id
+	LabelStack   = "stackmeter.stack"   // one start of one stack
+	LabelOwner   = "stackmeter.owner"   // stacks.Owner
+	LabelService = "stackmeter.service" // service name
+)
+
+// Deadlines of calls to the engine: one that hangs must not hang the run.
+const (
+	callTimeout  = 30 * time.Second
+	startTimeout = 2 * time.Minute // a start may have to wait for the disk or the toolkit
+	pullTimeout  = 30 * time.Minute
+	buildTimeout = time.Hour
+)
+
+// Runtime is stacks.Runtime over the Docker engine. New makes one.
+type Runtime struct {
+	// Publish makes stacks publish their port on 127.0.0.1 even where their
+	// own address can be reached.
+	Publish bool
+
+	api   *client.Client
+	owner stacks.Owner
+
+	mu     sync.Mutex
+	images map[string]string // by imageKey: the image id that Prepare found or made
+	info   *system.Info      // of the last Check
+}
+
+// New connects to the engine that DOCKER_HOST and its companions name, or to
+// the local one. It does not talk to it yet: Check does.
+func New() (*Runtime, error) {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w; check DOCKER_HOST", err)
+	}
+	owner, err := stacks.Self()
+	if err != nil {
+		return nil, fmt.Errorf("docker: %w", err)
+	}
+	return &Runtime{api: api, owner: owner, images: map[string]string{}}, nil
+}
+
+// Name implements stacks.Runtime.
+func (r *Runtime) Name() string { return "docker" }
+
+// Close drops the connections to the engine.
+func (r *Runtime) Close() error { return r.api.Close() }
+
+// Check implements stacks.Runtime: the engine answers and can run Linux
+// containers.
+func (r *Runtime) Check(ctx context.Context) error {
+	info, err := r.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.OSType != "linux" {
+		return fmt.Errorf("docker: the engine runs %s containers; stackmeter needs Linux ones", info.OSType)
+	}
+	if info.InitBinary == "" {
+		return fmt.Errorf("docker: the engine has no init binary (docker-init), without which a Python server ignores SIGTERM; install tini or docker-init")
+	}
+	return nil
+}
+
+// Info asks the engine about itself.
+func (r *Runtime) Info(ctx context.Context) (system.Info, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	info, err := r.api.Info(ctx)
+	if err != nil {
+		return system.Info{}, engineError(err, r.api.DaemonHost())
+	}
+	r.mu.Lock()
+	r.info = &info
+	r.mu.Unlock()
+	return info, nil
+}
+
+// Describe names the engine and its version, for the record of a run.
+func (r *Runtime) Describe(ctx context.Context) string {
+	info, err := r.Info(ctx)
+	if err != nil {
+		return "docker"
+	}
+	return fmt.Sprintf("docker %s (API %s, %s, cgroup v%s, %s)", info.ServerVersion,
+		r.api.ClientVersion(), info.Driver, cmp.Or(info.CgroupVersion, "1"), info.OperatingSystem)
+}
+
+// local reports whether the engine's containers run under this kernel, so
+// that their addresses and control groups can be reached from here.
+func (r *Runtime) local(ctx context.Context) (bool, error) {
+	r.mu.Lock()
+	info := r.info
+	r.mu.Unlock()
+	if info == nil {
+		fresh, err := r.Info(ctx)
+		if err != nil {
+			return false, err
+		}
+		info = &fresh
+	}
+	return runtime.GOOS == "linux" && isUnix(r.api.DaemonHost()) &&
+		!strings.Contains(info.OperatingSystem, "Docker Desktop") && !rootless(*info), nil
+}
+
+func isUnix(host string) bool {
+	u, err := url.Parse(host)
+	return err == nil && u.Scheme == "unix"
+}
+
+func rootless(info system.Info) bool {
+	for _, option := range info.SecurityOptions {
+		if strings.Contains(option, "name=rootless") {
+			return true
+		}
+	}
+	return false
+}
+
+// engineError says what to do about an engine that does not answer.
+func engineError(err error, host string) error {
+	switch {
+	case client.IsErrConnectionFailed(err):
+		return fmt.Errorf("docker: no engine answers at %s: %w; start it (service docker start), install it (stacks/images/prepare does, as root), or set DOCKER_HOST", host, err)
+	case strings.Contains(err.Error(), "permission denied"):
+		return fmt.Errorf("docker: %w; join the group docker (usermod -aG docker $USER, then log in again) or run as root", err)
+	}
+	return fmt.Errorf("docker: the engine at %s: %w", host, err)
+}

@@ -1,0 +1,275 @@
+package docker
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/image"
+	"github.com/moby/go-archive"
+	"github.com/moby/patternmatcher/ignorefile"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/images"
+)
+
+// LabelBuilt is on every image that stackmeter built.
+const LabelBuilt = "stackmeter.built"
+
+// Prepare implements stacks.Runtime: images are found, pulled or built, and
+// limits that this machine cannot give are refused.
+func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
+	info, err := r.Info(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range spec.Services {
+		if s.CPUs > float64(info.NCPU) {
+			return fmt.Errorf("%w: resources.cpus is %v and the engine has %d; ask for less, or for none to set no limit", stacks.ErrUnavailable, s.CPUs, info.NCPU)
+		}
+		if s.Memory > info.MemTotal {
+			return fmt.Errorf("%w: resources.memory is %d bytes and the engine has %d", stacks.ErrUnavailable, s.Memory, info.MemTotal)
+		}
+		if _, err := r.image(ctx, s, progress); err != nil {
+			return fmt.Errorf("service %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// imageKey names what a service's image is made from.
+func imageKey(s stacks.Service) string {
+	switch {
+	case s.Image != "":
+		return s.Image
+	case s.Build != nil:
+		key, _ := json.Marshal(s.Build)
+		return string(key)
+	}
+	return s.Role
+}
+
+// image returns the id of the service's image, which it finds, pulls or
+// builds the first time that it is asked.
+func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(string)) (string, error) {
+	key := imageKey(s)
+	r.mu.Lock()
+	id := r.images[key]
+	r.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	var err error
+	switch {
+	case s.Image != "":
+		id, err = r.find(ctx, s.Image, progress)
+	case s.Build != nil:
+		id, err = r.buildFolder(ctx, *s.Build, progress)
+	case s.Role == stacks.RoleNginx:
+		id, err = r.buildNginx(ctx, progress)
+	default:
+		err = errors.New("it has neither an image nor a build context")
+	}
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	r.images[key] = id
+	r.mu.Unlock()
+	return id, nil
+}
+
+// find looks for an image in the engine and pulls it when it is not there.
+func (r *Runtime) find(ctx context.Context, ref string, progress func(string)) (string, error) {
+	id, err := r.inspectImage(ctx, ref)
+	if err == nil || !errdefs.IsNotFound(err) {
+		return id, err
+	}
+	progress("pull " + ref)
+	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
+	defer cancel()
+	body, err := r.api.ImagePull(ctx, ref, image.PullOptions{})
+	if err == nil {
+		_, err = follow(body, func(string) {})
+	}
+	if err != nil {
+		return "", fmt.Errorf("image %s is not in the engine and cannot be pulled: %w; build it, or pull it where you are logged in (docker pull %s), or correct its name in the scenario", ref, err, ref)
+	}
+	return r.inspectImage(ctx, ref)
+}
+
+func (r *Runtime) inspectImage(ctx context.Context, ref string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	found, err := r.api.ImageInspect(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	return found.ID, nil
+}
+
+// buildFolder builds the scenario's context. The tag follows from what the
+// scenario says, so that the next night finds the engine's layers.
+func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress func(string)) (string, error) {
+	exclude, err := ignored(b.Context)
+	if err != nil {
+		return "", fmt.Errorf("build context %s: %w", b.Context, err)
+	}
+	dockerfile := b.Dockerfile
+	if dockerfile == "" {
+		dockerfile = "Dockerfile"
+	}
+	if slices.Contains(exclude, dockerfile) {
+		exclude = append(exclude, "!"+dockerfile)
+	}
+	body, err := archive.TarWithOptions(b.Context, &archive.TarOptions{ExcludePatterns: exclude})
+	if err != nil {
+		return "", fmt.Errorf("build context %s: %w", b.Context, err)
+	}
+	defer body.Close()
+	key, err := json.Marshal(b)
+	if err != nil {
+		return "", fmt.Errorf("build context %s: %w", b.Context, err)
+	}
+	id, err := r.build(ctx, filepath.Base(b.Context), key, body, dockerfile, b.Args, progress)
+	if err != nil {
+		return "", fmt.Errorf("build context %s: %w", b.Context, err)
+	}
+	return id, nil
+}
+
+func ignored(dir string) ([]string, error) {
+	f, err := os.Open(filepath.Join(dir, ".dockerignore"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return ignorefile.ReadAll(f)
+}
+
+// buildNginx builds stackmeter's own proxy from the context inside this
+// binary.
+func (r *Runtime) buildNginx(ctx context.Context, progress func(string)) (string, error) {
+	read, write := io.Pipe()
+	defer read.Close()
+	go func() {
+		tw := tar.NewWriter(write)
+		err := tw.AddFS(images.Nginx())
+		if err == nil {
+			err = tw.Close()
+		}
+		write.CloseWithError(err)
+	}()
+	id, err := r.build(ctx, "nginx", []byte("nginx"), read, "Dockerfile", nil, progress)
+	if err != nil {
+		return "", fmt.Errorf("stackmeter's nginx image: %w", err)
+	}
+	return id, nil
+}
+
+// build runs the engine's builder and returns the image's id. When the same
+// tag meant another image before, that one is removed unless it is in use, so
+// that a nightly run does not fill the disk with its predecessors.
+func (r *Runtime) build(ctx context.Context, name string, key []byte, content io.Reader, dockerfile string, args map[string]string, progress func(string)) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
+	tag := fmt.Sprintf("stackmeter/%s:%.6x", tagName(name), sha256.Sum256(key))
+	before, _ := r.inspectImage(ctx, tag)
+
+	given := map[string]*string{}
+	for name, value := range args {
+		given[name] = &value
+	}
+	progress("build " + tag)
+	resp, err := r.api.ImageBuild(ctx, content, build.ImageBuildOptions{
+		Version:    build.BuilderV1,
+		Tags:       []string{tag},
+		Dockerfile: dockerfile,
+		BuildArgs:  given,
+		Labels:     map[string]string{LabelBuilt: "1"},
+		Remove:     true, ForceRemove: true,
+	})
+	if err != nil {
+		return "", err
+	}
+	tail, err := follow(resp.Body, progress)
+	if err != nil {
+		return "", fmt.Errorf("%w%s\n%s", err, baseHint(err), strings.Join(tail, "\n"))
+	}
+	id, err := r.inspectImage(ctx, tag)
+	if err == nil && before != "" && before != id {
+		// Kept where a container still uses it: that is not ours to judge.
+		_, _ = r.api.ImageRemove(ctx, before, image.RemoveOptions{})
+	}
+	return id, err
+}
+
+// baseHint says what to do when the base image cannot be pulled.
+func baseHint(err error) string {
+	for _, sign := range []string{"manifest unknown", "pull access denied", "no such host", "connection refused", "i/o timeout", "Client.Timeout", "TLS handshake", "network is unreachable", "server misbehaving"} {
+		if strings.Contains(err.Error(), sign) {
+			return "; if it is the base image that cannot be pulled here, run stacks/images/prepare, which makes it from Debian's packages"
+		}
+	}
+	return ""
+}
+
+func tagName(name string) string {
+	name = strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+			return c
+		}
+		return '-'
+	}, strings.ToLower(name))
+	if name = strings.Trim(name, "-"); name == "" {
+		return "app"
+	}
+	return name
+}
+
+const tailLines = 15
+
+// follow reads a build's or pull's progress to its end and returns its last
+// lines, with the error that the engine put into the stream, if any.
+func follow(body io.ReadCloser, progress func(string)) (tail []string, err error) {
+	defer body.Close()
+	dec := json.NewDecoder(bufio.NewReader(body))
+	for {
+		var m struct{ Stream, Error string }
+		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+			return tail, nil
+		} else if err != nil {
+			return tail, err
+		}
+		if m.Error != "" {
+			return tail, errors.New(m.Error)
+		}
+		for line := range strings.Lines(m.Stream) {
+			if line = strings.TrimSpace(line); line == "" {
+				continue
+			}
+			if strings.HasPrefix(line, "Step ") {
+				progress(line)
+			}
+			if tail = append(tail, line); len(tail) > tailLines {
+				tail = tail[1:]
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+
+	"stackmeter/stacks"
+)
+
+// Sweep implements stacks.Runtime.
+func (r *Runtime) Sweep(ctx context.Context, run string) ([]string, error) {
+	if run != "" {
+		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
+	}
+	dead, err := r.deadStacks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var removed []string
+	var failed error
+	for _, id := range dead {
+		names, err := r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+id)), 0)
+		removed = append(removed, names...)
+		failed = errors.Join(failed, err)
+	}
+	return removed, failed
+}
+
+// deadStacks lists the stacks whose owner is gone.
+func (r *Runtime) deadStacks(ctx context.Context) ([]string, error) {
+	containers, networks, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun)))
+	if err != nil {
+		return nil, err
+	}
+	var dead []string
+	look := func(labels map[string]string) {
+		owner, err := stacks.ParseOwner(labels[LabelOwner])
+		id := labels[LabelStack]
+		if err == nil && id != "" && owner.Gone(r.owner) && !slices.Contains(dead, id) {
+			dead = append(dead, id)
+		}
+	}
+	for _, c := range containers {
+		look(c.Labels)
+	}
+	for _, n := range networks {
+		look(n.Labels)
+	}
+	return dead, nil
+}
+
+func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Summary, []network.Inspect, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	containers, err := r.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filter})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list containers: %w", err)
+	}
+	networks, err := r.api.NetworkList(ctx, network.ListOptions{Filters: filter})
+	if err != nil {
+		return nil, nil, fmt.Errorf("list networks: %w", err)
+	}
+	return containers, networks, nil
+}
+
+// remove removes the containers and networks that carry a label and returns
+// their names. Each container has the given grace between SIGTERM and
+// SIGKILL. It looks again afterwards: an engine that says "removed" is not
+// proof.
+func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Duration) ([]string, error) {
+	containers, networks, err := r.list(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var removed []string
+	var failed error
+	note := func(name string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
+		} else {
+			removed = append(removed, name)
+		}
+	}
+	var all sync.WaitGroup
+	for _, c := range containers {
+		all.Go(func() { note("container "+containerName(c), r.removeContainer(ctx, c, grace)) })
+	}
+	all.Wait()
+	for _, n := range networks {
+		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID)) })
+	}
+	all.Wait()
+	slices.Sort(removed)
+	if len(removed) == 0 && failed == nil {
+		return nil, nil
+	}
+	containers, networks, err = r.list(ctx, filter)
+	if err != nil {
+		return removed, errors.Join(failed, err)
+	}
+	for _, c := range containers {
+		failed = errors.Join(failed, fmt.Errorf("container %s is still there; remove it with docker rm -f %.12s", containerName(c), c.ID))
+	}
+	for _, n := range networks {
+		failed = errors.Join(failed, fmt.Errorf("network %s is still there; remove it with docker network rm %s", n.Name, n.Name))
+	}
+	if len(containers)+len(networks) == 0 {
+		failed = nil // whatever was said on the way: nothing is left
+	}
+	return removed, failed
+}
+
+func containerName(c container.Summary) string {
+	if len(c.Names) > 0 {
+		return strings.TrimPrefix(c.Names[0], "/")
+	}
+	return fmt.Sprintf("%.12s", c.ID)
+}
+
+func (r *Runtime) removeContainer(ctx context.Context, c container.Summary, grace time.Duration) error {
+	if grace > 0 && c.State == container.StateRunning {
+		// A container that does not stop is killed by the removal.
+		seconds := int(grace.Seconds())
+		stopCtx, cancel := context.WithTimeout(ctx, grace+callTimeout)
+		_ = r.api.ContainerStop(stopCtx, c.ID, container.StopOptions{Timeout: &seconds})
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := r.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	if errdefs.IsConflict(err) { // "removal of container … is already in progress"
+		return r.gone(ctx, c.ID)
+	}
+	return err
+}
+
+// gone waits until a container that is being removed by someone else is no
+// longer there.
+func (r *Runtime) gone(ctx context.Context, id string) error {
+	for {
+		_, err := r.api.ContainerInspect(ctx, id)
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// removeNetwork removes a network. The engine may need a moment to let go of
+// a container's end of it.
+func (r *Runtime) removeNetwork(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var err error
+	for range 20 {
+		err = r.api.NetworkRemove(ctx, id)
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return err
+}

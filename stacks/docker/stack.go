@@ -1,0 +1,229 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/cgroup"
+)
+
+// A stack is one running instance; it implements stacks.Stack.
+type stack struct {
+	runtime  *Runtime
+	spec     stacks.Spec
+	id       string
+	network  string
+	direct   bool // the client reaches the entry's own address
+	local    bool // the containers' processes are processes of this kernel
+	url      string
+	services []service // as in spec
+}
+
+type service struct {
+	container string
+	image     string // the id of the image that runs
+	pid       int    // of its init process, on the engine's machine
+}
+
+func (st *stack) URL() string { return st.url }
+
+// Check implements stacks.Stack.
+func (st *stack) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for i, s := range st.spec.Services {
+		found, err := st.runtime.api.ContainerInspect(ctx, st.services[i].container)
+		if errdefs.IsNotFound(err) {
+			return fmt.Errorf("service %s: its container was removed by someone else", s.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		if !found.State.Running {
+			return fmt.Errorf("service %s: %w", s.Name, ending(found.State))
+		}
+	}
+	return nil
+}
+
+// ending says how a container ended.
+func ending(state *container.State) error {
+	switch {
+	case state.OOMKilled:
+		return fmt.Errorf("killed for memory (oom), exit status %d", state.ExitCode)
+	case state.Error != "":
+		return fmt.Errorf("did not start: %s", state.Error)
+	}
+	return fmt.Errorf("exited with status %d", state.ExitCode)
+}
+
+// Inspect implements stacks.Stack.
+func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	facts := stacks.Facts{Route: stacks.RoutePublished, GPU: "none was asked for"}
+	if st.direct {
+		facts.Route = stacks.RouteDirect
+	}
+	for i, s := range st.spec.Services {
+		if len(s.GPUs) > 0 {
+			facts.GPU = strings.Join(s.GPUs, ", ")
+		}
+		one := st.services[i]
+		processes, err := st.processes(ctx, one.container)
+		if err != nil {
+			return facts, fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		facts.Services = append(facts.Services, stacks.ServiceFacts{
+			Service: s.Name, Instance: one.container, Image: s.Image, Digest: one.image, Processes: processes,
+		})
+	}
+	return facts, nil
+}
+
+// processes asks the engine, which sees the host's PIDs wherever stackmeter
+// itself runs.
+func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
+	top, err := st.runtime.api.ContainerTop(ctx, id, []string{"-ww", "-eo", "pid,ppid,nlwp,args"})
+	if err != nil {
+		return nil, fmt.Errorf("list its processes: %w", err)
+	}
+	var list []stacks.Process
+	for _, row := range top.Processes {
+		if len(row) < 4 {
+			return nil, fmt.Errorf("list its processes: ps answered %q", row)
+		}
+		var p stacks.Process
+		var errs [3]error
+		p.PID, errs[0] = strconv.Atoi(row[0])
+		p.Parent, errs[1] = strconv.Atoi(row[1])
+		p.Threads, errs[2] = strconv.Atoi(row[2])
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, fmt.Errorf("list its processes: %w", err)
+		}
+		p.Command = row[3]
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// Exec implements stacks.Stack.
+func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	i := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("the stack has no service %q", name)
+	}
+	made, err := st.runtime.api.ContainerExecCreate(ctx, st.services[i].container, container.ExecOptions{
+		Cmd: argv, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	conn, err := st.runtime.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, conn.Close)
+	defer stop()
+	var out bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, &out, conn.Reader); err != nil {
+		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	done, err := st.runtime.api.ContainerExecInspect(ctx, made.ID)
+	if err != nil {
+		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	if done.ExitCode != 0 {
+		return out.Bytes(), fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, done.ExitCode, bytes.TrimSpace(out.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// Meter implements stacks.Stack.
+func (st *stack) Meter(context.Context) (stacks.Meter, error) {
+	if !st.local {
+		return unmeasured("the engine is not on this machine, so the control groups of its containers cannot be read"), nil
+	}
+	var groups []cgroup.Service
+	for i, s := range st.spec.Services {
+		group, err := cgroup.Of(st.services[i].pid)
+		if err != nil {
+			return unmeasured(err.Error()), nil
+		}
+		groups = append(groups, cgroup.Service{Name: s.Name, Group: group})
+	}
+	return cgroup.Start(groups), nil
+}
+
+// unmeasured is a meter that says why it has nothing to say.
+type unmeasured string
+
+func (u unmeasured) Stop() stacks.Usage { return stacks.Usage{Reason: string(u)} }
+
+const (
+	logLines = "40"     // of each service
+	logBytes = 16 << 10 // of each service
+)
+
+// Logs implements stacks.Stack.
+func (st *stack) Logs(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var failed error
+	for i, s := range st.spec.Services {
+		if st.services[i].container == "" {
+			continue
+		}
+		body, err := st.runtime.api.ContainerLogs(ctx, st.services[i].container, container.LogsOptions{
+			ShowStdout: true, ShowStderr: true, Tail: logLines,
+		})
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
+			continue
+		}
+		var text bytes.Buffer
+		_, err = stdcopy.StdCopy(&text, &text, body)
+		body.Close()
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
+		}
+		tail := text.Bytes()
+		tail = tail[max(0, len(tail)-logBytes):]
+		for line := range strings.Lines(string(tail)) {
+			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, strings.TrimRight(line, "\r\n")); err != nil {
+				return err
+			}
+		}
+	}
+	return failed
+}
+
+// Stop implements stacks.Stack. What there is to remove is asked of the
+// engine, by the stack's label: it also knows what a call that was cut short
+// has made.
+func (st *stack) Stop(ctx context.Context) error {
+	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), grace)
+	if err != nil {
+		return fmt.Errorf("remove stack %s: %w", st.spec.Name, err)
+	}
+	return nil
+}
+
+// grace is how long a container has between SIGTERM and SIGKILL.
+const grace = 2 * time.Second

@@ -1,0 +1,102 @@
+package stacks
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// NginxPort is where stackmeter's nginx listens inside its container: a port
+// that needs no privilege.
+const NginxPort = 8080
+
+// AppService is the name of the service that serves the app in the stacks
+// made from presets and custom commands.
+const AppService = "app"
+
+// Expand makes the spec of a topology's stack. It touches nothing: the same
+// plan and topology give the same spec. gpus are the devices, by UUID, that
+// every service except nginx is given.
+func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (Spec, error) {
+	spec := Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready}
+	app := Service{
+		Name:   AppService,
+		Role:   RoleApp,
+		Image:  p.App.Image,
+		Build:  p.App.Build,
+		Env:    merged(p.App.Env, t.Env),
+		Port:   p.App.Port,
+		CPUs:   p.Resources.CPUs,
+		Memory: p.Resources.Memory,
+		GPUs:   gpus,
+	}
+	if t.Image != "" {
+		app.Image, app.Build = t.Image, nil
+	}
+	switch t.Server {
+	case scenarios.ServerFlask:
+		// As people run it: one process, a thread for each connection.
+		app.Command = []string{"flask", "--app", p.App.WSGI, "run", "--host", "{host}", "--port", "{port}"}
+	case scenarios.ServerGunicorn:
+		app.Command = []string{
+			"gunicorn", "--bind", "{host}:{port}",
+			"--workers", strconv.Itoa(t.Workers), "--threads", strconv.Itoa(t.Threads),
+			// gunicorn kills a worker that is silent for this long: a slow
+			// inference has to fail by the client's time-out, not by this one.
+			"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout)),
+			// The heartbeat file of a worker blocks it when the container's
+			// file system is slow; gunicorn's FAQ says to keep it in memory.
+			"--worker-tmp-dir", "/dev/shm",
+			p.App.WSGI,
+		}
+	case scenarios.ServerCommand:
+		app.Command = t.Command
+	case scenarios.ServerServices:
+		for _, s := range t.Services {
+			one := app
+			one.Name, one.Role, one.Command, one.Port = s.Name, RoleOther, s.Command, s.Port
+			one.Env = merged(app.Env, s.Env)
+			if s.Image != "" {
+				one.Image, one.Build = s.Image, nil
+			}
+			spec.Services = append(spec.Services, one)
+		}
+	default:
+		return Spec{}, fmt.Errorf("topology %s: no server is called %q", t.Name, t.Server)
+	}
+	if t.Server != scenarios.ServerServices {
+		spec.Services = []Service{app}
+	}
+	if len(spec.Services) == 0 {
+		return Spec{}, fmt.Errorf("topology %s: it has no services", t.Name)
+	}
+	if t.Nginx {
+		upstream := spec.Entry()
+		spec.Services = append(spec.Services, Service{
+			Name:   RoleNginx,
+			Role:   RoleNginx,
+			Port:   NginxPort,
+			Proxy:  &Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout, Threads: t.Workers * t.Threads},
+			CPUs:   p.Resources.CPUs,
+			Memory: p.Resources.Memory,
+		})
+	}
+	return spec, nil
+}
+
+// gunicornTimeout is gunicorn's --timeout in whole seconds for a request's
+// time-out: a little more, and never less than gunicorn's own default.
+func gunicornTimeout(request time.Duration) int {
+	return max(30, int(math.Ceil(request.Seconds()))+5)
+}
+
+func merged(base, over map[string]string) map[string]string {
+	all := make(map[string]string, len(base)+len(over))
+	maps.Copy(all, base)
+	maps.Copy(all, over)
+	return all
+}

@@ -1,0 +1,53 @@
+package stacks
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// loadedNginx reads back the configuration that the running nginx was started
+// with: its master process names the file in its title, and nginx itself
+// prints what it makes of that file.
+func loadedNginx(ctx context.Context, stack Stack, s Service) (string, error) {
+	facts, err := stack.Inspect(ctx)
+	if err != nil {
+		return "", err
+	}
+	file := nginxConfigFile(facts, s.Name)
+	if file == "" {
+		return "", fmt.Errorf("%w: service %s: no nginx master process was found", ErrDiffers, s.Name)
+	}
+	out, err := stack.Exec(ctx, s.Name, "nginx", "-T", "-q", "-c", file)
+	if err != nil {
+		return "", fmt.Errorf("service %s: read back nginx's configuration: %w", s.Name, err)
+	}
+	// With -T every file follows a comment with its name; ours is one file.
+	_, config, found := strings.Cut(string(out), "# configuration file "+file+":\n")
+	if !found || !strings.Contains(config, "proxy_pass") {
+		return "", fmt.Errorf("%w: service %s: nginx -T printed no configuration that passes requests on", ErrDiffers, s.Name)
+	}
+	return strings.TrimSpace(config) + "\n", nil
+}
+
+// nginxConfigFile is the file after -c in the title of nginx's master.
+func nginxConfigFile(facts Facts, service string) string {
+	for _, s := range facts.Services {
+		if s.Service != service {
+			continue
+		}
+		for _, p := range s.Processes {
+			rest, ok := strings.CutPrefix(p.Command, "nginx: master process ")
+			if !ok {
+				continue
+			}
+			args := strings.Fields(rest)
+			for i, a := range args {
+				if a == "-c" && i+1 < len(args) {
+					return args[i+1]
+				}
+			}
+		}
+	}
+	return ""
+}

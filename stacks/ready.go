@@ -1,0 +1,114 @@
+package stacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	probeTimeout  = 10 * time.Second // of one probe; a model that warms up may be slow to answer
+	probeFirst    = 5 * time.Millisecond
+	probeSlowest  = 100 * time.Millisecond
+	checkInterval = 200 * time.Millisecond
+)
+
+// WaitReady returns nil when a GET of the ready path was answered with a 2xx
+// status through the whole stack while every service ran. It fails at once
+// when a service ends, and after the ready time-out with the last probe's
+// error. The logs are the caller's to fetch.
+func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout,
+		fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout))
+	defer cancel()
+
+	// Each probe makes its own connection: one that waits in the backlog of a
+	// server that is still starting must not decide over the next.
+	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	url := stack.URL() + spec.Ready.Path
+	checked := time.Now()
+	pause := probeFirst
+	var last error
+	for {
+		last = probe(ctx, client, url, last)
+		if last == nil {
+			return stack.Check(ctx)
+		}
+		if time.Since(checked) > checkInterval {
+			if err := stack.Check(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("before it was ready: %w", err)
+			}
+			checked = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last probe said: %w", context.Cause(ctx), last)
+		case <-time.After(pause):
+			pause = min(pause*3/2, probeSlowest)
+		}
+	}
+}
+
+// probe asks once. When it was cut short by ctx it returns the error of the
+// probe before it, which says more.
+func probe(ctx context.Context, client *http.Client, url string, before error) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", "stackmeter-probe")
+	resp, err := client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil && before != nil {
+			return before
+		}
+		return err
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return fmt.Errorf("GET %s answered %s %q", url, resp.Status, body)
+	}
+	return nil
+}
+
+// ErrUnsettled is what WaitSettled returns when the stack was still busy by
+// itself at the end of its patience.
+var ErrUnsettled = errors.New("the stack is still busy by itself")
+
+const (
+	settleWindow   = 250 * time.Millisecond
+	settleShare    = 0.10 // of one core
+	settlePatience = 30 * time.Second
+)
+
+// WaitSettled returns nil once the stack uses next to no CPU by itself. One
+// worker that answers says nothing about the others, which may still be
+// loading their copies of the model: their CPU time does.
+func WaitSettled(ctx context.Context, stack Stack) error {
+	deadline := time.Now().Add(settlePatience)
+	for time.Now().Before(deadline) {
+		meter, err := stack.Meter(ctx)
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		select {
+		case <-ctx.Done():
+			meter.Stop()
+			return context.Cause(ctx)
+		case <-time.After(settleWindow):
+		}
+		usage := meter.Stop()
+		if usage.CPU == nil {
+			return fmt.Errorf("%w, or not: its CPU time cannot be read (%s)", ErrUnsettled, usage.Reason)
+		}
+		if usage.CPU.Seconds() < settleShare*time.Since(began).Seconds() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w after %v", ErrUnsettled, settlePatience)
+}

@@ -1,0 +1,155 @@
+package stacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// Verified is what Verify found beyond the runtime's facts.
+type Verified struct {
+	Facts      Facts
+	Workers    *int   // gunicorn: worker processes that run
+	WorkerPIDs []int  // sorted
+	Threads    *int   // gunicorn: threads of each worker, from the running master's command line
+	Nginx      string // the configuration that the running nginx was started with
+}
+
+// ErrDiffers marks a stack that is not what its topology asks for.
+var ErrDiffers = errors.New("the stack is not what was asked for")
+
+const forkPatience = 10 * time.Second // for gunicorn's master to have forked its workers
+
+// Verify reads back what really runs and compares it with the topology. Its
+// error wraps ErrDiffers when they are not the same.
+func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
+	found, err := readWorkers(ctx, spec, stack)
+	if err != nil {
+		return found, err
+	}
+	t := spec.Topology
+	if t.Server == scenarios.ServerGunicorn {
+		switch {
+		case found.Workers == nil || *found.Workers != t.Workers:
+			return found, fmt.Errorf("%w: gunicorn runs %s workers, the topology says %d; look for settings in the image that win over the command line", ErrDiffers, number(found.Workers), t.Workers)
+		case found.Threads != nil && *found.Threads != t.Threads:
+			return found, fmt.Errorf("%w: gunicorn runs with %d threads a worker, the topology says %d", ErrDiffers, *found.Threads, t.Threads)
+		}
+	}
+	for _, s := range spec.Services {
+		if s.Role != RoleNginx {
+			continue
+		}
+		if found.Nginx, err = loadedNginx(ctx, stack, s); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// readWorkers inspects the stack until gunicorn's master has forked as many
+// workers as it was asked for: the first one may answer before the last one
+// is there.
+func readWorkers(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
+	deadline := time.Now().Add(forkPatience)
+	for {
+		facts, err := stack.Inspect(ctx)
+		if err != nil {
+			return Verified{Facts: facts}, err
+		}
+		found := Verified{Facts: facts}
+		if spec.Topology.Server != scenarios.ServerGunicorn {
+			return found, nil
+		}
+		found.Workers, found.WorkerPIDs, found.Threads = Gunicorn(facts)
+		enough := found.Workers != nil && *found.Workers >= spec.Topology.Workers
+		if enough || time.Now().After(deadline) {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return found, context.Cause(ctx)
+		case <-time.After(probeSlowest):
+		}
+	}
+}
+
+// Gunicorn reads gunicorn's workers and threads off the processes of the app
+// service: the master is the gunicorn process whose parent is none, the
+// workers are its children. workers is nil when there is no gunicorn process;
+// threads is nil when the master's command line does not say.
+func Gunicorn(facts Facts) (workers *int, pids []int, threads *int) {
+	var all []Process
+	for _, s := range facts.Services {
+		if s.Service == AppService {
+			all = s.Processes
+		}
+	}
+	gunicorn := map[int]Process{}
+	for _, p := range all {
+		if isGunicorn(p.Command) {
+			gunicorn[p.PID] = p
+		}
+	}
+	for pid, p := range gunicorn {
+		if _, child := gunicorn[p.Parent]; child {
+			pids = append(pids, pid)
+		} else if n, ok := option(p.Command, "--threads"); ok {
+			threads = &n
+		}
+	}
+	if len(gunicorn) == 0 {
+		return nil, nil, nil
+	}
+	slices.Sort(pids)
+	n := len(pids)
+	return &n, pids, threads
+}
+
+// isGunicorn tells gunicorn's own processes (an interpreter that runs the
+// gunicorn program, or a process that renamed itself "gunicorn: …") from an
+// init process that has gunicorn among its arguments.
+func isGunicorn(command string) bool {
+	args := strings.Fields(command)
+	for i, a := range args {
+		base := a[strings.LastIndexByte(a, '/')+1:]
+		switch {
+		case strings.TrimSuffix(base, ":") == "gunicorn":
+			return true
+		case i == 0 && strings.HasPrefix(base, "python"), strings.HasPrefix(a, "-"):
+			continue
+		}
+		return false
+	}
+	return false
+}
+
+// option is the last value of an option in a command line, as --name N or
+// --name=N.
+func option(command, name string) (n int, ok bool) {
+	args := strings.Fields(command)
+	for i, a := range args {
+		value, found := strings.CutPrefix(a, name+"=")
+		if a == name && i+1 < len(args) {
+			value, found = args[i+1], true
+		}
+		if v, err := strconv.Atoi(value); found && err == nil {
+			n, ok = v, true
+		}
+	}
+	return n, ok
+}
+
+// number prints a count that may not be known.
+func number(n *int) string {
+	if n == nil {
+		return "no"
+	}
+	return strconv.Itoa(*n)
+}
