@@ -11,19 +11,19 @@ const (
 
 // Flags of a Usage: doubts that travel with the figures.
 const (
-	FlagForeign     = "foreign-process"     // a process that is not the stack's held memory on the device
-	FlagUnowned     = "unowned-memory"      // memory rose that no listed process holds
-	FlagGap         = "sample-gap"          // the longest gap is over five target intervals
-	FlagFewSamples  = "few-samples"         // fewer than MinSamples
-	FlagSum         = "sum-exceeds-device"  // the processes' figures add up to more than the device's
-	FlagThrottled   = "throttled"           // the clocks were held down by heat or power
-	FlagNoClaim     = "no-process-claim"    // whose memory it was cannot be said, see ProcessReason
-	FlagPartSight   = "foreign-unseen"      // processes outside the PID namespace cannot be seen
-	FlagUnused      = "gpu-unused"          // no process of the stack was on the device, nor did its memory rise
-	FlagReadErrors  = "read-errors"         // some readings failed, see Errors
-	FlagGarbageList = "garbage-in-list"     // a process list held impossible entries and was thrown away
-	FlagMissedPeak  = "missed-peak"         // the driver's accounting saw more than the samples
-	FlagFakeDriver  = "fake-driver"         // not a GPU: the fake driver of the tests
+	FlagForeign     = "foreign-process"    // a process that is not the stack's held memory on the device
+	FlagUnowned     = "unowned-memory"     // memory rose that no listed process holds
+	FlagGap         = "sample-gap"         // the longest gap is over five target intervals
+	FlagFewSamples  = "few-samples"        // fewer than MinSamples
+	FlagSum         = "sum-exceeds-device" // the processes' figures add up to more than the device's
+	FlagThrottled   = "throttled"          // the clocks were held down by heat or power
+	FlagNoClaim     = "no-process-claim"   // whose memory it was cannot be said, see ProcessReason
+	FlagPartSight   = "foreign-unseen"     // processes outside the PID namespace cannot be seen
+	FlagUnused      = "gpu-unused"         // no process of the stack was on the device, nor did its memory rise
+	FlagReadErrors  = "read-errors"        // some readings failed, see Errors
+	FlagGarbageList = "garbage-in-list"    // a process list held impossible entries and was thrown away
+	FlagMissedPeak  = "missed-peak"        // the driver's accounting saw more than the samples
+	FlagFakeDriver  = "fake-driver"        // not a GPU: the fake driver of the tests
 )
 
 // MinSamples is the number of samples under which a peak is flagged.

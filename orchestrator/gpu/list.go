@@ -1,0 +1,141 @@
+package gpu
+
+import (
+	"fmt"
+	"time"
+)
+
+// A list is one reading of a device's process list, with the device's memory
+// right before and after it: what was there all the while is at most the
+// smaller of the two.
+type list struct {
+	before, after *int64
+	entries       []entry
+	fault         string // why the list says nothing; empty when it does
+	code          string // of the error, where there was one
+	garbage       bool   // it held what cannot be
+}
+
+// An entry is one process of a list.
+type entry struct {
+	attributed
+	memory     *int64 // nil: the driver does not report it
+	accounting *int64
+}
+
+// A round is a reading of the lists of all of a trial's devices.
+type round struct {
+	at    time.Duration
+	lists []list
+}
+
+// maxPID is the largest PID that Linux gives (PID_MAX_LIMIT, 2^22).
+const maxPID = 1 << 22
+
+// readList reads a device's list and attributes its processes. One impossible
+// entry spoils the whole list: some drivers return entries of another size
+// than announced, and then only chance makes the others look right. An entry
+// of a process that has ended, or that cannot be seen, is left out; its memory
+// shows as unowned.
+func readList(r Reader, a *attribution) list {
+	l, total := list{}, int64(0)
+	if m, err := r.Memory(); err == nil {
+		l.before, total = &m.Used, m.Total
+	}
+	procs, err := r.Processes()
+	if m, err := r.Memory(); err == nil {
+		l.after = &m.Used
+	}
+	if err != nil {
+		l.fault, l.code = fmt.Sprintf("the process list could not be read: %v", err), codeOf(err)
+		return l
+	}
+	for _, p := range procs {
+		if p.PID <= 0 || p.PID > maxPID || p.Memory != nil && (*p.Memory < 0 || total > 0 && *p.Memory > total) {
+			l.entries, l.garbage = nil, true
+			l.fault = fmt.Sprintf("the driver's process list holds an impossible entry (PID %d); drivers 535.43 to 535.86 do that: update the driver", p.PID)
+			return l
+		}
+		if who, ok := a.of(p.PID); ok {
+			l.entries = append(l.entries, entry{attributed: who, memory: p.Memory})
+		}
+	}
+	return l
+}
+
+// readMemory is readList without the list, where lists say nothing.
+func readMemory(r Reader, why string) list {
+	l := list{fault: why}
+	if m, err := r.Memory(); err == nil {
+		l.before, l.after = &m.Used, &m.Used
+	}
+	return l
+}
+
+// holders are the list's processes for a snapshot.
+func (l list) holders(device string) []Holder {
+	var hs []Holder
+	for _, e := range l.entries {
+		hs = append(hs, Holder{Device: device, PID: e.id.pid, Name: e.name, Service: e.service, Container: e.container, Memory: e.memory})
+	}
+	return hs
+}
+
+// sum adds up the entries that belong, nil where the driver does not report
+// the memory of one of them: a part of a sum is no sum.
+func (l list) sum(belongs func(entry) bool) *int64 {
+	var n int64
+	for _, e := range l.entries {
+		if belongs(e) {
+			if e.memory == nil {
+				return nil
+			}
+			n += *e.memory
+		}
+	}
+	return &n
+}
+
+// sum adds up over the round's lists, nil where one of them says nothing.
+func (r round) sum(belongs func(entry) bool) *int64 {
+	var n int64
+	for _, l := range r.lists {
+		s := l.sum(belongs)
+		if l.fault != "" || s == nil {
+			return nil
+		}
+		n += *s
+	}
+	return &n
+}
+
+// faults reports whether one of the round's lists says nothing, and why.
+func (r round) faults() (string, bool) {
+	for _, l := range r.lists {
+		if l.fault != "" {
+			return l.fault, true
+		}
+	}
+	return "", false
+}
+
+// used is the memory of the devices after, or before, the lists were read.
+func (r round) used(after bool) []int64 {
+	var used []int64
+	for _, l := range r.lists {
+		v := l.before
+		if after {
+			v = l.after
+		}
+		if v == nil {
+			return nil
+		}
+		used = append(used, *v)
+	}
+	return used
+}
+
+// Whose an entry is.
+func ofStack(e entry) bool   { return e.service != "" }
+func ofOthers(e entry) bool  { return e.service == "" }
+func ofAnybody(e entry) bool { return true }

@@ -1,0 +1,165 @@
+package gpu
+
+import (
+	"runtime"
+	"slices"
+	"time"
+)
+
+// watchMemory reads the memory of all devices at the target interval. It has
+// a thread of its own, with a higher priority where that is allowed, and never
+// gives it back: the thread ends with it. The ticks are counted from the
+// beginning, so that one late reading does not delay those after it.
+func (t *Trial) watchMemory() {
+	defer t.ended.Done()
+	runtime.LockOSThread()
+	preferThread()
+	tick := newTicker(t.s.Interval)
+	for {
+		t.readMemory()
+		tick.wait()
+		select {
+		case <-t.quit:
+			return
+		default:
+		}
+	}
+}
+
+// readMemory takes one sample.
+func (t *Trial) readMemory() {
+	used := make([]int64, 0, len(t.readers))
+	got := make([]Memory, len(t.readers))
+	code := ""
+	for d, r := range t.readers {
+		m, err := r.Memory()
+		if err != nil {
+			code = codeOf(err)
+			break
+		}
+		got[d] = m
+		used = append(used, m.Used)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := t.now()
+	if code != "" {
+		t.faults = append(t.faults, fault{at, code})
+		used = nil
+	}
+	t.samples = append(t.samples, sample{at, used})
+	if used != nil {
+		for d, m := range got {
+			t.note(d, m)
+		}
+	}
+	close(t.fresh)
+	t.fresh = make(chan struct{})
+}
+
+// note keeps what a reading says beside the memory in use; mu is held.
+func (t *Trial) note(device int, m Memory) {
+	if !slices.Contains(t.methods, m.Method) {
+		t.methods = append(t.methods, m.Method)
+	}
+	total := m.Total
+	t.totals[device], t.reserved[device] = &total, m.Reserved
+}
+
+// watchProcesses reads what is slow, the process lists and the telemetry, at
+// their intervals and when asked.
+func (t *Trial) watchProcesses() {
+	defer t.ended.Done()
+	a := newAttribution(procRoot(t.s.Proc))
+	lists, telemetry := time.NewTicker(t.s.ProcessInterval), time.NewTicker(t.s.TelemetryInterval)
+	defer lists.Stop()
+	defer telemetry.Stop()
+	t.readLists(a, false)
+	t.readTelemetry()
+	for {
+		select {
+		case <-t.quit:
+			return
+		case <-lists.C:
+			t.readLists(a, false)
+		case <-telemetry.C:
+			t.readTelemetry()
+		case req := <-t.asked:
+			e := edge{round: t.readLists(a, req.accounting), telemetry: t.readTelemetry()}
+			e.died = a.dead()
+			req.done <- e
+		}
+	}
+}
+
+// readLists takes one round and returns its place.
+func (t *Trial) readLists(a *attribution, accounting bool) int {
+	t.mu.Lock()
+	if t.newOwners {
+		t.newOwners = false
+		a.own(t.owners)
+	}
+	t.mu.Unlock()
+
+	var r round
+	for _, reader := range t.readers {
+		if t.sight == SightNone {
+			r.lists = append(r.lists, readMemory(reader, t.why))
+			continue
+		}
+		l := readList(reader, a)
+		for i, e := range l.entries {
+			if accounting && e.service != "" {
+				// An error here says that there is no cross-check, which is
+				// what nil says.
+				l.entries[i].accounting, _ = reader.Accounting(e.id.pid)
+			}
+		}
+		r.lists = append(r.lists, l)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.at = t.now()
+	for _, l := range r.lists {
+		if l.code != "" {
+			t.faults = append(t.faults, fault{r.at, l.code})
+		}
+	}
+	t.rounds = append(t.rounds, r)
+	return len(t.rounds) - 1
+}
+
+// readTelemetry takes one reading and returns its place. A device without
+// telemetry is no fault: its figures are nil.
+func (t *Trial) readTelemetry() int {
+	r := reading{devices: make([]*Telemetry, len(t.readers))}
+	for d, reader := range t.readers {
+		if got, err := reader.Telemetry(); err == nil {
+			r.devices[d] = &got
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.at = t.now()
+	t.telemetry = append(t.telemetry, r)
+	return len(t.telemetry) - 1
+}
+
+// A ticker ticks at whole intervals after its beginning.
+type ticker struct {
+	began    time.Time
+	interval time.Duration
+}
+
+// newTicker begins now.
+func newTicker(interval time.Duration) ticker { return ticker{time.Now(), interval} }
+
+// wait sleeps until the next tick. Ticks that have passed are left out.
+func (t ticker) wait() {
+	sleep(untilTick(time.Since(t.began), t.interval))
+}
+
+// untilTick is the time from elapsed to the next multiple of interval.
+func untilTick(elapsed, interval time.Duration) time.Duration {
+	return interval - elapsed%interval
+}
