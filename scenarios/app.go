@@ -1,0 +1,131 @@
+package scenarios
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+func (d *decoder) app(n *yaml.Node, a *App) object {
+	o, _ := d.object(n, "app", "app",
+		field{"image", func(n *yaml.Node) { d.checked(n, "app.image", &a.Image, validImage, imageRule) }},
+		field{"build", func(n *yaml.Node) { a.Build = d.build(n) }},
+		field{"wsgi", func(n *yaml.Node) { d.checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }},
+		field{"env", func(n *yaml.Node) { d.dictionary(n, "app.env", &a.Env, validEnv, envRule) }},
+		field{"port", func(n *yaml.Node) { d.integer(n, "app.port", &a.Port, 1, 65535) }},
+		field{"ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }},
+	)
+	if o.has("image") && o.has("build") {
+		d.problem(o.keys["build"], "keep image or build", "app has an image and a build: which of them is meant?")
+	}
+	return o
+}
+
+func (d *decoder) build(n *yaml.Node) *Build {
+	b := &Build{}
+	context := n
+	dockerfile := "Dockerfile"
+	if n.Kind == yaml.ScalarNode { // the context alone
+		if !d.text(n, "app.build", &b.Context) {
+			return b
+		}
+	} else {
+		o, ok := d.object(n, "build", "app.build",
+			field{"context", func(n *yaml.Node) { d.text(n, "app.build.context", &b.Context) }},
+			field{"dockerfile", func(n *yaml.Node) {
+				d.checked(n, "app.build.dockerfile", &b.Dockerfile, filepath.IsLocal, "a path within the context")
+			}},
+			field{"args", func(n *yaml.Node) { d.dictionary(n, "app.build.args", &b.Args, validEnv, envRule) }},
+		)
+		if !ok {
+			return b
+		}
+		if !o.has("context") {
+			d.problem(n, "add context: FOLDER", "app.build has no context")
+			return b
+		}
+		context = o.values["context"]
+		if b.Dockerfile != "" {
+			dockerfile = b.Dockerfile
+		} else if o.has("dockerfile") {
+			return b // reported
+		}
+	}
+	if b.Context == "" {
+		return b // reported
+	}
+	if err := d.folder.buildContext(b.Context, dockerfile); err != nil {
+		d.problem(context, "the path is relative to the scenario file", "%v", err)
+	}
+	b.Context = d.folder.path(b.Context)
+	return b
+}
+
+func (d *decoder) ready(n *yaml.Node, r *Ready) {
+	d.object(n, "ready", "app.ready",
+		field{"path", func(n *yaml.Node) { d.urlPath(n, "app.ready.path", &r.Path) }},
+		field{"timeout", func(n *yaml.Node) { d.duration(n, "app.ready.timeout", &r.Timeout) }},
+	)
+}
+
+func (d *decoder) resources(n *yaml.Node, r *Resources) {
+	const least, most = 6 << 20, 64 << 40 // 6 MiB is the least a container engine accepts
+	d.object(n, "resources", "resources",
+		field{"gpu", func(n *yaml.Node) { d.gpu(n, &r.GPU) }},
+		field{"cpus", func(n *yaml.Node) { d.number(n, "resources.cpus", &r.CPUs, 0, 4096) }},
+		field{"memory", func(n *yaml.Node) { d.size(n, "resources.memory", &r.Memory, least, most) }},
+	)
+}
+
+func (d *decoder) gpu(n *yaml.Node, g *GPU) {
+	o, ok := d.object(n, "gpu", "resources.gpu",
+		field{"mode", func(n *yaml.Node) { d.choice(n, "resources.gpu.mode", &g.Mode, GPUAuto, GPURequired, GPUOff) }},
+		field{"count", func(n *yaml.Node) {
+			if n.Kind == yaml.ScalarNode && n.Value == "all" {
+				g.Count = AllGPUs
+			} else if n.Tag != "!!int" {
+				d.problem(n, "", "resources.gpu.count has to be a whole number or all, not %s", describe(n))
+			} else {
+				d.integer(n, "resources.gpu.count", &g.Count, 1, 64)
+			}
+		}},
+		field{"devices", func(n *yaml.Node) { d.devices(n, g) }},
+	)
+	switch {
+	case o.has("count") && o.has("devices"):
+		d.problem(o.keys["count"], "keep count or devices", "resources.gpu has a count and devices: which of them is meant?")
+	case g.Mode == GPUOff && (o.has("count") || o.has("devices")):
+		d.problem(o.keys["mode"], "take mode: off out, or the devices", "resources.gpu is off and asks for devices")
+	}
+	if ok && (g.Mode == GPUOff || o.has("devices")) && !o.has("count") {
+		g.Count = 0
+	}
+}
+
+func (d *decoder) devices(n *yaml.Node, g *GPU) {
+	for _, item := range d.list(n, "resources.gpu.devices", 64) {
+		var name string
+		if !d.written(item, "resources.gpu.devices", &name) {
+			continue
+		}
+		rest, found := strings.CutPrefix(name, "GPU-")
+		if !found {
+			rest, found = strings.CutPrefix(name, "MIG-")
+		}
+		switch {
+		case !(found && only(rest, letters+digits+"-/")) && !(only(name, digits) && len(name) <= 3):
+			d.problem(item, "a UUID such as GPU-5ad2… (nvidia-smi -L lists them) or an index",
+				"resources.gpu.devices has no device %s", quote(name))
+		case slices.Contains(g.Devices, name):
+			d.problem(item, "", "resources.gpu.devices has %s twice", name)
+		default:
+			g.Devices = append(g.Devices, name)
+		}
+	}
+}
+
+// defaultReady is a GET of /, the one path that every site has, for a minute.
+func defaultReady() Ready { return Ready{Path: "/", Timeout: time.Minute} }

@@ -1,0 +1,90 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxFiles bounds the payload files of one scenario: all of them are held in
+// memory while the load runs.
+const maxFiles = 10_000
+
+// A folder is the scenario file's. It is the one place where a scenario's
+// paths become absolute and where the file system is looked at.
+type folder struct {
+	dir string // absolute
+}
+
+func (f folder) path(name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(f.dir, name)
+}
+
+// files is the regular files that a glob (as path/filepath has them) matches,
+// sorted.
+func (f folder) files(glob string) ([]string, error) {
+	meta := strings.ContainsAny(glob, `*?[\`)
+	pattern := glob
+	if !filepath.IsAbs(glob) {
+		// What is special in the folder's own name is not part of the glob.
+		dir := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(f.dir)
+		pattern = filepath.Join(dir, glob)
+	}
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a pattern: a [ is not closed or a \\ ends it", quote(glob))
+	}
+	var files []string
+	for _, name := range found {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, fmt.Errorf("file %s: %w", quote(glob), reason(err))
+		}
+		if info.Mode().IsRegular() {
+			files = append(files, name)
+		}
+	}
+	switch {
+	case len(files) > 0:
+		return files, nil
+	case len(found) > 0:
+		return nil, fmt.Errorf("%s is not a file", quote(glob))
+	case meta:
+		return nil, fmt.Errorf("no file matches %s", quote(glob))
+	}
+	return nil, fmt.Errorf("there is no file %s", quote(glob))
+}
+
+// buildContext checks that a folder and the Dockerfile in it exist.
+func (f folder) buildContext(context, dockerfile string) error {
+	dir := f.path(context)
+	if info, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
+	} else if !info.IsDir() {
+		return fmt.Errorf("build context %s is not a folder", quote(context))
+	}
+	info, err := os.Stat(filepath.Join(dir, dockerfile))
+	if err != nil {
+		return fmt.Errorf("build context %s has no %s: %w", quote(context), dockerfile, reason(err))
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s in build context %s is not a file", dockerfile, quote(context))
+	}
+	return nil
+}
+
+// reason is an error of the file system without the path, which the message
+// has already as the scenario wrote it.
+func reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}

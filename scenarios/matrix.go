@@ -1,0 +1,314 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+// The axes of a matrix, as a set.
+type axisSet uint
+
+const (
+	axisRequests axisSet = 1 << iota
+	axisClient
+	axisPool
+	axisKeepAlive
+)
+
+// Ranges of a load's numbers.
+const (
+	maxRequests = 10_000_000
+	maxPool     = 4096
+)
+
+// A combination is a load under construction.
+type combination struct {
+	load     LoadSpec
+	set      axisSet    // which values it has
+	original axisSet    // which of them come from the axes: no include overwrites those
+	node     *yaml.Node // where it is written
+}
+
+// differs says whether the two disagree in one of the axes.
+func (c combination) differs(other combination, axes axisSet) bool {
+	a, b := c.load, other.load
+	return axes&axisRequests != 0 && a.Requests != b.Requests ||
+		axes&axisClient != 0 && a.Client != b.Client ||
+		axes&axisPool != 0 && a.Pool != b.Pool ||
+		axes&axisKeepAlive != 0 && a.KeepAlive != b.KeepAlive
+}
+
+// take copies what the other one has.
+func (c *combination) take(other combination) {
+	if other.set&axisRequests != 0 {
+		c.load.Requests = other.load.Requests
+	}
+	if other.set&axisClient != 0 {
+		c.load.Client = other.load.Client
+	}
+	if other.set&axisPool != 0 {
+		c.load.Pool = other.load.Pool
+	}
+	if other.set&axisKeepAlive != 0 {
+		c.load.KeepAlive = other.load.KeepAlive
+	}
+	c.set |= other.set
+}
+
+// A matrix is what the file says, before it is multiplied.
+type matrix struct {
+	axes     []axis // as they are listed
+	exclude  []combination
+	includes []combination
+}
+
+// An axis is one key of the matrix and its values, each as a combination that
+// has nothing else.
+type axis struct {
+	which  axisSet
+	values []combination
+}
+
+// loads expands the matrix. Axes, exclude and include mean what they mean in
+// a GitHub Actions matrix: the cross product, the first axis listed varying
+// slowest; without the combinations that an exclude matches in all that it
+// says; then each include is added to every combination of the axes whose
+// values it does not contradict, or, if there is none, becomes a combination
+// of its own. Ours are two differences: single has a pool of 1 and is not
+// crossed with pool, and two equal loads are a problem.
+//
+// https://docs.github.com/actions/using-jobs/using-a-matrix-for-your-jobs
+func (d *decoder) loads(n *yaml.Node) []LoadSpec {
+	m, ok := d.matrix(n)
+	if !ok {
+		return nil
+	}
+	product := 1
+	for _, a := range m.axes {
+		if product *= len(a.values); product > d.maxCells {
+			d.problem(n, "take values out of an axis", "the matrix has more combinations than the limit of %d cells", d.maxCells)
+			return nil
+		}
+	}
+	all := m.cross(n)
+	all = slices.DeleteFunc(all, func(c combination) bool {
+		return slices.ContainsFunc(m.exclude, func(e combination) bool {
+			return e.set&^c.set == 0 && !c.differs(e, e.set)
+		})
+	})
+	crossed := len(all)
+	for _, include := range m.includes {
+		added := false
+		for i := range all[:crossed] {
+			if c := &all[i]; !c.differs(include, include.set&c.original) {
+				c.take(include)
+				added = true
+			}
+		}
+		if !added {
+			all = append(all, include)
+		}
+	}
+	return d.finish(n, all)
+}
+
+// cross is the cross product of the axes.
+func (m matrix) cross(n *yaml.Node) []combination {
+	if len(m.axes) == 0 {
+		return nil // and not one combination without values
+	}
+	all := []combination{{node: n}}
+	for _, a := range m.axes {
+		var next []combination
+		for _, c := range all {
+			for _, value := range a.values {
+				crossed := c
+				crossed.take(value)
+				crossed.original |= a.which
+				next = append(next, crossed)
+			}
+		}
+		all = next
+	}
+	// single is there once for each pool now; the first one stays.
+	seen := map[LoadSpec]bool{}
+	var kept []combination
+	for _, c := range all {
+		if c.load.Client == ClientSingle {
+			c.load.Pool = 1
+			c.original |= axisPool
+			c.set |= axisPool
+			if seen[c.load] {
+				continue
+			}
+			seen[c.load] = true
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+// finish checks that each combination is a whole load and that no two are the
+// same.
+func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
+	if len(all) == 0 {
+		d.problem(n, "add requests: and client:, or take an exclude out", "the matrix has no combination")
+		return nil
+	}
+	var loads []LoadSpec
+	first := map[LoadSpec]*yaml.Node{}
+	for _, c := range all {
+		whole := true
+		need := func(axis axisSet, what, hint string) {
+			if c.set&axis == 0 {
+				d.problem(c.node, hint, "%s has no %s", d.what(n, c), what)
+				whole = false
+			}
+		}
+		need(axisRequests, "requests", "add requests: NUMBER")
+		need(axisClient, "client", "add client: single, mp or mt")
+		switch {
+		case c.load.Client == ClientMP || c.load.Client == ClientMT:
+			need(axisPool, "pool", fmt.Sprintf("%s needs the number of clients: add pool: NUMBER", c.load.Client))
+		case c.load.Client == ClientSingle && c.set&axisPool == 0:
+			c.load.Pool = 1
+		case c.load.Client == ClientSingle && c.original&axisPool == 0:
+			d.problem(c.node, "take pool out", "single has a pool of 1: it is one client, not %d", c.load.Pool)
+			whole = false
+		}
+		if !whole {
+			continue
+		}
+		if before := first[c.load]; before != nil {
+			d.problem(c.node, "take one of them out", "the load %s is in %s already", c.load.Name(), d.place(before))
+			continue
+		}
+		first[c.load] = c.node
+		loads = append(loads, c.load)
+	}
+	return loads
+}
+
+// what names a combination by where it comes from.
+func (d *decoder) what(n *yaml.Node, c combination) string {
+	if c.node == n {
+		return "the matrix"
+	}
+	return "an include that becomes a load of its own"
+}
+
+// matrix reads the keys of the matrix.
+func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
+	var m matrix
+	found := map[string]axis{}
+	sound := true
+	read := func(which axisSet, name string) field {
+		return field{name, func(n *yaml.Node) {
+			a := axis{which: which}
+			for _, item := range d.list(n, "matrix."+name, d.maxCells) {
+				value := combination{set: which, node: item}
+				if !d.axisValue(item, "matrix."+name, which, &value.load) {
+					continue
+				}
+				if slices.ContainsFunc(a.values, func(v combination) bool { return v.load == value.load }) {
+					d.problem(item, "take one of them out", "matrix.%s has %s twice", name, item.Value)
+					continue
+				}
+				a.values = append(a.values, value)
+			}
+			sound = sound && len(a.values) > 0
+			found[name] = a
+		}}
+	}
+	rules := func(what string, into *[]combination) field {
+		return field{what, func(n *yaml.Node) {
+			list := items(n)
+			if len(list) > d.maxCells {
+				d.problem(n, "", "matrix.%s has %d entries, more than the limit of %d cells", what, len(list), d.maxCells)
+				sound = false
+				return
+			}
+			for _, item := range list {
+				if c, ok := d.combination(item, "matrix."+what); ok {
+					*into = append(*into, c)
+				} else {
+					sound = false
+				}
+			}
+		}}
+	}
+	o, ok := d.object(n, "matrix", "matrix",
+		read(axisRequests, "requests"),
+		read(axisClient, "client"),
+		read(axisPool, "pool"),
+		read(axisKeepAlive, "keepalive"),
+		rules("exclude", &m.exclude),
+		rules("include", &m.includes),
+	)
+	for _, key := range o.order {
+		if a, is := found[key]; is {
+			m.axes = append(m.axes, a)
+		}
+	}
+	d.unusedPool(o, found, m.includes)
+	return m, ok && sound
+}
+
+// unusedPool reports a pool that no client of the matrix has.
+func (d *decoder) unusedPool(o object, axes map[string]axis, includes []combination) {
+	if !o.has("pool") || len(axes["client"].values) == 0 {
+		return
+	}
+	for _, c := range append(slices.Clone(includes), axes["client"].values...) {
+		if c.set&axisClient != 0 && c.load.Client != ClientSingle {
+			return
+		}
+	}
+	d.problem(o.keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
+}
+
+// combination reads one entry of include or exclude.
+func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
+	c := combination{node: n}
+	sound := true
+	value := func(which axisSet, name string) field {
+		return field{name, func(n *yaml.Node) {
+			if d.axisValue(n, what+"."+name, which, &c.load) {
+				c.set |= which
+			} else {
+				sound = false
+			}
+		}}
+	}
+	o, ok := d.object(n, "combination", "an entry of "+what,
+		value(axisRequests, "requests"),
+		value(axisClient, "client"),
+		value(axisPool, "pool"),
+		value(axisKeepAlive, "keepalive"),
+	)
+	switch {
+	case ok && len(n.Content) == 0:
+		d.problem(n, "", "an entry of %s is empty", what)
+		sound = false
+	case c.load.Client == ClientSingle && o.has("pool"):
+		d.problem(o.keys["pool"], "take pool out", "single has a pool of 1 and no other")
+		sound = false
+	}
+	return c, ok && sound && len(o.order) == len(n.Content)/2
+}
+
+// axisValue reads one value of an axis into a load.
+func (d *decoder) axisValue(n *yaml.Node, what string, which axisSet, into *LoadSpec) bool {
+	switch which {
+	case axisRequests:
+		return d.integer(n, what, &into.Requests, 1, maxRequests)
+	case axisClient:
+		return d.choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT)
+	case axisPool:
+		return d.integer(n, what, &into.Pool, 1, maxPool)
+	default:
+		return d.boolean(n, what, &into.KeepAlive)
+	}
+}

@@ -1,0 +1,374 @@
+package scenarios
+
+import (
+	"slices"
+	"strconv"
+
+	"gopkg.in/yaml.v3"
+)
+
+// topologies expands the list of topologies, in the order in which it is
+// written, and checks that their names differ.
+func (d *decoder) topologies(n *yaml.Node, app App, appKeys object) []Topology {
+	var all []Topology
+	first := map[string]*yaml.Node{}
+	for _, item := range d.list(n, "topologies", d.maxCells) {
+		expanded := d.topology(item, app, appKeys)
+		if len(all)+len(expanded) > d.maxCells {
+			d.problem(item, "", "more topologies than the limit of %d cells", d.maxCells)
+			return nil
+		}
+		for _, t := range expanded {
+			if before := first[t.Name]; before != nil {
+				d.problem(item, "take one of them out, or give it a name of its own",
+					"the topology %s is in %s already", t.Name, d.place(before))
+				continue
+			}
+			first[t.Name] = item
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
+	if n.Kind == yaml.ScalarNode {
+		var text string
+		if !d.text(n, "a topology", &text) {
+			return nil
+		}
+		short, err := parseShorthand(text)
+		if err != nil {
+			d.problem(n, shorthandRule, "topology %s: %v", quote(text), err)
+			return nil
+		}
+		t := short.topology()
+		d.needsApp(n, &t, appKeys)
+		return []Topology{t}
+	}
+	v := variants{d: d, node: n, app: app, appKeys: appKeys}
+	o, ok := d.object(n, "topology", "a topology",
+		field{"name", func(n *yaml.Node) { d.checked(n, "a topology's name", &v.base.Name, validName, nameRule) }},
+		field{"server", func(n *yaml.Node) {
+			d.choice(n, "a topology's server", &v.base.Server, ServerFlask, ServerGunicorn)
+		}},
+		field{"workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }},
+		field{"threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }},
+		field{"nginx", func(n *yaml.Node) { v.nginx = d.booleans(n, "nginx") }},
+		field{"command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }},
+		field{"image", func(n *yaml.Node) { d.checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }},
+		field{"env", func(n *yaml.Node) { d.dictionary(n, "a topology's env", &v.base.Env, validEnv, envRule) }},
+		field{"services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }},
+	)
+	if !ok {
+		return nil
+	}
+	v.object = o
+	if !v.check() {
+		return nil
+	}
+	return v.expand()
+}
+
+// needsApp reports what a topology cannot do without.
+func (d *decoder) needsApp(n *yaml.Node, t *Topology, app object) {
+	wsgi := t.Server == ServerFlask || t.Server == ServerGunicorn
+	if wsgi && !app.has("wsgi") {
+		d.problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
+	}
+	if t.Server != ServerServices && t.Image == "" {
+		d.needsImage(n, app, "topology "+t.Name)
+	}
+}
+
+func (d *decoder) needsImage(n *yaml.Node, app object, what string) {
+	if !app.has("image") && !app.has("build") {
+		d.problem(n, "add image: REFERENCE or build: FOLDER to app", "%s needs app.image or app.build", what)
+	}
+}
+
+// numbers reads an axis of numbers from 1.
+func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
+	var values []int
+	for _, item := range d.list(n, what, d.maxCells) {
+		var value int
+		if !d.integer(item, what, &value, 1, most) {
+			continue
+		}
+		if slices.Contains(values, value) {
+			d.problem(item, "take one of them out", "%s has %d twice", what, value)
+			continue
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+// booleans reads an axis of true and false.
+func (d *decoder) booleans(n *yaml.Node, what string) []bool {
+	var values []bool
+	for _, item := range d.list(n, what, d.maxCells) {
+		var value bool
+		if !d.boolean(item, what, &value) {
+			continue
+		}
+		if slices.Contains(values, value) {
+			d.problem(item, "take one of them out", "%s has %t twice", what, value)
+			continue
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+// An argument is one text of a command and where it is.
+type argument struct {
+	node *yaml.Node
+	template
+}
+
+// command reads an argv. Its bytes are added to size, which is bounded because
+// a plan holds the filled commands of each topology.
+func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
+	if n.Kind != yaml.SequenceNode {
+		d.problem(n, "for example [waitress-serve, --port=8000, wsgi:app]: there is no shell that splits a text",
+			"%s has to be a list, not %s", what, describe(n))
+		return nil
+	}
+	var argv []argument
+	for _, item := range d.list(n, what, 256) {
+		var text string
+		if item.Kind == yaml.ScalarNode && item.Tag == "!!str" && item.Value == "" && len(argv) > 0 {
+			text = "" // an empty argument is one, an empty program is none
+		} else if !d.written(item, what, &text) {
+			continue
+		}
+		t, err := parseTemplate(text)
+		if err != nil {
+			d.problem(item, "", "%s: %v", what, err)
+			continue
+		}
+		for _, name := range t.names {
+			if !slices.Contains(placeholders(), name) {
+				d.problem(item, suggestion(name, placeholders()), "nothing fills {%s}", printable(truncate(name, quoteWidth)))
+			}
+		}
+		if *size += len(text) + maxWSGI*len(t.names); *size > maxCommand {
+			d.problem(item, "", "%s is longer than %d bytes", what, maxCommand)
+			return nil
+		}
+		argv = append(argv, argument{item, t})
+	}
+	return argv
+}
+
+// services reads a custom set of services; their commands come apart, as the
+// axes fill them later.
+func (d *decoder) services(n *yaml.Node, app App, appKeys object) ([]Service, [][]argument) {
+	var all []Service
+	var commands [][]argument
+	size := 0
+	first := map[string]*yaml.Node{}
+	for _, item := range d.list(n, "services", 32) {
+		s := Service{Port: app.Port}
+		var command []argument
+		o, ok := d.object(item, "service", "a service",
+			field{"name", func(n *yaml.Node) { d.checked(n, "a service's name", &s.Name, validService, nameRule) }},
+			field{"image", func(n *yaml.Node) { d.checked(n, "a service's image", &s.Image, validImage, imageRule) }},
+			field{"command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }},
+			field{"env", func(n *yaml.Node) { d.dictionary(n, "a service's env", &s.Env, validEnv, envRule) }},
+			field{"port", func(n *yaml.Node) { d.integer(n, "a service's port", &s.Port, 1, 65535) }},
+		)
+		if !ok {
+			continue
+		}
+		if !o.has("name") {
+			d.problem(item, "add name: NAME: the others reach it by that", "a service has no name")
+		} else if before := first[s.Name]; before != nil {
+			d.problem(o.values["name"], "give it a name of its own", "the service %s is in %s already", s.Name, d.place(before))
+		} else if s.Name != "" {
+			first[s.Name] = o.values["name"]
+		}
+		if !o.has("image") {
+			d.needsImage(item, appKeys, "a service without an image")
+		}
+		all = append(all, s)
+		commands = append(commands, command)
+	}
+	return all, commands
+}
+
+// variants is a topology with its axes, before they are multiplied.
+type variants struct {
+	d        *decoder
+	node     *yaml.Node
+	object   object
+	app      App
+	appKeys  object
+	base     Topology
+	workers  []int
+	threads  []int
+	nginx    []bool
+	command  []argument
+	services []Service
+	commands [][]argument // of the services
+}
+
+// check reports contradictions between the keys. What it lets through can be
+// expanded.
+func (v *variants) check() bool {
+	d, o := v.d, v.object
+	var kinds []string
+	for _, key := range o.order {
+		if key == "server" || key == "command" || key == "services" {
+			kinds = append(kinds, key)
+		}
+	}
+	if len(kinds) == 0 {
+		d.problem(v.node, "add server: flask or gunicorn, a command: [PROGRAM, …], or services", "a topology has no server")
+		return false
+	}
+	for _, key := range kinds[1:] {
+		d.problem(o.keys[key], "keep one of them", "a topology has a %s and a %s: which of them serves?", kinds[0], key)
+	}
+	if len(kinds) > 1 {
+		return false
+	}
+	kind := kinds[0]
+	if kind != "server" {
+		v.base.Server = map[string]string{"command": ServerCommand, "services": ServerServices}[kind]
+		if !o.has("name") {
+			d.problem(v.node, "add name: NAME", "a topology with a %s of its own has no name", kind)
+			return false
+		}
+	}
+	if v.base.Server == ServerFlask {
+		for _, key := range []string{"workers", "threads"} {
+			if o.has(key) {
+				d.problem(o.keys[key], "leave it out, or use gunicorn",
+					"flask's own server has no %s to set: it makes a thread for each connection", key)
+			}
+		}
+	}
+	if kind == "services" {
+		for _, key := range []string{"nginx", "image"} {
+			if o.has(key) {
+				d.problem(o.keys[key], "make it part of a service", "a topology with services of its own has no %s", key)
+			}
+		}
+	}
+	if kind != "server" {
+		v.checkPlaceholders()
+	}
+	sound := (!o.has("name") || v.base.Name != "") && v.base.Server != ""
+	for key, values := range map[string]int{"workers": len(v.workers), "threads": len(v.threads), "nginx": len(v.nginx)} {
+		sound = sound && (!o.has(key) || values > 0)
+	}
+	return sound
+}
+
+// checkPlaceholders reports placeholders that nothing fills, and axes that
+// would multiply a command without changing it.
+func (v *variants) checkPlaceholders() {
+	filled := map[string]bool{
+		placeWorkers: v.object.has("workers"),
+		placeThreads: v.object.has("threads"),
+		placePort:    true,
+		placeWSGI:    v.appKeys.has("wsgi"),
+	}
+	used := map[string]bool{}
+	for _, argv := range append(v.commands, v.command) {
+		for _, a := range argv {
+			for _, name := range a.names {
+				used[name] = true
+				if full, known := filled[name]; known && !full {
+					hint := "add " + name + " to the topology, for example " + name + ": [1, 2, 4]"
+					if name == placeWSGI {
+						hint = "add wsgi to app, for example wsgi: wsgi:app"
+					}
+					v.d.problem(a.node, hint, "nothing fills {%s}", name)
+				}
+			}
+		}
+	}
+	for _, axis := range []string{placeWorkers, placeThreads} {
+		if v.object.has(axis) && !used[axis] {
+			v.d.problem(v.object.keys[axis], "write {"+axis+"} where the command takes the number",
+				"the command does not use {%s}: every value would be the same server", axis)
+		}
+	}
+}
+
+// expand multiplies the axes, the first one listed varying slowest.
+func (v *variants) expand() []Topology {
+	workers, threads, nginx := v.workers, v.threads, v.nginx
+	if len(workers) == 0 {
+		workers = []int{0}
+	}
+	if len(threads) == 0 {
+		threads = []int{0}
+	}
+	if len(nginx) == 0 {
+		nginx = []bool{false}
+	}
+	if v.base.Server == ServerGunicorn { // its own defaults
+		workers[0], threads[0] = max(workers[0], 1), max(threads[0], 1)
+	}
+	if v.base.Server == ServerFlask { // reported where the scenario says otherwise
+		workers, threads = []int{0}, []int{0}
+	}
+	count := len(workers) * len(threads) * len(nginx)
+	if count > v.d.maxCells {
+		v.d.problem(v.node, "take values out of an axis", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
+		return nil
+	}
+	var axes []string
+	for _, key := range v.object.order {
+		if key == "workers" || key == "threads" || key == "nginx" {
+			axes = append(axes, key)
+		}
+	}
+	lengths := map[string]int{"workers": len(workers), "threads": len(threads), "nginx": len(nginx)}
+	var all []Topology
+	for i := range count {
+		at := map[string]int{}
+		for _, axis := range slices.Backward(axes) {
+			at[axis], i = i%lengths[axis], i/lengths[axis]
+		}
+		all = append(all, v.variant(workers[at["workers"]], threads[at["threads"]], nginx[at["nginx"]]))
+	}
+	v.d.needsApp(v.node, &all[0], v.appKeys)
+	return all
+}
+
+func (v *variants) variant(workers, threads int, nginx bool) Topology {
+	t := v.base
+	t.Workers, t.Threads, t.Nginx = workers, threads, nginx
+	name := t.Name
+	if name == "" {
+		name = t.Server
+	}
+	t.Name = topologyName(name, nginx, workers, threads)
+	values := func(port int) map[string]string {
+		return map[string]string{
+			placeWorkers: strconv.Itoa(workers),
+			placeThreads: strconv.Itoa(threads),
+			placePort:    strconv.Itoa(port),
+			placeWSGI:    v.app.WSGI,
+		}
+	}
+	t.Command = fill(v.command, values(v.app.Port))
+	for i, s := range v.services {
+		s.Command = fill(v.commands[i], values(s.Port))
+		t.Services = append(t.Services, s)
+	}
+	return t
+}
+
+func fill(argv []argument, values map[string]string) []string {
+	var command []string
+	for _, a := range argv {
+		command = append(command, a.fill(values))
+	}
+	return command
+}

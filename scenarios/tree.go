@@ -1,0 +1,169 @@
+package scenarios
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// readTree parses YAML text to a tree of its own nodes: aliases and merge
+// keys are expanded within limits, keys are unique, tags are YAML's own. It
+// returns nil after reporting what makes the text unusable as a whole.
+func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
+	if len(data) > limit {
+		d.report.add(s, 0, 0, "larger than "+strconv.Itoa(limit)+" bytes", "split it into several scenarios")
+		return nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+		d.report.add(s, 0, 0, "there is nothing in it", "")
+		return nil
+	} else if err != nil {
+		d.syntax(s, err)
+		return nil
+	}
+	if err := decoder.Decode(&more); err == nil {
+		d.report.add(s, more.Line, more.Column, "a second YAML document", "one file is one scenario: take the --- out")
+		return nil
+	} else if !errors.Is(err, io.EOF) {
+		d.syntax(s, err)
+		return nil
+	}
+	c := copier{d: d, source: s}
+	root := c.copy(doc.Content[0], 0)
+	if c.stopped {
+		return nil
+	}
+	return root
+}
+
+// syntax reports an error of the YAML parser, which has a line in its text at
+// best.
+func (d *decoder) syntax(s *source, err error) {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(message); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		message = message[len(m[0]):]
+	} else if m := regexp.MustCompile(`^unknown anchor '(.*)' referenced$`).FindStringSubmatch(message); m != nil {
+		for i, text := range s.lines {
+			if column := strings.Index(text, "*"+m[1]); column >= 0 {
+				d.report.add(s, i+1, column+1, "no anchor &"+m[1]+" before this", "")
+				return
+			}
+		}
+	}
+	line = min(line, len(s.lines))
+	column := 1
+	if line > 0 {
+		text := s.lines[line-1]
+		column += len(text) - len(strings.TrimLeft(text, " \t"))
+	}
+	d.report.add(s, line, column, "not valid YAML here or just before: "+printable(message), "")
+}
+
+// A copier copies a tree and expands its aliases and merge keys.
+type copier struct {
+	d       *decoder
+	source  *source
+	nodes   int
+	stopped bool // a limit was passed: the copy is of no use
+}
+
+func (c *copier) stop(n *yaml.Node, message, hint string) {
+	if !c.stopped {
+		c.d.report.add(c.source, n.Line, n.Column, message, hint)
+	}
+	c.stopped = true
+}
+
+func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
+	c.nodes++
+	switch {
+	case c.stopped:
+		return n
+	case depth > maxDepth:
+		c.stop(n, "nested more than "+strconv.Itoa(maxDepth)+" levels deep", "an alias must not contain itself")
+		return n
+	case c.nodes > maxNodes:
+		c.stop(n, "more than "+strconv.Itoa(maxNodes)+" values once aliases are expanded", "")
+		return n
+	case n.Kind == yaml.AliasNode:
+		return c.copy(n.Alias, depth+1)
+	}
+	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Style: n.Style, Value: n.Value, Line: n.Line, Column: n.Column}
+	if c.source != c.d.file {
+		c.d.owner[out] = c.source
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		c.mapping(out, n, depth)
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			out.Content = append(out.Content, c.copy(item, depth+1))
+		}
+	}
+	switch out.Tag {
+	case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!timestamp", "!!map", "!!seq":
+	case "!!merge":
+		out.Tag = "!!str" // "<<" as a value
+	default:
+		c.d.problem(out, "leave it out", "the tag %s means nothing here", quote(out.Tag))
+	}
+	return out
+}
+
+// mapping copies the pairs of a mapping. Its own keys win over merged ones,
+// and earlier merged ones over later, as the YAML merge key is defined.
+func (c *copier) mapping(out, n *yaml.Node, depth int) {
+	first := map[string]*yaml.Node{}
+	add := func(key, value *yaml.Node) { out.Content = append(out.Content, key, value) }
+	var merged []*yaml.Node
+	for i := 0; i+1 < len(n.Content) && !c.stopped; i += 2 {
+		if n.Content[i].ShortTag() == "!!merge" {
+			merged = append(merged, n.Content[i+1])
+			continue
+		}
+		key := c.copy(n.Content[i], depth+1)
+		value := c.copy(n.Content[i+1], depth+1)
+		if key.Kind != yaml.ScalarNode {
+			c.d.problem(key, "", "a key has to be a word, not %s", describe(key))
+			continue
+		}
+		if before := first[key.Value]; before != nil {
+			c.d.problem(key, "keep one of them", "the key %s is in line %d already", quote(key.Value), before.Line)
+			continue
+		}
+		first[key.Value] = key
+		add(key, value)
+	}
+	for len(merged) > 0 && !c.stopped {
+		from := merged[0]
+		merged = merged[1:]
+		if from.Kind == yaml.SequenceNode {
+			if c.nodes += len(from.Content); c.nodes <= maxNodes {
+				merged = append(append([]*yaml.Node{}, from.Content...), merged...)
+				continue
+			}
+		}
+		from = c.copy(from, depth+1)
+		if from.Kind != yaml.MappingNode {
+			if !c.stopped {
+				c.d.problem(from, "", "<< takes a mapping or a list of mappings, not %s", describe(from))
+			}
+			continue
+		}
+		for i := 0; i+1 < len(from.Content); i += 2 {
+			if key := from.Content[i]; first[key.Value] == nil {
+				first[key.Value] = key
+				add(key, from.Content[i+1])
+			}
+		}
+	}
+}
