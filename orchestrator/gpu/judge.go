@@ -330,10 +330,24 @@ func (ev evidence) fatal(u Usage) string {
 		p := ev.died[0]
 		return fmt.Sprintf("process %d (%s) of service %s, which held GPU memory, ended during the cell", p.id.pid, p.name, p.service)
 	}
-	if slices.Contains(u.Flags, FlagUnused) && u.Unowned != nil && *u.Unowned > ev.s.Tolerance {
-		return fmt.Sprintf("the GPU's memory rose by %s, but no process of the stack was seen on it", mib(*u.Unowned))
+	if rise := u.unexplained(); slices.Contains(u.Flags, FlagUnused) && rise > ev.s.Tolerance {
+		return fmt.Sprintf("the GPU's memory rose by %s, but no process of the stack was seen on it", mib(rise))
 	}
 	return ""
+}
+
+// unexplained is the rise that no listed process accounts for. The samples of
+// the memory are closer together than the lists, so that they see more, but
+// only where nobody else is on the device can they say whose it was not.
+func (u Usage) unexplained() int64 {
+	rise := int64(0)
+	if u.Unowned != nil {
+		rise = *u.Unowned
+	}
+	if len(u.Foreign) == 0 && u.OverBaseline != nil {
+		rise = max(rise, *u.OverBaseline)
+	}
+	return rise
 }
 
 // codes prints counted errors.

@@ -96,15 +96,16 @@ func (t *Trial) start() {
 	go t.watchProcesses()
 }
 
-// baseline waits for the idle samples, failed ones included.
+// baseline waits for the idle samples, failed ones included, and for the first
+// process lists.
 func (t *Trial) baseline(ctx context.Context) error {
 	limit := time.NewTimer(t.s.Timeout + time.Duration(t.s.BaselineSamples)*t.s.Interval)
 	defer limit.Stop()
 	for {
 		t.mu.Lock()
-		n, fresh := len(t.samples), t.fresh
+		ready, fresh := len(t.samples) >= t.s.BaselineSamples && len(t.rounds) > 0, t.fresh
 		t.mu.Unlock()
-		if n >= t.s.BaselineSamples {
+		if ready {
 			return nil
 		}
 		select {

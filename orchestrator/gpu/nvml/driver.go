@@ -1,0 +1,212 @@
+//go:build linux && cgo
+
+package nvml
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"stackmeter/orchestrator/gpu"
+)
+
+// A Driver is NVIDIA's, opened. It is a gpu.Driver.
+type Driver struct {
+	lib     nvml.Interface
+	version string
+	sight   gpu.Sight
+	why     string
+	has     symbols
+}
+
+var _ gpu.Driver = (*Driver)(nil)
+
+// symbols say which of the functions that not every driver has are there. A
+// call of one that is missing would end the program.
+type symbols struct {
+	memoryV2, compute, graphics, mps                  bool
+	utilization, power, powerLimit, energy            bool
+	clock, temperature, throttleReasons, eventReasons bool
+	accountingMode, accountingStats                   bool
+	migMode, migCount, migHandle                      bool
+}
+
+// Open loads the library and starts it. Where there is no library, no driver
+// or no device, its error wraps gpu.ErrNoDriver and says which.
+func Open(o Options) (*Driver, error) {
+	if o.Library == "" {
+		o.Library = DefaultLibrary
+	}
+	if o.Proc == "" {
+		o.Proc = "/proc"
+	}
+	lib := nvml.New(nvml.WithLibraryPath(o.Library))
+	switch ret := lib.Init(); ret {
+	case nvml.SUCCESS:
+	case nvml.ERROR_LIBRARY_NOT_FOUND:
+		return nil, fmt.Errorf("%w: the library %s is not there; install NVIDIA's driver to use a GPU", gpu.ErrNoDriver, o.Library)
+	case nvml.ERROR_DRIVER_NOT_LOADED:
+		return nil, fmt.Errorf("%w: %s is there, but the kernel's nvidia driver is not loaded; load it with modprobe nvidia, or reboot after an update", gpu.ErrNoDriver, o.Library)
+	default:
+		return nil, fmt.Errorf("%w: nvmlInit: %s; see what nvidia-smi says", gpu.ErrNoDriver, code(ret))
+	}
+	d := &Driver{lib: lib}
+	d.version, _ = lib.SystemGetDriverVersion()
+	d.lookUp()
+	namespace, _ := os.Readlink(filepath.Join(o.Proc, "self/ns/pid")) // unreadable: not the host's
+	d.sight, d.why = sightOf(namespace, d.version)
+	if n, ret := lib.DeviceGetCount(); ret != nvml.SUCCESS || n == 0 {
+		err := fmt.Errorf("%w: driver %s is there, but it has no device", gpu.ErrNoDriver, d.version)
+		if ret != nvml.SUCCESS {
+			err = fmt.Errorf("%w: nvmlDeviceGetCount: %s; see what nvidia-smi says", gpu.ErrNoDriver, code(ret))
+		}
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// lookUp asks the library for the functions that not every driver has.
+func (d *Driver) lookUp() {
+	has := func(names ...string) bool {
+		for _, n := range names {
+			if d.lib.Extensions().LookupSymbol(n) == nil {
+				return true
+			}
+		}
+		return false
+	}
+	lists := func(kind string) bool {
+		name := "nvmlDeviceGet" + kind + "RunningProcesses"
+		return has(name+"_v3", name+"_v2", name)
+	}
+	d.has = symbols{
+		memoryV2: has("nvmlDeviceGetMemoryInfo_v2"),
+		compute:  lists("Compute"), graphics: lists("Graphics"), mps: lists("MPSCompute"),
+		utilization:     has("nvmlDeviceGetUtilizationRates"),
+		power:           has("nvmlDeviceGetPowerUsage"),
+		powerLimit:      has("nvmlDeviceGetEnforcedPowerLimit"),
+		energy:          has("nvmlDeviceGetTotalEnergyConsumption"),
+		clock:           has("nvmlDeviceGetClockInfo"),
+		temperature:     has("nvmlDeviceGetTemperature"),
+		throttleReasons: has("nvmlDeviceGetCurrentClocksThrottleReasons"),
+		eventReasons:    has("nvmlDeviceGetCurrentClocksEventReasons"),
+		accountingMode:  has("nvmlDeviceGetAccountingMode"),
+		accountingStats: has("nvmlDeviceGetAccountingStats"),
+		migMode:         has("nvmlDeviceGetMigMode"),
+		migCount:        has("nvmlDeviceGetMaxMigDeviceCount"),
+		migHandle:       has("nvmlDeviceGetMigDeviceHandleByIndex"),
+	}
+}
+
+// Close ends the use of the library. Readers must not be used any more.
+func (d *Driver) Close() error {
+	if ret := d.lib.Shutdown(); ret != nvml.SUCCESS {
+		return fmt.Errorf("nvmlShutdown: %s", code(ret))
+	}
+	return nil
+}
+
+// Sight says what the process lists are worth here.
+func (d *Driver) Sight() (gpu.Sight, string) { return d.sight, d.why }
+
+// Devices lists the GPUs and their MIG instances.
+func (d *Driver) Devices() ([]gpu.Device, error) {
+	readers, err := d.all()
+	if err != nil {
+		return nil, err
+	}
+	var devices []gpu.Device
+	for _, r := range readers {
+		devices = append(devices, r.Device())
+	}
+	return devices, nil
+}
+
+// Reader opens a device by UUID or index.
+func (d *Driver) Reader(device string) (gpu.Reader, error) {
+	readers, err := d.all()
+	if err != nil {
+		return nil, err
+	}
+	var known []string
+	for _, r := range readers {
+		if r.device.UUID == device || r.device.Parent == "" && strconv.Itoa(r.device.Index) == device {
+			return r, nil
+		}
+		known = append(known, r.device.UUID)
+	}
+	return nil, fmt.Errorf("there is no GPU %s; there are %s", device, strings.Join(known, ", "))
+}
+
+// all opens every device.
+func (d *Driver) all() ([]*reader, error) {
+	n, ret := d.lib.DeviceGetCount()
+	if ret != nvml.SUCCESS {
+		return nil, &gpu.Error{Device: "all", Call: "nvmlDeviceGetCount", Code: code(ret)}
+	}
+	var readers []*reader
+	for i := range n {
+		h, ret := d.lib.DeviceGetHandleByIndex(i)
+		if ret != nvml.SUCCESS {
+			return nil, &gpu.Error{Device: strconv.Itoa(i), Call: "nvmlDeviceGetHandleByIndex", Code: code(ret)}
+		}
+		r, err := d.describe(i, h)
+		if err != nil {
+			return nil, err
+		}
+		readers = append(append(readers, r), d.instances(r)...)
+	}
+	return readers, nil
+}
+
+// describe reads what a device is.
+func (d *Driver) describe(index int, h nvml.Device) (*reader, error) {
+	uuid, ret := h.GetUUID()
+	if ret != nvml.SUCCESS {
+		return nil, &gpu.Error{Device: strconv.Itoa(index), Call: "nvmlDeviceGetUUID", Code: code(ret)}
+	}
+	r := &reader{driver: d, handle: h, device: gpu.Device{Index: index, UUID: uuid, Driver: d.version}}
+	r.device.Name, _ = h.GetName() // some parts have none
+	r.device.Fake = isFake(d.version) || isFake(r.device.Name)
+	if m, err := r.Memory(); err == nil {
+		r.device.Memory = m.Total
+	}
+	return r, nil
+}
+
+// isFake reports whether a name says that it is the fake driver of the tests.
+func isFake(name string) bool { return strings.Contains(strings.ToUpper(name), "FAKE") }
+
+// instances opens the MIG instances of a GPU that is divided, and notes on it
+// that it is.
+func (d *Driver) instances(parent *reader) []*reader {
+	if !d.has.migMode || !d.has.migCount || !d.has.migHandle {
+		return nil
+	}
+	if mode, _, ret := parent.handle.GetMigMode(); ret != nvml.SUCCESS || mode != nvml.DEVICE_MIG_ENABLE {
+		return nil
+	}
+	parent.device.MIG = true
+	n, ret := parent.handle.GetMaxMigDeviceCount()
+	if ret != nvml.SUCCESS {
+		return nil
+	}
+	var readers []*reader
+	for i := range n {
+		h, ret := parent.handle.GetMigDeviceHandleByIndex(i)
+		if ret != nvml.SUCCESS {
+			continue // places without an instance answer NOT_FOUND
+		}
+		if r, err := d.describe(i, h); err == nil {
+			r.device.Parent = parent.device.UUID
+			r.parent = parent.handle
+			readers = append(readers, r)
+		}
+	}
+	return readers
+}

@@ -1,0 +1,238 @@
+//go:build linux && cgo
+
+package nvml
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"stackmeter/orchestrator/gpu"
+)
+
+// notAvailable is NVML's value for a figure that the driver does not have:
+// all ones (NVML_VALUE_NOT_AVAILABLE).
+const notAvailable = ^uint64(0)
+
+// A reader reads one device. NVML is thread-safe.
+type reader struct {
+	driver *Driver
+	handle nvml.Device
+	parent nvml.Device // of a MIG instance: power, clocks and heat are the whole GPU's
+	device gpu.Device
+}
+
+// Device says which one it is.
+func (r *reader) Device() gpu.Device { return r.device }
+
+// fault is the error for an answer that is none.
+func (r *reader) fault(call, code string) error {
+	return &gpu.Error{Device: r.device.UUID, Call: call, Code: code}
+}
+
+// Memory reads by version 2 where the driver has it.
+func (r *reader) Memory() (gpu.Memory, error) {
+	if r.driver.has.memoryV2 {
+		m, ret := r.handle.GetMemoryInfo_v2()
+		switch ret {
+		case nvml.SUCCESS:
+			reserved := int64(m.Reserved)
+			return r.plausible("nvmlDeviceGetMemoryInfo_v2", gpu.Memory{Method: gpu.MethodNVMLv2, Reserved: &reserved}, m.Used, m.Total)
+		case nvml.ERROR_FUNCTION_NOT_FOUND, nvml.ERROR_ARGUMENT_VERSION_MISMATCH:
+			// The library is newer than what it talks to.
+		default:
+			return gpu.Memory{}, r.fault("nvmlDeviceGetMemoryInfo_v2", code(ret))
+		}
+	}
+	m, ret := r.handle.GetMemoryInfo()
+	if ret != nvml.SUCCESS {
+		return gpu.Memory{}, r.fault("nvmlDeviceGetMemoryInfo", code(ret))
+	}
+	return r.plausible("nvmlDeviceGetMemoryInfo", gpu.Memory{Method: gpu.MethodNVMLv1}, m.Used, m.Total)
+}
+
+// plausible fills in a reading unless it cannot be: success with all ones, or
+// with a device of no size, is no figure.
+func (r *reader) plausible(call string, m gpu.Memory, used, total uint64) (gpu.Memory, error) {
+	if used == notAvailable || total == notAvailable || total == 0 || used > total {
+		return gpu.Memory{}, r.fault(call, "NOT_AVAILABLE")
+	}
+	m.Used, m.Total = int64(used), int64(total)
+	return m, nil
+}
+
+// Processes merges the lists of compute, graphics and MPS processes by PID. A
+// process in several lists is reported with the same memory in each, so the
+// largest counts, not the sum. It fails when no list could be read, or when
+// one failed in another way than by not being supported: a part of the lists
+// would look like an idle device.
+func (r *reader) Processes() ([]gpu.Process, error) {
+	lists := []struct {
+		kind, call string
+		has        bool
+		get        func() ([]nvml.ProcessInfo, nvml.Return)
+	}{
+		{"compute", "nvmlDeviceGetComputeRunningProcesses", r.driver.has.compute, r.handle.GetComputeRunningProcesses},
+		{"graphics", "nvmlDeviceGetGraphicsRunningProcesses", r.driver.has.graphics, r.handle.GetGraphicsRunningProcesses},
+		{"mps", "nvmlDeviceGetMPSComputeRunningProcesses", r.driver.has.mps, r.handle.GetMPSComputeRunningProcesses},
+	}
+	procs := map[int]gpu.Process{}
+	var unsupported error = r.fault("nvmlDeviceGetComputeRunningProcesses", "FUNCTION_NOT_FOUND")
+	read := false
+	for _, l := range lists {
+		if !l.has {
+			continue
+		}
+		infos, ret := guarded(l.get)
+		switch ret {
+		case nvml.SUCCESS:
+			read = true
+		case nvml.ERROR_NOT_SUPPORTED:
+			unsupported = r.fault(l.call, code(ret))
+			continue
+		default:
+			return nil, r.fault(l.call, code(ret))
+		}
+		for _, i := range infos {
+			p := procs[int(i.Pid)]
+			p.PID = int(i.Pid)
+			p.Kinds = append(p.Kinds, l.kind)
+			if i.UsedGpuMemory != notAvailable && (p.Memory == nil || int64(i.UsedGpuMemory) > *p.Memory) {
+				used := int64(i.UsedGpuMemory)
+				p.Memory = &used
+			}
+			procs[p.PID] = p
+		}
+	}
+	if !read {
+		return nil, unsupported
+	}
+	merged := make([]gpu.Process, 0, len(procs))
+	for _, pid := range slices.Sorted(maps.Keys(procs)) {
+		merged = append(merged, procs[pid])
+	}
+	return merged, nil
+}
+
+// guarded calls a list function of go-nvml, which trusts the count that the
+// driver returns: a wrong one makes it slice beyond its buffer and panic. That
+// is an answer of the driver's, and no reason to end a run.
+func guarded(get func() ([]nvml.ProcessInfo, nvml.Return)) (infos []nvml.ProcessInfo, ret nvml.Return) {
+	defer func() {
+		if recover() != nil {
+			infos, ret = nil, nvml.ERROR_UNKNOWN
+		}
+	}()
+	return get()
+}
+
+// Telemetry reads what the device does.
+func (r *reader) Telemetry() (gpu.Telemetry, error) {
+	var t gpu.Telemetry
+	h, has := r.handle, r.driver.has
+	if r.parent != nil {
+		h = r.parent
+	}
+	var last error = r.fault("telemetry", "FUNCTION_NOT_FOUND")
+	got := false
+	// keep sets a figure where the call succeeded.
+	keep := func(to **float64, call string, v float64, ret nvml.Return) {
+		if ret != nvml.SUCCESS {
+			last = r.fault(call, code(ret))
+			return
+		}
+		*to, got = &v, true
+	}
+	if has.utilization {
+		u, ret := h.GetUtilizationRates()
+		keep(&t.Utilization, "nvmlDeviceGetUtilizationRates", float64(u.Gpu), ret)
+	}
+	if has.power {
+		mw, ret := h.GetPowerUsage()
+		keep(&t.Power, "nvmlDeviceGetPowerUsage", float64(mw)/1000, ret)
+	}
+	if has.powerLimit {
+		mw, ret := h.GetEnforcedPowerLimit()
+		keep(&t.PowerLimit, "nvmlDeviceGetEnforcedPowerLimit", float64(mw)/1000, ret)
+	}
+	if has.energy {
+		mj, ret := h.GetTotalEnergyConsumption()
+		keep(&t.Energy, "nvmlDeviceGetTotalEnergyConsumption", float64(mj)/1000, ret)
+	}
+	if has.clock {
+		mhz, ret := h.GetClockInfo(nvml.CLOCK_SM)
+		keep(&t.SMClock, "nvmlDeviceGetClockInfo", float64(mhz), ret)
+		mhz, ret = h.GetClockInfo(nvml.CLOCK_MEM)
+		keep(&t.MemoryClock, "nvmlDeviceGetClockInfo", float64(mhz), ret)
+	}
+	if has.temperature {
+		c, ret := h.GetTemperature(nvml.TEMPERATURE_GPU)
+		keep(&t.Temperature, "nvmlDeviceGetTemperature", float64(c), ret)
+	}
+	reasons, ret := uint64(0), nvml.ERROR_FUNCTION_NOT_FOUND
+	switch {
+	case has.eventReasons:
+		reasons, ret = h.GetCurrentClocksEventReasons()
+	case has.throttleReasons:
+		reasons, ret = h.GetCurrentClocksThrottleReasons()
+	}
+	if ret == nvml.SUCCESS {
+		t.Throttle, got = throttles(reasons), true
+	}
+	if !got {
+		return gpu.Telemetry{}, last
+	}
+	return t, nil
+}
+
+// throttles names the reasons that slow a busy GPU down. Being idle, and
+// clocks that somebody set on purpose, are not among them.
+func throttles(reasons uint64) []string {
+	var names []string
+	for _, r := range []struct {
+		bit  uint64
+		name string
+	}{
+		{nvml.ClocksEventReasonSwPowerCap, "power-cap"},
+		{nvml.ClocksThrottleReasonHwSlowdown, "hardware-slowdown"},
+		{nvml.ClocksEventReasonSyncBoost, "sync-boost"},
+		{nvml.ClocksEventReasonSwThermalSlowdown, "software-thermal"},
+		{nvml.ClocksThrottleReasonHwThermalSlowdown, "hardware-thermal"},
+		{nvml.ClocksThrottleReasonHwPowerBrakeSlowdown, "power-brake"},
+	} {
+		if reasons&r.bit != 0 {
+			names = append(names, r.name)
+		}
+	}
+	return names
+}
+
+// Accounting reads the driver's high-water mark of a process, where an
+// administrator has switched accounting on.
+func (r *reader) Accounting(pid int) (*int64, error) {
+	if !r.driver.has.accountingMode || !r.driver.has.accountingStats {
+		return nil, nil
+	}
+	mode, ret := r.handle.GetAccountingMode()
+	switch {
+	case ret == nvml.ERROR_NOT_SUPPORTED || ret == nvml.SUCCESS && mode != nvml.FEATURE_ENABLED:
+		return nil, nil
+	case ret != nvml.SUCCESS:
+		return nil, r.fault("nvmlDeviceGetAccountingMode", code(ret))
+	}
+	stats, ret := r.handle.GetAccountingStats(uint32(pid))
+	switch ret {
+	case nvml.SUCCESS:
+		// Newer drivers seem to answer 0 for processes in containers: a
+		// process on the device has a context, so 0 is no figure.
+		if stats.MaxMemoryUsage == notAvailable || stats.MaxMemoryUsage == 0 {
+			return nil, nil
+		}
+		most := int64(stats.MaxMemoryUsage)
+		return &most, nil
+	case nvml.ERROR_NOT_FOUND:
+		return nil, nil
+	}
+	return nil, r.fault("nvmlDeviceGetAccountingStats", code(ret))
+}
