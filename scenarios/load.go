@@ -55,19 +55,9 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 // the file says; "null" takes the key out. What overrides bring is checked
 // as if the file said it.
 func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
-	dir, err := filepath.Abs(filepath.Dir(file))
+	d, err := newDecoder(file, data, l.MaxCells)
 	if err != nil {
-		return nil, fmt.Errorf("scenario %s: %w", file, err)
-	}
-	d := &decoder{
-		file:     fileSource(file, data),
-		owner:    map[*yaml.Node]*source{},
-		folder:   folder{dir},
-		maxCells: l.MaxCells,
-		kinds:    map[string][]string{},
-	}
-	if d.maxCells <= 0 {
-		d.maxCells = DefaultMaxCells
+		return nil, err
 	}
 	root := d.readTree(d.file, data, MaxFileSize)
 	if root == nil {
@@ -82,4 +72,21 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	}
 	s.File = file
 	return s, nil
+}
+
+func newDecoder(file string, data []byte, maxCells int) (*decoder, error) {
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s: %w", file, err)
+	}
+	if maxCells <= 0 {
+		maxCells = DefaultMaxCells
+	}
+	return &decoder{
+		file:     fileSource(file, data),
+		owner:    map[*yaml.Node]*source{},
+		folder:   folder{dir},
+		maxCells: maxCells,
+		kinds:    map[string][]string{},
+	}, nil
 }
