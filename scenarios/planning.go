@@ -17,7 +17,7 @@ import (
 //
 // With fresh: topology a trial is one topology with all its cells, from the
 // lightest to the heaviest, because a server keeps the memory that it once
-// took. With fresh: cell each cell is a trial.
+// took. With fresh: cell each cell is a trial, in the order of the file.
 func (s *Scenario) Plan() Plan {
 	p := Plan{
 		Scenario:   s.Name,
@@ -34,7 +34,9 @@ func (s *Scenario) Plan() Plan {
 		Thresholds: s.Thresholds,
 	}
 	loads := slices.Clone(s.Loads)
-	slices.SortStableFunc(loads, lighter)
+	if s.Fresh == FreshTopology {
+		slices.SortStableFunc(loads, lighter)
+	}
 	for repeat := 1; repeat <= s.Repeats; repeat++ {
 		trials := s.trials(loads, repeat)
 		if s.Order == OrderShuffle {

@@ -49,20 +49,17 @@ func (p Problem) String() string {
 // first and then the overrides, each from top to bottom.
 type Problems []Problem
 
-// Error prints all the problems, with a count when there is more than one.
+// Error prints all the problems.
 func (ps Problems) Error() string {
-	parts := make([]string, len(ps), len(ps)+1)
+	parts := make([]string, len(ps))
 	for i, p := range ps {
 		parts[i] = p.String()
-	}
-	if len(ps) > 1 {
-		parts = append(parts, fmt.Sprintf("%d problems", len(ps)))
 	}
 	return strings.Join(parts, "\n")
 }
 
 // maxProblems bounds what a hostile or a wholly wrong file can print.
-const maxProblems = 100
+const maxProblems = 50
 
 // A source is where nodes come from: the file or one override.
 type source struct {
@@ -105,7 +102,7 @@ func (r *report) add(s *source, line, column int, message, hint string) {
 	}
 	if len(r.found) == maxProblems {
 		r.full = true
-		p = placed{Problem: Problem{File: s.name, Message: "there are more problems",
+		p = placed{Problem: Problem{File: s.name, Message: "there are more problems than are shown",
 			Hint: "solve these first"}, rank: int(^uint(0) >> 1)}
 	}
 	r.found = append(r.found, p)

@@ -21,8 +21,9 @@ func suggestion(word string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
-// nearest is the known word that takes the fewest edits to reach, or "" if
-// that is more than a third of its letters.
+// nearest is the known word that takes the fewest edits to reach; if that is
+// more than a third of its letters, one of which the other is the beginning;
+// or "".
 func nearest(word string, known []string) string {
 	const longest = 100 // nobody misspells a longer word by a letter
 	if len(word) > longest {
@@ -33,6 +34,12 @@ func nearest(word string, known []string) string {
 		edits := distance(strings.ToLower(word), strings.ToLower(k))
 		if edits <= max(1, len(k)/3) && edits < len(k) && (best == "" || edits < fewest) {
 			best, fewest = k, edits
+		}
+	}
+	const beginning = 3 // env of environment
+	for _, k := range known {
+		if best == "" && min(len(k), len(word)) >= beginning && (strings.HasPrefix(word, k) || strings.HasPrefix(k, word)) {
+			best = k
 		}
 	}
 	return best

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,11 @@ func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
-		d.report.add(s, 0, 0, "there is nothing in it", "")
+		hint := ""
+		if s != d.file {
+			hint = "null takes a key out"
+		}
+		d.report.add(s, 0, 0, "there is nothing in it", hint)
 		return nil
 	} else if err != nil {
 		d.syntax(s, err)
@@ -51,6 +56,12 @@ func (d *decoder) syntax(s *source, err error) {
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
+		// The library counts the lines of its parser's errors from 0, those of
+		// its scanner's from 1.
+		if parser := []string{"key", "'-' indicator", "',' or ']'", "',' or '}'", "node content", "<document start>"}; slices.Contains(
+			parser, strings.TrimPrefix(message, "did not find expected ")) {
+			line++
+		}
 	} else if m := regexp.MustCompile(`^unknown anchor '(.*)' referenced$`).FindStringSubmatch(message); m != nil {
 		for i, text := range s.lines {
 			if column := strings.Index(text, "*"+m[1]); column >= 0 {
@@ -89,7 +100,7 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 	case c.stopped:
 		return n
 	case depth > maxDepth:
-		c.stop(n, "nested more than "+strconv.Itoa(maxDepth)+" levels deep", "an alias must not contain itself")
+		c.stop(n, "nested more than "+strconv.Itoa(maxDepth)+" levels deep", "an alias that contains itself has no end")
 		return n
 	case c.nodes > maxNodes:
 		c.stop(n, "more than "+strconv.Itoa(maxNodes)+" values once aliases are expanded", "")

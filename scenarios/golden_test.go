@@ -1,0 +1,96 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares a text with a file, or writes the file with -update.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s (go test -update writes it anew)\ngot:\n%s\nwant:\n%s", file, got, want)
+	}
+}
+
+func testFiles(t *testing.T, folder string, least int) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+	if err != nil || len(files) < least {
+		t.Fatalf("%d files in %s, want at least %d (%v)", len(files), folder, least, err)
+	}
+	return files
+}
+
+func goodFiles(t *testing.T) []string { return testFiles(t, "good", 10) }
+
+// loadCase loads a file with the overrides that its first comments name.
+func loadCase(t *testing.T, file string) (*Scenario, error) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var overrides []string
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if text, is := strings.CutPrefix(line, "# --set "); is {
+			overrides = append(overrides, text)
+		}
+	}
+	return Load(file, overrides...)
+}
+
+func TestBadScenarios(t *testing.T) {
+	for _, file := range testFiles(t, "bad", 40) {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			s, err := loadCase(t, file)
+			var problems Problems
+			if !errors.As(err, &problems) || s != nil {
+				t.Fatalf("got %v, %v, want Problems", s, err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", err.Error()+"\n")
+		})
+	}
+}
+
+func TestGoodScenarios(t *testing.T) {
+	folder, err := filepath.Abs(filepath.Join("testdata", "good"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range goodFiles(t) {
+		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			s, err := loadCase(t, file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.File != file {
+				t.Errorf("file %s", s.File)
+			}
+			text, err := json.MarshalIndent(s.Plan(), "", " ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".json", strings.ReplaceAll(string(text), folder, "FOLDER")+"\n")
+		})
+	}
+}

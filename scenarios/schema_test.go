@@ -1,0 +1,113 @@
+package scenarios
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+)
+
+func compiledSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("scenario.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := compiler.Compile("scenario.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return compiled
+}
+
+// instance is a YAML file as the JSON that an editor validates.
+func instance(t *testing.T, file string) any {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var value any
+	if err := yaml.Unmarshal(data, &value); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestSchemaAcceptsWhatLoads(t *testing.T) {
+	compiled := compiledSchema(t)
+	for _, file := range append(shipped(t), goodFiles(t)...) {
+		if err := compiled.Validate(instance(t, file)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestSchemaRefusesWhatIsBad(t *testing.T) {
+	compiled := compiledSchema(t)
+	for _, name := range []string{"key-misspelt", "app-image-and-build", "name-with-space", "wrong-types", "gpu-count-and-devices",
+		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies"} {
+		if err := compiled.Validate(instance(t, filepath.Join("testdata", "bad", name+".yaml"))); err == nil {
+			t.Errorf("%s is valid", name)
+		}
+	}
+}
+
+// TestSchemaKnowsTheSameKeys compares the properties of the schema with the
+// keys of the decoder, kind by kind. The good files have every kind of object.
+func TestSchemaKnowsTheSameKeys(t *testing.T) {
+	kinds := map[string][]string{}
+	for _, file := range goodFiles(t) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := newDecoder(file, data, DefaultMaxCells)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.scenario(d.readTree(d.file, data, MaxFileSize))
+		maps.Copy(kinds, d.kinds)
+	}
+	var schema struct {
+		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
+	}
+	if err := json.Unmarshal(Schema(), &schema); err != nil {
+		t.Fatal(err)
+	}
+	for kind, definition := range schema.Defs {
+		if definition.Properties != nil && kinds[kind] == nil {
+			t.Errorf("%s is in the schema, and in no good file", kind)
+		}
+	}
+	for kind, keys := range kinds {
+		var properties []string
+		for name := range schema.Defs[kind].Properties {
+			properties = append(properties, name)
+		}
+		keys = slices.Clone(keys)
+		slices.Sort(keys)
+		slices.Sort(properties)
+		if !slices.Equal(keys, properties) {
+			t.Errorf("%s: the decoder knows %v, the schema %v", kind, keys, properties)
+		}
+	}
+}
