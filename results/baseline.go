@@ -1,0 +1,92 @@
+package results
+
+import (
+	"stackmeter/scenarios"
+)
+
+// Baselines are the cells that ratios refer to, one for each number of
+// requests: a batch of 10 is never compared with a batch of 100.
+type Baselines map[int]Summary
+
+// FindBaselines picks the baselines among summaries, which are in the order
+// of Summarise. For each number of requests it is the first cell that the
+// selector matches; where the selector is nil, the first topology's cell
+// under a single client, or without such a cell the first topology's first
+// cell. A number of requests at which nothing matches has no baseline. The
+// choice does not look at results: a baseline that failed stays the baseline,
+// and the ratios to it are missing.
+func FindBaselines(summaries []Summary, selector *scenarios.Baseline) Baselines {
+	baselines := Baselines{}
+	for _, summary := range summaries {
+		requests := summary.Load.Requests
+		chosen, found := baselines[requests]
+		switch {
+		case selector != nil:
+			if !found && selects(*selector, summary) {
+				baselines[requests] = summary
+			}
+		case !found:
+			baselines[requests] = summary
+		case chosen.Topology.Name == summary.Topology.Name &&
+			chosen.Load.Client != scenarios.ClientSingle && summary.Load.Client == scenarios.ClientSingle:
+			baselines[requests] = summary
+		}
+	}
+	return baselines
+}
+
+// Of returns the baseline of a cell, or nil when it has none.
+func (b Baselines) Of(s Summary) *Summary {
+	baseline, found := b[s.Load.Requests]
+	if !found {
+		return nil
+	}
+	return &baseline
+}
+
+// DurationRatio is the cell's median duration in percent of its baseline's,
+// nil where either is missing.
+func (b Baselines) DurationRatio(s Summary) *float64 {
+	baseline := b.Of(s)
+	if baseline == nil {
+		return nil
+	}
+	return percent(s.Duration, baseline.Duration)
+}
+
+// PeakRatio is the cell's median peak of the given kind of memory in percent
+// of its baseline's, nil where either is missing.
+func (b Baselines) PeakRatio(s Summary, memory string) *float64 {
+	baseline := b.Of(s)
+	if baseline == nil {
+		return nil
+	}
+	return percent(s.Peak(memory), baseline.Peak(memory))
+}
+
+// Saved is by how many seconds the cell's median duration is shorter than its
+// baseline's, nil where either is missing.
+func (b Baselines) Saved(s Summary) *float64 {
+	baseline := b.Of(s)
+	if baseline == nil || baseline.Duration == nil || s.Duration == nil {
+		return nil
+	}
+	saved := baseline.Duration.Median - s.Duration.Median
+	return &saved
+}
+
+func percent(value, base *Sample) *float64 {
+	if value == nil || base == nil || base.Median == 0 {
+		return nil
+	}
+	ratio := 100 * value.Median / base.Median
+	return &ratio
+}
+
+// selects reports whether the selector matches the cell.
+func selects(selector scenarios.Baseline, s Summary) bool {
+	if selector.Topology != "" && selector.Topology != s.Topology.Name {
+		return false
+	}
+	return selector.Client == "" || selector.Client == s.Load.Client || selector.Client == s.Load.Mode()
+}

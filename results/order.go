@@ -1,0 +1,106 @@
+package results
+
+import (
+	"cmp"
+	"strings"
+
+	"stackmeter/scenarios"
+)
+
+// A run's records come in the order in which they were measured, which is
+// shuffled. Whatever is printed is ordered by what was asked instead, so that
+// two runs of a scenario print the same rows in the same places.
+
+// compareTopologies orders by server (flask, gunicorn, commands, services),
+// then without nginx before with nginx, then by workers, threads and name.
+func compareTopologies(a, b scenarios.Topology) int {
+	return cmp.Or(
+		cmp.Compare(serverRank(a.Server), serverRank(b.Server)),
+		compareBools(a.Nginx, b.Nginx),
+		cmp.Compare(a.Workers, b.Workers),
+		cmp.Compare(a.Threads, b.Threads),
+		compareNatural(a.Name, b.Name),
+	)
+}
+
+// compareModes orders by client mode (single, mp, mt), then by pool, with
+// kept-alive connections last.
+func compareModes(a, b scenarios.LoadSpec) int {
+	return cmp.Or(
+		compareBools(a.KeepAlive, b.KeepAlive),
+		cmp.Compare(clientRank(a.Client), clientRank(b.Client)),
+		cmp.Compare(a.Client, b.Client),
+		cmp.Compare(a.Pool, b.Pool),
+	)
+}
+
+// compareLoads orders by number of requests, then by mode.
+func compareLoads(a, b scenarios.LoadSpec) int {
+	return cmp.Or(cmp.Compare(a.Requests, b.Requests), compareModes(a, b))
+}
+
+func serverRank(server string) int {
+	switch server {
+	case scenarios.ServerFlask:
+		return 0
+	case scenarios.ServerGunicorn:
+		return 1
+	case scenarios.ServerCommand:
+		return 2
+	}
+	return 3
+}
+
+func clientRank(client string) int {
+	switch client {
+	case scenarios.ClientSingle:
+		return 0
+	case scenarios.ClientMP:
+		return 1
+	case scenarios.ClientMT:
+		return 2
+	}
+	return 3
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// compareNatural compares names with the numbers in them as numbers, so that
+// waitress-t8 comes before waitress-t16.
+func compareNatural(a, b string) int {
+	restA, restB := a, b
+	for restA != "" && restB != "" {
+		var numA, numB string
+		numA, tailA := leadingDigits(restA)
+		numB, tailB := leadingDigits(restB)
+		if numA != "" && numB != "" {
+			trimA, trimB := strings.TrimLeft(numA, "0"), strings.TrimLeft(numB, "0")
+			if c := cmp.Or(cmp.Compare(len(trimA), len(trimB)), cmp.Compare(trimA, trimB)); c != 0 {
+				return c
+			}
+			restA, restB = tailA, tailB
+			continue
+		}
+		if c := cmp.Compare(restA[0], restB[0]); c != 0 {
+			return c
+		}
+		restA, restB = restA[1:], restB[1:]
+	}
+	return cmp.Or(cmp.Compare(len(restA), len(restB)), cmp.Compare(a, b))
+}
+
+func leadingDigits(s string) (digits, rest string) {
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	return s[:end], s[end:]
+}

@@ -1,0 +1,34 @@
+package results
+
+// A Key names one record within a run.
+type Key struct {
+	Topology string // the topology's name
+	Load     string // the load's name: mt10/n100
+	Repeat   int    // from 1
+}
+
+// Key returns what tells the record from the others of its run.
+func (r Record) Key() Key {
+	return Key{Topology: r.Topology.Name, Load: r.Cell.Load.Name(), Repeat: r.Cell.Repeat}
+}
+
+// Attempted reports whether the record's load was fired at all. Where it was
+// not, because the stack never became ready for instance, the counts of replies
+// and errors are no measurements and are shown as missing instead of as 0.
+func (r Record) Attempted() bool {
+	return r.Duration != nil || r.Replies > 0 || r.Errors > 0
+}
+
+// Throughput is the number of good replies per second of the record's
+// duration; nil where there is no duration to divide by.
+func (r Record) Throughput() *float64 {
+	if r.Duration == nil || *r.Duration <= 0 {
+		return nil
+	}
+	perSecond := float64(r.Replies) / *r.Duration
+	return &perSecond
+}
+
+// Clean reports whether the record may speak for its cell: it is ok and every
+// answer was as expected.
+func (r Record) Clean() bool { return r.Status == StatusOK && r.Errors == 0 }

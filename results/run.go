@@ -1,0 +1,58 @@
+package results
+
+import "stackmeter/scenarios"
+
+// SpentTotal is the wall time in seconds that the run accounts for, over all
+// its phases. It is not the time from Started to Finished: a run that was
+// killed and resumed the next morning did nothing in between.
+func (r Run) SpentTotal() float64 {
+	var total float64
+	for _, seconds := range r.Spent {
+		total += seconds
+	}
+	return total
+}
+
+// MeasuringFraction is the share, from 0 to 1, of the run's accounted wall
+// time that went into measuring; nil while nothing is accounted for.
+func (r Run) MeasuringFraction() *float64 {
+	total := r.SpentTotal()
+	if total <= 0 {
+		return nil
+	}
+	fraction := r.Spent[PhaseMeasure] / total
+	return &fraction
+}
+
+// Counts are the numbers of cells of a run, each repeat counted by itself.
+type Counts struct {
+	OK      int
+	Failed  int
+	Planned int
+}
+
+// Missing is how many planned cells hold no record: they were never reached,
+// or interrupted.
+func (c Counts) Missing() int { return max(0, c.Planned-c.OK-c.Failed) }
+
+// Count counts the run's planned cells and the records that it holds of them.
+func (r Run) Count(records []Record) Counts {
+	counts := Counts{Planned: PlannedCells(r.Plan)}
+	for _, record := range records {
+		if record.Status == StatusOK {
+			counts.OK++
+		} else {
+			counts.Failed++
+		}
+	}
+	return counts
+}
+
+// PlannedCells is the number of cells in a plan, each repeat counted by itself.
+func PlannedCells(plan scenarios.Plan) int {
+	var planned int
+	for _, trial := range plan.Trials {
+		planned += len(trial.Cells)
+	}
+	return planned
+}

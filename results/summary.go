@@ -1,0 +1,152 @@
+package results
+
+import (
+	"cmp"
+	"slices"
+
+	"stackmeter/scenarios"
+)
+
+// Kinds of memory that a table can be about.
+const (
+	MemoryGPU  = "gpu"  // memory in use on the devices that the stack was given
+	MemoryMain = "main" // main memory of the stack
+)
+
+// A Summary is one cell over its repeats.
+type Summary struct {
+	Topology scenarios.Topology
+	Load     scenarios.LoadSpec
+
+	OK     int // repeats
+	Failed int // repeats
+	Errors int // answers that were not as expected, over all repeats
+
+	// Figures over the repeats that are ok. Repeats with errors among their
+	// answers count only when the cell has no others: an error is often a fast
+	// answer. A figure that none of them has is nil.
+	Duration   *Sample // seconds
+	Throughput *Sample // good replies per second
+	GPUPeak    *Sample // bytes
+	MainPeak   *Sample // bytes
+
+	Flags    []string // of any repeat, sorted
+	Failures []Record // the failed repeats, in order
+}
+
+// Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
+func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }
+
+// Condition is the cell's name without its number of requests, as tables that
+// are about one such number call it: gunicorn-w1-t4/mt10.
+func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.Load) }
+
+// Clean reports whether the cell can be recommended: every repeat is ok and
+// every answer was as expected.
+func (s Summary) Clean() bool { return s.OK > 0 && s.Failed == 0 && s.Errors == 0 }
+
+// Peak is the peak of the given kind of memory in bytes, or nil.
+func (s Summary) Peak(memory string) *Sample {
+	if memory == MemoryGPU {
+		return s.GPUPeak
+	}
+	return s.MainPeak
+}
+
+// MemoryKind says which memory a run's tables are about: the devices' when it
+// was measured for any record, otherwise the stacks' main memory. It is one
+// answer for all cells, because the two cannot be compared with each other.
+func MemoryKind(summaries []Summary) string {
+	for _, summary := range summaries {
+		if summary.GPUPeak != nil {
+			return MemoryGPU
+		}
+	}
+	return MemoryMain
+}
+
+// Summarise puts the repeats of each cell together. The summaries are ordered
+// by number of requests, then by topology, then by client mode and pool,
+// whatever the order of the records.
+func Summarise(records []Record) []Summary {
+	type cell struct{ topology, load string }
+	byCell := map[cell][]Record{}
+	for _, record := range records {
+		key := record.Key()
+		at := cell{key.Topology, key.Load}
+		byCell[at] = append(byCell[at], record)
+	}
+	summaries := make([]Summary, 0, len(byCell))
+	for _, repeats := range byCell {
+		slices.SortStableFunc(repeats, func(a, b Record) int { return cmp.Compare(a.Cell.Repeat, b.Cell.Repeat) })
+		summaries = append(summaries, summarise(repeats))
+	}
+	slices.SortFunc(summaries, func(a, b Summary) int {
+		return cmp.Or(
+			cmp.Compare(a.Load.Requests, b.Load.Requests),
+			compareTopologies(a.Topology, b.Topology),
+			compareModes(a.Load, b.Load),
+		)
+	})
+	return summaries
+}
+
+// summarise makes the summary of one cell from its repeats, of which there is
+// at least one.
+func summarise(repeats []Record) Summary {
+	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load}
+	var clean, ok []Record
+	for _, record := range repeats {
+		summary.Errors += record.Errors
+		summary.Flags = append(summary.Flags, record.Flags...)
+		summary.Flags = append(summary.Flags, record.GPU.Flags...)
+		if record.Status != StatusOK {
+			summary.Failed++
+			summary.Failures = append(summary.Failures, record)
+			continue
+		}
+		summary.OK++
+		ok = append(ok, record)
+		if record.Clean() {
+			clean = append(clean, record)
+		}
+	}
+	slices.Sort(summary.Flags)
+	summary.Flags = slices.Compact(summary.Flags)
+
+	speaking := clean
+	if len(speaking) == 0 {
+		speaking = ok
+	}
+	summary.Duration = sampleOf(speaking, func(r Record) *float64 { return r.Duration })
+	summary.Throughput = sampleOf(speaking, Record.Throughput)
+	summary.GPUPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.GPU.Peak) })
+	summary.MainPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.Memory.Peak) })
+	return summary
+}
+
+func sampleOf(records []Record, figure func(Record) *float64) *Sample {
+	var values []float64
+	for _, record := range records {
+		if value := figure(record); value != nil {
+			values = append(values, *value)
+		}
+	}
+	return NewSample(values)
+}
+
+func toFloat(bytes *int64) *float64 {
+	if bytes == nil {
+		return nil
+	}
+	value := float64(*bytes)
+	return &value
+}
+
+// modeName is a load's name without its number of requests.
+func modeName(load scenarios.LoadSpec) string {
+	if load.KeepAlive {
+		return load.Mode() + "/keepalive"
+	}
+	return load.Mode()
+}
