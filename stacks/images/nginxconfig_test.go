@@ -1,0 +1,201 @@
+package images
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var goldenCases = []struct {
+	name    string
+	options NginxOptions
+}{
+	{"defaults", NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000"}},
+	{"everything", NginxOptions{
+		Listen: "127.0.0.1:18080", Upstream: "127.0.0.1:18000",
+		Timeout: 1500 * time.Millisecond, MaxBody: 1 << 20, Workers: 2,
+		Connections: 64, Keepalive: 8, TempDir: "/tmp/stack-1",
+	}},
+	{"ipv6", NginxOptions{Listen: "[::1]:8080", Upstream: "[::1]:8000"}},
+}
+
+func TestNginxConfigGolden(t *testing.T) {
+	for _, c := range goldenCases {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := NginxConfig(c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", c.name+".conf")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("differs from %s (go test -update rewrites it):\n%s", file, got)
+			}
+		})
+	}
+}
+
+func TestNginxConfigTimeouts(t *testing.T) {
+	tests := []struct {
+		name    string
+		timeout time.Duration
+		want    []string
+	}{
+		{"longer than the client's", 10 * time.Second, []string{"proxy_read_timeout 15s;", "proxy_send_timeout 15s;", "proxy_connect_timeout 15s;"}},
+		{"a fraction is rounded up", 100 * time.Millisecond, []string{"proxy_read_timeout 6s;"}},
+		{"a connection has its own limit", 10 * time.Minute, []string{"proxy_read_timeout 605s;", "proxy_connect_timeout 75s;"}},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := NginxConfig(NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000", Timeout: c.timeout})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range c.want {
+				if !strings.Contains(got, line) {
+					t.Errorf("no line %q in:\n%s", line, got)
+				}
+			}
+		})
+	}
+}
+
+func TestNginxConfigRefuses(t *testing.T) {
+	tests := []struct {
+		name string
+		edit func(*NginxOptions)
+		want string // in the error
+	}{
+		{"no listen address", func(o *NginxOptions) { o.Listen = "" }, "listen address"},
+		{"a listen name", func(o *NginxOptions) { o.Listen = "localhost:80" }, "listen address"},
+		{"listen port 0", func(o *NginxOptions) { o.Listen = "0.0.0.0:0" }, "listen address"},
+		{"a directive in the listen address", func(o *NginxOptions) { o.Listen = "0.0.0.0:80; root /" }, "listen address"},
+		{"a zone in the listen address", func(o *NginxOptions) { o.Listen = "[fe80::1%a;b]:80" }, "listen address"},
+		{"no upstream", func(o *NginxOptions) { o.Upstream = "" }, "upstream"},
+		{"no upstream port", func(o *NginxOptions) { o.Upstream = "app" }, "upstream"},
+		{"upstream port 0", func(o *NginxOptions) { o.Upstream = "app:0" }, "upstream"},
+		{"upstream port too high", func(o *NginxOptions) { o.Upstream = "app:65536" }, "upstream"},
+		{"a directive in the upstream", func(o *NginxOptions) { o.Upstream = "app; } http {:80" }, "upstream"},
+		{"a variable in the upstream", func(o *NginxOptions) { o.Upstream = "$host:80" }, "upstream"},
+		{"a line break in the upstream", func(o *NginxOptions) { o.Upstream = "app\n:80" }, "upstream"},
+		{"a zone in the upstream", func(o *NginxOptions) { o.Upstream = "[fe80::1%a;b]:80" }, "upstream"},
+		{"a socket as upstream", func(o *NginxOptions) { o.Upstream = "unix:/run/docker.sock" }, "upstream"},
+		{"a time-out below 0", func(o *NginxOptions) { o.Timeout = -time.Second }, "time-out"},
+		{"a body below 0", func(o *NginxOptions) { o.MaxBody = -1 }, "largest body"},
+		{"too many workers", func(o *NginxOptions) { o.Workers = 100000 }, "workers"},
+		{"no connections to speak of", func(o *NginxOptions) { o.Connections = 1 }, "connections"},
+		{"idle connections below 0", func(o *NginxOptions) { o.Keepalive = -1 }, "idle connections"},
+		{"a relative directory", func(o *NginxOptions) { o.TempDir = "tmp" }, "temporary files"},
+		{"the root directory", func(o *NginxOptions) { o.TempDir = "/" }, "temporary files"},
+		{"a directory that climbs", func(o *NginxOptions) { o.TempDir = "/tmp/../etc" }, "temporary files"},
+		{"a directive in the directory", func(o *NginxOptions) { o.TempDir = "/tmp; user root" }, "temporary files"},
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
+			o := NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000"}
+			c.edit(&o)
+			got, err := NginxConfig(o)
+			if err == nil {
+				t.Fatalf("no error; rendered:\n%s", got)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %q does not say %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestNginxConfigNamesEveryProblem(t *testing.T) {
+	_, err := NginxConfig(NginxOptions{Listen: "x", Upstream: "y", TempDir: "z"})
+	for _, want := range []string{`"x"`, `"y"`, `"z"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not name %s", err, want)
+		}
+	}
+}
+
+// What holds for every configuration that is rendered at all: a name or path
+// can add nothing to it.
+func FuzzNginxConfig(f *testing.F) {
+	f.Add("0.0.0.0:8080", "app:8000", "/tmp")
+	f.Add("[::]:8080", "10.0.0.1:80", "/tmp/a b")
+	f.Add("0.0.0.0:80;", "a;b:1", "/tmp;")
+	plain, err := NginxConfig(NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, listen, upstream, dir string) {
+		got, err := NginxConfig(NginxOptions{Listen: listen, Upstream: upstream, TempDir: dir})
+		if err != nil {
+			return
+		}
+		for _, special := range []string{";", "{", "}", "\n", "$", "\"", "'", "#", "\\"} {
+			if strings.Count(got, special) != strings.Count(plain, special) {
+				t.Errorf("listen %q, upstream %q, directory %q changed the number of %q:\n%s", listen, upstream, dir, special, got)
+			}
+		}
+	})
+}
+
+func TestNginxContextHasADockerfile(t *testing.T) {
+	if _, err := fs.Stat(Nginx(), "Dockerfile"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNginxAcceptsConfig asks the nginx of the image, started the way a stack
+// starts it.
+func TestNginxAcceptsConfig(t *testing.T) {
+	const tag = "stackmeter-test/nginx"
+	if err := exec.Command("docker", "image", "inspect", "debian:trixie-slim").Run(); err != nil {
+		t.Skip("needs a Docker engine with the image debian:trixie-slim; run stacks/images/prepare")
+	}
+	docker(t, "build", "-q", "-t", tag, "nginx")
+	for _, c := range goldenCases {
+		t.Run(c.name, func(t *testing.T) {
+			if strings.HasPrefix(c.options.Listen, "[") {
+				t.Skip("a container need not have IPv6, and nginx -t binds the address")
+			}
+			// nginx makes its own directories, but not their parents.
+			parent := c.options.TempDir
+			if parent == "" {
+				parent = "/tmp"
+			}
+			id := strings.TrimSpace(docker(t, "create", "--cap-drop", "ALL",
+				"--security-opt", "no-new-privileges", "--network", "none",
+				"--add-host", "app:127.0.0.1", "--tmpfs", parent, tag,
+				"nginx", "-t", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"))
+			t.Cleanup(func() { docker(t, "rm", "-f", id) })
+			docker(t, "cp", filepath.Join("testdata", c.name+".conf"), id+":/etc/nginx/nginx.conf")
+			out := docker(t, "start", "-a", id)
+			if !strings.Contains(out, "test is successful") || strings.Contains(out, "[warn]") || strings.Contains(out, "[alert]") {
+				t.Errorf("nginx -t says:\n%s", out)
+			}
+		})
+	}
+}
+
+// docker runs the engine's command-line client and returns both its outputs.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", args[0], err, out)
+	}
+	return string(out)
+}
