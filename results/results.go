@@ -44,6 +44,7 @@ type Run struct {
 	GPUDevices []gpu.Device       `json:"gpu_devices"`
 	Plan       scenarios.Plan     `json:"plan"`
 	Spent      map[string]float64 `json:"spent_s"` // wall seconds by phase, see the Phase constants
+	Counts     *Counts            `json:"-"`       // of its cells, where a store counted them
 }
 
 // Phases that a run's wall time is spent on. What is left is overhead.
@@ -137,7 +138,7 @@ type Stack struct {
 // Service is one service of a Stack.
 type Service struct {
 	Name      string   `json:"name"`
-	Instance  string   `json:"instance"`
+	Container string   `json:"container,omitempty"`
 	Image     string   `json:"image,omitempty"`
 	Digest    string   `json:"digest,omitempty"`
 	Processes []string `json:"processes"` // command lines

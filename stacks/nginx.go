@@ -9,11 +9,7 @@ import (
 // loadedNginx reads back the configuration that the running nginx was started
 // with: its master process names the file in its title, and nginx itself
 // prints what it makes of that file.
-func loadedNginx(ctx context.Context, stack Stack, s Service) (string, error) {
-	facts, err := stack.Inspect(ctx)
-	if err != nil {
-		return "", err
-	}
+func loadedNginx(ctx context.Context, stack Stack, s Service, facts Facts) (string, error) {
 	file := nginxConfigFile(facts, s.Name)
 	if file == "" {
 		return "", fmt.Errorf("%w: service %s: no nginx master process was found", ErrDiffers, s.Name)

@@ -165,10 +165,10 @@ const (
 // ServiceFacts are the facts of one service.
 type ServiceFacts struct {
 	Service   string
-	Instance  string // container id, or PID of a local process
-	Image     string // the reference that was asked for
-	Digest    string // the image's content address; empty for a local process
-	Processes []Process
+	Container string    // the container's full id; empty for a local process
+	Image     string    // the reference that was asked for
+	Digest    string    // the image's content address; empty for a local process
+	Processes []Process // the service's own first one leads
 }
 
 // A Process is one process of a service, with its ids as the host sees them.

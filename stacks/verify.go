@@ -46,7 +46,7 @@ func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
 		if s.Role != RoleNginx {
 			continue
 		}
-		if found.Nginx, err = loadedNginx(ctx, stack, s); err != nil {
+		if found.Nginx, err = loadedNginx(ctx, stack, s, found.Facts); err != nil {
 			return found, err
 		}
 	}

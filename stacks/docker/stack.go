@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
+	"golang.org/x/sync/errgroup"
 
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
@@ -78,20 +79,26 @@ func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 	if st.direct {
 		facts.Route = stacks.RouteDirect
 	}
+	facts.Services = make([]stacks.ServiceFacts, len(st.services))
+	var group errgroup.Group
 	for i, s := range st.spec.Services {
 		if len(s.GPUs) > 0 {
 			facts.GPU = strings.Join(s.GPUs, ", ")
 		}
-		one := st.services[i]
-		processes, err := st.processes(ctx, one.container)
-		if err != nil {
-			return facts, fmt.Errorf("service %s: %w", s.Name, err)
-		}
-		facts.Services = append(facts.Services, stacks.ServiceFacts{
-			Service: s.Name, Instance: one.container, Image: s.Image, Digest: one.image, Processes: processes,
+		group.Go(func() error {
+			one := st.services[i]
+			processes, err := st.processes(ctx, one.container)
+			if err != nil {
+				return fmt.Errorf("service %s: %w", s.Name, err)
+			}
+			facts.Services[i] = stacks.ServiceFacts{
+				Service: s.Name, Container: one.container, Image: s.Image, Digest: one.image, Processes: processes,
+			}
+			return nil
 		})
 	}
-	return facts, nil
+	err := group.Wait()
+	return facts, err
 }
 
 // processes asks the engine, which sees the host's PIDs wherever stackmeter

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/scenarios"
+)
+
+// Exit statuses, as DESIGN and the README list them.
+const (
+	exitOK             = 0
+	exitInfrastructure = 1
+	exitUsage          = 2
+	exitCellsFailed    = 3
+	exitInterrupted    = 130
+)
+
+var (
+	errInterrupted = errors.New("interrupted")
+	errCellsFailed = errors.New("some cells failed")
+)
+
+// A usageError is a wrong flag, argument or scenario.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// An app is one invocation with its streams.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// main runs a command line and returns the exit status: the one place that
+// maps errors to it.
+func (a *app) main(args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintln(a.stderr, "stackmeter: interrupted; finished cells are kept, stackmeter run --resume goes on")
+		return exitInterrupted
+	case errors.Is(err, errCellsFailed):
+		fmt.Fprintln(a.stderr, "stackmeter:", err)
+		return exitCellsFailed
+	case errors.As(err, &usage):
+		fmt.Fprintln(a.stderr, "stackmeter:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(a.stderr, "stackmeter:", err)
+	return exitInfrastructure
+}
+
+// root is the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stackmeter",
+		Short: "Compare ways of serving a WSGI application: duration and peak memory of each",
+		Long: `stackmeter starts each server topology of a scenario as containers around your
+own app, sends the request matrix, tears everything down, and records for each
+cell the duration and the peak memory.
+
+Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
+3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
+		Example:       "  stackmeter run scenarios/quickstart.yaml",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+			}
+			return usageError{fmt.Errorf("there is no command %q%s (stackmeter --help lists them)", args[0], hint)}
+		},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
+	})
+	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.runsCommand(),
+		a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand())
+	return root
+}
+
+// arguments makes cobra's complaint about arguments a usage error.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w (see %s --help)", cmd.Name(), err, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// loadPlan loads a scenario and makes its plan. Its errors are the user's.
+func loadPlan(file string, set []string, only string) (*scenarios.Scenario, scenarios.Plan, error) {
+	s, err := scenarios.Load(file, set...)
+	if err != nil {
+		return nil, scenarios.Plan{}, usageError{err}
+	}
+	plan := s.Plan()
+	if only != "" {
+		if plan, err = plan.Only(only); err != nil {
+			return nil, scenarios.Plan{}, usageError{err}
+		}
+	}
+	return s, plan, nil
+}

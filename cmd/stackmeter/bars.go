@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"stackmeter/orchestrator"
+)
+
+// bars are two bars on a terminal: one for the run, by requests, with an
+// estimate of what is left, and one for the cell under way. Lines are printed
+// above them.
+type bars struct {
+	all      *mpb.Progress
+	run      *mpb.Bar
+	cell     *mpb.Bar
+	finished int64 // requests of the cells that have a record
+
+	mu    sync.Mutex
+	doing string // what the second bar shows
+}
+
+func newBars(w io.Writer) *bars {
+	return &bars{all: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))}
+}
+
+func (b *bars) event(e orchestrator.Event) {
+	switch e.Kind {
+	case orchestrator.EventNote, orchestrator.EventResult, orchestrator.EventImage:
+		fmt.Fprintln(b.all, describe(e))
+	}
+	if e.Kind == orchestrator.EventRun {
+		b.begin(int64(e.Requests))
+	}
+	if b.run == nil {
+		return // images are still being made
+	}
+	switch e.Kind {
+	case orchestrator.EventStart:
+		b.show(e.Topology+": starting", 1, 0)
+	case orchestrator.EventReady:
+		b.show(e.Topology+": warming up", 1, 0)
+	case orchestrator.EventStop:
+		b.show(e.Topology+": removing", 1, 0)
+	case orchestrator.EventCell:
+		b.show(e.Cell, int64(e.Requests), 0)
+	case orchestrator.EventProgress:
+		b.show(e.Cell, int64(e.Requests), int64(e.Done))
+		b.run.SetCurrent(b.finished + int64(e.Done))
+	case orchestrator.EventResult:
+		b.finished += int64(e.Requests)
+		b.run.SetCurrent(b.finished)
+	}
+}
+
+// begin adds the bars, once it is known how much there is to do.
+func (b *bars) begin(requests int64) {
+	b.run = b.all.AddBar(requests,
+		mpb.PrependDecorators(
+			decor.Name("run", decor.WCSyncSpaceR),
+			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(
+			decor.Percentage(decor.WCSyncSpace),
+			decor.Name(" about "),
+			decor.AverageETA(decor.ET_STYLE_GO),
+			decor.Name(" left")))
+	b.cell = b.all.AddBar(1,
+		mpb.PrependDecorators(
+			decor.Name("cell", decor.WCSyncSpaceR),
+			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return " " + b.doing
+		})))
+}
+
+// show makes the second bar tell what is under way. A total that is reached
+// would end the bar, so it is never counted as complete here.
+func (b *bars) show(doing string, total, current int64) {
+	b.mu.Lock()
+	b.doing = doing
+	b.mu.Unlock()
+	b.cell.SetTotal(total+1, false)
+	b.cell.SetCurrent(min(current, total))
+}
+
+func (b *bars) close() {
+	if b.run != nil {
+		b.cell.Abort(true)
+		b.run.Abort(false)
+	}
+	b.all.Wait()
+}

@@ -1,0 +1,28 @@
+// Stackmeter compares ways of serving a WSGI application.
+//
+// A YAML scenario lists server topologies (bare Flask, gunicorn with N workers
+// and N threads, nginx in front of it, any command) and a matrix of loads
+// (requests × client mode × pool size). stackmeter starts each topology as
+// containers around your own app, sends the loads, tears everything down, and
+// records for each cell the duration and the peak memory.
+//
+//	stackmeter run scenarios/quickstart.yaml     measure, then print the tables
+//	stackmeter plan scenarios/quickstart.yaml    what would run, and nothing else
+//	stackmeter report                            the tables of the latest run again
+//	stackmeter doctor                            what this machine has and lacks
+//
+// Results go to standard output, progress and diagnostics to standard error.
+//
+// Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or
+// scenario; 3 some cells failed; 4 a threshold or comparison failed; 130
+// interrupted.
+package main
+
+import (
+	"os"
+)
+
+func main() {
+	a := app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(a.main(os.Args[1:]))
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/scenarios"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var set []string
+	var only string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan SCENARIO",
+		Short: "Print what a run would do, and do nothing else",
+		Example: `  stackmeter plan scenarios/quickstart.yaml
+  stackmeter plan scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --only 'nginx*'`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			_, plan, err := loadPlan(args[0], set, only)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(a.stdout)
+				enc.SetIndent("", "  ")
+				return enc.Encode(plan)
+			}
+			return a.printPlan(plan)
+		},
+	}
+	scenarioFlags(cmd, &set, &only)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the whole plan as JSON")
+	return cmd
+}
+
+// scenarioFlags are those of every command that takes a scenario.
+func scenarioFlags(cmd *cobra.Command, set *[]string, only *string) {
+	cmd.Flags().StringArrayVar(set, "set", nil, "override a value of the scenario, `KEY=VALUE` with the value in YAML; may be repeated")
+	cmd.Flags().StringVar(only, "only", "", "only the topologies, or with a slash in it the cells, that match this `GLOB`")
+}
+
+func (a *app) printPlan(p scenarios.Plan) error {
+	requests := 0
+	for _, t := range p.Trials {
+		for _, c := range t.Cells {
+			requests += c.Load.Requests
+		}
+	}
+	order := p.Order
+	if order == scenarios.OrderShuffle {
+		order = fmt.Sprintf("shuffled within each repeat by seed %d", p.Seed)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s: %d stacks, %d cells, %d requests and %d of warm-up for each worker; order: %s\n",
+		p.Scenario, len(p.Trials), p.Cells(), requests, p.Warmup, order)
+	repeat := 0
+	for _, t := range p.Trials {
+		if t.Repeat != repeat {
+			repeat = t.Repeat
+			fmt.Fprintf(w, "\nrepeat %d\n", repeat)
+		}
+		var loads []string
+		for _, c := range t.Cells {
+			loads = append(loads, c.Load.Name())
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", t.Topology.Name, strings.Join(loads, "  "))
+	}
+	return w.Flush()
+}

@@ -1,0 +1,232 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+const (
+	watchInterval    = 500 * time.Millisecond // between two looks whether the services still run
+	progressInterval = 250 * time.Millisecond
+
+	// Memory above the warmed-up level that counts as kept from an earlier
+	// cell: less than that, a server's own comings and goings.
+	inheritedMin   = 16 << 20
+	inheritedShare = 0.05
+)
+
+// errServiceDied ends a cell's load when a service ended under it.
+var errServiceDied = errors.New("a service ended during the cell")
+
+// measure sends one cell's load and returns its record. alive says whether
+// the stack can take the next cell. The error is the run's: it was cancelled.
+func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
+	defer l.spend(results.PhaseMeasure)()
+	facts := l.facts
+	rec = results.Record{
+		Run: l.id, Topology: l.trial.Topology, Cell: cell, Started: time.Now(),
+		Flags: slices.Clone(l.flags), Stack: &facts,
+	}
+	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
+
+	found, sendErr := l.fire(ctx, cell)
+	if ctx.Err() != nil {
+		return rec, false, context.Cause(ctx)
+	}
+	result, usage := found.load, found.usage
+	rec.GPU = found.gpu
+	l.fill(&rec, result, usage)
+	if died := l.stack.Check(ctx); died != nil && !errors.Is(sendErr, errServiceDied) {
+		sendErr = fmt.Errorf("%w: %w", errServiceDied, died)
+	}
+	switch {
+	case sendErr != nil:
+		l.fail(ctx, &rec, sendErr, usage)
+		return rec, !errors.Is(sendErr, errServiceDied), nil
+	case result.Replies == 0:
+		l.fail(ctx, &rec, fmt.Errorf("none of %d requests was answered as expected: %s", result.Requests, errorSummary(result)), usage)
+		return rec, true, nil
+	}
+	if err := l.sameWorkers(ctx); err != nil {
+		l.fail(ctx, &rec, err, usage)
+		return rec, false, nil
+	}
+	rec.Status = results.StatusOK
+	return rec, true, nil
+}
+
+// A finding is what one firing measured.
+type finding struct {
+	load  load.Result
+	usage stacks.Usage
+	gpu   gpu.Usage
+}
+
+// fire sends a cell's load. What is metered lasts from the gun to the last
+// reply: preparing the client and ending its processes is outside of it.
+func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	batch, err := l.Client.Prepare(ctx, load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: cell.Load})
+	if err != nil {
+		return f, err
+	}
+	defer batch.Close()
+	sampled, err := l.gpu.cell(ctx)
+	if err != nil {
+		return f, err
+	}
+	meter, err := l.stack.Meter(ctx)
+	if err != nil {
+		return f, err
+	}
+	watching := l.watch(ctx, cell, batch, cancel)
+
+	f.load, err = batch.Fire(ctx)
+
+	f.usage = meter.Stop()
+	f.gpu = l.gpu.usage(sampled)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	cancel(nil)
+	<-watching
+	return f, err
+}
+
+// watch looks after a cell under way: it tells how far it is, and ends its
+// load when a service died. The returned channel is closed when it has ended.
+func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, cancel context.CancelCauseFunc) chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		progress, look := time.NewTicker(progressInterval), time.NewTicker(watchInterval)
+		defer progress.Stop()
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-progress.C:
+				l.notify(Event{Kind: EventProgress, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
+			case <-look.C:
+				if err := l.stack.Check(ctx); err != nil && ctx.Err() == nil {
+					cancel(fmt.Errorf("%w: %w", errServiceDied, err))
+					return
+				}
+			}
+		}
+	}()
+	return ended
+}
+
+// fill puts what was measured into the record.
+func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage) {
+	if result.Replies > 0 {
+		seconds := result.Duration.Seconds()
+		rec.Duration = &seconds
+	}
+	rec.Replies, rec.Errors = result.Replies, result.Errors
+	rec.ErrorKinds, rec.FirstErrors = result.ErrorKinds, result.FirstErrors
+	rec.Latency = result.Latency
+	rec.Load = results.LoadFacts{
+		Hand: result.Hand, StartDelay: result.StartDelay.Seconds(),
+		BytesSent: result.BytesSent, BytesRead: result.BytesRead,
+	}
+	rec.Flags = append(rec.Flags, result.Flags...)
+	if result.Errors > 0 {
+		rec.Flags = append(rec.Flags, results.FlagErrors)
+	}
+	rec.Memory = results.Memory{
+		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
+		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,
+	}
+	for _, s := range usage.Services {
+		if s.Memory != nil {
+			if rec.Memory.Services == nil {
+				rec.Memory.Services = map[string]int64{}
+			}
+			rec.Memory.Services[s.Service] = *s.Memory
+		}
+	}
+	if usage.CPU != nil {
+		seconds := usage.CPU.Seconds()
+		rec.CPU.Stack = &seconds
+	}
+	if result.Requests > 0 {
+		seconds := result.CPU.Seconds()
+		rec.CPU.Client = &seconds
+	}
+	if l.inherited(rec) {
+		rec.Flags = append(rec.Flags, results.FlagInherited)
+	}
+}
+
+// inherited reports whether the cell began above the stack's own warmed-up
+// memory: an allocator kept what an earlier cell needed.
+func (l *live) inherited(rec *results.Record) bool {
+	return above(rec.Memory.Start, l.warmed) || above(rec.GPU.Start, l.gpu.warm)
+}
+
+func above(start, warmed *int64) bool {
+	if start == nil || warmed == nil {
+		return false
+	}
+	over := *start - *warmed
+	return over > inheritedMin && float64(over) > inheritedShare*float64(*warmed)
+}
+
+// fail turns a record into one of a failure. What was measured stays in it,
+// except the duration: it is not that of the load that was asked for.
+func (l *live) fail(ctx context.Context, rec *results.Record, reason error, usage stacks.Usage) {
+	rec.Status = results.StatusFailed
+	rec.Reason = reason.Error()
+	if usage.OOMKills > 0 && l.plan.Resources.Memory > 0 {
+		rec.Reason = fmt.Sprintf("oom: the kernel killed %d of its processes at the limit of %d MiB (resources.memory): %s",
+			usage.OOMKills, l.plan.Resources.Memory>>20, rec.Reason)
+	}
+	rec.Duration = nil
+	rec.LogTail = l.logs(ctx)
+}
+
+// sameWorkers fails when gunicorn's workers are not those that the cell began
+// with: one that was killed and replaced lost requests or time that the
+// figures do not show.
+func (l *live) sameWorkers(ctx context.Context) error {
+	if l.spec.Topology.Server != scenarios.ServerGunicorn {
+		return nil
+	}
+	facts, err := l.stack.Inspect(ctx)
+	if err != nil {
+		return err
+	}
+	_, now, _ := stacks.Gunicorn(facts)
+	if !slices.Equal(now, l.workers) {
+		return fmt.Errorf("gunicorn's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", l.workers, now)
+	}
+	return nil
+}
+
+// errorSummary is the errors of a batch in one line: kinds with their counts,
+// each with the first message.
+func errorSummary(result load.Result) string {
+	kinds := make([]string, 0, len(result.ErrorKinds))
+	for kind := range result.ErrorKinds {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	for i, kind := range kinds {
+		kinds[i] = fmt.Sprintf("%s ×%d (%s)", kind, result.ErrorKinds[kind], result.FirstErrors[kind])
+	}
+	return strings.Join(kinds, ", ")
+}

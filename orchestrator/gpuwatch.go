@@ -1,0 +1,124 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+	"stackmeter/stacks"
+)
+
+// How long the devices may take to be clean before a trial or a cell, and to
+// be back at their idle baseline after one.
+const cleanPatience = time.Minute
+
+// A gpuWatch samples the devices of one stack from before it starts until
+// after it is gone. Where the stack has no device it does nothing but say why.
+type gpuWatch struct {
+	run     *run
+	trial   *gpu.Trial // nil without a device
+	why     string     // why there is none
+	warm    *int64     // bytes in use on the devices once the stack was warm
+	records []results.Record
+}
+
+// watchGPU waits until the devices are clean and begins to sample them. Its
+// error names who holds what.
+func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
+	w := &gpuWatch{run: r, why: r.noGPU}
+	if len(r.gpus) == 0 {
+		if w.why == "" {
+			w.why = "resources.gpu.mode is off"
+		}
+		return w, nil
+	}
+	if r.GPU == nil {
+		w.why = r.NoGPU
+		return w, nil
+	}
+	if err := r.GPU.WaitClean(ctx, r.gpus, r.idle, cleanPatience); err != nil {
+		return nil, fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
+	}
+	trial, err := r.GPU.Trial(ctx, r.gpus)
+	if err != nil {
+		return nil, err
+	}
+	if r.idle == nil {
+		r.idle = trial.Idle()
+	}
+	w.trial = trial
+	w.trial.Phase(gpu.PhaseStartup)
+	return w, nil
+}
+
+// owners says which processes are the stack's.
+func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
+	if w.trial == nil {
+		return
+	}
+	var owners []gpu.Owner
+	for i, s := range facts.Services {
+		o := gpu.Owner{Service: s.Service, Role: spec.Services[i].Role, Container: s.Container}
+		if o.Container == "" && len(s.Processes) > 0 {
+			o.PID = s.Processes[0].PID
+		}
+		owners = append(owners, o)
+	}
+	w.trial.Owners(owners)
+}
+
+// warmed notes the devices' memory as the level that a cell may begin at.
+func (w *gpuWatch) warmed(ctx context.Context) {
+	if w.trial == nil {
+		return
+	}
+	shots, err := w.run.GPU.Snapshot(ctx, w.run.gpus)
+	if err != nil {
+		return
+	}
+	var sum int64
+	for _, s := range shots {
+		if s.Memory == nil {
+			return
+		}
+		sum += s.Memory.Used
+	}
+	w.warm = &sum
+}
+
+// cell waits until nobody but the stack is on its devices and begins a
+// measurement.
+func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
+	if err := w.trial.WaitClean(ctx, cleanPatience); err != nil {
+		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
+	}
+	return w.trial.Cell(), nil
+}
+
+// usage ends a measurement.
+func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
+	if cell == nil {
+		return gpu.Usage{Reason: w.why}
+	}
+	return cell.Stop()
+}
+
+// close says what stayed on the devices when the stack was gone, in the
+// records that were made on it.
+func (w *gpuWatch) close(ctx context.Context) error {
+	if w.trial == nil {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanPatience)
+	defer cancel()
+	after := w.trial.Close(wait)
+	for _, rec := range w.records {
+		after.Apply(&rec.GPU)
+		if err := w.run.write(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+// Package orchestrator executes a plan: it starts each topology's stack, waits
+// until it answers, reads back what really runs, warms it up, sends each
+// cell's load while memory is watched, writes the record down and removes the
+// stack.
+//
+// A cell's failure is data: its record says why, with the tail of the logs,
+// and the run goes on. Run itself fails only when it is cancelled, when a
+// record cannot be written, when a stack cannot be removed, or when the
+// machine lacks what the whole scenario asks for.
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// An Orchestrator executes plans. Runtime, Client and Recorder are needed.
+type Orchestrator struct {
+	Runtime  stacks.Runtime
+	Client   Client
+	GPU      *gpu.Sampler // nil on a machine without a GPU that can be read
+	NoGPU    string       // why GPU is nil, for the record
+	Devices  []gpu.Device // that the machine has
+	Recorder Recorder
+	Notify   func(Event) // may be nil; is called from one goroutine at a time
+}
+
+// A Client prepares batches of requests.
+type Client interface {
+	Prepare(ctx context.Context, job load.Job) (Batch, error)
+}
+
+// A Batch is one cell's requests, ready to be sent.
+type Batch interface {
+	// Fire sends them and returns when the last answer is in. When ctx ends
+	// first, what was found until then is returned with ctx's error.
+	Fire(ctx context.Context) (load.Result, error)
+
+	// Done is how many requests have been answered or have failed so far. It
+	// may be called from any goroutine.
+	Done() int
+
+	// Close ends the client's processes. It may be called more than once.
+	Close() error
+}
+
+// A Recorder keeps what was measured. What Put returned nil for survives
+// anything that happens afterwards.
+type Recorder interface {
+	// Done reports whether the run already holds this cell as ok.
+	Done(run string, cell scenarios.Cell) (bool, error)
+
+	// Put writes a record. It replaces an earlier one of the same cell.
+	Put(ctx context.Context, r results.Record) error
+
+	// Spent adds to the wall time that the run spent on a phase.
+	Spent(ctx context.Context, run string, phase string, d time.Duration) error
+}
+
+// Limits of the loop's own steps. Those of requests and of readiness are the
+// scenario's.
+const (
+	stopTimeout   = 2 * time.Minute
+	recordTimeout = 30 * time.Second
+	logTimeout    = 30 * time.Second
+)
+
+// Run executes the plan under the run's id. Cells that the run holds as ok are
+// skipped, so that the same call resumes an interrupted run.
+func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
+	r := &run{Orchestrator: o, id: runID, plan: p, spent: map[string]time.Duration{}, began: time.Now()}
+	err := r.execute(ctx)
+	if flush := r.flush(ctx, true); err == nil {
+		err = flush
+	}
+	return err
+}
+
+// A run is one call of Run.
+type run struct {
+	*Orchestrator
+	id    string
+	plan  scenarios.Plan
+	gpus  []string         // UUIDs that each stack is given
+	noGPU string           // why gpus is empty although the scenario would use one
+	idle  map[string]int64 // bytes in use on each device, by UUID, before the first stack
+
+	broken map[string]error // by topology: why it cannot be started at all
+
+	began    time.Time
+	spent    map[string]time.Duration // since the last flush
+	flushed  time.Duration            // of all phases
+	finished int                      // trials
+}
+
+func (r *run) execute(ctx context.Context) error {
+	if err := r.Runtime.Check(ctx); err != nil {
+		return err
+	}
+	var err error
+	if r.gpus, r.noGPU, err = SelectGPUs(r.plan.Resources.GPU, r.Devices, r.NoGPU); err != nil {
+		return err
+	}
+	if r.noGPU != "" {
+		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
+	}
+	// Leftovers first: what a killed run left would share the machine with
+	// what is measured now.
+	for _, owner := range []string{"", r.id} {
+		removed, err := r.Runtime.Sweep(ctx, owner)
+		for _, name := range removed {
+			r.notify(Event{Kind: EventNote, Message: "removed what an interrupted run left behind: " + name})
+		}
+		if err != nil {
+			return fmt.Errorf("remove what an interrupted run left behind: %w", err)
+		}
+	}
+	todo, err := r.missing()
+	if err != nil {
+		return err
+	}
+	if err := r.prepare(ctx, todo); err != nil {
+		return err
+	}
+	r.notify(Event{Kind: EventRun, Trials: len(todo), Requests: requests(todo)})
+	for i, trial := range todo {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		r.finished = i
+		if err := r.trial(ctx, trial, len(todo)); err != nil {
+			return err
+		}
+		if err := r.flush(ctx, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missing is the plan without the cells that the run already holds as ok.
+func (r *run) missing() ([]scenarios.Trial, error) {
+	var todo []scenarios.Trial
+	for _, trial := range r.plan.Trials {
+		left := trial
+		left.Cells = nil
+		for _, cell := range trial.Cells {
+			done, err := r.Recorder.Done(r.id, cell)
+			if err != nil {
+				return nil, err
+			}
+			if !done {
+				left.Cells = append(left.Cells, cell)
+			}
+		}
+		if len(left.Cells) > 0 {
+			todo = append(todo, left)
+		}
+	}
+	return todo, nil
+}
+
+func requests(trials []scenarios.Trial) int {
+	n := 0
+	for _, t := range trials {
+		for _, c := range t.Cells {
+			n += c.Load.Requests
+		}
+	}
+	return n
+}
+
+// prepare makes the images of every topology before the first stack starts,
+// so that a missing one is found now and building is not part of a trial.
+func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
+	defer r.spend(results.PhaseImages)()
+	r.broken = map[string]error{}
+	seen := map[string]bool{}
+	for _, trial := range todo {
+		name := trial.Topology.Name
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
+		if err == nil {
+			err = r.Runtime.Prepare(ctx, spec, func(line string) {
+				r.notify(Event{Kind: EventImage, Topology: name, Message: line})
+			})
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, stacks.ErrUnavailable):
+			return fmt.Errorf("topology %s: %w", name, err)
+		default:
+			r.broken[name] = err
+			r.notify(Event{Kind: EventNote, Topology: name, Message: fmt.Sprintf("%s cannot be started: %v", name, err)})
+		}
+	}
+	return nil
+}
+
+// spend measures a phase until the returned function is called.
+func (r *run) spend(phase string) (done func()) {
+	began := time.Now()
+	return func() { r.spent[phase] += time.Since(began) }
+}
+
+// flush writes down what the wall time since the last flush was spent on. At
+// the end of the run, whatever belongs to no phase is the rest.
+func (r *run) flush(ctx context.Context, last bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	for _, d := range r.spent {
+		r.flushed += d
+	}
+	if last {
+		r.spent[results.PhaseOther] += max(0, time.Since(r.began)-r.flushed)
+	}
+	for phase, d := range r.spent {
+		if err := r.Recorder.Spent(ctx, r.id, phase, d); err != nil {
+			return fmt.Errorf("record what the time was spent on: %w", err)
+		}
+	}
+	clear(r.spent)
+	return nil
+}
+
+// write puts a record on disk, also after the run was cancelled.
+func (r *run) write(ctx context.Context, rec results.Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	if err := r.Recorder.Put(ctx, rec); err != nil {
+		return fmt.Errorf("record %s: %w", rec.Cell.Name, err)
+	}
+	return nil
+}
+
+// put writes a new record and tells of it.
+func (r *run) put(ctx context.Context, rec results.Record) error {
+	if err := r.write(ctx, rec); err != nil {
+		return err
+	}
+	r.notify(Event{Kind: EventResult, Topology: rec.Topology.Name, Cell: rec.Cell.Name, Repeat: rec.Cell.Repeat,
+		Requests: rec.Cell.Load.Requests, Status: rec.Status, Duration: rec.Duration, Message: rec.Reason, Flags: rec.Flags})
+	return nil
+}
+
+func (r *run) notify(e Event) {
+	if r.Notify != nil {
+		e.Time = time.Now()
+		r.Notify(e)
+	}
+}

@@ -1,0 +1,258 @@
+package orchestrator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// trial measures the cells of one trial. A stack that dies takes only the
+// cell under measurement with it: the cells that are left get a new one.
+func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) error {
+	name := trial.Topology.Name
+	if err := r.broken[name]; err != nil {
+		return r.failAll(ctx, trial, trial.Cells, err, "", nil)
+	}
+	spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
+	if err != nil {
+		return err
+	}
+	for cells := trial.Cells; len(cells) > 0; {
+		r.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: r.finished + 1, Trials: trials})
+		measured, err := r.stack(ctx, spec, trial, cells)
+		if err != nil {
+			return err
+		}
+		cells = cells[measured:]
+	}
+	return nil
+}
+
+// stack starts one stack, measures as many of the cells on it as it lives
+// for, and removes it. It returns how many cells now have a record.
+func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, cells []scenarios.Cell) (measured int, err error) {
+	watch, err := r.watchGPU(ctx)
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	if err != nil {
+		return len(cells), r.failAll(ctx, trial, cells, err, "", nil)
+	}
+	defer func() { err = errors.Join(err, watch.close(ctx)) }()
+
+	l := &live{run: r, spec: spec, trial: trial, gpu: watch}
+	done := r.spend(results.PhaseStart)
+	began := time.Now()
+	l.stack, err = r.Runtime.Start(ctx, spec)
+	done()
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return len(cells), r.failAll(ctx, trial, cells, fmt.Errorf("start %s: %w", spec.Name, err), "", nil)
+	}
+	l.facts.StartS = time.Since(began).Seconds()
+	defer func() {
+		watch.trial.Phase(gpu.PhaseTeardown)
+		err = errors.Join(err, r.stop(ctx, spec, l.stack))
+	}()
+
+	if err := l.makeReady(ctx); err != nil {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return len(cells), r.failAll(ctx, trial, cells, fmt.Errorf("%s: %w", spec.Name, err), l.logs(ctx), &l.facts)
+	}
+	for i, cell := range cells {
+		rec, alive, err := l.measure(ctx, cell)
+		if err != nil {
+			return i, err
+		}
+		if err := r.put(ctx, rec); err != nil {
+			return i, err
+		}
+		watch.records = append(watch.records, rec)
+		if !alive {
+			return i + 1, nil
+		}
+	}
+	return len(cells), nil
+}
+
+// stop removes a stack, also after the run was cancelled.
+func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+	defer r.spend(results.PhaseStop)()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	r.notify(Event{Kind: EventStop, Topology: spec.Name})
+	if err := stack.Stop(ctx); err != nil {
+		return err
+	}
+	r.notify(Event{Kind: EventStopped, Topology: spec.Name})
+	return nil
+}
+
+// failAll records the same failure for several cells.
+func (r *run) failAll(ctx context.Context, trial scenarios.Trial, cells []scenarios.Cell, reason error, logs string, facts *results.Stack) error {
+	for _, cell := range cells {
+		rec := results.Record{
+			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
+			Status: results.StatusFailed, Reason: reason.Error(), LogTail: logs, Stack: facts,
+		}
+		rec.GPU.Reason = "the cell was not measured"
+		rec.Memory.Reason = "the cell was not measured"
+		if err := r.put(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A live is one running stack under measurement.
+type live struct {
+	*run
+	spec    stacks.Spec
+	trial   scenarios.Trial
+	stack   stacks.Stack
+	gpu     *gpuWatch
+	facts   results.Stack
+	workers []int    // PIDs of gunicorn's workers
+	flags   []string // that every cell of this stack carries
+	warmed  *int64   // bytes: the stack's main memory after warm-up
+}
+
+// makeReady brings a started stack to where its cells can be measured: it
+// answers, it is what was asked for, it has settled and it is warm.
+func (l *live) makeReady(ctx context.Context) error {
+	done := l.spend(results.PhaseReady)
+	began := time.Now()
+	err := l.readBack(ctx)
+	done()
+	l.facts.ReadyS = time.Since(began).Seconds()
+	if err != nil {
+		return err
+	}
+	l.notify(Event{Kind: EventReady, Topology: l.spec.Name, Repeat: l.trial.Repeat})
+
+	done = l.spend(results.PhaseWarmup)
+	began = time.Now()
+	err = l.warmUp(ctx)
+	done()
+	l.facts.WarmupS = time.Since(began).Seconds()
+	return err
+}
+
+// readBack waits for a real answer and then for proof that what answers is
+// what was asked for.
+func (l *live) readBack(ctx context.Context) error {
+	if l.gpu.trial != nil {
+		// Whose memory it is counts from the first allocation on.
+		if facts, err := l.stack.Inspect(ctx); err == nil {
+			l.gpu.owners(facts, l.spec)
+		}
+	}
+	if err := stacks.WaitReady(ctx, l.spec, l.stack); err != nil {
+		return err
+	}
+	found, err := stacks.Verify(ctx, l.spec, l.stack)
+	l.keep(found)
+	if err != nil {
+		return err
+	}
+	l.gpu.owners(found.Facts, l.spec)
+	if l.mayStillLoad() {
+		err := stacks.WaitSettled(ctx, l.stack)
+		if errors.Is(err, stacks.ErrUnsettled) {
+			l.flags = append(l.flags, results.FlagUnsettled)
+			l.notify(Event{Kind: EventNote, Topology: l.spec.Name, Message: err.Error()})
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayStillLoad reports whether a part of the stack can still be loading after
+// another part has answered.
+func (l *live) mayStillLoad() bool {
+	t := l.spec.Topology
+	switch t.Server {
+	case scenarios.ServerFlask:
+		return false
+	case scenarios.ServerGunicorn:
+		return t.Workers > 1
+	}
+	return true
+}
+
+// keep stores the facts that a record carries.
+func (l *live) keep(found stacks.Verified) {
+	l.facts.Route = found.Facts.Route
+	l.facts.GPU = found.Facts.GPU
+	if l.noGPU != "" {
+		l.facts.GPU = "none: " + l.noGPU
+		l.flags = append(l.flags, results.FlagNoGPU)
+	}
+	if found.Facts.Route == stacks.RoutePublished {
+		l.flags = append(l.flags, results.FlagPublished)
+	}
+	l.facts.Workers, l.facts.Threads, l.facts.Nginx = found.Workers, found.Threads, found.Nginx
+	l.workers = found.WorkerPIDs
+	for _, s := range found.Facts.Services {
+		one := results.Service{Name: s.Service, Container: s.Container, Image: s.Image, Digest: s.Digest}
+		for _, p := range s.Processes {
+			one.Processes = append(one.Processes, p.Command)
+		}
+		l.facts.Services = append(l.facts.Services, one)
+	}
+}
+
+// warmUp sends the warm-up's requests to each worker (as far as the server
+// spreads them: as many clients as there are workers) and throws the figures
+// away. It fails when nothing was answered as expected: a hundred more would
+// not be either.
+func (l *live) warmUp(ctx context.Context) error {
+	if l.plan.Warmup > 0 {
+		l.gpu.trial.Phase(gpu.PhaseWarmup)
+		workers := max(1, l.spec.Topology.Workers)
+		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: l.plan.Warmup * workers}
+		batch, err := l.Client.Prepare(ctx, load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: spec})
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		defer batch.Close()
+		result, err := batch.Fire(ctx)
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		if result.Replies == 0 {
+			return fmt.Errorf("warm-up: none of %d requests was answered as expected: %s", result.Requests, errorSummary(result))
+		}
+	}
+	meter, err := l.stack.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	l.warmed = meter.Stop().Start
+	l.gpu.warmed(ctx)
+	return nil
+}
+
+// logs is the tail of the stack's output, or why there is none.
+func (l *live) logs(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTimeout)
+	defer cancel()
+	var text bytes.Buffer
+	if err := l.stack.Logs(ctx, &text); err != nil {
+		fmt.Fprintf(&text, "(%v)\n", err)
+	}
+	return text.String()
+}

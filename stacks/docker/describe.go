@@ -1,0 +1,60 @@
+package docker
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+)
+
+// BaseImage is what stackmeter's own images are made from.
+const BaseImage = "debian:trixie-slim"
+
+// Image returns the id of an image that is in the engine, or nothing.
+func (r *Runtime) Image(ctx context.Context, ref string) string {
+	id, err := r.inspectImage(ctx, ref)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// Built lists the tags of the images that stackmeter built in this engine.
+func (r *Runtime) Built(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := r.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelBuilt))})
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	for _, i := range list {
+		for _, tag := range i.RepoTags {
+			if strings.HasPrefix(tag, "stackmeter/") {
+				tags = append(tags, tag)
+			}
+		}
+	}
+	slices.Sort(tags)
+	return tags, nil
+}
+
+// GPUSupport says what the engine offers to give GPUs to containers; nothing
+// when it names neither. An engine that found the toolkit's hook on its PATH
+// does not say so: a start that asks for a GPU is then the only proof.
+func (r *Runtime) GPUSupport(ctx context.Context) string {
+	info, err := r.Info(ctx)
+	if err != nil {
+		return ""
+	}
+	var have []string
+	if _, ok := info.Runtimes["nvidia"]; ok {
+		have = append(have, "the runtime nvidia")
+	}
+	if len(info.CDISpecDirs) > 0 {
+		have = append(have, "CDI from "+strings.Join(info.CDISpecDirs, ", "))
+	}
+	return strings.Join(have, "; ")
+}

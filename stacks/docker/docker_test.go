@@ -1,0 +1,144 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/docker/docker/api/types/filters"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/stackstest"
+)
+
+// engine is a runtime over the engine of this machine; without one, or
+// without the base image, the test is skipped.
+func engine(t testing.TB) *Runtime {
+	t.Helper()
+	r, err := New()
+	if err == nil {
+		err = r.Check(t.Context())
+	}
+	if err != nil {
+		t.Skipf("needs a Docker engine: %v", err)
+	}
+	t.Cleanup(func() { r.Close() })
+	if r.Image(t.Context(), BaseImage) == "" {
+		t.Skipf("needs the image %s: stacks/images/prepare makes it", BaseImage)
+	}
+	return r
+}
+
+func (r *Runtime) leftovers(ctx context.Context, run string) ([]string, error) {
+	containers, networks, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
+	var names []string
+	for _, c := range containers {
+		names = append(names, "container "+containerName(c))
+	}
+	for _, n := range networks {
+		names = append(names, "network "+n.Name)
+	}
+	return names, err
+}
+
+func TestConformance(t *testing.T) {
+	r := engine(t)
+	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers, Limits: true})
+}
+
+func TestPublished(t *testing.T) {
+	r := engine(t)
+	r.Publish = true
+	for _, topology := range []string{"flask", "nginx"} {
+		t.Run(topology, func(t *testing.T) {
+			chosen := stackstest.Flask
+			if topology == "nginx" {
+				chosen = stackstest.Nginx
+			}
+			spec := stackstest.Spec(t, "test-published-"+filepath.Base(t.TempDir()), chosen, nil)
+			if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			stack, err := r.Start(t.Context(), spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stack.Stop(context.Background())
+			if err := stacks.WaitReady(t.Context(), spec, stack); err != nil {
+				t.Fatal(err)
+			}
+			facts, err := stack.Inspect(t.Context())
+			if err != nil || facts.Route != stacks.RoutePublished {
+				t.Errorf("route %q, %v", facts.Route, err)
+			}
+		})
+	}
+}
+
+// orphanRun makes the re-executed test binary start a stack and wait to be
+// killed.
+const orphanRun = "STACKMETER_TEST_ORPHAN"
+
+func TestMain(m *testing.M) {
+	if run := os.Getenv(orphanRun); run != "" {
+		if err := orphan(run); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func orphan(run string) error {
+	r, err := New()
+	if err != nil {
+		return err
+	}
+	spec, err := stacks.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := r.Start(context.Background(), spec); err != nil {
+		return err
+	}
+	fmt.Println("started")
+	select {}
+}
+
+func TestSweepAfterKill(t *testing.T) {
+	r := engine(t)
+	run := "test-killed-" + filepath.Base(t.TempDir())
+	if err := r.Prepare(t.Context(), stackstest.Spec(t, run, stackstest.Nginx, nil), func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), orphanRun+"="+run)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, out, "started\n")
+	if removed, err := r.Sweep(t.Context(), ""); err != nil || len(removed) > 0 {
+		t.Errorf("its owner is alive, and the sweep removed %v, %v", removed, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) != 3 {
+		t.Errorf("two containers and a network should be left by the kill: %v, %v", left, err)
+	}
+	removed, err := r.Sweep(t.Context(), "")
+	if err != nil || len(removed) != 3 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

@@ -1,0 +1,158 @@
+package stacks
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+func plan() scenarios.Plan {
+	return scenarios.Plan{
+		App:       scenarios.App{Image: "app:1", WSGI: "wsgi:app", Port: 8000, Env: map[string]string{"A": "1", "B": "1"}},
+		Request:   scenarios.Request{Timeout: 90 * time.Second},
+		Resources: scenarios.Resources{CPUs: 2, Memory: 1 << 30},
+	}
+}
+
+func TestExpand(t *testing.T) {
+	tests := []struct {
+		name     string
+		topology scenarios.Topology
+		services string // names in order
+		command  string // of the first service
+	}{
+		{"flask", scenarios.Topology{Server: scenarios.ServerFlask}, "app",
+			"flask --app wsgi:app run --host {host} --port {port}"},
+		{"gunicorn", scenarios.Topology{Server: scenarios.ServerGunicorn, Workers: 2, Threads: 4}, "app",
+			"gunicorn --bind {host}:{port} --workers 2 --threads 4 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
+		{"nginx", scenarios.Topology{Server: scenarios.ServerGunicorn, Workers: 1, Threads: 1, Nginx: true}, "app nginx",
+			"gunicorn --bind {host}:{port} --workers 1 --threads 1 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
+		{"command", scenarios.Topology{Server: scenarios.ServerCommand, Command: []string{"serve", "it all"}}, "app", "serve it all"},
+		{"services", scenarios.Topology{Server: scenarios.ServerServices, Nginx: true, Services: []scenarios.Service{
+			{Name: "back", Command: []string{"b"}, Port: 1}, {Name: "front", Image: "front:2", Port: 2},
+		}}, "back front nginx", "b"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spec, err := Expand("run", plan(), test.topology, []string{"GPU-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, s := range spec.Services {
+				names = append(names, s.Name)
+			}
+			if got := strings.Join(names, " "); got != test.services {
+				t.Errorf("services %q, want %q", got, test.services)
+			}
+			first := spec.Services[0]
+			if got := strings.Join(first.Command, " "); got != test.command {
+				t.Errorf("command %q, want %q", got, test.command)
+			}
+			if first.CPUs != 2 || first.Memory != 1<<30 || !slices.Equal(first.GPUs, []string{"GPU-1"}) {
+				t.Errorf("resources: %+v", first)
+			}
+			if test.topology.Nginx {
+				entry := spec.Entry()
+				if entry.Role != RoleNginx || entry.Proxy.Upstream != names[len(names)-2] || len(entry.GPUs) > 0 {
+					t.Errorf("nginx: %+v", entry)
+				}
+			}
+		})
+	}
+	if _, err := Expand("run", plan(), scenarios.Topology{Server: "uwsgi"}, nil); err == nil {
+		t.Error("a server that is not known")
+	}
+	own, err := Expand("run", plan(), scenarios.Topology{Server: scenarios.ServerFlask, Image: "own:1", Env: map[string]string{"B": "2"}}, nil)
+	if err != nil || own.Services[0].Image != "own:1" || own.Services[0].Env["A"] != "1" || own.Services[0].Env["B"] != "2" {
+		t.Errorf("own image and environment: %+v, %v", own.Services[0], err)
+	}
+}
+
+func TestArgv(t *testing.T) {
+	s := Service{Command: []string{"serve", "--bind={host}:{port}", "{other}"}}
+	if got := s.Argv("0.0.0.0", 80); !slices.Equal(got, []string{"serve", "--bind=0.0.0.0:80", "{other}"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestGunicorn(t *testing.T) {
+	tests := []struct {
+		name      string
+		processes []Process
+		workers   int // -1: not known
+		threads   int // -1: not known
+	}{
+		{"under an init process", []Process{
+			{PID: 1, Command: "/sbin/docker-init -- gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 7, Parent: 1, Command: "/usr/bin/python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 8, Parent: 7, Command: "/usr/bin/python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 9, Parent: 7, Command: "/usr/bin/python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 10, Parent: 9, Command: "ffmpeg"},
+		}, 2, 4},
+		{"renamed processes", []Process{
+			{PID: 7, Command: "gunicorn: master [wsgi:app]"},
+			{PID: 8, Parent: 7, Command: "gunicorn: worker [wsgi:app]"},
+		}, 1, -1},
+		{"a wrapper that settles it otherwise", []Process{
+			{PID: 7, Command: "python3 -m gunicorn --threads=4 --threads 8 wsgi:app"},
+		}, 0, 8},
+		{"no gunicorn", []Process{{PID: 7, Command: "python3 serve.py gunicorn"}}, -1, -1},
+	}
+	value := func(n *int) int {
+		if n == nil {
+			return -1
+		}
+		return *n
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			workers, pids, threads := Gunicorn(Facts{Services: []ServiceFacts{{Service: AppService, Processes: test.processes}}})
+			if value(workers) != test.workers || value(threads) != test.threads || len(pids) != max(0, test.workers) {
+				t.Errorf("%d workers (%v), %d threads; want %d, %d", value(workers), pids, value(threads), test.workers, test.threads)
+			}
+		})
+	}
+}
+
+func TestOwner(t *testing.T) {
+	self, err := Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := ParseOwner(self.String())
+	if err != nil || read != self {
+		t.Errorf("%v read back as %v, %v", self, read, err)
+	}
+	if _, err := ParseOwner("nonsense"); err == nil {
+		t.Error("nonsense is an owner")
+	}
+	change := func(f func(*Owner)) Owner {
+		o := self
+		f(&o)
+		return o
+	}
+	tests := []struct {
+		name  string
+		owner Owner
+		gone  bool
+	}{
+		{"this process", self, false},
+		{"the parent, alive", change(func(o *Owner) { o.PID = os.Getppid(); o.Start, _ = StartTime(o.PID) }), false},
+		{"another process under the same PID", change(func(o *Owner) { o.Start++ }), true},
+		{"no such process", change(func(o *Owner) { o.PID = 1 << 30 }), true},
+		{"before a reboot", change(func(o *Owner) { o.Boot = "earlier" }), true},
+		{"in another PID namespace", change(func(o *Owner) { o.PID = 1 << 30; o.Namespace = "pid:[1]" }), false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.owner.Gone(self); got != test.gone {
+				t.Errorf("gone: %v, want %v", got, test.gone)
+			}
+		})
+	}
+}

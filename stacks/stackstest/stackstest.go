@@ -1,0 +1,472 @@
+// Package stackstest is the conformance suite of runtimes: what the contract
+// in package stacks promises, tried for real. Each runtime's test runs it with
+// the test application in testdata/app.
+package stackstest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// A Bench is one runtime under test.
+type Bench struct {
+	Runtime stacks.Runtime
+
+	// Leftovers lists what exists of a run: containers, networks, processes.
+	Leftovers func(ctx context.Context, run string) ([]string, error)
+
+	// Limits says that the runtime can enforce memory limits here.
+	Limits bool
+}
+
+// App is the test application as a scenario would name it.
+func App() scenarios.App {
+	_, file, _, _ := runtime.Caller(0)
+	return scenarios.App{
+		Build: &scenarios.Build{Context: filepath.Join(filepath.Dir(file), "testdata", "app")},
+		WSGI:  "wsgi:app",
+		Port:  8000,
+		Ready: scenarios.Ready{Path: "/healthz", Timeout: time.Minute},
+	}
+}
+
+// Topologies of the suite.
+var (
+	Flask    = scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
+	Gunicorn = scenarios.Topology{Name: "gunicorn-w2-t3", Server: scenarios.ServerGunicorn, Workers: 2, Threads: 3}
+	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: scenarios.ServerGunicorn, Workers: 1, Threads: 2, Nginx: true}
+)
+
+// Plan is a plan around the test application, without trials.
+func Plan() scenarios.Plan {
+	return scenarios.Plan{App: App(), Request: scenarios.Request{Method: "GET", Path: "/", Timeout: 10 * time.Second}}
+}
+
+// Spec is the spec of a topology of the test application. change, when not
+// nil, alters the plan first.
+func Spec(t *testing.T, run string, topology scenarios.Topology, change func(*scenarios.Plan)) stacks.Spec {
+	t.Helper()
+	plan := Plan()
+	if change != nil {
+		change(&plan)
+	}
+	spec, err := stacks.Expand(run, plan, topology, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// Run runs the suite.
+func Run(t *testing.T, bench Bench) {
+	s := &suite{Bench: bench}
+	cases := []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"every preset answers and is what was asked for", s.presets},
+		{"a custom command runs", s.command},
+		{"services reach each other by name", s.services},
+		{"a stack that is not what was asked for is refused", s.differs},
+		{"a command that is not there leaves nothing behind", s.noCommand},
+		{"a service that ends while starting is noticed at once", s.diesStarting},
+		{"never ready carries the last answer", s.neverReady},
+		{"a service that dies is noticed", s.dies},
+		{"logs are the tail of each service's output", s.logs},
+		{"memory and CPU are metered", s.meter},
+		{"an out-of-memory kill is counted", s.oom},
+		{"exec answers and fails", s.exec},
+		{"stop removes everything and may be called again", s.stop},
+		{"start under a cancelled context leaves nothing behind", s.cancelled},
+		{"sweep removes one run's stacks and nothing else", s.sweep},
+	}
+	for _, c := range cases {
+		t.Run(c.name, c.test)
+	}
+}
+
+type suite struct{ Bench }
+
+// run is a run id of the test's own, whose leftovers fail the test.
+func (s *suite) run(t *testing.T) string {
+	t.Helper()
+	run := fmt.Sprintf("test-%d", time.Now().UnixNano())
+	t.Cleanup(func() {
+		ctx := context.Background()
+		left, err := s.Leftovers(ctx, run)
+		if err != nil {
+			t.Errorf("list leftovers: %v", err)
+		}
+		if len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+			if _, err := s.Runtime.Sweep(ctx, run); err != nil {
+				t.Errorf("sweep: %v", err)
+			}
+		}
+	})
+	return run
+}
+
+// start starts a stack and waits until it is ready.
+func (s *suite) start(t *testing.T, topology scenarios.Topology, change func(*scenarios.Plan)) (stacks.Spec, stacks.Stack) {
+	t.Helper()
+	spec, stack := s.launch(t, topology, change)
+	if err := stacks.WaitReady(t.Context(), spec, stack); err != nil {
+		var logs bytes.Buffer
+		_ = stack.Logs(t.Context(), &logs)
+		t.Fatalf("%v\n%s", err, &logs)
+	}
+	return spec, stack
+}
+
+// launch starts a stack, which may not become ready.
+func (s *suite) launch(t *testing.T, topology scenarios.Topology, change func(*scenarios.Plan)) (stacks.Spec, stacks.Stack) {
+	t.Helper()
+	spec := Spec(t, s.run(t), topology, change)
+	s.prepare(t, spec)
+	stack, err := s.Runtime.Start(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stack.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return spec, stack
+}
+
+func (s *suite) prepare(t *testing.T, spec stacks.Spec) {
+	t.Helper()
+	if err := s.Runtime.Prepare(t.Context(), spec, func(line string) { t.Log(line) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// get asks the stack and returns the answer's body.
+func get(t *testing.T, stack stacks.Stack, path string) string {
+	t.Helper()
+	resp, err := http.Get(stack.URL() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s %s", path, resp.Status, body)
+	}
+	return string(body)
+}
+
+func (s *suite) presets(t *testing.T) {
+	for _, topology := range []scenarios.Topology{Flask, Gunicorn, Nginx} {
+		t.Run(topology.Name, func(t *testing.T) {
+			spec, stack := s.start(t, topology, nil)
+			body := strings.Repeat("stackmeter", 20<<10)
+			resp, err := http.Post(stack.URL()+"/predict", "application/octet-stream", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var answer struct{ Length int }
+			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Length != len(body) {
+				t.Errorf("posted %d bytes, the app saw %d (%v)", len(body), answer.Length, err)
+			}
+			found, err := stacks.Verify(t.Context(), spec, stack)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if topology.Server == scenarios.ServerGunicorn {
+				if found.Workers == nil || *found.Workers != topology.Workers || len(found.WorkerPIDs) != topology.Workers {
+					t.Errorf("workers: %v, PIDs %v; want %d", found.Workers, found.WorkerPIDs, topology.Workers)
+				}
+				if found.Threads == nil || *found.Threads != topology.Threads {
+					t.Errorf("threads: %v; want %d", found.Threads, topology.Threads)
+				}
+			}
+			if loaded := strings.Contains(found.Nginx, "keepalive"); loaded != topology.Nginx {
+				t.Errorf("nginx configuration read back: %q", found.Nginx)
+			}
+			if err := stack.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func (s *suite) command(t *testing.T) {
+	topology := scenarios.Topology{Name: "own", Server: scenarios.ServerCommand,
+		Command: []string{"python3", "-m", "flask", "--app", "wsgi:app", "run", "--host", "{host}", "--port", "{port}"}}
+	_, stack := s.start(t, topology, nil)
+	get(t, stack, "/")
+}
+
+func (s *suite) services(t *testing.T) {
+	topology := scenarios.Topology{Name: "pair", Server: scenarios.ServerServices, Nginx: true, Services: []scenarios.Service{
+		{Name: "back", Command: []string{"flask", "--app", "wsgi:app", "run", "--host", "{host}", "--port", "{port}"}, Port: 8000},
+		{Name: "front", Command: []string{"gunicorn", "--bind", "{host}:{port}", "wsgi:app"}, Port: 8001},
+	}}
+	spec, stack := s.start(t, topology, nil)
+	if entry := spec.Entry().Name; entry != stacks.RoleNginx {
+		t.Errorf("the entry is %s", entry)
+	}
+	get(t, stack, "/")
+	if _, err := stack.Exec(t.Context(), "front", "python3", "-c",
+		"import urllib.request; urllib.request.urlopen('http://back:8000/')"); err != nil {
+		t.Error(err)
+	}
+}
+
+func (s *suite) differs(t *testing.T) {
+	// What answers has three workers; what was asked for has two.
+	asked := Gunicorn
+	spec, stack := s.start(t, scenarios.Topology{Name: asked.Name, Server: scenarios.ServerGunicorn, Workers: 3, Threads: 3}, nil)
+	spec.Topology = asked
+	if _, err := stacks.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
+		t.Errorf("three workers instead of two: %v", err)
+	}
+	spec.Topology = scenarios.Topology{Name: asked.Name, Server: scenarios.ServerGunicorn, Workers: 3, Threads: 4}
+	if _, err := stacks.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
+		t.Errorf("three threads instead of four: %v", err)
+	}
+}
+
+func (s *suite) noCommand(t *testing.T) {
+	spec := Spec(t, s.run(t), scenarios.Topology{Name: "absent", Server: scenarios.ServerCommand, Command: []string{"no-such-server"}}, nil)
+	s.prepare(t, spec)
+	stack, err := s.Runtime.Start(t.Context(), spec)
+	if err == nil {
+		defer stack.Stop(context.Background())
+		err = stacks.WaitReady(t.Context(), spec, stack)
+	}
+	if err == nil || !strings.Contains(err.Error(), "no-such-server") {
+		t.Errorf("a command that is not there: %v", err)
+	}
+}
+
+func (s *suite) diesStarting(t *testing.T) {
+	spec, stack := s.launch(t, Flask, func(p *scenarios.Plan) {
+		p.App.Env = map[string]string{"FAIL_START": "the model is missing"}
+		p.App.Ready.Timeout = time.Hour
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := stacks.WaitReady(ctx, spec, stack)
+	if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), "exited with status") {
+		t.Errorf("a service that ended: %v", err)
+	}
+	var logs bytes.Buffer
+	if err := stack.Logs(t.Context(), &logs); err != nil || !strings.Contains(logs.String(), "the model is missing") {
+		t.Errorf("logs of a service that ended (%v): %s", err, &logs)
+	}
+}
+
+func (s *suite) neverReady(t *testing.T) {
+	spec, stack := s.launch(t, Flask, func(p *scenarios.Plan) {
+		p.App.Env = map[string]string{"NEVER_READY": "1"}
+		p.App.Ready.Timeout = 3 * time.Second
+	})
+	err := stacks.WaitReady(t.Context(), spec, stack)
+	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready after 3s") {
+		t.Errorf("never ready: %v", err)
+	}
+}
+
+func (s *suite) dies(t *testing.T) {
+	_, stack := s.start(t, Flask, nil)
+	if err := stack.Check(t.Context()); err != nil {
+		t.Fatalf("it runs, but: %v", err)
+	}
+	if resp, err := http.Get(stack.URL() + "/exit?code=7"); err == nil {
+		resp.Body.Close()
+	}
+	err := s.eventually(t, func() error { return stack.Check(t.Context()) })
+	if !strings.Contains(err.Error(), "app") || !strings.Contains(err.Error(), "status 7") {
+		t.Errorf("it exited with status 7: %v", err)
+	}
+}
+
+// eventually asks until there is an error and returns it.
+func (s *suite) eventually(t *testing.T, ask func() error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := ask(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatal("nothing was noticed")
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *suite) logs(t *testing.T) {
+	_, stack := s.start(t, Nginx, nil)
+	get(t, stack, "/")
+	var logs bytes.Buffer
+	if err := stack.Logs(t.Context(), &logs); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(logs.String(), "app | ") || !strings.Contains(logs.String(), "gunicorn") {
+		t.Errorf("logs: %s", &logs)
+	}
+}
+
+func (s *suite) meter(t *testing.T) {
+	_, stack := s.start(t, Nginx, nil)
+	meter, err := stack.Meter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(t, stack, "/memory?mib=64")
+	get(t, stack, "/busy?s=0.3")
+	usage := meter.Stop()
+	if usage.Memory == nil || usage.Start == nil || usage.CPU == nil {
+		t.Fatalf("not measured: %+v", usage)
+	}
+	if grown := *usage.Memory - *usage.Start; grown < 60<<20 || grown > 100<<20 {
+		t.Errorf("the app took 64 MiB, the meter saw %d MiB more", grown>>20)
+	}
+	if *usage.CPU < 250*time.Millisecond {
+		t.Errorf("the app was busy for 0.3 s, the meter saw %v", *usage.CPU)
+	}
+	if usage.KernelPeak != nil && *usage.KernelPeak < *usage.Memory {
+		t.Errorf("the kernel's mark %d is under the sampled peak %d", *usage.KernelPeak, *usage.Memory)
+	}
+	if usage.Method == "" || usage.Samples < 2 || len(usage.Services) != 2 {
+		t.Errorf("how it was obtained: %+v", usage)
+	}
+	if again := meter.Stop(); again.Samples != usage.Samples {
+		t.Errorf("stopped again: %+v, before: %+v", again, usage)
+	}
+}
+
+func (s *suite) oom(t *testing.T) {
+	if !s.Limits {
+		t.Skip("the runtime cannot enforce memory limits here")
+	}
+	_, stack := s.start(t, Gunicorn, func(p *scenarios.Plan) { p.Resources.Memory = 200 << 20 })
+	meter, err := stack.Meter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.Get(stack.URL() + "/memory?mib=400"); err == nil {
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			t.Errorf("400 MiB under a limit of 200 MiB: %s", resp.Status)
+		}
+	}
+	if usage := meter.Stop(); usage.OOMKills == 0 {
+		t.Errorf("no out-of-memory kill was seen: %+v", usage)
+	}
+}
+
+func (s *suite) exec(t *testing.T) {
+	_, stack := s.start(t, Flask, nil)
+	out, err := stack.Exec(t.Context(), stacks.AppService, "echo", "two  words; $HOME")
+	if err != nil || string(out) != "two  words; $HOME\n" {
+		t.Errorf("exec: %q, %v", out, err)
+	}
+	out, err = stack.Exec(t.Context(), stacks.AppService, "cat", "/no/such/file")
+	if err == nil || !strings.Contains(err.Error(), "No such file") {
+		t.Errorf("exec of what fails: %q, %v", out, err)
+	}
+	if _, err := stack.Exec(t.Context(), "nobody", "true"); err == nil {
+		t.Error("exec in a service that is not there")
+	}
+}
+
+func (s *suite) stop(t *testing.T) {
+	spec, stack := s.start(t, Nginx, nil)
+	if left, err := s.Leftovers(t.Context(), spec.Run); err != nil || len(left) == 0 {
+		t.Fatalf("nothing of a running stack is listed: %v, %v", left, err)
+	}
+	for range 2 {
+		if err := stack.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.Leftovers(t.Context(), spec.Run); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	}
+	if err := stack.Check(t.Context()); err == nil {
+		t.Error("a stopped stack is said to run")
+	}
+}
+
+func (s *suite) cancelled(t *testing.T) {
+	spec := Spec(t, s.run(t), Nginx, nil)
+	s.prepare(t, spec)
+	// At several moments of the start: before it, and while it is under way.
+	for _, after := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(after, cancel)
+		if after == 0 {
+			cancel()
+		}
+		stack, err := s.Runtime.Start(ctx, spec)
+		if err == nil {
+			err = stack.Stop(context.Background())
+		} else if !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled after %v: %v", after, err)
+		}
+		timer.Stop()
+		cancel()
+		if left, err := s.Leftovers(t.Context(), spec.Run); err != nil || len(left) > 0 {
+			t.Errorf("cancelled after %v, left behind: %v, %v", after, left, err)
+		}
+	}
+}
+
+func (s *suite) sweep(t *testing.T) {
+	mine, doomed := s.run(t), s.run(t)
+	var running []stacks.Stack
+	for _, run := range []string{mine, doomed} {
+		spec := Spec(t, run, Flask, nil)
+		s.prepare(t, spec)
+		stack, err := s.Runtime.Start(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = stack.Stop(context.Background()) })
+		running = append(running, stack)
+	}
+	// The owner of both is this test, which is alive.
+	if removed, err := s.Runtime.Sweep(t.Context(), ""); err != nil || len(removed) > 0 {
+		t.Errorf("sweeping dead runs removed %v, %v", removed, err)
+	}
+	removed, err := s.Runtime.Sweep(t.Context(), doomed)
+	if err != nil || len(removed) == 0 {
+		t.Errorf("sweep: %v, %v", removed, err)
+	}
+	if left, err := s.Leftovers(t.Context(), doomed); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if err := running[0].Check(t.Context()); err != nil {
+		t.Errorf("the other run's stack: %v", err)
+	}
+	if err := running[0].Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
