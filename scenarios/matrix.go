@@ -207,15 +207,17 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 	read := func(which axisSet, name string) field {
 		return field{name, func(n *yaml.Node) {
 			a := axis{which: which}
+			seen := map[LoadSpec]bool{}
 			for _, item := range d.list(n, "matrix."+name, d.maxCells) {
 				value := combination{set: which, node: item}
 				if !d.axisValue(item, "matrix."+name, which, &value.load) {
 					continue
 				}
-				if slices.ContainsFunc(a.values, func(v combination) bool { return v.load == value.load }) {
+				if seen[value.load] {
 					d.problem(item, "take one of them out", "matrix.%s has %s twice", name, item.Value)
 					continue
 				}
+				seen[value.load] = true
 				a.values = append(a.values, value)
 			}
 			sound = sound && len(a.values) > 0

@@ -13,7 +13,7 @@ const (
 const (
 	nameRule   = "letters, digits and . _ + - after a letter or digit, at most 64"
 	envRule    = "letters, digits and _, not a digit first"
-	headerRule = "letters, digits and -"
+	headerRule = "letters, digits, - and _"
 	imageRule  = "for example registry.example/team/app:1.2"
 	wsgiRule   = "module:callable, for example wsgi:app"
 )
@@ -25,9 +25,7 @@ const (
 
 // only says whether s is not empty and has no other characters.
 func only(s, characters string) bool {
-	return s != "" && strings.Trim(s, characters) == "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune(characters, r)
-	})
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(characters, r) })
 }
 
 // validName is the rule for scenarios, topologies and services: such a name

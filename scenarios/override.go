@@ -71,7 +71,7 @@ func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node
 		}
 		return nil
 	}
-	o.refuse(strings.Join(path, ".")+" is "+describe(n)+" and has no "+quote(segment), "")
+	o.refuse(joined(path)+" is "+describe(n)+" and has no "+quote(segment), "")
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (o overriding) put(n *yaml.Node, segments []string) {
 			return
 		}
 		if remove {
-			o.refuse(strings.Join(segments, ".")+" is not in the scenario: there is nothing to take out", "")
+			o.refuse(joined(segments)+" is not in the scenario: there is nothing to take out", "")
 			return
 		}
 		n.Content = append(n.Content, o.key(segment), o.value)
@@ -116,7 +116,7 @@ func (o overriding) index(n *yaml.Node, path []string, segment string) (int, boo
 	if err == nil && i >= 0 && i < len(n.Content) {
 		return i, true
 	}
-	where, last := strings.Join(path, "."), strconv.Itoa(len(n.Content)-1)
+	where, last := joined(path), strconv.Itoa(len(n.Content)-1)
 	switch {
 	case len(n.Content) == 0:
 		o.refuse(where+" is an empty list", "")
@@ -126,6 +126,11 @@ func (o overriding) index(n *yaml.Node, path []string, segment string) (int, boo
 		o.refuse(where+" has no place "+segment, "there are 0 to "+last)
 	}
 	return 0, false
+}
+
+// joined is a path as a message shows it.
+func joined(path []string) string {
+	return truncate(printable(strings.Join(path, ".")), quoteWidth)
 }
 
 // unfold writes a short form out, so that a part of it can be replaced.

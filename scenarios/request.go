@@ -73,7 +73,7 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 		key, value := n.Content[i], n.Content[i+1]
 		name := http.CanonicalHeaderKey(key.Value)
 		if before := seen[name]; before != nil {
-			d.problem(key, "keep one of them", "the header %s is in %s already", name, d.place(before))
+			d.problem(key, "keep one of them", "the header %s is in %s already", quote(name), d.place(before))
 		}
 		seen[name] = key
 		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive"}, name) {
