@@ -2,6 +2,14 @@ package results
 
 import "stackmeter/scenarios"
 
+// Outcomes of a run. A run that has none is under way, or was killed.
+const (
+	OutcomeOK             = "ok"             // every cell is ok
+	OutcomeFailed         = "failed"         // some cells failed
+	OutcomeInterrupted    = "interrupted"    // by the user, or by a signal
+	OutcomeInfrastructure = "infrastructure" // the run itself could not go on
+)
+
 // SpentTotal is the wall time in seconds that the run accounts for, over all
 // its phases. It is not the time from Started to Finished: a run that was
 // killed and resumed the next morning did nothing in between.

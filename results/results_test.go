@@ -1,0 +1,440 @@
+package results_test
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+func flask() scenarios.Topology {
+	return scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
+}
+
+func gunicorn(name string, nginx bool, workers, threads int) scenarios.Topology {
+	return scenarios.Topology{
+		Name: name, Server: scenarios.ServerGunicorn, Nginx: nginx, Workers: workers, Threads: threads,
+	}
+}
+
+func single(requests int) scenarios.LoadSpec {
+	return scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientSingle, Pool: 1}
+}
+
+func pooled(client string, pool, requests int) scenarios.LoadSpec {
+	return scenarios.LoadSpec{Requests: requests, Client: client, Pool: pool}
+}
+
+// ok is a clean record; MiB below 0 stands for a memory that was not measured.
+func ok(t scenarios.Topology, l scenarios.LoadSpec, repeat int, duration float64, mib int64) results.Record {
+	r := results.Record{
+		Topology: t,
+		Cell:     scenarios.Cell{Name: t.Name + "/" + l.Name(), Repeat: repeat, Load: l},
+		Status:   results.StatusOK,
+		Duration: &duration,
+		Replies:  l.Requests,
+	}
+	if mib >= 0 {
+		bytes := mib << 20
+		r.Memory.Peak = &bytes
+	}
+	return r
+}
+
+func onGPU(r results.Record, mib int64) results.Record {
+	bytes := mib << 20
+	r.GPU.Peak = &bytes
+	return r
+}
+
+func withErrors(r results.Record, errors int) results.Record {
+	r.Errors, r.Replies = errors, r.Replies-errors
+	r.Flags = []string{results.FlagErrors}
+	return r
+}
+
+func failed(t scenarios.Topology, l scenarios.LoadSpec, repeat int, reason string) results.Record {
+	return results.Record{
+		Topology: t,
+		Cell:     scenarios.Cell{Name: t.Name + "/" + l.Name(), Repeat: repeat, Load: l},
+		Status:   results.StatusFailed,
+		Reason:   reason,
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		values []float64
+		want   float64
+	}{
+		{"one", []float64{3}, 3},
+		{"odd", []float64{9, 1, 5}, 5},
+		{"even", []float64{4, 1, 3, 2}, 2.5},
+		{"equal", []float64{2, 2, 2}, 2},
+		{"huge", []float64{math.MaxFloat64, math.MaxFloat64}, math.MaxFloat64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before := slices.Clone(test.values)
+			if got := results.Median(test.values); got != test.want {
+				t.Errorf("Median(%v) = %v, want %v", test.values, got, test.want)
+			}
+			if !slices.Equal(before, test.values) {
+				t.Errorf("Median changed its argument to %v", test.values)
+			}
+		})
+	}
+	if got := results.Median(nil); !math.IsNaN(got) {
+		t.Errorf("Median of nothing = %v, want NaN", got)
+	}
+}
+
+func TestSampleSpread(t *testing.T) {
+	if got := results.NewSample(nil); got != nil {
+		t.Fatalf("sample of nothing = %+v, want nil", got)
+	}
+	got := *results.NewSample([]float64{18.7, 18.5, 18.54})
+	want := results.Sample{N: 3, Median: 18.54, Min: 18.5, Max: 18.7}
+	if got != want {
+		t.Errorf("sample = %+v, want %+v", got, want)
+	}
+	if half := got.HalfRange(); math.Abs(half-0.1) > 1e-9 {
+		t.Errorf("half range = %v, want 0.1", half)
+	}
+}
+
+func TestRecord(t *testing.T) {
+	r := withErrors(ok(flask(), pooled("mt", 5, 100), 2, 20, -1), 10)
+	if want := (results.Key{Topology: "flask", Load: "mt5/n100", Repeat: 2}); r.Key() != want {
+		t.Errorf("Key = %+v, want %+v", r.Key(), want)
+	}
+	if got := r.Throughput(); got == nil || *got != 4.5 {
+		t.Errorf("Throughput = %v, want 4.5: errors are no replies", got)
+	}
+	if f := failed(flask(), single(1), 1, "x"); f.Throughput() != nil || f.Attempted() {
+		t.Errorf("a record whose load was never fired has throughput %v, attempted %v", f.Throughput(), f.Attempted())
+	}
+}
+
+func TestMeasuringFraction(t *testing.T) {
+	if got := (results.Run{}).MeasuringFraction(); got != nil {
+		t.Errorf("of a run that accounts for nothing: %v, want nil", *got)
+	}
+	run := results.Run{Spent: map[string]float64{results.PhaseMeasure: 30, results.PhaseStart: 5, results.PhaseOther: 5}}
+	if got := run.MeasuringFraction(); got == nil || *got != 0.75 {
+		t.Errorf("MeasuringFraction = %v, want 0.75", got)
+	}
+}
+
+func TestSummarise(t *testing.T) {
+	load := pooled("mt", 5, 100)
+	for _, test := range []struct {
+		name         string
+		records      []results.Record
+		ok, failed   int
+		duration     *results.Sample
+		memory       *results.Sample
+		clean        bool
+		flags        []string
+		failureCount int
+	}{
+		{
+			name:     "three clean repeats",
+			records:  []results.Record{ok(flask(), load, 3, 12, 30), ok(flask(), load, 1, 10, 10), ok(flask(), load, 2, 11, 20)},
+			ok:       3,
+			duration: &results.Sample{N: 3, Median: 11, Min: 10, Max: 12},
+			memory:   &results.Sample{N: 3, Median: 20 << 20, Min: 10 << 20, Max: 30 << 20},
+			clean:    true,
+		},
+		{
+			name:    "a failed repeat has no say",
+			records: []results.Record{ok(flask(), load, 1, 10, -1), failed(flask(), load, 2, "oom")},
+			ok:      1, failed: 1,
+			duration:     &results.Sample{N: 1, Median: 10, Min: 10, Max: 10},
+			failureCount: 1,
+		},
+		{
+			name:     "a repeat with errors has no say beside a clean one",
+			records:  []results.Record{ok(flask(), load, 1, 10, -1), withErrors(ok(flask(), load, 2, 1, -1), 99)},
+			ok:       2,
+			duration: &results.Sample{N: 1, Median: 10, Min: 10, Max: 10},
+			flags:    []string{results.FlagErrors},
+		},
+		{
+			name:     "with errors in every repeat the figure stays and is flagged",
+			records:  []results.Record{withErrors(ok(flask(), load, 1, 1, -1), 99)},
+			ok:       1,
+			duration: &results.Sample{N: 1, Median: 1, Min: 1, Max: 1},
+			flags:    []string{results.FlagErrors},
+		},
+		{
+			name:         "all failed",
+			records:      []results.Record{failed(flask(), load, 1, "never ready")},
+			failed:       1,
+			failureCount: 1,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			summaries := results.Summarise(test.records)
+			if len(summaries) != 1 {
+				t.Fatalf("%d summaries, want 1", len(summaries))
+			}
+			s := summaries[0]
+			if s.OK != test.ok || s.Failed != test.failed || s.Clean() != test.clean || len(s.Failures) != test.failureCount {
+				t.Errorf("ok %d, failed %d, clean %v, failures %d; want %d, %d, %v, %d",
+					s.OK, s.Failed, s.Clean(), len(s.Failures), test.ok, test.failed, test.clean, test.failureCount)
+			}
+			equalSamples(t, "duration", s.Duration, test.duration)
+			equalSamples(t, "memory", s.MainPeak, test.memory)
+			if !slices.Equal(s.Flags, test.flags) {
+				t.Errorf("flags %v, want %v", s.Flags, test.flags)
+			}
+		})
+	}
+}
+
+func equalSamples(t *testing.T, what string, got, want *results.Sample) {
+	t.Helper()
+	if (got == nil) != (want == nil) || got != nil && *got != *want {
+		t.Errorf("%s = %+v, want %+v", what, got, want)
+	}
+}
+
+func TestMemoryKind(t *testing.T) {
+	none := results.Summarise([]results.Record{ok(flask(), single(1), 1, 1, 5)})
+	if got := results.MemoryKind(none); got != results.MemoryMain {
+		t.Errorf("without a GPU: %s", got)
+	}
+	some := results.Summarise([]results.Record{
+		ok(flask(), single(1), 1, 1, 5), onGPU(ok(flask(), pooled("mt", 2, 1), 1, 1, 5), 3000),
+	})
+	if got := results.MemoryKind(some); got != results.MemoryGPU {
+		t.Errorf("with a GPU: %s", got)
+	}
+	if some[0].Peak(results.MemoryGPU) != nil {
+		t.Error("a cell without a measurement of the GPU got its main memory instead")
+	}
+}
+
+func TestOrder(t *testing.T) {
+	command := func(name string, threads int) scenarios.Topology {
+		return scenarios.Topology{Name: name, Server: scenarios.ServerCommand, Threads: threads}
+	}
+	records := []results.Record{
+		ok(command("waitress-16", 0), single(10), 1, 1, -1),
+		ok(command("waitress-4", 0), single(10), 1, 1, -1),
+		ok(gunicorn("nginx+gunicorn-w1-t4", true, 1, 4), single(10), 1, 1, -1),
+		ok(gunicorn("gunicorn-w10-t1", false, 10, 1), single(10), 1, 1, -1),
+		ok(gunicorn("gunicorn-w2-t1", false, 2, 1), single(10), 1, 1, -1),
+		ok(flask(), single(10), 1, 1, -1),
+		ok(flask(), pooled("mt", 10, 10), 1, 1, -1),
+		ok(flask(), pooled("mt", 5, 10), 1, 1, -1),
+		ok(flask(), pooled("mp", 20, 10), 1, 1, -1),
+		ok(flask(), single(2), 1, 1, -1),
+	}
+	want := []string{
+		"flask/single/n2",
+		"flask/single/n10", "flask/mp20/n10", "flask/mt5/n10", "flask/mt10/n10",
+		"gunicorn-w2-t1/single/n10", "gunicorn-w10-t1/single/n10", "nginx+gunicorn-w1-t4/single/n10",
+		"waitress-4/single/n10", "waitress-16/single/n10",
+	}
+	for range 2 { // whatever the order of the records
+		var got []string
+		for _, s := range results.Summarise(records) {
+			got = append(got, s.Name())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("order\n%v, want\n%v", got, want)
+		}
+		slices.Reverse(records)
+	}
+}
+
+func TestFindBaselines(t *testing.T) {
+	w1 := gunicorn("gunicorn-w1-t1", false, 1, 1)
+	records := []results.Record{
+		ok(flask(), pooled("mp", 5, 10), 1, 6, -1), ok(flask(), single(10), 1, 8, -1), ok(w1, single(10), 1, 9, -1),
+		ok(w1, pooled("mt", 2, 50), 1, 7, -1), ok(w1, pooled("mt", 4, 50), 1, 5, -1),
+	}
+	for _, test := range []struct {
+		name     string
+		selector *scenarios.Baseline
+		want     map[int]string
+	}{
+		{"none: the first topology's single, else its first", nil,
+			map[int]string{10: "flask/single/n10", 50: "gunicorn-w1-t1/mt2/n50"}},
+		{"topology and client", &scenarios.Baseline{Topology: "gunicorn-w1-t1", Client: "single"},
+			map[int]string{10: "gunicorn-w1-t1/single/n10"}},
+		{"topology alone takes its first", &scenarios.Baseline{Topology: "gunicorn-w1-t1"},
+			map[int]string{10: "gunicorn-w1-t1/single/n10", 50: "gunicorn-w1-t1/mt2/n50"}},
+		{"client with a pool", &scenarios.Baseline{Client: "mt4"}, map[int]string{50: "gunicorn-w1-t1/mt4/n50"}},
+		{"nothing matches", &scenarios.Baseline{Topology: "uwsgi"}, map[int]string{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := results.FindBaselines(results.Summarise(records), test.selector)
+			if len(got) != len(test.want) {
+				t.Errorf("%d baselines, want %d", len(got), len(test.want))
+			}
+			for requests, name := range test.want {
+				if s, found := got[requests]; !found || s.Name() != name {
+					t.Errorf("baseline of %d requests is %q, want %q", requests, s.Name(), name)
+				}
+			}
+		})
+	}
+}
+
+func TestRatios(t *testing.T) {
+	summaries := results.Summarise([]results.Record{
+		ok(flask(), single(100), 1, 20, 100), ok(flask(), pooled("mt", 5, 100), 1, 15, 150),
+		failed(flask(), single(10), 1, "x"), ok(flask(), pooled("mt", 5, 10), 1, 2, 50),
+	})
+	baselines := results.FindBaselines(summaries, nil)
+	for _, s := range summaries {
+		ratio, peak, saved := baselines.DurationRatio(s), baselines.PeakRatio(s, results.MemoryMain), baselines.Saved(s)
+		switch s.Name() {
+		case "flask/mt5/n100":
+			if *ratio != 75 || *peak != 150 || *saved != 5 {
+				t.Errorf("%s: ratio %v, memory %v, saved %v; want 75, 150, 5", s.Name(), *ratio, *peak, *saved)
+			}
+		case "flask/mt5/n10":
+			if ratio != nil || peak != nil || saved != nil {
+				t.Errorf("%s: a failed baseline gave a ratio", s.Name())
+			}
+		}
+	}
+}
+
+func TestPivots(t *testing.T) {
+	w := gunicorn("gunicorn-w1-t1", false, 1, 1)
+	grid := func(topologies []scenarios.Topology, loads []scenarios.LoadSpec) []results.Summary {
+		var records []results.Record
+		for _, topology := range topologies {
+			for _, l := range loads {
+				records = append(records, ok(topology, l, 1, 1, -1))
+			}
+		}
+		return results.Summarise(records)
+	}
+	zip := []scenarios.LoadSpec{
+		single(10), pooled("mp", 2, 10), pooled("mt", 2, 10),
+		single(100), pooled("mp", 5, 100), pooled("mt", 5, 100),
+	}
+	type shape struct {
+		requests int
+		topology string
+		head     []string
+		columns  []string
+		labels   [][]string
+	}
+	for _, test := range []struct {
+		name      string
+		summaries []results.Summary
+		want      []shape
+	}{
+		{"topologies down", grid([]scenarios.Topology{flask(), w}, []scenarios.LoadSpec{single(100), pooled("mt", 5, 100)}),
+			[]shape{{100, "", []string{"topology"}, []string{"single", "mt5"}, [][]string{{"flask"}, {"gunicorn-w1-t1"}}}}},
+		{"more loads than topologies: loads down", grid([]scenarios.Topology{flask()}, []scenarios.LoadSpec{single(100), pooled("mt", 5, 100)}),
+			[]shape{{100, "", []string{"load"}, []string{"flask"}, [][]string{{"single"}, {"mt5"}}}}},
+		{"a zip of one topology: requests down", grid([]scenarios.Topology{flask()}, zip),
+			[]shape{{0, "flask", []string{"requests", "pool"}, []string{"single", "mp", "mt"}, [][]string{{"10", "2"}, {"100", "5"}}}}},
+		{"a zip of as many topologies: by number of requests", grid([]scenarios.Topology{flask(), w}, zip),
+			[]shape{
+				{10, "", []string{"load"}, []string{"flask", "gunicorn-w1-t1"}, [][]string{{"single"}, {"mp2"}, {"mt2"}}},
+				{100, "", []string{"load"}, []string{"flask", "gunicorn-w1-t1"}, [][]string{{"single"}, {"mp5"}, {"mt5"}}},
+			}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pivots := results.Pivots(test.summaries)
+			if len(pivots) != len(test.want) {
+				t.Fatalf("%d pivots, want %d", len(pivots), len(test.want))
+			}
+			for i, want := range test.want {
+				got := pivots[i]
+				if got.Requests != want.requests || got.Topology != want.topology ||
+					!slices.Equal(got.Head, want.head) || !slices.Equal(got.Columns, want.columns) {
+					t.Errorf("pivot %d is %+v, want %+v", i, got, want)
+				}
+				for j, row := range got.Rows {
+					if !slices.Equal(row.Labels, want.labels[j]) {
+						t.Errorf("row %d is %v, want %v", j, row.Labels, want.labels[j])
+					}
+					for k, cell := range row.Cells {
+						if cell == nil {
+							t.Errorf("row %v column %s is empty", row.Labels, got.Columns[k])
+						}
+					}
+				}
+			}
+		})
+	}
+	t.Run("a cell that does not exist is nil", func(t *testing.T) {
+		pivot := results.Pivots(results.Summarise([]results.Record{
+			ok(flask(), single(10), 1, 1, -1), ok(w, pooled("mt", 2, 10), 1, 1, -1),
+		}))[0]
+		if pivot.Rows[0].Cells[1] != nil || pivot.Rows[1].Cells[0] != nil || pivot.Rows[1].Cells[1] == nil {
+			t.Errorf("pivot = %+v", pivot)
+		}
+	})
+}
+
+func TestConclude(t *testing.T) {
+	t4 := gunicorn("gunicorn-w1-t4", false, 1, 4)
+	t6 := gunicorn("gunicorn-w1-t6", false, 1, 6)
+	// The published conclusion, with conditions beside it that have no place in it.
+	published := []results.Record{
+		ok(flask(), single(100), 1, 29.6049, 3137),
+		ok(t4, pooled("mt", 5, 100), 1, 18.7895, 4481),
+		ok(t4, pooled("mt", 10, 100), 1, 18.5023, 4481),
+		ok(t6, pooled("mt", 10, 100), 1, 18.064, 4824),
+	}
+	for _, test := range []struct {
+		name       string
+		records    []results.Record
+		want       []string
+		excluded   int
+		unmeasured int
+	}{
+		{"as published, less what is dominated", published,
+			[]string{"flask/single", "gunicorn-w1-t4/mt10", "gunicorn-w1-t6/mt10"}, 0, 0},
+		{"errors and failures are never worth having", append(slices.Clone(published),
+			withErrors(ok(flask(), pooled("mp", 5, 100), 1, 1, 1), 1), failed(flask(), pooled("mp", 6, 100), 1, "x"),
+			ok(flask(), pooled("mp", 7, 100), 1, 1, 1), failed(flask(), pooled("mp", 7, 100), 2, "x")),
+			[]string{"flask/single", "gunicorn-w1-t4/mt10", "gunicorn-w1-t6/mt10"}, 3, 0},
+		{"only the largest number of requests", append(slices.Clone(published), ok(flask(), single(10), 1, 3, 1)),
+			[]string{"flask/single", "gunicorn-w1-t4/mt10", "gunicorn-w1-t6/mt10"}, 0, 0},
+		{"no memory known: the fastest", []results.Record{
+			ok(flask(), single(100), 1, 29, -1), ok(t4, pooled("mt", 5, 100), 1, 18, -1), ok(t6, pooled("mt", 5, 100), 1, 19, -1)},
+			[]string{"flask/single", "gunicorn-w1-t4/mt5"}, 0, 0},
+		{"memory known of some: the others cannot be placed", append(slices.Clone(published), ok(t6, pooled("mt", 20, 100), 1, 1, -1)),
+			[]string{"flask/single", "gunicorn-w1-t4/mt10", "gunicorn-w1-t6/mt10"}, 0, 1},
+		{"a failed baseline is still listed first", []results.Record{
+			failed(flask(), single(100), 1, "x"), ok(t4, pooled("mt", 5, 100), 1, 18, 4)},
+			[]string{"flask/single", "gunicorn-w1-t4/mt5"}, 1, 0},
+		{"nothing at all", nil, nil, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conclusion := results.Conclude(results.Summarise(test.records), nil)
+			var got []string
+			for i, c := range conclusion.Conditions {
+				got = append(got, c.Summary.Condition())
+				if c.Baseline != (i == 0) {
+					t.Errorf("%s: baseline %v", c.Summary.Condition(), c.Baseline)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("conditions %v, want %v", got, test.want)
+			}
+			if conclusion.Excluded != test.excluded || conclusion.Unmeasured != test.unmeasured {
+				t.Errorf("excluded %d, unmeasured %d; want %d, %d",
+					conclusion.Excluded, conclusion.Unmeasured, test.excluded, test.unmeasured)
+			}
+		})
+	}
+	last := results.Conclude(results.Summarise(published), nil).Conditions[2]
+	if math.Abs(*last.Ratio-61.02) > 0.005 || math.Abs(*last.Saved-11.5409) > 1e-4 {
+		t.Errorf("gunicorn t6, mt10: ratio %.2f, saved %.4f; published 61.02, 11.5409", *last.Ratio, *last.Saved)
+	}
+}

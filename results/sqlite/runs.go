@@ -1,0 +1,321 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"stackmeter/results"
+)
+
+// timeLayout is RFC 3339 with all nine digits, so that times sort as text.
+const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
+// Latest is what Run calls the run that was started last.
+const Latest = "latest"
+
+// Begin enters a run. Its id has to be new.
+func (s *Store) Begin(ctx context.Context, run results.Run) error {
+	if run.ID == "" || run.ID == Latest {
+		return fmt.Errorf("begin run: %q cannot be the id of a run", run.ID)
+	}
+	host, err := json.Marshal(run.Host)
+	if err != nil {
+		return fmt.Errorf("begin run %s: %w", run.ID, err)
+	}
+	devices, err := jsonOrNull(run.GPUDevices, run.GPUDevices == nil)
+	if err != nil {
+		return fmt.Errorf("begin run %s: %w", run.ID, err)
+	}
+	plan, err := json.Marshal(run.Plan)
+	if err != nil {
+		return fmt.Errorf("begin run %s: %w", run.ID, err)
+	}
+	var finished any
+	if run.Finished != nil {
+		finished = formatTime(*run.Finished)
+	}
+	err = s.write(ctx, func(conn *sql.Conn) error {
+		var held int
+		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run.ID).Scan(&held); err != nil {
+			return err
+		}
+		if held > 0 {
+			return errors.New("the store holds a run with this id already; resume that one instead")
+		}
+		if _, err := conn.ExecContext(ctx,
+			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan)
+			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
+			string(host), devices, string(plan)); err != nil {
+			return err
+		}
+		return addSpent(ctx, conn, run.ID, run.Spent)
+	})
+	return named("begin run", run.ID, err)
+}
+
+// Resume marks a run as under way again: its finishing time and outcome are
+// cleared, its start, plan and cells stay.
+func (s *Store) Resume(ctx context.Context, run string) error {
+	return named("resume run", run, s.write(ctx, func(conn *sql.Conn) error {
+		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '' WHERE id = ?", run)
+	}))
+}
+
+// Spent adds d to the wall time that the run spent on a phase. It is written
+// with the next write of anything else, or by Close, so that it costs no sync
+// of its own: a kill loses some seconds of an account, and no measurement.
+func (s *Store) Spent(ctx context.Context, run, phase string, d time.Duration) error {
+	if s.readOnly {
+		return fmt.Errorf("store %s: opened for reading only", s.path)
+	}
+	var held int
+	err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run).Scan(&held)
+	})
+	if err == nil && held == 0 {
+		err = ErrNoRun
+	}
+	if err != nil {
+		return named("add to the time spent by run", run, s.explain(err))
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.spent == nil {
+		s.spent = map[string]map[string]float64{}
+	}
+	if s.spent[run] == nil {
+		s.spent[run] = map[string]float64{}
+	}
+	s.spent[run][phase] += d.Seconds()
+	return nil
+}
+
+// Finish records how and when the run ended.
+func (s *Store) Finish(ctx context.Context, run, outcome string, at time.Time) error {
+	return named("finish run", run, s.write(ctx, func(conn *sql.Conn) error {
+		return updateOne(ctx, conn, "UPDATE runs SET outcome = ?, finished = ? WHERE id = ?", outcome, formatTime(at), run)
+	}))
+}
+
+// Runs lists the runs with the counts of their cells, the one that was started
+// last first.
+func (s *Store) Runs(ctx context.Context) ([]results.Run, error) {
+	var runs []results.Run
+	err := s.read(ctx, func(conn *sql.Conn) (err error) {
+		runs, err = selectRuns(ctx, conn, "")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	return runs, nil
+}
+
+// Run returns a run and its records in the order in which they were measured.
+// Which run is its id, the beginning of an id that no other shares, or "" or
+// Latest for the one that was started last. Without a match the error is
+// ErrNoRun. Where the store turns out to be damaged (ErrDamaged), the run and
+// the records that could be read come with the error.
+func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.Record, error) {
+	var run results.Run
+	var records []results.Record
+	err := s.read(ctx, func(conn *sql.Conn) error {
+		id, err := findRun(ctx, conn, which)
+		if err != nil {
+			return err
+		}
+		runs, err := selectRuns(ctx, conn, "WHERE id = ?", id)
+		if err != nil {
+			return err
+		}
+		run = runs[0]
+		records, err = selectRecords(ctx, conn, id)
+		slices.SortStableFunc(records, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
+		return err
+	})
+	if err != nil {
+		return run, records, fmt.Errorf("read run: %w", err)
+	}
+	return run, records, nil
+}
+
+// findRun turns what a user calls a run into its id.
+func findRun(ctx context.Context, conn *sql.Conn, which string) (string, error) {
+	if which == "" || which == Latest {
+		var id string
+		err := conn.QueryRowContext(ctx, "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 1").Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return "", fmt.Errorf("%w: the store holds none yet; `stackmeter run` makes the first", ErrNoRun)
+		}
+		return id, err
+	}
+	// Not LIKE: an id may hold its wildcards.
+	rows, err := conn.QueryContext(ctx,
+		"SELECT id FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, started DESC LIMIT 6", which)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return "", err
+		}
+		if id == which {
+			return id, nil
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return "", err
+	}
+	switch len(ids) {
+	case 0:
+		return "", fmt.Errorf("%w: %q; `stackmeter runs` lists those that there are", ErrNoRun, which)
+	case 1:
+		return ids[0], nil
+	}
+	return "", fmt.Errorf("%w: %q is the beginning of several (%s); write more of it", ErrNoRun, which, strings.Join(ids, ", "))
+}
+
+// selectRuns reads the runs that the condition leaves, the last one first.
+func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) ([]results.Run, error) {
+	spent, err := selectSpent(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := selectCounts(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := conn.QueryContext(ctx,
+		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan
+		 FROM runs `+where+` ORDER BY started DESC, rowid DESC`, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var runs []results.Run
+	for rows.Next() {
+		var run results.Run
+		var started, host, plan string
+		var finished, devices sql.NullString
+		if err := rows.Scan(&run.ID, &run.Scenario, &run.File, &started, &finished, &run.Outcome, &run.Runtime,
+			&host, &devices, &plan); err != nil {
+			return nil, err
+		}
+		if run.Started, err = parseTime(started); err != nil {
+			return nil, fmt.Errorf("run %s: started: %w", run.ID, err)
+		}
+		if finished.Valid {
+			at, err := parseTime(finished.String)
+			if err != nil {
+				return nil, fmt.Errorf("run %s: finished: %w", run.ID, err)
+			}
+			run.Finished = &at
+		}
+		for _, part := range []struct {
+			column, text string
+			into         any
+		}{{"host", host, &run.Host}, {"gpu_devices", devices.String, &run.GPUDevices}, {"plan", plan, &run.Plan}} {
+			if err := fromJSON(part.text, part.into); err != nil {
+				return nil, fmt.Errorf("run %s: %s: %w", run.ID, part.column, err)
+			}
+		}
+		run.Spent = spent[run.ID]
+		count := counts[run.ID]
+		count.Planned = results.PlannedCells(run.Plan)
+		run.Counts = &count
+		runs = append(runs, run)
+	}
+	return runs, rows.Err()
+}
+
+// selectSpent reads the phases of every run: a handful of rows each.
+func selectSpent(ctx context.Context, conn *sql.Conn) (map[string]map[string]float64, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT run, phase, seconds FROM spent")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	spent := map[string]map[string]float64{}
+	for rows.Next() {
+		var run, phase string
+		var seconds float64
+		if err := rows.Scan(&run, &phase, &seconds); err != nil {
+			return nil, err
+		}
+		if spent[run] == nil {
+			spent[run] = map[string]float64{}
+		}
+		spent[run][phase] = seconds
+	}
+	return spent, rows.Err()
+}
+
+// selectCounts counts the records of every run.
+func selectCounts(ctx context.Context, conn *sql.Conn) (map[string]results.Counts, error) {
+	rows, err := conn.QueryContext(ctx, "SELECT run, sum(status = 'ok'), sum(status <> 'ok') FROM cells GROUP BY run")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	counts := map[string]results.Counts{}
+	for rows.Next() {
+		var run string
+		var count results.Counts
+		if err := rows.Scan(&run, &count.OK, &count.Failed); err != nil {
+			return nil, err
+		}
+		counts[run] = count
+	}
+	return counts, rows.Err()
+}
+
+// addSpent adds seconds to the phases of a run.
+func addSpent(ctx context.Context, conn *sql.Conn, run string, phases map[string]float64) error {
+	for phase, seconds := range phases {
+		if _, err := conn.ExecContext(ctx,
+			`INSERT INTO spent (run, phase, seconds) VALUES (?, ?, ?)
+			 ON CONFLICT (run, phase) DO UPDATE SET seconds = seconds + excluded.seconds`, run, phase, seconds); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// updateOne executes a statement that has to meet exactly the run it names.
+func updateOne(ctx context.Context, conn *sql.Conn, statement string, args ...any) error {
+	result, err := conn.ExecContext(ctx, statement, args...)
+	if err != nil {
+		return err
+	}
+	changed, err := result.RowsAffected()
+	if err == nil && changed == 0 {
+		err = ErrNoRun
+	}
+	return err
+}
+
+// named puts what was tried in front of an error.
+func named(what, noun string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, noun, err)
+}
+
+func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+func parseTime(text string) (time.Time, error) {
+	t, err := time.Parse(timeLayout, text)
+	return t.UTC(), err
+}

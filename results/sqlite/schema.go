@@ -1,0 +1,240 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+)
+
+// applicationID marks a SQLite file as a store of ours: "stkm" as the
+// big-endian number in its header.
+// See https://www.sqlite.org/fileformat2.html#application_id.
+const applicationID = 0x73746b6d
+
+// smallestPage is the smallest page of SQLite's, in bytes.
+const smallestPage = 512
+
+// migrations are the steps from an empty file to the current schema. A file's
+// user_version is how many of them it has been through; a step that was ever
+// released is never edited, only followed by another.
+func migrations() []string { return []string{schema1} }
+
+// prepare checks the file and brings it to the last of the steps. The check
+// comes before anything is written.
+func (s *Store) prepare(ctx context.Context, steps []string) error {
+	// SQLite takes a file that is too short for a page for an empty one, and
+	// would overwrite it. One with a journal beside it was left half made by a
+	// process that was killed.
+	if info, err := os.Stat(s.path); err == nil && info.Size() > 0 && info.Size() < smallestPage {
+		if _, err := os.Stat(s.path + "-journal"); err != nil {
+			return ErrForeign
+		}
+	}
+	version, err := s.version(ctx)
+	if err != nil {
+		return err
+	}
+	if version > len(steps) {
+		return ErrNewer
+	}
+	if version > 0 {
+		if err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) error { return s.check(ctx, conn) }); err != nil {
+			return err
+		}
+		// Someone may have switched it with another tool.
+		if _, err := s.db.ExecContext(ctx, "PRAGMA journal_mode=DELETE"); err != nil {
+			return err
+		}
+	}
+	if version == len(steps) {
+		return nil
+	}
+	return s.transaction(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
+		// Another process may have been faster.
+		version, err := versionOf(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if version > len(steps) {
+			return ErrNewer
+		}
+		for _, step := range steps[version:] {
+			if _, err := conn.ExecContext(ctx, step); err != nil {
+				return fmt.Errorf("migrate the schema: %w", err)
+			}
+		}
+		_, err = conn.ExecContext(ctx, fmt.Sprintf(
+			"PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(steps)))
+		return err
+	})
+}
+
+// check looks for damage. SQLite takes a last page that is cut short for one
+// that ends in zeros, so the file's length is looked at first; within a
+// transaction no other process changes it.
+func (s *Store) check(ctx context.Context, conn *sql.Conn) error {
+	var pages, size int64
+	if err := conn.QueryRowContext(ctx, "SELECT page_count, page_size FROM pragma_page_count, pragma_page_size").Scan(&pages, &size); err != nil {
+		return err
+	}
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return err
+	}
+	if info.Size() < pages*size {
+		return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), pages*size)
+	}
+	var verdict string
+	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
+		return err
+	}
+	if verdict != "ok" {
+		return fmt.Errorf("%w: %s", ErrDamaged, verdict)
+	}
+	return nil
+}
+
+// version returns how many migrations the file has been through, 0 for an
+// empty one, and ErrForeign for a database of someone else's.
+func (s *Store) version(ctx context.Context) (int, error) {
+	var version int
+	err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) (err error) {
+		version, err = versionOf(ctx, conn)
+		return err
+	})
+	return version, err
+}
+
+func versionOf(ctx context.Context, conn *sql.Conn) (int, error) {
+	var id, version, objects int
+	for _, read := range []struct {
+		query string
+		into  *int
+	}{
+		{"PRAGMA application_id", &id},
+		{"PRAGMA user_version", &version},
+		{"SELECT count(*) FROM sqlite_schema", &objects},
+	} {
+		if err := conn.QueryRowContext(ctx, read.query).Scan(read.into); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case id == applicationID && version > 0:
+		return version, nil
+	case id == 0 && version == 0 && objects == 0:
+		return 0, nil
+	}
+	return 0, ErrForeign
+}
+
+// schema1 is the first schema. Figures that people ask for have columns, in
+// seconds and bytes; NULL is a figure that was not measured. Lists and maps are
+// JSON. What repeats from cell to cell is in facts, addressed by its content.
+const schema1 = `
+CREATE TABLE runs (
+	id          TEXT PRIMARY KEY,
+	scenario    TEXT NOT NULL,
+	file        TEXT NOT NULL,
+	started     TEXT NOT NULL, -- UTC, RFC 3339 with nanoseconds
+	finished    TEXT,          -- NULL while it runs, and after a kill
+	outcome     TEXT NOT NULL,
+	runtime     TEXT NOT NULL,
+	host        TEXT NOT NULL, -- JSON
+	gpu_devices TEXT,          -- JSON
+	plan        TEXT NOT NULL  -- JSON
+) STRICT;
+
+CREATE INDEX runs_by_start ON runs (started);
+
+CREATE TABLE spent (
+	run     TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	phase   TEXT NOT NULL,
+	seconds REAL NOT NULL,
+	PRIMARY KEY (run, phase)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE facts (
+	sha256 TEXT PRIMARY KEY, -- of json
+	json   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cells (
+	run       TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	cell      TEXT NOT NULL, -- nginx+gunicorn-w1-t4/mt10/n100
+	repeat    INTEGER NOT NULL,
+
+	topology  TEXT NOT NULL,
+	server    TEXT NOT NULL,
+	workers   INTEGER,
+	threads   INTEGER,
+	nginx     INTEGER NOT NULL,
+	client    TEXT NOT NULL,
+	pool      INTEGER NOT NULL,
+	requests  INTEGER NOT NULL,
+	keepalive INTEGER NOT NULL,
+
+	started   TEXT NOT NULL, -- UTC, RFC 3339 with nanoseconds
+	status    TEXT NOT NULL CHECK (status IN ('ok', 'failed')),
+	reason    TEXT NOT NULL,
+	log_tail  TEXT NOT NULL,
+	flags     TEXT,          -- JSON
+
+	duration_s     REAL,
+	throughput_rps REAL,
+	replies        INTEGER,
+	errors         INTEGER,
+	error_kinds    TEXT,     -- JSON
+	first_errors   TEXT,     -- JSON
+
+	latency_min_s  REAL,
+	latency_mean_s REAL,
+	latency_p50_s  REAL,
+	latency_p90_s  REAL,
+	latency_p99_s  REAL,
+	latency_max_s  REAL,
+	latency        BLOB,     -- the histogram that these come from
+
+	gpu_validity         TEXT,
+	gpu_reason           TEXT,
+	gpu_method           TEXT,
+	gpu_baseline_bytes   INTEGER,
+	gpu_start_bytes      INTEGER,
+	gpu_peak_bytes       INTEGER,
+	gpu_stack_peak_bytes INTEGER,
+	gpu_samples          INTEGER,
+	gpu_interval_s       REAL,
+	gpu_max_gap_s        REAL,
+	gpu                  TEXT, -- JSON: the measurement that these come from
+
+	memory_method            TEXT,
+	memory_peak_bytes        INTEGER,
+	memory_start_bytes       INTEGER,
+	memory_kernel_peak_bytes INTEGER,
+	memory_services          TEXT, -- JSON
+	memory_samples           INTEGER,
+	memory_max_gap_s         REAL,
+	memory_reason            TEXT,
+
+	cpu_stack_s  REAL,
+	cpu_client_s REAL,
+
+	hand          TEXT,
+	start_delay_s REAL,
+	bytes_sent    INTEGER,
+	bytes_read    INTEGER,
+
+	start_s  REAL,
+	ready_s  REAL,
+	warmup_s REAL,
+
+	topology_facts TEXT NOT NULL REFERENCES facts (sha256),
+	stack_facts    TEXT REFERENCES facts (sha256),
+
+	PRIMARY KEY (run, cell, repeat)
+) STRICT;
+
+CREATE INDEX cells_by_status ON cells (run, status);
+CREATE INDEX cells_by_topology ON cells (topology, requests, client, pool);
+`

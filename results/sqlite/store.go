@@ -1,0 +1,246 @@
+// Package sqlite keeps runs and their records in one SQLite file.
+//
+// Every write is one transaction that is on disk when the method returns, so
+// that a run killed at any moment keeps every cell it finished. The journal is
+// a rollback journal (journal_mode=DELETE), not a write-ahead log: a cell is
+// written every few seconds, so speed decides nothing, while with a rollback
+// journal the store is a single file whenever nothing is being written, can be
+// copied as it is, can be read without permission to write, and works on
+// network file systems, which a log's shared memory does not. It is synced
+// with synchronous=EXTRA, because with this journal FULL leaves the last
+// commit's unlink of the journal to the file system.
+// See https://www.sqlite.org/pragma.html#pragma_synchronous and
+// https://www.sqlite.org/wal.html.
+//
+// A file that is not a store, was written by a newer stackmeter, or is damaged
+// is refused and left as it is, byte for byte.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	driver "modernc.org/sqlite" // pure Go: the store needs no C compiler, and go-nvml stays the only cgo
+	lib "modernc.org/sqlite/lib"
+)
+
+// Errors that a caller can tell apart. All of them come wrapped, with the
+// file's name and what to do.
+var (
+	ErrForeign = errors.New("not a stackmeter store")
+	ErrNewer   = errors.New("written by a newer stackmeter")
+	ErrOlder   = errors.New("written by an older stackmeter")
+	ErrDamaged = errors.New("damaged")
+	ErrBusy    = errors.New("in use by another program")
+	ErrNoRun   = errors.New("no such run")
+	ErrHeld    = errors.New("already held as ok")
+)
+
+// busyTimeout is for how many milliseconds a statement waits for another
+// process's transaction. Those take milliseconds; more means that someone
+// holds one open.
+const busyTimeout = 30_000
+
+// A Store is an open store. It may be used by several goroutines, and its file
+// by several processes.
+type Store struct {
+	db       *sql.DB
+	path     string
+	readOnly bool
+
+	writing sync.Mutex                    // held by whoever writes
+	spent   map[string]map[string]float64 // seconds by run and phase, not written yet
+}
+
+// Open opens the store at path for reading and writing, makes it if there is
+// no file (or an empty one), and migrates one that an older stackmeter wrote.
+// Its folder has to exist. The whole file is checked, and nothing is written
+// to one that fails the check: the error is then ErrForeign, ErrNewer or
+// ErrDamaged. A file left by a killed process is rolled back to its last whole
+// transaction first.
+func Open(ctx context.Context, path string) (*Store, error) {
+	store, err := open(path, "rwc", false)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.prepare(ctx, migrations()); err != nil {
+		return nil, errors.Join(store.explain(err), store.Close())
+	}
+	return store, nil
+}
+
+// OpenReadOnly opens the store at path for reading; every method that writes
+// fails. The file has to exist, and only its header and schema are checked: of
+// a damaged store it reads what can be read. While another process writes, it
+// sees what that has finished.
+func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("store %s: there is no such file; `stackmeter run` makes one, --db names another", path)
+	}
+	// Not mode=ro: SQLite has to be able to roll back what a killed process
+	// left half written. query_only forbids everything else, and a file
+	// without permission to write is opened read-only all the same.
+	store, err := open(path, "rw", true)
+	if err != nil {
+		return nil, err
+	}
+	version, err := store.version(ctx)
+	if err == nil {
+		switch current := len(migrations()); {
+		case version == 0:
+			err = ErrForeign
+		case version > current:
+			err = ErrNewer
+		case version < current:
+			err = ErrOlder
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(store.explain(err), store.Close())
+	}
+	return store, nil
+}
+
+func open(path, mode string, readOnly bool) (*Store, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("store %s: not a regular file; --db names another", path)
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, err)
+	}
+	if info, err := os.Stat(filepath.Dir(absolute)); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("store %s: its folder does not exist; make it first, or name another file with --db", path)
+	}
+	query := url.Values{
+		"mode":    {mode},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout), "foreign_keys(1)", "synchronous(EXTRA)"},
+	}
+	if readOnly {
+		query.Add("_pragma", "query_only(1)")
+	}
+	name := "file:" + (&url.URL{Path: absolute}).EscapedPath() + "?" + query.Encode()
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, err)
+	}
+	// One connection: transactions of one process then queue here instead of
+	// waiting for each other's locks.
+	db.SetMaxOpenConns(1)
+	return &Store{db: db, path: path, readOnly: readOnly}, nil
+}
+
+// Close writes what Spent still holds back and closes the store. Only its file
+// is left behind. It may be called more than once.
+func (s *Store) Close() error {
+	return errors.Join(s.flush(context.Background()), s.db.Close())
+}
+
+// write runs do in one transaction, together with what Spent holds back.
+// BEGIN IMMEDIATE takes the lock at once, so that a transaction waits for
+// another process at its start and never fails for it halfway.
+func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
+	if s.readOnly {
+		return fmt.Errorf("store %s: opened for reading only", s.path)
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	err := s.transaction(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
+		for run, phases := range s.spent {
+			if err := addSpent(ctx, conn, run, phases); err != nil {
+				return err
+			}
+		}
+		return do(conn)
+	})
+	if err == nil {
+		s.spent = nil
+	}
+	return s.explain(err)
+}
+
+// flush writes what Spent holds back.
+func (s *Store) flush(ctx context.Context) error {
+	s.writing.Lock()
+	pending := len(s.spent)
+	s.writing.Unlock()
+	if pending == 0 {
+		return nil
+	}
+	return s.write(ctx, func(*sql.Conn) error { return nil })
+}
+
+// read runs do in one transaction, so that all it reads is of one moment.
+func (s *Store) read(ctx context.Context, do func(*sql.Conn) error) error {
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	return s.explain(s.transaction(ctx, "BEGIN", do))
+}
+
+func (s *Store) transaction(ctx context.Context, begin string, do func(*sql.Conn) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
+		return err
+	}
+	err = do(conn)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil {
+		// SQLite may have rolled back by itself already; that this then
+		// fails is no news.
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	}
+	return err
+}
+
+// explain names the file and says what to do about an error that a user can do
+// something about.
+func (s *Store) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	kind := err
+	if sqliteErr := (*driver.Error)(nil); errors.As(err, &sqliteErr) {
+		switch sqliteErr.Code() & 0xff {
+		case lib.SQLITE_NOTADB:
+			kind = ErrForeign
+		case lib.SQLITE_CORRUPT:
+			kind = ErrDamaged
+		case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
+			kind = ErrBusy
+		case lib.SQLITE_FULL:
+			return fmt.Errorf("store %s: the disk is full; what was finished before is kept: %w", s.path, err)
+		case lib.SQLITE_READONLY:
+			return fmt.Errorf("store %s: no permission to write to the file or its folder: %w", s.path, err)
+		}
+		if kind != err {
+			err = fmt.Errorf("%w (%v)", kind, err)
+		}
+	}
+	switch {
+	case errors.Is(kind, ErrForeign):
+		return fmt.Errorf("store %s: %w; it was left as it is, name another file with --db", s.path, err)
+	case errors.Is(kind, ErrNewer):
+		return fmt.Errorf("store %s: %w; it was left as it is, use that version or name another file with --db", s.path, err)
+	case errors.Is(kind, ErrOlder):
+		return fmt.Errorf("store %s: %w; the next `stackmeter run --db` on it brings it up to date", s.path, err)
+	case errors.Is(kind, ErrDamaged):
+		return fmt.Errorf("store %s: %w; it was left as it is: keep a copy, and move it away or name another file with --db to go on", s.path, err)
+	case errors.Is(kind, ErrBusy):
+		return fmt.Errorf("store %s: %w; close whatever holds a transaction on it open (a database browser?) and try again", s.path, err)
+	}
+	return fmt.Errorf("store %s: %w", s.path, err)
+}
