@@ -56,7 +56,7 @@ type Batch interface {
 // anything that happens afterwards.
 type Recorder interface {
 	// Done reports whether the run already holds this cell as ok.
-	Done(run string, cell scenarios.Cell) (bool, error)
+	Done(run, topology string, cell scenarios.Cell) (bool, error)
 
 	// Put writes a record. It replaces an earlier one of the same cell.
 	Put(ctx context.Context, r results.Record) error
@@ -114,14 +114,12 @@ func (r *run) execute(ctx context.Context) error {
 	}
 	// Leftovers first: what a killed run left would share the machine with
 	// what is measured now.
-	for _, owner := range []string{"", r.id} {
-		removed, err := r.Runtime.Sweep(ctx, owner)
-		for _, name := range removed {
-			r.notify(Event{Kind: EventNote, Message: "removed what an interrupted run left behind: " + name})
-		}
-		if err != nil {
-			return fmt.Errorf("remove what an interrupted run left behind: %w", err)
-		}
+	removed, err := r.Runtime.Sweep(ctx, "")
+	for _, name := range removed {
+		r.notify(Event{Kind: EventNote, Message: "removed what a killed run left behind: " + name})
+	}
+	if err != nil {
+		return fmt.Errorf("remove what a killed run left behind: %w", err)
 	}
 	todo, err := r.missing()
 	if err != nil {
@@ -153,7 +151,7 @@ func (r *run) missing() ([]scenarios.Trial, error) {
 		left := trial
 		left.Cells = nil
 		for _, cell := range trial.Cells {
-			done, err := r.Recorder.Done(r.id, cell)
+			done, err := r.Recorder.Done(r.id, trial.Topology.Name, cell)
 			if err != nil {
 				return nil, err
 			}

@@ -245,7 +245,7 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, runID string)
 
 func (a *app) loadWorkerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    load.WorkerCommand,
+		Use:    load.WorkerArgument,
 		Short:  "One process of the client mode mp; started by stackmeter itself",
 		Hidden: true,
 		Args:   cobra.NoArgs,

@@ -124,19 +124,20 @@ func TestSweepAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, out, "started\n")
-	if removed, err := r.Sweep(t.Context(), ""); err != nil || len(removed) > 0 {
-		t.Errorf("its owner is alive, and the sweep removed %v, %v", removed, err)
+	if _, err := r.Sweep(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) != 3 {
+		t.Errorf("its owner is alive; two containers and a network should be there: %v, %v", left, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) != 3 {
-		t.Errorf("two containers and a network should be left by the kill: %v, %v", left, err)
-	}
-	removed, err := r.Sweep(t.Context(), "")
-	if err != nil || len(removed) != 3 {
-		t.Errorf("removed %v, %v", removed, err)
+	// Another test's run may sweep at the same time, so that what this sweep
+	// itself removed is not known; that nothing stays is.
+	if _, err := r.Sweep(t.Context(), ""); err != nil {
+		t.Error(err)
 	}
 	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

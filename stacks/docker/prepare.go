@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -132,7 +131,8 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 	if dockerfile == "" {
 		dockerfile = "Dockerfile"
 	}
-	if slices.Contains(exclude, dockerfile) {
+	if len(exclude) > 0 {
+		// The builder needs it, whatever .dockerignore keeps out of the image.
 		exclude = append(exclude, "!"+dockerfile)
 	}
 	body, err := archive.TarWithOptions(b.Context, &archive.TarOptions{ExcludePatterns: exclude})

@@ -54,15 +54,17 @@ func (st *stack) Check(ctx context.Context) error {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		if !found.State.Running {
-			return fmt.Errorf("service %s: %w", s.Name, ending(found.State))
+			return fmt.Errorf("service %s: %w", s.Name, ending(found.State, s))
 		}
 	}
 	return nil
 }
 
-// ending says how a container ended.
-func ending(state *container.State) error {
+// ending says how a service's container ended.
+func ending(state *container.State, s stacks.Service) error {
 	switch {
+	case state.ExitCode == exitNotFound && len(s.Command) > 0:
+		return fmt.Errorf("exited with status %d: its command %q is not in the image, or what that runs is not", state.ExitCode, s.Command[0])
 	case state.OOMKilled:
 		return fmt.Errorf("killed for memory (oom), exit status %d", state.ExitCode)
 	case state.Error != "":
@@ -182,6 +184,10 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 type unmeasured string
 
 func (u unmeasured) Stop() stacks.Usage { return stacks.Usage{Reason: string(u)} }
+
+// exitNotFound is what the init process exits with when it cannot find the
+// command.
+const exitNotFound = 127
 
 const (
 	logLines = "40"     // of each service

@@ -267,7 +267,7 @@ func (st *stack) locate(entry container.InspectResponse) error {
 // already.
 func (st *stack) ended(c container.InspectResponse, otherwise string) error {
 	if !c.State.Running {
-		return ending(c.State)
+		return ending(c.State, st.spec.Entry())
 	}
 	return fmt.Errorf("the container runs, but %s", otherwise)
 }

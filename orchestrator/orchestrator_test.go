@@ -1,0 +1,379 @@
+package orchestrator_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/sqlite"
+	"stackmeter/scenarios"
+	"stackmeter/stacks/docker"
+)
+
+// TestMain is also the client processes that the native client starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == load.WorkerArgument {
+		if err := load.Worker(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// A bench is an orchestrator with real parts: the Docker engine, the native
+// client, an SQLite store.
+type bench struct {
+	orchestrator.Orchestrator
+	t       *testing.T
+	engine  *docker.Runtime
+	store   *sqlite.Store
+	run     string
+	mu      sync.Mutex
+	events  []orchestrator.Event
+	onEvent func(orchestrator.Event)
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	engine, err := docker.New()
+	if err == nil {
+		err = engine.Check(t.Context())
+	}
+	if err != nil {
+		t.Skipf("needs a Docker engine: %v", err)
+	}
+	t.Cleanup(func() { engine.Close() })
+	if engine.Image(t.Context(), docker.BaseImage) == "" {
+		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &bench{t: t, engine: engine, store: store, run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
+	b.Runtime, b.Recorder, b.Client = engine, store, orchestrator.Native{Client: &load.Client{}}
+	b.NoGPU = "the test gives none"
+	b.Notify = func(e orchestrator.Event) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.events = append(b.events, e)
+		if b.onEvent != nil {
+			b.onEvent(e)
+		}
+	}
+	t.Cleanup(b.nothingLeft)
+	return b
+}
+
+// nothingLeft fails the test when anything of the run still exists.
+func (b *bench) nothingLeft() {
+	removed, err := b.engine.Sweep(context.Background(), b.run)
+	if err != nil || len(removed) > 0 {
+		b.t.Errorf("left behind: %v, %v", removed, err)
+	}
+}
+
+// plan makes a plan around the test application. The text is a scenario
+// without name and app.
+func (b *bench) plan(text string) scenarios.Plan {
+	b.t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	app := filepath.Join(filepath.Dir(file), "..", "stacks", "stackstest", "testdata", "app")
+	head := fmt.Sprintf("name: test\napp: {build: {context: %q}, wsgi: 'wsgi:app', ready: {path: /healthz}}\n", app)
+	s, err := scenarios.Parse("test.yaml", []byte(head+text))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s.Plan()
+}
+
+// execute runs a plan and returns the records by cell name.
+func (b *bench) execute(ctx context.Context, p scenarios.Plan) (map[string]results.Record, error) {
+	b.t.Helper()
+	if _, _, err := b.store.Run(ctx, b.run); err != nil {
+		if err := b.store.Begin(ctx, results.Run{ID: b.run, Scenario: p.Scenario, Started: time.Now(), Runtime: "docker", Plan: p}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	failed := b.Run(ctx, b.run, p)
+	_, records, err := b.store.Run(context.WithoutCancel(ctx), b.run)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	byName := map[string]results.Record{}
+	for _, r := range records {
+		byName[r.Cell.Name] = r
+	}
+	return byName, failed
+}
+
+func (b *bench) mustExecute(p scenarios.Plan) map[string]results.Record {
+	b.t.Helper()
+	records, err := b.execute(b.t.Context(), p)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if len(records) != p.Cells() {
+		b.t.Errorf("%d records for %d cells", len(records), p.Cells())
+	}
+	return records
+}
+
+func TestEveryModeOfEveryTopology(t *testing.T) {
+	b := newBench(t)
+	p := b.plan(`
+request: {path: /predict, body: {generate: {kind: jpeg, size: 320x240, count: 3, seed: 1}}}
+topologies: [flask, gunicorn w2/t2, nginx + gunicorn w1/t4]
+matrix: {requests: [12], client: [single, mp, mt], pool: [3], keepalive: [false, true]}
+`)
+	records := b.mustExecute(p)
+	for name, r := range records {
+		if r.Status != results.StatusOK || r.Errors != 0 || r.Replies != 12 {
+			t.Errorf("%s: %s, %d replies, %d errors: %s\n%s", name, r.Status, r.Replies, r.Errors, r.Reason, r.LogTail)
+			continue
+		}
+		if r.Duration == nil || *r.Duration <= 0 || r.Latency.Count() != 12 {
+			t.Errorf("%s: duration %v, %d latencies", name, r.Duration, r.Latency.Count())
+		}
+		if r.Memory.Peak == nil || *r.Memory.Peak < 10<<20 || r.Memory.Method == "" {
+			t.Errorf("%s: memory %+v", name, r.Memory)
+		}
+		if r.CPU.Stack == nil || r.CPU.Client == nil || *r.CPU.Stack <= 0 || *r.CPU.Client <= 0 {
+			t.Errorf("%s: CPU %+v", name, r.CPU)
+		}
+		if r.GPU.Peak != nil || r.GPU.Reason == "" || !slices.Contains(r.Flags, results.FlagNoGPU) {
+			t.Errorf("%s: a GPU that is not there: %+v, %v", name, r.GPU, r.Flags)
+		}
+		if r.Stack == nil || len(r.Stack.Services) == 0 || !strings.HasPrefix(r.Stack.Services[0].Digest, "sha256:") {
+			t.Errorf("%s: what ran is not known: %+v", name, r.Stack)
+			continue
+		}
+		if r.Topology.Server == scenarios.ServerGunicorn && (r.Stack.Workers == nil || *r.Stack.Workers != r.Topology.Workers) {
+			t.Errorf("%s: %v workers", name, r.Stack.Workers)
+		}
+		if r.Topology.Nginx != strings.Contains(r.Stack.Nginx, "upstream") {
+			t.Errorf("%s: nginx %q", name, r.Stack.Nginx)
+		}
+	}
+	run, _, err := b.store.Run(t.Context(), b.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phase := range []string{results.PhaseImages, results.PhaseStart, results.PhaseReady, results.PhaseWarmup, results.PhaseMeasure, results.PhaseStop} {
+		if run.Spent[phase] <= 0 {
+			t.Errorf("nothing was spent on %s: %v", phase, run.Spent)
+		}
+	}
+}
+
+func TestFailuresAreRows(t *testing.T) {
+	tests := []struct {
+		name, scenario string
+		cell           string // whose record is looked at
+		reason         string // that it contains
+		log            string // that its log tail contains
+		others         string // a cell that is ok all the same
+	}{
+		{
+			"an image that is not there", `
+topologies: [{name: absent, server: flask, image: "stackmeter.invalid/no/such:image"}, flask]
+matrix: {requests: [3], client: [single]}
+`, "absent/single/n3", "is not in the engine and cannot be pulled", "", "flask/single/n3",
+		},
+		{
+			"never ready", `
+topologies: [{name: stuck, server: flask, env: {NEVER_READY: "1"}}, flask]
+matrix: {requests: [3], client: [single]}
+`, "stuck/single/n3", "503", "GET /healthz", "flask/single/n3",
+		},
+		{
+			"it ends while starting", `
+topologies: [{name: broken, server: flask, env: {FAIL_START: "no weights"}}, flask]
+matrix: {requests: [3], client: [single]}
+`, "broken/single/n3", "exited with status", "no weights", "flask/single/n3",
+		},
+		{
+			"only errors", `
+request: {path: "/status?code=500"}
+topologies: [flask]
+matrix: {requests: [3], client: [single]}
+`, "flask/single/n3", "none of 5 requests was answered as expected: status ×5", "/status", "",
+		},
+		{
+			"it hangs", `
+request: {path: "/sleep?s=300", timeout: 500ms}
+topologies: [flask]
+matrix: {requests: [100], client: [single]}
+`, "flask/single/n100", "timeout", "", "",
+		},
+		{
+			"it dies under the load", `
+request: {path: "/exit?code=9"}
+warmup: 0
+topologies: [flask]
+matrix: {requests: [50], client: [single, mt], pool: [2]}
+`, "flask/mt2/n50", "service app: exited with status 9", "stackstest: exit 9", "",
+		},
+		{
+			"a worker is replaced", `
+request: {path: "/exit?code=9"}
+warmup: 0
+topologies: [gunicorn w1]
+matrix: {requests: [1], client: [single]}
+`, "gunicorn-w1-t1/single/n1", "none of 1 requests", "", "",
+		},
+		{
+			"out of memory", `
+request: {path: "/memory?mib=300"}
+warmup: 0
+resources: {memory: 200MiB}
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`, "flask/single/n1", "oom: ", "", "",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			p := b.plan(test.scenario)
+			if p.App.Ready.Timeout > 5*time.Second {
+				p.App.Ready.Timeout = 5 * time.Second
+			}
+			records := b.mustExecute(p)
+			r := records[test.cell]
+			if r.Status != results.StatusFailed || !strings.Contains(r.Reason, test.reason) || !strings.Contains(r.LogTail, test.log) {
+				t.Errorf("%s: %s, %s\n%s", test.cell, r.Status, r.Reason, r.LogTail)
+			}
+			if r.Duration != nil {
+				t.Errorf("a failed cell has a duration: %v", *r.Duration)
+			}
+			if test.others != "" && records[test.others].Status != results.StatusOK {
+				t.Errorf("%s: %+v", test.others, records[test.others])
+			}
+		})
+	}
+}
+
+func TestSomeErrorsAreFlagged(t *testing.T) {
+	b := newBench(t)
+	// Under gunicorn's four threads /sleep of 0.2 s in a time-out of 0.5 s
+	// answers; in a pool of 8 over one thread the last ones wait too long.
+	records := b.mustExecute(b.plan(`
+request: {path: "/sleep?s=0.2", timeout: 500ms}
+topologies: [gunicorn w1]
+matrix: {requests: [8], client: [mt], pool: [8]}
+`))
+	r := records["gunicorn-w1-t1/mt8/n8"]
+	if r.Status != results.StatusOK || r.Errors == 0 || r.Replies == 0 || r.Errors+r.Replies != 8 {
+		t.Fatalf("%s: %d replies, %d errors: %s", r.Status, r.Replies, r.Errors, r.Reason)
+	}
+	if r.ErrorKinds[load.ErrTimeout] != r.Errors || !slices.Contains(r.Flags, results.FlagErrors) || r.Latency.Count() != int64(r.Replies) {
+		t.Errorf("kinds %v, flags %v, %d latencies", r.ErrorKinds, r.Flags, r.Latency.Count())
+	}
+}
+
+func TestKeptMemoryIsFlagged(t *testing.T) {
+	scenario := `
+request: {path: "/memory?mib=8"}
+warmup: 1
+fresh: %s
+topologies: [flask]
+matrix: {requests: [4], client: [single, mt], pool: [2]}
+`
+	for fresh, inherited := range map[string]bool{scenarios.FreshTopology: true, scenarios.FreshCell: false} {
+		t.Run(fresh, func(t *testing.T) {
+			b := newBench(t)
+			records := b.mustExecute(b.plan(fmt.Sprintf(scenario, fresh)))
+			first, second := records["flask/single/n4"], records["flask/mt2/n4"]
+			if slices.Contains(first.Flags, results.FlagInherited) {
+				t.Errorf("the first cell: %v", first.Flags)
+			}
+			if got := slices.Contains(second.Flags, results.FlagInherited); got != inherited {
+				t.Errorf("the second cell: %v", second.Flags)
+			}
+		})
+	}
+}
+
+func TestInterruptAndResume(t *testing.T) {
+	b := newBench(t)
+	p := b.plan(`
+request: {path: "/sleep?s=0.05"}
+order: listed
+topologies: [flask, gunicorn w1/t2]
+matrix: {requests: [4, 40], client: [single]}
+`)
+	interrupted := errors.New("interrupted by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	b.onEvent = func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventProgress && e.Cell == "flask/single/n40" && e.Done > 0 {
+			cancel(interrupted)
+		}
+	}
+	records, err := b.execute(ctx, p)
+	if !errors.Is(err, interrupted) {
+		t.Fatalf("interrupted: %v", err)
+	}
+	if len(records) != 1 || records["flask/single/n4"].Status != results.StatusOK {
+		t.Errorf("what was finished: %v", records)
+	}
+	b.nothingLeft()
+
+	b.onEvent, b.events = nil, nil
+	before := records["flask/single/n4"].Started
+	records = b.mustExecute(p)
+	for name, r := range records {
+		if r.Status != results.StatusOK {
+			t.Errorf("%s: %s", name, r.Reason)
+		}
+	}
+	if !records["flask/single/n4"].Started.Equal(before) {
+		t.Error("a finished cell was measured again")
+	}
+	b.events = nil
+	b.mustExecute(p)
+	for _, e := range b.events {
+		if e.Kind == orchestrator.EventStart {
+			t.Errorf("nothing was missing, and %s was started", e.Topology)
+		}
+	}
+}
+
+func TestRequiredGPUStartsNothing(t *testing.T) {
+	b := newBench(t)
+	records, err := b.execute(t.Context(), b.plan(`
+resources: {gpu: {mode: required}}
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`))
+	if err == nil || !strings.Contains(err.Error(), "resources.gpu.mode is required") || len(records) > 0 || len(b.events) > 0 {
+		t.Errorf("%v; %d records, events %v", err, len(records), b.events)
+	}
+}
+
+func TestLimitsOfTheMachine(t *testing.T) {
+	b := newBench(t)
+	p := b.plan("topologies: [flask]\nmatrix: {requests: [1], client: [single]}\n")
+	p.Resources.CPUs = 4096
+	if _, err := b.execute(t.Context(), p); err == nil || !strings.Contains(err.Error(), "resources.cpus") {
+		t.Errorf("more cores than there are: %v", err)
+	}
+}

@@ -1,0 +1,141 @@
+"""An application that behaves and misbehaves on request, for the conformance suite.
+
+Environment:
+STARTUP_DELAY  seconds that the import takes
+FAIL_START     a message; the import fails with it
+NEVER_READY    anything; /healthz answers 503 for ever
+"""
+
+import hashlib
+import mmap
+import os
+import signal
+import sys
+import threading
+import time
+
+from flask import Flask, abort, jsonify, request
+
+if os.environ.get("STARTUP_DELAY"):
+    time.sleep(float(os.environ["STARTUP_DELAY"]))
+if os.environ.get("FAIL_START"):
+    # Not sys.exit: gunicorn would start such a worker again and again.
+    raise RuntimeError(os.environ["FAIL_START"])
+
+app = Flask(__name__)
+kept = []  # what /memory took; appending is atomic
+
+
+def number(name, default=None, most=None):
+    """A parameter of the query, bounded so that a typing error ends."""
+    text = request.args.get(name, default)
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        abort(400, f"{name}={text}: not a number")
+    if not 0 <= value <= most:
+        abort(400, f"{name}={text}: must be 0 to {most}")
+    return value
+
+
+def take(mib):
+    """Memory from the kernel of exactly that size, every page of it written.
+
+    Private: what is shared counts as page cache in a cgroup."""
+    block = mmap.mmap(-1, max(1, int(mib)) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, len(block), mmap.PAGESIZE):
+        block[page] = 1
+    return block
+
+
+@app.get("/")
+def root():
+    return jsonify(app="stackstest", pid=os.getpid(), thread=threading.current_thread().name)
+
+
+@app.get("/healthz")
+def healthz():
+    if os.environ.get("NEVER_READY"):
+        return jsonify(status="unavailable", error="NEVER_READY is set"), 503
+    return jsonify(status="ok", pid=os.getpid())
+
+
+@app.post("/predict")
+def predict():
+    """Reads the whole body, whatever it is, and says what it was."""
+    digest, length = hashlib.sha256(), 0
+    while chunk := request.stream.read(1 << 16):
+        digest.update(chunk)
+        length += len(chunk)
+    return jsonify(
+        sha256=digest.hexdigest(),
+        length=length,
+        pid=os.getpid(),
+        thread=threading.current_thread().name,
+    )
+
+
+@app.route("/sleep", methods=["GET", "POST"])
+def sleep():
+    request.get_data()
+    seconds = number("s", 0.1, most=600)
+    time.sleep(seconds)
+    return jsonify(slept=seconds, pid=os.getpid())
+
+
+@app.route("/status", methods=["GET", "POST"])
+def status():
+    request.get_data()
+    code = int(number("code", 200, most=599))
+    if code < 200:
+        abort(400, f"code={code}: must be 200 to 599")
+    return jsonify(status=code), code
+
+
+@app.get("/memory")
+def memory():
+    """Takes memory and keeps it until the process ends."""
+    kept.append(take(number("mib", most=1 << 16)))
+    return jsonify(kept_mib=sum(len(block) for block in kept) >> 20, pid=os.getpid())
+
+
+@app.get("/spike")
+def spike():
+    """Takes memory, holds it for a moment, and gives it back."""
+    mib, milliseconds = number("mib", most=1 << 16), number("ms", 0, most=600_000)
+    with take(mib):
+        time.sleep(milliseconds / 1000)
+    return jsonify(spike_mib=int(mib), ms=milliseconds, pid=os.getpid())
+
+
+@app.get("/exit")
+def leave():
+    """Ends this process at once, without an answer."""
+    code = int(number("code", 1, most=255))
+    sys.stderr.write(f"stackstest: exit {code}\n")
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@app.get("/kill-parent")
+def kill_parent():
+    """Kills the process above: gunicorn's master, seen from a worker.
+
+    Only that: above Flask's own server is whoever started it."""
+    parent = os.getppid()
+    with open(f"/proc/{parent}/cmdline", "rb") as file:
+        if b"gunicorn" not in file.read() or parent == 1:
+            abort(409, f"the parent, process {parent}, is not gunicorn's master")
+    os.kill(parent, signal.SIGKILL)
+    return jsonify(killed=parent, pid=os.getpid())
+
+
+@app.get("/busy")
+def busy():
+    """Burns that many seconds of this thread's CPU time."""
+    seconds = number("s", 0.1, most=600)
+    start = time.thread_time()
+    value = 0
+    while time.thread_time() - start < seconds:
+        value = hashlib.sha256(str(value).encode()).digest()[0]
+    return jsonify(busy=seconds, pid=os.getpid())
