@@ -11,9 +11,10 @@ import (
 type list struct {
 	before, after *int64
 	entries       []entry
-	fault         string // why the list says nothing; empty when it does
-	code          string // of the error, where there was one
-	garbage       bool   // it held what cannot be
+	fault         string   // why the list says nothing; empty when it does
+	codes         []string // of the readings that failed
+	device        *Memory  // the last reading of the memory
+	garbage       bool     // it held what cannot be
 }
 
 // An entry is one process of a list.
@@ -38,20 +39,17 @@ const maxPID = 1 << 22
 // of a process that has ended, or that cannot be seen, is left out; its memory
 // shows as unowned.
 func readList(r Reader, a *attribution) list {
-	l, total := list{}, int64(0)
-	if m, err := r.Memory(); err == nil {
-		l.before, total = &m.Used, m.Total
-	}
+	var l list
+	l.before = l.look(r)
 	procs, err := r.Processes()
-	if m, err := r.Memory(); err == nil {
-		l.after = &m.Used
-	}
+	l.after = l.look(r)
 	if err != nil {
-		l.fault, l.code = fmt.Sprintf("the process list could not be read: %v", err), codeOf(err)
+		l.fault = fmt.Sprintf("the process list could not be read: %v", err)
+		l.codes = append(l.codes, codeOf(err))
 		return l
 	}
 	for _, p := range procs {
-		if p.PID <= 0 || p.PID > maxPID || p.Memory != nil && (*p.Memory < 0 || total > 0 && *p.Memory > total) {
+		if p.PID <= 0 || p.PID > maxPID || p.Memory != nil && (*p.Memory < 0 || l.device != nil && *p.Memory > l.device.Total) {
 			l.entries, l.garbage = nil, true
 			l.fault = fmt.Sprintf("the driver's process list holds an impossible entry (PID %d); drivers 535.43 to 535.86 do that: update the driver", p.PID)
 			return l
@@ -66,10 +64,20 @@ func readList(r Reader, a *attribution) list {
 // readMemory is readList without the list, where lists say nothing.
 func readMemory(r Reader, why string) list {
 	l := list{fault: why}
-	if m, err := r.Memory(); err == nil {
-		l.before, l.after = &m.Used, &m.Used
-	}
+	l.before = l.look(r)
+	l.after = l.before
 	return l
+}
+
+// look reads the device's memory, and keeps what else it says.
+func (l *list) look(r Reader) *int64 {
+	m, err := r.Memory()
+	if err != nil {
+		l.codes = append(l.codes, codeOf(err))
+		return nil
+	}
+	l.device = &m
+	return &m.Used
 }
 
 // holders are the list's processes for a snapshot.

@@ -26,6 +26,10 @@ const (
 	// waits for it.
 	DefaultTimeout = 2 * time.Second
 
+	// DefaultSettle is how long Close waits for the idle baseline to come
+	// back: drivers take a second or two to clear up after a process.
+	DefaultSettle = 10 * time.Second
+
 	// DefaultBaselineSamples make the idle baseline of a trial.
 	DefaultBaselineSamples = 15
 
@@ -44,6 +48,7 @@ type Sampler struct {
 	ProcessInterval   time.Duration // of the process lists
 	TelemetryInterval time.Duration
 	Timeout           time.Duration // of one answer of the driver
+	Settle            time.Duration // the longest wait for the idle baseline after teardown
 	Tolerance         int64         // bytes above the idle baseline that still count as back
 	BaselineSamples   int
 	Points            int // of a series; negative: no series
@@ -56,6 +61,7 @@ func (s Sampler) filled() Sampler {
 	fill(&s.ProcessInterval, DefaultProcessInterval)
 	fill(&s.TelemetryInterval, DefaultTelemetryInterval)
 	fill(&s.Timeout, DefaultTimeout)
+	fill(&s.Settle, DefaultSettle)
 	fill(&s.Tolerance, DefaultTolerance)
 	fill(&s.BaselineSamples, DefaultBaselineSamples)
 	fill(&s.Points, DefaultPoints)

@@ -251,8 +251,8 @@ func (t *Trial) hung() error {
 	return fmt.Errorf("the GPU driver did not answer within %v", t.s.Timeout)
 }
 
-// Close waits until the devices are back at their idle baseline, at most
-// until ctx ends, stops sampling and says what is left. It is called when the
+// Close waits until the devices are back at their idle baseline, at most for
+// the sampler's Settle and until ctx ends, stops sampling and says what is left. It is called when the
 // stack is gone, and may be called again: it then returns the first result.
 func (t *Trial) Close(ctx context.Context) Aftermath {
 	if t == nil {
@@ -284,6 +284,8 @@ func (t *Trial) Close(ctx context.Context) Aftermath {
 
 // settle waits for the idle baseline and says what it found.
 func (t *Trial) settle(ctx context.Context) Aftermath {
+	limit := time.NewTimer(t.s.Settle)
+	defer limit.Stop()
 	for {
 		e, err := t.edge(false)
 		if err != nil {
@@ -298,6 +300,9 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 		pause := time.NewTimer(t.s.ProcessInterval / 2)
 		select {
 		case <-pause.C:
+		case <-limit.C:
+			pause.Stop()
+			return a
 		case <-ctx.Done():
 			pause.Stop()
 			return a

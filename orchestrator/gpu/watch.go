@@ -120,9 +120,12 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.at = t.now()
-	for _, l := range r.lists {
-		if l.code != "" {
-			t.faults = append(t.faults, fault{r.at, l.code})
+	for d, l := range r.lists {
+		for _, code := range l.codes {
+			t.faults = append(t.faults, fault{r.at, code})
+		}
+		if l.device != nil {
+			t.note(d, *l.device)
 		}
 	}
 	t.rounds = append(t.rounds, r)
