@@ -164,3 +164,16 @@ func (w *worker) end() {
 	w.in.Close()
 	w.cmd.Wait()
 }
+
+// saturate has a process compute until the benchmark ends.
+func saturate(tb testing.TB) {
+	tb.Helper()
+	cmd := exec.Command("sh", "-c", "while :; do :; done")
+	if err := cmd.Start(); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+}

@@ -358,7 +358,7 @@ func TestTrialMemoryStays(t *testing.T) {
 
 func TestTrialHangingDriver(t *testing.T) {
 	s := fakedriver.New(t, 1)
-	sampler := &gpu.Sampler{Driver: open(t, s), Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond}
+	sampler := &gpu.Sampler{Driver: open(t, s), Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond, Settle: 100 * time.Millisecond}
 	trial, err := sampler.Trial(t.Context(), []string{"0"})
 	if err != nil {
 		t.Fatal(err)
@@ -377,7 +377,7 @@ func TestTrialHangingDriver(t *testing.T) {
 
 func TestTrialTwoDevices(t *testing.T) {
 	s := fakedriver.New(t, 3)
-	sampler := &gpu.Sampler{Driver: open(t, s), Interval: 5 * time.Millisecond, Timeout: 5 * time.Second}
+	sampler := &gpu.Sampler{Driver: open(t, s), Interval: 5 * time.Millisecond, Timeout: 5 * time.Second, Settle: 100 * time.Millisecond}
 	trial, err := sampler.Trial(t.Context(), []string{s.Devices[0].UUID, s.Devices[2].UUID})
 	if err != nil {
 		t.Fatal(err)
@@ -430,7 +430,7 @@ func TestSnapshotAndGate(t *testing.T) {
 func TestSpike(t *testing.T) {
 	const tries, want = 100, 95
 	s := fakedriver.New(t, 1)
-	sampler := &gpu.Sampler{Driver: open(t, s)}
+	sampler := &gpu.Sampler{Driver: open(t, s), Settle: 100 * time.Millisecond}
 	trial, err := sampler.Trial(t.Context(), []string{"0"})
 	if err != nil {
 		t.Fatal(err)
