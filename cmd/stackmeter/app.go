@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
@@ -53,7 +55,7 @@ func (a *app) main(args []string) int {
 	case errors.Is(err, errCellsFailed):
 		fmt.Fprintln(a.stderr, "stackmeter:", err)
 		return exitCellsFailed
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun), errors.Is(err, fs.ErrNotExist):
 		fmt.Fprintln(a.stderr, "stackmeter:", err)
 		return exitUsage
 	}

@@ -117,14 +117,14 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	}
 	ctx, release := a.signals(ctx, runtime, run.ID)
 	defer release()
-	o2 := orchestrator.Orchestrator{
+	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: orchestrator.Native{Client: &load.Client{}},
 		GPU: gpus.sampler, NoGPU: gpus.reason, Devices: gpus.devices,
 		Recorder: store, Notify: progress.event,
 	}
-	failed := o2.Run(ctx, run.ID, plan)
+	failed := loop.Run(ctx, run.ID, plan)
 	progress.close()
-	return errors.Join(a.finish(ctx, store, run.ID, o, failed))
+	return a.finish(ctx, store, run.ID, o, failed)
 }
 
 // begin makes the run's row in the store, or finds the one to resume.
@@ -133,16 +133,13 @@ func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, 
 		run.ID = newRunID(run.Started)
 		return store.Begin(ctx, *run)
 	}
-	id, err := findRun(ctx, store, o.resume, run.Scenario)
+	before, err := findRun(ctx, store, o.resume, run.Scenario)
 	if err != nil {
 		return err
 	}
-	before, _, err := store.Run(ctx, id)
-	if err != nil {
-		return err
-	}
+	id := before.ID
 	if before.Plan.Fingerprint() != run.Plan.Fingerprint() {
-		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario and --set", id)}
+		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario, --set and --only", id)}
 	}
 	run.ID = id
 	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", id, before.Started.Local().Format(time.DateTime))

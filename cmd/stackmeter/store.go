@@ -7,9 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 )
@@ -18,15 +21,6 @@ const defaultStore = "stackmeter.db"
 
 func storeFlag(cmd *cobra.Command, db *string) {
 	cmd.Flags().StringVar(db, "db", defaultStore, "the store, an SQLite `FILE`")
-}
-
-// openExisting opens a store to read it; one that is not there is a wrong
-// argument, not a new store.
-func openExisting(db string) (*sqlite.Store, error) {
-	if _, err := os.Stat(db); errors.Is(err, os.ErrNotExist) {
-		return nil, usageError{fmt.Errorf("there is no store %s; stackmeter run makes one, --db names another", db)}
-	}
-	return sqlite.Open(db)
 }
 
 func (a *app) reportCommand() *cobra.Command {
@@ -38,18 +32,21 @@ func (a *app) reportCommand() *cobra.Command {
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			store, err := openExisting(db)
+			store, err := sqlite.OpenReadOnly(cmd.Context(), db)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
+			if !slices.Contains(report.Formats(), format) {
+				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.Formats(), ", "))}
+			}
 			id := ""
 			if len(args) > 0 {
 				id = args[0]
 			}
 			run, records, err := store.Run(cmd.Context(), id)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			return a.output(output, func(w io.Writer) error {
 				return report.Write(w, format, run, records, a.reportOptions(w))
@@ -57,7 +54,7 @@ func (a *app) reportCommand() *cobra.Command {
 		},
 	}
 	storeFlag(cmd, &db)
-	cmd.Flags().StringVar(&format, "format", "table", "table, markdown, csv or json")
+	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
 }
@@ -87,7 +84,7 @@ func (a *app) runsCommand() *cobra.Command {
 		Example: "  stackmeter runs --db nightly.db",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := openExisting(db)
+			store, err := sqlite.OpenReadOnly(cmd.Context(), db)
 			if err != nil {
 				return err
 			}
@@ -103,24 +100,21 @@ func (a *app) runsCommand() *cobra.Command {
 	return cmd
 }
 
-// findRun is the run to resume: the one that is named, or the latest of the
-// scenario that did not end well.
-func findRun(ctx context.Context, store *sqlite.Store, id, scenario string) (string, error) {
+// findRun is the run to resume: the one that is named, or the scenario's
+// latest.
+func findRun(ctx context.Context, store *sqlite.Store, id, scenario string) (results.Run, error) {
 	if id != resumeLatest {
 		run, _, err := store.Run(ctx, id)
-		if err != nil {
-			return "", usageError{err}
-		}
-		return run.ID, nil
+		return run, err
 	}
 	runs, err := store.Runs(ctx)
 	if err != nil {
-		return "", err
+		return results.Run{}, err
 	}
 	for _, run := range runs { // newest first
 		if run.Scenario == scenario {
-			return run.ID, nil
+			return run, nil
 		}
 	}
-	return "", usageError{fmt.Errorf("the store has no run of scenario %s to resume", scenario)}
+	return results.Run{}, usageError{fmt.Errorf("the store has no run of scenario %s to resume", scenario)}
 }

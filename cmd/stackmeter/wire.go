@@ -14,8 +14,8 @@ import (
 	"stackmeter/stacks/docker"
 )
 
-// A runtime is what this command needs of one beyond stacks.Runtime.
-type runtime interface {
+// A stackRuntime is what this command needs of one beyond stacks.Runtime.
+type stackRuntime interface {
 	stacks.Runtime
 
 	// Describe names the engine and its version.
@@ -30,7 +30,7 @@ func runtimeFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "runtime", runtimeNames[0], "what starts the stacks: "+strings.Join(runtimeNames, ", "))
 }
 
-func openRuntime(name string) (runtime, error) {
+func openRuntime(name string) (stackRuntime, error) {
 	if !slices.Contains(runtimeNames, name) {
 		return nil, usageError{fmt.Errorf("--runtime %s: there is %s", name, strings.Join(runtimeNames, ", "))}
 	}
@@ -46,7 +46,7 @@ type gpus struct {
 }
 
 func openGPU() gpus {
-	driver, err := nvml.Open("")
+	driver, err := nvml.Open(nvml.Options{})
 	if err != nil {
 		return gpus{reason: err.Error()}
 	}

@@ -105,7 +105,7 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 	if err != nil {
 		b.Fatal(err)
 	}
-	command := strings.Join(spec.Services[0].Argv("0.0.0.0", spec.Services[0].Port), " ")
+	command := strings.Join(spec.Services[0].Argv(stacks.Address{Host: "0.0.0.0", Port: spec.Services[0].Port}, nil), " ")
 	return script{[]string{"sh", "-c", scriptText, "sh", "stackmeter-bench", app, nginx, file, command}}
 }
 

@@ -46,7 +46,7 @@ func (r *Runtime) leftovers(ctx context.Context, run string) ([]string, error) {
 
 func TestConformance(t *testing.T) {
 	r := engine(t)
-	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers, Limits: true})
+	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers, Names: true, Limits: true})
 }
 
 func TestPublished(t *testing.T) {

@@ -79,6 +79,8 @@ func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(str
 		id, err = r.buildFolder(ctx, *s.Build, progress)
 	case s.Role == stacks.RoleNginx:
 		id, err = r.buildNginx(ctx, progress)
+	case s.Dir != "":
+		err = errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
 	default:
 		err = errors.New("it has neither an image nor a build context")
 	}

@@ -94,11 +94,16 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 			removed = append(removed, name)
 		}
 	}
+	// Once every container has ended, nothing holds the network any more: it
+	// and the containers can go at the same time.
 	var all sync.WaitGroup
 	for _, c := range containers {
-		all.Go(func() { note("container "+containerName(c), r.removeContainer(ctx, c, grace)) })
+		all.Go(func() { r.end(ctx, c, grace) })
 	}
 	all.Wait()
+	for _, c := range containers {
+		all.Go(func() { note("container "+containerName(c), r.removeContainer(ctx, c)) })
+	}
 	for _, n := range networks {
 		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID)) })
 	}
@@ -130,14 +135,7 @@ func containerName(c container.Summary) string {
 	return fmt.Sprintf("%.12s", c.ID)
 }
 
-func (r *Runtime) removeContainer(ctx context.Context, c container.Summary, grace time.Duration) error {
-	if grace > 0 && c.State == container.StateRunning {
-		// A container that does not stop is killed by the removal.
-		seconds := int(grace.Seconds())
-		stopCtx, cancel := context.WithTimeout(ctx, grace+callTimeout)
-		_ = r.api.ContainerStop(stopCtx, c.ID, container.StopOptions{Timeout: &seconds})
-		cancel()
-	}
+func (r *Runtime) removeContainer(ctx context.Context, c container.Summary) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := r.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
@@ -148,6 +146,33 @@ func (r *Runtime) removeContainer(ctx context.Context, c container.Summary, grac
 		return r.gone(ctx, c.ID)
 	}
 	return err
+}
+
+// end makes a container end: SIGTERM, the grace, SIGKILL. Whatever goes wrong
+// here, the removal kills it too.
+func (r *Runtime) end(ctx context.Context, c container.Summary, grace time.Duration) {
+	if c.State != container.StateRunning {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
+	defer cancel()
+	ended, failed := r.api.ContainerWait(ctx, c.ID, container.WaitConditionNotRunning)
+	if grace > 0 && r.api.ContainerKill(ctx, c.ID, "SIGTERM") == nil {
+		select {
+		case <-ended:
+			return
+		case <-failed:
+			return
+		case <-time.After(grace):
+		}
+	}
+	if r.api.ContainerKill(ctx, c.ID, "SIGKILL") != nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-failed:
+	}
 }
 
 // gone waits until a container that is being removed by someone else is no

@@ -35,8 +35,9 @@ type stack struct {
 
 type service struct {
 	container string
-	image     string // the id of the image that runs
-	pid       int    // of its init process, on the engine's machine
+	image     string        // the id of the image that runs
+	pid       int           // of its init process, on the engine's machine; 0 until it was started
+	attempted chan struct{} // closed when its start has succeeded or failed
 }
 
 func (st *stack) URL() string { return st.url }
@@ -238,5 +239,7 @@ func (st *stack) Stop(ctx context.Context) error {
 	return nil
 }
 
-// grace is how long a container has between SIGTERM and SIGKILL.
-const grace = 2 * time.Second
+// grace is how long a container has between SIGTERM and SIGKILL. A server
+// has nothing to save here, and gunicorn alone takes up to a second for a
+// graceful end: over a night of trials that would be an hour.
+const grace = 150 * time.Millisecond

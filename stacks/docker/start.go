@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -63,28 +64,82 @@ func (st *stack) start(ctx context.Context) error {
 	if err := st.createNetwork(ctx); err != nil {
 		return err
 	}
-	var group errgroup.Group
+	var creating errgroup.Group
 	for i, s := range st.spec.Services {
-		group.Go(func() error {
-			if err := st.create(ctx, i, s); err != nil {
-				return fmt.Errorf("service %s: %w", s.Name, err)
-			}
-			return nil
-		})
+		creating.Go(func() error { return named(s, st.create(ctx, i, s)) })
 	}
-	if err := group.Wait(); err != nil {
+	if err := creating.Wait(); err != nil {
 		return err
 	}
-	// In order: nginx resolves its upstream's name once, when it starts.
+	// Services start one after the other, but nginx does not wait for more of
+	// its upstream than an address.
+	var starting errgroup.Group
+	for i := range st.services {
+		st.services[i].attempted = make(chan struct{})
+	}
 	for i, s := range st.spec.Services {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		if err := st.startService(ctx, i); err != nil {
-			return fmt.Errorf("service %s: %w", s.Name, err)
-		}
+		starting.Go(func() error {
+			defer close(st.services[i].attempted)
+			if s.Proxy != nil {
+				upstream, err := st.upstream(ctx, *s.Proxy)
+				if err == nil {
+					err = st.configureNginx(ctx, st.services[i].container, s, upstream)
+				}
+				if err != nil {
+					return named(s, err)
+				}
+			} else if i > 0 {
+				<-st.services[i-1].attempted
+				if st.services[i-1].pid == 0 {
+					return nil // that it failed is said already
+				}
+			}
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			return named(s, st.startService(ctx, i))
+		})
+	}
+	return starting.Wait()
+}
+
+// named says which service an error is about.
+func named(s stacks.Service, err error) error {
+	if err != nil {
+		return fmt.Errorf("service %s: %w", s.Name, err)
 	}
 	return nil
+}
+
+// upstream waits until the service behind a proxy has an address, which is
+// well before its start is complete, and returns it with the port.
+func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, error) {
+	up := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == proxy.Upstream })
+	if up < 0 {
+		return "", fmt.Errorf("it stands in front of a service %q that the stack does not have", proxy.Upstream)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	attempted := false
+	for {
+		found, err := st.runtime.api.NetworkInspect(ctx, st.network, network.InspectOptions{})
+		if err != nil {
+			return "", fmt.Errorf("address of service %s: %w", proxy.Upstream, err)
+		}
+		if prefix, err := netip.ParsePrefix(found.Containers[st.services[up].container].IPv4Address); err == nil {
+			return net.JoinHostPort(prefix.Addr().String(), strconv.Itoa(st.spec.Services[up].Port)), nil
+		}
+		if attempted {
+			return "", fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-st.services[up].attempted:
+			attempted = true // one more look
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // labels are on every object of the stack.
@@ -142,7 +197,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	labels[LabelService] = s.Name
 	config := &container.Config{
 		Image:  imageID,
-		Cmd:    s.Argv("0.0.0.0", s.Port),
+		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
 		Env:    environment(s.Env),
 		Labels: labels,
 	}
@@ -184,10 +239,16 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		return fmt.Errorf("create the container: %w", err)
 	}
 	st.services[i].container = made.ID
-	if s.Proxy != nil {
-		return st.configureNginx(ctx, made.ID, s)
-	}
 	return nil
+}
+
+// names are the services' addresses in the private network.
+func (st *stack) names() map[string]stacks.Address {
+	reach := map[string]stacks.Address{}
+	for _, s := range st.spec.Services {
+		reach[s.Name] = stacks.Address{Host: s.Name, Port: s.Port}
+	}
+	return reach
 }
 
 // environment is a map as the engine wants it, in a fixed order.
@@ -200,14 +261,15 @@ func environment(env map[string]string) []string {
 	return list
 }
 
-func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service) error {
-	upstream := slices.IndexFunc(st.spec.Services, func(o stacks.Service) bool { return o.Name == s.Proxy.Upstream })
-	if upstream < 0 {
-		return fmt.Errorf("it stands in front of a service %q that the stack does not have", s.Proxy.Upstream)
-	}
+// configureNginx writes the rendered configuration into a container that has
+// not been started. The upstream is an address, not a name: nginx looks a name
+// up when it starts, and ends when it is not there yet.
+func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	config, err := images.NginxConfig(images.NginxOptions{
 		Listen:   net.JoinHostPort("0.0.0.0", strconv.Itoa(s.Port)),
-		Upstream: net.JoinHostPort(s.Proxy.Upstream, strconv.Itoa(st.spec.Services[upstream].Port)),
+		Upstream: upstream,
 		Timeout:  s.Proxy.Timeout,
 	})
 	if err != nil {

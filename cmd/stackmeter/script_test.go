@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"stackmeter/stacks/docker"
+)
+
+// TestMain makes the test binary the command stackmeter too, as the scripts
+// and the client processes start it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"stackmeter": main,
+	})
+}
+
+// TestScripts runs testdata/script/*.txtar: each is a command line session.
+// Those that need an engine begin with [!docker] skip.
+func TestScripts(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("ROOT", root)
+			env.Setenv("APP", filepath.Join(root, "stacks", "stackstest", "testdata", "app"))
+			for _, name := range []string{"DOCKER_HOST", "HOME"} {
+				env.Setenv(name, os.Getenv(name))
+			}
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond != "docker" {
+				return false, nil
+			}
+			engine, err := docker.New()
+			if err != nil {
+				return false, nil
+			}
+			defer engine.Close()
+			return engine.Check(t.Context()) == nil && engine.Image(t.Context(), docker.BaseImage) != "", nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status":    status,
+			"leftovers": leftovers,
+		},
+	})
+}
+
+// status runs a command that has to end with the given exit status:
+// status 2 stackmeter plan x.yaml.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N COMMAND [ARGUMENT ...]")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit status %d, want %s", got, args[0])
+	}
+}
+
+// leftovers fails when a container or network exists of the run whose JSON
+// result is in the named file.
+func leftovers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: leftovers RESULT.json")
+	}
+	var result struct{ Run struct{ ID string } }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &result))
+	engine, err := docker.New()
+	ts.Check(err)
+	defer engine.Close()
+	removed, err := engine.Sweep(context.Background(), result.Run.ID)
+	ts.Check(err)
+	if len(removed) > 0 || result.Run.ID == "" {
+		ts.Fatalf("left behind by run %q: %v", result.Run.ID, removed)
+	}
+}
