@@ -13,6 +13,14 @@ func (d *decoder) app(n *yaml.Node, a *App) object {
 	o, _ := d.object(n, "app", "app",
 		field{"image", func(n *yaml.Node) { d.checked(n, "app.image", &a.Image, validImage, imageRule) }},
 		field{"build", func(n *yaml.Node) { a.Build = d.build(n) }},
+		field{"dir", func(n *yaml.Node) { a.Dir = d.appDir(n) }},
+		field{"venv", func(n *yaml.Node) {
+			// Whether it is there is the machine's matter, not the scenario's:
+			// it is made where local processes run, and containers need none.
+			if d.text(n, "app.venv", &a.Venv) {
+				a.Venv = d.folder.path(a.Venv)
+			}
+		}},
 		field{"wsgi", func(n *yaml.Node) { d.checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }},
 		field{"env", func(n *yaml.Node) { d.dictionary(n, "app.env", &a.Env, validEnv, envRule) }},
 		field{"port", func(n *yaml.Node) { d.integer(n, "app.port", &a.Port, 1, 65535) }},
@@ -22,6 +30,17 @@ func (d *decoder) app(n *yaml.Node, a *App) object {
 		d.problem(o.keys["build"], "keep image or build", "app has an image and a build: which of them is meant?")
 	}
 	return o
+}
+
+func (d *decoder) appDir(n *yaml.Node) string {
+	var dir string
+	if !d.text(n, "app.dir", &dir) {
+		return ""
+	}
+	if err := d.folder.exists("app.dir", dir); err != nil {
+		d.problem(n, "the path is relative to the scenario file", "%v", err)
+	}
+	return d.folder.path(dir)
 }
 
 func (d *decoder) build(n *yaml.Node) *Build {

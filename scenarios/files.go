@@ -61,15 +61,22 @@ func (f folder) files(glob string) ([]string, error) {
 	return nil, fmt.Errorf("there is no file %s", quote(glob))
 }
 
+// exists checks that a folder does.
+func (f folder) exists(what, name string) error {
+	if info, err := os.Stat(f.path(name)); err != nil {
+		return fmt.Errorf("%s %s: %w", what, quote(name), reason(err))
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s %s is not a folder", what, quote(name))
+	}
+	return nil
+}
+
 // buildContext checks that a folder and the Dockerfile in it exist.
 func (f folder) buildContext(context, dockerfile string) error {
-	dir := f.path(context)
-	if info, err := os.Stat(dir); err != nil {
-		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
-	} else if !info.IsDir() {
-		return fmt.Errorf("build context %s is not a folder", quote(context))
+	if err := f.exists("build context", context); err != nil {
+		return err
 	}
-	info, err := os.Stat(filepath.Join(dir, dockerfile))
+	info, err := os.Stat(filepath.Join(f.path(context), dockerfile))
 	if err != nil {
 		return fmt.Errorf("build context %s has no %s: %w", quote(context), dockerfile, reason(err))
 	}

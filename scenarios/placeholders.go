@@ -5,15 +5,29 @@ import (
 	"strings"
 )
 
-// Placeholders of a command.
+// Placeholders of a command. The plan fills those that follow from the
+// topology. Where a service listens is known only once a runtime starts it: a
+// container is given all addresses of its own, a local process a free port.
+// {host} and {port} are the service's own address, {host:NAME} and {port:NAME}
+// that of another service of the topology.
 const (
 	placeWorkers = "workers"
 	placeThreads = "threads"
-	placePort    = "port"
 	placeWSGI    = "wsgi"
+	placeHost    = "host"
+	placePort    = "port"
 )
 
-func placeholders() []string { return []string{placeWorkers, placeThreads, placePort, placeWSGI} }
+func placeholders() []string {
+	return []string{placeWorkers, placeThreads, placeWSGI, placeHost, placePort}
+}
+
+// whose is the service that an address placeholder names; found is false for
+// every other placeholder, {host} and {port} included.
+func whose(name string) (service string, found bool) {
+	kind, service, found := strings.Cut(name, ":")
+	return service, found && (kind == placeHost || kind == placePort)
+}
 
 // maxCommand bounds the filled commands of one topology, in bytes.
 const maxCommand = 8192
@@ -56,13 +70,21 @@ func parseTemplate(text string) (template, error) {
 	}
 }
 
-// fill is the text with its placeholders replaced.
+// fill is the text with those placeholders replaced that have a value. What
+// comes out is a template as well: the others stay, and so do the doubled
+// braces, so that a brace of the user's never becomes a placeholder.
 func (t template) fill(values map[string]string) string {
+	double := strings.NewReplacer("{", "{{", "}", "}}")
 	var b strings.Builder
 	for i, part := range t.parts {
-		b.WriteString(part)
-		if i < len(t.names) {
-			b.WriteString(values[t.names[i]])
+		b.WriteString(double.Replace(part))
+		if i == len(t.names) {
+			break
+		}
+		if value, known := values[t.names[i]]; known {
+			b.WriteString(double.Replace(value))
+		} else {
+			b.WriteString("{" + t.names[i] + "}")
 		}
 	}
 	return b.String()

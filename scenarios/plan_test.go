@@ -177,6 +177,8 @@ func TestFingerprint(t *testing.T) {
 		{"topologies=[flask, gunicorn]", false},
 		{"topologies.1=gunicorn t2", false},
 		{"app.image=example/other", false},
+		{"app.dir=testdata", false},
+		{"app.venv=venv", false},
 		{"app.env.A=b", false},
 		{"request.path=/other", false},
 		{"request.json.a=1", false},
@@ -200,7 +202,7 @@ func TestFingerprint(t *testing.T) {
 func TestFingerprintIgnoresTheCheckout(t *testing.T) {
 	at := func(dir string) string {
 		return Plan{
-			App:     App{Build: &Build{Context: dir + "/service"}},
+			App:     App{Build: &Build{Context: dir + "/service"}, Dir: dir + "/service", Venv: dir + "/venv"},
 			Request: Request{Body: &Body{Files: []string{dir + "/a.jpg"}}, Multipart: &Multipart{Files: []string{dir + "/a.jpg"}}},
 		}.Fingerprint()
 	}

@@ -75,10 +75,13 @@ type Scenario struct {
 	Thresholds []string
 }
 
-// An App is the user's application: Image or Build, never both.
+// An App is the user's application: Image or Build, never both. Dir and Venv
+// are for local processes, which have no image.
 type App struct {
 	Image string            `json:"image,omitempty"`
 	Build *Build            `json:"build,omitempty"`
+	Dir   string            `json:"dir,omitempty"`  // absolute folder of the app; the build's context when empty
+	Venv  string            `json:"venv,omitempty"` // absolute folder of a virtual environment, which need not exist here
 	WSGI  string            `json:"wsgi,omitempty"` // module:callable
 	Env   map[string]string `json:"env,omitempty"`
 	Port  int               `json:"port"`
@@ -168,7 +171,7 @@ type Topology struct {
 	Workers  int               `json:"workers,omitempty"`
 	Threads  int               `json:"threads,omitempty"`
 	Nginx    bool              `json:"nginx"`
-	Command  []string          `json:"command,omitempty"` // placeholders filled
+	Command  []string          `json:"command,omitempty"` // addresses unfilled: {host}, {port}; {{ and }} are braces
 	Image    string            `json:"image,omitempty"`   // instead of the app's
 	Env      map[string]string `json:"env,omitempty"`     // on top of the app's
 	Services []Service         `json:"services,omitempty"`
@@ -179,8 +182,8 @@ type Topology struct {
 // the client connects.
 type Service struct {
 	Name    string            `json:"name"`
-	Image   string            `json:"image,omitempty"` // the app's when empty
-	Command []string          `json:"command,omitempty"`
+	Image   string            `json:"image,omitempty"`   // the app's when empty
+	Command []string          `json:"command,omitempty"` // addresses unfilled, as in Topology, and {host:NAME}, {port:NAME}
 	Env     map[string]string `json:"env,omitempty"`
 	Port    int               `json:"port"`
 }

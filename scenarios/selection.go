@@ -89,13 +89,18 @@ func (p Plan) names(parts int) []string {
 // cells of two runs to be comparable: app, request, resources, client, warm-up,
 // fresh, topologies and loads. Order, seed, repeats, baseline and thresholds
 // are not part of it, nor is the folder that a checkout lies in: of files and
-// of the build context only the last element of the path counts.
+// folders only the last element of the path counts.
 func (p Plan) Fingerprint() string {
 	app, request := p.App, p.Request
 	if app.Build != nil {
 		b := *app.Build
 		b.Context = filepath.Base(b.Context)
 		app.Build = &b
+	}
+	for _, folder := range []*string{&app.Dir, &app.Venv} {
+		if *folder != "" {
+			*folder = filepath.Base(*folder)
+		}
 	}
 	if request.Multipart != nil {
 		m := *request.Multipart

@@ -82,8 +82,9 @@ func (d *decoder) needsApp(n *yaml.Node, t *Topology, app object) {
 }
 
 func (d *decoder) needsImage(n *yaml.Node, app object, what string) {
-	if !app.has("image") && !app.has("build") {
-		d.problem(n, "add image: REFERENCE or build: FOLDER to app", "%s needs app.image or app.build", what)
+	if !app.has("image") && !app.has("build") && !app.has("dir") {
+		d.problem(n, "add image: REFERENCE or build: FOLDER to app, or dir: FOLDER for local processes alone",
+			"%s needs app.image or app.build", what)
 	}
 }
 
@@ -149,7 +150,7 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 			continue
 		}
 		for _, name := range t.names {
-			if !slices.Contains(placeholders(), name) {
+			if _, address := whose(name); !address && !slices.Contains(placeholders(), name) {
 				d.problem(item, suggestion(name, placeholders()), "nothing fills {%s}", printable(truncate(name, quoteWidth)))
 			}
 		}
@@ -273,14 +274,24 @@ func (v *variants) checkPlaceholders() {
 	filled := map[string]bool{
 		placeWorkers: v.object.has("workers"),
 		placeThreads: v.object.has("threads"),
-		placePort:    true,
 		placeWSGI:    v.appKeys.has("wsgi"),
+	}
+	var services []string
+	for _, s := range v.services {
+		services = append(services, s.Name)
 	}
 	used := map[string]bool{}
 	for _, argv := range append(v.commands, v.command) {
 		for _, a := range argv {
 			for _, name := range a.names {
 				used[name] = true
+				if service, address := whose(name); address && !slices.Contains(services, service) {
+					hint := "only a topology with services has other services to name"
+					if len(services) > 0 {
+						hint = suggestion(service, services)
+					}
+					v.d.problem(a.node, hint, "nothing fills {%s}", printable(truncate(name, quoteWidth)))
+				}
 				if full, known := filled[name]; known && !full {
 					hint := "add " + name + " to the topology, for example " + name + ": [1, 2, 4]"
 					if name == placeWSGI {
@@ -349,17 +360,14 @@ func (v *variants) variant(workers, threads int, nginx bool) Topology {
 		name = t.Server
 	}
 	t.Name = topologyName(name, nginx, workers, threads)
-	values := func(port int) map[string]string {
-		return map[string]string{
-			placeWorkers: strconv.Itoa(workers),
-			placeThreads: strconv.Itoa(threads),
-			placePort:    strconv.Itoa(port),
-			placeWSGI:    v.app.WSGI,
-		}
+	values := map[string]string{
+		placeWorkers: strconv.Itoa(workers),
+		placeThreads: strconv.Itoa(threads),
+		placeWSGI:    v.app.WSGI,
 	}
-	t.Command = fill(v.command, values(v.app.Port))
+	t.Command = fill(v.command, values)
 	for i, s := range v.services {
-		s.Command = fill(v.commands[i], values(s.Port))
+		s.Command = fill(v.commands[i], values)
 		t.Services = append(t.Services, s)
 	}
 	return t

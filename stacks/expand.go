@@ -28,14 +28,19 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 		Role:   RoleApp,
 		Image:  p.App.Image,
 		Build:  p.App.Build,
+		Dir:    p.App.Dir,
+		Venv:   p.App.Venv,
 		Env:    merged(p.App.Env, t.Env),
 		Port:   p.App.Port,
 		CPUs:   p.Resources.CPUs,
 		Memory: p.Resources.Memory,
 		GPUs:   gpus,
 	}
+	if app.Dir == "" && app.Build != nil {
+		app.Dir = app.Build.Context
+	}
 	if t.Image != "" {
-		app.Image, app.Build = t.Image, nil
+		app = app.from(t.Image)
 	}
 	switch t.Server {
 	case scenarios.ServerFlask:
@@ -61,7 +66,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 			one.Name, one.Role, one.Command, one.Port = s.Name, RoleOther, s.Command, s.Port
 			one.Env = merged(app.Env, s.Env)
 			if s.Image != "" {
-				one.Image, one.Build = s.Image, nil
+				one = one.from(s.Image)
 			}
 			spec.Services = append(spec.Services, one)
 		}
@@ -86,6 +91,13 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 		})
 	}
 	return spec, nil
+}
+
+// from is the service made from an image of its own: neither the app's build
+// nor its folder holds what that has in it.
+func (s Service) from(image string) Service {
+	s.Image, s.Build, s.Dir, s.Venv = image, nil, "", ""
+	return s
 }
 
 // gunicornTimeout is gunicorn's --timeout in whole seconds for a request's

@@ -48,7 +48,9 @@ type Service struct {
 	Role    string
 	Image   string           // a reference; empty when Build is set
 	Build   *scenarios.Build // made by Runtime.Prepare
-	Command []string         // argv, in which {port} stands for the port it listens on; empty: what the image says
+	Dir     string           // folder that a local process runs in; empty where only an image will do
+	Venv    string           // virtual environment whose programs a local process finds first; may be empty
+	Command []string         // argv with placeholders that Argv fills; empty: what the image says
 	Env     map[string]string
 	Port    int    // the TCP port it listens on, where the runtime leaves it the choice
 	Proxy   *Proxy // nginx: what it stands in front of

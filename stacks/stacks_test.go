@@ -74,9 +74,82 @@ func TestExpand(t *testing.T) {
 }
 
 func TestArgv(t *testing.T) {
-	s := Service{Command: []string{"serve", "--bind={host}:{port}", "{other}"}}
-	if got := s.Argv("0.0.0.0", 80); !slices.Equal(got, []string{"serve", "--bind=0.0.0.0:80", "{other}"}) {
-		t.Errorf("%q", got)
+	tests := []struct{ name, text, want string }{
+		{"the own address", "--bind={host}:{port}", "--bind=0.0.0.0:80"},
+		{"another service's", "http://{host:back}:{port:back}/", "http://10.0.0.7:8000/"},
+		{"a service that is not there", "{host:nobody}", "{host:nobody}"},
+		{"braces", "{{}}", "{}"},
+		{"a placeholder that is none", "{{port}}", "{port}"},
+		{"a placeholder in braces", "{{{port}}}", "{80}"},
+		{"what a host looks like is left alone", "{host:odd}", "{port}"},
+		{"another word", "{other}", "{other}"},
+	}
+	reach := map[string]Address{"back": {"10.0.0.7", 8000}, "odd": {"{port}", 1}}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := Service{Command: []string{"serve", test.text}}.Argv(Address{"0.0.0.0", 80}, reach)
+			if !slices.Equal(got, []string{"serve", test.want}) {
+				t.Errorf("%q becomes %q, want %q", test.text, got, test.want)
+			}
+		})
+	}
+	if got := (Service{}).Argv(Address{"0.0.0.0", 80}, nil); got != nil {
+		t.Errorf("no command becomes %q", got)
+	}
+}
+
+// TestBracesEndToEnd follows what a scenario writes to the argv of a process.
+func TestBracesEndToEnd(t *testing.T) {
+	s, err := scenarios.Parse("test.yaml", []byte(`
+name: braces
+app: {image: example/app, wsgi: wsgi:app}
+topologies:
+  - {name: own, threads: 4, command: [serve, "{host}:{port}", "{{port}}", '{{"a": {{}}}}', "{{{threads}}}", "{{{{port}}}}"]}
+matrix: {requests: 1, client: single}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := s.Plan()
+	spec, err := Expand("run", p, p.Trials[0].Topology, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := spec.Services[0].Argv(Address{"127.0.0.1", 81}, nil)
+	if want := []string{"serve", "127.0.0.1:81", "{port}", `{"a": {}}`, "{4}", "{{port}}"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestExpandFolders(t *testing.T) {
+	p := plan()
+	p.App.Image, p.App.Build, p.App.Venv = "", &scenarios.Build{Context: "/src/app"}, "/venv"
+	tests := []struct {
+		name      string
+		dir       string // app.dir
+		topology  scenarios.Topology
+		want      string // "folder venv" of the last service
+		wantBuild bool
+	}{
+		{"the build's context", "", scenarios.Topology{Server: scenarios.ServerFlask}, "/src/app /venv", true},
+		{"app.dir wins", "/src/run", scenarios.Topology{Server: scenarios.ServerFlask}, "/src/run /venv", true},
+		{"an image of the topology's own", "/src/run", scenarios.Topology{Server: scenarios.ServerFlask, Image: "own"}, " ", false},
+		{"a service of the app's", "/src/run", scenarios.Topology{Server: scenarios.ServerServices, Services: []scenarios.Service{{Name: "a"}}}, "/src/run /venv", true},
+		{"an image of the service's own", "/src/run", scenarios.Topology{Server: scenarios.ServerServices, Services: []scenarios.Service{{Name: "a", Image: "own"}}}, " ", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := p
+			p.App.Dir = test.dir
+			spec, err := Expand("run", p, test.topology, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last := spec.Entry()
+			if got := last.Dir + " " + last.Venv; got != test.want || (last.Build != nil) != test.wantBuild {
+				t.Errorf("folders %q, build %v; want %q", got, last.Build, test.want)
+			}
+		})
 	}
 }
 

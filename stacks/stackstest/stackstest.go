@@ -28,6 +28,10 @@ type Bench struct {
 	// Leftovers lists what exists of a run: containers, networks, processes.
 	Leftovers func(ctx context.Context, run string) ([]string, error)
 
+	// Names says that services know each other by name in a network of their
+	// own. Without it only {host:NAME} and {port:NAME} lead to them.
+	Names bool
+
 	// Limits says that the runtime can enforce memory limits here.
 	Limits bool
 }
@@ -79,7 +83,7 @@ func Run(t *testing.T, bench Bench) {
 	}{
 		{"every preset answers and is what was asked for", s.presets},
 		{"a custom command runs", s.command},
-		{"services reach each other by name", s.services},
+		{"services reach each other", s.services},
 		{"a stack that is not what was asked for is refused", s.differs},
 		{"a command that is not there leaves nothing behind", s.noCommand},
 		{"a service that ends while starting is noticed at once", s.diesStarting},
@@ -217,19 +221,28 @@ func (s *suite) command(t *testing.T) {
 	get(t, stack, "/")
 }
 
+// reach asks the server whose URL is the argument.
+const reach = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=20)"
+
 func (s *suite) services(t *testing.T) {
 	topology := scenarios.Topology{Name: "pair", Server: scenarios.ServerServices, Nginx: true, Services: []scenarios.Service{
 		{Name: "back", Command: []string{"flask", "--app", "wsgi:app", "run", "--host", "{host}", "--port", "{port}"}, Port: 8000},
-		{Name: "front", Command: []string{"gunicorn", "--bind", "{host}:{port}", "wsgi:app"}, Port: 8001},
+		{Name: "front", Command: []string{"gunicorn", "--bind", "{host}:{port}", "--env", "BACK=http://{host:back}:{port:back}/", "wsgi:app"}, Port: 8001},
 	}}
 	spec, stack := s.start(t, topology, nil)
 	if entry := spec.Entry().Name; entry != stacks.RoleNginx {
 		t.Errorf("the entry is %s", entry)
 	}
 	get(t, stack, "/")
-	if _, err := stack.Exec(t.Context(), "front", "python3", "-c",
-		"import urllib.request; urllib.request.urlopen('http://back:8000/')"); err != nil {
-		t.Error(err)
+	back := get(t, stack, "/environment?name=BACK")
+	if _, err := stack.Exec(t.Context(), "front", "python3", "-c", reach, back); err != nil {
+		t.Errorf("the address that {host:back} and {port:back} stand for: %v", err)
+	}
+	if !s.Names {
+		return
+	}
+	if _, err := stack.Exec(t.Context(), "front", "python3", "-c", reach, "http://back:8000/"); err != nil {
+		t.Errorf("the service's name: %v", err)
 	}
 }
 
@@ -249,11 +262,14 @@ func (s *suite) differs(t *testing.T) {
 
 func (s *suite) noCommand(t *testing.T) {
 	spec := Spec(t, s.run(t), scenarios.Topology{Name: "absent", Server: scenarios.ServerCommand, Command: []string{"no-such-server"}}, nil)
-	s.prepare(t, spec)
-	stack, err := s.Runtime.Start(t.Context(), spec)
+	// A runtime that can look knows before it starts anything.
+	err := s.Runtime.Prepare(t.Context(), spec, func(line string) { t.Log(line) })
 	if err == nil {
-		defer stack.Stop(context.Background())
-		err = stacks.WaitReady(t.Context(), spec, stack)
+		var stack stacks.Stack
+		if stack, err = s.Runtime.Start(t.Context(), spec); err == nil {
+			defer stack.Stop(context.Background())
+			err = stacks.WaitReady(t.Context(), spec, stack)
+		}
 	}
 	if err == nil || !strings.Contains(err.Error(), "no-such-server") {
 		t.Errorf("a command that is not there: %v", err)

@@ -130,6 +130,15 @@ def kill_parent():
     return jsonify(killed=parent, pid=os.getpid())
 
 
+@app.get("/environment")
+def environment():
+    """A variable of this process's environment, as it is."""
+    name = request.args.get("name", "")
+    if name not in os.environ:
+        abort(404, f"{name} is not in the environment")
+    return os.environ[name]
+
+
 @app.get("/busy")
 def busy():
     """Burns that many seconds of this thread's CPU time."""
