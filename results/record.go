@@ -1,5 +1,7 @@
 package results
 
+import "slices"
+
 // A Key names one record within a run.
 type Key struct {
 	Topology string // the topology's name
@@ -32,3 +34,11 @@ func (r Record) Throughput() *float64 {
 // Clean reports whether the record may speak for its cell: it is ok and every
 // answer was as expected.
 func (r Record) Clean() bool { return r.Status == StatusOK && r.Errors == 0 }
+
+// AllFlags are the record's own flags and those of its GPU measurement, sorted
+// and each once; nil when there are none.
+func (r Record) AllFlags() []string {
+	flags := slices.Concat(r.Flags, r.GPU.Flags)
+	slices.Sort(flags)
+	return slices.Compact(flags)
+}

@@ -1,6 +1,11 @@
 package results
 
-import "stackmeter/scenarios"
+import (
+	"maps"
+	"slices"
+
+	"stackmeter/scenarios"
+)
 
 // Outcomes of a run. A run that has none is under way, or was killed.
 const (
@@ -15,8 +20,8 @@ const (
 // killed and resumed the next morning did nothing in between.
 func (r Run) SpentTotal() float64 {
 	var total float64
-	for _, seconds := range r.Spent {
-		total += seconds
+	for _, phase := range slices.Sorted(maps.Keys(r.Spent)) {
+		total += r.Spent[phase] // in one order, so that the sum is always the same
 	}
 	return total
 }

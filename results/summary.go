@@ -30,6 +30,9 @@ type Summary struct {
 	GPUPeak    *Sample // bytes
 	MainPeak   *Sample // bytes
 
+	GPUReasons  []string // why repeats that are ok have no GPUPeak
+	MainReasons []string // why repeats that are ok have no MainPeak
+
 	Flags    []string // of any repeat, sorted
 	Failures []Record // the failed repeats, in order
 }
@@ -51,6 +54,14 @@ func (s Summary) Peak(memory string) *Sample {
 		return s.GPUPeak
 	}
 	return s.MainPeak
+}
+
+// PeakReasons is why repeats that are ok lack the given kind of memory.
+func (s Summary) PeakReasons(memory string) []string {
+	if memory == MemoryGPU {
+		return s.GPUReasons
+	}
+	return s.MainReasons
 }
 
 // MemoryKind says which memory a run's tables are about: the devices' when it
@@ -98,8 +109,7 @@ func summarise(repeats []Record) Summary {
 	var clean, ok []Record
 	for _, record := range repeats {
 		summary.Errors += record.Errors
-		summary.Flags = append(summary.Flags, record.Flags...)
-		summary.Flags = append(summary.Flags, record.GPU.Flags...)
+		summary.Flags = append(summary.Flags, record.AllFlags()...)
 		if record.Status != StatusOK {
 			summary.Failed++
 			summary.Failures = append(summary.Failures, record)
@@ -122,7 +132,22 @@ func summarise(repeats []Record) Summary {
 	summary.Throughput = sampleOf(speaking, Record.Throughput)
 	summary.GPUPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.GPU.Peak) })
 	summary.MainPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.Memory.Peak) })
+	for _, record := range ok {
+		if record.GPU.Peak == nil {
+			summary.GPUReasons = addReason(summary.GPUReasons, record.GPU.Reason)
+		}
+		if record.Memory.Peak == nil {
+			summary.MainReasons = addReason(summary.MainReasons, record.Memory.Reason)
+		}
+	}
 	return summary
+}
+
+func addReason(reasons []string, reason string) []string {
+	if reason == "" || slices.Contains(reasons, reason) {
+		return reasons
+	}
+	return append(reasons, reason)
 }
 
 func sampleOf(records []Record, figure func(Record) *float64) *Sample {

@@ -205,6 +205,7 @@ func addGPU(row *row, usage gpu.Usage) {
 	}
 	row.add("gpu_validity", nullIfZero(usage.Validity))
 	row.add("gpu_reason", nullIfZero(usage.Reason))
+	row.addJSON("gpu_flags", usage.Flags, usage.Flags == nil)
 	row.add("gpu_method", nullIfZero(usage.Method))
 	row.add("gpu_baseline_bytes", nullable(usage.Baseline))
 	row.add("gpu_start_bytes", nullable(usage.Start))

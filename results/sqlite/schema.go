@@ -198,6 +198,7 @@ CREATE TABLE cells (
 
 	gpu_validity         TEXT,
 	gpu_reason           TEXT,
+	gpu_flags            TEXT, -- JSON
 	gpu_method           TEXT,
 	gpu_baseline_bytes   INTEGER,
 	gpu_start_bytes      INTEGER,

@@ -82,7 +82,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 // sees what that has finished.
 func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("store %s: there is no such file; `stackmeter run` makes one, --db names another", path)
+		return nil, fmt.Errorf("store %s: %w; `stackmeter run` makes one, --db names another", path, fs.ErrNotExist)
 	}
 	// Not mode=ro: SQLite has to be able to roll back what a killed process
 	// left half written. query_only forbids everything else, and a file

@@ -1,0 +1,150 @@
+package report
+
+import (
+	"encoding/csv"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackmeter/results"
+)
+
+// A column is one column of the CSV: its name is that of the store's column,
+// its figures are in base units, and what was not measured is empty.
+type column struct {
+	name string
+	text func(results.Record) string
+}
+
+// writeCSV prints one row for each record.
+func writeCSV(w io.Writer, _ results.Run, records []results.Record, _ Options) error {
+	columns := csvColumns()
+	out := csv.NewWriter(w)
+	row := make([]string, len(columns))
+	for i, c := range columns {
+		row[i] = c.name
+	}
+	if err := out.Write(row); err != nil {
+		return err
+	}
+	for _, r := range records {
+		for i, c := range columns {
+			row[i] = neutral(cleanLine(c.text(r)))
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// neutral keeps a spreadsheet from taking a cell for a formula.
+// See https://owasp.org/www-community/attacks/CSV_Injection.
+func neutral(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
+}
+
+func csvColumns() []column {
+	type record = results.Record
+	latency := func(of func(record) time.Duration) func(record) string {
+		return func(r record) string {
+			if r.Latency == nil || r.Latency.Count() == 0 {
+				return ""
+			}
+			return float(of(r).Seconds())
+		}
+	}
+	attempted := func(of func(record) string) func(record) string {
+		return func(r record) string {
+			if !r.Attempted() {
+				return ""
+			}
+			return of(r)
+		}
+	}
+	return []column{
+		{"run", func(r record) string { return r.Run }},
+		{"cell", func(r record) string { return r.Cell.Name }},
+		{"repeat", func(r record) string { return strconv.Itoa(r.Cell.Repeat) }},
+		{"topology", func(r record) string { return r.Topology.Name }},
+		{"server", func(r record) string { return r.Topology.Server }},
+		{"workers", func(r record) string { return positive(r.Topology.Workers) }},
+		{"threads", func(r record) string { return positive(r.Topology.Threads) }},
+		{"nginx", func(r record) string { return strconv.FormatBool(r.Topology.Nginx) }},
+		{"client", func(r record) string { return r.Cell.Load.Client }},
+		{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
+		{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},
+		{"keepalive", func(r record) string { return strconv.FormatBool(r.Cell.Load.KeepAlive) }},
+		{"started", func(r record) string { return r.Started.UTC().Format(time.RFC3339Nano) }},
+		{"status", func(r record) string { return r.Status }},
+		{"reason", func(r record) string { return r.Reason }},
+		{"flags", func(r record) string { return strings.Join(r.AllFlags(), " ") }},
+		{"duration_s", func(r record) string { return floatOf(r.Duration) }},
+		{"throughput_rps", func(r record) string { return floatOf(r.Throughput()) }},
+		{"replies", attempted(func(r record) string { return strconv.Itoa(r.Replies) })},
+		{"errors", attempted(func(r record) string { return strconv.Itoa(r.Errors) })},
+		{"latency_min_s", latency(func(r record) time.Duration { return r.Latency.Min() })},
+		{"latency_mean_s", latency(func(r record) time.Duration { return r.Latency.Mean() })},
+		{"latency_p50_s", latency(func(r record) time.Duration { return r.Latency.Percentile(50) })},
+		{"latency_p90_s", latency(func(r record) time.Duration { return r.Latency.Percentile(90) })},
+		{"latency_p99_s", latency(func(r record) time.Duration { return r.Latency.Percentile(99) })},
+		{"latency_max_s", latency(func(r record) time.Duration { return r.Latency.Max() })},
+		{"gpu_validity", func(r record) string { return r.GPU.Validity }},
+		{"gpu_reason", func(r record) string { return r.GPU.Reason }},
+		{"gpu_method", func(r record) string { return r.GPU.Method }},
+		{"gpu_baseline_bytes", func(r record) string { return intOf(r.GPU.Baseline) }},
+		{"gpu_start_bytes", func(r record) string { return intOf(r.GPU.Start) }},
+		{"gpu_peak_bytes", func(r record) string { return intOf(r.GPU.Peak) }},
+		{"gpu_stack_peak_bytes", func(r record) string { return intOf(r.GPU.Stack) }},
+		{"gpu_samples", func(r record) string { return positive(r.GPU.Samples) }},
+		{"gpu_max_gap_s", func(r record) string { return positiveSeconds(r.GPU.MaxGap) }},
+		{"memory_method", func(r record) string { return r.Memory.Method }},
+		{"memory_peak_bytes", func(r record) string { return intOf(r.Memory.Peak) }},
+		{"memory_start_bytes", func(r record) string { return intOf(r.Memory.Start) }},
+		{"memory_kernel_peak_bytes", func(r record) string { return intOf(r.Memory.KernelPeak) }},
+		{"memory_samples", func(r record) string { return positive(r.Memory.Samples) }},
+		{"memory_reason", func(r record) string { return r.Memory.Reason }},
+		{"cpu_stack_s", func(r record) string { return floatOf(r.CPU.Stack) }},
+		{"cpu_client_s", func(r record) string { return floatOf(r.CPU.Client) }},
+		{"hand", func(r record) string { return r.Load.Hand }},
+		{"start_delay_s", attempted(func(r record) string { return float(r.Load.StartDelay) })},
+		{"bytes_sent", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesSent, 10) })},
+		{"bytes_read", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesRead, 10) })},
+	}
+}
+
+func float(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
+
+func floatOf(value *float64) string {
+	if value == nil {
+		return ""
+	}
+	return float(*value)
+}
+
+func intOf(value *int64) string {
+	if value == nil {
+		return ""
+	}
+	return strconv.FormatInt(*value, 10)
+}
+
+// positive is empty for 0, which stands for a number that does not apply.
+func positive(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func positiveSeconds(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return float(d.Seconds())
+}

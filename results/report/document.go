@@ -1,0 +1,421 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// A document is a report before it has a format. All of its texts are clean.
+type document struct {
+	title    string
+	facts    []fact
+	sections []section
+}
+
+type fact struct{ label, text string }
+
+// A section is a table with what has to be said about it, or only text.
+type section struct {
+	title string
+	text  []string // above the table
+	table *grid
+	notes []string // below the table
+	items []item
+}
+
+// An item is an entry of a list, with an excerpt of a log below it.
+type item struct {
+	name, text string
+	log        []string
+}
+
+// A grid is a table: labels on the left, figures on the right.
+type grid struct {
+	labels int // columns that hold labels
+	head   []string
+	rows   [][]entry
+}
+
+type entry struct {
+	text string
+	tone tone
+}
+
+// A tone is how an entry stands out, where there are colours.
+type tone int
+
+const (
+	plain tone = iota
+	best
+	bad
+)
+
+// newDocument lays out everything that the tables of a run show.
+func newDocument(run results.Run, records []results.Record) document {
+	summaries := results.Summarise(records)
+	baselines := results.FindBaselines(summaries, run.Plan.Baseline)
+	memory := results.MemoryKind(summaries)
+	notes := newNotes(summaries)
+	doc := document{title: headline(run), facts: heading(run, records, summaries, memory)}
+
+	for _, pivot := range results.Pivots(summaries) {
+		doc.sections = append(doc.sections,
+			durationSection(pivot, baselines, notes),
+			memorySection(pivot, baselines, memory, notes))
+	}
+	if legend := notes.legend(); len(legend) > 0 {
+		doc.sections = append(doc.sections, section{title: "Notes", notes: legend})
+	}
+	doc.sections = appendIf(doc.sections, failures(summaries))
+	doc.sections = appendIf(doc.sections, errorList(records))
+	if len(summaries) > 0 {
+		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline)))
+	}
+	doc.sections = appendIf(doc.sections, missingCells(run, records))
+	doc.sections = appendIf(doc.sections, timeSpent(run))
+	return doc
+}
+
+func appendIf(sections []section, one *section) []section {
+	if one == nil {
+		return sections
+	}
+	return append(sections, *one)
+}
+
+func durationSection(pivot results.Pivot, baselines results.Baselines, notes *notes) section {
+	s := section{title: "Duration" + pivotTitle(pivot), text: baselineText(pivot, baselines, func(s results.Summary) bool { return s.Duration != nil })}
+	s.table = pivotGrid(pivot, figure{
+		unit:   seconds(),
+		sample: func(s results.Summary) *results.Sample { return s.Duration },
+		ratio:  baselines.DurationRatio,
+		why:    func(results.Summary) []string { return nil },
+	}, notes)
+	return s
+}
+
+func memorySection(pivot results.Pivot, baselines results.Baselines, memory string, notes *notes) section {
+	s := section{title: "Peak memory" + pivotTitle(pivot)}
+	if memory == results.MemoryGPU {
+		s.title = "Peak GPU memory" + pivotTitle(pivot)
+	}
+	sample := func(s results.Summary) *results.Sample { return s.Peak(memory) }
+	if !slices.ContainsFunc(pivot.Rows, func(row results.Row) bool {
+		return slices.ContainsFunc(row.Cells, func(c *results.Summary) bool { return c != nil && sample(*c) != nil })
+	}) {
+		s.text = []string{missing + " (not measured)"}
+		return s
+	}
+	s.text = baselineText(pivot, baselines, func(s results.Summary) bool { return sample(s) != nil })
+	s.table = pivotGrid(pivot, figure{
+		unit:   mebibytes(),
+		sample: sample,
+		ratio:  func(s results.Summary) *float64 { return baselines.PeakRatio(s, memory) },
+		why:    func(s results.Summary) []string { return s.PeakReasons(memory) },
+	}, notes)
+	return s
+}
+
+func pivotTitle(pivot results.Pivot) string {
+	if pivot.Requests > 0 {
+		return ", " + plural(pivot.Requests, "request")
+	}
+	return ", " + cleanLine(pivot.Topology) + ", by number of requests"
+}
+
+// baselineText says what the percentages of a table refer to.
+func baselineText(pivot results.Pivot, baselines results.Baselines, has func(results.Summary) bool) []string {
+	if pivot.Requests == 0 {
+		var names []string
+		for _, row := range pivot.Rows {
+			for _, cell := range row.Cells {
+				if cell == nil {
+					continue
+				}
+				if base := baselines.Of(*cell); base != nil && has(*base) && !slices.Contains(names, base.Condition()) {
+					names = append(names, base.Condition())
+				}
+			}
+		}
+		if len(names) == 0 {
+			return []string{"No ratios: the baseline has no such figure."}
+		}
+		return []string{"% of " + cleanLine(strings.Join(names, ", ")) + " at the same number of requests"}
+	}
+	base, found := baselines[pivot.Requests]
+	switch {
+	case !found:
+		return []string{"No ratios: no cell matches the scenario's baseline."}
+	case !has(base):
+		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", has no such figure."}
+	}
+	return []string{"% of " + cleanLine(base.Condition())}
+}
+
+// A figure is what a table of cells is about.
+type figure struct {
+	unit   unit
+	sample func(results.Summary) *results.Sample
+	ratio  func(results.Summary) *float64
+	why    func(results.Summary) []string // the figure is missing of some repeats
+}
+
+// pivotGrid fills a table with one figure. Within a column the figures, the
+// ratios and the marks stand below each other.
+func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
+	var samples []*results.Sample
+	lowest, fastest := 0.0, (*results.Summary)(nil)
+	for _, row := range pivot.Rows {
+		for _, cell := range row.Cells {
+			if cell == nil {
+				continue
+			}
+			sample := f.sample(*cell)
+			samples = append(samples, sample)
+			if sample != nil && cell.Clean() && (fastest == nil || sample.Median < lowest) {
+				lowest, fastest = sample.Median, cell
+			}
+		}
+	}
+	decimals := f.unit.decimals(samples)
+
+	g := &grid{labels: len(pivot.Head), head: slices.Clone(pivot.Head)}
+	for _, column := range pivot.Columns {
+		g.head = append(g.head, cleanLine(column))
+	}
+	for _, row := range pivot.Rows {
+		var entries []entry
+		for _, label := range row.Labels {
+			entries = append(entries, entry{text: cleanLine(label)})
+		}
+		g.rows = append(g.rows, entries)
+	}
+	for c := range pivot.Columns {
+		parts := make([][3]string, len(pivot.Rows))
+		var widest [3]int
+		for r, row := range pivot.Rows {
+			if row.Cells[c] != nil {
+				parts[r] = cellParts(*row.Cells[c], f, decimals, notes)
+			}
+			for i, part := range parts[r] {
+				widest[i] = max(widest[i], width(part))
+			}
+		}
+		for r, row := range pivot.Rows {
+			e := entry{text: join(parts[r], widest)}
+			switch cell := row.Cells[c]; {
+			case cell == nil:
+			case cell.OK == 0:
+				e.tone = bad
+			case cell == fastest && len(samples) > 1:
+				e.tone = best
+			}
+			g.rows[r] = append(g.rows[r], e)
+		}
+	}
+	return g
+}
+
+// cellParts are a cell's figure, ratio and marks.
+func cellParts(cell results.Summary, f figure, decimals int, notes *notes) [3]string {
+	marks := notes.marks(cell, f.why(cell))
+	if cell.OK == 0 {
+		return [3]string{"failed", "", marks}
+	}
+	sample := f.sample(cell)
+	if sample == nil {
+		return [3]string{missing, "", marks}
+	}
+	ratio := ""
+	if r := f.ratio(cell); r != nil {
+		ratio = percentText(r, 1)
+	}
+	return [3]string{f.unit.text(sample, decimals), ratio, marks}
+}
+
+// join pads parts to the widths of their column: figures and ratios to the
+// right, marks to the left. Of a cell without a ratio the figure stands where
+// those above and below it do.
+func join(parts [3]string, widest [3]int) string {
+	text := pad(parts[0], widest[0], true)
+	if widest[1] > 0 {
+		text += "  " + pad(parts[1], widest[1], true)
+	}
+	if widest[2] > 0 {
+		text += " " + pad(parts[2], widest[2], false)
+	}
+	return text
+}
+
+func pad(text string, to int, right bool) string {
+	space := strings.Repeat(" ", max(0, to-width(text)))
+	if right {
+		return space + text
+	}
+	return text + space
+}
+
+// failures lists the failed repeats with their reasons and logs.
+func failures(summaries []results.Summary) *section {
+	s := &section{title: "Failed"}
+	for _, summary := range summaries {
+		for _, record := range summary.Failures {
+			name := summary.Name()
+			if summary.OK+summary.Failed > 1 {
+				name += fmt.Sprintf(", repeat %d", record.Cell.Repeat)
+			}
+			reason := cmp.Or(record.Reason, "no reason was recorded")
+			s.items = append(s.items, item{name: cleanLine(name), text: Clean(reason), log: tail(record.LogTail)})
+		}
+	}
+	if len(s.items) == 0 {
+		return nil
+	}
+	return s
+}
+
+// errorList lists what the errors among the answers were.
+func errorList(records []results.Record) *section {
+	s := &section{title: "Errors among the answers"}
+	for _, record := range records {
+		if record.Errors == 0 || record.Status != results.StatusOK {
+			continue
+		}
+		name := fmt.Sprintf("%s, repeat %d", record.Cell.Name, record.Cell.Repeat)
+		var kinds []string
+		for _, kind := range sortedKeys(record.ErrorKinds) {
+			text := fmt.Sprintf("%d %s", record.ErrorKinds[kind], kind)
+			if first := record.FirstErrors[kind]; first != "" {
+				text += " (the first: " + shorten(first, logRunes) + ")"
+			}
+			kinds = append(kinds, text)
+		}
+		text := fmt.Sprintf("%d of %d", record.Errors, record.Errors+record.Replies)
+		if len(kinds) > 0 {
+			text += ": " + strings.Join(kinds, "; ")
+		}
+		s.items = append(s.items, item{name: cleanLine(name), text: cleanLine(text)})
+	}
+	if len(s.items) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(s.items, func(a, b item) int { return cmp.Compare(a.name, b.name) })
+	return s
+}
+
+// conclusion prints the conditions worth having.
+func conclusion(c results.Conclusion) section {
+	s := section{title: "The conditions worth having, " + plural(c.Requests, "request")}
+	var durations, peaks []*results.Sample
+	for _, condition := range c.Conditions {
+		durations = append(durations, condition.Summary.Duration)
+		peaks = append(peaks, condition.Summary.Peak(c.Memory))
+	}
+	timeDecimals, memoryDecimals := seconds().decimals(durations), mebibytes().decimals(peaks)
+	if len(c.Conditions) > 0 {
+		s.table = &grid{labels: 1, head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
+	}
+	for i, condition := range c.Conditions {
+		name := cleanLine(condition.Summary.Condition())
+		if condition.Baseline {
+			name += " (baseline)"
+		}
+		saved := missing
+		if condition.Saved != nil {
+			saved = seconds().number(*condition.Saved, timeDecimals) + " s"
+		}
+		s.table.rows = append(s.table.rows, []entry{
+			{text: name},
+			{text: seconds().text(durations[i], timeDecimals)},
+			{text: mebibytes().text(peaks[i], memoryDecimals)},
+			{text: saved},
+			{text: percentText(condition.Ratio, 2)},
+		})
+	}
+	s.notes = conclusionNotes(c)
+	return s
+}
+
+// conclusionNotes say what the rows of the conclusion are, and what is not
+// among them.
+func conclusionNotes(c results.Conclusion) []string {
+	var notes []string
+	front, known := false, false
+	for _, condition := range c.Conditions {
+		front = front || condition.Front
+		known = known || condition.Front && condition.Summary.Peak(c.Memory) != nil
+	}
+	switch {
+	case !front:
+		notes = append(notes, "No cell is ok and without errors: there is nothing to recommend.")
+	case !known:
+		notes = append(notes, "The memory is not known: this is the fastest cell, whatever it needs.")
+	default:
+		notes = append(notes, "For each of these, nothing else is at least as fast with no more memory.")
+	}
+	if front && len(c.Conditions) > 0 && !c.Conditions[0].Front {
+		notes = append(notes, "The baseline is listed for comparison only.")
+	}
+	if c.Excluded > 0 {
+		notes = append(notes, plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
+	}
+	if c.Unmeasured > 0 {
+		notes = append(notes, plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
+	}
+	return notes
+}
+
+// missingCells says that a run is not complete.
+func missingCells(run results.Run, records []results.Record) *section {
+	counts := run.Count(records)
+	if counts.Missing() == 0 {
+		return nil
+	}
+	return &section{title: "Not complete", notes: []string{
+		fmt.Sprintf("%d of %s have no record: the run was interrupted, or is still under way.",
+			counts.Missing(), plural(counts.Planned, "planned cell"))}}
+}
+
+// timeSpent says what share of the wall time was spent measuring, and what the
+// rest was spent on.
+func timeSpent(run results.Run) *section {
+	fraction := run.MeasuringFraction()
+	if fraction == nil {
+		return nil
+	}
+	total := run.SpentTotal()
+	phases := sortedKeys(run.Spent)
+	slices.SortStableFunc(phases, func(a, b string) int { return cmp.Compare(run.Spent[b], run.Spent[a]) })
+	var rest []string
+	for _, phase := range phases {
+		if spent := run.Spent[phase]; phase != results.PhaseMeasure && spent > 0 {
+			rest = append(rest, fmt.Sprintf("%s %s (%.1f%%)", cleanLine(phase), wallTime(spent), 100*spent/total))
+		}
+	}
+	text := fmt.Sprintf("%.1f%% of %s was spent measuring", 100**fraction, wallTime(total))
+	if len(rest) > 0 {
+		text += "; the rest on: " + strings.Join(rest, ", ")
+	}
+	return &section{title: "Where the time went", notes: []string{text + "."}}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}

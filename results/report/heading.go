@@ -1,0 +1,149 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+func headline(run results.Run) string {
+	return cleanLine(fmt.Sprintf("%s, run %s", run.Scenario, run.ID))
+}
+
+// heading says where, when and how the figures were obtained.
+func heading(run results.Run, records []results.Record, summaries []results.Summary, memory string) []fact {
+	var facts []fact
+	add := func(label string, parts ...string) {
+		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
+		if len(parts) > 0 {
+			facts = append(facts, fact{label, cleanLine(strings.Join(parts, ", "))})
+		}
+	}
+	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
+	host := run.Host
+	add("machine", host.Name, host.CPU, atLeastOne(host.Cores, "core"), gibibytes(host.Memory), host.OS, host.Kernel)
+	add("runtime", run.Runtime, host.Engine)
+	add("GPU", gpuText(run, records, memory))
+	add("memory", memoryText(records, memory))
+	plan := run.Plan
+	add("client", plan.Client.Engine, warmupText(plan))
+	add("stacks", freshText(plan), orderText(plan))
+	add("figures", figuresText(summaries))
+	return facts
+}
+
+func ending(run results.Run) string {
+	if run.Outcome == "" {
+		return "not finished"
+	}
+	return "outcome " + run.Outcome
+}
+
+func atLeastOne(n int, noun string) string {
+	if n <= 0 {
+		return ""
+	}
+	return plural(n, noun)
+}
+
+func gibibytes(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
+}
+
+func gpuText(run results.Run, records []results.Record, memory string) string {
+	var names []string
+	for _, device := range run.GPUDevices {
+		names = append(names, fmt.Sprintf("%s (%s, driver %s)", device.Name, gibibytes(device.Memory), device.Driver))
+	}
+	switch {
+	case len(names) == 0 && memory == results.MemoryGPU:
+		return "not recorded"
+	case len(names) == 0:
+		return "none"
+	case memory == results.MemoryMain:
+		names = append(names, "memory not measured"+because(records, func(r results.Record) string { return r.GPU.Reason }))
+	}
+	return strings.Join(names, ", ")
+}
+
+// memoryText says what the memory tables are about and how the figures were
+// obtained.
+func memoryText(records []results.Record, memory string) string {
+	if memory == results.MemoryGPU {
+		text := "device memory in use on the GPU, the largest of the samples, which is a lower bound"
+		for _, r := range records {
+			if r.GPU.Peak != nil {
+				return text + fmt.Sprintf(" (%s, a sample every %s)", r.GPU.Method, r.GPU.Interval)
+			}
+		}
+		return text
+	}
+	for _, r := range records {
+		if r.Memory.Peak != nil {
+			text := "no GPU was measured: memory is the stack's main memory, the largest of the samples over all its services, without page cache"
+			if r.Memory.Method != "" {
+				text += " (" + r.Memory.Method + ")"
+			}
+			return text
+		}
+	}
+	return "not measured" + because(records, func(r results.Record) string { return r.Memory.Reason })
+}
+
+// because is the first reason that a record gives.
+func because(records []results.Record, reason func(results.Record) string) string {
+	for _, r := range records {
+		if why := reason(r); why != "" {
+			return ": " + why
+		}
+	}
+	return ""
+}
+
+func warmupText(plan scenarios.Plan) string {
+	if plan.Warmup <= 0 {
+		return ""
+	}
+	return plural(plan.Warmup, "warm-up request") + " to each new stack"
+}
+
+func freshText(plan scenarios.Plan) string {
+	switch plan.Fresh {
+	case scenarios.FreshTopology:
+		return "a new stack for each topology and repeat"
+	case scenarios.FreshCell:
+		return "a new stack for each cell"
+	}
+	return ""
+}
+
+func orderText(plan scenarios.Plan) string {
+	switch plan.Order {
+	case scenarios.OrderShuffle:
+		return fmt.Sprintf("shuffled by seed %d", plan.Seed)
+	case scenarios.OrderListed:
+		return "in the order listed"
+	}
+	return ""
+}
+
+// figuresText says what a printed figure is of its repeats.
+func figuresText(summaries []results.Summary) string {
+	repeats := 0
+	for _, s := range summaries {
+		repeats = max(repeats, s.OK+s.Failed)
+	}
+	switch {
+	case repeats > 1:
+		return fmt.Sprintf("the median of %d repeats ± half the distance from the smallest to the largest; duration is from the starting gun to the last reply", repeats)
+	case repeats == 1:
+		return "one repeat, so nothing is known about spread; duration is from the starting gun to the last reply"
+	}
+	return ""
+}

@@ -1,0 +1,223 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// schema is the version of the JSON format. Keys may be added within a
+// version; none is removed or changes its meaning.
+const schema = 1
+
+type jsonReport struct {
+	Schema int        `json:"schema"`
+	Run    jsonRun    `json:"run"`
+	Cells  []jsonCell `json:"cells"`
+}
+
+type jsonRun struct {
+	ID                string             `json:"id"`
+	Scenario          string             `json:"scenario"`
+	File              string             `json:"file"`
+	Started           time.Time          `json:"started"`
+	Finished          *time.Time         `json:"finished"`
+	Outcome           string             `json:"outcome"`
+	Runtime           string             `json:"runtime"`
+	Host              results.Host       `json:"host"`
+	GPUDevices        []gpu.Device       `json:"gpu_devices"`
+	MeasuringFraction *float64           `json:"measuring_fraction"`
+	SpentS            map[string]float64 `json:"spent_s"`
+	Plan              scenarios.Plan     `json:"plan"`
+}
+
+type jsonCell struct {
+	Cell        string            `json:"cell"`
+	Topology    string            `json:"topology"`
+	Server      string            `json:"server"`
+	Workers     *int              `json:"workers"`
+	Threads     *int              `json:"threads"`
+	Nginx       bool              `json:"nginx"`
+	Client      string            `json:"client"`
+	Pool        int               `json:"pool"`
+	Requests    int               `json:"requests"`
+	KeepAlive   bool              `json:"keepalive"`
+	Repeat      int               `json:"repeat"`
+	Started     time.Time         `json:"started"`
+	Status      string            `json:"status"`
+	Reason      string            `json:"reason"`
+	LogTail     string            `json:"log_tail,omitempty"`
+	Flags       []string          `json:"flags"`
+	DurationS   *float64          `json:"duration_s"`
+	Throughput  *float64          `json:"throughput_rps"`
+	Replies     *int              `json:"replies"`
+	Errors      *int              `json:"errors"`
+	ErrorKinds  map[string]int    `json:"error_kinds"`
+	FirstErrors map[string]string `json:"first_errors,omitempty"`
+	LatencyS    *load.Latency     `json:"latency_s"`
+	Load        results.LoadFacts `json:"load"`
+	GPU         jsonGPU           `json:"gpu"`
+	Memory      jsonMemory        `json:"memory"`
+	CPU         results.CPU       `json:"cpu"`
+	Stack       *results.Stack    `json:"stack"`
+}
+
+type jsonGPU struct {
+	Method      string     `json:"method"`
+	Validity    string     `json:"validity"`
+	Reason      string     `json:"reason"`
+	BaselineMiB *float64   `json:"device_used_baseline_mib"`
+	StartMiB    *float64   `json:"device_used_start_mib"`
+	PeakMiB     *float64   `json:"device_used_peak_mib"`
+	StackMiB    *float64   `json:"stack_peak_mib"`
+	IntervalMS  *float64   `json:"interval_ms"`
+	Samples     int        `json:"samples"`
+	MaxGapMS    *float64   `json:"max_gap_ms"`
+	Detail      *gpu.Usage `json:"detail,omitempty"` // bytes and nanoseconds
+}
+
+type jsonMemory struct {
+	Method        string             `json:"method"`
+	Reason        string             `json:"reason"`
+	StackPeakMiB  *float64           `json:"stack_peak_mib"`
+	StackStartMiB *float64           `json:"stack_start_mib"`
+	KernelPeakMiB *float64           `json:"kernel_peak_mib"`
+	ServicesMiB   map[string]float64 `json:"services_mib,omitempty"`
+	Samples       int                `json:"samples"`
+	MaxGapMS      *float64           `json:"max_gap_ms"`
+}
+
+// writeJSON prints a run in the format that programs read. Values that a
+// scenario may have been given secrets in (the environment, request headers,
+// build arguments) are replaced; their names stay.
+func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	report := jsonReport{
+		Schema: schema,
+		Run: jsonRun{
+			ID: run.ID, Scenario: run.Scenario, File: run.File,
+			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,
+			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices,
+			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
+			Plan: withoutValues(run.Plan),
+		},
+		Cells: make([]jsonCell, 0, len(records)),
+	}
+	if report.Run.GPUDevices == nil {
+		report.Run.GPUDevices = []gpu.Device{}
+	}
+	for _, r := range records {
+		report.Cells = append(report.Cells, newJSONCell(r))
+	}
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(report)
+}
+
+func newJSONCell(r results.Record) jsonCell {
+	cell := jsonCell{
+		Cell: r.Cell.Name, Topology: r.Topology.Name, Server: r.Topology.Server,
+		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx,
+		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
+		KeepAlive: r.Cell.Load.KeepAlive, Repeat: r.Cell.Repeat,
+		Started: r.Started, Status: r.Status, Reason: r.Reason, LogTail: r.LogTail,
+		Flags:     slices.Concat([]string{}, r.AllFlags()),
+		DurationS: r.Duration, Throughput: r.Throughput(),
+		ErrorKinds: maps.Clone(r.ErrorKinds), FirstErrors: r.FirstErrors,
+		LatencyS: r.Latency, Load: r.Load,
+		GPU: jsonGPU{
+			Method: r.GPU.Method, Validity: r.GPU.Validity, Reason: r.GPU.Reason,
+			BaselineMiB: inMiB(r.GPU.Baseline), StartMiB: inMiB(r.GPU.Start),
+			PeakMiB: inMiB(r.GPU.Peak), StackMiB: inMiB(r.GPU.Stack),
+			IntervalMS: milliseconds(r.GPU.Interval.Seconds()), Samples: r.GPU.Samples,
+			MaxGapMS: milliseconds(r.GPU.MaxGap.Seconds()),
+		},
+		Memory: jsonMemory{
+			Method: r.Memory.Method, Reason: r.Memory.Reason,
+			StackPeakMiB: inMiB(r.Memory.Peak), StackStartMiB: inMiB(r.Memory.Start), KernelPeakMiB: inMiB(r.Memory.KernelPeak),
+			Samples: r.Memory.Samples, MaxGapMS: milliseconds(r.Memory.MaxGap),
+		},
+		CPU: r.CPU, Stack: r.Stack,
+	}
+	if cell.ErrorKinds == nil {
+		cell.ErrorKinds = map[string]int{}
+	}
+	if r.Attempted() {
+		cell.Replies, cell.Errors = &r.Replies, &r.Errors
+	}
+	if r.GPU.Validity != "" {
+		cell.GPU.Detail = &r.GPU
+	}
+	for service, bytes := range r.Memory.Services {
+		if cell.Memory.ServicesMiB == nil {
+			cell.Memory.ServicesMiB = map[string]float64{}
+		}
+		cell.Memory.ServicesMiB[service] = float64(bytes) / mib
+	}
+	return cell
+}
+
+func inMiB(bytes *int64) *float64 {
+	if bytes == nil {
+		return nil
+	}
+	value := float64(*bytes) / mib
+	return &value
+}
+
+// milliseconds is nil for 0, which stands for an interval that never was.
+func milliseconds(seconds float64) *float64 {
+	if seconds == 0 {
+		return nil
+	}
+	value := 1000 * seconds
+	return &value
+}
+
+func nilIfZero(n int) *int {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+// hidden stands for a value that is not written.
+const hidden = "(not written)"
+
+// withoutValues is the plan without values that may be secrets.
+func withoutValues(plan scenarios.Plan) scenarios.Plan {
+	plan.App.Env = hide(plan.App.Env)
+	if plan.App.Build != nil {
+		build := *plan.App.Build
+		build.Args = hide(build.Args)
+		plan.App.Build = &build
+	}
+	plan.Request.Headers = hide(plan.Request.Headers)
+	plan.Trials = slices.Clone(plan.Trials)
+	for i := range plan.Trials {
+		topology := &plan.Trials[i].Topology
+		topology.Env = hide(topology.Env)
+		topology.Services = slices.Clone(topology.Services)
+		for j := range topology.Services {
+			topology.Services[j].Env = hide(topology.Services[j].Env)
+		}
+	}
+	return plan
+}
+
+func hide(values map[string]string) map[string]string {
+	if values == nil {
+		return nil
+	}
+	names := make(map[string]string, len(values))
+	for name := range values {
+		names[name] = hidden
+	}
+	return names
+}

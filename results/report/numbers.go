@@ -1,0 +1,72 @@
+package report
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"stackmeter/results"
+)
+
+// missing is what stands for a figure that was not measured.
+const missing = "–"
+
+const mib = 1 << 20
+
+// A unit scales a base unit for printing.
+type unit struct {
+	name  string
+	scale float64 // base units in one of these
+	fine  int     // decimals at most
+	least int     // decimals at least
+}
+
+func seconds() unit   { return unit{name: "s", scale: 1, fine: 4, least: 2} }
+func mebibytes() unit { return unit{name: "MiB", scale: mib, fine: 1, least: 0} }
+
+// decimals is how many a table needs, so that its smallest figure shows three
+// significant digits and all its figures show equally many.
+func (u unit) decimals(samples []*results.Sample) int {
+	smallest := math.Inf(1)
+	for _, s := range samples {
+		if s != nil && s.Median > 0 {
+			smallest = min(smallest, s.Median/u.scale)
+		}
+	}
+	if math.IsInf(smallest, 1) {
+		return u.least
+	}
+	return min(max(2-int(math.Floor(math.Log10(smallest))), u.least), u.fine)
+}
+
+func (u unit) number(value float64, decimals int) string {
+	return strconv.FormatFloat(value/u.scale, 'f', decimals, 64)
+}
+
+// text is a sample with its unit, and with its spread when it has one.
+func (u unit) text(s *results.Sample, decimals int) string {
+	if s == nil {
+		return missing
+	}
+	text := u.number(s.Median, decimals)
+	if s.N > 1 {
+		text += " ±" + u.number(s.HalfRange(), decimals)
+	}
+	return text + " " + u.name
+}
+
+func percentText(ratio *float64, decimals int) string {
+	if ratio == nil {
+		return missing
+	}
+	return strconv.FormatFloat(*ratio, 'f', decimals, 64) + "%"
+}
+
+// wallTime prints seconds of wall time the way people say them: 8.3s, 2m5s.
+func wallTime(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}

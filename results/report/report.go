@@ -1,0 +1,68 @@
+// Package report prints a run: as tables for a terminal or in Markdown, as CSV
+// with a row for each record, and as JSON, which is the format that other
+// programs read.
+//
+// It only formats; what is compared with what, and what is worth having, is
+// package results'. Whatever comes from a scenario, a server's answer or a log
+// passes through Clean before it is written, so that control characters never
+// reach a terminal.
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// Options are about how a report looks. The zero value is fit for a file.
+type Options struct {
+	Width int  // columns of the terminal; DefaultWidth when 0
+	Color bool // with escape sequences for colours
+}
+
+// DefaultWidth is the width in columns that tables are laid out for.
+const DefaultWidth = 100
+
+// A format writes one run.
+type format struct {
+	name  string
+	write func(io.Writer, results.Run, []results.Record, Options) error
+}
+
+func formats() []format {
+	return []format{
+		{"table", writeTerminal},
+		{"markdown", writeMarkdown},
+		{"csv", writeCSV},
+		{"json", writeJSON},
+	}
+}
+
+// Formats lists the names of the formats that Write knows.
+func Formats() []string {
+	var names []string
+	for _, f := range formats() {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// Write writes a report of the run and its records in the named format. A
+// format that does not exist is an error that lists those that do.
+func Write(w io.Writer, format string, run results.Run, records []results.Record, opts Options) error {
+	if opts.Width <= 0 {
+		opts.Width = DefaultWidth
+	}
+	for _, f := range formats() {
+		if f.name != format {
+			continue
+		}
+		if err := f.write(w, run, records, opts); err != nil {
+			return fmt.Errorf("write %s report: %w", format, err)
+		}
+		return nil
+	}
+	return fmt.Errorf("report format %q does not exist; there are %s", format, strings.Join(Formats(), ", "))
+}

@@ -1,0 +1,50 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// WriteRuns lists runs, one a line.
+func WriteRuns(w io.Writer, runs []results.Run) error {
+	if len(runs) == 0 {
+		_, err := fmt.Fprintln(w, "The store holds no runs yet; `stackmeter run SCENARIO` makes the first.")
+		return err
+	}
+	g := grid{labels: 5, head: []string{"run", "scenario", "started", "outcome", "cells"}}
+	for _, run := range runs {
+		outcome := run.Outcome
+		if outcome == "" {
+			outcome = "not finished"
+		}
+		var row []entry
+		for _, text := range []string{
+			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, countsText(run.Counts),
+		} {
+			row = append(row, entry{text: cleanLine(text)})
+		}
+		g.rows = append(g.rows, row)
+	}
+	p := &terminal{opts: Options{Width: DefaultWidth}}
+	p.line(p.table(g))
+	_, err := io.WriteString(w, p.b.String())
+	return err
+}
+
+// countsText is how many cells are ok, and what became of the others.
+func countsText(counts *results.Counts) string {
+	if counts == nil {
+		return missing
+	}
+	parts := []string{fmt.Sprintf("%d ok", counts.OK)}
+	if counts.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", counts.Failed))
+	}
+	if missing := counts.Missing(); missing > 0 {
+		parts = append(parts, fmt.Sprintf("%d missing", missing))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,60 @@
+package report
+
+import (
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+)
+
+// meaning says what a flag means to whoever reads the figures; of a flag that
+// is not known here, nothing.
+func meaning(flag string) string {
+	switch flag {
+	case results.FlagInherited:
+		return "the cell began above the stack's own warmed-up memory: an earlier cell's memory may be counted in"
+	case results.FlagErrors:
+		return "some answers were not as expected; the cell is never among the conditions worth having"
+	case results.FlagNoGPU:
+		return "no GPU was used"
+	case results.FlagPublished:
+		return "the client went through a published port: the engine's proxy is part of what was measured"
+	case results.FlagUnsettled:
+		return "the stack was still busy by itself when the cell began"
+	case results.FlagWorkerReplace:
+		return "a worker was replaced during the cell"
+	case gpu.FlagForeign:
+		return "another process held memory on the GPU"
+	case gpu.FlagUnowned:
+		return "GPU memory rose that no listed process holds"
+	case gpu.FlagGap:
+		return "the GPU's memory went unwatched for longer than five sampling intervals"
+	case gpu.FlagFewSamples:
+		return "too few samples of the GPU's memory to trust the peak"
+	case gpu.FlagSum:
+		return "the processes' GPU memory adds up to more than the device's"
+	case gpu.FlagThrottled:
+		return "the GPU's clocks were held down by heat or power"
+	case gpu.FlagNoClaim:
+		return "whose GPU memory it was cannot be said"
+	case gpu.FlagPartSight:
+		return "GPU processes outside this PID namespace cannot be seen"
+	case gpu.FlagUnused:
+		return "the stack did not use the GPU"
+	case gpu.FlagReadErrors:
+		return "some readings of the GPU failed"
+	case gpu.FlagGarbageList:
+		return "the driver's process list held impossible entries and was not used"
+	case gpu.FlagMissedPeak:
+		return "the driver's accounting saw more GPU memory than the samples"
+	case gpu.FlagFakeDriver:
+		return "measured on the fake driver of the tests, not on a GPU"
+	}
+	return ""
+}
+
+// withMeaning is a flag with what it means.
+func withMeaning(flag string) string {
+	if words := meaning(flag); words != "" {
+		return flag + ": " + words
+	}
+	return flag
+}
