@@ -106,10 +106,10 @@ func (r *Runtime) Info(ctx context.Context) (system.Info, error) {
 func (r *Runtime) Describe(ctx context.Context) string {
 	info, err := r.Info(ctx)
 	if err != nil {
-		return "docker"
+		return "an engine that does not answer"
 	}
-	return fmt.Sprintf("docker %s (API %s, %s, cgroup v%s, %s)", info.ServerVersion,
-		r.api.ClientVersion(), info.Driver, cmp.Or(info.CgroupVersion, "1"), info.OperatingSystem)
+	return fmt.Sprintf("%s (API %s, %s, cgroup v%s)", info.ServerVersion,
+		r.api.ClientVersion(), info.Driver, cmp.Or(info.CgroupVersion, "1"))
 }
 
 // local reports whether the engine's containers run under this kernel, so

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator"
+	"stackmeter/results"
+	"stackmeter/results/sqlite"
+	"stackmeter/stacks/docker"
+)
+
+// A session is a folder with the command, a scenario and a store.
+type session struct {
+	t       *testing.T
+	dir     string
+	program string
+}
+
+const sessionScenario = `name: session
+app: {build: {context: APP}, wsgi: "wsgi:app", ready: {path: /healthz}}
+request: {path: "/sleep?s=0.02"}
+order: listed
+topologies: [flask, nginx + gunicorn w1/t2]
+matrix: {requests: [10], client: [single, mp], pool: [2]}
+`
+
+const sessionCells = 4
+
+func newSession(t *testing.T) *session {
+	t.Helper()
+	engine, err := docker.New()
+	if err == nil {
+		err = engine.Check(t.Context())
+	}
+	if err != nil {
+		t.Skipf("needs a Docker engine: %v", err)
+	}
+	defer engine.Close()
+	if engine.Image(t.Context(), docker.BaseImage) == "" {
+		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
+	}
+	s := &session{t: t, dir: t.TempDir()}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// TestMain tells by its name that the program is to be the command.
+	s.program = filepath.Join(s.dir, "stackmeter")
+	if err := os.Link(self, s.program); err != nil {
+		if err := exec.Command("cp", self, s.program).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	app, err := filepath.Abs("../../stacks/stackstest/testdata/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(sessionScenario, "APP", app)
+	if err := os.WriteFile(filepath.Join(s.dir, "session.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run starts `stackmeter run` and calls on for each event, with the process,
+// until it ends. It returns the exit status and the standard output.
+func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) (status int, stdout string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.program, append([]string{"run", "session.yaml", "--progress", "json"}, args...)...)
+	cmd.Dir = s.dir
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var e orchestrator.Event
+		if json.Unmarshal(lines.Bytes(), &e) == nil && on != nil {
+			on(e, cmd.Process)
+		}
+	}
+	err = cmd.Wait()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) || ctx.Err() != nil {
+		s.t.Fatalf("it did not end by itself: %v", err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
+
+// stored is what the store holds of the latest run.
+func (s *session) stored() (results.Run, []results.Record) {
+	s.t.Helper()
+	store, err := sqlite.OpenReadOnly(s.t.Context(), filepath.Join(s.dir, defaultStore))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	run, records, err := store.Run(s.t.Context(), "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return run, records
+}
+
+// nothingLeft fails the test when a container, network or process of the run
+// exists.
+func (s *session) nothingLeft(run string) {
+	s.t.Helper()
+	engine, err := docker.New()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer engine.Close()
+	if removed, err := engine.Sweep(context.Background(), run); err != nil || len(removed) > 0 {
+		s.t.Errorf("left behind: %v, %v", removed, err)
+	}
+	s.noProcess()
+	if files, _ := filepath.Glob(filepath.Join(s.dir, defaultStore+"-*")); len(files) > 0 {
+		s.t.Errorf("files beside the store: %v", files)
+	}
+}
+
+// noProcess waits a moment for the client processes, which end by themselves
+// when their parent is gone.
+func (s *session) noProcess() {
+	s.t.Helper()
+	var running []string
+	for range 100 {
+		running = nil
+		links, _ := filepath.Glob("/proc/[0-9]*/exe")
+		for _, link := range links {
+			if target, err := os.Readlink(link); err == nil && target == s.program {
+				running = append(running, link)
+			}
+		}
+		if len(running) == 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.t.Errorf("still running: %v", running)
+}
+
+// finish resumes the run until every cell is ok, and looks that none is there
+// twice and none was measured again.
+func (s *session) finish(before []results.Record) {
+	s.t.Helper()
+	if status, _ := s.run(nil, "--resume"); status != exitOK {
+		s.t.Errorf("resumed: exit status %d", status)
+	}
+	run, records := s.stored()
+	if len(records) != sessionCells || run.Outcome != results.OutcomeOK {
+		s.t.Errorf("after the resume: %d cells, outcome %q", len(records), run.Outcome)
+	}
+	for _, old := range before {
+		for _, now := range records {
+			if now.Cell.Name == old.Cell.Name && old.Status == results.StatusOK && !now.Started.Equal(old.Started) {
+				s.t.Errorf("%s was measured again", now.Cell.Name)
+			}
+		}
+	}
+	s.nothingLeft(run.ID)
+}
+
+// once sends a signal at the first event of that kind, for that topology.
+func once(sig os.Signal, kind, topology string) func(orchestrator.Event, *os.Process) {
+	sent := false
+	return func(e orchestrator.Event, p *os.Process) {
+		if !sent && e.Kind == kind && e.Topology == topology {
+			sent = true
+			_ = p.Signal(sig)
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	const second = "nginx+gunicorn-w1-t2"
+	tests := []struct {
+		name   string
+		signal syscall.Signal
+		kind   string
+		at     string // topology
+		cells  int    // that are finished by then; -1: not known
+	}{
+		{"interrupted while the first stack starts", syscall.SIGINT, orchestrator.EventStart, "flask", 0},
+		{"interrupted while it warms up", syscall.SIGINT, orchestrator.EventReady, second, 2},
+		{"interrupted within a cell", syscall.SIGINT, orchestrator.EventCell, second, 2},
+		{"terminated within a cell", syscall.SIGTERM, orchestrator.EventCell, second, 2},
+		{"interrupted while a stack is removed", syscall.SIGINT, orchestrator.EventStop, "flask", 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSession(t)
+			status, stdout := s.run(once(test.signal, test.kind, test.at))
+			if status != exitInterrupted {
+				t.Errorf("exit status %d, want %d", status, exitInterrupted)
+			}
+			run, records := s.stored()
+			if len(records) != test.cells || run.Outcome != results.OutcomeInterrupted {
+				t.Errorf("%d cells, outcome %q; want %d, %q", len(records), run.Outcome, test.cells, results.OutcomeInterrupted)
+			}
+			if printed := strings.Contains(stdout, "flask"); printed != (test.cells > 0) {
+				t.Errorf("what was finished is printed: %v\n%s", printed, stdout)
+			}
+			s.nothingLeft(run.ID)
+			s.finish(records)
+		})
+	}
+}
+
+func TestInterruptedTwice(t *testing.T) {
+	s := newSession(t)
+	sent := 0
+	status, _ := s.run(func(e orchestrator.Event, p *os.Process) {
+		if e.Kind == orchestrator.EventCell && e.Topology != "flask" && sent == 0 {
+			sent++
+			_ = p.Signal(syscall.SIGINT)
+			_ = p.Signal(syscall.SIGTERM)
+		}
+	})
+	if status != exitInterrupted {
+		t.Errorf("exit status %d, want %d", status, exitInterrupted)
+	}
+	run, records := s.stored()
+	if len(records) != 2 {
+		t.Errorf("%d finished cells are kept, want 2", len(records))
+	}
+	s.nothingLeft(run.ID)
+	s.finish(records)
+}
+
+func TestKilled(t *testing.T) {
+	for _, kind := range []string{orchestrator.EventStart, orchestrator.EventReady, orchestrator.EventCell, orchestrator.EventStop} {
+		t.Run(kind, func(t *testing.T) {
+			s := newSession(t)
+			status, _ := s.run(once(syscall.SIGKILL, kind, "nginx+gunicorn-w1-t2"))
+			if status != -1 {
+				t.Fatalf("exit status %d of a killed process", status)
+			}
+			s.noProcess()
+			run, records := s.stored()
+			want := 2
+			if kind == orchestrator.EventStop {
+				want = sessionCells
+			}
+			if len(records) != want || run.Outcome != "" {
+				t.Errorf("%d cells, outcome %q; want %d and none", len(records), run.Outcome, want)
+			}
+			s.finish(records)
+		})
+	}
+}
