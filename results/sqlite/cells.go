@@ -30,8 +30,9 @@ func (s *Store) Done(run, topology string, cell scenarios.Cell) (bool, error) {
 }
 
 // Put writes a record; it is on disk when Put returns nil. A failed record of
-// the same cell and repeat is replaced. An ok one never is: that is ErrHeld.
-// The run has to have begun.
+// the same cell and repeat is replaced. An ok one is replaced only by itself,
+// the record of the same start, with what became known since; anything else
+// is ErrHeld. The run has to have begun.
 func (s *Store) Put(ctx context.Context, record results.Record) error {
 	topology, err := newFact(record.Topology)
 	if err != nil {
@@ -51,14 +52,15 @@ func (s *Store) Put(ctx context.Context, record results.Record) error {
 		if err := updateOne(ctx, conn, "UPDATE runs SET id = id WHERE id = ?", record.Run); err != nil {
 			return fmt.Errorf("run %s: %w", record.Run, err)
 		}
-		var status string
+		var status, started string
 		err := conn.QueryRowContext(ctx,
-			"SELECT status FROM cells WHERE run = ? AND cell = ? AND repeat = ?",
-			record.Run, record.Cell.Name, record.Cell.Repeat).Scan(&status)
+			"SELECT status, started FROM cells WHERE run = ? AND cell = ? AND repeat = ?",
+			record.Run, record.Cell.Name, record.Cell.Repeat).Scan(&status, &started)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if status == results.StatusOK {
+		itself := record.Status == results.StatusOK && started == formatTime(record.Started)
+		if status == results.StatusOK && !itself {
 			return fmt.Errorf("repeat %d of run %s: %w", record.Cell.Repeat, record.Run, ErrHeld)
 		}
 		for _, f := range []*fact{topology, stack} {

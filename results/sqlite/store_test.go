@@ -201,7 +201,12 @@ func TestDone(t *testing.T) {
 	done("one", 2, false)
 	done("two", 1, false)
 	put(results.StatusFailed, sqlite.ErrHeld)
-	put(results.StatusOK, sqlite.ErrHeld)
+	put(results.StatusOK, nil) // the same measurement, with what is known since
+	later := cell("one", results.StatusOK, 1)
+	later.Started = later.Started.Add(time.Hour)
+	if err := store.Put(t.Context(), later); !errors.Is(err, sqlite.ErrHeld) {
+		t.Errorf("another measurement over an ok one: %v, want ErrHeld", err)
+	}
 	_, records, err := store.Run(t.Context(), "one")
 	if err != nil || len(records) != 1 || records[0].Status != results.StatusOK {
 		t.Fatalf("the run holds %+v (%v), want its one cell as ok", records, err)
