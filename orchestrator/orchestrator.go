@@ -113,7 +113,19 @@ func (r *run) execute(ctx context.Context) error {
 		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
 	}
 	// Leftovers first: what a killed run left would share the machine with
-	// what is measured now.
+	// what is measured now. And last: the engine may still have been making
+	// something for a killed run when this one began.
+	if err := r.sweep(ctx); err != nil {
+		return err
+	}
+	if err := r.trials(ctx); err != nil {
+		return err
+	}
+	return r.sweep(ctx)
+}
+
+// sweep removes what runs left behind whose process is gone.
+func (r *run) sweep(ctx context.Context) error {
 	removed, err := r.Runtime.Sweep(ctx, "")
 	for _, name := range removed {
 		r.notify(Event{Kind: EventNote, Message: "removed what a killed run left behind: " + name})
@@ -121,6 +133,11 @@ func (r *run) execute(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("remove what a killed run left behind: %w", err)
 	}
+	return nil
+}
+
+// trials makes the images and then measures trial after trial.
+func (r *run) trials(ctx context.Context) error {
 	todo, err := r.missing()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ type document struct {
 	title    string
 	facts    []fact
 	sections []section
+	details  []item // long texts, for formats that are scrolled and not printed
 }
 
 type fact struct{ label, text string }
@@ -73,11 +74,14 @@ func newDocument(run results.Run, records []results.Record) document {
 	}
 	doc.sections = appendIf(doc.sections, failures(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
+	doc.sections = appendIf(doc.sections, missingCells(run, records))
+	doc.sections = appendIf(doc.sections, ran(records))
+	doc.sections = appendIf(doc.sections, timeSpent(run))
 	if len(summaries) > 0 {
+		// Last, where the eye is when a run has ended in a terminal.
 		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline)))
 	}
-	doc.sections = appendIf(doc.sections, missingCells(run, records))
-	doc.sections = appendIf(doc.sections, timeSpent(run))
+	doc.details = configurations(records)
 	return doc
 }
 

@@ -32,17 +32,25 @@ func writeMarkdown(w io.Writer, run results.Run, records []results.Record, _ Opt
 		for _, note := range s.notes {
 			fmt.Fprintf(&b, "- %s\n", escape(note))
 		}
-		for _, item := range s.items {
-			text := strings.Join(strings.Fields(item.text), " ")
-			fmt.Fprintf(&b, "\n**%s**: %s\n", escape(item.name), escape(text))
-			if len(item.log) > 0 {
-				// Indented code has no closing mark that a log could hold.
-				fmt.Fprintf(&b, "\n    %s\n", strings.Join(item.log, "\n    "))
-			}
-		}
+		writeItems(&b, s.items)
+	}
+	if len(doc.details) > 0 {
+		b.WriteString("\n### Details\n")
+		writeItems(&b, doc.details)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func writeItems(b *strings.Builder, items []item) {
+	for _, item := range items {
+		text := strings.Join(strings.Fields(item.text), " ")
+		fmt.Fprintf(b, "\n**%s**: %s\n", escape(item.name), escape(text))
+		if len(item.log) > 0 {
+			// Indented code has no closing mark that a log could hold.
+			fmt.Fprintf(b, "\n    %s\n", strings.Join(item.log, "\n    "))
+		}
+	}
 }
 
 // markdownTable renders a table; go-pretty escapes the pipes in its cells.
