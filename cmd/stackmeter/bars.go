@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
@@ -18,6 +19,7 @@ type bars struct {
 	all      *mpb.Progress
 	run      *mpb.Bar
 	cell     *mpb.Bar
+	began    time.Time
 	finished int64 // requests of the cells that have a record
 
 	mu    sync.Mutex
@@ -41,11 +43,11 @@ func (b *bars) event(e orchestrator.Event) {
 	}
 	switch e.Kind {
 	case orchestrator.EventStart:
-		b.show(e.Topology+": starting", 1, 0)
+		b.show(e.Topology+": starting", 0, 0)
 	case orchestrator.EventReady:
-		b.show(e.Topology+": warming up", 1, 0)
+		b.show(e.Topology+": warming up", 0, 0)
 	case orchestrator.EventStop:
-		b.show(e.Topology+": removing", 1, 0)
+		b.show(e.Topology+": removing", 0, 0)
 	case orchestrator.EventCell:
 		b.show(e.Cell, int64(e.Requests), 0)
 	case orchestrator.EventProgress:
@@ -57,18 +59,27 @@ func (b *bars) event(e orchestrator.Event) {
 	}
 }
 
+// remaining estimates the time that is left from the requests so far: starting
+// and removing stacks is spread over them.
+func remaining(elapsed time.Duration, done, total int64) string {
+	if done <= 0 || done >= total {
+		return ""
+	}
+	left := time.Duration(float64(elapsed) / float64(done) * float64(total-done))
+	return fmt.Sprintf(" about %v left", left.Round(time.Second))
+}
+
 // begin adds the bars, once it is known how much there is to do.
 func (b *bars) begin(requests int64) {
+	b.began = time.Now()
 	b.run = b.all.AddBar(requests,
 		mpb.PrependDecorators(
 			decor.Name("run", decor.WCSyncSpaceR),
 			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(
 			decor.Percentage(decor.WCSyncSpace),
-			decor.Name(" about "),
-			decor.AverageETA(decor.ET_STYLE_GO),
-			decor.Name(" left")))
-	b.cell = b.all.AddBar(1,
+			decor.Any(func(s decor.Statistics) string { return remaining(time.Since(b.began), s.Current, s.Total) })))
+	b.cell = b.all.AddBar(0,
 		mpb.PrependDecorators(
 			decor.Name("cell", decor.WCSyncSpaceR),
 			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
@@ -79,14 +90,14 @@ func (b *bars) begin(requests int64) {
 		})))
 }
 
-// show makes the second bar tell what is under way. A total that is reached
-// would end the bar, so it is never counted as complete here.
+// show makes the second bar tell what is under way. It was added without a
+// total, so that reaching one does not end it.
 func (b *bars) show(doing string, total, current int64) {
 	b.mu.Lock()
 	b.doing = doing
 	b.mu.Unlock()
-	b.cell.SetTotal(total+1, false)
-	b.cell.SetCurrent(min(current, total))
+	b.cell.SetTotal(total, false)
+	b.cell.SetCurrent(current)
 }
 
 func (b *bars) close() {

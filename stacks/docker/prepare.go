@@ -245,13 +245,18 @@ func tagName(name string) string {
 	return name
 }
 
-const tailLines = 15
+const (
+	tailLines = 15
+	stepWidth = 90 // of a build step's line; a RUN can be a page long
+)
 
 // follow reads a build's or pull's progress to its end and returns its last
-// lines, with the error that the engine put into the stream, if any.
+// lines, with the error that the engine put into the stream, if any. Steps
+// that the engine had in its cache are not told.
 func follow(body io.ReadCloser, progress func(string)) (tail []string, err error) {
 	defer body.Close()
 	dec := json.NewDecoder(bufio.NewReader(body))
+	step := ""
 	for {
 		var m struct{ Stream, Error string }
 		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
@@ -266,12 +271,25 @@ func follow(body io.ReadCloser, progress func(string)) (tail []string, err error
 			if line = strings.TrimSpace(line); line == "" {
 				continue
 			}
-			if strings.HasPrefix(line, "Step ") {
-				progress(line)
-			}
 			if tail = append(tail, line); len(tail) > tailLines {
 				tail = tail[1:]
 			}
+			switch {
+			case strings.HasPrefix(line, "Step "):
+				step = shorten(strings.Join(strings.Fields(line), " "))
+			case strings.HasPrefix(line, "---> Using cache"):
+				step = ""
+			case strings.HasPrefix(line, "---> Running in") && step != "":
+				progress(step)
+				step = ""
+			}
 		}
 	}
+}
+
+func shorten(line string) string {
+	if runes := []rune(line); len(runes) > stepWidth {
+		return string(runes[:stepWidth-1]) + "…"
+	}
+	return line
 }
