@@ -34,11 +34,6 @@ func compareModes(a, b scenarios.LoadSpec) int {
 	)
 }
 
-// compareLoads orders by number of requests, then by mode.
-func compareLoads(a, b scenarios.LoadSpec) int {
-	return cmp.Or(cmp.Compare(a.Requests, b.Requests), compareModes(a, b))
-}
-
 func serverRank(server string) int {
 	switch server {
 	case scenarios.ServerFlask:

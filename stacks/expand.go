@@ -51,8 +51,9 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 			"gunicorn", "--bind", "{host}:{port}",
 			"--workers", strconv.Itoa(t.Workers), "--threads", strconv.Itoa(t.Threads),
 			// gunicorn kills a worker that is silent for this long: a slow
-			// inference has to fail by the client's time-out, not by this one.
-			"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout)),
+			// inference has to fail by the client's time-out and a slow import
+			// by the ready time-out, not by this one.
+			"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)),
 			// The heartbeat file of a worker blocks it when the container's
 			// file system is slow; gunicorn's FAQ says to keep it in memory.
 			"--worker-tmp-dir", "/dev/shm",
@@ -100,10 +101,10 @@ func (s Service) from(image string) Service {
 	return s
 }
 
-// gunicornTimeout is gunicorn's --timeout in whole seconds for a request's
-// time-out: a little more, and never less than gunicorn's own default.
-func gunicornTimeout(request time.Duration) int {
-	return max(30, int(math.Ceil(request.Seconds()))+5)
+// gunicornTimeout is gunicorn's --timeout in whole seconds: a little more than
+// the longer of the two, and never less than gunicorn's own default.
+func gunicornTimeout(request, ready time.Duration) int {
+	return max(30, int(math.Ceil(max(request, ready).Seconds()))+5)
 }
 
 func merged(base, over map[string]string) map[string]string {

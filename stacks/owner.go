@@ -3,9 +3,6 @@ package stacks
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 )
 
 // An Owner says which process a stack belongs to, so that a later start can
@@ -21,11 +18,7 @@ type Owner struct {
 
 // Self is this process as an owner.
 func Self() (Owner, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return Owner{}, fmt.Errorf("say whose stacks these are: %w", err)
-	}
-	ns, err := os.Readlink("/proc/self/ns/pid")
+	boot, namespace, err := machine()
 	if err != nil {
 		return Owner{}, fmt.Errorf("say whose stacks these are: %w", err)
 	}
@@ -33,7 +26,7 @@ func Self() (Owner, error) {
 	if err != nil {
 		return Owner{}, fmt.Errorf("say whose stacks these are: %w", err)
 	}
-	return Owner{Boot: strings.TrimSpace(string(boot)), Namespace: ns, PID: os.Getpid(), Start: start}, nil
+	return Owner{Boot: boot, Namespace: namespace, PID: os.Getpid(), Start: start}, nil
 }
 
 // String is the owner as a label's value.
@@ -62,21 +55,4 @@ func (o Owner) Gone(self Owner) bool {
 	}
 	start, err := StartTime(o.PID)
 	return err != nil || start != o.Start
-}
-
-// StartTime is when a process started, in clock ticks since boot. With the
-// PID it names a process for as long as the machine is up.
-func StartTime(pid int) (uint64, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, err
-	}
-	// The command, in parentheses, may hold spaces and parentheses itself.
-	text := string(stat)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const startField = 22 - 3 // the fields after the command begin with number 3
-	if len(fields) <= startField {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	return strconv.ParseUint(fields[startField], 10, 64)
 }

@@ -115,7 +115,7 @@ func machineFindings(db string) []finding {
 			found = append(found, finding{at.what, stateMissing, err.Error(), "name a folder that is there with --db"})
 			continue
 		}
-		free := int64(fs.Bavail) * fs.Bsize
+		free := int64(fs.Bavail) * int64(fs.Bsize)
 		f := finding{what: at.what, state: stateOK, text: fmt.Sprintf("%s has %.1f GiB free", at.path, float64(free)/(1<<30))}
 		if free < minDisk {
 			f.state, f.remedy = stateNote, "images and results may not fit; free some space"

@@ -194,7 +194,7 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	tag := fmt.Sprintf("stackmeter/%s:%.6x", tagName(name), sha256.Sum256(key))
 	before, _ := r.inspectImage(ctx, tag)
 
-	given := map[string]*string{}
+	given := proxyArgs()
 	for name, value := range args {
 		given[name] = &value
 	}
@@ -220,6 +220,21 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 		_, _ = r.api.ImageRemove(ctx, before, image.RemoveOptions{})
 	}
 	return id, err
+}
+
+// proxyArgs are the operator's proxy settings as the build arguments that
+// every builder knows: without them a build could not reach what this machine
+// reaches. They do not end up in the image.
+func proxyArgs() map[string]*string {
+	args := map[string]*string{}
+	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"} {
+		for _, name := range []string{name, strings.ToUpper(name)} {
+			if value := os.Getenv(name); value != "" {
+				args[name] = &value
+			}
+		}
+	}
+	return args
 }
 
 // baseHint says what to do when the base image cannot be pulled.

@@ -443,7 +443,9 @@ func (s *suite) cancelled(t *testing.T) {
 		}
 		stack, err := s.Runtime.Start(ctx, spec)
 		if err == nil {
-			err = stack.Stop(context.Background())
+			if err := stack.Stop(context.Background()); err != nil {
+				t.Error(err)
+			}
 		} else if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled after %v: %v", after, err)
 		}
