@@ -1,0 +1,176 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+
+	"stackmeter/scenarios"
+)
+
+// A Client prepares batches. Its zero value is ready in a program that runs
+// Worker when its first argument is load-worker.
+//
+// The clients of a batch always run in processes of their own, also those of
+// single and mt, which share one: what the orchestrator does meanwhile
+// (sampling, progress bars, garbage collection) neither delays them nor counts
+// as their CPU time. The processes share one copy of the requests' bytes.
+type Client struct {
+	// Command is the argv of a client process; the program itself with the
+	// argument load-worker when empty.
+	Command []string
+
+	// InProcess runs the clients of single and mt as goroutines of this
+	// process: for programs and tests that cannot start themselves again.
+	// CPU then is this whole process's. mp is refused.
+	InProcess bool
+
+	// MaxBody bounds the body of an answer, in bytes; 64 MiB when 0. A larger
+	// one is an error of kind protocol.
+	MaxBody int64
+}
+
+// maxPool bounds the clients of a batch, so that a mistyped number is an error
+// and not a machine that hangs.
+const maxPool = 10000
+
+// Prepare does everything that comes before the gun: the server's name is
+// resolved, the payloads are read or generated, every distinct request is
+// built, the client processes are started and have said that they are ready.
+// Nothing is connected yet. The batch has to be closed, fired or not. When ctx
+// ends, so does Prepare, and nothing is left.
+func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
+	if os.Getenv(workerMark) != "" {
+		return nil, errors.New("prepare a batch: this is a load worker itself; its program has to call load.Worker")
+	}
+	form, err := c.formation(job.Load)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
+	}
+	clock, err := newClock()
+	if err != nil {
+		return nil, err
+	}
+	to, err := resolve(ctx, job.URL)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newArena(form.processes)
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{requests: job.Load.Requests, formation: form, arena: a, clock: clock}
+	if err := b.prepare(ctx, c, job, to); err != nil {
+		b.Close()
+		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
+	}
+	return b, nil
+}
+
+// A formation is how the clients of a load are placed.
+type formation struct {
+	processes int
+	each      int // clients of a process
+	hand      string
+	inside    bool // no process of their own
+}
+
+func (f formation) clients() int { return f.processes * f.each }
+
+// cores is how many cores the clients can use at most. Every client process
+// uses one at a time.
+func (f formation) cores() int {
+	if f.inside {
+		return min(f.each, runtime.GOMAXPROCS(0))
+	}
+	return min(f.processes, runtime.GOMAXPROCS(0))
+}
+
+func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
+	switch {
+	case l.Requests < 1:
+		return formation{}, fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
+	case l.Client == scenarios.ClientSingle && l.Pool > 1:
+		return formation{}, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
+	case l.Client != scenarios.ClientSingle && (l.Pool < 1 || l.Pool > maxPool):
+		return formation{}, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+	}
+	switch l.Client {
+	case scenarios.ClientSingle:
+		return formation{processes: 1, each: 1, hand: HandNext, inside: c.InProcess}, nil
+	case scenarios.ClientMT:
+		return formation{processes: 1, each: l.Pool, hand: HandNext, inside: c.InProcess}, nil
+	case scenarios.ClientMP:
+		if c.InProcess {
+			return formation{}, errors.New("client mp needs processes, and InProcess forbids them")
+		}
+		return formation{processes: l.Pool, each: 1, hand: HandSplit}, nil
+	}
+	return formation{}, fmt.Errorf("client %q is not known; it can be %s, %s or %s",
+		l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+}
+
+// prepare fills the arena and starts the clients.
+func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target) error {
+	if err := b.build(ctx, job, to); err != nil {
+		return err
+	}
+	o := order{
+		Peer: to.peer, Method: firstOf(job.Request.Method, http.MethodGet), Status: job.Request.Expect.Status,
+		Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody,
+		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = timeoutDefault
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = maxBodyDefault
+	}
+	if b.inside {
+		return b.startInside(o)
+	}
+	argv := c.Command
+	if len(argv) == 0 {
+		program, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program to start it as a client process: %w", err)
+		}
+		argv = []string{program, WorkerArgument}
+	}
+	return b.startProcesses(ctx, argv, o)
+}
+
+// build puts every distinct request into the arena.
+func (b *Batch) build(ctx context.Context, job Job, to target) error {
+	builder, err := newRequestBuilder(to.host, job.Request, job.Load.KeepAlive)
+	if err != nil {
+		return err
+	}
+	source, err := payloadsOf(job.Request)
+	if err != nil {
+		return err
+	}
+	if source.count == 0 {
+		return b.arena.add(builder.bare())
+	}
+	for i := range min(source.count, b.requests) {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		payload, err := source.load(i)
+		if err != nil {
+			return err
+		}
+		before, data, after, err := builder.with(payload)
+		if err != nil {
+			return err
+		}
+		if err := b.arena.add(before, data, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}

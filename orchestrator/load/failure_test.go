@@ -1,0 +1,178 @@
+package load
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"stackmeter/scenarios"
+)
+
+// TestErrorKinds meets a server that misbehaves in one way, and expects that
+// every request is an error of one kind, in each mode.
+func TestErrorKinds(t *testing.T) {
+	type handler = func(*rawServer, *net.TCPConn, *bufio.Reader)
+	cases := map[string]struct {
+		handle  handler
+		kind    string
+		message string // a part of it
+		timeout time.Duration
+	}{
+		"resets before the answer": {func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+			_ = c.SetLinger(0)
+		}, ErrReset, "before an answer began", 0},
+		"closes before the answer": {func(_ *rawServer, _ *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+		}, ErrReset, "closed the connection", 0},
+		"half a status line":     {always("HTTP/1.1 2", false), ErrTruncated, "after 10 bytes", 0},
+		"half a head":            {always("HTTP/1.1 200 OK\r\nContent-Len", false), ErrTruncated, "closed", 0},
+		"half a body":            {always("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", false), ErrTruncated, "closed", 0},
+		"longer than its length": {always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhalf", true), ErrTruncated, "length is wrong", 0},
+		"half a chunk":           {always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf", false), ErrTruncated, "closed", 0},
+		"no last chunk":          {always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", false), ErrTruncated, "closed", 0},
+		"resets in the body": {func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nbytes")
+			_ = c.SetLinger(0)
+		}, ErrTruncated, "reset", 0},
+		"floods headers": {always(longHeaders, false), ErrProtocol, "head is longer", 0},
+		"one endless line": {always("HTTP/1.1 200 OK\r\nX: "+strings.Repeat("y", 40<<10), false),
+			ErrProtocol, "line", 0},
+		"an endless body": {func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+			_, err := io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\n")
+			for block := make([]byte, 64<<10); err == nil; {
+				_, err = c.Write(block)
+			}
+		}, ErrProtocol, "larger than allowed", 0},
+		"announces too much": {always("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", false), ErrProtocol, "larger than allowed", 0},
+		"speaks another protocol": {always("220 mail.example ESMTP\x1b[31m\r\n", false), ErrProtocol,
+			"not an HTTP/1.x answer", 0},
+		"contradicts its length": {always("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na", false),
+			ErrProtocol, "Content-Length", 0},
+		"endless interim answers": {always(strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 40), false), ErrProtocol, "interim", 0},
+		"another status":          {always("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", true), ErrStatus, "503 instead of 200", 0},
+		"never answers": {func(s *rawServer, c *net.TCPConn, _ *bufio.Reader) { hang(s, c) },
+			ErrTimeout, "waiting for the answer", 50 * time.Millisecond},
+		"stops in the answer": {func(s *rawServer, c *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+			hang(s, c)
+		}, ErrTimeout, "reading the answer", 50 * time.Millisecond},
+		"drips for ever": {func(s *rawServer, c *net.TCPConn, r *bufio.Reader) {
+			readRequest(r)
+			_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+			for tick := time.NewTicker(5 * time.Millisecond); err == nil; <-tick.C {
+				_, err = c.Write([]byte("."))
+			}
+		}, ErrTimeout, "reading the answer", 60 * time.Millisecond},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startRaw(t, "tcp", "127.0.0.1:0", tc.handle)
+			request := get("/")
+			if tc.timeout > 0 {
+				request.Timeout = tc.timeout
+			}
+			const n = 3
+			r := mustFire(t, &Client{MaxBody: 1 << 20},
+				Job{URL: s.url, Request: request, Load: modes(n, false)["mt"]})
+			if r.Errors != n || r.Replies != 0 || r.Latency != nil {
+				t.Errorf("%d errors, %d replies, latency %v; want %d errors and nothing else", r.Errors, r.Replies, r.Latency, n)
+			}
+			if r.ErrorKinds[tc.kind] != n {
+				t.Errorf("kinds %v (%v), want %d of %s", r.ErrorKinds, r.FirstErrors, n, tc.kind)
+			}
+			message := r.FirstErrors[tc.kind]
+			if !strings.Contains(message, tc.message) {
+				t.Errorf("message %q, want %q in it", message, tc.message)
+			}
+			if message != clean(message) {
+				t.Errorf("message %q is not clean", message)
+			}
+		})
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + listener.Addr().String()
+	listener.Close()
+	for name, l := range modes(5, false) {
+		t.Run(name, func(t *testing.T) {
+			r := mustFire(t, &Client{}, Job{URL: url, Request: get("/"), Load: l})
+			if r.ErrorKinds[ErrConnect] != 5 || r.Errors != 5 {
+				t.Errorf("kinds %v, want 5 of connect", r.ErrorKinds)
+			}
+			if !strings.Contains(r.FirstErrors[ErrConnect], "refused") {
+				t.Errorf("message %q does not say refused", r.FirstErrors[ErrConnect])
+			}
+		})
+	}
+}
+
+// A connection attempt that nobody answers ends with the request's time-out.
+func TestConnectTimeout(t *testing.T) {
+	// 192.0.2.0/24 is for documentation (RFC 5737): nobody is there. Where
+	// there is no route at all, the error is of kind connect.
+	r := mustFire(t, &Client{}, Job{
+		URL:     "http://192.0.2.1:9",
+		Request: scenarios.Request{Timeout: 50 * time.Millisecond},
+		Load:    modes(1, false)["single"],
+	})
+	if r.Errors != 1 || r.ErrorKinds[ErrTimeout]+r.ErrorKinds[ErrConnect] != 1 {
+		t.Errorf("kinds %v (%v), want one timeout or connect", r.ErrorKinds, r.FirstErrors)
+	}
+}
+
+// Replies and errors are told apart in one batch.
+func TestSomeErrors(t *testing.T) {
+	var n requestCounter
+	s := startRaw(t, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
+		if !readRequest(r) {
+			return
+		}
+		if n.Add(1)%3 == 0 {
+			_, _ = io.WriteString(c, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})
+	r := mustFire(t, &Client{}, Job{URL: s.url, Request: get("/"), Load: modes(30, false)["mp"]})
+	if r.Replies != 20 || r.Errors != 10 || r.ErrorKinds[ErrStatus] != 10 {
+		t.Errorf("%d replies, errors %v; want 20 and 10 of status", r.Replies, r.ErrorKinds)
+	}
+	if r.Latency.Count() != 20 {
+		t.Errorf("%d latencies, want those of the 20 replies", r.Latency.Count())
+	}
+}
+
+func TestClean(t *testing.T) {
+	cases := map[string]struct{ in, want string }{
+		"plain":           {"status 500", "status 500"},
+		"an escape":       {"a\x1b[31mb", "a?[31mb"},
+		"lines":           {"a\nb\tc\n", "a b c"},
+		"invalid UTF-8":   {"a\xffb", "a?b"},
+		"a right-to-left": {"a\u202eb", "a?b"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := clean(tc.in); got != tc.want {
+				t.Errorf("clean(%q) = %q, want %q", tc.in, got, tc.want)
+			}
+		})
+	}
+	long := clean(strings.Repeat("é", 1000))
+	if len(long) > maxMessage || !utf8.ValidString(long) || !strings.HasSuffix(long, "…") {
+		t.Errorf("a long message became %d bytes: %q", len(long), long)
+	}
+}

@@ -1,0 +1,205 @@
+package load
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// The histogram's range and precision: 1 µs to one hour, three digits. What is
+// outside is recorded at the edge and counted as clamped.
+const (
+	lowestLatency  = time.Microsecond
+	highestLatency = time.Hour
+	latencyDigits  = 3
+)
+
+// A Latency is a histogram of durations, precise to three digits; the number,
+// minimum, mean and maximum are exact. The zero value is empty and ready. It
+// is not safe for concurrent use.
+type Latency struct {
+	hist    *hdrhistogram.Histogram // in microseconds; nil while empty
+	count   int64
+	clamped int64
+	sum     float64 // nanoseconds; a float so that no number of them overflows
+	min     time.Duration
+	max     time.Duration
+}
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(1, int64(highestLatency/time.Microsecond), latencyDigits)
+}
+
+// Record adds one duration.
+func (l *Latency) Record(d time.Duration) {
+	if l.hist == nil {
+		l.hist = newHistogram()
+	}
+	d = max(d, 0)
+	inside := min(max(d, lowestLatency), highestLatency)
+	if inside != d {
+		l.clamped++
+	}
+	// The value is inside the range, which is the only error there is.
+	_ = l.hist.RecordValue(int64((inside + time.Microsecond/2) / time.Microsecond))
+	if l.count == 0 || d < l.min {
+		l.min = d
+	}
+	l.max = max(l.max, d)
+	l.count++
+	l.sum += float64(d)
+}
+
+// Merge adds all that another histogram holds, without loss.
+func (l *Latency) Merge(from *Latency) {
+	if from == nil || from.count == 0 {
+		return
+	}
+	if l.hist == nil {
+		l.hist = newHistogram()
+	}
+	l.hist.Merge(from.hist) // the same range: nothing is dropped
+	if l.count == 0 || from.min < l.min {
+		l.min = from.min
+	}
+	l.max = max(l.max, from.max)
+	l.count += from.count
+	l.clamped += from.clamped
+	l.sum += from.sum
+}
+
+// Count is how many durations were recorded.
+func (l *Latency) Count() int64 { return l.count }
+
+// Clamped is how many of them were outside 1 µs to one hour; percentiles see
+// those at the edge of the range.
+func (l *Latency) Clamped() int64 { return l.clamped }
+
+// Min is the shortest duration, 0 when there is none.
+func (l *Latency) Min() time.Duration { return l.min }
+
+// Max is the longest duration, 0 when there is none.
+func (l *Latency) Max() time.Duration { return l.max }
+
+// Mean is the arithmetic mean, 0 when there is none.
+func (l *Latency) Mean() time.Duration {
+	if l.count == 0 {
+		return 0
+	}
+	return time.Duration(math.Round(l.sum / float64(l.count)))
+}
+
+// Percentile is the smallest recorded duration that at least p percent of all
+// do not exceed (the nearest rank, never an interpolation), to the histogram's
+// precision: of a single duration every percentile is that duration, of two
+// the 50th is the shorter one and the 99th the longer one. It is 0 when there
+// is none. p is clamped to 0 to 100.
+func (l *Latency) Percentile(p float64) time.Duration {
+	if l.count == 0 {
+		return 0
+	}
+	n := float64(l.count)
+	p = min(max(p, 0), 100)
+	// 1e-9 keeps 99.9% of 1000 from being rank 1000 by a rounding error.
+	rank := max(math.Ceil(p/100*n-1e-9*n), 1)
+	// The library rounds p·n to the nearest rank; given the exact share of
+	// the rank, it finds that rank.
+	d := time.Duration(l.hist.ValueAtPercentile(100*rank/n)) * time.Microsecond
+	return min(max(d, l.min), l.max)
+}
+
+// MarshalJSON gives the summary that results show, in seconds: min, mean, p50,
+// p90, p99 and max; null when nothing was recorded.
+func (l *Latency) MarshalJSON() ([]byte, error) {
+	if l.count == 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(struct {
+		Min  float64 `json:"min"`
+		Mean float64 `json:"mean"`
+		P50  float64 `json:"p50"`
+		P90  float64 `json:"p90"`
+		P99  float64 `json:"p99"`
+		Max  float64 `json:"max"`
+	}{
+		l.Min().Seconds(), l.Mean().Seconds(), l.Percentile(50).Seconds(),
+		l.Percentile(90).Seconds(), l.Percentile(99).Seconds(), l.Max().Seconds(),
+	})
+}
+
+// latencyVersion is the first byte of the binary form.
+const latencyVersion = 1
+
+// latencyHeader is the binary form's length before the histogram: version,
+// count, clamped, sum, min, max.
+const latencyHeader = 1 + 5*8
+
+// MarshalBinary gives the whole histogram: the exact figures, then the counts
+// in the HdrHistogram V2 compressed encoding.
+func (l *Latency) MarshalBinary() ([]byte, error) {
+	b := make([]byte, 0, latencyHeader+512)
+	b = append(b, latencyVersion)
+	for _, v := range []uint64{
+		uint64(l.count), uint64(l.clamped), math.Float64bits(l.sum), uint64(l.min), uint64(l.max),
+	} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	if l.count == 0 {
+		return b, nil
+	}
+	counts, err := l.hist.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	if err != nil {
+		return nil, fmt.Errorf("encode latency histogram: %w", err)
+	}
+	return append(b, counts...), nil
+}
+
+// UnmarshalBinary replaces what l holds by what MarshalBinary gave.
+func (l *Latency) UnmarshalBinary(b []byte) error {
+	if len(b) < latencyHeader {
+		return fmt.Errorf("decode latency histogram: %d bytes are too few", len(b))
+	}
+	if b[0] != latencyVersion {
+		return fmt.Errorf("decode latency histogram: version %d is not known here", b[0])
+	}
+	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
+	got := Latency{
+		count:   int64(at(0)),
+		clamped: int64(at(1)),
+		sum:     math.Float64frombits(at(2)),
+		min:     time.Duration(at(3)),
+		max:     time.Duration(at(4)),
+	}
+	if got.count == 0 {
+		if len(b) != latencyHeader {
+			return errors.New("decode latency histogram: counts without samples")
+		}
+		*l = Latency{}
+		return nil
+	}
+	hist, err := hdrhistogram.Decode(b[latencyHeader:])
+	if err != nil {
+		return fmt.Errorf("decode latency histogram: %w", err)
+	}
+	want := newHistogram()
+	if hist.LowestTrackableValue() != want.LowestTrackableValue() ||
+		hist.HighestTrackableValue() != want.HighestTrackableValue() ||
+		hist.SignificantFigures() != want.SignificantFigures() {
+		return errors.New("decode latency histogram: another range or precision")
+	}
+	if hist.TotalCount() != got.count {
+		return fmt.Errorf("decode latency histogram: %d samples announced, %d found", got.count, hist.TotalCount())
+	}
+	if got.count < 0 || got.clamped < 0 || got.clamped > got.count || got.min < 0 || got.min > got.max ||
+		math.IsNaN(got.sum) || got.sum < 0 {
+		return errors.New("decode latency histogram: contradictory figures")
+	}
+	got.hist = hist
+	*l = got
+	return nil
+}

@@ -1,0 +1,88 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// probeTimeout bounds one attempt to find out which of several addresses of a
+// name answers.
+const probeTimeout = 3 * time.Second
+
+// A target is where requests go.
+type target struct {
+	host string // for the Host header
+	peer netip.AddrPort
+}
+
+// resolve finds the address behind a URL before anything is timed. Of several
+// addresses it takes the first that accepts a connection, as a browser would;
+// a single one is not tried, so that a server sees only the batch itself.
+func resolve(ctx context.Context, raw string) (target, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return target{}, fmt.Errorf("URL %q: %w", raw, err)
+	}
+	switch {
+	case u.Scheme != "http":
+		return target{}, fmt.Errorf("URL %q: the scheme has to be http", raw)
+	case u.Hostname() == "":
+		return target{}, fmt.Errorf("URL %q: there is no host", raw)
+	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return target{}, fmt.Errorf("URL %q: only scheme, host and port belong here; the path is the request's", raw)
+	}
+	port, err := strconv.ParseUint(firstOf(u.Port(), "80"), 10, 16)
+	if err != nil || port == 0 {
+		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
+	}
+	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
+		// A zone means something on this machine only; the server never sees it.
+		peer := netip.AddrPortFrom(address, uint16(port))
+		return target{host: hostHeader(address.WithZone("").String(), u.Port()), peer: peer}, nil
+	}
+	if strings.ContainsFunc(u.Hostname(), notInTarget) {
+		return target{}, fmt.Errorf("URL %q: the host's name is none", raw)
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil {
+		return target{}, fmt.Errorf("URL %q: %w", raw, err)
+	}
+	if len(addresses) == 0 {
+		return target{}, fmt.Errorf("URL %q: the name has no address", raw)
+	}
+	peer := netip.AddrPortFrom(addresses[0].Unmap(), uint16(port))
+	if len(addresses) > 1 {
+		peer = firstThatAccepts(ctx, addresses, uint16(port))
+	}
+	return target{host: hostHeader(u.Hostname(), u.Port()), peer: peer}, nil
+}
+
+// firstThatAccepts is the first address that can be connected to, or just the
+// first one: then the batch's own errors say what is wrong.
+func firstThatAccepts(ctx context.Context, addresses []netip.Addr, port uint16) netip.AddrPort {
+	dialer := net.Dialer{Timeout: probeTimeout}
+	for _, address := range addresses {
+		peer := netip.AddrPortFrom(address.Unmap(), port)
+		if probe, err := dialer.DialContext(ctx, "tcp", peer.String()); err == nil {
+			probe.Close()
+			return peer
+		}
+	}
+	return netip.AddrPortFrom(addresses[0].Unmap(), port)
+}
+
+func hostHeader(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" {
+		return host
+	}
+	return host + ":" + port
+}

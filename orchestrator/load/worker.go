@@ -1,0 +1,115 @@
+package load
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"golang.org/x/sys/unix"
+)
+
+// WorkerArgument is the hidden subcommand that a client process is started
+// with when Client.Command is empty.
+const WorkerArgument = "load-worker"
+
+// workerMark is set in the environment of a client process. A process that
+// has it starts no clients of its own: a program that forgot to call Worker
+// would otherwise start itself again and again.
+const workerMark = "STACKMETER_LOAD_WORKER"
+
+// Files that a client process inherits beside the standard ones.
+const (
+	arenaFD = 3 // the arena: requests and counters
+	gunFD   = 4 // a pipe whose end is the starting gun
+)
+
+// workerGC is the garbage collector's target in a client process: little is
+// allocated, and a larger heap of a few megabytes means fewer pauses.
+const workerGC = 400
+
+// A message is what a client process says on its standard output: first that
+// it is ready, then its report.
+type message struct {
+	Ready     bool    `json:",omitempty"`
+	Report    *report `json:",omitempty"`
+	Histogram []byte  `json:",omitempty"` // the report's Latency
+}
+
+// Worker is the whole of a client process: it reads its order from stdin,
+// prepares, says on stdout that it is ready, waits for the gun, sends its
+// requests and writes its report to stdout. The end of stdin stops it, so that
+// it never outlives the process that started it. It works only when started by
+// a Client.
+func Worker(stdin io.Reader, stdout io.Writer) error {
+	if os.Getenv(workerMark) == "" {
+		return fmt.Errorf("%s is started by stackmeter itself and does nothing alone; use: stackmeter load URL", WorkerArgument)
+	}
+	debug.SetGCPercent(workerGC)
+	input := json.NewDecoder(stdin)
+	var o order
+	if err := input.Decode(&o); err != nil {
+		return fmt.Errorf("read the order: %w", err)
+	}
+	a, err := openArena(os.NewFile(arenaFD, "arena"), o.Processes, o.Requests)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	e, err := newEngine(o, a)
+	if err != nil {
+		return err
+	}
+	// The gun is waited for by one plain read: no scheduler is between it and
+	// the first request.
+	if err := unix.SetNonblock(gunFD, false); err != nil {
+		return fmt.Errorf("prepare the starting gun: %w", err)
+	}
+	runtime.GC()
+	output := json.NewEncoder(stdout)
+	if err := output.Encode(message{Ready: true}); err != nil {
+		return fmt.Errorf("say ready: %w", err)
+	}
+	go func() {
+		// Nothing more is said on stdin: its end is what is waited for.
+		_, _ = io.Copy(io.Discard, stdin)
+		e.stop()
+	}()
+	if err := awaitGun(a); err != nil {
+		return err
+	}
+	r, err := e.run()
+	if err != nil {
+		return err
+	}
+	histogram, err := r.Latency.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	if err := output.Encode(message{Report: &r, Histogram: histogram}); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// awaitGun returns when the batch is fired.
+func awaitGun(a *arena) error {
+	var nothing [1]byte
+	for {
+		_, err := unix.Read(gunFD, nothing[:])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("wait for the starting gun: %w", err)
+		}
+		break
+	}
+	if a.gun().Load() == 0 {
+		return errors.New("the batch was closed before it was fired")
+	}
+	return nil
+}
