@@ -250,6 +250,15 @@ func (s *suite) differs(t *testing.T) {
 	// What answers has three workers; what was asked for has two.
 	asked := Gunicorn
 	spec, stack := s.start(t, scenarios.Topology{Name: asked.Name, Server: scenarios.ServerGunicorn, Workers: 3, Threads: 3}, nil)
+	// The first worker answers before the last one is there.
+	s.until(t, "there are no three workers", func() bool {
+		facts, err := stack.Inspect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		workers, _, _ := stacks.Gunicorn(facts)
+		return workers != nil && *workers == 3
+	})
 	spec.Topology = asked
 	if _, err := stacks.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
 		t.Errorf("three workers instead of two: %v", err)
@@ -319,19 +328,26 @@ func (s *suite) dies(t *testing.T) {
 }
 
 // eventually asks until there is an error and returns it.
-func (s *suite) eventually(t *testing.T, ask func() error) error {
+func (s *suite) eventually(t *testing.T, ask func() error) (err error) {
+	t.Helper()
+	s.until(t, "nothing was noticed", func() bool {
+		err = ask()
+		return err != nil
+	})
+	return err
+}
+
+// until asks until the answer is yes.
+func (s *suite) until(t *testing.T, otherwise string, ask func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if err := ask(); err != nil {
-			return err
-		}
+	for !ask() {
 		select {
 		case <-ctx.Done():
-			t.Fatal("nothing was noticed")
+			t.Fatal(otherwise)
 		case <-tick.C:
 		}
 	}

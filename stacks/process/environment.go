@@ -1,0 +1,89 @@
+//go:build linux
+
+package process
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"stackmeter/stacks"
+)
+
+// Marks in the environment of every process of a stack, by which what is left
+// of it is found.
+const (
+	markRun     = "STACKMETER_RUN"
+	markService = "STACKMETER_SERVICE" // a service of one start of one stack
+)
+
+// passed says whether a service gets the operator's variable: what finding
+// programs, text and the GPU's libraries needs. Everything else, credentials
+// above all, stays out; what a service needs is said in the scenario.
+func passed(name string) bool {
+	switch name {
+	case "PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH":
+		return true
+	}
+	return strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "CUDA_") || strings.HasPrefix(name, "NVIDIA_")
+}
+
+// environment is a service's whole environment, sorted. Later ones win: the
+// operator's, what stackmeter's own images set, the virtual environment, the
+// devices, the scenario's, the marks.
+func environment(s stacks.Service, run, mark string, operator []string) []string {
+	env := map[string]string{}
+	for _, pair := range operator {
+		name, value, _ := strings.Cut(pair, "=")
+		if passed(name) {
+			env[name] = value
+		}
+	}
+	if env["PATH"] == "" {
+		env["PATH"] = "/usr/local/bin:/usr/bin:/bin"
+	}
+	// As in the images: output appears when it is written, and nothing is
+	// written beside the app's files.
+	env["PYTHONUNBUFFERED"], env["PYTHONDONTWRITEBYTECODE"] = "1", "1"
+	if s.Venv != "" {
+		env["VIRTUAL_ENV"] = s.Venv
+		env["PATH"] = filepath.Join(s.Venv, "bin") + ":" + env["PATH"]
+	}
+	if s.Role == stacks.RoleNginx {
+		// Where Debian has nginx, and not on every user's PATH.
+		env["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+	}
+	// By UUID, and empty without one: a service that was given no GPU must not
+	// find the machine's, as it would not in a container.
+	env["CUDA_VISIBLE_DEVICES"] = strings.Join(s.GPUs, ",")
+	for name, value := range s.Env {
+		env[name] = value
+	}
+	env[markRun], env[markService] = run, mark
+	var list []string
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// valueOf is a variable's value in an environment.
+func valueOf(env []string, name string) string {
+	for _, pair := range env {
+		if value, ok := strings.CutPrefix(pair, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// launcherEnvironment is all that a launcher knows of the environment.
+func launcherEnvironment() []string {
+	env := []string{launcherMark + "=1", "GOMAXPROCS=1"}
+	if folder := os.Getenv("GOCOVERDIR"); folder != "" {
+		env = append(env, "GOCOVERDIR="+folder)
+	}
+	return env
+}

@@ -1,0 +1,170 @@
+//go:build linux
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"stackmeter/stacks"
+)
+
+// Prepare implements stacks.Runtime: nothing is made or fetched, but what is
+// missing is said before anything starts.
+func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
+	for _, s := range spec.Services {
+		if err := r.limits(s); err != nil {
+			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
+		}
+	}
+	var failed error
+	for _, s := range spec.Services {
+		if err := r.ready(ctx, spec, s); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("service %s: %w", s.Name, err))
+		}
+	}
+	return failed
+}
+
+// limits says whether this machine and this user can give a service what it
+// may use.
+func (r *Runtime) limits(s stacks.Service) error {
+	if s.CPUs == 0 && s.Memory == 0 {
+		return nil
+	}
+	if s.CPUs > float64(runtime.NumCPU()) {
+		return fmt.Errorf("resources.cpus is %v and this machine has %d; ask for less, or for none to set no limit", s.CPUs, runtime.NumCPU())
+	}
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err == nil {
+		if total := int64(info.Totalram) * int64(info.Unit); s.Memory > total {
+			return fmt.Errorf("resources.memory is %d bytes and this machine has %d", s.Memory, total)
+		}
+	}
+	err := r.ungrouped()
+	if err == nil {
+		_, _, err = r.maker.Plan("stackmeter", groupLimits(s))
+	}
+	if err != nil {
+		return fmt.Errorf("resources.cpus and resources.memory cannot be enforced on local processes here: %w; take them out of the scenario, or give this user a control group", err)
+	}
+	return nil
+}
+
+// ready says whether a service can be started as a local process.
+func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service) error {
+	if s.Role == stacks.RoleNginx {
+		if _, err := find("nginx", environment(s, spec.Run, "", os.Environ()), ""); err != nil {
+			return err
+		}
+		return nil
+	}
+	if s.Dir == "" {
+		if s.Image != "" {
+			return fmt.Errorf("there is only an image, %s, which a local process cannot be made from; set app.dir to the app's folder", s.Image)
+		}
+		return errors.New("it has no folder to run in; set app.dir to the app's")
+	}
+	if info, err := os.Stat(s.Dir); err != nil {
+		return fmt.Errorf("its folder (app.dir or app.build): %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("its folder (app.dir or app.build) %s is not a folder", s.Dir)
+	}
+	if len(s.Command) == 0 {
+		return errors.New("its command is what the image says, and a local process has no image; add command: [PROGRAM, …]")
+	}
+	if s.Venv != "" {
+		if _, err := os.Stat(s.Venv + "/bin/python"); err != nil {
+			return fmt.Errorf("app.venv: %w; make it with python3 -m venv %s", err, s.Venv)
+		}
+	}
+	env := environment(s, spec.Run, "", os.Environ())
+	program, err := find(s.Command[0], env, s.Dir)
+	if err != nil {
+		return err
+	}
+	if err := reachable(spec, s); err != nil {
+		return err
+	}
+	return importable(ctx, spec.Topology, s, program, env)
+}
+
+// reachable refuses what only a container's network can do: a port of one's
+// own choice, and names.
+func reachable(spec stacks.Spec, s stacks.Service) error {
+	if wanted(spec, s) && !mentions(s.Command, "{port}") {
+		return fmt.Errorf("its command takes no {port}: a local process has to be told the free port that it gets; write {host} and {port} where the command takes its address")
+	}
+	for _, other := range spec.Services {
+		if other.Name == s.Name {
+			continue
+		}
+		for _, text := range append(slices.Clone(s.Command), values(s.Env)...) {
+			if named(text, other.Name) {
+				return fmt.Errorf("%q names the service %s, and only containers know each other by name; write {host:%s} and {port:%s} in the command", text, other.Name, other.Name, other.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// wanted says whether anyone connects to a service: the client, nginx, or
+// another service that names it.
+func wanted(spec stacks.Spec, s stacks.Service) bool {
+	if spec.Entry().Name == s.Name {
+		return true
+	}
+	for _, other := range spec.Services {
+		if other.Proxy != nil && other.Proxy.Upstream == s.Name || mentions(other.Command, "{port:"+s.Name+"}") {
+			return true
+		}
+	}
+	return false
+}
+
+func mentions(command []string, placeholder string) bool {
+	return slices.ContainsFunc(command, func(arg string) bool {
+		// In "{{port}}" the braces are the text's own.
+		return strings.Contains(strings.ReplaceAll(arg, "{{", ""), placeholder)
+	})
+}
+
+// named says whether a text holds a service's name as an address does:
+// //NAME or NAME:PORT, not as a part of another word.
+func named(text, name string) bool {
+	word := func(c byte) bool {
+		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._-{:", c) >= 0
+	}
+	for at := 0; ; {
+		i := strings.Index(text[at:], name)
+		if i < 0 {
+			return false
+		}
+		begin, end := at+i, at+i+len(name)
+		at = begin + 1
+		if begin > 0 && word(text[begin-1]) {
+			continue
+		}
+		port := end+1 < len(text) && text[end] == ':' && text[end+1] >= '0' && text[end+1] <= '9'
+		host := strings.HasSuffix(text[:begin], "//") && (end == len(text) || !word(text[end]) || text[end] == ':')
+		if port || host {
+			return true
+		}
+	}
+}
+
+func values(env map[string]string) []string {
+	var list []string
+	for _, v := range env {
+		list = append(list, v)
+	}
+	slices.Sort(list)
+	return list
+}

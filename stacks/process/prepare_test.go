@@ -1,0 +1,136 @@
+//go:build linux
+
+package process
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/stackstest"
+)
+
+// folder is a folder with executables and other files.
+func folder(t *testing.T, programs map[string]string, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range programs {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestPrepare(t *testing.T) {
+	r := machine(t, "python3")
+	programs := folder(t, map[string]string{"flask": "#!/usr/bin/python3\n", "gunicorn": "#!/bin/sh\n", "own": ""}, "unusable")
+	app := folder(t, map[string]string{"run/serve": "#!/bin/sh\n"}, "wsgi.py")
+	venv := folder(t, map[string]string{"bin/python": "", "bin/venvonly": ""})
+	t.Setenv("PATH", programs)
+	services := func(list ...scenarios.Service) scenarios.Topology {
+		return scenarios.Topology{Name: "set", Server: scenarios.ServerServices, Services: list}
+	}
+	command := func(argv ...string) scenarios.Topology {
+		return scenarios.Topology{Name: "own", Server: scenarios.ServerCommand, Command: argv}
+	}
+	tests := []struct {
+		name     string
+		topology scenarios.Topology
+		change   func(*scenarios.Plan)
+		want     string // of the error; empty: none
+	}{
+		{"flask", stackstest.Flask, nil, ""},
+		{"gunicorn", stackstest.Gunicorn, nil, ""},
+		{"no flask", stackstest.Flask, func(p *scenarios.Plan) { p.App.Env = map[string]string{"PATH": "/nowhere"} },
+			`its command "flask" is not on PATH (/nowhere); install it: apt-get install python3-flask, or pip install flask in a virtual environment that app.venv names`},
+		{"no WSGI module", stackstest.Flask, func(p *scenarios.Plan) { p.App.WSGI = "nosuchmodule.sub:app" },
+			"app.wsgi is nosuchmodule.sub:app, and /usr/bin/python3 finds no module nosuchmodule"},
+		{"a WSGI module that is installed", stackstest.Flask, func(p *scenarios.Plan) { p.App.WSGI = "http.server:app" }, ""},
+		{"an interpreter that is not known", stackstest.Gunicorn, func(p *scenarios.Plan) { p.App.WSGI = "nosuchmodule:app" }, ""},
+		{"an image alone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir, p.App.Image = "", "example/app" },
+			"there is only an image, example/app, which a local process cannot be made from; set app.dir"},
+		{"nothing at all", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "" }, "no folder to run in; set app.dir"},
+		{"a folder that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "/no/such" }, "/no/such: no such file"},
+		{"a virtual environment that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Venv = "/no/venv" }, "make it with python3 -m venv /no/venv"},
+		{"a program of the virtual environment's", command("venvonly", "{port}"), func(p *scenarios.Plan) { p.App.Venv = venv }, ""},
+		{"without it", command("venvonly", "{port}"), nil, `its command "venvonly" is not on PATH`},
+		{"a program in the app's folder", command("run/serve", "{port}"), nil, ""},
+		{"a file that is no program", command("./wsgi.py", "{port}"), nil, "permission denied"},
+		{"a port of its own choice", command("own", "--port=8000"), nil, "its command takes no {port}"},
+		{"a brace is not the port", command("own", "{{port}}"), nil, "its command takes no {port}"},
+		{"an image's command", services(scenarios.Service{Name: "a"}), nil, "add command: [PROGRAM, …]"},
+		{"an image of its own", services(scenarios.Service{Name: "a", Image: "redis:7"}), nil, "there is only an image, redis:7"},
+		{"services by placeholder", services(
+			scenarios.Service{Name: "back", Command: []string{"own", "{port}"}},
+			scenarios.Service{Name: "front", Command: []string{"own", "{port}", "{host:back}:{port:back}"}}), nil, ""},
+		{"a service that nobody connects to", services(
+			scenarios.Service{Name: "worker", Command: []string{"own"}},
+			scenarios.Service{Name: "front", Command: []string{"own", "{port}"}}), nil, ""},
+		{"a service that another one connects to", services(
+			scenarios.Service{Name: "back", Command: []string{"own"}},
+			scenarios.Service{Name: "front", Command: []string{"own", "{port}", "{port:back}"}}), nil, "service back: its command takes no {port}"},
+		{"services by name", services(
+			scenarios.Service{Name: "back", Command: []string{"own", "{port}"}},
+			scenarios.Service{Name: "front", Command: []string{"own", "{port}", "http://back:8000/"}}), nil,
+			`"http://back:8000/" names the service back, and only containers know each other by name; write {host:back} and {port:back}`},
+		{"services by name in the environment", services(
+			scenarios.Service{Name: "back", Command: []string{"own", "{port}"}},
+			scenarios.Service{Name: "front", Command: []string{"own", "{port}"}, Env: map[string]string{"BACK": "back:8000"}}), nil,
+			`"back:8000" names the service back`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			spec := stackstest.Spec(t, "run", test.topology, func(p *scenarios.Plan) {
+				p.App.Build, p.App.Dir = nil, app
+				if test.change != nil {
+					test.change(p)
+				}
+			})
+			err := r.Prepare(t.Context(), spec, func(string) {})
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if errors.Is(err, stacks.ErrUnavailable) {
+				t.Errorf("the other topologies can run: %v", err)
+			}
+		})
+	}
+}
+
+func TestLimitsThatCannotBeKept(t *testing.T) {
+	r := machine(t)
+	tests := []struct {
+		name    string
+		noGroup bool
+		change  func(*scenarios.Resources)
+		want    string
+	}{
+		{"no groups", true, func(r *scenarios.Resources) { r.Memory = 1 << 30 }, "cannot be enforced on local processes here: control groups are switched off; take them out"},
+		{"no groups, CPUs", true, func(r *scenarios.Resources) { r.CPUs = 0.5 }, "cannot be enforced"},
+		{"too many CPUs", false, func(r *scenarios.Resources) { r.CPUs = 4000 }, "resources.cpus is 4000"},
+		{"too much memory", false, func(r *scenarios.Resources) { r.Memory = 1 << 60 }, "resources.memory is"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r.NoGroup = test.noGroup
+			spec := stackstest.Spec(t, "run", stackstest.Flask, func(p *scenarios.Plan) { test.change(&p.Resources) })
+			err := r.Prepare(t.Context(), spec, func(string) {})
+			if !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,135 @@
+//go:build linux
+
+package process
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// find looks for a program as a shell in the service's folder would, on the
+// service's PATH. Its error says how to get the program.
+func find(name string, env []string, dir string) (string, error) {
+	if strings.Contains(name, "/") {
+		path := name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if err := executable(path); err != nil {
+			return "", fmt.Errorf("its command %q: %w", name, err)
+		}
+		return path, nil
+	}
+	path := valueOf(env, "PATH")
+	for _, folder := range filepath.SplitList(path) {
+		if !filepath.IsAbs(folder) {
+			continue // "." and the like: not what is in the app's folder
+		}
+		if file := filepath.Join(folder, name); executable(file) == nil {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("its command %q is not on PATH (%s); %s", name, path, remedy(name))
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		return &fs.PathError{Op: "run", Path: file, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+// remedy says how to get a program.
+func remedy(name string) string {
+	switch name {
+	case "nginx":
+		return "install it: apt-get install nginx-light"
+	case "python3", "python":
+		return "install it: apt-get install python3"
+	case "flask":
+		return "install it: apt-get install python3-flask, or pip install flask in a virtual environment that app.venv names"
+	case "gunicorn":
+		return "install it: apt-get install gunicorn, or pip install gunicorn in a virtual environment that app.venv names"
+	}
+	return "install it, put its folder on PATH, or name the virtual environment that has it in app.venv"
+}
+
+// importTimeout bounds the question whether a module is there.
+const importTimeout = 20 * time.Second
+
+// importable says whether the WSGI module of a preset can be found, without
+// importing it: it may take minutes and a GPU.
+func importable(ctx context.Context, t scenarios.Topology, s stacks.Service, program string, env []string) error {
+	if s.Role != stacks.RoleApp || t.Server != scenarios.ServerFlask && t.Server != scenarios.ServerGunicorn {
+		return nil
+	}
+	wsgi := s.Command[len(s.Command)-1]
+	if t.Server == scenarios.ServerFlask {
+		wsgi = s.Command[2] // flask --app MODULE:CALLABLE
+	}
+	module, _, _ := strings.Cut(wsgi, ":")
+	module, _, _ = strings.Cut(module, ".") // looking for a.b would import a
+	for _, name := range []string{module + ".py", module} {
+		if _, err := os.Stat(filepath.Join(s.Dir, name)); err == nil {
+			return nil
+		}
+	}
+	python := interpreter(program, env)
+	if python == "" {
+		return nil // the start will tell
+	}
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, python, "-c", "import importlib.util, sys; sys.exit(7 if importlib.util.find_spec(sys.argv[1]) is None else 0)", module)
+	cmd.Env, cmd.Dir = env, s.Dir
+	err := cmd.Run()
+	var status *exec.ExitError
+	if errors.As(err, &status) && status.ExitCode() == 7 {
+		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", wsgi, python, module, module, module, s.Dir)
+	}
+	return nil
+}
+
+// interpreter is the Python that a script names in its first line; empty when
+// the program is something else.
+func interpreter(program string, env []string) string {
+	f, err := os.Open(program)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	line, err := bufio.NewReaderSize(f, 512).ReadSlice('\n')
+	if err != nil {
+		return ""
+	}
+	text, ok := strings.CutPrefix(string(line), "#!")
+	words := strings.Fields(text)
+	if !ok || len(words) == 0 {
+		return ""
+	}
+	path := words[0]
+	if filepath.Base(path) == "env" && len(words) == 2 {
+		if path, err = find(words[1], env, ""); err != nil {
+			return ""
+		}
+	}
+	if !strings.HasPrefix(filepath.Base(path), "python") {
+		return ""
+	}
+	return path
+}

@@ -1,0 +1,104 @@
+//go:build linux
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/cgroup"
+)
+
+// Runtime is stacks.Runtime over local processes. New makes one.
+type Runtime struct {
+	// Command starts a launcher: a program that calls Launcher. When it is
+	// empty that is this program with LauncherArgument.
+	Command []string
+
+	// NoGroup leaves control groups out even where they can be made: memory
+	// and CPU time are then read from /proc, and limits are refused.
+	NoGroup bool
+
+	owner     stacks.Owner
+	folders   []string // candidates for the records
+	maker     cgroup.Maker
+	makeError error // why there are no control groups
+}
+
+// New looks at what this machine offers. It starts nothing.
+func New() (*Runtime, error) {
+	if os.Getenv(launcherMark) != "" {
+		return nil, errors.New("process: a launcher of local processes starts no stacks; its program has to call process.Launcher")
+	}
+	owner, err := stacks.Self()
+	if err != nil {
+		return nil, fmt.Errorf("process: %w", err)
+	}
+	r := &Runtime{owner: owner, folders: privateFolders()}
+	r.maker, r.makeError = cgroup.NewMaker()
+	return r, nil
+}
+
+// Name implements stacks.Runtime.
+func (r *Runtime) Name() string { return Name }
+
+// Close does nothing: a stack that was not stopped ends with this process.
+func (r *Runtime) Close() error { return nil }
+
+// Describe names the kernel and how memory is obtained, for the record of a
+// run.
+func (r *Runtime) Describe(context.Context) string {
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		kernel = []byte("Linux")
+	}
+	return fmt.Sprintf("local processes (Linux %s, memory from %s)", strings.TrimSpace(string(kernel)), r.method())
+}
+
+// method is how a stack's memory is obtained.
+func (r *Runtime) method() string {
+	if r.ungrouped() != nil {
+		return MethodProc
+	}
+	return r.maker.Method
+}
+
+// ungrouped is why there are no control groups; nil where there are.
+func (r *Runtime) ungrouped() error {
+	if r.NoGroup {
+		return errors.New("control groups are switched off")
+	}
+	return r.makeError
+}
+
+// Check implements stacks.Runtime: there is a place for records, and a
+// launcher to start. Programs and modules depend on the scenario: Prepare
+// looks for them.
+func (r *Runtime) Check(context.Context) error {
+	folder, err := openFolder(r.folders)
+	if err != nil {
+		return fmt.Errorf("process: %w", err)
+	}
+	_ = os.Remove(folder) // stays while a stack has a record in it
+	if _, err := r.command(); err != nil {
+		return fmt.Errorf("process: %w", err)
+	}
+	return nil
+}
+
+// command is the launcher's command line.
+func (r *Runtime) command() ([]string, error) {
+	if len(r.Command) > 0 {
+		return r.Command, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	return []string{filepath.Clean(self), LauncherArgument}, nil
+}

@@ -1,0 +1,183 @@
+//go:build linux
+
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/cgroup"
+)
+
+// A stack is one running instance; it implements stacks.Stack.
+type stack struct {
+	runtime  *Runtime
+	spec     stacks.Spec
+	id       string
+	folder   string // of the records
+	ports    []*reservation
+	services []*service // those that were started, as in spec
+
+	mu      sync.Mutex // of stopping
+	stopped bool
+}
+
+func (st *stack) URL() string { return "http://" + st.address(len(st.spec.Services)-1).String() }
+
+// Check implements stacks.Stack.
+func (st *stack) Check(context.Context) error {
+	for i, one := range st.services {
+		var how error
+		select {
+		case <-one.gone:
+			how = st.disappeared(one)
+		default:
+		}
+		select {
+		case <-one.ended:
+			how = one.how(st.spec.Services[i])
+		default:
+		}
+		if how != nil {
+			return fmt.Errorf("service %s: %w", one.name, how)
+		}
+	}
+	return nil
+}
+
+// how says how a service ended.
+func (one *service) how(s stacks.Service) error {
+	switch e := one.ending; {
+	case e.OOMKills > 0 && e.Signal == int(syscall.SIGKILL):
+		return fmt.Errorf("killed for memory (oom); the limit is %d bytes", s.Memory)
+	case e.Signal != 0:
+		return fmt.Errorf("ended by signal %d (%v)", e.Signal, syscall.Signal(e.Signal))
+	case e.Status != 0 && one.logs.contains("ddress already in use"):
+		return fmt.Errorf("exited with status %d: the address %s was taken by another process before it listened", e.Status, one.port)
+	default:
+		return fmt.Errorf("exited with status %d", e.Status)
+	}
+}
+
+// disappeared says why a supervisor that reported no end is gone.
+func (st *stack) disappeared(one *service) error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stopped {
+		return errors.New("it was stopped")
+	}
+	return fmt.Errorf("its supervisor, process %d, was ended by someone else", one.record.Supervisor.PID)
+}
+
+// Inspect implements stacks.Stack.
+func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
+	facts := stacks.Facts{Route: stacks.RouteLoopback, GPU: "none was asked for"}
+	if err := st.Check(ctx); err != nil {
+		return facts, err
+	}
+	for i, one := range st.services {
+		if gpus := st.spec.Services[i].GPUs; len(gpus) > 0 {
+			facts.GPU = strings.Join(gpus, ", ")
+		}
+		processes, err := one.processes()
+		if err != nil {
+			return facts, fmt.Errorf("service %s: %w", one.name, err)
+		}
+		facts.Services = append(facts.Services, stacks.ServiceFacts{Service: one.name, Processes: processes})
+	}
+	return facts, nil
+}
+
+// processes lists what runs below the supervisor, the first process leading.
+func (one *service) processes() ([]stacks.Process, error) {
+	members, err := below(one.record.Supervisor.PID)
+	if err != nil {
+		return nil, fmt.Errorf("list its processes: %w", err)
+	}
+	byPID(members)
+	var list []stacks.Process
+	for _, m := range members {
+		if m.zombie {
+			continue
+		}
+		p := stacks.Process{PID: m.PID, Parent: m.parent, Threads: m.threads, Command: commandLine(m.PID)}
+		if m.identity == one.record.First {
+			list = slices.Insert(list, 0, p)
+		} else {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+// execTimeout bounds Exec.
+const execTimeout = 30 * time.Second
+
+// Exec implements stacks.Stack.
+func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte, error) {
+	i := slices.IndexFunc(st.services, func(one *service) bool { return one.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("the stack has no service %q", name)
+	}
+	one := st.services[i]
+	path, err := find(argv[0], one.env, one.record.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, execTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args, cmd.Env, cmd.Dir = argv, one.env, one.record.Dir
+	// It ends with this process, as the thread that started it stays until it
+	// has ended; what it leaves running carries the stack's mark.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	var status *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return out, fmt.Errorf("run %s in service %s: %w", argv[0], name, context.Cause(ctx))
+	case errors.As(err, &status) && status.Exited():
+		return out, fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, status.ExitCode(), bytes.TrimSpace(out))
+	case err != nil:
+		return out, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+	}
+	return out, nil
+}
+
+// Meter implements stacks.Stack.
+func (st *stack) Meter(context.Context) (stacks.Meter, error) {
+	if st.runtime.ungrouped() != nil {
+		return meterProc(st.services), nil
+	}
+	var groups []cgroup.Service
+	for _, one := range st.services {
+		groups = append(groups, cgroup.Service{Name: one.name, Group: one.group})
+	}
+	return cgroup.Start(groups), nil
+}
+
+// Logs implements stacks.Stack.
+func (st *stack) Logs(_ context.Context, w io.Writer) error {
+	for _, one := range st.services {
+		for _, line := range one.logs.lines() {
+			if _, err := fmt.Fprintf(w, "%s | %s\n", one.name, bytes.TrimRight(line, "\r")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

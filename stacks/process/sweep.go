@@ -1,0 +1,249 @@
+//go:build linux
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/cgroup"
+)
+
+// stopTimeout bounds how long a supervisor has to end its service.
+const stopTimeout = grace + killPatience + 2*time.Second
+
+// Stop implements stacks.Stack. The supervisors do the work; what they could
+// not do, or were killed before they did, is done here.
+func (st *stack) Stop(ctx context.Context) error {
+	st.mu.Lock()
+	st.stopped = true
+	st.mu.Unlock()
+	for _, port := range st.ports {
+		port.release()
+	}
+	errs := make([]error, len(st.services))
+	var all sync.WaitGroup
+	for i, one := range st.services {
+		all.Go(func() { errs[i] = one.stop(ctx) })
+	}
+	all.Wait()
+	_ = os.Remove(st.folder) // stays while another stack has a record in it
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove stack %s: %w", st.spec.Name, err)
+	}
+	return nil
+}
+
+func (one *service) stop(ctx context.Context) error {
+	_ = one.control.Close()
+	limit := time.NewTimer(stopTimeout)
+	defer limit.Stop()
+	select {
+	case <-one.gone:
+	case <-ctx.Done():
+		// No grace any more.
+		_ = one.record.Supervisor.signal(syscall.SIGTERM)
+		select {
+		case <-one.gone:
+		case <-limit.C:
+		}
+	case <-limit.C:
+	}
+	return one.record.clear(one.file)
+}
+
+// Sweep implements stacks.Runtime.
+func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err error) {
+	var failed error
+	for _, folder := range existing(r.folders) {
+		records, err := readRecords(folder)
+		failed = errors.Join(failed, err)
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for file, rec := range records {
+			mine, err := r.sweepable(rec, run)
+			failed = errors.Join(failed, err)
+			if !mine {
+				continue
+			}
+			all.Go(func() {
+				err := rec.end(ctx, file)
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					failed = errors.Join(failed, err)
+				} else {
+					removed = append(removed, rec.name())
+				}
+			})
+		}
+		all.Wait()
+		_ = os.Remove(folder) // stays while another stack has a record in it
+	}
+	slices.Sort(removed)
+	return removed, failed
+}
+
+// sweepable says whether a record is to be swept: that of the run, or, with an
+// empty run, one whose owner is gone.
+func (r *Runtime) sweepable(rec record, run string) (bool, error) {
+	owner, err := stacks.ParseOwner(rec.Owner)
+	if err != nil {
+		return false, fmt.Errorf("record of %s: %w", rec.name(), err)
+	}
+	if run == "" {
+		return owner.Gone(r.owner), nil
+	}
+	if rec.Run != run {
+		return false, nil
+	}
+	if owner.Boot == r.owner.Boot && owner.Namespace != r.owner.Namespace {
+		return false, fmt.Errorf("%s runs in another PID namespace; sweep it from there", rec.name())
+	}
+	return true, nil
+}
+
+// end ends a service that another process started, at once.
+func (rec record) end(ctx context.Context, file string) error {
+	if rec.sameBoot() && rec.Supervisor.signal(syscall.SIGTERM) == nil {
+		deadline := time.Now().Add(stopTimeout)
+		for rec.Supervisor.alive() && time.Now().Before(deadline) && ctx.Err() == nil {
+			time.Sleep(killInterval)
+		}
+	}
+	return rec.clear(file)
+}
+
+// sameBoot says whether the record's PIDs can be those of processes that run.
+func (rec record) sameBoot() bool {
+	owner, err := stacks.ParseOwner(rec.Owner)
+	self, selfErr := stacks.Self()
+	return err == nil && selfErr == nil && owner.Boot == self.Boot
+}
+
+// clear kills what is left of a service and removes what was made for it. It
+// may be called again, and for a service of which nothing is left.
+func (rec record) clear(file string) error {
+	deadline := time.Now().Add(killPatience)
+	var left []member
+	for rec.sameBoot() {
+		if left = rec.remaining(); len(left) == 0 || time.Now().After(deadline) {
+			break
+		}
+		for _, m := range left {
+			_ = m.signal(syscall.SIGKILL) // one that has ended meanwhile
+		}
+		time.Sleep(killInterval)
+	}
+	var failed error
+	for _, m := range left {
+		failed = errors.Join(failed, fmt.Errorf("service %s: process %d (%s) does not end; kill -9 %d, and look at dmesg if it stays", rec.Service, m.PID, commandLine(m.PID), m.PID))
+	}
+	if err := removeThings(rec); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("service %s: %w", rec.Service, err))
+	}
+	if failed != nil {
+		return failed // the record stays, for the next sweep
+	}
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("service %s: its record: %w", rec.Service, err)
+	}
+	return nil
+}
+
+// remaining lists the processes of a service that run, its supervisor
+// included: those below it, those in its control group, those that carry its
+// mark, and those of its session. Each of these misses some: a process below a
+// supervisor that was killed is no longer below it, and nginx writes its title
+// over its environment.
+func (rec record) remaining() []member {
+	all, err := everyone()
+	if err != nil {
+		return nil
+	}
+	grouped := cgroup.Processes(rec.Groups)
+	mine := map[int]bool{}
+	if rec.Supervisor.alive() {
+		mine[rec.Supervisor.PID] = true
+		if members, err := below(rec.Supervisor.PID); err == nil {
+			for _, m := range members {
+				mine[m.PID] = true
+			}
+		}
+	}
+	mark := markService + "=" + rec.Mark
+	var found []member
+	for _, m := range all {
+		switch {
+		case m.zombie:
+		case mine[m.PID], m.identity == rec.First, slices.Contains(grouped, m.PID),
+			slices.Contains(environOf(m.PID), mark), rec.sessionOf(m):
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// sessionOf says whether a process is of the session that the service's first
+// process led. A session's number can be used again once nobody is in it, so
+// that without its leader it counts only for a process that is in the folder
+// which the service was started in.
+func (rec record) sessionOf(m member) bool {
+	if rec.First.PID <= 0 || m.session != rec.First.PID || m.Start < rec.First.Start {
+		return false
+	}
+	if leader, err := readMember(rec.First.PID); err == nil {
+		return leader.Start == rec.First.Start
+	}
+	dir, err := filepath.EvalSymlinks(rec.Dir)
+	return err == nil && workingDir(m.PID) == dir
+}
+
+// Leftovers lists what exists of a run: records, with what they name, and
+// processes that carry the run's mark.
+func (r *Runtime) Leftovers(_ context.Context, run string) ([]string, error) {
+	var list []string
+	for _, folder := range existing(r.folders) {
+		records, err := readRecords(folder)
+		if err != nil {
+			return list, err
+		}
+		for file, rec := range records {
+			if rec.Run != run {
+				continue
+			}
+			list = append(list, "record "+file)
+			for _, dir := range append(slices.Clone(rec.Groups), rec.Temp) {
+				if _, err := os.Stat(dir); dir != "" && err == nil {
+					list = append(list, dir)
+				}
+			}
+		}
+		parts, err := filepath.Glob(filepath.Join(folder, "*.part"))
+		if err != nil {
+			return list, err
+		}
+		list = append(list, parts...)
+	}
+	all, err := everyone()
+	if err != nil {
+		return list, err
+	}
+	for _, m := range all {
+		if !m.zombie && slices.Contains(environOf(m.PID), markRun+"="+run) {
+			list = append(list, fmt.Sprintf("process %d (%s)", m.PID, strings.TrimSpace(commandLine(m.PID))))
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}

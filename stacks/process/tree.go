@@ -1,0 +1,214 @@
+//go:build linux
+
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// An identity names a process for as long as the machine is up.
+type identity struct {
+	PID   int
+	Start uint64 // in clock ticks since boot
+}
+
+// A member is what /proc/PID/stat says of a process (proc_pid_stat(5)).
+type member struct {
+	identity
+	parent  int
+	session int
+	zombie  bool
+	threads int
+	cpu     time.Duration // its own, user and system
+	waited  time.Duration // of children that ended and that it has waited for
+}
+
+// tick is the unit of times in /proc/PID/stat: USER_HZ, which is 100 on every
+// architecture that Go has Linux for.
+const tick = time.Second / 100
+
+func readMember(pid int) (member, error) {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return member{}, err
+	}
+	// The command, in parentheses, may hold spaces and parentheses itself.
+	text := string(stat)
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	const first = 3 // the number of the field after the command
+	if len(fields) <= 22-first {
+		return member{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	number := func(field int) int64 {
+		n, _ := strconv.ParseInt(fields[field-first], 10, 64)
+		return n
+	}
+	start, err := strconv.ParseUint(fields[22-first], 10, 64)
+	return member{
+		identity: identity{pid, start},
+		parent:   int(number(4)),
+		session:  int(number(6)),
+		zombie:   fields[0] == "Z" || fields[0] == "X",
+		threads:  int(number(20)),
+		cpu:      time.Duration(number(14)+number(15)) * tick,
+		waited:   time.Duration(number(16)+number(17)) * tick,
+	}, err
+}
+
+// alive reports whether the process with this identity runs.
+func (id identity) alive() bool {
+	if id.PID <= 0 {
+		return false
+	}
+	m, err := readMember(id.PID)
+	return err == nil && m.Start == id.Start && !m.zombie
+}
+
+// signal sends a signal to the process with this identity and to no other that
+// has got its PID meanwhile: where the kernel has pidfds, what FindProcess
+// returns is the process, not the number.
+func (id identity) signal(s syscall.Signal) error {
+	p, err := os.FindProcess(id.PID)
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	if !id.alive() {
+		return os.ErrProcessDone
+	}
+	return p.Signal(s)
+}
+
+// everyone lists the processes of this PID namespace.
+func everyone() ([]member, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var all []member
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if m, err := readMember(pid); err == nil {
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// below lists the processes under a process, parents before their children.
+// It asks the kernel for each one's children, which costs a fraction of
+// reading all of /proc, and reads all of /proc where the kernel does not say.
+func below(root int) ([]member, error) {
+	var found []member
+	queue := []int{root}
+	for len(queue) > 0 {
+		pids, err := childrenOf(queue[0])
+		if errors.Is(err, errNoChildren) {
+			return belowInAll(root)
+		}
+		queue = queue[1:]
+		for _, pid := range pids {
+			if m, err := readMember(pid); err == nil {
+				found = append(found, m)
+				queue = append(queue, pid)
+			}
+		}
+	}
+	return found, nil
+}
+
+// errNoChildren is a kernel without CONFIG_PROC_CHILDREN.
+var errNoChildren = errors.New("the kernel does not list children")
+
+// childrenOf are the children of all threads of a process; none when it is
+// gone.
+func childrenOf(pid int) ([]int, error) {
+	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
+	entries, err := os.ReadDir(tasks)
+	if err != nil {
+		return nil, nil
+	}
+	var pids []int
+	for _, e := range entries {
+		file := filepath.Join(tasks, e.Name(), "children")
+		text, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(filepath.Dir(file)); err == nil {
+				return nil, errNoChildren
+			}
+		}
+		for field := range strings.FieldsSeq(string(text)) {
+			if n, err := strconv.Atoi(field); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids, nil
+}
+
+func belowInAll(root int) ([]member, error) {
+	all, err := everyone()
+	if err != nil {
+		return nil, err
+	}
+	children := map[int][]member{}
+	for _, m := range all {
+		children[m.parent] = append(children[m.parent], m)
+	}
+	var found []member
+	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
+		for _, m := range children[queue[0]] {
+			found = append(found, m)
+			queue = append(queue, m.PID)
+		}
+	}
+	return found, nil
+}
+
+// commandLine is a process's arguments, or the title that it gave itself.
+func commandLine(pid int) string {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return ""
+	}
+	// A title is padded with what is left of the arguments' room.
+	text = bytes.TrimRight(text, "\x00 ")
+	return string(bytes.ReplaceAll(text, []byte{0}, []byte{' '}))
+}
+
+// environOf is the environment that a process was started with; nothing where
+// it may not be read.
+func environOf(pid int) []string {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(text), "\x00")
+}
+
+// workingDir is the folder that a process is in; nothing where it may not be
+// read.
+func workingDir(pid int) string {
+	dir, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
+	if err != nil {
+		return ""
+	}
+	return dir
+}
+
+// byPID orders processes for a listing.
+func byPID(list []member) {
+	slices.SortFunc(list, func(a, b member) int { return a.PID - b.PID })
+}

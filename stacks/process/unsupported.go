@@ -1,0 +1,48 @@
+//go:build !linux
+
+package process
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"stackmeter/stacks"
+)
+
+var errUnsupported = errors.New("local processes need Linux: elsewhere nothing keeps a server's processes together; use the runtime docker")
+
+// Runtime is stacks.Runtime over local processes, which only Linux has.
+type Runtime struct {
+	Command []string
+	NoGroup bool
+}
+
+// New says that there is no such runtime on this system.
+func New() (*Runtime, error) { return nil, errUnsupported }
+
+// Launcher says that there is no such runtime on this system.
+func Launcher([]string, io.Reader, io.Writer) error { return errUnsupported }
+
+// Name implements stacks.Runtime.
+func (r *Runtime) Name() string { return Name }
+
+// Describe names the runtime.
+func (r *Runtime) Describe(context.Context) string { return Name }
+
+// Close does nothing.
+func (r *Runtime) Close() error { return nil }
+
+// Check implements stacks.Runtime.
+func (r *Runtime) Check(context.Context) error { return errUnsupported }
+
+// Prepare implements stacks.Runtime.
+func (r *Runtime) Prepare(context.Context, stacks.Spec, func(string)) error { return errUnsupported }
+
+// Start implements stacks.Runtime.
+func (r *Runtime) Start(context.Context, stacks.Spec) (stacks.Stack, error) {
+	return nil, errUnsupported
+}
+
+// Sweep implements stacks.Runtime.
+func (r *Runtime) Sweep(context.Context, string) ([]string, error) { return nil, errUnsupported }
