@@ -19,6 +19,10 @@ const (
 	watchInterval    = 500 * time.Millisecond // between two looks whether the services still run
 	progressInterval = 250 * time.Millisecond
 
+	// Errors without a single reply after which the rest of a cell's requests
+	// is not sent: an app that hangs would take its time-out for each of them.
+	giveUp = 5
+
 	// Memory above the warmed-up level that counts as kept from an earlier
 	// cell: less than that, a server's own comings and goings.
 	inheritedMin   = 16 << 20
@@ -54,7 +58,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 		l.fail(ctx, &rec, sendErr, usage)
 		return rec, !errors.Is(sendErr, errServiceDied), nil
 	case result.Replies == 0:
-		l.fail(ctx, &rec, fmt.Errorf("none of %d requests was answered as expected: %s", result.Requests, errorSummary(result)), usage)
+		l.fail(ctx, &rec, errors.New(noReply(result)), usage)
 		return rec, true, nil
 	}
 	if err := l.sameWorkers(ctx); err != nil {
@@ -77,7 +81,7 @@ type finding struct {
 func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	batch, err := l.Client.Prepare(ctx, load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: cell.Load})
+	batch, err := l.Client.Prepare(ctx, l.job(cell.Load))
 	if err != nil {
 		return f, err
 	}
@@ -217,9 +221,9 @@ func (l *live) sameWorkers(ctx context.Context) error {
 	return nil
 }
 
-// errorSummary is the errors of a batch in one line: kinds with their counts,
-// each with the first message.
-func errorSummary(result load.Result) string {
+// noReply says that nothing was answered as expected: the kinds of errors with
+// their counts, each with the first message.
+func noReply(result load.Result) string {
 	kinds := make([]string, 0, len(result.ErrorKinds))
 	for kind := range result.ErrorKinds {
 		kinds = append(kinds, kind)
@@ -228,5 +232,9 @@ func errorSummary(result load.Result) string {
 	for i, kind := range kinds {
 		kinds[i] = fmt.Sprintf("%s ×%d (%s)", kind, result.ErrorKinds[kind], result.FirstErrors[kind])
 	}
-	return strings.Join(kinds, ", ")
+	first := ""
+	if result.Errors < result.Requests {
+		first = fmt.Sprintf("the first %d of ", result.Errors)
+	}
+	return fmt.Sprintf("none of %s%d requests was answered as expected: %s", first, result.Requests, strings.Join(kinds, ", "))
 }

@@ -215,7 +215,7 @@ matrix: {requests: [3], client: [single]}
 request: {path: "/status?code=500"}
 topologies: [flask]
 matrix: {requests: [3], client: [single]}
-`, "flask/single/n3", "none of 5 requests was answered as expected: status ×5", "/status", "",
+`, "flask/single/n3", "warm-up: none of 5 requests was answered as expected: status ×5", "/status", "",
 		},
 		{
 			"it hangs", `
@@ -223,6 +223,14 @@ request: {path: "/sleep?s=300", timeout: 500ms}
 topologies: [flask]
 matrix: {requests: [100], client: [single]}
 `, "flask/single/n100", "timeout", "", "",
+		},
+		{
+			"only errors, without a warm-up to find out", `
+request: {path: "/status?code=500"}
+warmup: 0
+topologies: [flask]
+matrix: {requests: [40], client: [single]}
+`, "flask/single/n40", "none of the first 5 of 40 requests was answered as expected: status ×5", "/status", "",
 		},
 		{
 			"it dies under the load", `

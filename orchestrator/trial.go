@@ -224,7 +224,7 @@ func (l *live) warmUp(ctx context.Context) error {
 		l.gpu.trial.Phase(gpu.PhaseWarmup)
 		workers := max(1, l.spec.Topology.Workers)
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: l.plan.Warmup * workers}
-		batch, err := l.Client.Prepare(ctx, load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: spec})
+		batch, err := l.Client.Prepare(ctx, l.job(spec))
 		if err != nil {
 			return fmt.Errorf("warm-up: %w", err)
 		}
@@ -234,7 +234,7 @@ func (l *live) warmUp(ctx context.Context) error {
 			return fmt.Errorf("warm-up: %w", err)
 		}
 		if result.Replies == 0 {
-			return fmt.Errorf("warm-up: none of %d requests was answered as expected: %s", result.Requests, errorSummary(result))
+			return fmt.Errorf("warm-up: %s", noReply(result))
 		}
 	}
 	meter, err := l.stack.Meter(ctx)
@@ -244,6 +244,11 @@ func (l *live) warmUp(ctx context.Context) error {
 	l.warmed = meter.Stop().Start
 	l.gpu.warmed(ctx)
 	return nil
+}
+
+// job is a load against this stack.
+func (l *live) job(spec scenarios.LoadSpec) load.Job {
+	return load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: spec, GiveUp: giveUp}
 }
 
 // logs is the tail of the stack's output, or why there is none.

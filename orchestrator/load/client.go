@@ -120,7 +120,7 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target) erro
 	}
 	o := order{
 		Peer: to.peer, Method: firstOf(job.Request.Method, http.MethodGet), Status: job.Request.Expect.Status,
-		Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody,
+		Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
 		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
 	}
 	if o.Timeout <= 0 {

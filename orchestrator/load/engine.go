@@ -24,6 +24,7 @@ type order struct {
 	Timeout   time.Duration
 	KeepAlive bool
 	MaxBody   int64
+	GiveUp    int // see Job; 0: never
 
 	Clients     int // goroutines
 	First, Last int // the requests First to Last-1 of the batch
@@ -151,6 +152,9 @@ func (c *client) run() {
 			e.latency.Record(end.sub(begin))
 		} else {
 			e.failures.add(err)
+			if e.hopeless() {
+				e.next.Store(int64(e.order.Last)) // nobody takes another one
+			}
 		}
 		e.end = max(e.end, end)
 		if first {
@@ -159,6 +163,13 @@ func (c *client) run() {
 		e.mu.Unlock()
 		e.done.Add(1)
 	}
+}
+
+// hopeless reports whether nothing has worked so far, often enough. mu is
+// held.
+func (e *engine) hopeless() bool {
+	limit := e.order.GiveUp
+	return limit > 0 && e.latency.Count() == 0 && e.failures.total >= max(limit, e.order.Clients)
 }
 
 // do sends the i-th request of the batch and reads its answer; nil means that

@@ -2,12 +2,17 @@ package load
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"stackmeter/scenarios"
 )
@@ -122,15 +127,64 @@ func TestConnectRefused(t *testing.T) {
 
 // A connection attempt that nobody answers ends with the request's time-out.
 func TestConnectTimeout(t *testing.T) {
-	// 192.0.2.0/24 is for documentation (RFC 5737): nobody is there. Where
-	// there is no route at all, the error is of kind connect.
 	r := mustFire(t, &Client{}, Job{
-		URL:     "http://192.0.2.1:9",
+		URL:     "http://" + fullBacklog(t),
 		Request: scenarios.Request{Timeout: 50 * time.Millisecond},
 		Load:    modes(1, false)["single"],
 	})
-	if r.Errors != 1 || r.ErrorKinds[ErrTimeout]+r.ErrorKinds[ErrConnect] != 1 {
-		t.Errorf("kinds %v (%v), want one timeout or connect", r.ErrorKinds, r.FirstErrors)
+	if r.Errors != 1 || r.ErrorKinds[ErrTimeout] != 1 {
+		t.Errorf("kinds %v (%v), want one timeout", r.ErrorKinds, r.FirstErrors)
+	}
+}
+
+// fullBacklog is an address on this machine that answers no more connection
+// attempts: nobody accepts, and the queue of those that wait is full.
+func fullBacklog(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	for range 16 {
+		c, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	t.Fatal("sixteen connections waited in a queue for one")
+	return ""
+}
+
+// A batch gives up when nothing works, and only then.
+func TestGiveUp(t *testing.T) {
+	url, _ := startHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	for name, l := range modes(100, false) {
+		t.Run(name, func(t *testing.T) {
+			r := mustFire(t, &Client{}, Job{URL: url, Request: get("/"), Load: l, GiveUp: 5})
+			if r.Requests != 100 || r.Replies != 0 || r.Errors < 5 || r.Errors >= 100 {
+				t.Errorf("%d errors of %d requests; it should have given up after a few", r.Errors, r.Requests)
+			}
+		})
+	}
+	var n requestCounter
+	url, _ = startHTTP(t, func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1) > 1 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	r := mustFire(t, &Client{}, Job{URL: url, Request: get("/"), Load: modes(50, false)["single"], GiveUp: 5})
+	if r.Replies != 1 || r.Errors != 49 {
+		t.Errorf("%d replies, %d errors; one reply is reason to go on", r.Replies, r.Errors)
 	}
 }
 

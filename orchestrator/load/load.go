@@ -17,6 +17,11 @@ type Job struct {
 	URL     string // scheme, host and port
 	Request scenarios.Request
 	Load    scenarios.LoadSpec
+
+	// GiveUp ends the batch early when nothing works: once a client process
+	// has had this many errors, and at least one for each of its clients,
+	// without a single reply, it sends no more. 0: never.
+	GiveUp int
 }
 
 // Kinds of errors. They are few and fixed, so that they can be counted and
@@ -30,8 +35,8 @@ const (
 	ErrStatus    = "status"    // not the expected status
 )
 
-// A Result is what a batch did. A batch that was cancelled or lost a process
-// has fewer Replies and Errors together than Requests.
+// A Result is what a batch did. A batch that was cancelled, lost a process or
+// gave up has fewer Replies and Errors together than Requests.
 type Result struct {
 	Requests int           // asked for
 	Replies  int           // answers that were as expected
