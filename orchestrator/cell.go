@@ -195,9 +195,10 @@ func above(start, warmed *int64) bool {
 func (l *live) fail(ctx context.Context, rec *results.Record, reason error, usage stacks.Usage) {
 	rec.Status = results.StatusFailed
 	rec.Reason = reason.Error()
-	if usage.OOMKills > 0 && l.plan.Resources.Memory > 0 {
-		rec.Reason = fmt.Sprintf("oom: the kernel killed %d of its processes at the limit of %d MiB (resources.memory): %s",
-			usage.OOMKills, l.plan.Resources.Memory>>20, rec.Reason)
+	// A group that is gone with its last process no longer counts its kills.
+	if usage.OOMKills > 0 || errors.Is(reason, stacks.ErrOutOfMemory) {
+		rec.Reason = fmt.Sprintf("oom: a process of it was killed at the limit of %d MiB (resources.memory): %s",
+			l.plan.Resources.Memory>>20, rec.Reason)
 	}
 	rec.Duration = nil
 	rec.LogTail = l.logs(ctx)

@@ -21,6 +21,10 @@ import (
 // meets it starts nothing.
 var ErrUnavailable = errors.New("not available on this machine")
 
+// ErrOutOfMemory marks the end of a service that the kernel killed at its
+// memory limit.
+var ErrOutOfMemory = errors.New("killed for memory (oom)")
+
 // Roles of a service: what reading it back has to find.
 const (
 	RoleApp   = "app"   // serves the user's application

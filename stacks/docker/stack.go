@@ -67,7 +67,7 @@ func ending(state *container.State, s stacks.Service) error {
 	case state.ExitCode == exitNotFound && len(s.Command) > 0:
 		return fmt.Errorf("exited with status %d: its command %q is not in the image, or what that runs is not", state.ExitCode, s.Command[0])
 	case state.OOMKilled:
-		return fmt.Errorf("killed for memory (oom), exit status %d", state.ExitCode)
+		return fmt.Errorf("%w, exit status %d", stacks.ErrOutOfMemory, state.ExitCode)
 	case state.Error != "":
 		return fmt.Errorf("did not start: %s", state.Error)
 	}
