@@ -15,9 +15,9 @@ import (
 // A Maker plans groups of this process's own. With version 1 they are made
 // below the group that this process is in. With version 2 a group that has
 // processes gives no controllers to the groups below it, so they are made
-// beside it: in the nearest group above that hands the memory controller down
-// and that this user may write to, which is what systemd's delegation makes
-// (systemd-run --user --scope -p Delegate=yes).
+// beside it: in the nearest group above that hands the controllers of memory
+// and CPU time down and that this user may write to, or else in one that has
+// memory alone.
 type Maker struct {
 	Method  string
 	parents map[string]string // by controller, the folder to make groups in
@@ -52,10 +52,10 @@ func NewMaker() (Maker, error) {
 	return m, nil
 }
 
-var errDelegate = errors.New("start stackmeter with systemd-run --user --scope -p Delegate=yes, or as root")
+var errDelegate = errors.New("start stackmeter from a user's session of systemd (systemd-run --user --scope), or as root")
 
 // places reads off where groups could be made: for version 1 a Maker whose
-// parents have not been tried, for version 2 folders from the nearest up.
+// parents have not been tried, for version 2 folders, the best one first.
 func places(root fs.FS) (Maker, []string, error) {
 	mountinfo, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
@@ -79,13 +79,17 @@ func places(root fs.FS) (Maker, []string, error) {
 	if !ok {
 		return Maker{}, nil, errors.New("no control groups are mounted here")
 	}
-	var candidates []string
+	var candidates, memoryOnly []string
 	for dir := at.dir(paths[""]); dir == at.point || strings.HasPrefix(dir, at.point+"/"); dir = filepath.Dir(dir) {
-		if slices.Contains(controllers(root, dir), "memory") {
+		given := controllers(root, dir)
+		switch memory := slices.Contains(given, "memory"); {
+		case memory && slices.Contains(given, "cpu"):
 			candidates = append(candidates, dir)
+		case memory:
+			memoryOnly = append(memoryOnly, dir)
 		}
 	}
-	return Maker{Method: MethodV2}, candidates, nil
+	return Maker{Method: MethodV2}, append(candidates, memoryOnly...), nil
 }
 
 // controllers are those that a version 2 group gives to the groups in it.

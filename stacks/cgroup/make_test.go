@@ -35,9 +35,9 @@ func TestPlaces(t *testing.T) {
 			},
 			method: MethodV2,
 			candidates: []string{
+				"/sys/fs/cgroup/user.slice", "/sys/fs/cgroup",
 				"/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice",
 				"/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service",
-				"/sys/fs/cgroup/user.slice", "/sys/fs/cgroup",
 			},
 		},
 		{

@@ -79,11 +79,15 @@ func valueOf(env []string, name string) string {
 	return ""
 }
 
-// launcherEnvironment is all that a launcher knows of the environment.
+// launcherEnvironment is all that a launcher knows of the environment: what
+// Go's tools need of it when this program is built for coverage or to find
+// races.
 func launcherEnvironment() []string {
 	env := []string{launcherMark + "=1", "GOMAXPROCS=1"}
-	if folder := os.Getenv("GOCOVERDIR"); folder != "" {
-		env = append(env, "GOCOVERDIR="+folder)
+	for _, name := range []string{"GOCOVERDIR", "GORACE"} {
+		if value := os.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
 	}
 	return env
 }

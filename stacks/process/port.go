@@ -57,6 +57,5 @@ func (r *reservation) release() {
 // can stay reserved while it listens. For any other program the reservation
 // ends right before it starts.
 func shares(s stacks.Service, t scenarios.Topology) bool {
-	preset := t.Server == scenarios.ServerFlask || t.Server == scenarios.ServerGunicorn
-	return s.Role == stacks.RoleNginx || preset && s.Role == stacks.RoleApp
+	return s.Role == stacks.RoleNginx || preset(t, s)
 }

@@ -48,7 +48,7 @@ func (r *Runtime) limits(s stacks.Service) error {
 			return fmt.Errorf("resources.memory is %d bytes and this machine has %d", s.Memory, total)
 		}
 	}
-	err := r.ungrouped()
+	err := r.Ungrouped()
 	if err == nil {
 		_, _, err = r.maker.Plan("stackmeter", groupLimits(s))
 	}
@@ -86,7 +86,7 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 		}
 	}
 	env := environment(s, spec.Run, "", os.Environ())
-	program, err := find(s.Command[0], env, s.Dir)
+	program, _, err := resolve(ctx, spec.Topology, s, s.Command, env)
 	if err != nil {
 		return err
 	}

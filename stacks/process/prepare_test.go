@@ -5,6 +5,7 @@ package process
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,6 +40,18 @@ func TestPrepare(t *testing.T) {
 	programs := folder(t, map[string]string{"flask": "#!/usr/bin/python3\n", "gunicorn": "#!/bin/sh\n", "own": ""}, "unusable")
 	app := folder(t, map[string]string{"run/serve": "#!/bin/sh\n"}, "wsgi.py")
 	venv := folder(t, map[string]string{"bin/python": "", "bin/venvonly": ""})
+	realVenv := t.TempDir()
+	if out, err := exec.Command("python3", "-m", "venv", "--without-pip", realVenv).CombinedOutput(); err != nil {
+		t.Skipf("needs python3 -m venv: %v %s", err, out)
+	}
+	modules := folder(t, nil, "flask.py")
+	site, err := filepath.Glob(filepath.Join(realVenv, "lib", "python3*", "site-packages"))
+	if err != nil || len(site) != 1 {
+		t.Fatal(site, err)
+	}
+	if err := os.WriteFile(filepath.Join(site[0], "flask.py"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("PATH", programs)
 	services := func(list ...scenarios.Service) scenarios.Topology {
 		return scenarios.Topology{Name: "set", Server: scenarios.ServerServices, Services: list}
@@ -65,6 +78,12 @@ func TestPrepare(t *testing.T) {
 		{"nothing at all", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "" }, "no folder to run in; set app.dir"},
 		{"a folder that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "/no/such" }, "/no/such: no such file"},
 		{"a virtual environment that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Venv = "/no/venv" }, "make it with python3 -m venv /no/venv"},
+		{"a virtual environment without the program", stackstest.Flask, func(p *scenarios.Plan) { p.App.Venv = venv },
+			"app.venv has no flask; " + venv + "/bin/python -m pip install flask"},
+		{"a virtual environment with the module alone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Venv = realVenv }, ""},
+		{"no program, but the module", stackstest.Flask, func(p *scenarios.Plan) {
+			p.App.Env = map[string]string{"PATH": filepath.Join(realVenv, "bin"), "PYTHONPATH": modules}
+		}, ""},
 		{"a program of the virtual environment's", command("venvonly", "{port}"), func(p *scenarios.Plan) { p.App.Venv = venv }, ""},
 		{"without it", command("venvonly", "{port}"), nil, `its command "venvonly" is not on PATH`},
 		{"a program in the app's folder", command("run/serve", "{port}"), nil, ""},
@@ -107,6 +126,23 @@ func TestPrepare(t *testing.T) {
 				t.Errorf("the other topologies can run: %v", err)
 			}
 		})
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	r := machine(t)
+	dir := folder(t, map[string]string{"flask": "", "gunicorn": ""})
+	t.Setenv("PATH", dir)
+	for _, p := range r.Programs() {
+		switch {
+		case p.Name == "nginx": // also looked for where this machine may have it
+		case p.Name == "python3":
+			if p.Path != "" || p.Remedy != "install it: apt-get install python3" {
+				t.Errorf("%+v", p)
+			}
+		case p.Path != filepath.Join(dir, p.Name) || p.Remedy != "":
+			t.Errorf("%+v", p)
+		}
 	}
 }
 

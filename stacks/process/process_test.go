@@ -35,6 +35,11 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// With -race every process, and each launcher is one, waits for a second
+	// before it ends.
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	if run := os.Getenv(orphanRun); run != "" {
 		if err := orphan(run); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -69,7 +74,7 @@ func machine(t *testing.T, programs ...string) *Runtime {
 func grouped(t *testing.T, programs ...string) *Runtime {
 	t.Helper()
 	r := machine(t, programs...)
-	if err := r.ungrouped(); err != nil {
+	if err := r.Ungrouped(); err != nil {
 		t.Skipf("needs control groups that this user may make: %v", err)
 	}
 	return r
@@ -261,8 +266,7 @@ func TestKilledSupervisors(t *testing.T) {
 			if err != nil || len(records) != 2 {
 				t.Fatalf("records: %v, %v", records, err)
 			}
-			// The supervisors first and stopped, so that none notices the end
-			// of another or of its owner.
+			// The supervisors before their owner: none of them sees its end.
 			var members []member
 			for _, rec := range records {
 				members = append(members, rec.remaining()...)
@@ -398,10 +402,12 @@ func TestLauncherAlone(t *testing.T) {
 
 func TestProgramWithoutLauncher(t *testing.T) {
 	r := machine(t, "flask")
-	r.Command = []string{"/bin/false"}
 	spec := stackstest.Spec(t, "test-"+t.Name(), stackstest.Flask, nil)
-	if _, err := r.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "exit status 1") {
-		t.Errorf("a launcher that is none: %v", err)
+	for _, command := range [][]string{{"/bin/false"}, {"yes"}, {"/no/such/program"}} {
+		r.Command = command
+		if _, err := r.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "supervisor") {
+			t.Errorf("%q is no launcher: %v", command, err)
+		}
 	}
 	t.Setenv(launcherMark, "1")
 	if _, err := New(); err == nil {

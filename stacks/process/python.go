@@ -69,13 +69,44 @@ func remedy(name string) string {
 	return "install it, put its folder on PATH, or name the virtual environment that has it in app.venv"
 }
 
+// resolve finds what a service's command starts, and how: the programs of the
+// presets are Python modules too, which a virtual environment on top of the
+// system's packages, or a folder on PYTHONPATH, can hold without the program.
+// With app.venv the system's own program is not taken: it would run another
+// Python, with other modules.
+func resolve(ctx context.Context, t scenarios.Topology, s stacks.Service, argv, env []string) (path string, full []string, err error) {
+	name := argv[0]
+	if !preset(t, s) {
+		path, err = find(name, env, s.Dir)
+		return path, argv, err
+	}
+	python := filepath.Join(s.Venv, "bin", "python")
+	if s.Venv != "" {
+		path = filepath.Join(s.Venv, "bin", name)
+		if err = executable(path); err != nil {
+			err = fmt.Errorf("app.venv has no %s; %s -m pip install %s", name, python, name)
+		}
+	} else if path, err = find(name, env, s.Dir); err != nil {
+		python, _ = find("python3", env, s.Dir)
+	}
+	if err != nil && hasModule(ctx, python, name, env, s.Dir) == nil {
+		return python, append([]string{python, "-m"}, argv...), nil
+	}
+	return path, argv, err
+}
+
+// preset says whether a service is a preset's server of the app.
+func preset(t scenarios.Topology, s stacks.Service) bool {
+	return s.Role == stacks.RoleApp && (t.Server == scenarios.ServerFlask || t.Server == scenarios.ServerGunicorn)
+}
+
 // importTimeout bounds the question whether a module is there.
 const importTimeout = 20 * time.Second
 
 // importable says whether the WSGI module of a preset can be found, without
 // importing it: it may take minutes and a GPU.
 func importable(ctx context.Context, t scenarios.Topology, s stacks.Service, program string, env []string) error {
-	if s.Role != stacks.RoleApp || t.Server != scenarios.ServerFlask && t.Server != scenarios.ServerGunicorn {
+	if !preset(t, s) {
 		return nil
 	}
 	wsgi := s.Command[len(s.Command)-1]
@@ -93,21 +124,37 @@ func importable(ctx context.Context, t scenarios.Topology, s stacks.Service, pro
 	if python == "" {
 		return nil // the start will tell
 	}
-	ctx, cancel := context.WithTimeout(ctx, importTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, python, "-c", "import importlib.util, sys; sys.exit(7 if importlib.util.find_spec(sys.argv[1]) is None else 0)", module)
-	cmd.Env, cmd.Dir = env, s.Dir
-	err := cmd.Run()
-	var status *exec.ExitError
-	if errors.As(err, &status) && status.ExitCode() == 7 {
+	if errors.Is(hasModule(ctx, python, module, env, s.Dir), errNoModule) {
 		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", wsgi, python, module, module, module, s.Dir)
 	}
 	return nil
 }
 
-// interpreter is the Python that a script names in its first line; empty when
-// the program is something else.
+var errNoModule = errors.New("there is no such module")
+
+// hasModule asks a Python whether it would find a module. The error is
+// errNoModule when it would not, and another one when it did not say.
+func hasModule(ctx context.Context, python, module string, env []string, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	const noModule = 7 // a status that Python itself does not exit with
+	script := fmt.Sprintf("import importlib.util, sys; sys.exit(%d if importlib.util.find_spec(sys.argv[1]) is None else 0)", noModule)
+	cmd := exec.CommandContext(ctx, python, "-c", script, module)
+	cmd.Env, cmd.Dir = env, dir
+	err := cmd.Run()
+	var status *exec.ExitError
+	if errors.As(err, &status) && status.ExitCode() == noModule {
+		return errNoModule
+	}
+	return err
+}
+
+// interpreter is the Python that a script names in its first line, or the
+// program itself where that is one; empty when it is something else.
 func interpreter(program string, env []string) string {
+	if strings.HasPrefix(filepath.Base(program), "python") {
+		return program
+	}
 	f, err := os.Open(program)
 	if err != nil {
 		return ""

@@ -62,14 +62,15 @@ func (r *Runtime) Describe(context.Context) string {
 
 // method is how a stack's memory is obtained.
 func (r *Runtime) method() string {
-	if r.ungrouped() != nil {
+	if r.Ungrouped() != nil {
 		return MethodProc
 	}
 	return r.maker.Method
 }
 
-// ungrouped is why there are no control groups; nil where there are.
-func (r *Runtime) ungrouped() error {
+// Ungrouped is why there are no control groups, without which limits are
+// refused and memory is read from /proc; nil where there are.
+func (r *Runtime) Ungrouped() error {
 	if r.NoGroup {
 		return errors.New("control groups are switched off")
 	}
@@ -89,6 +90,32 @@ func (r *Runtime) Check(context.Context) error {
 		return fmt.Errorf("process: %w", err)
 	}
 	return nil
+}
+
+// Located is a program that the presets start, and where it is.
+type Located struct {
+	Name   string
+	Path   string // empty when it is not there
+	Remedy string // how to get it then
+}
+
+// Programs looks for what the presets start, on this process's PATH.
+func (r *Runtime) Programs() []Located {
+	var list []Located
+	for _, name := range []string{"python3", "flask", "gunicorn", "nginx"} {
+		s := stacks.Service{Role: stacks.RoleApp}
+		if name == "nginx" {
+			s.Role = stacks.RoleNginx
+		}
+		one := Located{Name: name}
+		path, err := find(name, environment(s, "", "", os.Environ()), "")
+		if err != nil {
+			one.Remedy = remedy(name)
+		}
+		one.Path = path
+		list = append(list, one)
+	}
+	return list
 }
 
 // command is the launcher's command line.

@@ -60,7 +60,7 @@ func (st *stack) Check(context.Context) error {
 func (one *service) how(s stacks.Service) error {
 	switch e := one.ending; {
 	case e.OOMKills > 0 && e.Signal == int(syscall.SIGKILL):
-		return fmt.Errorf("killed for memory (oom); the limit is %d bytes", s.Memory)
+		return fmt.Errorf("%w; the limit is %d bytes", stacks.ErrOutOfMemory, s.Memory)
 	case e.Signal != 0:
 		return fmt.Errorf("ended by signal %d (%v)", e.Signal, syscall.Signal(e.Signal))
 	case e.Status != 0 && one.logs.contains("ddress already in use"):
@@ -160,7 +160,7 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 
 // Meter implements stacks.Stack.
 func (st *stack) Meter(context.Context) (stacks.Meter, error) {
-	if st.runtime.ungrouped() != nil {
+	if st.runtime.Ungrouped() != nil {
 		return meterProc(st.services), nil
 	}
 	var groups []cgroup.Service

@@ -73,7 +73,7 @@ func (st *stack) start(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err := st.startService(i, s); err != nil {
+		if err := st.startService(ctx, i, s); err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 	}
@@ -85,8 +85,8 @@ func (st *stack) address(i int) stacks.Address {
 	return stacks.Address{Host: loopback, Port: st.ports[i].port}
 }
 
-func (st *stack) startService(i int, s stacks.Service) error {
-	o, group, err := st.order(i, s)
+func (st *stack) startService(ctx context.Context, i int, s stacks.Service) error {
+	o, group, err := st.order(ctx, i, s)
 	if err != nil {
 		return err
 	}
@@ -105,13 +105,15 @@ func (st *stack) startService(i int, s stacks.Service) error {
 	case done := <-one.started:
 		one.record.First = done.first
 		return done.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-time.After(startTimeout):
 		return fmt.Errorf("its supervisor, process %d, says nothing after %v", one.record.Supervisor.PID, startTimeout)
 	}
 }
 
 // order says what a service's supervisor has to make and to start.
-func (st *stack) order(i int, s stacks.Service) (order, cgroup.Group, error) {
+func (st *stack) order(ctx context.Context, i int, s stacks.Service) (order, cgroup.Group, error) {
 	base := fmt.Sprintf("%s-%d", st.id, i)
 	o := order{
 		File: filepath.Join(st.folder, base+recordSuffix),
@@ -139,14 +141,14 @@ func (st *stack) order(i int, s stacks.Service) (order, cgroup.Group, error) {
 		return order{}, cgroup.Group{}, errors.New("it has no command, and a local process has no image that says one")
 	}
 	env := environment(s, st.spec.Run, base, os.Environ())
-	path, err := find(argv[0], env, s.Dir)
+	path, argv, err := resolve(ctx, st.spec.Topology, s, argv, env)
 	if err != nil {
 		return order{}, cgroup.Group{}, err
 	}
 	o.Program = Program{Path: path, Argv: argv, Env: env}
 
 	var group cgroup.Group
-	if st.runtime.ungrouped() == nil {
+	if st.runtime.Ungrouped() == nil {
 		if o.Groups, group, err = st.runtime.maker.Plan("stackmeter-"+base, groupLimits(s)); err != nil {
 			return order{}, cgroup.Group{}, err
 		}
@@ -241,8 +243,9 @@ func (one *service) run(r *Runtime, o order) error {
 		one.logs.follow(logRead)
 	}()
 	go one.follow(cmd, json.NewDecoder(reports), logged)
-	// A supervisor that ended at once says why; what this says is less.
-	_ = json.NewEncoder(control).Encode(o)
+	// A supervisor that ended at once says why itself. One that does not read
+	// must not be waited for.
+	go func() { _ = json.NewEncoder(control).Encode(o) }()
 	return nil
 }
 
@@ -270,6 +273,9 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 		}
 		one.ending = *last.Ended
 		close(one.ended)
+	}
+	if unsaid != nil {
+		_ = cmd.Process.Kill() // whatever it is, it is no supervisor
 	}
 	err := cmd.Wait()
 	if unsaid != nil {

@@ -22,7 +22,10 @@ import (
 )
 
 const (
-	grace        = 2 * time.Second       // between SIGTERM and SIGKILL
+	// grace is between SIGTERM and SIGKILL. It is as short as that of the
+	// containers: a server has nothing to save here, and gunicorn alone takes
+	// up to a second for a graceful end.
+	grace        = 150 * time.Millisecond
 	killPatience = 8 * time.Second       // for the kernel to end what was killed
 	killInterval = 10 * time.Millisecond // a process that is forked meanwhile is killed by the next round
 )

@@ -33,6 +33,18 @@ func (r *Runtime) Describe(context.Context) string { return Name }
 // Close does nothing.
 func (r *Runtime) Close() error { return nil }
 
+// Located is a program that the presets start, and where it is.
+type Located struct{ Name, Path, Remedy string }
+
+// Programs finds nothing.
+func (r *Runtime) Programs() []Located { return nil }
+
+// Ungrouped is why there are no control groups.
+func (r *Runtime) Ungrouped() error { return errUnsupported }
+
+// Leftovers finds nothing.
+func (r *Runtime) Leftovers(context.Context, string) ([]string, error) { return nil, errUnsupported }
+
 // Check implements stacks.Runtime.
 func (r *Runtime) Check(context.Context) error { return errUnsupported }
 
