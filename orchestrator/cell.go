@@ -197,8 +197,11 @@ func (l *live) fail(ctx context.Context, rec *results.Record, reason error, usag
 	rec.Reason = reason.Error()
 	// A group that is gone with its last process no longer counts its kills.
 	if usage.OOMKills > 0 || errors.Is(reason, stacks.ErrOutOfMemory) {
-		rec.Reason = fmt.Sprintf("oom: a process of it was killed at the limit of %d MiB (resources.memory): %s",
-			l.plan.Resources.Memory>>20, rec.Reason)
+		limit := "the machine's memory was used up"
+		if l.plan.Resources.Memory > 0 {
+			limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
+		}
+		rec.Reason = fmt.Sprintf("oom: %s: %s", limit, rec.Reason)
 	}
 	rec.Duration = nil
 	rec.LogTail = l.logs(ctx)
