@@ -5,6 +5,7 @@ package process
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 
 // machine is a runtime whose records are the test's own, with the system's
 // programs. Where one is missing the test is skipped.
-func machine(t *testing.T, programs ...string) *Runtime {
+func machine(t testing.TB, programs ...string) *Runtime {
 	t.Helper()
 	t.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
@@ -327,7 +328,7 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("400 MiB under a limit of 200 MiB: %s", resp.Status)
 	}
 	eventually(t, "nothing was noticed", func() bool { return st.Check(t.Context()) != nil })
-	if err := st.Check(t.Context()); !strings.Contains(err.Error(), "killed for memory (oom); the limit is 209715200 bytes") {
+	if err := st.Check(t.Context()); !errors.Is(err, stacks.ErrOutOfMemory) || !strings.Contains(err.Error(), "; the limit is 209715200 bytes") {
 		t.Errorf("killed for memory: %v", err)
 	}
 }
