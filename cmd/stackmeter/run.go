@@ -39,6 +39,7 @@ type runOptions struct {
 	resume   string
 	jsonFile string
 	progress string
+	gpu      gpuOptions
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -76,6 +77,8 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
 	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
+	gpuFlags(cmd, &o.gpu)
+	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "auto, plain, json or none; on standard error")
 	return cmd
 }
@@ -106,7 +109,10 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	}
 	defer store.Close()
 
-	gpus := openGPU()
+	gpus, err := openGPU(o.gpu)
+	if err != nil {
+		return err
+	}
 	defer gpus.close()
 	run := results.Run{
 		Scenario: scenario.Name, File: scenario.File, Started: time.Now(),

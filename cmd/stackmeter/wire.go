@@ -45,17 +45,41 @@ type gpus struct {
 	driver  *nvml.Driver
 }
 
-func openGPU() gpus {
-	driver, err := nvml.Open(nvml.Options{})
+// gpuOptions say how the GPUs are read.
+type gpuOptions struct {
+	library string // of the driver
+	sampler string // samplerOn or samplerOff
+}
+
+const (
+	samplerOn  = "on"
+	samplerOff = "off"
+)
+
+func gpuFlags(cmd *cobra.Command, o *gpuOptions) {
+	cmd.Flags().StringVar(&o.library, "nvml", "", "the NVIDIA driver's library as a `FILE`, where the dynamic linker does not find it")
+}
+
+func openGPU(o gpuOptions) (gpus, error) {
+	if o.sampler != "" && o.sampler != samplerOn && o.sampler != samplerOff {
+		return gpus{}, usageError{fmt.Errorf("--gpu-sampler %s: there is on and off", o.sampler)}
+	}
+	driver, err := nvml.Open(nvml.Options{Library: o.library})
 	if err != nil {
-		return gpus{reason: err.Error()}
+		return gpus{reason: err.Error()}, nil
 	}
 	devices, err := driver.Devices()
 	if err != nil {
 		driver.Close()
-		return gpus{reason: err.Error()}
+		return gpus{reason: err.Error()}, nil
 	}
-	return gpus{sampler: &gpu.Sampler{Driver: driver}, devices: devices, driver: driver}
+	g := gpus{devices: devices, driver: driver}
+	if o.sampler == samplerOff {
+		g.reason = "sampling is off (--gpu-sampler off)"
+	} else {
+		g.sampler = &gpu.Sampler{Driver: driver}
+	}
+	return g, nil
 }
 
 func (g gpus) close() {

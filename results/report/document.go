@@ -75,6 +75,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, failures(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
 	doc.sections = appendIf(doc.sections, missingCells(run, records))
+	doc.sections = appendIf(doc.sections, gpuPhases(records))
 	doc.sections = appendIf(doc.sections, ran(records))
 	doc.sections = appendIf(doc.sections, timeSpent(run))
 	if len(summaries) > 0 {
