@@ -29,44 +29,94 @@ const (
 	inheritedShare = 0.05
 )
 
-// errServiceDied ends a cell's load when a service ended under it.
-var errServiceDied = errors.New("a service ended during the cell")
+// Reasons that end a cell and its stack.
+var (
+	errServiceDied = errors.New("a service ended during the cell")
+	errOutOfMemory = errors.New("processes of the stack were killed for memory during the cell")
+)
+
+// engineDelay is how long an engine may take to notice that a container has
+// ended: connections that broke are reason to look again until then.
+const engineDelay = time.Second
 
 // measure sends one cell's load and returns its record. alive says whether
 // the stack can take the next cell. The error is the run's: it was cancelled.
 func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
-	defer l.spend(results.PhaseMeasure)()
+	began := time.Now()
 	facts := l.facts
 	rec = results.Record{
-		Run: l.id, Topology: l.trial.Topology, Cell: cell, Started: time.Now(),
+		Run: l.id, Topology: l.trial.Topology, Cell: cell, Started: began,
 		Flags: slices.Clone(l.flags), Stack: &facts,
 	}
 	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
 	found, sendErr := l.fire(ctx, cell)
+	defer func() {
+		// What counts as measuring is what a duration counts; preparing the
+		// client, looking after the stack and reading logs is not.
+		l.spent[results.PhaseMeasure] += found.load.Duration
+		l.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
+	}()
 	if ctx.Err() != nil {
 		return rec, false, context.Cause(ctx)
 	}
-	result, usage := found.load, found.usage
 	rec.GPU = found.gpu
-	l.fill(&rec, result, usage)
-	if died := l.stack.Check(ctx); died != nil && !errors.Is(sendErr, errServiceDied) {
-		sendErr = fmt.Errorf("%w: %w", errServiceDied, died)
-	}
-	switch {
-	case sendErr != nil:
-		l.fail(ctx, &rec, sendErr, usage)
-		return rec, !errors.Is(sendErr, errServiceDied), nil
-	case result.Replies == 0:
-		l.fail(ctx, &rec, errors.New(noReply(result)), usage)
-		return rec, true, nil
-	}
-	if err := l.sameWorkers(ctx); err != nil {
-		l.fail(ctx, &rec, err, usage)
-		return rec, false, nil
+	l.fill(&rec, found.load, found.usage)
+	if err := l.verdict(ctx, found, sendErr); err != nil {
+		l.fail(ctx, &rec, err)
+		return rec, l.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
 	rec.Status = results.StatusOK
 	return rec, true, nil
+}
+
+// verdict says why a cell is no measurement of what was asked for; nil when
+// it is one. The cause comes before its consequences.
+func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
+	died := l.died(ctx, f.load)
+	switch {
+	case f.usage.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
+		limit := "the machine's memory was used up"
+		if l.plan.Resources.Memory > 0 {
+			limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
+		}
+		return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(died))
+	case errors.Is(died, stacks.ErrEnded):
+		return fmt.Errorf("%w: %w", errServiceDied, died)
+	case sendErr != nil:
+		return sendErr
+	case died != nil:
+		return fmt.Errorf("the stack cannot be looked at: %w", died)
+	case f.load.Replies == 0:
+		return errors.New(noReply(f.load))
+	}
+	return l.sameWorkers(ctx)
+}
+
+// andThen appends what followed from a cause, if anything did.
+func andThen(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
+}
+
+// died looks whether every service still runs. Broken connections are what a
+// server's end looks like before the engine has noticed it.
+func (l *live) died(ctx context.Context, result load.Result) error {
+	deadline := time.Now().Add(engineDelay)
+	for {
+		err := l.stack.Check(ctx)
+		broken := result.ErrorKinds[load.ErrConnect]+result.ErrorKinds[load.ErrReset]+result.ErrorKinds[load.ErrTruncated] > 0
+		if err != nil || !broken || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(engineDelay / 20):
+		}
+	}
 }
 
 // A finding is what one firing measured.
@@ -124,7 +174,7 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 			case <-progress.C:
 				l.notify(Event{Kind: EventProgress, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
 			case <-look.C:
-				if err := l.stack.Check(ctx); err != nil && ctx.Err() == nil {
+				if err := l.stack.Check(ctx); errors.Is(err, stacks.ErrEnded) {
 					cancel(fmt.Errorf("%w: %w", errServiceDied, err))
 					return
 				}
@@ -192,17 +242,9 @@ func above(start, warmed *int64) bool {
 
 // fail turns a record into one of a failure. What was measured stays in it,
 // except the duration: it is not that of the load that was asked for.
-func (l *live) fail(ctx context.Context, rec *results.Record, reason error, usage stacks.Usage) {
+func (l *live) fail(ctx context.Context, rec *results.Record, reason error) {
 	rec.Status = results.StatusFailed
 	rec.Reason = reason.Error()
-	// A group that is gone with its last process no longer counts its kills.
-	if usage.OOMKills > 0 || errors.Is(reason, stacks.ErrOutOfMemory) {
-		limit := "the machine's memory was used up"
-		if l.plan.Resources.Memory > 0 {
-			limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
-		}
-		rec.Reason = fmt.Sprintf("oom: %s: %s", limit, rec.Reason)
-	}
 	rec.Duration = nil
 	rec.LogTail = l.logs(ctx)
 }

@@ -68,7 +68,8 @@ type Recorder interface {
 // Limits of the loop's own steps. Those of requests and of readiness are the
 // scenario's.
 const (
-	stopTimeout   = 2 * time.Minute
+	stopTimeout        = 2 * time.Minute
+	interruptedTimeout = 8 * time.Second // of stopping a stack once the run was cancelled: who cancels waits
 	recordTimeout = 30 * time.Second
 	logTimeout    = 30 * time.Second
 )

@@ -59,7 +59,8 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		}
 		return len(cells), r.failAll(ctx, trial, cells, fmt.Errorf("start %s: %w", spec.Name, err), "", nil)
 	}
-	l.facts.StartS = time.Since(began).Seconds()
+	started := time.Since(began).Seconds()
+	l.facts.StartS = &started
 	defer func() {
 		watch.trial.Phase(gpu.PhaseTeardown)
 		err = errors.Join(err, r.stop(ctx, spec, l.stack))
@@ -90,7 +91,11 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 // stop removes a stack, also after the run was cancelled.
 func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	defer r.spend(results.PhaseStop)()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	limit := stopTimeout
+	if ctx.Err() != nil {
+		limit = interruptedTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	r.notify(Event{Kind: EventStop, Topology: spec.Name})
 	if err := stack.Stop(ctx); err != nil {
@@ -132,52 +137,58 @@ type live struct {
 // makeReady brings a started stack to where its cells can be measured: it
 // answers, it is what was asked for, it has settled and it is warm.
 func (l *live) makeReady(ctx context.Context) error {
-	done := l.spend(results.PhaseReady)
-	began := time.Now()
-	err := l.readBack(ctx)
-	done()
-	l.facts.ReadyS = time.Since(began).Seconds()
-	if err != nil {
-		return err
-	}
-	l.notify(Event{Kind: EventReady, Topology: l.spec.Name, Repeat: l.trial.Repeat})
-
-	done = l.spend(results.PhaseWarmup)
-	began = time.Now()
-	err = l.warmUp(ctx)
-	done()
-	l.facts.WarmupS = time.Since(began).Seconds()
-	return err
-}
-
-// readBack waits for a real answer and then for proof that what answers is
-// what was asked for.
-func (l *live) readBack(ctx context.Context) error {
 	if l.gpu.trial != nil {
 		// Whose memory it is counts from the first allocation on.
 		if facts, err := l.stack.Inspect(ctx); err == nil {
 			l.gpu.owners(facts, l.spec)
 		}
 	}
-	if err := stacks.WaitReady(ctx, l.spec, l.stack); err != nil {
-		return err
+	for _, step := range []struct {
+		phase string
+		took  **float64 // of the facts; nil where they have none
+		do    func(context.Context) error
+	}{
+		{results.PhaseReady, &l.facts.ReadyS, func(ctx context.Context) error { return stacks.WaitReady(ctx, l.spec, l.stack) }},
+		{results.PhaseVerify, nil, l.readBack},
+		{results.PhaseWarmup, &l.facts.WarmupS, l.warmUp},
+	} {
+		began := time.Now()
+		err := step.do(ctx)
+		took := time.Since(began)
+		l.spent[step.phase] += took
+		if err != nil {
+			return err
+		}
+		if step.took != nil {
+			seconds := took.Seconds()
+			*step.took = &seconds
+		}
+		if step.phase == results.PhaseReady {
+			l.notify(Event{Kind: EventReady, Topology: l.spec.Name, Repeat: l.trial.Repeat})
+		}
 	}
+	return nil
+}
+
+// readBack looks for proof that what answers is what was asked for, and waits
+// until all of it does.
+func (l *live) readBack(ctx context.Context) error {
 	found, err := stacks.Verify(ctx, l.spec, l.stack)
 	l.keep(found)
 	if err != nil {
 		return err
 	}
 	l.gpu.owners(found.Facts, l.spec)
-	if l.mayStillLoad() {
-		err := stacks.WaitSettled(ctx, l.stack)
-		if errors.Is(err, stacks.ErrUnsettled) {
-			l.flags = append(l.flags, results.FlagUnsettled)
-			l.notify(Event{Kind: EventNote, Topology: l.spec.Name, Message: err.Error()})
-		} else if err != nil {
-			return err
-		}
+	if !l.mayStillLoad() {
+		return nil
 	}
-	return nil
+	err = stacks.WaitSettled(ctx, l.stack)
+	if errors.Is(err, stacks.ErrUnsettled) {
+		l.flags = append(l.flags, results.FlagUnsettled)
+		l.notify(Event{Kind: EventNote, Topology: l.spec.Name, Message: err.Error()})
+		return nil
+	}
+	return err
 }
 
 // mayStillLoad reports whether a part of the stack can still be loading after
@@ -206,6 +217,10 @@ func (l *live) keep(found stacks.Verified) {
 	}
 	l.facts.Workers, l.facts.Threads, l.facts.Nginx = found.Workers, found.Threads, found.Nginx
 	l.workers = found.WorkerPIDs
+	if found.Unread != "" {
+		l.flags = append(l.flags, results.FlagUnverified)
+		l.notify(Event{Kind: EventNote, Topology: l.spec.Name, Message: l.spec.Name + ": not read back: " + found.Unread})
+	}
 	for _, s := range found.Facts.Services {
 		one := results.Service{Name: s.Service, Container: s.Container, Image: s.Image, Digest: s.Digest}
 		for _, p := range s.Processes {

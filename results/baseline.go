@@ -35,10 +35,12 @@ func FindBaselines(summaries []Summary, selector *scenarios.Baseline) Baselines 
 	return baselines
 }
 
-// Of returns the baseline of a cell, or nil when it has none.
+// Of returns the baseline of a cell, or nil when it has none, or one that
+// failed or had errors: what it measured is not what the others are held
+// against.
 func (b Baselines) Of(s Summary) *Summary {
 	baseline, found := b[s.Load.Requests]
-	if !found {
+	if !found || !baseline.Clean() {
 		return nil
 	}
 	return &baseline

@@ -23,28 +23,32 @@ const (
 
 // Flags of a record: doubts that travel with the figures.
 const (
-	FlagInherited     = "inherited"      // the cell began above the stack's warmed-up memory
-	FlagErrors        = "errors"         // some answers were not as expected
-	FlagNoGPU         = "no-gpu"         // the scenario says auto and there is none
-	FlagPublished     = "published-port" // the engine's proxy is part of what was measured
-	FlagUnsettled     = "unsettled"      // the stack was still busy by itself when the cell began
-	FlagWorkerReplace = "worker-replaced"
+	FlagInherited  = "inherited"      // the cell began above the stack's warmed-up memory
+	FlagErrors     = "errors"         // some answers were not as expected
+	FlagNoGPU      = "no-gpu"         // the scenario says auto and there is none
+	FlagPublished  = "published-port" // the engine's proxy is part of what was measured
+	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
+	FlagUnverified = "unverified"     // a fact of the stack could not be read back, so it was not compared with what was asked
 )
 
 // A Run is one execution of a plan.
 type Run struct {
-	ID         string             `json:"id"`
-	Scenario   string             `json:"scenario"`
-	File       string             `json:"file"`
-	Started    time.Time          `json:"started"`
-	Finished   *time.Time         `json:"finished"` // nil while it runs, and after a kill
-	Outcome    string             `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
-	Runtime    string             `json:"runtime"`
-	Host       Host               `json:"host"`
-	GPUDevices []gpu.Device       `json:"gpu_devices"`
-	Plan       scenarios.Plan     `json:"plan"`
-	Spent      map[string]float64 `json:"spent_s"` // wall seconds by phase, see the Phase constants
-	Counts     *Counts            `json:"-"`       // of its cells, where a store counted them
+	ID         string         `json:"id"`
+	Scenario   string         `json:"scenario"`
+	File       string         `json:"file"`
+	Started    time.Time      `json:"started"`
+	Finished   *time.Time     `json:"finished"` // nil while it runs, and after a kill
+	Outcome    string         `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
+	Runtime    string         `json:"runtime"`
+	Host       Host           `json:"host"`
+	GPUDevices []gpu.Device   `json:"gpu_devices"`
+	Plan       scenarios.Plan `json:"plan"` // redacted
+	// Fingerprint is that of the plan before it was redacted: a run is resumed
+	// only with a plan that has the same.
+	Fingerprint string             `json:"fingerprint"`
+	Owner       string             `json:"-"`       // the process that executes it, as stacks.Owner writes it
+	Spent       map[string]float64 `json:"spent_s"` // wall seconds by phase, see the Phase constants
+	Counts      *Counts            `json:"-"`       // of its cells, where a store counted them
 }
 
 // Phases that a run's wall time is spent on. What is left is overhead.
@@ -52,8 +56,10 @@ const (
 	PhaseImages  = "images"
 	PhaseStart   = "start"
 	PhaseReady   = "ready"
+	PhaseVerify  = "verify" // reading back what runs, and waiting until it has settled
 	PhaseWarmup  = "warmup"
-	PhaseMeasure = "measure"
+	PhasePrepare = "prepare" // of the cells' clients; looking after the stack and at its logs
+	PhaseMeasure = "measure" // the cells' durations
 	PhaseStop    = "stop"
 	PhaseOther   = "other"
 )
@@ -130,9 +136,9 @@ type Stack struct {
 	Threads  *int      `json:"threads"`         // gunicorn: threads of each worker, from its running command line
 	Nginx    string    `json:"nginx,omitempty"` // the configuration that nginx loaded
 	Services []Service `json:"services"`
-	StartS   float64   `json:"start_s"`
-	ReadyS   float64   `json:"ready_s"`
-	WarmupS  float64   `json:"warmup_s"`
+	StartS   *float64  `json:"start_s"`
+	ReadyS   *float64  `json:"ready_s"` // until the ready path was answered
+	WarmupS  *float64  `json:"warmup_s"`
 }
 
 // Service is one service of a Stack.

@@ -67,7 +67,7 @@ type Scenario struct {
 	Loads      []LoadSpec // expanded matrix, in the order in which the file lists it
 	Client     Client
 	Repeats    int
-	Warmup     int // requests sent to each fresh stack and thrown away
+	Warmup     int // requests sent for each worker of a fresh stack and thrown away
 	Fresh      string
 	Order      string
 	Seed       uint64 // of the shuffle; recorded with the run

@@ -86,7 +86,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 			Name:   RoleNginx,
 			Role:   RoleNginx,
 			Port:   NginxPort,
-			Proxy:  &Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout, Threads: t.Workers * t.Threads},
+			Proxy:  &Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout},
 			CPUs:   p.Resources.CPUs,
 			Memory: p.Resources.Memory,
 		})

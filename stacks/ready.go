@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -24,12 +25,19 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout,
 		fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout))
 	defer cancel()
+	ctx, ended := context.WithCancelCause(ctx)
+	defer ended(nil)
+	// Beside the probes: one that waits for an address where nobody is left
+	// must not keep the news back.
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer ended(nil)
+	watching.Go(func() { watchServices(ctx, stack, ended) })
 
 	// Each probe makes its own connection: one that waits in the backlog of a
 	// server that is still starting must not decide over the next.
 	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	url := stack.URL() + spec.Ready.Path
-	checked := time.Now()
 	pause := probeFirst
 	var last error
 	for {
@@ -37,17 +45,28 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		if last == nil {
 			return stack.Check(ctx)
 		}
-		if time.Since(checked) > checkInterval {
-			if err := stack.Check(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("before it was ready: %w", err)
-			}
-			checked = time.Now()
-		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w; the last probe said: %w", context.Cause(ctx), last)
 		case <-time.After(pause):
 			pause = min(pause*3/2, probeSlowest)
+		}
+	}
+}
+
+// watchServices cancels the wait when a service has ended.
+func watchServices(ctx context.Context, stack Stack, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := stack.Check(ctx); errors.Is(err, ErrEnded) {
+				cancel(fmt.Errorf("before it was ready: %w", err))
+				return
+			}
 		}
 	}
 }

@@ -21,6 +21,10 @@ import (
 // meets it starts nothing.
 var ErrUnavailable = errors.New("not available on this machine")
 
+// ErrEnded marks an error of Stack.Check that says how a service ended; any
+// other error of it is the runtime's own.
+var ErrEnded = errors.New("ended")
+
 // ErrOutOfMemory marks the end of a service that the kernel killed at its
 // memory limit.
 var ErrOutOfMemory = errors.New("killed for memory (oom)")
@@ -67,7 +71,6 @@ type Service struct {
 type Proxy struct {
 	Upstream string        // the service that it passes requests to
 	Timeout  time.Duration // the request's time-out, from which nginx's own follow
-	Threads  int           // requests that the upstream can work on at once; 0 when unknown
 }
 
 // A Runtime starts stacks.
@@ -102,7 +105,7 @@ type Stack interface {
 	URL() string
 
 	// Check returns nil while every service runs, and otherwise an error that
-	// names the service and how it ended.
+	// names the service and how it ended, and wraps ErrEnded.
 	Check(ctx context.Context) error
 
 	// Inspect reads back what was really started.

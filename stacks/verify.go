@@ -18,6 +18,8 @@ type Verified struct {
 	Workers    *int   // gunicorn: worker processes that run
 	WorkerPIDs []int  // sorted
 	Threads    *int   // gunicorn: threads of each worker, from the running master's command line
+	Class      string // gunicorn: its worker class, from its log
+	Unread     string // what could not be read back, and so was not compared; empty when all was
 	Nginx      string // the configuration that the running nginx was started with
 }
 
@@ -41,6 +43,13 @@ func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
 		case found.Threads != nil && *found.Threads != t.Threads:
 			return found, fmt.Errorf("%w: gunicorn runs with %d threads a worker, the topology says %d", ErrDiffers, *found.Threads, t.Threads)
 		}
+		if found.Class, err = workerClass(ctx, stack); err != nil {
+			return found, err
+		}
+		if want := classFor(t.Threads); found.Class != "" && found.Class != want {
+			return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, %d threads a worker are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", ErrDiffers, found.Class, t.Threads, want)
+		}
+		found.Unread = unread(found)
 	}
 	for _, s := range spec.Services {
 		if s.Role != RoleNginx {
@@ -144,6 +153,43 @@ func option(command, name string) (n int, ok bool) {
 		}
 	}
 	return n, ok
+}
+
+// classFor is the worker class that gunicorn takes for a number of threads,
+// when nothing else is asked for (gunicorn's documentation of --threads).
+func classFor(threads int) string {
+	if threads > 1 {
+		return "gthread"
+	}
+	return "sync"
+}
+
+// workerClass reads gunicorn's worker class off its log, which names it once
+// at the start; empty when it does not, because its log level hides it.
+func workerClass(ctx context.Context, stack Stack) (string, error) {
+	var logs strings.Builder
+	if err := stack.Logs(ctx, &logs); err != nil {
+		return "", err
+	}
+	const sign = "Using worker: "
+	for line := range strings.Lines(logs.String()) {
+		if _, class, ok := strings.Cut(line, sign); ok {
+			return strings.TrimSpace(class), nil
+		}
+	}
+	return "", nil
+}
+
+// unread names what of gunicorn could not be read back.
+func unread(found Verified) string {
+	var what []string
+	if found.Threads == nil {
+		what = append(what, "the threads of gunicorn's workers (its processes have renamed themselves)")
+	}
+	if found.Class == "" {
+		what = append(what, "the class of gunicorn's workers (its log does not name it)")
+	}
+	return strings.Join(what, ", ")
 }
 
 // number prints a count that may not be known.

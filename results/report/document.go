@@ -80,7 +80,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, timeSpent(run))
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
-		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline)))
+		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline), notes))
 	}
 	doc.details = configurations(records)
 	return doc
@@ -156,6 +156,8 @@ func baselineText(pivot results.Pivot, baselines results.Baselines, has func(res
 	switch {
 	case !found:
 		return []string{"No ratios: no cell matches the scenario's baseline."}
+	case !base.Clean():
+		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", failed or had errors among its answers."}
 	case !has(base):
 		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", has no such figure."}
 	}
@@ -265,9 +267,10 @@ func pad(text string, to int, right bool) string {
 	return text + space
 }
 
-// failures lists the failed repeats with their reasons and logs.
+// failures lists what failed, once for each reason.
 func failures(summaries []results.Summary) *section {
 	s := &section{title: "Failed"}
+	at := map[string]int{} // of the item, by reason and log
 	for _, summary := range summaries {
 		for _, record := range summary.Failures {
 			name := summary.Name()
@@ -275,6 +278,12 @@ func failures(summaries []results.Summary) *section {
 				name += fmt.Sprintf(", repeat %d", record.Cell.Repeat)
 			}
 			reason := cmp.Or(record.Reason, "no reason was recorded")
+			key := reason + "\x00" + record.LogTail
+			if i, said := at[key]; said {
+				s.items[i].name += "; " + cleanLine(name)
+				continue
+			}
+			at[key] = len(s.items)
 			s.items = append(s.items, item{name: cleanLine(name), text: Clean(reason), log: tail(record.LogTail)})
 		}
 	}
@@ -314,7 +323,7 @@ func errorList(records []results.Record) *section {
 }
 
 // conclusion prints the conditions worth having.
-func conclusion(c results.Conclusion) section {
+func conclusion(c results.Conclusion, notes *notes) section {
 	s := section{title: "The conditions worth having, " + plural(c.Requests, "request")}
 	var durations, peaks []*results.Sample
 	for _, condition := range c.Conditions {
@@ -329,6 +338,9 @@ func conclusion(c results.Conclusion) section {
 		name := cleanLine(condition.Summary.Condition())
 		if condition.Baseline {
 			name += " (baseline)"
+		}
+		if marks := notes.marks(condition.Summary, nil); marks != "" {
+			name += " " + marks
 		}
 		saved := missing
 		if condition.Saved != nil {

@@ -17,19 +17,19 @@ func gpuPhases(records []results.Record) *section {
 	}}
 	for _, name := range topologiesOf(records) {
 		r := largest(records, name)
-		if r == nil {
-			continue
+		if r == nil || r.GPU.Baseline == nil {
+			continue // figures from elsewhere know the peak at most
 		}
 		u := r.GPU
 		row := []entry{{text: cleanLine(name)}, {text: r.Cell.Load.Name()}}
 		for _, bytes := range []*int64{u.Baseline, u.Startup, u.Warmup, u.Peak, u.After, u.Teardown, u.Stack} {
-			row = append(row, entry{text: inMiB(bytes)})
+			row = append(row, entry{text: wholeMiB(bytes)})
 		}
 		var each []string
 		for _, p := range u.Processes {
-			each = append(each, inMiB(p.Peak))
+			each = append(each, wholeMiB(p.Peak))
 		}
-		row = append(row, entry{text: orMissing(strings.Join(each, " + "))}, entry{text: inMiB(u.ForeignPeak)})
+		row = append(row, entry{text: orMissing(strings.Join(each, " + "))}, entry{text: wholeMiB(u.ForeignPeak)})
 		s.table.rows = append(s.table.rows, row)
 	}
 	if len(s.table.rows) == 0 {
@@ -63,7 +63,7 @@ func samplingText(records []results.Record) string {
 			worst = &records[i]
 		}
 	}
-	if worst == nil {
+	if worst == nil || worst.GPU.MaxGap == 0 {
 		return ""
 	}
 	u := worst.GPU
@@ -71,8 +71,8 @@ func samplingText(records []results.Record) string {
 		u.Interval, u.MaxGap.Seconds()*1000, u.P99Gap.Seconds()*1000)
 }
 
-// inMiB is a number of bytes in whole MiB, as nvidia-smi prints it.
-func inMiB(bytes *int64) string {
+// wholeMiB is a number of bytes in whole MiB, as nvidia-smi prints it.
+func wholeMiB(bytes *int64) string {
 	if bytes == nil {
 		return missing
 	}

@@ -110,7 +110,7 @@ func warmupText(plan scenarios.Plan) string {
 	if plan.Warmup <= 0 {
 		return ""
 	}
-	return plural(plan.Warmup, "warm-up request") + " to each new stack"
+	return plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
 }
 
 func freshText(plan scenarios.Plan) string {

@@ -39,34 +39,34 @@ type jsonRun struct {
 }
 
 type jsonCell struct {
-	Cell        string            `json:"cell"`
-	Topology    string            `json:"topology"`
-	Server      string            `json:"server"`
-	Workers     *int              `json:"workers"`
-	Threads     *int              `json:"threads"`
-	Nginx       bool              `json:"nginx"`
-	Client      string            `json:"client"`
-	Pool        int               `json:"pool"`
-	Requests    int               `json:"requests"`
-	KeepAlive   bool              `json:"keepalive"`
-	Repeat      int               `json:"repeat"`
-	Started     time.Time         `json:"started"`
-	Status      string            `json:"status"`
-	Reason      string            `json:"reason"`
-	LogTail     string            `json:"log_tail,omitempty"`
-	Flags       []string          `json:"flags"`
-	DurationS   *float64          `json:"duration_s"`
-	Throughput  *float64          `json:"throughput_rps"`
-	Replies     *int              `json:"replies"`
-	Errors      *int              `json:"errors"`
-	ErrorKinds  map[string]int    `json:"error_kinds"`
-	FirstErrors map[string]string `json:"first_errors,omitempty"`
-	LatencyS    *load.Latency     `json:"latency_s"`
-	Load        results.LoadFacts `json:"load"`
-	GPU         jsonGPU           `json:"gpu"`
-	Memory      jsonMemory        `json:"memory"`
-	CPU         results.CPU       `json:"cpu"`
-	Stack       *results.Stack    `json:"stack"`
+	Cell        string             `json:"cell"`
+	Topology    string             `json:"topology"`
+	Server      string             `json:"server"`
+	Workers     *int               `json:"workers"`
+	Threads     *int               `json:"threads"`
+	Nginx       bool               `json:"nginx"`
+	Client      string             `json:"client"`
+	Pool        int                `json:"pool"`
+	Requests    int                `json:"requests"`
+	KeepAlive   bool               `json:"keepalive"`
+	Repeat      int                `json:"repeat"`
+	Started     time.Time          `json:"started"`
+	Status      string             `json:"status"`
+	Reason      string             `json:"reason"`
+	LogTail     string             `json:"log_tail,omitempty"`
+	Flags       []string           `json:"flags"`
+	DurationS   *float64           `json:"duration_s"`
+	Throughput  *float64           `json:"throughput_rps"`
+	Replies     *int               `json:"replies"`
+	Errors      *int               `json:"errors"`
+	ErrorKinds  map[string]int     `json:"error_kinds"`
+	FirstErrors map[string]string  `json:"first_errors,omitempty"`
+	LatencyS    *load.Latency      `json:"latency_s"`
+	Load        *results.LoadFacts `json:"load"` // null when nothing was sent
+	GPU         jsonGPU            `json:"gpu"`
+	Memory      jsonMemory         `json:"memory"`
+	CPU         results.CPU        `json:"cpu"`
+	Stack       *results.Stack     `json:"stack"`
 }
 
 type jsonGPU struct {
@@ -95,8 +95,7 @@ type jsonMemory struct {
 }
 
 // writeJSON prints a run in the format that programs read. Values that a
-// scenario may have been given secrets in (the environment, request headers,
-// build arguments) are replaced; their names stay.
+// scenario may have been given secrets in are replaced.
 func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options) error {
 	report := jsonReport{
 		Schema: schema,
@@ -105,7 +104,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,
 			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices,
 			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
-			Plan: withoutValues(run.Plan),
+			Plan: run.Plan.Redacted(),
 		},
 		Cells: make([]jsonCell, 0, len(records)),
 	}
@@ -130,7 +129,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),
 		ErrorKinds: maps.Clone(r.ErrorKinds), FirstErrors: r.FirstErrors,
-		LatencyS: r.Latency, Load: r.Load,
+		LatencyS: r.Latency,
 		GPU: jsonGPU{
 			Method: r.GPU.Method, Validity: r.GPU.Validity, Reason: r.GPU.Reason,
 			BaselineMiB: inMiB(r.GPU.Baseline), StartMiB: inMiB(r.GPU.Start),
@@ -149,7 +148,7 @@ func newJSONCell(r results.Record) jsonCell {
 		cell.ErrorKinds = map[string]int{}
 	}
 	if r.Attempted() {
-		cell.Replies, cell.Errors = &r.Replies, &r.Errors
+		cell.Replies, cell.Errors, cell.Load = &r.Replies, &r.Errors, &r.Load
 	}
 	if r.GPU.Validity != "" {
 		cell.GPU.Detail = &r.GPU
@@ -185,39 +184,4 @@ func nilIfZero(n int) *int {
 		return nil
 	}
 	return &n
-}
-
-// hidden stands for a value that is not written.
-const hidden = "(not written)"
-
-// withoutValues is the plan without values that may be secrets.
-func withoutValues(plan scenarios.Plan) scenarios.Plan {
-	plan.App.Env = hide(plan.App.Env)
-	if plan.App.Build != nil {
-		build := *plan.App.Build
-		build.Args = hide(build.Args)
-		plan.App.Build = &build
-	}
-	plan.Request.Headers = hide(plan.Request.Headers)
-	plan.Trials = slices.Clone(plan.Trials)
-	for i := range plan.Trials {
-		topology := &plan.Trials[i].Topology
-		topology.Env = hide(topology.Env)
-		topology.Services = slices.Clone(topology.Services)
-		for j := range topology.Services {
-			topology.Services[j].Env = hide(topology.Services[j].Env)
-		}
-	}
-	return plan
-}
-
-func hide(values map[string]string) map[string]string {
-	if values == nil {
-		return nil
-	}
-	names := make(map[string]string, len(values))
-	for name := range values {
-		names[name] = hidden
-	}
-	return names
 }

@@ -77,15 +77,22 @@ func readBack(records []results.Record, topology string) backRead {
 				add(&back.images, cleanLine(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
 			}
 		}
-		// Two stacks never take exactly as long.
-		key := fmt.Sprint(r.Cell.Repeat, r.Stack.StartS, r.Stack.ReadyS)
+		key := fmt.Sprint(r.Cell.Repeat, r.Stack.Services[0].Container, r.Stack.Services[0].Processes)
 		if !counted[key] {
 			counted[key] = true
-			start, ready = append(start, r.Stack.StartS), append(ready, r.Stack.ReadyS)
+			start, ready = known(start, r.Stack.StartS), known(ready, r.Stack.ReadyS)
 		}
 	}
 	back.start, back.ready = results.NewSample(start), results.NewSample(ready)
 	return back
+}
+
+// known appends a value that was measured.
+func known(values []float64, value *float64) []float64 {
+	if value == nil {
+		return values
+	}
+	return append(values, *value)
 }
 
 // count is a number that may not be known.

@@ -19,8 +19,8 @@ func meaning(flag string) string {
 		return "the client went through a published port: the engine's proxy is part of what was measured"
 	case results.FlagUnsettled:
 		return "the stack was still busy by itself when the cell began"
-	case results.FlagWorkerReplace:
-		return "a worker was replaced during the cell"
+	case results.FlagUnverified:
+		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
 	case gpu.FlagForeign:
 		return "another process held memory on the GPU"
 	case gpu.FlagUnowned:

@@ -34,7 +34,7 @@ func (s *Store) Done(run, topology string, cell scenarios.Cell) (bool, error) {
 // the record of the same start, with what became known since; anything else
 // is ErrHeld. The run has to have begun.
 func (s *Store) Put(ctx context.Context, record results.Record) error {
-	topology, err := newFact(record.Topology)
+	topology, err := newFact(record.Topology.Redacted())
 	if err != nil {
 		return named("store cell", record.Cell.Name, err)
 	}
@@ -92,7 +92,7 @@ func newFact(value any) (*fact, error) {
 // withoutTimes leaves the times, which have columns, out of a stack's facts,
 // so that what is the same is stored once.
 func withoutTimes(stack results.Stack) results.Stack {
-	stack.StartS, stack.ReadyS, stack.WarmupS = 0, 0, 0
+	stack.StartS, stack.ReadyS, stack.WarmupS = nil, nil, nil
 	return stack
 }
 
@@ -169,9 +169,9 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("bytes_read", nullUnless(r.Attempted(), r.Load.BytesRead))
 	row.add("topology_facts", topology.sha256)
 	if stack != nil {
-		row.add("start_s", r.Stack.StartS)
-		row.add("ready_s", r.Stack.ReadyS)
-		row.add("warmup_s", r.Stack.WarmupS)
+		row.add("start_s", nullable(r.Stack.StartS))
+		row.add("ready_s", nullable(r.Stack.ReadyS))
+		row.add("warmup_s", nullable(r.Stack.WarmupS))
 		row.add("stack_facts", stack.sha256)
 	}
 	return row, row.err

@@ -50,7 +50,8 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 	var memoryMethod, memoryReason, hand sql.NullString
 	var histogram []byte
 	var replies, errors, sent, read sql.NullInt64
-	var memoryGap, delay, startS, readyS, warmupS sql.NullFloat64
+	var memoryGap, delay sql.NullFloat64
+	var startS, readyS, warmupS *float64
 	if err := rows.Scan(&r.Cell.Name, &r.Cell.Repeat,
 		&r.Cell.Load.Client, &r.Cell.Load.Pool, &r.Cell.Load.Requests, &r.Cell.Load.KeepAlive,
 		&started, &r.Status, &r.Reason, &r.LogTail, &flags,
@@ -88,7 +89,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 		}
 	}
 	if r.Stack != nil {
-		r.Stack.StartS, r.Stack.ReadyS, r.Stack.WarmupS = startS.Float64, readyS.Float64, warmupS.Float64
+		r.Stack.StartS, r.Stack.ReadyS, r.Stack.WarmupS = startS, readyS, warmupS
 	}
 	if histogram != nil {
 		r.Latency = new(load.Latency)

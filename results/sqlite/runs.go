@@ -32,7 +32,7 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 	if err != nil {
 		return fmt.Errorf("begin run %s: %w", run.ID, err)
 	}
-	plan, err := json.Marshal(run.Plan)
+	plan, err := json.Marshal(run.Plan.Redacted())
 	if err != nil {
 		return fmt.Errorf("begin run %s: %w", run.ID, err)
 	}
@@ -49,10 +49,10 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 			return errors.New("the store holds a run with this id already; resume that one instead")
 		}
 		if _, err := conn.ExecContext(ctx,
-			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan)
-			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner)
+			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
-			string(host), devices, string(plan)); err != nil {
+			string(host), devices, string(plan), run.Fingerprint, run.Owner); err != nil {
 			return err
 		}
 		return addSpent(ctx, conn, run.ID, run.Spent)
@@ -60,11 +60,11 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 	return named("begin run", run.ID, err)
 }
 
-// Resume marks a run as under way again: its finishing time and outcome are
-// cleared, its start, plan and cells stay.
-func (s *Store) Resume(ctx context.Context, run string) error {
+// Resume marks a run as under way again under another process: its finishing
+// time and outcome are cleared, its start, plan and cells stay.
+func (s *Store) Resume(ctx context.Context, run, owner string) error {
 	return named("resume run", run, s.write(ctx, func(conn *sql.Conn) error {
-		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '' WHERE id = ?", run)
+		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', owner = ? WHERE id = ?", owner, run)
 	}))
 }
 
@@ -197,7 +197,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		return nil, err
 	}
 	rows, err := conn.QueryContext(ctx,
-		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan
+		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner
 		 FROM runs `+where+` ORDER BY started DESC, rowid DESC`, args...)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		var started, host, plan string
 		var finished, devices sql.NullString
 		if err := rows.Scan(&run.ID, &run.Scenario, &run.File, &started, &finished, &run.Outcome, &run.Runtime,
-			&host, &devices, &plan); err != nil {
+			&host, &devices, &plan, &run.Fingerprint, &run.Owner); err != nil {
 			return nil, err
 		}
 		if run.Started, err = parseTime(started); err != nil {

@@ -143,7 +143,9 @@ CREATE TABLE runs (
 	runtime     TEXT NOT NULL,
 	host        TEXT NOT NULL, -- JSON
 	gpu_devices TEXT,          -- JSON
-	plan        TEXT NOT NULL  -- JSON
+	plan        TEXT NOT NULL, -- JSON, without values that may be secrets
+	fingerprint TEXT NOT NULL, -- of the plan with them
+	owner       TEXT NOT NULL  -- the process that executes it
 ) STRICT;
 
 CREATE INDEX runs_by_start ON runs (started);

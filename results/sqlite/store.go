@@ -223,7 +223,7 @@ func (s *Store) explain(err error) error {
 			kind = ErrBusy
 		case lib.SQLITE_FULL:
 			return fmt.Errorf("store %s: the disk is full; what was finished before is kept: %w", s.path, err)
-		case lib.SQLITE_READONLY:
+		case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN:
 			return fmt.Errorf("store %s: no permission to write to the file or its folder: %w", s.path, err)
 		}
 		if kind != err {

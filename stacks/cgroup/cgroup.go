@@ -39,6 +39,10 @@ func Of(pid int) (Group, error) {
 	return find(os.DirFS("/"), pid)
 }
 
+// Holds reports whether the group is that of the container: PIDs are looked up
+// in this process's own namespace, where the engine's may be another process.
+func (g Group) Holds(container string) bool { return strings.Contains(g.memory, container) }
+
 // find is Of over a file system that a test can make.
 func find(root fs.FS, pid int) (Group, error) {
 	membership, err := fs.ReadFile(root, fmt.Sprintf("proc/%d/cgroup", pid))

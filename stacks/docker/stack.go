@@ -49,13 +49,13 @@ func (st *stack) Check(ctx context.Context) error {
 	for i, s := range st.spec.Services {
 		found, err := st.runtime.api.ContainerInspect(ctx, st.services[i].container)
 		if errdefs.IsNotFound(err) {
-			return fmt.Errorf("service %s: its container was removed by someone else", s.Name)
+			return fmt.Errorf("service %s %w: its container was removed by someone else", s.Name, stacks.ErrEnded)
 		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		if !found.State.Running {
-			return fmt.Errorf("service %s: %w", s.Name, ending(found.State, s))
+			return fmt.Errorf("service %s %w: %w", s.Name, stacks.ErrEnded, ending(found.State, s))
 		}
 	}
 	return nil
@@ -175,6 +175,9 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 		group, err := cgroup.Of(st.services[i].pid)
 		if err != nil {
 			return unmeasured(err.Error()), nil
+		}
+		if !group.Holds(st.services[i].container) {
+			return unmeasured("stackmeter is in another PID namespace than the engine, so the control groups of its containers cannot be found"), nil
 		}
 		groups = append(groups, cgroup.Service{Name: s.Name, Group: group})
 	}

@@ -50,7 +50,7 @@ func (st *stack) Check(context.Context) error {
 		default:
 		}
 		if how != nil {
-			return fmt.Errorf("service %s: %w", one.name, how)
+			return fmt.Errorf("service %s %w: %w", one.name, stacks.ErrEnded, how)
 		}
 	}
 	return nil
