@@ -238,15 +238,15 @@ request: {path: "/exit?code=9"}
 warmup: 0
 topologies: [flask]
 matrix: {requests: [50], client: [single, mt], pool: [2]}
-`, "flask/mt2/n50", "service app: exited with status 9", "stackstest: exit 9", "",
+`, "flask/mt2/n50", "service app ended: exited with status 9", "stackstest: exit 9", "",
 		},
 		{
 			"a worker is replaced", `
-request: {path: "/exit?code=9"}
+request: {path: "/exit-at?n=5"}
 warmup: 0
 topologies: [gunicorn w1]
-matrix: {requests: [1], client: [single]}
-`, "gunicorn-w1-t1/single/n1", "none of 1 requests", "", "",
+matrix: {requests: [8], client: [single]}
+`, "gunicorn-w1-t1/single/n8", "gunicorn's workers were replaced during the cell", "", "",
 		},
 		{
 			"out of memory", `
@@ -256,6 +256,21 @@ resources: {memory: 200MiB}
 topologies: [flask]
 matrix: {requests: [1], client: [single]}
 `, "flask/single/n1", "oom: ", "", "",
+		},
+		{
+			"out of memory after some replies", `
+request: {path: "/memory?mib=40"}
+warmup: 0
+resources: {memory: 200MiB}
+topologies: [flask]
+matrix: {requests: [20], client: [single]}
+`, "flask/single/n20", "oom: ", "", "",
+		},
+		{
+			"another worker class than the threads ask for", `
+topologies: [{server: gunicorn, workers: 1, threads: 1, env: {GUNICORN_CMD_ARGS: "--worker-class=gthread"}}, flask]
+matrix: {requests: [3], client: [single]}
+`, "gunicorn-w1-t1/single/n3", "workers are of the class gthread", "", "flask/single/n3",
 		},
 	}
 	for _, test := range tests {

@@ -24,6 +24,7 @@ if os.environ.get("FAIL_START"):
 
 app = Flask(__name__)
 kept = []  # what /memory took; appending is atomic
+served = []  # an entry for each request of /exit-at
 
 
 def number(name, default=None, most=None):
@@ -115,6 +116,15 @@ def leave():
     sys.stderr.write(f"stackstest: exit {code}\n")
     sys.stderr.flush()
     os._exit(code)
+
+
+@app.get("/exit-at")
+def leave_at():
+    """Ends this process at its n-th such request, and answers the others."""
+    served.append(None)
+    if len(served) == int(number("n", 5, most=1 << 20)):
+        os._exit(1)
+    return jsonify(served=len(served), pid=os.getpid())
 
 
 @app.get("/kill-parent")
