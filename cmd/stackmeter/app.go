@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ const (
 )
 
 var (
-	errInterrupted = errors.New("interrupted")
+	errInterrupted = errors.New("interrupted; finished cells are kept, and stackmeter run --resume goes on")
 	errCellsFailed = errors.New("some cells failed")
 )
 
@@ -45,21 +44,20 @@ func (a *app) main(args []string) int {
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitOK
+	}
+	// Also of an interrupted run: what could not be removed has to be named.
+	fmt.Fprintln(a.stderr, "stackmeter:", err)
 	var usage usageError
 	switch {
-	case err == nil:
-		return exitOK
 	case errors.Is(err, errInterrupted):
-		fmt.Fprintln(a.stderr, "stackmeter: interrupted; finished cells are kept, stackmeter run --resume goes on")
 		return exitInterrupted
 	case errors.Is(err, errCellsFailed):
-		fmt.Fprintln(a.stderr, "stackmeter:", err)
 		return exitCellsFailed
-	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun), errors.Is(err, fs.ErrNotExist):
-		fmt.Fprintln(a.stderr, "stackmeter:", err)
+	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun):
 		return exitUsage
 	}
-	fmt.Fprintln(a.stderr, "stackmeter:", err)
 	return exitInfrastructure
 }
 
@@ -75,6 +73,7 @@ cell the duration and the peak memory.
 Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
 		Example:       "  stackmeter run scenarios/quickstart.yaml",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.ArbitraryArgs,
@@ -97,7 +96,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.runsCommand(),
-		a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand())
+		a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }
 

@@ -131,7 +131,7 @@ func machineFindings(db string) []finding {
 }
 
 func gpuFindings() []finding {
-	g := openGPU()
+	g, _ := openGPU(gpuOptions{})
 	defer g.close()
 	if len(g.devices) == 0 {
 		return []finding{{"GPU", stateNote, g.reason, "memory is then the stack's main memory; a scenario with gpu.mode: required is refused"}}

@@ -16,12 +16,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/process"
 )
 
 // resumeLatest is --resume without a run.
@@ -91,8 +93,8 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	if plan.Client.Engine != scenarios.EngineNative {
-		return usageError{fmt.Errorf("client.engine: this version of stackmeter has the engine %q only, not %q", scenarios.EngineNative, plan.Client.Engine)}
+	if err := refuse(plan, o); err != nil {
+		return err
 	}
 	progress, err := a.newProgress(o.progress)
 	if err != nil {
@@ -108,21 +110,27 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	defer store.Close()
-
 	gpus, err := openGPU(o.gpu)
 	if err != nil {
 		return err
 	}
 	defer gpus.close()
-	run := results.Run{
-		Scenario: scenario.Name, File: scenario.File, Started: time.Now(),
-		Runtime: o.runtime, Host: host(runtime.Describe(ctx)), GPUDevices: gpus.devices, Plan: plan,
-	}
-	if err := a.begin(ctx, store, &run, o); err != nil {
+
+	run := results.Run{ID: newRunID(time.Now())}
+	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
+	ctx, release := a.signals(ctx, runtime, &owned)
+	defer release()
+	// What the machine lacks is found before the run has a row in the store.
+	if err := runtime.Check(ctx); err != nil {
 		return err
 	}
-	ctx, release := a.signals(ctx, runtime, run.ID)
-	defer release()
+	if _, _, err := orchestrator.SelectGPUs(plan.Resources.GPU, gpus.devices, gpus.reason); err != nil {
+		return err
+	}
+	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
+		return err
+	}
+	owned.Store(&run.ID)
 	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: orchestrator.Native{Client: &load.Client{}},
 		GPU: gpus.sampler, NoGPU: gpus.reason, Devices: gpus.devices,
@@ -133,23 +141,49 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
-// begin makes the run's row in the store, or finds the one to resume.
-func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, o runOptions) error {
-	if o.resume == "" {
-		run.ID = newRunID(run.Started)
-		return store.Begin(ctx, *run)
+// refuse says what of a plan or of the flags cannot be done, before anything
+// is touched.
+func refuse(plan scenarios.Plan, o runOptions) error {
+	if plan.Client.Engine != scenarios.EngineNative {
+		return usageError{fmt.Errorf("client.engine: this version of stackmeter has the engine %q only, not %q", scenarios.EngineNative, plan.Client.Engine)}
 	}
-	before, err := findRun(ctx, store, o.resume, run.Scenario)
+	if len(plan.Thresholds) > 0 {
+		return usageError{errors.New("thresholds: this version of stackmeter does not evaluate them, and will not pretend to; take them out, for example with --set thresholds=null")}
+	}
+	return checkOutput("--json", o.jsonFile)
+}
+
+// begin makes the run's row in the store, or finds the one to resume.
+func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) error {
+	owner, err := stacks.Self()
 	if err != nil {
 		return err
 	}
-	id := before.ID
-	if before.Plan.Fingerprint() != run.Plan.Fingerprint() {
-		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario, --set and --only", id)}
+	if o.resume != "" {
+		return a.resume(ctx, store, run, scenario.Name, plan, owner, o.resume)
 	}
-	run.ID = id
-	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", id, before.Started.Local().Format(time.DateTime))
-	return store.Resume(ctx, id)
+	run.Scenario, run.File, run.Started = scenario.Name, scenario.File, time.Now()
+	run.Runtime, run.Host, run.GPUDevices = o.runtime, host(runtime.Describe(ctx)), devices
+	run.Plan, run.Fingerprint, run.Owner = plan, plan.Fingerprint(), owner.String()
+	return store.Begin(ctx, *run)
+}
+
+// resume takes over a run that no longer has a process, if it is the same
+// plan.
+func (a *app) resume(ctx context.Context, store *sqlite.Store, run *results.Run, scenario string, plan scenarios.Plan, owner stacks.Owner, which string) error {
+	before, err := findRun(ctx, store, which, scenario)
+	if err != nil {
+		return err
+	}
+	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
+		return usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+	}
+	if before.Fingerprint != plan.Fingerprint() || before.Plan.Repeats != plan.Repeats {
+		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario, --set and --only", before.ID)}
+	}
+	*run = before
+	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
+	return store.Resume(ctx, before.ID, owner.String())
 }
 
 // newRunID sorts by time and is never the same twice.
@@ -197,27 +231,29 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 }
 
 func (a *app) printRun(run results.Run, records []results.Record, o runOptions) error {
+	var failed error
 	if o.jsonFile != "" {
-		err := a.output(o.jsonFile, func(w io.Writer) error {
+		failed = a.output(o.jsonFile, func(w io.Writer) error {
 			return report.Write(w, "json", run, records, report.Options{})
 		})
-		if err != nil || o.jsonFile == "-" {
-			return err
-		}
 	}
-	if len(records) == 0 {
-		return nil
+	if o.jsonFile == "-" || len(records) == 0 {
+		return failed
 	}
-	return report.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout))
+	return errors.Join(failed, report.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
 }
 
-// signals returns a context that the first SIGINT or SIGTERM cancels, so that
+// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, so that
 // the stack under measurement is removed and what is finished is printed. The
 // second one removes everything of the run by force and exits.
-func (a *app) signals(ctx context.Context, runtime stacks.Runtime, runID string) (context.Context, func()) {
+//
+// A closed pipe behind standard output or error does not end the run: nobody
+// reads the progress any more, but what is measured is kept.
+func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic.Pointer[string]) (context.Context, func()) {
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(ctx)
 	caught := make(chan os.Signal, 2)
-	signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var finished atomic.Bool
 	go func() {
 		for n := 0; ; n++ {
@@ -229,11 +265,13 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, runID string)
 				cancel(errInterrupted)
 				continue
 			}
-			clean, stop := context.WithTimeout(context.WithoutCancel(ctx), forcedCleanup)
-			_, err := runtime.Sweep(clean, runID)
-			stop()
-			if err != nil {
-				fmt.Fprintln(a.stderr, "stackmeter:", err)
+			if run := owned.Load(); run != nil {
+				clean, stop := context.WithTimeout(context.WithoutCancel(ctx), forcedCleanup)
+				_, err := runtime.Sweep(clean, *run)
+				stop()
+				if err != nil {
+					fmt.Fprintln(a.stderr, "stackmeter:", err)
+				}
 			}
 			os.Exit(exitInterrupted)
 		}
@@ -254,6 +292,18 @@ func (a *app) loadWorkerCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return load.Worker(a.stdin, a.stdout)
+		},
+	}
+}
+
+func (a *app) processLauncherCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    process.LauncherArgument,
+		Short:  "Looks after one service of a local stack; started by stackmeter itself",
+		Hidden: true,
+		Args:   cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return process.Launcher(args, a.stdin, a.stdout)
 		},
 	}
 }

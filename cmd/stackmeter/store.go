@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,16 @@ func storeFlag(cmd *cobra.Command, db *string) {
 	cmd.Flags().StringVar(db, "db", defaultStore, "the store, an SQLite `FILE`")
 }
 
+// openStore opens a store to read it. One that is not there is a wrong
+// argument.
+func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
+	store, err := sqlite.OpenReadOnly(ctx, db)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usageError{err}
+	}
+	return store, err
+}
+
 func (a *app) reportCommand() *cobra.Command {
 	var db, format, output string
 	cmd := &cobra.Command{
@@ -32,13 +43,19 @@ func (a *app) reportCommand() *cobra.Command {
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			store, err := sqlite.OpenReadOnly(cmd.Context(), db)
+			store, err := openStore(cmd.Context(), db)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
 			if !slices.Contains(report.Formats(), format) {
 				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.Formats(), ", "))}
+			}
+			if output == "" {
+				return usageError{errors.New("-o needs a file, or - for standard output")}
+			}
+			if err := checkOutput("-o", output); err != nil {
+				return err
 			}
 			id := ""
 			if len(args) > 0 {
@@ -57,6 +74,22 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
+}
+
+// checkOutput refuses a file that cannot be written, before any work is done
+// for it.
+func checkOutput(flag, file string) error {
+	if file == "" || file == "-" {
+		return nil
+	}
+	dir := filepath.Dir(file)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return usageError{fmt.Errorf("%s %s: there is no folder %s", flag, file, dir)}
+	}
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return usageError{fmt.Errorf("%s %s: that is a folder", flag, file)}
+	}
+	return nil
 }
 
 // output writes to a file, which then is whole or not there, or to standard
@@ -84,7 +117,7 @@ func (a *app) runsCommand() *cobra.Command {
 		Example: "  stackmeter runs --db nightly.db",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := sqlite.OpenReadOnly(cmd.Context(), db)
+			store, err := openStore(cmd.Context(), db)
 			if err != nil {
 				return err
 			}

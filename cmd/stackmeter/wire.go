@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 	"stackmeter/orchestrator/gpu/nvml"
 	"stackmeter/stacks"
 	"stackmeter/stacks/docker"
+	"stackmeter/stacks/process"
 )
 
 // A stackRuntime is what this command needs of one beyond stacks.Runtime.
@@ -23,18 +23,21 @@ type stackRuntime interface {
 	Close() error
 }
 
-// runtimes are the ones that --runtime knows, with the default first.
-var runtimeNames = []string{"docker"}
+// runtimeNames are what --runtime knows, with the default first.
+var runtimeNames = []string{"docker", process.Name}
 
 func runtimeFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "runtime", runtimeNames[0], "what starts the stacks: "+strings.Join(runtimeNames, ", "))
 }
 
 func openRuntime(name string) (stackRuntime, error) {
-	if !slices.Contains(runtimeNames, name) {
-		return nil, usageError{fmt.Errorf("--runtime %s: there is %s", name, strings.Join(runtimeNames, ", "))}
+	switch name {
+	case "docker":
+		return docker.New()
+	case process.Name:
+		return process.New()
 	}
-	return docker.New()
+	return nil, usageError{fmt.Errorf("--runtime %s: there is %s", name, strings.Join(runtimeNames, " and "))}
 }
 
 // gpus is what this machine can tell about its GPUs.
