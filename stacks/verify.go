@@ -174,7 +174,10 @@ func workerClass(ctx context.Context, stack Stack) (string, error) {
 	const sign = "Using worker: "
 	for line := range strings.Lines(logs.String()) {
 		if _, class, ok := strings.Cut(line, sign); ok {
-			return strings.TrimSpace(class), nil
+			if class = strings.TrimSpace(class); class == "threads" {
+				class = "gthread" // what gunicorn before 21 calls it there
+			}
+			return class, nil
 		}
 	}
 	return "", nil
