@@ -10,9 +10,9 @@ import (
 	"stackmeter/stacks"
 )
 
-// How long the devices may take to be clean before a trial or a cell, and to
-// be back at their idle baseline after one.
-const cleanPatience = time.Minute
+// DefaultGPUWait is how long the devices may take to be clean before a trial
+// or a cell, and to be back at their idle baseline after one.
+const DefaultGPUWait = time.Minute
 
 // A gpuWatch samples the devices of one stack from before it starts until
 // after it is gone. Where the stack has no device it does nothing but say why.
@@ -38,7 +38,7 @@ func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
 		w.why = r.NoGPU
 		return w, nil
 	}
-	if err := r.GPU.WaitClean(ctx, r.gpus, r.idle, cleanPatience); err != nil {
+	if err := r.GPU.WaitClean(ctx, r.gpus, r.idle, r.gpuWait()); err != nil {
 		return nil, fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
 	}
 	trial, err := r.GPU.Trial(ctx, r.gpus)
@@ -51,6 +51,14 @@ func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
 	w.trial = trial
 	w.trial.Phase(gpu.PhaseStartup)
 	return w, nil
+}
+
+// gpuWait is the wait that was asked for, or the default.
+func (r *run) gpuWait() time.Duration {
+	if r.GPUWait > 0 {
+		return r.GPUWait
+	}
+	return DefaultGPUWait
 }
 
 // owners says which processes are the stack's.
@@ -91,7 +99,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 // cell waits until nobody but the stack is on its devices and begins a
 // measurement.
 func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
-	if err := w.trial.WaitClean(ctx, cleanPatience); err != nil {
+	if err := w.trial.WaitClean(ctx, w.run.gpuWait()); err != nil {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 	}
 	return w.trial.Cell(), nil
@@ -111,7 +119,7 @@ func (w *gpuWatch) close(ctx context.Context) error {
 	if w.trial == nil {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanPatience)
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.run.gpuWait())
 	defer cancel()
 	after := w.trial.Close(wait)
 	for _, rec := range w.records {

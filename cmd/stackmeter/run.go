@@ -80,6 +80,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	gpuFlags(cmd, &o.gpu)
+	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "auto, plain, json or none; on standard error")
 	return cmd
@@ -133,7 +134,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	owned.Store(&run.ID)
 	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: orchestrator.Native{Client: &load.Client{}},
-		GPU: gpus.sampler, NoGPU: gpus.reason, Devices: gpus.devices,
+		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices,
 		Recorder: store, Notify: progress.event,
 	}
 	failed := loop.Run(ctx, run.ID, plan)

@@ -51,17 +51,7 @@ func newSession(t *testing.T) *session {
 		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
 	}
 	s := &session{t: t, dir: t.TempDir()}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// TestMain tells by its name that the program is to be the command.
-	s.program = filepath.Join(s.dir, "stackmeter")
-	if err := os.Link(self, s.program); err != nil {
-		if err := exec.Command("cp", self, s.program).Run(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.program = command(t, s.dir)
 	app, err := filepath.Abs("../../stacks/stackstest/testdata/app")
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +61,23 @@ func newSession(t *testing.T) *session {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// command puts the program into a folder. TestMain tells by its name that it
+// is to be the command.
+func command(t *testing.T, dir string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "stackmeter")
+	if os.Link(self, program) != nil {
+		if err := exec.Command("cp", self, program).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return program
 }
 
 // run starts `stackmeter run` and calls on for each event, with the process,

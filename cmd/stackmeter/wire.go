@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,7 @@ type gpus struct {
 type gpuOptions struct {
 	library string // of the driver
 	sampler string // samplerOn or samplerOff
+	wait    time.Duration
 }
 
 const (

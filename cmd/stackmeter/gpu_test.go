@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/gpu/nvml/fakedriver"
+	"stackmeter/results"
+)
+
+// The FAKE driver's device and the application of testdata/gpuapp.
+const (
+	mib          = int64(1) << 20
+	fakeBase     = 4 * mib    // in use on an idle device
+	fakeProcess  = 2600 * mib // of each process
+	fakeThread   = 500 * mib  // of each thread that has computed
+	nvmlGPULost  = 15         // NVML_ERROR_GPU_IS_LOST
+	foreignBytes = 700 * mib
+)
+
+// A fakeGPU is a machine with a FAKE GPU: the real command with local
+// processes, the real NVML path through cgo, a driver that is not one.
+type fakeGPU struct {
+	t       *testing.T
+	dir     string
+	program string
+	library string
+	state   *fakedriver.State
+}
+
+func newFakeGPU(t *testing.T) *fakeGPU {
+	t.Helper()
+	for _, program := range []string{"flask", "gunicorn", "nginx"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s: apt-get install python3-flask gunicorn nginx-light", program)
+		}
+	}
+	f := &fakeGPU{t: t, dir: t.TempDir(), library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f.program = command(t, f.dir)
+	return f
+}
+
+// A fakeResult is what this test reads of the JSON result.
+type fakeResult struct {
+	Cells []struct {
+		Cell     string
+		Status   string
+		Reason   string
+		Flags    []string
+		Duration *float64 `json:"duration_s"`
+		GPU      struct {
+			Peak   *float64 `json:"device_used_peak_mib"`
+			Stack  *float64 `json:"stack_peak_mib"`
+			Reason string
+			Detail gpu.Usage
+		}
+	}
+}
+
+// run measures a scenario (without name, app and request) and returns its
+// cells by name, after calling on for each event.
+func (f *fakeGPU) run(scenario string, on func(orchestrator.Event), args ...string) fakeResult {
+	f.t.Helper()
+	app, err := filepath.Abs("testdata/gpuapp")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	text := fmt.Sprintf(`name: fake-gpu
+app: {dir: %q, wsgi: "wsgi:app", ready: {path: /healthz}, env: {%s: %q}}
+request: {method: POST, path: /predict}
+resources: {gpu: {mode: required, count: 1}}
+order: listed
+%s`, app, fakedriver.Env, f.state.Folder, scenario)
+	if err := os.WriteFile(filepath.Join(f.dir, "s.yaml"), []byte(text), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--runtime", "process",
+		"--nvml", f.library, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
+	cmd.Dir = f.dir
+	cmd.Env = append(os.Environ(), fakedriver.Env+"="+f.state.Folder)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	var said strings.Builder
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var e orchestrator.Event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Fprintln(&said, lines.Text())
+		} else if on != nil {
+			on(e)
+		}
+	}
+	_ = cmd.Wait() // failed cells are part of some tests
+	var result fakeResult
+	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
+		f.t.Fatalf("%v\n%s\n%s", err, &out, &said)
+	}
+	return result
+}
+
+// TestFakeGPUMemoryByThreads is the reference experiment's table 6 in kind:
+// memory grows with the threads that the load keeps busy, each worker holds a
+// copy of its own, and all of it is read off the (FAKE) device.
+func TestFakeGPUMemoryByThreads(t *testing.T) {
+	f := newFakeGPU(t)
+	result := f.run(`fresh: cell
+topologies: [nginx + gunicorn w1/t1, nginx + gunicorn w1/t2, nginx + gunicorn w1/t4, gunicorn w2/t1]
+matrix: {requests: [120], client: [mp, mt], pool: [6]}
+`, nil)
+	if len(result.Cells) != 8 {
+		t.Fatalf("%d cells", len(result.Cells))
+	}
+	for _, c := range result.Cells {
+		processes, threads := int64(1), int64(1)
+		switch {
+		case strings.Contains(c.Cell, "-t2"):
+			threads = 2
+		case strings.Contains(c.Cell, "-t4"):
+			threads = 4
+		case strings.Contains(c.Cell, "-w2"):
+			processes = 2
+		}
+		each := fakeProcess + threads*fakeThread
+		want := float64((fakeBase + processes*each) / mib)
+		if c.Status != results.StatusOK || c.GPU.Peak == nil || *c.GPU.Peak != want {
+			t.Errorf("%s: %s, peak %v MiB, want %v: %s %s", c.Cell, c.Status, c.GPU.Peak, want, c.Reason, c.GPU.Reason)
+			continue
+		}
+		if !slices.Contains(c.Flags, gpu.FlagFakeDriver) || !c.GPU.Detail.Fake {
+			t.Errorf("%s does not say that its driver is FAKE: %v", c.Cell, c.Flags)
+		}
+		if c.GPU.Stack == nil || *c.GPU.Stack != float64(processes*each/mib) {
+			t.Errorf("%s: stack %v MiB", c.Cell, c.GPU.Stack)
+		}
+		var sum int64
+		for _, p := range c.GPU.Detail.Processes {
+			if p.Peak == nil || *p.Peak != each || p.Service != "app" {
+				t.Errorf("%s: process %+v, want %d bytes of service app", c.Cell, p, each)
+				continue
+			}
+			sum += *p.Peak
+		}
+		if sum != processes*each {
+			t.Errorf("%s: the workers' peaks add up to %d, want %d", c.Cell, sum, processes*each)
+		}
+		if d := c.GPU.Detail; d.Baseline == nil || *d.Baseline != fakeBase || d.Teardown == nil || *d.Teardown != fakeBase {
+			t.Errorf("%s: idle %v, after teardown %v", c.Cell, d.Baseline, d.Teardown)
+		}
+	}
+}
+
+func TestFakeGPUForeignProcess(t *testing.T) {
+	f := newFakeGPU(t)
+	var stranger *exec.Cmd
+	result := f.run(`topologies: [gunicorn w1/t1]
+matrix: {requests: [200], client: [single]}
+`, func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventProgress && stranger == nil {
+			stranger = exec.Command("python3", "-c", fmt.Sprintf(
+				"import sys, time; sys.path.insert(0, %q); import fakegpu; fakegpu.open(%[1]q).allocate(%d); time.sleep(600)", f.state.Folder, foreignBytes))
+			if err := stranger.Start(); err != nil {
+				t.Error(err)
+			}
+		}
+		if e.Kind == orchestrator.EventResult && stranger != nil {
+			_ = stranger.Process.Kill()
+			_ = stranger.Wait()
+		}
+	})
+	c := result.Cells[0]
+	if c.Status != results.StatusOK || !slices.Contains(c.Flags, gpu.FlagForeign) {
+		t.Fatalf("%s, flags %v: %s", c.Status, c.Flags, c.Reason)
+	}
+	if c.GPU.Stack == nil || *c.GPU.Stack != float64((fakeProcess+fakeThread)/mib) {
+		t.Errorf("the stranger is counted in the stack's %v MiB", c.GPU.Stack)
+	}
+	if d := c.GPU.Detail; d.ForeignPeak == nil || *d.ForeignPeak != foreignBytes || len(d.Foreign) != 1 || !strings.HasPrefix(d.Foreign[0].Name, "python") {
+		t.Errorf("foreign: %v, %+v", d.ForeignPeak, d.Foreign)
+	}
+}
+
+func TestFakeGPUIsLost(t *testing.T) {
+	f := newFakeGPU(t)
+	result := f.run(`topologies: [gunicorn w1/t1, flask]
+matrix: {requests: [200], client: [single]}
+`, func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventProgress && len(f.state.Errors) == 0 {
+			for _, function := range []string{"nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetComputeRunningProcesses"} {
+				f.state.Errors = append(f.state.Errors, fakedriver.Error{Function: function, Return: nvmlGPULost})
+			}
+			if err := f.state.Write(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	first, second := result.Cells[0], result.Cells[1]
+	if first.Status != results.StatusOK || first.Duration == nil || first.GPU.Peak != nil || !strings.Contains(first.GPU.Reason, gpu.CodeGPULost) {
+		t.Errorf("the cell that lost it: %s, duration %v, peak %v, %q", first.Status, first.Duration, first.GPU.Peak, first.GPU.Reason)
+	}
+	if second.Status != results.StatusFailed || second.GPU.Peak != nil || !strings.Contains(second.Reason, gpu.CodeGPULost) {
+		t.Errorf("the cell after it: %s, %q", second.Status, second.Reason)
+	}
+}
+
+func TestFakeGPUSamplerOff(t *testing.T) {
+	f := newFakeGPU(t)
+	result := f.run("topologies: [gunicorn w1/t1]\nmatrix: {requests: [10], client: [single]}\n", nil, "--gpu-sampler", "off")
+	c := result.Cells[0]
+	if c.Status != results.StatusOK || c.GPU.Peak != nil || !strings.Contains(c.GPU.Reason, "--gpu-sampler off") {
+		t.Errorf("%s, peak %v, %q", c.Status, c.GPU.Peak, c.GPU.Reason)
+	}
+}

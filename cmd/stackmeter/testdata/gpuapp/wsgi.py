@@ -1,0 +1,61 @@
+"""An application that "allocates" on the FAKE GPU of the tests the way an
+inference service does on a real one: a context and a model for each process,
+and a workspace for each thread that has ever computed, which stays.
+
+Environment: STACKMETER_FAKE_GPU, the fake driver's folder.
+"""
+
+import os
+import sys
+import threading
+import time
+
+from flask import Flask, jsonify, request
+
+sys.path.insert(0, os.environ["STACKMETER_FAKE_GPU"])
+import fakegpu  # noqa: E402
+
+MIB = 1 << 20
+CONTEXT_AND_MODEL = 2600 * MIB  # of each process
+WORKSPACE = 500 * MIB  # of each thread that computes
+
+app = Flask(__name__)
+lock = threading.Lock()
+gpu = fakegpu.open()
+workspaces = 0
+mine = threading.local()
+gpu.allocate(CONTEXT_AND_MODEL)
+
+
+def hold(extra=0):
+    """lock is held."""
+    gpu.allocate(CONTEXT_AND_MODEL + workspaces * WORKSPACE + extra)
+
+
+@app.get("/healthz")
+def healthz():
+    return jsonify(status="ok")
+
+
+@app.post("/predict")
+def predict():
+    global workspaces
+    request.get_data()
+    if not hasattr(mine, "workspace"):
+        with lock:
+            workspaces += 1
+            mine.workspace = True
+            hold()
+    time.sleep(0.004)
+    return jsonify(pid=os.getpid())
+
+
+@app.get("/spike")
+def spike():
+    """4 GiB for 30 ms, as an autotuner takes and frees them."""
+    with lock:
+        hold(4096 * MIB)
+    time.sleep(0.03)
+    with lock:
+        hold()
+    return jsonify(pid=os.getpid())
