@@ -51,6 +51,11 @@ func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
 		}
 		found.Unread = unread(found)
 	}
+	if seen, err := SeenGPUs(ctx, spec, found.Facts, stack); err != nil {
+		return found, err
+	} else if seen != "" {
+		found.Facts.GPU = seen
+	}
 	for _, s := range spec.Services {
 		if s.Role != RoleNginx {
 			continue

@@ -1,0 +1,146 @@
+package stacks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// ErrNoGPU marks the error of a runtime that cannot give a stack the GPUs of
+// its spec. Runtime.Prepare finds that out before anything is measured.
+var ErrNoGPU = errors.New("stacks cannot be given a GPU here")
+
+// ListGPUs is the command that says, inside a container, which GPUs it has
+// got. NVIDIA's toolkit puts it there; the environment (NVIDIA_VISIBLE_DEVICES)
+// only repeats what was asked for.
+func ListGPUs() []string { return []string{"nvidia-smi", "-L"} }
+
+// SeenGPUs looks inside the containers of a running stack for the GPUs that
+// its services were given, and says what it found and how: a stack without
+// them would be measured on the CPU, or end at its first request. A local
+// process sees the machine's own devices, and a stack without GPUs none;
+// nothing is said of these. The error wraps ErrDiffers and says what to do.
+func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string, error) {
+	seen := ""
+	for i, s := range spec.Services {
+		if len(s.GPUs) == 0 || i >= len(facts.Services) || facts.Services[i].Container == "" {
+			continue
+		}
+		how, err := seenBy(ctx, stack, s)
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w: service %s: %w", ErrDiffers, s.Name, err)
+		}
+		seen = strings.Join(s.GPUs, ", ") + " (" + how + ")"
+	}
+	return seen, nil
+}
+
+func seenBy(ctx context.Context, stack Stack, s Service) (how string, err error) {
+	out, err := stack.Exec(ctx, s.Name, ListGPUs()...)
+	switch {
+	case err == nil:
+		return "listed by nvidia-smi in the container", CompareGPUs(string(out), s.GPUs)
+	case !missingProgram(err):
+		return "", ExplainNVML(err)
+	}
+	// An image may ask the toolkit for no tools (NVIDIA_DRIVER_CAPABILITIES).
+	out, err = stack.Exec(ctx, s.Name, "ls", "/dev")
+	switch {
+	case err == nil:
+		return "seen by its device node in the container", compareNodes(strings.Fields(string(out)), s.GPUs)
+	case missingProgram(err):
+		return "not looked for: the image has neither nvidia-smi nor ls", nil
+	}
+	return "", err
+}
+
+// missingProgram tells a program that is not in the image from one that
+// failed. Engines say it in the output of the exec.
+func missingProgram(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "executable file not found") || strings.Contains(text, "no such file or directory")
+}
+
+// A line of nvidia-smi -L ends in the UUID. Those of MIG instances are
+// indented below their GPU.
+var listedUUID = regexp.MustCompile(`\(UUID: ((?:GPU|MIG)-[^)\s]+)\)`)
+
+// CompareGPUs compares what nvidia-smi -L printed inside a container with the
+// UUIDs that it was given. The GPU that a MIG instance is part of is listed
+// with it and does not count.
+func CompareGPUs(listing string, want []string) error {
+	var have []string
+	for _, m := range listedUUID.FindAllStringSubmatch(listing, -1) {
+		have = append(have, m[1])
+	}
+	instances := slices.ContainsFunc(want, isMIG)
+	var lacks, more []string
+	for _, uuid := range want {
+		if !slices.Contains(have, uuid) {
+			lacks = append(lacks, uuid)
+		}
+	}
+	for _, uuid := range have {
+		if !slices.Contains(want, uuid) && (isMIG(uuid) || !instances) {
+			more = append(more, uuid)
+		}
+	}
+	switch {
+	case len(have) == 0:
+		return fmt.Errorf("its container was given %s and sees no GPU; look with docker logs of the engine whether NVIDIA's toolkit ran", strings.Join(want, ", "))
+	case len(lacks) > 0:
+		return fmt.Errorf("its container was given %s and does not see %s; it sees %s", strings.Join(want, ", "), strings.Join(lacks, ", "), strings.Join(have, ", "))
+	case len(more) > 0:
+		return fmt.Errorf("its container was given %s and also sees %s, so that its memory could be on either: a default runtime or an image that sets NVIDIA_VISIBLE_DEVICES gives every container all GPUs", strings.Join(want, ", "), strings.Join(more, ", "))
+	}
+	return nil
+}
+
+func isMIG(uuid string) bool { return strings.HasPrefix(uuid, "MIG-") }
+
+var gpuNode = regexp.MustCompile(`^nvidia[0-9]+$`)
+
+// compareNodes looks at the names in a container's /dev. The nodes bear no
+// UUID, so that only their number can be held against what was asked for.
+// Under WSL 2 one node (dxg) stands for all GPUs.
+func compareNodes(names, want []string) error {
+	if slices.Contains(names, "dxg") {
+		return nil
+	}
+	nodes := 0
+	for _, name := range names {
+		if gpuNode.MatchString(name) {
+			nodes++
+		}
+	}
+	whole := !slices.ContainsFunc(want, isMIG)
+	if nodes == 0 || whole && nodes != len(want) {
+		return fmt.Errorf("its container was given %s and has %d of the device nodes /dev/nvidia0, /dev/nvidia1 …", strings.Join(want, ", "), nodes)
+	}
+	return nil
+}
+
+// ExplainNVML adds the remedy to what nvidia-smi says in a container where
+// NVML does not work.
+func ExplainNVML(err error) error {
+	text := err.Error()
+	for _, known := range []struct{ sign, means string }{
+		// github.com/NVIDIA/nvidia-container-toolkit/issues/48
+		{"Failed to initialize NVML: Unknown Error", "the container has lost its GPU: systemd took the access away when it reloaded its units (systemctl daemon-reload, or an update that does it). The stack has to be made anew; to keep it from happening, let the engine use CDI or the cgroup driver cgroupfs, or create the links in /dev/char (nvidia-ctk system create-dev-char-symlinks --create-all)"},
+		// github.com/NVIDIA/nvidia-container-toolkit/issues/171
+		{"Driver/library version mismatch", "the NVIDIA driver was updated while the old one is still loaded: restart the machine or load the new module"},
+		{"couldn't communicate with the NVIDIA driver", "the NVIDIA driver does not answer in the container: see whether nvidia-smi works on the machine itself"},
+		{"No devices were found", "the container sees no GPU: see whether nvidia-smi lists it on the machine itself"},
+	} {
+		if strings.Contains(text, known.sign) {
+			return fmt.Errorf("%s: %w", known.means, err)
+		}
+	}
+	return fmt.Errorf("the GPUs cannot be listed in the container: %w", err)
+}
