@@ -40,21 +40,3 @@ func (r *Runtime) Built(ctx context.Context) ([]string, error) {
 	slices.Sort(tags)
 	return tags, nil
 }
-
-// GPUSupport says what the engine offers to give GPUs to containers; nothing
-// when it names neither. An engine that found the toolkit's hook on its PATH
-// does not say so: a start that asks for a GPU is then the only proof.
-func (r *Runtime) GPUSupport(ctx context.Context) string {
-	info, err := r.Info(ctx)
-	if err != nil {
-		return ""
-	}
-	var have []string
-	if _, ok := info.Runtimes["nvidia"]; ok {
-		have = append(have, "the runtime nvidia")
-	}
-	if len(info.CDISpecDirs) > 0 {
-		have = append(have, "CDI from "+strings.Join(info.CDISpecDirs, ", "))
-	}
-	return strings.Join(have, "; ")
-}

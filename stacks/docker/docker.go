@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 
@@ -47,9 +48,10 @@ type Runtime struct {
 	api   *client.Client
 	owner stacks.Owner
 
-	mu     sync.Mutex
-	images map[string]string // by imageKey: the image id that Prepare found or made
-	info   *system.Info      // of the last Check
+	mu       sync.Mutex
+	images   map[string]string                  // by imageKey: the image id that Prepare found or made
+	requests map[string]container.DeviceRequest // by gpuKey: how its GPUs reach a container, proven by Prepare
+	info     *system.Info                       // of the last Check
 }
 
 // New connects to the engine that DOCKER_HOST and its companions name, or to
@@ -63,7 +65,7 @@ func New() (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
-	return &Runtime{api: api, owner: owner, images: map[string]string{}}, nil
+	return &Runtime{api: api, owner: owner, images: map[string]string{}, requests: map[string]container.DeviceRequest{}}, nil
 }
 
 // Name implements stacks.Runtime.

@@ -83,13 +83,26 @@ func TestPublished(t *testing.T) {
 const orphanRun = "STACKMETER_TEST_ORPHAN"
 
 func TestMain(m *testing.M) {
+	if dockerd := os.Getenv(engineLauncher); dockerd != "" {
+		fail(becomeEngine(dockerd))
+	}
+	if filepath.Base(os.Args[0]) == hookName {
+		if err := runHook(); err != nil {
+			fail(err)
+		}
+		os.Exit(0)
+	}
 	if run := os.Getenv(orphanRun); run != "" {
 		if err := orphan(run); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			fail(err)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 func orphan(run string) error {

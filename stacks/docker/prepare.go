@@ -28,8 +28,9 @@ import (
 // LabelBuilt is on every image that stackmeter built.
 const LabelBuilt = "stackmeter.built"
 
-// Prepare implements stacks.Runtime: images are found, pulled or built, and
-// limits that this machine cannot give are refused.
+// Prepare implements stacks.Runtime: images are found, pulled or built, limits
+// that this machine cannot give are refused, and a container of each image
+// that is to have GPUs has shown that it gets them.
 func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
 	info, err := r.Info(ctx)
 	if err != nil {
@@ -42,7 +43,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if s.Memory > info.MemTotal {
 			return fmt.Errorf("%w: resources.memory is %d bytes and the engine has %d", stacks.ErrUnavailable, s.Memory, info.MemTotal)
 		}
-		if _, err := r.image(ctx, s, progress); err != nil {
+		id, err := r.image(ctx, s, progress)
+		if err == nil && len(s.GPUs) > 0 {
+			err = r.proveGPU(ctx, spec, s, id, progress)
+		}
+		if err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 	}

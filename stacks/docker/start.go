@@ -187,6 +187,10 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	if err != nil {
 		return err
 	}
+	requests, err := st.runtime.gpuRequest(ctx, s)
+	if err != nil {
+		return err
+	}
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -206,26 +210,9 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		// image's in front of it would run something else.
 		config.Entrypoint = []string{}
 	}
-	init := true
-	pids := int64(pidsLimit)
-	host := &container.HostConfig{
-		NetworkMode: container.NetworkMode(st.network),
-		Init:        &init,
-		CapDrop:     []string{"ALL"},
-		SecurityOpt: []string{"no-new-privileges"},
-		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
-		Resources: container.Resources{
-			NanoCPUs:   int64(s.CPUs * 1e9),
-			Memory:     s.Memory,
-			MemorySwap: s.Memory, // no swap on top of the limit
-			PidsLimit:  &pids,
-		},
-	}
-	if len(s.GPUs) > 0 {
-		host.DeviceRequests = []container.DeviceRequest{{
-			Driver: "nvidia", DeviceIDs: s.GPUs, Capabilities: [][]string{{"gpu"}},
-		}}
-	}
+	host := hostConfig(s)
+	host.NetworkMode = container.NetworkMode(st.network)
+	host.DeviceRequests = requests
 	port := nat.Port(strconv.Itoa(s.Port) + "/tcp")
 	if !st.direct && i == len(st.spec.Services)-1 {
 		config.ExposedPorts = nat.PortSet{port: {}}
@@ -240,6 +227,24 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	}
 	st.services[i].container = made.ID
 	return nil
+}
+
+// hostConfig is what every container of a service is confined by.
+func hostConfig(s stacks.Service) *container.HostConfig {
+	init := true
+	pids := int64(pidsLimit)
+	return &container.HostConfig{
+		Init:        &init,
+		CapDrop:     []string{"ALL"},
+		SecurityOpt: []string{"no-new-privileges"},
+		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
+		Resources: container.Resources{
+			NanoCPUs:   int64(s.CPUs * 1e9),
+			Memory:     s.Memory,
+			MemorySwap: s.Memory, // no swap on top of the limit
+			PidsLimit:  &pids,
+		},
+	}
 }
 
 // names are the services' addresses in the private network.
@@ -336,11 +341,11 @@ func (st *stack) ended(c container.InspectResponse, otherwise string) error {
 
 // startError adds the remedy to what the engine says of a start that failed.
 func startError(err error) error {
+	if known := toolkitError(err); known != nil {
+		return known
+	}
 	text := err.Error()
-	switch {
-	case strings.Contains(text, "could not select device driver"):
-		return fmt.Errorf("the engine has no GPU support: %w; install the NVIDIA Container Toolkit and restart the engine, or set resources.gpu.mode to off", err)
-	case strings.Contains(text, "executable file not found"), strings.Contains(text, "no such file or directory"):
+	if strings.Contains(text, "executable file not found") || strings.Contains(text, "no such file or directory") {
 		return fmt.Errorf("the command is not in the image: %w; check the topology's command against the image", err)
 	}
 	return fmt.Errorf("start the container: %w", err)

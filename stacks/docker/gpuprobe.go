@@ -1,0 +1,119 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"stackmeter/stacks"
+)
+
+// probeTimeout bounds the whole of a probe. Without persistence mode the
+// driver initialises a GPU at the first access, which takes seconds for each.
+const probeTimeout = 2 * time.Minute
+
+// proveGPU finds out whether containers of the service's image really get its
+// GPUs, before anything is measured: by one that asks for them as a stack
+// would, lists them and is removed. The toolkit decides by the image too (the
+// CUDA version that it needs), so that each image is tried once. The error
+// wraps stacks.ErrNoGPU.
+func (r *Runtime) proveGPU(ctx context.Context, spec stacks.Spec, s stacks.Service, imageID string, progress func(string)) error {
+	key := gpuKey(s)
+	r.mu.Lock()
+	_, done := r.requests[key]
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	o, err := r.offer(ctx)
+	if err != nil {
+		return err
+	}
+	ways, err := o.gpuRequests(s.GPUs)
+	if err != nil {
+		return fmt.Errorf("%w: %w", stacks.ErrNoGPU, err)
+	}
+	progress("try whether a container gets " + strings.Join(s.GPUs, ", "))
+	var failed error
+	for _, way := range ways {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err = r.probeGPU(ctx, spec, s, imageID, way); err == nil {
+			r.mu.Lock()
+			r.requests[key] = way
+			r.mu.Unlock()
+			return nil
+		}
+		failed = errors.Join(failed, fmt.Errorf("by the driver %s: %w", way.Driver, err))
+	}
+	return fmt.Errorf("%w: %w", stacks.ErrNoGPU, failed)
+}
+
+// probeGPU runs one container. Like a stack it is labelled, and removed
+// whatever happens.
+func (r *Runtime) probeGPU(ctx context.Context, spec stacks.Spec, s stacks.Service, imageID string, way container.DeviceRequest) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	st := &stack{runtime: r, spec: spec, id: randomID()}
+	defer func() {
+		_, left := r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), 0)
+		err = errors.Join(err, left)
+	}()
+	labels := st.labels()
+	labels[LabelService] = s.Name
+	config := &container.Config{
+		Image: imageID, Entrypoint: []string{}, Cmd: stacks.ListGPUs(), Env: environment(s.Env), Labels: labels,
+	}
+	host := hostConfig(s)
+	host.NetworkMode = "none"
+	host.DeviceRequests = []container.DeviceRequest{way}
+	made, err := r.api.ContainerCreate(ctx, config, host, nil, nil, st.name("gpu"))
+	if err != nil {
+		return fmt.Errorf("create a container with the GPU: %w", err)
+	}
+	// The init process starts whether or not the image has nvidia-smi: what
+	// fails here is the engine's or the toolkit's.
+	if err := r.api.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+		return startError(err)
+	}
+	status, listing, err := r.result(ctx, made.ID)
+	switch {
+	case err != nil:
+		return err
+	case status == exitNotFound:
+		return nil // no tools in this image; a started stack is looked at by its device nodes
+	case status != 0:
+		return stacks.ExplainNVML(fmt.Errorf("nvidia-smi exited with status %d: %s", status, strings.TrimSpace(listing)))
+	}
+	return stacks.CompareGPUs(listing, s.GPUs)
+}
+
+// result waits for a container's end.
+func (r *Runtime) result(ctx context.Context, id string) (status int64, output string, err error) {
+	ended, failed := r.api.ContainerWait(ctx, id, container.WaitConditionNotRunning)
+	select {
+	case end := <-ended:
+		status = end.StatusCode
+	case err := <-failed:
+		return 0, "", fmt.Errorf("wait for nvidia-smi in a container: %w; see whether nvidia-smi answers on the machine itself", err)
+	}
+	body, err := r.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true})
+	if err != nil {
+		return 0, "", fmt.Errorf("read what nvidia-smi said in a container: %w", err)
+	}
+	defer body.Close()
+	var out bytes.Buffer
+	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, logBytes)); err != nil {
+		return 0, "", fmt.Errorf("read what nvidia-smi said in a container: %w", err)
+	}
+	return status, out.String(), nil
+}
