@@ -26,9 +26,10 @@ import (
 type Orchestrator struct {
 	Runtime  stacks.Runtime
 	Client   Client
-	GPU      *gpu.Sampler // nil on a machine without a GPU that can be read
-	NoGPU    string       // why GPU is nil, for the record
-	Devices  []gpu.Device // that the machine has
+	GPU      *gpu.Sampler  // nil on a machine without a GPU that can be read
+	NoGPU    string        // why GPU is nil, for the record
+	GPUWait  time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
+	Devices  []gpu.Device  // that the machine has
 	Recorder Recorder
 	Notify   func(Event) // may be nil; is called from one goroutine at a time
 }
@@ -70,8 +71,8 @@ type Recorder interface {
 const (
 	stopTimeout        = 2 * time.Minute
 	interruptedTimeout = 8 * time.Second // of stopping a stack once the run was cancelled: who cancels waits
-	recordTimeout = 30 * time.Second
-	logTimeout    = 30 * time.Second
+	recordTimeout      = 30 * time.Second
+	logTimeout         = 30 * time.Second
 )
 
 // Run executes the plan under the run's id. Cells that the run holds as ok are
@@ -196,8 +197,20 @@ func requests(trials []scenarios.Trial) int {
 
 // prepare makes the images of every topology before the first stack starts,
 // so that a missing one is found now and building is not part of a trial.
+// Where the runtime then turns out not to get a GPU into a stack, the mode auto
+// means that no stack has one: with and without, they could not be compared.
 func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	defer r.spend(results.PhaseImages)()
+	err := r.prepareAll(ctx, todo)
+	if errors.Is(err, stacks.ErrNoGPU) && r.plan.Resources.GPU.Mode == scenarios.GPUAuto {
+		r.gpus, r.noGPU = nil, err.Error()
+		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
+		err = r.prepareAll(ctx, todo)
+	}
+	return err
+}
+
+func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 	r.broken = map[string]error{}
 	seen := map[string]bool{}
 	for _, trial := range todo {
@@ -216,7 +229,7 @@ func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, stacks.ErrUnavailable):
+		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU):
 			return fmt.Errorf("topology %s: %w", name, err)
 		default:
 			r.broken[name] = err
