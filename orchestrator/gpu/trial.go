@@ -132,17 +132,35 @@ func (t *Trial) Owners(owners []Owner) {
 	t.owners, t.told, t.newOwners = slices.Clone(owners), true, true
 }
 
-// Phase marks the beginning of a phase.
+// Phase marks the beginning of a phase. The one before it gets a last sample
+// first, so that what it ended with is in its peak: a model that is loaded
+// right before the first answer would be missed otherwise.
 func (t *Trial) Phase(name string) {
 	if t == nil {
 		return
 	}
+	t.awaitSample()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mark(name)
 }
 
-// mark is Phase with the lock held.
+// awaitSample returns after the next sample, or when the driver does not
+// answer in time.
+func (t *Trial) awaitSample() {
+	t.mu.Lock()
+	fresh := t.fresh
+	t.mu.Unlock()
+	limit := time.NewTimer(t.s.Timeout)
+	defer limit.Stop()
+	select {
+	case <-fresh:
+	case <-limit.C:
+	case <-t.quit:
+	}
+}
+
+// mark sets a mark with the lock held.
 func (t *Trial) mark(name string) {
 	t.marks = append(t.marks, moment{t.now(), name})
 }
