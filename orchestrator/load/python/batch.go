@@ -1,0 +1,215 @@
+package python
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stackmeter/orchestrator/load"
+)
+
+// A Batch is a prepared number of requests that waits for its starting gun.
+type Batch struct {
+	process  Process
+	requests int
+	clients  int
+	cores    int // that the clients can use at most
+	hand     string
+
+	done     atomic.Int64
+	ready    chan struct{} // closed when the program waits for the gun
+	finished chan struct{} // closed when nothing of the program is left; then report and err are set
+	report   *report
+	err      error
+
+	mu     sync.Mutex // guards what follows
+	fired  bool
+	closed bool
+}
+
+// A message is a line that the program says.
+type message struct {
+	Ready  bool    `json:"ready"`
+	Done   int64   `json:"done"`
+	Report *report `json:"report"`
+}
+
+// follow listens to the program until it is gone.
+func (b *Batch) follow() {
+	defer close(b.finished)
+	err := b.listen(json.NewDecoder(b.process))
+	if err != nil {
+		b.process.Kill() // what does not speak the protocol need not go on
+	}
+	// The clients have inherited the stream: its end is theirs too.
+	_, _ = io.Copy(io.Discard, b.process)
+	ended := b.process.Wait()
+	switch {
+	case b.report != nil && b.report.Failure != "":
+		b.err = errors.New(b.report.Failure)
+		if ended != nil {
+			b.err = fmt.Errorf("%w: %w", b.err, ended)
+		}
+	case b.report != nil:
+	case errors.Is(err, errEnded) && ended != nil:
+		b.err = ended // which says how
+	default:
+		b.err = err
+	}
+}
+
+// errEnded is the end of the program where it should have spoken.
+var errEnded = errors.New("the Python client ended")
+
+// listen reads the program's messages, the last of which is its report.
+func (b *Batch) listen(messages *json.Decoder) error {
+	isReady := false
+	for {
+		var m message
+		switch err := messages.Decode(&m); {
+		case errors.Is(err, io.EOF) && isReady:
+			return fmt.Errorf("%w without a report", errEnded)
+		case errors.Is(err, io.EOF):
+			return fmt.Errorf("%w before it was ready", errEnded)
+		case err != nil:
+			return fmt.Errorf("read what the Python client says: %w", err)
+		}
+		switch {
+		case m.Report != nil:
+			if err := m.Report.check(b.requests); err != nil {
+				return err
+			}
+			b.report = m.Report
+			b.done.Store(int64(m.Report.finished()))
+			return nil
+		case m.Ready && !isReady:
+			isReady = true
+			close(b.ready)
+		case m.Ready:
+			return errors.New("the Python client said twice that it is ready")
+		default:
+			b.done.Store(m.Done)
+		}
+	}
+}
+
+// tell gives the program itself, the order and the payloads to the process,
+// and waits until it is ready.
+func (b *Batch) tell(ctx context.Context, o order, payloads []load.Payload) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("the Python client was not ready within %v", startLimit))
+	defer cancel()
+	defer context.AfterFunc(ctx, b.process.Kill)()
+	line, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	told := func() error {
+		for _, part := range [][]byte{program, line, []byte("\n")} {
+			if _, err := b.process.Write(part); err != nil {
+				return err
+			}
+		}
+		for _, p := range payloads {
+			if _, err := b.process.Write(p.Data); err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	if told != nil {
+		// Why it did not listen is in its last words.
+		b.process.Kill()
+	}
+	select {
+	case <-b.ready:
+		if told == nil {
+			return nil
+		}
+	case <-b.finished:
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case b.err != nil:
+		return b.err
+	}
+	return fmt.Errorf("give the Python client its order: %w", told)
+}
+
+// Fire is the starting gun: all clients begin, and Fire returns with what they
+// did once the last reply or error is there. It can be called once.
+//
+// When ctx ends, so does the batch, at once; its Result then has what was
+// finished until then, and the error is the context's. A process of the pool
+// that dies ends the batch as well.
+func (b *Batch) Fire(ctx context.Context) (load.Result, error) {
+	b.mu.Lock()
+	again := b.fired || b.closed
+	b.fired = true
+	b.mu.Unlock()
+	if again {
+		return load.Result{}, errors.New("fire the batch: it was fired or closed before; prepare another one")
+	}
+	if ctx.Err() != nil {
+		return b.result(), fmt.Errorf("fire the batch: %w", context.Cause(ctx))
+	}
+	// A write that fails means that the program is gone, which is noticed.
+	_, _ = io.WriteString(b.process, "fire\n")
+	if err := b.await(ctx); err != nil {
+		return b.result(), fmt.Errorf("batch: %w", err)
+	}
+	return b.result(), nil
+}
+
+// await waits until nothing of the program is left. The end of ctx stops it.
+func (b *Batch) await(ctx context.Context) error {
+	select {
+	case <-b.finished:
+		return b.err
+	case <-ctx.Done():
+	}
+	_ = b.process.CloseWrite()
+	select {
+	case <-b.finished:
+	case <-time.After(stopGrace):
+		b.process.Kill()
+		<-b.finished
+	}
+	return context.Cause(ctx)
+}
+
+// result counts what the program reported. It has to be finished, or not fired.
+func (b *Batch) result() load.Result {
+	a := load.Account{Requests: b.requests, Clients: b.clients, Cores: b.cores, Hand: b.hand}
+	select {
+	case <-b.finished:
+		if b.report != nil {
+			a.Gun, a.CPU, a.Outcomes = b.report.Gun, b.report.CPU, b.report.outcomes()
+		}
+	default:
+	}
+	return a.Result()
+}
+
+// Done is how many replies and errors there were a moment ago. It may be
+// called from any goroutine at any time.
+func (b *Batch) Done() int { return int(b.done.Load()) }
+
+// Close ends what still runs and gives everything back. It may be called more
+// than once, and while Fire runs, which then fails.
+func (b *Batch) Close() error {
+	b.mu.Lock()
+	closed := b.closed
+	b.closed = true
+	b.mu.Unlock()
+	if !closed {
+		b.process.Kill()
+	}
+	<-b.finished
+	return nil
+}

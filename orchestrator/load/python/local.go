@@ -1,0 +1,118 @@
+package python
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Local starts the program as a process of this machine, with the Python that
+// is installed here.
+type Local struct {
+	// Python is the interpreter, a path or a name on the PATH; python3 when
+	// empty. It has to have the module requests.
+	Python string
+}
+
+// Launch implements Launcher.
+func (l Local) Launch(_ context.Context, url string) (Process, error) {
+	interpreter := firstOf(l.Python, "python3")
+	argv := Argv(interpreter)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	// No proxy, no .netrc and no other setting of the user's decides what is sent.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
+	// Ctrl-C in a terminal reaches only the one who decides, and the pool's
+	// processes can be killed together.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p := &localProcess{url: url, cmd: cmd}
+	cmd.Stderr = &p.lastWords
+	cmd.WaitDelay = stopGrace // for its last words, should somebody else hold the stream
+	var err error
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start the Python client: %w", err)
+	}
+	if p.stdout, err = cmd.StdoutPipe(); err != nil {
+		return nil, fmt.Errorf("start the Python client: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return nil, fmt.Errorf("start the Python client: %w; install Python with requests (Debian: apt-get install python3-requests)", err)
+		}
+		return nil, fmt.Errorf("start the Python client: %w", err)
+	}
+	return p, nil
+}
+
+// A localProcess is a program that runs on this machine.
+type localProcess struct {
+	url       string
+	cmd       *exec.Cmd
+	stdin     io.WriteCloser
+	stdout    io.ReadCloser
+	lastWords tail
+
+	mu   sync.Mutex // guards gone
+	gone bool       // it was waited for: its id may be another process's
+}
+
+func (p *localProcess) URL() string                 { return p.url }
+func (p *localProcess) Write(b []byte) (int, error) { return p.stdin.Write(b) }
+func (p *localProcess) CloseWrite() error           { return p.stdin.Close() }
+func (p *localProcess) Read(b []byte) (int, error)  { return p.stdout.Read(b) }
+
+func (p *localProcess) Wait() error {
+	err := p.cmd.Wait()
+	p.mu.Lock()
+	p.gone = true
+	p.mu.Unlock()
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("the Python client ended: %w", err)
+	if said := p.lastWords.String(); said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return err
+}
+
+// Kill kills the whole group: the program and its pool.
+func (p *localProcess) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.gone {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// maxTail bounds what is kept of the program's last words, in bytes. They are
+// a traceback, whose end says most.
+const maxTail = 4 << 10
+
+// A tail keeps the end of what is written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	if extra := len(t.text) - maxTail; extra > 0 {
+		t.text = append(t.text[:0], t.text[extra:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(strings.ToValidUTF8(string(t.text), "?"))
+}

@@ -1,0 +1,211 @@
+// Package python is the load client of the engine python-requests: Python's
+// requests with a process pool or a thread pool, as many people would write
+// it. What it measures is counted and recorded as that of package load, so
+// that the two can be compared.
+//
+// The client is one Python program, client.py, which a Launcher starts: as a
+// process of this machine (Local), or in a container beside the stack. Batch
+// and program talk over the program's standard streams and share nothing else.
+package python
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// HandChunks is how a pool of Python's multiprocessing hands its requests out,
+// in both of its kinds: pieces of a quarter of each client's share, rounded up,
+// to whoever is free.
+const HandChunks = "chunks"
+
+//go:embed client.py
+var program []byte
+
+// Argv is the command that reads the program from its standard input and runs
+// it. In Python's isolated mode neither the folder it runs in nor the
+// environment decides what is imported.
+func Argv(python string) []string {
+	return []string{python, "-I", "-c", fmt.Sprintf(
+		"import sys; exec(compile(sys.stdin.buffer.read(%d), 'stackmeter-client.py', 'exec'))", len(program))}
+}
+
+// A Launcher starts the client's program.
+type Launcher interface {
+	// Launch starts Argv somewhere from where the server at the URL can be
+	// reached. On error it leaves nothing behind. When ctx ends later, the
+	// process goes on.
+	Launch(ctx context.Context, url string) (Process, error)
+}
+
+// A Process is a started program.
+type Process interface {
+	// URL is what the server is called where the process runs.
+	URL() string
+
+	// Write writes to its standard input, and CloseWrite ends that.
+	io.Writer
+	CloseWrite() error
+
+	// Read reads its standard output.
+	io.Reader
+
+	// Wait returns when nothing of the process is left. Its error says how it
+	// ended, unless that was well, and has the tail of its standard error.
+	// Standard output has to be read to its end before. It is called once.
+	Wait() error
+
+	// Kill ends it at once. It may be called more than once, and from any
+	// goroutine.
+	Kill()
+}
+
+// A Client prepares batches that Python's requests sends.
+type Client struct {
+	Launcher Launcher
+
+	// MaxBody bounds the body of an answer, in bytes; 64 MiB when 0. A larger
+	// one is an error of kind protocol.
+	MaxBody int64
+}
+
+// Defaults and bounds, where a job says nothing.
+const (
+	maxBodyDefault = 64 << 20
+	timeoutDefault = 60 * time.Second
+	maxPool        = 1000            // a Python process takes some 30 MB and a tenth of a second to start
+	startLimit     = 2 * time.Minute // until the program is ready
+	stopGrace      = 2 * time.Second // for its report after it was stopped
+)
+
+// An order is what the program is told to do. After it come the payloads'
+// bytes.
+type order struct {
+	URL       string            `json:"url"`
+	Method    string            `json:"method"`
+	Headers   map[string]string `json:"headers"`
+	Field     string            `json:"field"`  // of the multipart form; empty for a raw body
+	Status    int               `json:"status"` // expected; 0 for any 2xx
+	Timeout   time.Duration     `json:"timeout_ns"`
+	KeepAlive bool              `json:"keepalive"`
+	MaxBody   int64             `json:"max_body"`
+	GiveUp    int               `json:"give_up"`
+	Requests  int               `json:"requests"`
+	Client    string            `json:"client"`
+	Clients   int               `json:"clients"`
+	Payloads  []payload         `json:"payloads"`
+}
+
+type payload struct {
+	Name        string `json:"name"`
+	ContentType string `json:"content_type"`
+	Size        int    `json:"size"`
+}
+
+// Prepare does everything that comes before the gun: the payloads are read or
+// generated, the program is started, has them in memory and its pool is
+// waiting. Nothing is connected yet. The batch has to be closed, fired or not.
+// When ctx ends, so does Prepare, and nothing is left.
+func (c *Client) Prepare(ctx context.Context, job load.Job) (*Batch, error) {
+	b, err := c.prepare(ctx, job)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s with python-requests: %w", job.Load.Name(), err)
+	}
+	return b, nil
+}
+
+func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
+	o, payloads, err := c.order(job)
+	if err != nil {
+		return nil, err
+	}
+	process, err := c.Launcher.Launch(ctx, job.URL)
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{
+		process: process, requests: o.Requests, clients: o.Clients, cores: 1, hand: HandChunks,
+		ready: make(chan struct{}), finished: make(chan struct{}),
+	}
+	switch o.Client {
+	case scenarios.ClientSingle:
+		b.hand = load.HandNext
+	case scenarios.ClientMP:
+		b.cores = min(o.Clients, runtime.NumCPU())
+	}
+	go b.follow()
+	o.URL = process.URL() + firstOf(job.Request.Path, "/")
+	if err := b.tell(ctx, o, payloads); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// order checks a job and says it in the program's words. The URL is still
+// missing.
+func (c *Client) order(job load.Job) (order, []load.Payload, error) {
+	l, r := job.Load, job.Request
+	o := order{
+		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
+		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
+		Requests: l.Requests, Client: l.Client, Clients: l.Pool,
+	}
+	switch l.Client {
+	case scenarios.ClientSingle:
+		o.Clients = 1
+	case scenarios.ClientMT, scenarios.ClientMP:
+	default:
+		return o, nil, fmt.Errorf("client %q is not one of this engine's; they are %s, %s and %s",
+			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+	}
+	switch u, err := url.Parse(job.URL); {
+	case err != nil:
+		return o, nil, fmt.Errorf("URL %q: %w", job.URL, err)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return o, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
+	case l.Requests < 1:
+		return o, nil, fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
+	case l.Client == scenarios.ClientSingle && l.Pool > 1:
+		return o, nil, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
+	case o.Clients < 1 || o.Clients > maxPool:
+		return o, nil, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = timeoutDefault
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = maxBodyDefault
+	}
+	if r.Multipart != nil {
+		if o.Field = r.Multipart.Field; o.Field == "" {
+			return o, nil, errors.New("request: multipart: the field's name is empty")
+		}
+	}
+	payloads, err := load.Payloads(r)
+	if err != nil {
+		return o, nil, err
+	}
+	payloads = payloads[:min(len(payloads), l.Requests)]
+	for _, p := range payloads {
+		o.Payloads = append(o.Payloads, payload{Name: p.Name, ContentType: p.ContentType, Size: len(p.Data)})
+	}
+	return o, payloads, nil
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
