@@ -1,9 +1,6 @@
 package cgroup
 
 import (
-	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"stackmeter/stacks"
@@ -20,136 +17,34 @@ type Service struct {
 
 // Start meters the services of a stack until the meter is stopped.
 func Start(services []Service) stacks.Meter {
-	m := &meter{quit: make(chan struct{}), finished: make(chan struct{})}
+	var gauged []stacks.Gauged
+	method := ""
 	for _, s := range services {
-		one := &service{Service: s, mark: s.Group.peak()}
-		one.cpu, one.cpuErr = s.Group.CPU()
-		one.kills, _ = s.Group.OOMKills()
-		m.services = append(m.services, one)
+		method = s.Group.Method
+		gauged = append(gauged, stacks.Gauged{Service: s.Name, Gauge: &gauge{Group: s.Group}})
 	}
-	m.sample()
-	go m.run()
-	return m
+	return stacks.StartMeter(method, Interval, gauged)
 }
 
-type meter struct {
-	services []*service
-	quit     chan struct{}
-	finished chan struct{}
-	once     sync.Once
-	usage    stacks.Usage
-
-	// Written by the sampling goroutine, read once it has finished.
-	start, peak *int64
-	samples     int
-	maxGap      time.Duration
-	last        time.Time
-	failed      error // the first failure to read memory
+// A gauge reads one group.
+type gauge struct {
+	Group
+	mark  *peak
+	kills int // before the measurement; -1: not known
 }
 
-type service struct {
-	Service
-	mark   *peak
-	peak   *int64
-	cpu    time.Duration
-	cpuErr error
-	kills  int
-}
-
-func (m *meter) run() {
-	defer close(m.finished)
-	tick := time.NewTicker(Interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-m.quit:
-			m.sample()
-			return
-		case <-tick.C:
-			m.sample()
-		}
+func (g *gauge) Begin() {
+	g.mark = g.Group.peak()
+	var err error
+	if g.kills, err = g.OOMKills(); err != nil {
+		g.kills = -1
 	}
 }
 
-// sample reads every service once. A sample without one of them is none: the
-// sum would be too small.
-func (m *meter) sample() {
-	now := time.Now()
-	sum := int64(0)
-	for _, s := range m.services {
-		used, err := s.Group.Memory()
-		if err != nil {
-			if m.failed == nil {
-				m.failed = fmt.Errorf("service %s: %w", s.Name, err)
-			}
-			return
-		}
-		s.peak = larger(s.peak, used)
-		sum += used
+func (g *gauge) End() (mark *int64, kills int) {
+	now, err := g.OOMKills()
+	if err != nil || g.kills < 0 {
+		return g.mark.stop(), 0
 	}
-	if m.samples > 0 {
-		m.maxGap = max(m.maxGap, now.Sub(m.last))
-	} else {
-		m.start = &sum
-	}
-	m.last = now
-	m.samples++
-	m.peak = larger(m.peak, sum)
-}
-
-func larger(peak *int64, v int64) *int64 {
-	if peak == nil || v > *peak {
-		return &v
-	}
-	return peak
-}
-
-func (m *meter) Stop() stacks.Usage {
-	m.once.Do(func() {
-		close(m.quit)
-		<-m.finished
-		m.usage = m.total()
-	})
-	return m.usage
-}
-
-func (m *meter) total() stacks.Usage {
-	u := stacks.Usage{
-		Memory: m.peak, Start: m.start,
-		Samples: m.samples, MaxGap: m.maxGap,
-	}
-	if m.failed != nil {
-		u.Reason = "memory was not read to the end: " + m.failed.Error()
-	}
-	var cpu time.Duration
-	var kernel int64
-	cpuKnown, kernelKnown := true, true
-	for _, s := range m.services {
-		u.Method = s.Group.Method
-		one := stacks.ServiceUsage{Service: s.Name, Memory: s.peak}
-		if now, err := s.Group.CPU(); err == nil && s.cpuErr == nil {
-			used := now - s.cpu
-			one.CPU = &used
-			cpu += used
-		} else {
-			cpuKnown = false
-		}
-		if mark := s.mark.stop(); mark != nil {
-			kernel += *mark
-		} else {
-			kernelKnown = false
-		}
-		if kills, err := s.Group.OOMKills(); err == nil {
-			u.OOMKills += kills - s.kills
-		}
-		u.Services = append(u.Services, one)
-	}
-	u.Services = slices.Clip(u.Services)
-	if cpuKnown && len(m.services) > 0 {
-		u.CPU = &cpu
-	}
-	if kernelKnown && len(m.services) > 0 {
-		u.KernelPeak = &kernel
-	}
-	return u
+	return g.mark.stop(), now - g.kills
 }

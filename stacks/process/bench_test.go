@@ -32,7 +32,7 @@ func BenchmarkSample(b *testing.B) {
 		b.Fatal(err)
 	}
 	one := started.(*stack).services[0]
-	s := procService{name: one.name, supervisor: one.record.Supervisor}
+	s := procService{supervisor: one.record.Supervisor}
 	for b.Loop() {
 		if _, _, err := s.read(); err != nil {
 			b.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"stackmeter/stacks"
@@ -29,127 +28,38 @@ const MethodProc = "proc"
 // small file of every process and thread.
 const procInterval = 50 * time.Millisecond
 
-// A procMeter measures without control groups.
-type procMeter struct {
-	services []*procService
-	quit     chan struct{}
-	finished chan struct{}
-	once     sync.Once
-	usage    stacks.Usage
-
-	// Written by the sampling goroutine, read once it has finished.
-	start, peak *int64
-	samples     int
-	maxGap      time.Duration
-	last        time.Time
-	failed      error // the first failure to read memory
-}
-
-type procService struct {
-	name       string
-	supervisor identity
-	peak       *int64
-	cpu        time.Duration // at the start
-	cpuErr     error
-}
-
+// meterProc measures without control groups.
 func meterProc(services []*service) stacks.Meter {
-	m := &procMeter{quit: make(chan struct{}), finished: make(chan struct{})}
+	var gauged []stacks.Gauged
 	for _, one := range services {
-		s := &procService{name: one.name, supervisor: one.record.Supervisor}
-		_, s.cpu, s.cpuErr = s.read()
-		m.services = append(m.services, s)
+		gauged = append(gauged, stacks.Gauged{Service: one.name, Gauge: &procService{supervisor: one.record.Supervisor}})
 	}
-	m.sample()
-	go m.run()
-	return m
+	return stacks.StartMeter(MethodProc, procInterval, gauged)
 }
 
-func (m *procMeter) run() {
-	defer close(m.finished)
-	tick := time.NewTicker(procInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-m.quit:
-			m.sample()
-			return
-		case <-tick.C:
-			m.sample()
-		}
-	}
+// A procService is the gauge of one service's processes.
+type procService struct {
+	supervisor identity
 }
 
-// sample reads every service once. A sample without one of them is none: the
-// sum would be too small.
-func (m *procMeter) sample() {
-	now := time.Now()
-	sum := int64(0)
-	for _, s := range m.services {
-		used, _, err := s.read()
-		if err != nil {
-			if m.failed == nil {
-				m.failed = fmt.Errorf("service %s: %w", s.name, err)
-			}
-			return
-		}
-		s.peak = larger(s.peak, used)
-		sum += used
-	}
-	if m.samples > 0 {
-		m.maxGap = max(m.maxGap, now.Sub(m.last))
-	} else {
-		m.start = &sum
-	}
-	m.last = now
-	m.samples++
-	m.peak = larger(m.peak, sum)
+// Memory implements stacks.Gauge.
+func (s *procService) Memory() (int64, error) {
+	memory, _, err := s.read()
+	return memory, err
 }
 
-func larger(peak *int64, v int64) *int64 {
-	if peak == nil || v > *peak {
-		return &v
-	}
-	return peak
+// CPU implements stacks.Gauge.
+func (s *procService) CPU() (time.Duration, error) {
+	_, cpu, err := s.read()
+	return cpu, err
 }
 
-// Stop implements stacks.Meter.
-func (m *procMeter) Stop() stacks.Usage {
-	m.once.Do(func() {
-		close(m.quit)
-		<-m.finished
-		m.usage = m.total()
-	})
-	return m.usage
-}
+// Begin implements stacks.Gauge: without a control group the kernel keeps no
+// mark and counts no kills.
+func (s *procService) Begin() {}
 
-func (m *procMeter) total() stacks.Usage {
-	u := stacks.Usage{
-		Method: MethodProc, Memory: m.peak, Start: m.start,
-		Samples: m.samples, MaxGap: m.maxGap,
-	}
-	if m.failed != nil {
-		u.Reason = "memory was not read to the end: " + m.failed.Error()
-	}
-	var cpu time.Duration
-	known := len(m.services) > 0
-	for _, s := range m.services {
-		one := stacks.ServiceUsage{Service: s.name, Memory: s.peak}
-		if _, now, err := s.read(); err == nil && s.cpuErr == nil {
-			// A child whose parent does not wait for it takes its time along.
-			used := max(0, now-s.cpu)
-			one.CPU = &used
-			cpu += used
-		} else {
-			known = false
-		}
-		u.Services = append(u.Services, one)
-	}
-	if known {
-		u.CPU = &cpu
-	}
-	return u
-}
+// End implements stacks.Gauge.
+func (s *procService) End() (mark *int64, kills int) { return nil, 0 }
 
 // read is what the processes of a service hold now, in bytes, and the CPU time
 // that they have used so far, with that of those that have ended: a process's
