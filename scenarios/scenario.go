@@ -11,7 +11,6 @@ package scenarios
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -20,7 +19,25 @@ const (
 	ClientSingle = "single" // one request after the other from one process
 	ClientMP     = "mp"     // pool real processes
 	ClientMT     = "mt"     // pool threads of one process
+	ClientOpen   = "open"   // requests at their moments, whether earlier ones were answered or not
 )
+
+// Arrivals of an open loop.
+const (
+	ArrivalsConstant = "constant" // equal gaps
+	ArrivalsPoisson  = "poisson"  // gaps by chance, as those of many independent users
+)
+
+// MaxRate is the highest rate of an open loop, in requests per second.
+const MaxRate = 100_000
+
+// OpenPool is how many requests of an open loop may be under way at once
+// unless an include says otherwise: more than a server that keeps up ever
+// needs, and a bound for one that does not.
+const OpenPool = 512
+
+// DigestSame is the value of Expect.BodyDigest.
+const DigestSame = "same"
 
 // Servers of a topology.
 const (
@@ -141,9 +158,31 @@ type Generate struct {
 }
 
 // Expect is what an answer has to be to count as a reply; anything else is
-// counted as an error.
+// counted as an error. With everything but Status the body is kept and looked
+// at, which costs the client some CPU; otherwise it is thrown away unread.
 type Expect struct {
 	Status int `json:"status"`
+
+	// JSON is what the body, as JSON, has at some places. A place is keys and
+	// indices from 0 with dots between them: results.0.label. What is expected
+	// there is a JSON value, or a regular expression between slashes, which
+	// the value has to match as text: see Pattern.
+	JSON map[string]string `json:"json,omitempty"`
+
+	Match string `json:"match,omitempty"` // a regular expression that the body has to match
+
+	// BodyDigest is DigestSame where all answers to the same payload have to
+	// be the same, byte by byte, within a cell.
+	BodyDigest string `json:"body_digest,omitempty"`
+}
+
+// Pattern is the regular expression of an expected value such as /^cat/, and
+// whether the value is one.
+func Pattern(want string) (string, bool) {
+	if len(want) < 2 || want[0] != '/' || want[len(want)-1] != '/' {
+		return "", false
+	}
+	return want[1 : len(want)-1], true
 }
 
 // Resources are what each service of a stack may use.
@@ -151,6 +190,7 @@ type Resources struct {
 	GPU    GPU     `json:"gpu"`
 	CPUs   float64 `json:"cpus,omitempty"`   // 0: no limit
 	Memory int64   `json:"memory,omitempty"` // bytes; 0: no limit
+	Cpuset string  `json:"cpuset,omitempty"` // the cores that they may use, as ParseCpuset reads it; empty: see Apart
 }
 
 // GPU says which devices a stack gets. Count and Devices exclude each other.
@@ -188,35 +228,10 @@ type Service struct {
 	Port    int               `json:"port"`
 }
 
-// A LoadSpec is what the client does in one cell.
-type LoadSpec struct {
-	Requests  int    `json:"requests"`
-	Client    string `json:"client"`
-	Pool      int    `json:"pool"` // 1 for single
-	KeepAlive bool   `json:"keepalive"`
-}
-
-// Mode is the client mode with its pool as it appears in names and tables:
-// single, mp5, mt10.
-func (l LoadSpec) Mode() string {
-	if l.Client == ClientSingle {
-		return ClientSingle
-	}
-	return fmt.Sprintf("%s%d", l.Client, l.Pool)
-}
-
-// Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive.
-func (l LoadSpec) Name() string {
-	name := fmt.Sprintf("%s/n%d", l.Mode(), l.Requests)
-	if l.KeepAlive {
-		name += "/keepalive"
-	}
-	return name
-}
-
 // Client chooses the load client.
 type Client struct {
 	Engine string `json:"engine"`
+	Cpuset string `json:"cpuset,omitempty"` // the cores that its processes may use, as ParseCpuset reads it; empty: see Apart
 }
 
 // A Baseline selects the cells that ratios refer to: those of the topology

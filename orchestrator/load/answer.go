@@ -19,10 +19,12 @@ const (
 )
 
 // An answerReader reads HTTP/1.x answers from one connection, one after the
-// other, and throws their bodies away.
+// other, and throws their bodies away unless it is to keep them.
 type answerReader struct {
 	read    func([]byte) (int, error) // gives at least one byte or an error
 	maxBody int64
+	keep    bool
+	body    []byte // of the last answer, with keep; valid until the next one
 
 	buf  []byte
 	r, w int   // buf[r:w] was read and not yet used
@@ -43,7 +45,7 @@ func newAnswerReader(read func([]byte) (int, error), maxBody int64) *answerReade
 // begin prepares for the next answer on the same connection, or, with fresh,
 // on a new one.
 func (a *answerReader) begin(fresh bool) {
-	a.got, a.head = int64(a.w-a.r), 0
+	a.got, a.head, a.body = int64(a.w-a.r), 0, a.body[:0]
 	if fresh {
 		a.r, a.w, a.got = 0, 0, 0
 	}
@@ -170,7 +172,7 @@ func (a *answerReader) readBody(method string, h *head) error {
 		if h.length > a.maxBody {
 			return failed(ErrProtocol, "a body of %d bytes is larger than allowed (%d)", h.length, a.maxBody)
 		}
-		err = a.discard(h.length)
+		err = a.content(h.length)
 	default:
 		h.keepAlive = false
 		return a.untilClose()
@@ -199,7 +201,7 @@ func (a *answerReader) chunks() error {
 		if total += size; total > a.maxBody {
 			return failed(ErrProtocol, "a body of more than %d bytes is larger than allowed", a.maxBody)
 		}
-		if err := a.discard(size); err != nil {
+		if err := a.content(size); err != nil {
 			return err
 		}
 		line, err = a.line()
@@ -222,9 +224,11 @@ func (a *answerReader) chunks() error {
 // untilClose reads a body that ends with the connection.
 func (a *answerReader) untilClose() error {
 	total := int64(a.w - a.r)
+	a.use(a.buf[a.r:a.w])
 	a.r, a.w = 0, 0
 	for {
 		n, err := a.read(a.buf)
+		a.use(a.buf[:n])
 		a.got += int64(n)
 		if total += int64(n); total > a.maxBody {
 			return failed(ErrProtocol, "a body of more than %d bytes is larger than allowed", a.maxBody)
@@ -238,19 +242,26 @@ func (a *answerReader) untilClose() error {
 	}
 }
 
-// discard reads n bytes and forgets them.
-func (a *answerReader) discard(n int64) error {
-	have := min(n, int64(a.w-a.r))
-	a.r += int(have)
-	for n -= have; n > 0; {
+// content reads n bytes of a body.
+func (a *answerReader) content(n int64) error {
+	for {
+		have := min(n, int64(a.w-a.r))
+		a.use(a.buf[a.r : a.r+int(have)])
+		a.r += int(have)
+		if n -= have; n == 0 {
+			return nil
+		}
 		if err := a.fill(); err != nil {
 			return err
 		}
-		have = min(n, int64(a.w-a.r))
-		a.r += int(have)
-		n -= have
 	}
-	return nil
+}
+
+// use keeps a part of a body, or does not.
+func (a *answerReader) use(part []byte) {
+	if a.keep {
+		a.body = append(a.body, part...)
+	}
 }
 
 // line reads up to the next line's end and returns the line without it. The

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"unsafe"
@@ -9,13 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An arena is one piece of memory that the orchestrator and its client
-// processes share: a counter for each process, then every request's bytes,
-// once, however many processes there are. It has no name in any file system
-// (where memory files exist) or loses it at once, so nothing has to be removed.
+// An arena is what the orchestrator and its client processes share: a counter
+// for each process, a digest for each distinct request, then every request's
+// bytes, once, however many processes there are.
+//
+// It is memory as long as the requests are small. Beyond largeArena it is a
+// file on disk, of which the kernel keeps in memory what is used and what there
+// is room for. Neither has a name, or it loses it at once, so nothing has to be
+// removed.
 type arena struct {
 	file     *os.File
-	counters []byte
+	onDisk   bool
+	counters []byte // the digests included
+	digests  int    // where they begin
 	requests []byte // read-only once mapped
 	spans    []span
 	next     int64 // where the next request goes
@@ -30,34 +37,85 @@ type span struct {
 // counterSize keeps each process's counter in a cache line of its own.
 const counterSize = 64
 
+// digestSize is the size of a distinct request's digest, in bytes.
+const digestSize = 8
+
+// largeArena is from which size on an arena is on disk, in bytes: half of what
+// a small machine can spare, and more than most payloads take.
+const largeArena = 64 << 20
+
 // countersSize is how many bytes of a file the counters take: the gun's and
-// one for each process, in whole pages, so that what follows can be mapped.
-func countersSize(processes int) int64 {
+// one for each process, and the digests, in whole pages, so that what follows
+// can be mapped.
+func countersSize(processes, requests int) int64 {
 	page := int64(os.Getpagesize())
-	return (int64(1+processes)*counterSize + page - 1) / page * page
+	return (int64(1+processes)*counterSize + int64(requests)*digestSize + page - 1) / page * page
 }
 
-// newArena makes an arena for a number of processes, with its counters mapped.
-func newArena(processes int) (*arena, error) {
-	file, err := anonymousFile()
+// newArena makes an arena for a number of processes and distinct requests,
+// with its counters mapped.
+func newArena(processes, requests int) (*arena, error) {
+	file, err := memoryFile()
 	if err != nil {
 		return nil, fmt.Errorf("make shared memory: %w", err)
 	}
-	a := &arena{file: file, next: countersSize(processes)}
+	a := &arena{file: file, next: countersSize(processes, requests)}
 	if err := file.Truncate(a.next); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("make shared memory: %w", err)
 	}
-	if err := a.mapCounters(processes); err != nil {
+	if err := a.mapCounters(processes, requests); err != nil {
 		a.close()
 		return nil, err
 	}
 	return a, nil
 }
 
+// toDisk moves an arena that nobody else has opened yet to a file on disk.
+func (a *arena) toDisk() error {
+	file, err := diskFile()
+	if err != nil {
+		return fmt.Errorf("store the batch's requests on disk: %w", err)
+	}
+	if _, err := io.Copy(file, io.NewSectionReader(a.file, 0, a.next)); err != nil {
+		file.Close()
+		return fmt.Errorf("store the batch's requests on disk: %w; TMPDIR can name a folder with more room", err)
+	}
+	counters, err := unix.Mmap(int(file.Fd()), 0, len(a.counters), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		file.Close()
+		return fmt.Errorf("map shared memory: %w", err)
+	}
+	_ = unix.Munmap(a.counters)
+	a.file.Close()
+	a.file, a.counters, a.onDisk = file, counters, true
+	return nil
+}
+
+// settle ends the filling: what is on disk has been written there, so that
+// the batch is not measured while the kernel writes.
+func (a *arena) settle() error {
+	if !a.onDisk {
+		return nil
+	}
+	if err := a.file.Sync(); err != nil {
+		return fmt.Errorf("store the batch's requests on disk: %w", err)
+	}
+	return nil
+}
+
 // add appends one request, given in parts.
 func (a *arena) add(parts ...[]byte) error {
 	begin := a.next
+	size := a.next
+	for _, part := range parts {
+		size += int64(len(part))
+	}
+	if size > largeArena && !a.onDisk {
+		if err := a.toDisk(); err != nil {
+			return err
+		}
+	}
 	for _, part := range parts {
 		n, err := a.file.WriteAt(part, a.next)
 		a.next += int64(n)
@@ -71,11 +129,12 @@ func (a *arena) add(parts ...[]byte) error {
 
 // openArena maps an arena that another process made.
 func openArena(file *os.File, processes int, spans []span) (*arena, error) {
-	a := &arena{file: file, spans: spans, next: countersSize(processes)}
+	a := &arena{file: file, spans: spans, next: countersSize(processes, len(spans))}
 	for _, s := range spans {
 		a.next = max(a.next, s.Offset+int64(s.Length))
 	}
-	if err := a.mapCounters(processes); err != nil {
+	a.onDisk = a.next > largeArena
+	if err := a.mapCounters(processes, len(spans)); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -86,9 +145,10 @@ func openArena(file *os.File, processes int, spans []span) (*arena, error) {
 	return a, nil
 }
 
-func (a *arena) mapCounters(processes int) error {
+func (a *arena) mapCounters(processes, requests int) error {
+	a.digests = (1 + processes) * counterSize
 	var err error
-	a.counters, err = unix.Mmap(int(a.file.Fd()), 0, int(countersSize(processes)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	a.counters, err = unix.Mmap(int(a.file.Fd()), 0, int(countersSize(processes, requests)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("map shared memory: %w", err)
 	}
@@ -99,8 +159,12 @@ func (a *arena) mapCounters(processes int) error {
 // them have to have been added.
 func (a *arena) mapRequests() error {
 	begin := int64(len(a.counters))
+	flags := unix.MAP_SHARED
+	if !a.onDisk {
+		flags |= mapPopulate
+	}
 	var err error
-	a.requests, err = unix.Mmap(int(a.file.Fd()), begin, int(a.next-begin), unix.PROT_READ, unix.MAP_SHARED|mapPopulate)
+	a.requests, err = unix.Mmap(int(a.file.Fd()), begin, int(a.next-begin), unix.PROT_READ, flags)
 	if err != nil {
 		return fmt.Errorf("map the batch's requests: %w", err)
 	}
@@ -114,9 +178,14 @@ func (a *arena) request(i int) []byte {
 	return a.requests[from : from+int64(s.Length)]
 }
 
-// gun is 1 once the batch has been fired. Processes wait for the end of a
-// pipe, which also comes when their parent dies: then this is still 0.
+// gun is the moment at which the batch was fired. Processes wait for the end of a
+// pipe, which also comes when their parent dies: then it is still 0.
 func (a *arena) gun() *atomic.Int64 { return a.word(0) }
+
+// digest is that of the first answer to the i-th distinct request; 0 before.
+func (a *arena) digest(i int) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(&a.counters[a.digests+i*digestSize]))
+}
 
 // counter is the i-th process's count of finished requests.
 func (a *arena) counter(i int) *atomic.Int64 { return a.word(1 + i) }

@@ -7,15 +7,11 @@ import "os"
 // mapPopulate is not known here: the first use of each page is a fault.
 const mapPopulate = 0
 
-// anonymousFile is a temporary file that lost its name at once.
-func anonymousFile() (*os.File, error) {
-	file, err := os.CreateTemp("", "stackmeter-load-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(file.Name()); err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
-}
+// memoryFile is a temporary file here too: its pages are the page cache's.
+func memoryFile() (*os.File, error) { return diskFile() }
+
+// diskFolders are where a large arena may be.
+func diskFolders() []string { return []string{os.TempDir()} }
+
+// inMemory is not known here.
+func inMemory(string) bool { return false }

@@ -28,7 +28,7 @@ type Batch struct {
 type worker struct {
 	name     string
 	process  int           // its process's id; 0 inside this process
-	fire     func()        // inside this process only: begins to send
+	fire     func(instant) // inside this process only: begins to send; called once
 	stop     func()        // asks it to end at once and to report what it has; may be called again
 	kill     func()        // ends it without a report; may be called again
 	ready    chan struct{} // closed when it waits for the gun
@@ -54,10 +54,10 @@ func (b *Batch) startInside(o order) error {
 	if err != nil {
 		return err
 	}
-	fired := make(chan struct{})
+	fired := make(chan instant, 1)
 	w := &worker{
 		name:     "the load clients",
-		fire:     sync.OnceFunc(func() { close(fired) }),
+		fire:     func(begin instant) { fired <- begin },
 		ready:    make(chan struct{}),
 		finished: make(chan struct{}),
 	}
@@ -71,9 +71,10 @@ func (b *Batch) startInside(o order) error {
 	b.workers = append(b.workers, w)
 	go func() {
 		defer close(w.finished)
+		defer e.close()
 		select {
-		case <-fired:
-			w.report, w.err = e.run()
+		case begin := <-fired:
+			w.report, w.err = e.run(begin)
 		case <-stopped:
 			w.err = errInterrupted
 		}
@@ -144,14 +145,14 @@ func (b *Batch) Fire(ctx context.Context) (Result, error) {
 
 // shoot releases all clients together and returns the moment.
 func (b *Batch) shoot() instant {
-	b.arena.gun().Store(1)
 	begin := b.clock.now()
+	b.arena.gun().Store(int64(begin))
 	if b.gun != nil {
 		_ = b.gun.Close()
 	}
 	for _, w := range b.workers {
 		if w.fire != nil {
-			w.fire()
+			w.fire(begin)
 		}
 	}
 	return begin
@@ -201,42 +202,6 @@ func (b *Batch) await(ctx context.Context) error {
 		}
 	}
 	return failure
-}
-
-// result adds up what the workers reported. All of them have to be finished,
-// or none fired.
-func (b *Batch) result(begin instant) Result {
-	r := Result{Requests: b.requests, Hand: b.hand}
-	var latency Latency
-	var failures tally
-	if begin != 0 {
-		for _, w := range b.workers {
-			got := &w.report
-			latency.Merge(&got.Latency)
-			failures.merge(got.ErrorKinds, got.FirstErrors)
-			r.Replies += got.Replies
-			r.Retries += got.Retries
-			r.CPU += got.CPU
-			r.BytesSent += got.BytesSent
-			r.BytesRead += got.BytesRead
-			if got.LastStart != 0 {
-				r.StartDelay = max(r.StartDelay, got.LastStart.sub(begin))
-			}
-			if got.End != 0 {
-				r.Duration = max(r.Duration, got.End.sub(begin))
-			}
-		}
-	}
-	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
-	if latency.Count() > 0 {
-		r.Latency = &latency
-		// Replies × mean ÷ duration ÷ clients.
-		r.Little = latency.sum / float64(r.Duration) / float64(min(b.clients(), b.requests))
-	}
-	if available := r.Duration.Seconds() * float64(b.cores()); available > 0 && r.CPU.Seconds() >= clientBoundShare*available {
-		r.Flags = append(r.Flags, FlagClientBound)
-	}
-	return r
 }
 
 // Done is how many replies and errors there are so far. It costs next to

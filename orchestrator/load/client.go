@@ -58,12 +58,16 @@ func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := newArena(form.processes)
+	source, err := payloadsOf(job.Request)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
+	}
+	a, err := newArena(form.processes, max(1, min(source.count, job.Load.Requests)))
 	if err != nil {
 		return nil, err
 	}
 	b := &Batch{requests: job.Load.Requests, formation: form, arena: a, clock: clock}
-	if err := b.prepare(ctx, c, job, to); err != nil {
+	if err := b.prepare(ctx, c, job, to, source); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
@@ -76,17 +80,18 @@ type formation struct {
 	each      int // clients of a process
 	hand      string
 	inside    bool // no process of their own
+	open      bool // the clients do not wait for each other's answers; each is how many there may be
+	cpus      []int
 }
 
-func (f formation) clients() int { return f.processes * f.each }
-
 // cores is how many cores the clients can use at most. Every client process
-// uses one at a time.
+// is one thread, and so are the clients inside this one.
 func (f formation) cores() int {
-	if f.inside {
-		return min(f.each, runtime.GOMAXPROCS(0))
+	there := runtime.GOMAXPROCS(0)
+	if len(f.cpus) > 0 {
+		there = min(there, len(f.cpus))
 	}
-	return min(f.processes, runtime.GOMAXPROCS(0))
+	return min(f.processes, there)
 }
 
 func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
@@ -95,6 +100,8 @@ func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
 		return formation{}, fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
 	case l.Client == scenarios.ClientSingle && l.Pool > 1:
 		return formation{}, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
+	case l.Client == scenarios.ClientOpen && !(l.Rate >= 0 && l.Rate <= scenarios.MaxRate):
+		return formation{}, fmt.Errorf("a rate of %v/s cannot be sent; it has to be 0 (as fast as possible) to %v", l.Rate, float64(scenarios.MaxRate))
 	case l.Client != scenarios.ClientSingle && (l.Pool < 1 || l.Pool > maxPool):
 		return formation{}, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
 	}
@@ -103,24 +110,27 @@ func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
 		return formation{processes: 1, each: 1, hand: HandNext, inside: c.InProcess}, nil
 	case scenarios.ClientMT:
 		return formation{processes: 1, each: l.Pool, hand: HandNext, inside: c.InProcess}, nil
+	case scenarios.ClientOpen:
+		return formation{processes: 1, each: l.Pool, hand: HandNext, inside: c.InProcess, open: true}, nil
 	case scenarios.ClientMP:
 		if c.InProcess {
 			return formation{}, errors.New("client mp needs processes, and InProcess forbids them")
 		}
 		return formation{processes: l.Pool, each: 1, hand: HandSplit}, nil
 	}
-	return formation{}, fmt.Errorf("client %q is not known; it can be %s, %s or %s",
-		l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+	return formation{}, fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s",
+		l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen)
 }
 
 // prepare fills the arena and starts the clients.
-func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target) error {
-	if err := b.build(ctx, job, to); err != nil {
+func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, source payloadSource) error {
+	if err := b.build(ctx, job, to, source); err != nil {
 		return err
 	}
+	b.cpus = job.Cores
 	o := order{
-		Peer: to.peer, Method: firstOf(job.Request.Method, http.MethodGet), Status: job.Request.Expect.Status,
-		Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
+		Peer: to.peer, Socket: to.socket, Method: firstOf(job.Request.Method, http.MethodGet), Expect: job.Request.Expect,
+		Cores: job.Cores, Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
 		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
 	}
 	if o.Timeout <= 0 {
@@ -129,7 +139,13 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target) erro
 	if o.MaxBody <= 0 {
 		o.MaxBody = maxBodyDefault
 	}
+	if b.open {
+		o.Schedule = &schedule{Rate: job.Load.Rate, Arrivals: job.Load.Arrivals, Seed: job.Seed}
+	}
 	if b.inside {
+		if len(job.Cores) > 0 {
+			return errors.New("clients inside this process cannot be held to cores of their own")
+		}
 		return b.startInside(o)
 	}
 	argv := c.Command
@@ -144,12 +160,8 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target) erro
 }
 
 // build puts every distinct request into the arena.
-func (b *Batch) build(ctx context.Context, job Job, to target) error {
+func (b *Batch) build(ctx context.Context, job Job, to target, source payloadSource) error {
 	builder, err := newRequestBuilder(to.host, job.Request, job.Load.KeepAlive)
-	if err != nil {
-		return err
-	}
-	source, err := payloadsOf(job.Request)
 	if err != nil {
 		return err
 	}
@@ -172,5 +184,5 @@ func (b *Batch) build(ctx context.Context, job Job, to target) error {
 			return err
 		}
 	}
-	return nil
+	return b.arena.settle()
 }

@@ -1,34 +1,34 @@
 package load
 
 import (
-	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-)
 
-// orderlyCloses is from which request of a process on connections are reset
-// after the whole answer was read, instead of closed. Whoever closes first
-// keeps the connection's port for a minute (TIME_WAIT), a machine has 28,000
-// of them for each server, and a batch that used them up would measure that.
-const orderlyCloses = 16384
+	"golang.org/x/sys/unix"
+
+	"stackmeter/scenarios"
+)
 
 // An order is what one client process (or the clients inside this one) has to
 // do: everything that is known beforehand.
 type order struct {
 	Peer      netip.AddrPort
+	Socket    string // a unix socket's path, instead of Peer
 	Method    string
-	Status    int // expected; 0 for any 2xx
+	Expect    scenarios.Expect
 	Timeout   time.Duration
 	KeepAlive bool
 	MaxBody   int64
 	GiveUp    int // see Job; 0: never
+	Cores     []int
 
-	Clients     int // goroutines
-	First, Last int // the requests First to Last-1 of the batch
-	Process     int // its place among the processes
+	Clients     int       // closed loop: how many there are; open loop: the most requests in flight
+	Schedule    *schedule // of the open loop; nil for a closed one
+	First, Last int       // the requests First to Last-1 of the batch
+	Process     int       // its place among the processes
 	Processes   int
 	Requests    []span // the distinct requests, which are cycled through
 }
@@ -36,212 +36,245 @@ type order struct {
 // A report is what one client process did.
 type report struct {
 	Replies     int
-	Latency     Latency `json:"-"` // travels beside, in its binary form
+	Histograms  histograms `json:"-"` // travel beside, in their binary form
 	ErrorKinds  map[string]int
 	FirstErrors map[string]string
 	Retries     int
 	CPU         time.Duration
 	BytesSent   int64
 	BytesRead   int64
-	LastStart   instant // when the last of the clients began its first request; 0 when none did
-	End         instant // of the last reply or error; 0 when there was none
+	LastStart   instant       // when the last of the clients began its first request; 0 when none did
+	End         instant       // of the last reply or error; 0 when there was none
+	Active      time.Duration // from each client's first request to its last reply or error, summed
+	Failing     time.Duration // spent on requests that failed
+	Late        int           // open loop: requests that were sent later than lateFrom
+	InFlight    int           // open loop: the most requests at once
+	Pauses      GCPauses
 	Interrupted bool
 }
 
-// An engine sends the requests of one order.
+// An engine sends the requests of one order: all its clients in one thread,
+// each of them a coroutine that is resumed when its connection changed. What a
+// client writes reads like blocking code, and costs what an event loop costs.
 type engine struct {
-	order    order
-	arena    *arena
-	clock    clock
-	done     *atomic.Int64 // replies and errors so far, seen by the orchestrator
-	next     atomic.Int64
-	stopped  atomic.Bool
-	clients  []*client
-	mu       sync.Mutex // guards what follows
-	latency  Latency
-	failures tally
-	lastGo   instant
-	end      instant
+	order   order
+	arena   *arena
+	clock   clock
+	poller  *poller
+	checker *checker
+	done    *atomic.Int64 // replies and errors so far, seen by the orchestrator
+	stopped atomic.Bool
+	hold    bool // waits may keep the P: see poller.wait
+
+	peer   unix.Sockaddr
+	family int
+
+	clients []*client
+	idle    []*client // open loop: those without a request, the last used one last
+	running int       // clients that have not ended
+	next    int       // the request that is taken next
+	base    instant   // of the schedule: the gun
+	offsets []time.Duration
+	armed   int     // the request that the timer is set for; -1 before
+	armErr  error   // of setting it
+	seen    instant // the latest reading of the clock
+	check   instant // no request under way expires before
+
+	mu     sync.Mutex // guards closed
+	closed bool
+
+	histograms histograms
+	failures   tally
+	failing    time.Duration
+	lastGo     instant
+	end        instant
+	late       int
+	inFlight   int
+	mostFlying int
 }
 
-// newEngine prepares everything that can be prepared before the gun.
+// newEngine prepares everything that can be prepared before the gun. It has to
+// be closed.
 func newEngine(o order, a *arena) (*engine, error) {
 	c, err := newClock()
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process)}
-	e.next.Store(int64(o.First))
-	// The histogram's memory is taken now, not at the first reply.
-	e.latency.hist = newHistogram()
-	for range o.Clients {
-		k, err := newConn(c, o.Peer)
-		if err != nil {
-			return nil, err
+	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, family: unix.AF_UNIX}
+	if e.checker, err = newChecker(o.Expect, a); err != nil {
+		return nil, err
+	}
+	if o.Socket != "" {
+		e.peer = &unix.SockaddrUnix{Name: o.Socket}
+	} else if e.peer, e.family, err = sockaddr(o.Peer); err != nil {
+		return nil, err
+	}
+	if o.Schedule != nil {
+		e.offsets = o.Schedule.offsets(o.Last)
+	}
+	// The histograms' memory is taken now, not at the first reply.
+	e.histograms.prepare(o.Schedule != nil)
+	if e.poller, err = newPoller(); err != nil {
+		return nil, fmt.Errorf("prepare to wait for connections: %w", err)
+	}
+	if o.Schedule == nil {
+		for range o.Clients {
+			e.newClient()
 		}
-		e.clients = append(e.clients, &client{engine: e, conn: k, answers: newAnswerReader(k.read, o.MaxBody)})
 	}
 	return e, nil
 }
 
+// close gives the engine's files back. It must not run any more.
+func (e *engine) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.closed = true
+		e.poller.close()
+	}
+}
+
 // run sends all the requests and returns when the last one is done or the
-// engine was stopped.
-func (e *engine) run() (report, error) {
+// engine was stopped. base is the moment of the gun.
+func (e *engine) run(base instant) (report, error) {
+	pauses := startPauses()
 	before, err := cpuTime()
 	if err != nil {
 		return report{}, err
 	}
-	var running sync.WaitGroup
-	for _, c := range e.clients[1:] {
-		running.Go(c.run)
+	e.base = base
+	err = e.loop()
+	e.abandon()
+	if err != nil {
+		return report{}, err
 	}
-	e.clients[0].run()
-	running.Wait()
 	after, err := cpuTime()
 	if err != nil {
 		return report{}, err
 	}
 	r := report{
-		Replies: int(e.latency.Count()), Latency: e.latency,
+		Replies: int(e.histograms.Latency.Count()), Histograms: e.histograms,
 		ErrorKinds: e.failures.kinds, FirstErrors: e.failures.messages,
-		CPU: after - before, LastStart: e.lastGo, End: e.end,
+		CPU: after - before, LastStart: e.lastGo, End: e.end, Failing: e.failing,
+		Late: e.late, InFlight: e.mostFlying, Pauses: pauses.stop(),
 		Interrupted: e.stopped.Load(),
 	}
 	for _, c := range e.clients {
 		r.Retries += c.retries
 		r.BytesSent += c.conn.sent
 		r.BytesRead += c.conn.received
+		if c.end != 0 {
+			r.Active += c.end.sub(c.begin)
+		}
 	}
 	return r, nil
 }
 
 // stop ends the batch at once; run returns soon after. It may be called from
-// any goroutine, and before run.
+// any goroutine at any time.
 func (e *engine) stop() {
 	e.stopped.Store(true)
-	for _, c := range e.clients {
-		c.conn.interrupt()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.poller.wake()
 	}
 }
 
-// A client is one of the batch's clients: a loop that takes a request, sends
-// it and waits for its answer.
-type client struct {
-	engine  *engine
-	conn    *conn
-	answers *answerReader
-	retries int
-}
+// shortWait is how long a wait may keep the runtime's P for itself. Answers
+// that are there sooner, which are those of which many come in a second, cost
+// less that way; during longer waits the process can do other things.
+const shortWait = time.Millisecond
 
-func (c *client) run() {
-	defer c.conn.close(false)
-	e := c.engine
-	for first := true; !e.stopped.Load(); first = false {
-		i := int(e.next.Add(1) - 1)
-		if i >= e.order.Last {
-			return
-		}
-		begin := e.clock.now()
-		err := c.do(i, begin)
-		end := e.clock.now()
-		if errors.Is(err, errInterrupted) {
-			return
-		}
-		e.mu.Lock()
-		if err == nil {
-			e.latency.Record(end.sub(begin))
-		} else {
-			e.failures.add(err)
-			if e.hopeless() {
-				e.next.Store(int64(e.order.Last)) // nobody takes another one
-			}
-		}
-		e.end = max(e.end, end)
-		if first {
-			e.lastGo = max(e.lastGo, begin)
-		}
-		e.mu.Unlock()
-		e.done.Add(1)
-	}
-}
-
-// hopeless reports whether nothing has worked so far, often enough. mu is
-// held.
-func (e *engine) hopeless() bool {
-	limit := e.order.GiveUp
-	return limit > 0 && e.latency.Count() == 0 && e.failures.total >= max(limit, e.order.Clients)
-}
-
-// do sends the i-th request of the batch and reads its answer; nil means that
-// the answer was as expected. The time-out counts from begin and covers
-// everything, from connecting to the last byte.
-//
-// A kept connection that turns out to be closed before a byte of the answer
-// came was closed by the server while idle: the request is sent once more, on
-// a new connection.
-func (c *client) do(i int, begin instant) error {
-	c.conn.deadline = begin + instant(c.engine.order.Timeout)
-	request := c.engine.arena.request(i % len(c.engine.order.Requests))
-	reused := c.conn.connected()
-	got, err := c.exchange(request)
-	if reused && isReset(err) {
-		c.retries++
-		c.conn.close(false)
-		got, err = c.exchange(request)
-	}
-	if err != nil || !c.engine.order.KeepAlive || !got.keepAlive {
-		c.conn.close(i-c.engine.order.First >= orderlyCloses)
-	}
-	if err != nil {
+// loop resumes clients until none of them has anything left to do.
+func (e *engine) loop() error {
+	e.seen = e.clock.now()
+	e.check = e.seen + instant(e.order.Timeout)
+	if err := e.start(); err != nil {
 		return err
 	}
-	want := c.engine.order.Status
-	if got.status != want && (want != 0 || got.status/100 != 2) {
-		if want == 0 {
-			return failed(ErrStatus, "status %d instead of 2xx", got.status)
+	limit, held := shortWait, e.hold
+	for !e.finished() && !e.stopped.Load() && e.armErr == nil {
+		if e.seen >= e.check {
+			e.expire()
 		}
-		return failed(ErrStatus, "status %d instead of %d", got.status, want)
+		if !held {
+			limit = max(e.check.sub(e.seen), 0)
+		}
+		n, err := e.poller.wait(limit, held)
+		if err != nil {
+			return fmt.Errorf("wait for answers: %w", err)
+		}
+		if n == 0 {
+			e.seen = e.clock.now()
+		}
+		limit, held = shortWait, e.hold && n > 0
+		for i := range n {
+			if err := e.handle(e.poller.event(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return e.armErr
+}
+
+// start sets off the clients of a closed loop, or the schedule of an open one.
+func (e *engine) start() error {
+	if e.order.Schedule != nil {
+		return e.dispatch()
+	}
+	for _, c := range e.clients {
+		c.resume()
 	}
 	return nil
 }
 
-// exchange sends a request, on a new connection if there is none, and reads
-// the answer.
-func (c *client) exchange(request []byte) (answer, error) {
-	fresh := !c.conn.connected()
-	if fresh {
-		if err := c.conn.open(); err != nil {
-			return answer{}, err
-		}
+func (e *engine) finished() bool {
+	if e.order.Schedule != nil {
+		return e.inFlight == 0 && e.next >= e.order.Last
 	}
-	c.answers.begin(fresh)
-	err := c.conn.write(request)
-	// A server may answer before it has read everything and close: the write
-	// fails, but the answer is there to be read.
-	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
-		return answer{}, timedOutOr(err, ErrReset, "sending the request")
-	}
-	got, readErr := c.answers.next(c.engine.order.Method)
-	if readErr != nil {
-		if f := (*failure)(nil); errors.As(readErr, &f) {
-			return answer{}, readErr
-		}
-		doing := "waiting for the answer"
-		if c.answers.got > 0 {
-			doing = "reading the answer"
-		}
-		return answer{}, timedOutOr(readErr, ErrReset, doing)
-	}
-	if err != nil {
-		got.keepAlive = false // what was not sent cannot be sent any more
-	}
-	return got, nil
+	return e.running == 0
 }
 
-// isReset reports whether err is a failure of kind reset.
-func isReset(err error) bool {
-	f := (*failure)(nil)
-	return errors.As(err, &f) && f.kind == ErrReset
+func (e *engine) handle(event pollEvent) error {
+	switch event.token {
+	case tokenWake:
+		return nil // stopped is looked at next
+	case tokenTimer:
+		return e.dispatch()
+	}
+	c := e.clients[event.token]
+	c.conn.told(event)
+	if c.conn.waiting {
+		c.resume()
+	}
+	return nil
+}
+
+// expire resumes the clients whose request's time-out has passed, and finds
+// out when to look again.
+func (e *engine) expire() {
+	now := e.clock.now()
+	e.seen, e.check = now, now+instant(e.order.Timeout)
+	for _, c := range e.clients {
+		if !c.conn.waiting {
+			continue
+		}
+		if now >= c.conn.deadline {
+			c.conn.expired = true
+			c.resume()
+		} else {
+			e.check = min(e.check, c.conn.deadline)
+		}
+	}
+}
+
+// abandon ends the clients that still run, wherever they are.
+func (e *engine) abandon() {
+	for _, c := range e.clients {
+		c.abandon()
+	}
 }
 
 // timeoutDefault is the whole time of a request that names none.

@@ -22,6 +22,9 @@ type Job struct {
 	// has had this many errors, and at least one for each of its clients,
 	// without a single reply, it sends no more. 0: never.
 	GiveUp int
+
+	Seed  uint64 // of arrivals that are drawn by chance
+	Cores []int  // that the client's processes may use; all that this one may when empty
 }
 
 // Kinds of errors. They are few and fixed, so that they can be counted and
@@ -33,6 +36,7 @@ const (
 	ErrTruncated = "truncated" // the connection broke within the answer, or its length was wrong
 	ErrProtocol  = "protocol"  // what came back is no HTTP answer, or larger than allowed
 	ErrStatus    = "status"    // not the expected status
+	ErrMismatch  = "mismatch"  // not the expected body, or not the one that the same request was answered with before
 )
 
 // A Result is what a batch did. A batch that was cancelled, lost a process or
@@ -41,7 +45,14 @@ type Result struct {
 	Requests int           // asked for
 	Replies  int           // answers that were as expected
 	Duration time.Duration // from the gun to the last reply or error
-	Latency  *Latency      // of the replies; nil when there was none
+	Latency  *Latency      // of the replies, from the moment that each was to be sent; nil when there was none
+
+	Connect   *Latency // of new connections; nil when there was none
+	FirstByte *Latency // of the replies, from the sending to the first byte of the answer; connecting is part of it
+	Service   *Latency // open loop: of the replies, from the sending
+	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
+	Late      int      // open loop at a rate: requests sent more than a millisecond after their moments
+	InFlight  int      // open loop: the most requests at once
 
 	Errors      int               // answers and failures that were not as expected
 	ErrorKinds  map[string]int    // by kind
@@ -55,18 +66,45 @@ type Result struct {
 	StartDelay time.Duration // from the gun to the last client's first request
 
 	// Little is throughput × mean latency ÷ clients, which Little's law puts
-	// at 1 for a closed loop whose clocks start at the right moment. It is
-	// below 1 where clients had nothing left to send (a short batch, a split
-	// that was uneven in time) or where errors took part of the time; 0 when
-	// there was no reply.
+	// at 1 for a closed loop whose clocks start at the right moment: what is
+	// missing is time in which a client neither sent nor waited. A client
+	// counts from its first request to its last reply or error, so that
+	// neither the start nor an uneven end takes part, and so does the time
+	// that failed requests took. 0 for an open loop, and with no reply.
 	Little float64
+
+	Pauses GCPauses // of the client's processes
+	Cores  []int    // that the client's processes were held to; nil: none
+
+	Search *Search // how the rate was found; nil where it was given
 
 	Flags []string
 }
 
-// FlagClientBound marks a batch whose client used nearly all the CPU that it
-// could get: what it measured is the client's limit, not the server's.
-const FlagClientBound = "client-bound"
+// Flags of a batch: doubts about what its figures say.
+const (
+	// FlagClientBound marks a batch whose client used nearly all the CPU that
+	// it could get: what it measured is the client's limit, not the server's.
+	FlagClientBound = "client-bound"
+
+	// FlagLittle marks a closed loop whose figures do not fit each other: its
+	// Little is more than littleTolerance away from 1.
+	FlagLittle = "little"
+
+	// FlagClientLate marks an open loop that was not open: of more than one
+	// request in a hundred the delay between its moment and its sending was
+	// above a millisecond and above a twentieth of the median service time.
+	// The client had too little CPU, or InFlight reached the pool. Latency is
+	// still counted from the moments.
+	FlagClientLate = "client-late"
+)
+
+// Tolerances of the flags above.
+const (
+	littleTolerance = 0.05
+	latePercentile  = 99
+	lateShare       = 0.05
+)
 
 // clientBoundShare is the share of the CPU available to the client's processes
 // from which a batch is flagged. Each process runs on one core at a time, so

@@ -107,7 +107,7 @@ func (w *worker) listen(messages *json.Decoder) error {
 	if m.Report == nil {
 		return errors.New("its report is empty")
 	}
-	if err := m.Report.Latency.UnmarshalBinary(m.Histogram); err != nil {
+	if err := m.Report.Histograms.unmarshal(m.Histograms); err != nil {
 		return err
 	}
 	w.report = *m.Report

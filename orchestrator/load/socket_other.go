@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newSocket is a TCP socket that does not block and is not inherited. The
+// newSocket is a stream socket that does not block and is not inherited. The
 // fork lock keeps a process started at this moment from inheriting it.
 func newSocket(family int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	fd, err := unix.Socket(family, unix.SOCK_STREAM, unix.IPPROTO_TCP)
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
@@ -25,3 +25,7 @@ func newSocket(family int) (int, error) {
 	}
 	return fd, nil
 }
+
+func send(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
+
+func receive(fd int, b []byte) (int, error) { return unix.Read(fd, b) }

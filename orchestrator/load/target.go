@@ -17,8 +17,9 @@ const probeTimeout = 3 * time.Second
 
 // A target is where requests go.
 type target struct {
-	host string // for the Host header
-	peer netip.AddrPort
+	host   string // for the Host header
+	peer   netip.AddrPort
+	socket string // a unix socket's path, instead of peer
 }
 
 // resolve finds the address behind a URL before anything is timed. Of several
@@ -29,9 +30,12 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("URL %q: %w", raw, err)
 	}
+	if u.Scheme == "http+unix" {
+		return unixSocket(u, raw)
+	}
 	switch {
 	case u.Scheme != "http":
-		return target{}, fmt.Errorf("URL %q: the scheme has to be http", raw)
+		return target{}, fmt.Errorf("URL %q: the scheme has to be http, or http+unix", raw)
 	case u.Hostname() == "":
 		return target{}, fmt.Errorf("URL %q: there is no host", raw)
 	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
@@ -61,6 +65,21 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))
 	}
 	return target{host: hostHeader(u.Hostname(), u.Port()), peer: peer}, nil
+}
+
+// maxSocketPath is the longest path of a unix socket that the kernel takes.
+const maxSocketPath = 107
+
+// unixSocket is a URL such as http+unix:///run/app.sock, whose path is that of
+// a socket. What HTTP calls the host is localhost then.
+func unixSocket(u *url.URL, raw string) (target, error) {
+	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
+		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)
+	}
+	if len(u.Path) < 2 || len(u.Path) > maxSocketPath || strings.ContainsRune(u.Path, 0) {
+		return target{}, fmt.Errorf("URL %q: a socket's path is absolute and has at most %d bytes", raw, maxSocketPath)
+	}
+	return target{host: "localhost", socket: u.Path}, nil
 }
 
 // firstThatAccepts is the first address that can be connected to, or just the

@@ -34,9 +34,9 @@ const workerGC = 400
 // A message is what a client process says on its standard output: first that
 // it is ready, then its report.
 type message struct {
-	Ready     bool    `json:",omitempty"`
-	Report    *report `json:",omitempty"`
-	Histogram []byte  `json:",omitempty"` // the report's Latency
+	Ready      bool     `json:",omitempty"`
+	Report     *report  `json:",omitempty"`
+	Histograms [][]byte `json:",omitempty"` // the report's
 }
 
 // Worker is the whole of a client process: it reads its order from stdin,
@@ -54,6 +54,9 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 	if err := input.Decode(&o); err != nil {
 		return fmt.Errorf("read the order: %w", err)
 	}
+	if err := pin(o.Cores); err != nil {
+		return err
+	}
 	a, err := openArena(os.NewFile(arenaFD, "arena"), o.Processes, o.Requests)
 	if err != nil {
 		return err
@@ -63,6 +66,7 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	e.hold = true
 	// The gun is waited for by one plain read: no scheduler is between it and
 	// the first request.
 	if err := unix.SetNonblock(gunFD, false); err != nil {
@@ -78,25 +82,26 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 		_, _ = io.Copy(io.Discard, stdin)
 		e.stop()
 	}()
-	if err := awaitGun(a); err != nil {
-		return err
-	}
-	r, err := e.run()
+	fired, err := awaitGun(a)
 	if err != nil {
 		return err
 	}
-	histogram, err := r.Latency.MarshalBinary()
+	r, err := e.run(fired)
 	if err != nil {
 		return err
 	}
-	if err := output.Encode(message{Report: &r, Histogram: histogram}); err != nil {
+	all, err := r.Histograms.marshal()
+	if err != nil {
+		return err
+	}
+	if err := output.Encode(message{Report: &r, Histograms: all}); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
 }
 
-// awaitGun returns when the batch is fired.
-func awaitGun(a *arena) error {
+// awaitGun returns when the batch is fired, with the moment at which it was.
+func awaitGun(a *arena) (instant, error) {
 	var nothing [1]byte
 	for {
 		_, err := unix.Read(gunFD, nothing[:])
@@ -104,12 +109,13 @@ func awaitGun(a *arena) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("wait for the starting gun: %w", err)
+			return 0, fmt.Errorf("wait for the starting gun: %w", err)
 		}
 		break
 	}
-	if a.gun().Load() == 0 {
-		return errors.New("the batch was closed before it was fired")
+	fired := instant(a.gun().Load())
+	if fired == 0 {
+		return 0, errors.New("the batch was closed before it was fired")
 	}
-	return nil
+	return fired, nil
 }

@@ -1,0 +1,181 @@
+package load
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stackmeter/scenarios"
+)
+
+// A checker says whether an answer is as expected. It is used by one goroutine.
+type checker struct {
+	status int // 0: any 2xx
+	match  *regexp.Regexp
+	json   []jsonCheck
+	same   bool
+	arena  *arena // holds the digests that all processes share
+}
+
+// A jsonCheck expects something at one place of a JSON body.
+type jsonCheck struct {
+	path  string
+	parts []string
+	want  any            // compared when pattern is nil; numbers are json.Number
+	match *regexp.Regexp // of the value as text
+}
+
+func newChecker(expect scenarios.Expect, a *arena) (*checker, error) {
+	c := &checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, arena: a}
+	var err error
+	if expect.Match != "" {
+		if c.match, err = regexp.Compile(expect.Match); err != nil {
+			return nil, fmt.Errorf("expect match: %w", err)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(expect.JSON)) {
+		check := jsonCheck{path: path, parts: strings.Split(path, ".")}
+		want := expect.JSON[path]
+		if pattern, is := scenarios.Pattern(want); is {
+			check.match, err = regexp.Compile(pattern)
+		} else {
+			check.want, err = decodeJSON([]byte(want))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("expect json %s: %w", path, err)
+		}
+		c.json = append(c.json, check)
+	}
+	return c, nil
+}
+
+// wantsBody reports whether the answer's body is looked at. Where it is not,
+// it is thrown away as it comes.
+func (c *checker) wantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
+
+// check judges the answer to a distinct request; nil means as expected.
+func (c *checker) check(request, status int, body []byte) error {
+	if status != c.status && (c.status != 0 || status/100 != 2) {
+		if c.status == 0 {
+			return failed(ErrStatus, "status %d instead of 2xx", status)
+		}
+		return failed(ErrStatus, "status %d instead of %d", status, c.status)
+	}
+	if c.match != nil && !c.match.Match(body) {
+		return failed(ErrMismatch, "the body does not match %s; it begins with %q", c.match, beginning(body))
+	}
+	if len(c.json) > 0 {
+		if err := c.checkJSON(body); err != nil {
+			return err
+		}
+	}
+	if c.same {
+		return c.checkDigest(request, body)
+	}
+	return nil
+}
+
+// beginning is as much of a body as a message quotes.
+func beginning(body []byte) []byte { return body[:min(len(body), 60)] }
+
+func (c *checker) checkJSON(body []byte) error {
+	value, err := decodeJSON(body)
+	if err != nil {
+		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %q", err, beginning(body))
+	}
+	for _, check := range c.json {
+		got, err := at(value, check.parts)
+		if err != nil {
+			return failed(ErrMismatch, "json %s: %v; the body begins with %q", check.path, err, beginning(body))
+		}
+		switch {
+		case check.match != nil && !check.match.MatchString(textOf(got)):
+			return failed(ErrMismatch, "json %s is %q, which does not match %s", check.path, textOf(got), check.match)
+		case check.match == nil && !equalJSON(got, check.want):
+			return failed(ErrMismatch, "json %s is %s instead of %s", check.path, textOf(got), textOf(check.want))
+		}
+	}
+	return nil
+}
+
+func decodeJSON(text []byte) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the value")
+	}
+	return value, nil
+}
+
+// at is what a path of keys and indices leads to.
+func at(value any, parts []string) (any, error) {
+	for _, part := range parts {
+		switch v := value.(type) {
+		case map[string]any:
+			inner, there := v[part]
+			if !there {
+				return nil, fmt.Errorf("there is no %q", part)
+			}
+			value = inner
+		case []any:
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= len(v) {
+				return nil, fmt.Errorf("a list of %d has no %q", len(v), part)
+			}
+			value = v[i]
+		default:
+			return nil, fmt.Errorf("there is no %q in %s", part, textOf(value))
+		}
+	}
+	return value, nil
+}
+
+// textOf is a text without quotes, and anything else as JSON.
+func textOf(value any) string {
+	if s, is := value.(string); is {
+		return s
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(text)
+}
+
+// equalJSON compares numbers by value: 1.0 is 1.
+func equalJSON(a, b any) bool {
+	x, isA := a.(json.Number)
+	y, isB := b.(json.Number)
+	if isA && isB {
+		f, errA := x.Float64()
+		g, errB := y.Float64()
+		return x == y || errA == nil && errB == nil && f == g
+	}
+	return isA == isB && textOf(a) == textOf(b) && fmt.Sprintf("%T", a) == fmt.Sprintf("%T", b)
+}
+
+// checkDigest compares a body with the first one that any client of the batch
+// got for the same request. Which of two different ones is right is not known:
+// the first is kept, and each that differs is counted.
+func (c *checker) checkDigest(request int, body []byte) error {
+	sum := sha256.Sum256(body)
+	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none yet
+	slot := c.arena.digest(request)
+	if slot.CompareAndSwap(0, digest) || slot.Load() == digest {
+		return nil
+	}
+	return failed(ErrMismatch, "the answer to the same request differs from an earlier one; it begins with %q", beginning(body))
+}

@@ -1,0 +1,221 @@
+package load
+
+import (
+	"errors"
+	"iter"
+	"syscall"
+)
+
+// orderlyCloses is from which request of a process on connections are reset
+// after the whole answer was read, instead of closed. Whoever closes first
+// keeps the connection's port for a minute (TIME_WAIT), a machine has 28,000
+// of them for each server, and a batch that used them up would measure that.
+const orderlyCloses = 16384
+
+// A client is one of the batch's clients: a loop that takes a request, sends
+// it and waits for its answer.
+type client struct {
+	engine   *engine
+	conn     *conn
+	answers  *answerReader
+	next     func() (struct{}, bool) // resumes it; false when it has ended
+	abandon  func()                  // ends it where it is; may be called again
+	assigned int                     // open loop: the request that it was given while idle
+
+	retries    int
+	begin, end instant // of its first request, and of its last reply or error; 0 before
+}
+
+// newClient adds a client that runs until it waits when it is resumed.
+func (e *engine) newClient() *client {
+	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family)
+	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
+	c.answers.keep = e.checker.wantsBody()
+	c.next, c.abandon = iter.Pull(c.run)
+	e.clients = append(e.clients, c)
+	e.running++
+	return c
+}
+
+// resume lets the client go on until it waits again or has ended.
+func (c *client) resume() {
+	if _, goes := c.next(); !goes {
+		c.engine.running--
+	}
+}
+
+// run is the client's life. yield gives the thread away and returns when the
+// engine resumes the client; false ends it.
+func (c *client) run(yield func(struct{}) bool) {
+	c.conn.pause = func() bool { return !yield(struct{}{}) }
+	defer c.conn.close(false)
+	e := c.engine
+	for {
+		i, intended, ok := c.take(yield)
+		if !ok {
+			return
+		}
+		begin := e.clock.now()
+		if intended == 0 {
+			intended = begin
+		}
+		e.sending(intended, begin)
+		first := c.begin == 0
+		if first {
+			c.begin = begin
+		}
+		err := c.do(i, begin)
+		end := e.clock.now()
+		e.seen = end
+		if e.order.Schedule != nil {
+			e.inFlight--
+		}
+		if errors.Is(err, errInterrupted) {
+			return
+		}
+		if err == nil {
+			e.histograms.reply(intended, begin, c.conn.firstByte, end)
+			if e.order.Schedule != nil {
+				e.histograms.Service.Record(end.sub(begin))
+			}
+		} else {
+			e.failures.add(err)
+			e.failing += end.sub(begin)
+			if e.hopeless() {
+				e.next = e.order.Last // nobody takes another one
+			}
+		}
+		if first {
+			e.lastGo = max(e.lastGo, begin)
+		}
+		c.end = end
+		e.end = max(e.end, end)
+		e.done.Add(1)
+	}
+}
+
+// sending takes note that a request of an open loop is sent.
+func (e *engine) sending(intended, begin instant) {
+	if e.order.Schedule == nil {
+		return
+	}
+	e.inFlight++
+	e.mostFlying = max(e.mostFlying, e.inFlight)
+	if e.offsets == nil {
+		return // every moment was right
+	}
+	lateness := begin.sub(intended)
+	e.histograms.Lateness.Record(lateness)
+	if lateness > lateFrom {
+		e.late++
+	}
+}
+
+// take gives the client its next request and when that should be sent, 0 for
+// now. In a closed loop it is the next one; in an open loop the next one that
+// is due, and with none the client pauses until it is given one.
+func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bool) {
+	e := c.engine
+	if e.stopped.Load() {
+		return 0, 0, false
+	}
+	if e.order.Schedule == nil {
+		if e.next >= e.order.Last {
+			return 0, 0, false
+		}
+		e.next++
+		return e.next - 1, 0, true
+	}
+	if c.assigned < 0 {
+		if e.next < e.order.Last && e.due(e.next) <= e.seen {
+			c.assigned = e.next
+			e.next++
+		} else {
+			e.idle = append(e.idle, c)
+			// While nobody was free the timer was not set.
+			if e.armErr = e.armNext(); e.armErr != nil {
+				return 0, 0, false
+			}
+			if !yield(struct{}{}) {
+				return 0, 0, false
+			}
+		}
+	}
+	i = c.assigned
+	c.assigned = -1
+	return i, e.due(i), true
+}
+
+// hopeless reports whether nothing has worked so far, often enough.
+func (e *engine) hopeless() bool {
+	limit := e.order.GiveUp
+	return limit > 0 && e.histograms.Latency.Count() == 0 && e.failures.total >= max(limit, min(e.order.Clients, len(e.clients)))
+}
+
+// do sends the i-th request of the batch and reads its answer; nil means that
+// the answer was as expected. The time-out counts from begin and covers
+// everything, from connecting to the last byte.
+//
+// A kept connection that turns out to be closed before a byte of the answer
+// came was closed by the server while idle: the request is sent once more, on
+// a new connection.
+func (c *client) do(i int, begin instant) error {
+	c.conn.deadline, c.conn.expired, c.conn.firstByte = begin+instant(c.engine.order.Timeout), false, 0
+	which := i % len(c.engine.order.Requests)
+	request := c.engine.arena.request(which)
+	reused := c.conn.connected()
+	got, err := c.exchange(request)
+	if reused && isReset(err) {
+		c.retries++
+		c.conn.close(false)
+		got, err = c.exchange(request)
+	}
+	if err != nil || !c.engine.order.KeepAlive || !got.keepAlive {
+		c.conn.close(i-c.engine.order.First >= orderlyCloses)
+	}
+	if err != nil {
+		return err
+	}
+	return c.engine.checker.check(which, got.status, c.answers.body)
+}
+
+// exchange sends a request, on a new connection if there is none, and reads
+// the answer.
+func (c *client) exchange(request []byte) (answer, error) {
+	fresh := !c.conn.connected()
+	if fresh {
+		begin := c.engine.clock.now()
+		if err := c.conn.open(); err != nil {
+			return answer{}, err
+		}
+		c.engine.histograms.Connect.Record(c.engine.clock.now().sub(begin))
+	}
+	c.answers.begin(fresh)
+	err := c.conn.write(request)
+	// A server may answer before it has read everything and close: the write
+	// fails, but the answer is there to be read.
+	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return answer{}, timedOutOr(err, ErrReset, "sending the request")
+	}
+	got, readErr := c.answers.next(c.engine.order.Method)
+	if readErr != nil {
+		if f := (*failure)(nil); errors.As(readErr, &f) {
+			return answer{}, readErr
+		}
+		doing := "waiting for the answer"
+		if c.answers.got > 0 {
+			doing = "reading the answer"
+		}
+		return answer{}, timedOutOr(readErr, ErrReset, doing)
+	}
+	if err != nil {
+		got.keepAlive = false // what was not sent cannot be sent any more
+	}
+	return got, nil
+}
+
+// isReset reports whether err is a failure of kind reset.
+func isReset(err error) bool {
+	f := (*failure)(nil)
+	return errors.As(err, &f) && f.kind == ErrReset
+}

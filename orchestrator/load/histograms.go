@@ -1,0 +1,73 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+)
+
+// histograms are all that a batch's replies are measured by.
+type histograms struct {
+	Latency   Latency // what counts: from the intended moment
+	Service   Latency // open loop: from the sending
+	Lateness  Latency // open loop: from the intended moment to the sending
+	Connect   Latency // of every new connection
+	FirstByte Latency // from the sending to the answer's first byte
+}
+
+// each lists them in an order that both ends of a pipe share.
+func (h *histograms) each() []*Latency {
+	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte}
+}
+
+// prepare takes the memory, so that no reply waits for it.
+func (h *histograms) prepare(open bool) {
+	for _, l := range h.each() {
+		if open || l != &h.Service && l != &h.Lateness {
+			l.hist = newHistogram()
+		}
+	}
+}
+
+// reply records one reply by its four moments.
+func (h *histograms) reply(intended, begin, firstByte, end instant) {
+	h.Latency.Record(end.sub(intended))
+	h.FirstByte.Record(firstByte.sub(begin))
+}
+
+func (h *histograms) merge(from *histograms) {
+	for i, l := range h.each() {
+		l.Merge(from.each()[i])
+	}
+}
+
+func (h *histograms) marshal() ([][]byte, error) {
+	var all [][]byte
+	for _, l := range h.each() {
+		b, err := l.MarshalBinary()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func (h *histograms) unmarshal(all [][]byte) error {
+	if len(all) != len(h.each()) {
+		return errors.New("histograms are missing")
+	}
+	for i, l := range h.each() {
+		if err := l.UnmarshalBinary(all[i]); err != nil {
+			return fmt.Errorf("histogram %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// nonEmpty is nil for a histogram that nothing was recorded in.
+func nonEmpty(l *Latency) *Latency {
+	if l.Count() == 0 {
+		return nil
+	}
+	return l
+}

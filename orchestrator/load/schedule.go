@@ -1,0 +1,96 @@
+package load
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// A schedule says when the requests of an open loop are to be sent. It does
+// not depend on answers, which is what makes a loop open: a server that stalls
+// meets the same arrivals as one that does not.
+type schedule struct {
+	Rate     float64 // requests per second; 0: each as soon as a client is free
+	Arrivals string
+	Seed     uint64
+}
+
+// offsets are the moments of the first n requests, counted from the gun; nil
+// where there is no rate. Constant arrivals begin with the gun; of Poisson
+// arrivals the gaps are exponential with mean 1/rate, the one before the first
+// request too. The same seed gives the same schedule. It takes 8 bytes for
+// each request.
+func (s schedule) offsets(n int) []time.Duration {
+	if s.Rate == 0 {
+		return nil
+	}
+	gap := float64(time.Second) / s.Rate
+	offsets := make([]time.Duration, n)
+	random := rand.New(rand.NewPCG(s.Seed, 0))
+	at := 0.0
+	for i := range offsets {
+		if s.Arrivals == scenarios.ArrivalsPoisson {
+			at += random.ExpFloat64() * gap
+		} else {
+			at = float64(i) * gap
+		}
+		offsets[i] = time.Duration(math.Round(at))
+	}
+	return offsets
+}
+
+// lateFrom is from which delay on a request of an open loop counts as late:
+// what timers and the scheduler need stays below it on a machine that is not
+// overloaded.
+const lateFrom = time.Millisecond
+
+// due is when the i-th request is to be sent; 0 for as soon as possible.
+func (e *engine) due(i int) instant {
+	if e.offsets == nil {
+		return 0
+	}
+	return e.base + instant(e.offsets[i])
+}
+
+// dispatch gives the requests that are due to idle clients, as long as there
+// are any, and arms the timer for the next one. What finds nobody idle is
+// taken by the first client that becomes free, and counts from its own moment
+// all the same.
+func (e *engine) dispatch() error {
+	e.seen = e.clock.now()
+	for e.next < e.order.Last && e.due(e.next) <= e.seen && !e.stopped.Load() {
+		c := e.free()
+		if c == nil {
+			return nil
+		}
+		c.assigned = e.next
+		e.next++
+		c.resume()
+	}
+	return e.armNext()
+}
+
+// free is an idle client, the last used one first: kept connections are used
+// as few as will do, and the others stay unmade. nil: all of them are busy.
+func (e *engine) free() *client {
+	if n := len(e.idle); n > 0 {
+		c := e.idle[n-1]
+		e.idle = e.idle[:n-1]
+		return c
+	}
+	if len(e.clients) < e.order.Clients {
+		return e.newClient()
+	}
+	return nil
+}
+
+// armNext sets the timer for the next request, if somebody is free to send it.
+func (e *engine) armNext() error {
+	if e.next >= e.order.Last || e.next == e.armed || len(e.idle) == 0 && len(e.clients) == e.order.Clients {
+		return nil
+	}
+	e.armed = e.next
+	return e.poller.arm(e.due(e.next))
+}

@@ -1,0 +1,4 @@
+package load
+
+// A Search is filled in by the search for a rate.
+type Search struct{}
