@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/stacks/docker"
 )
 
@@ -37,6 +38,7 @@ var errDoctor = errors.New("something that a run needs is missing")
 
 func (a *app) doctorCommand() *cobra.Command {
 	var db string
+	var gpus gpuOptions
 	cmd := &cobra.Command{
 		Use:     "doctor",
 		Short:   "Look at what this machine has and lacks, and say what to do",
@@ -44,7 +46,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings := append(engineFindings(cmd.Context()), machineFindings(db)...)
-			findings = append(findings, gpuFindings()...)
+			findings = append(findings, gpuFindings(cmd.Context(), gpus)...)
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			missing := false
 			for _, f := range findings {
@@ -64,6 +66,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		},
 	}
 	storeFlag(cmd, &db)
+	gpuFlags(cmd, &gpus)
 	return cmd
 }
 
@@ -93,11 +96,11 @@ func engineFindings(ctx context.Context) []finding {
 	for _, tag := range built {
 		found = append(found, finding{what: "built image", state: stateOK, text: tag})
 	}
-	if toolkit := engine.GPUSupport(ctx); toolkit != "" {
-		found = append(found, finding{what: "GPU containers", state: stateOK, text: toolkit})
+	if support, ok := engine.GPUSupport(ctx); ok {
+		found = append(found, finding{what: "GPU containers", state: stateOK, text: support})
 	} else {
-		found = append(found, finding{"GPU containers", stateNote, "the engine names no NVIDIA runtime and no CDI folder",
-			"install the NVIDIA Container Toolkit and restart the engine, if this machine has a GPU"})
+		found = append(found, finding{"GPU containers", stateNote, support + "; each run tries it before its first trial",
+			"if this machine has a GPU: install the NVIDIA Container Toolkit and restart the engine, or write a CDI specification (nvidia-ctk cdi generate)"})
 	}
 	return found
 }
@@ -130,16 +133,49 @@ func machineFindings(db string) []finding {
 	return found
 }
 
-func gpuFindings() []finding {
-	g, _ := openGPU(gpuOptions{})
+// gpuFindings are the devices, and who holds memory on them: what a run would
+// wait for.
+func gpuFindings(ctx context.Context, o gpuOptions) []finding {
+	g, err := openGPU(o)
+	if err != nil {
+		return []finding{{"GPU", stateNote, err.Error(), ""}}
+	}
 	defer g.close()
 	if len(g.devices) == 0 {
 		return []finding{{"GPU", stateNote, g.reason, "memory is then the stack's main memory; a scenario with gpu.mode: required is refused"}}
 	}
+	shots, err := g.sampler.Snapshot(ctx, nil)
+	if err != nil {
+		return []finding{{"GPU", stateNote, err.Error(), "see whether nvidia-smi answers"}}
+	}
 	var found []finding
-	for _, d := range g.devices {
-		found = append(found, finding{what: fmt.Sprintf("GPU %d", d.Index), state: stateOK,
-			text: fmt.Sprintf("%s %s, %d MiB, driver %s", d.Name, d.UUID, d.Memory>>20, d.Driver)})
+	for _, s := range shots {
+		found = append(found, deviceFindings(s)...)
+	}
+	return found
+}
+
+func deviceFindings(s gpu.Snapshot) []finding {
+	d := s.Device
+	what := fmt.Sprintf("GPU %d", d.Index)
+	if d.Parent != "" {
+		what += " instance"
+	}
+	text := fmt.Sprintf("%s %s, %d MiB, driver %s", d.Name, d.UUID, d.Memory>>20, d.Driver)
+	if s.Memory != nil {
+		text += fmt.Sprintf("; %d MiB in use", s.Memory.Used>>20)
+	}
+	found := []finding{{what: what, state: stateOK, text: text}}
+	dirt := gpu.Dirt([]gpu.Snapshot{s}, nil, gpu.DefaultTolerance)
+	for i, text := range dirt {
+		f := finding{what: what, state: stateNote, text: text}
+		if i == len(dirt)-1 {
+			f.remedy = "a run waits for a clean GPU, and then refuses: end what holds it, or choose another one (resources.gpu.devices)"
+		}
+		found = append(found, f)
+	}
+	if s.ProcessReason != "" {
+		found = append(found, finding{what, stateNote, s.ProcessReason, "no process can be told apart there; run stackmeter on the host itself"})
 	}
 	return found
 }

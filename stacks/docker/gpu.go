@@ -129,7 +129,7 @@ func (o offer) gpuRequests(uuids []string) ([]container.DeviceRequest, error) {
 	case o.podman != "":
 		if !atLeast(o.podman, 5, 4) {
 			// github.com/podman-container-tools/podman/issues/22645
-			return nil, fmt.Errorf("Podman %s ignores requests for devices that come through its Docker API; update it to 5.4 or newer, or use Docker's engine", o.podman)
+			return nil, fmt.Errorf("the engine is Podman %s, which ignores requests for devices that come through its Docker API; update it to 5.4 or newer, or use Docker's engine", o.podman)
 		}
 		if len(o.devices) > 0 && !named {
 			return nil, errUnnamed(uuids)
@@ -167,7 +167,7 @@ func atLeast(version string, major, minor int) bool {
 // names no way that could work.
 func (o offer) words() (text string, ok bool) {
 	if o.podman != "" && !atLeast(o.podman, 5, 4) {
-		return fmt.Sprintf("Podman %s ignores requests for devices that come through its Docker API", o.podman), false
+		return fmt.Sprintf("the engine is Podman %s, which ignores requests for devices that come through its Docker API", o.podman), false
 	}
 	var ways []string
 	for _, name := range o.devices {

@@ -39,7 +39,7 @@ func TestGPURequests(t *testing.T) {
 		{name: "Podman", offer: offer{podman: "5.4.0", cdi: dirs}, want: []container.DeviceRequest{cdi}},
 		{name: "Podman, a version being made", offer: offer{podman: "6.0.0-dev", cdi: dirs}, want: []container.DeviceRequest{cdi}},
 		{name: "Podman that names another GPU", offer: offer{podman: "5.4.0", devices: []string{"nvidia.com/gpu=all"}}, fails: "--device-name-strategy=uuid"},
-		{name: "Podman that ignores requests", offer: offer{podman: "5.3.2", cdi: dirs}, fails: "Podman 5.3.2 ignores"},
+		{name: "Podman that ignores requests", offer: offer{podman: "5.3.2", cdi: dirs}, fails: "Podman 5.3.2, which ignores"},
 		{name: "Podman of Debian 12", offer: offer{podman: "4.3.1", cdi: dirs}, fails: "update it to 5.4"},
 		{name: "Podman without a version", offer: offer{podman: "dev"}, fails: "ignores"},
 		{name: "all is no UUID", uuid: "all", fails: `"all" is not the UUID`},
@@ -94,7 +94,7 @@ func TestOffer(t *testing.T) {
 		{"the runtime", system.Info{Runtimes: map[string]system.RuntimeWithStatus{"nvidia": {}}}, docker, true, "the runtime nvidia"},
 		{"CDI without a GPU", system.Info{CDISpecDirs: []string{"/etc/cdi"}, DiscoveredDevices: []system.DeviceInfo{{Source: "cdi", ID: "example.com/net=0"}}}, docker, false, "no specification in /etc/cdi names a GPU"},
 		{"CDI", system.Info{CDISpecDirs: []string{"/etc/cdi"}, DiscoveredDevices: []system.DeviceInfo{{Source: "cdi", ID: "nvidia.com/gpu=0"}}}, docker, true, "CDI with nvidia.com/gpu=0"},
-		{"old Podman", system.Info{Runtimes: map[string]system.RuntimeWithStatus{"nvidia": {}}}, podman("4.9.3"), false, "Podman 4.9.3 ignores requests"},
+		{"old Podman", system.Info{Runtimes: map[string]system.RuntimeWithStatus{"nvidia": {}}}, podman("4.9.3"), false, "Podman 4.9.3, which ignores requests"},
 		{"Podman", system.Info{}, podman("5.5.1"), false, "no specification in /etc/cdi, /var/run/cdi names a GPU"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

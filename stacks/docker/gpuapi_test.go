@@ -125,7 +125,7 @@ func TestDeviceRequestsAtTheHTTPBoundary(t *testing.T) {
 		{name: "Docker with neither", info: `"CDISpecDirs": ["/etc/cdi"]`, version: docker,
 			refuse: map[string]string{"nvidia": noNVIDIA, "cdi": noCDI}, asked: []string{nvidia, cdi}, fails: "the engine has no GPU support"},
 		{name: "Podman 5.4", version: fmt.Sprintf(podman, "5.4.0"), asked: []string{cdi}},
-		{name: "Podman 5.3", version: fmt.Sprintf(podman, "5.3.1"), fails: "Podman 5.3.1 ignores"},
+		{name: "Podman 5.3", version: fmt.Sprintf(podman, "5.3.1"), fails: "Podman 5.3.1, which ignores"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			info := `{"NCPU": 2, "MemTotal": 1073741824`
