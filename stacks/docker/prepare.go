@@ -83,7 +83,7 @@ func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(str
 	case s.Build != nil:
 		id, err = r.buildFolder(ctx, *s.Build, progress)
 	case s.Role == stacks.RoleNginx:
-		id, err = r.buildNginx(ctx, progress)
+		id, err = r.buildOwn(ctx, "nginx", images.Nginx(), progress)
 	case s.Dir != "":
 		err = errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
 	default:
@@ -170,22 +170,22 @@ func ignored(dir string) ([]string, error) {
 	return ignorefile.ReadAll(f)
 }
 
-// buildNginx builds stackmeter's own proxy from the context inside this
+// buildOwn builds one of stackmeter's own images from a context inside this
 // binary.
-func (r *Runtime) buildNginx(ctx context.Context, progress func(string)) (string, error) {
+func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, progress func(string)) (string, error) {
 	read, write := io.Pipe()
 	defer read.Close()
 	go func() {
 		tw := tar.NewWriter(write)
-		err := tw.AddFS(images.Nginx())
+		err := tw.AddFS(content)
 		if err == nil {
 			err = tw.Close()
 		}
 		write.CloseWithError(err)
 	}()
-	id, err := r.build(ctx, "nginx", []byte("nginx"), read, "Dockerfile", nil, progress)
+	id, err := r.build(ctx, name, []byte(name), read, "Dockerfile", nil, progress)
 	if err != nil {
-		return "", fmt.Errorf("stackmeter's nginx image: %w", err)
+		return "", fmt.Errorf("stackmeter's %s image: %w", name, err)
 	}
 	return id, nil
 }

@@ -1,0 +1,261 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"stackmeter/stacks/images"
+)
+
+// clientService is the value of LabelService on a load client's container.
+const clientService = "load-client"
+
+// clientImage names the image of a load client in Runtime.images.
+const clientImage = "python-requests"
+
+// A Client is a load client that runs in a container of its own, in the
+// private network of the stack that it loads. It has the same restrictions as
+// a service and no resource limits, and carries the stack's labels: whatever
+// removes the stack removes it too.
+type Client struct {
+	runtime   *Runtime
+	container string
+	url       string
+	streams   types.HijackedResponse
+	stdout    *io.PipeReader
+	stderr    clientTail
+}
+
+// PrepareClient makes the image that RunClient starts containers of. Like
+// Runtime.Prepare it may be called again and then costs little.
+func (r *Runtime) PrepareClient(ctx context.Context, progress func(string)) error {
+	_, err := r.clientImage(ctx, progress)
+	return err
+}
+
+func (r *Runtime) clientImage(ctx context.Context, progress func(string)) (string, error) {
+	r.mu.Lock()
+	id := r.images[clientImage]
+	r.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	id, err := r.buildOwn(ctx, clientImage, images.PythonRequests(), progress)
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	r.images[clientImage] = id
+	r.mu.Unlock()
+	return id, nil
+}
+
+// RunClient starts argv in a container beside the stack of this process whose
+// URL is given. Its standard streams are the Client's. On error nothing is
+// left behind.
+func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string) (*Client, error) {
+	id, err := r.clientImage(ctx, func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	entry, err := r.entryAt(ctx, stackURL)
+	if err != nil {
+		return nil, fmt.Errorf("load client: %w", err)
+	}
+	c := &Client{runtime: r, url: entry.url}
+	// As with services: what makes something is not cut short, so that nothing
+	// is made whose id is not known.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
+	if err := c.start(ctx, id, entry, argv); err != nil {
+		return nil, fmt.Errorf("load client: %w", errors.Join(err, c.remove()))
+	}
+	return c, nil
+}
+
+// An entry is where a stack of this process listens, seen from its network.
+type entry struct {
+	network string
+	url     string
+	labels  map[string]string
+}
+
+// entryAt asks the engine which stack of this process has the URL. One that
+// publishes its port has another address within its network.
+func (r *Runtime) entryAt(ctx context.Context, stackURL string) (entry, error) {
+	u, err := url.Parse(stackURL)
+	if err != nil {
+		return entry{}, err
+	}
+	port, _ := strconv.Atoi(u.Port())
+	containers, _, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelOwner+"="+r.owner.String())))
+	if err != nil {
+		return entry{}, err
+	}
+	for _, c := range containers {
+		if c.NetworkSettings == nil {
+			continue
+		}
+		for _, n := range c.NetworkSettings.Networks {
+			found := entry{network: n.NetworkID, url: stackURL, labels: c.Labels}
+			if n.IPAddress != "" && n.IPAddress == u.Hostname() {
+				return found, nil
+			}
+			for _, p := range c.Ports {
+				if int(p.PublicPort) == port && p.IP == u.Hostname() {
+					found.url = u.Scheme + "://" + net.JoinHostPort(n.IPAddress, strconv.Itoa(int(p.PrivatePort)))
+					return found, nil
+				}
+			}
+		}
+	}
+	return entry{}, fmt.Errorf("no stack of this process has the address %s; the client in a container only reaches the stacks of the runtime docker", stackURL)
+}
+
+func (c *Client) start(ctx context.Context, imageID string, to entry, argv []string) error {
+	labels := map[string]string{LabelService: clientService}
+	for _, name := range []string{LabelRun, LabelStack, LabelOwner} {
+		labels[name] = to.labels[name]
+	}
+	init, pids := true, int64(pidsLimit)
+	api := c.runtime.api
+	made, err := api.ContainerCreate(ctx, &container.Config{
+		Image: imageID, Entrypoint: []string{}, Cmd: argv, Labels: labels,
+		OpenStdin: true, StdinOnce: true, // when this process is gone, its input ends
+		AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	}, &container.HostConfig{
+		NetworkMode:    container.NetworkMode(to.network),
+		Init:           &init,
+		CapDrop:        []string{"ALL"},
+		SecurityOpt:    []string{"no-new-privileges"},
+		ReadonlyRootfs: true,
+		LogConfig:      container.LogConfig{Type: "none"}, // its output is read as it comes
+		Resources:      container.Resources{PidsLimit: &pids},
+	}, &network.NetworkingConfig{
+		EndpointsConfig: map[string]*network.EndpointSettings{to.network: {}},
+	}, nil, "stackmeter-"+to.labels[LabelStack]+"-"+clientService+"-"+randomID())
+	if err != nil {
+		return fmt.Errorf("create the container: %w", err)
+	}
+	c.container = made.ID
+	c.streams, err = api.ContainerAttach(ctx, c.container, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return fmt.Errorf("attach to the container: %w", err)
+	}
+	// The deadline was for attaching; the streams stay as long as it runs.
+	if err := c.streams.Conn.SetDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("attach to the container: %w", err)
+	}
+	read, write := io.Pipe()
+	c.stdout = read
+	go func() {
+		_, err := stdcopy.StdCopy(write, &c.stderr, c.streams.Reader)
+		write.CloseWithError(err)
+	}()
+	if err := api.ContainerStart(ctx, c.container, container.StartOptions{}); err != nil {
+		return startError(err)
+	}
+	return nil
+}
+
+// URL is the stack's address within its network.
+func (c *Client) URL() string { return c.url }
+
+// Write writes to the client's standard input.
+func (c *Client) Write(b []byte) (int, error) { return c.streams.Conn.Write(b) }
+
+// CloseWrite ends the client's standard input.
+func (c *Client) CloseWrite() error { return c.streams.CloseWrite() }
+
+// Read reads the client's standard output, which ends with the container.
+func (c *Client) Read(b []byte) (int, error) { return c.stdout.Read(b) }
+
+// Wait waits until the container has ended, removes it, and says how it ended
+// unless that was well. Standard output has to be read to its end before.
+func (c *Client) Wait() error {
+	status, err := c.status()
+	if err == nil && status != 0 {
+		err = fmt.Errorf("the load client's container exited with status %d", status)
+		if said := c.stderr.String(); said != "" {
+			err = fmt.Errorf("%w: %s", err, said)
+		}
+	}
+	return errors.Join(err, c.remove())
+}
+
+func (c *Client) status() (int64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	ended, failed := c.runtime.api.ContainerWait(ctx, c.container, container.WaitConditionNotRunning)
+	select {
+	case end := <-ended:
+		if end.Error != nil {
+			return 0, fmt.Errorf("wait for the load client's container: %s", end.Error.Message)
+		}
+		return end.StatusCode, nil
+	case err := <-failed:
+		return 0, fmt.Errorf("wait for the load client's container: %w", err)
+	}
+}
+
+// Kill ends the client at once. It may be called more than once.
+func (c *Client) Kill() {
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	// What is already gone cannot be killed; what cannot be killed is named
+	// when it is removed.
+	_ = c.runtime.api.ContainerKill(ctx, c.container, "SIGKILL")
+}
+
+// remove removes what there is of the container.
+func (c *Client) remove() error {
+	if c.streams.Conn != nil {
+		c.streams.Close()
+	}
+	if c.container == "" {
+		return nil
+	}
+	if err := c.runtime.removeContainer(context.Background(), container.Summary{ID: c.container}); err != nil {
+		return fmt.Errorf("remove the load client's container %.12s: %w", c.container, err)
+	}
+	return nil
+}
+
+// clientTailLength bounds what is kept of a client's standard error, in bytes.
+const clientTailLength = 4 << 10
+
+// A clientTail keeps the end of what is written to it.
+type clientTail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (t *clientTail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, b...)
+	if extra := len(t.text) - clientTailLength; extra > 0 {
+		t.text = append(t.text[:0], t.text[extra:]...)
+	}
+	return len(b), nil
+}
+
+func (t *clientTail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(strings.ToValidUTF8(string(t.text), "?"))
+}
