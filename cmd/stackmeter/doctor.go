@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -13,7 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/stacks/cgroup"
 	"stackmeter/stacks/docker"
+	"stackmeter/stacks/process"
 )
 
 // A finding is one thing that doctor looked at.
@@ -45,8 +48,10 @@ func (a *app) doctorCommand() *cobra.Command {
 		Example: "  stackmeter doctor",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			findings := append(engineFindings(cmd.Context()), machineFindings(db)...)
+			findings := engineFindings(cmd.Context())
+			findings = append(findings, machineFindings(db)...)
 			findings = append(findings, gpuFindings(cmd.Context(), gpus)...)
+			findings = append(findings, processFindings()...)
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			missing := false
 			for _, f := range findings {
@@ -77,9 +82,12 @@ func engineFindings(ctx context.Context) []finding {
 		err = engine.Check(ctx)
 	}
 	if err != nil {
-		return []finding{{"engine", stateMissing, err.Error(), "as root, stacks/images/prepare installs and starts it"}}
+		return []finding{{"engine", stateMissing, err.Error(), "or run without one: --runtime process"}}
 	}
 	found := []finding{{what: "engine", state: stateOK, text: engine.Describe(ctx)}}
+	if root, err := engine.Root(ctx); err == nil {
+		found = append(found, diskFinding("disk of the engine", root))
+	}
 	if id := engine.Image(ctx, docker.BaseImage); id != "" {
 		found = append(found, finding{what: "base image", state: stateOK, text: docker.BaseImage + " " + id[:min(19, len(id))]})
 	} else {
@@ -112,23 +120,52 @@ func machineFindings(db string) []finding {
 		cores.state, cores.remedy = stateNote, "the client shares the one core with what it measures"
 	}
 	found = append(found, cores)
-	for _, at := range []struct{ what, path string }{{"disk of the store", filepath.Dir(db)}, {"disk of temporary files", "/tmp"}} {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(at.path, &fs); err != nil {
-			found = append(found, finding{at.what, stateMissing, err.Error(), "name a folder that is there with --db"})
-			continue
-		}
-		free := int64(fs.Bavail) * int64(fs.Bsize)
-		f := finding{what: at.what, state: stateOK, text: fmt.Sprintf("%s has %.1f GiB free", at.path, float64(free)/(1<<30))}
-		if free < minDisk {
-			f.state, f.remedy = stateNote, "images and results may not fit; free some space"
-		}
-		found = append(found, f)
+	found = append(found, diskFinding("disk of the store", filepath.Dir(db)))
+	if _, err := cgroup.Of(os.Getpid()); err != nil {
+		found = append(found, finding{"control groups", stateNote, err.Error(), "the memory and CPU time of stacks cannot be read without them, and are then missing from the results"})
+	} else {
+		found = append(found, finding{what: "control groups", state: stateOK, text: "memory and CPU time can be read"})
 	}
 	if _, err := exec.LookPath("ps"); err != nil {
 		found = append(found, finding{"ps", stateMissing, "not on this machine", "the engine needs it to list a container's processes: install procps"})
 	} else {
 		found = append(found, finding{what: "ps", state: stateOK, text: "there"})
+	}
+	return found
+}
+
+// diskFinding looks at the file system that a folder is on. One that cannot be
+// seen from here is the engine's own affair.
+func diskFinding(what, path string) finding {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return finding{what, stateNote, fmt.Sprintf("%s: %v", path, err), ""}
+	}
+	free := int64(fs.Bavail) * int64(fs.Bsize)
+	f := finding{what: what, state: stateOK, text: fmt.Sprintf("%s has %.1f GiB free", path, float64(free)/(1<<30))}
+	if free < minDisk {
+		f.state, f.remedy = stateNote, "images and results may not fit; free some space"
+	}
+	return f
+}
+
+// processFindings are what --runtime process would use.
+func processFindings() []finding {
+	local, err := process.New()
+	if err != nil {
+		return []finding{{"local processes", stateNote, err.Error(), ""}}
+	}
+	defer local.Close()
+	var found []finding
+	for _, program := range local.Programs() {
+		f := finding{what: "local " + program.Name, state: stateOK, text: program.Path}
+		if program.Path == "" {
+			f.state, f.text, f.remedy = stateNote, "not on this machine; --runtime process needs it where a topology has it", program.Remedy
+		}
+		found = append(found, f)
+	}
+	if err := local.Ungrouped(); err != nil {
+		found = append(found, finding{"local limits", stateNote, err.Error(), "without control groups of their own, local processes are measured through /proc and cannot be limited"})
 	}
 	return found
 }

@@ -42,7 +42,13 @@ func (a *app) reportCommand() *cobra.Command {
 		Example: `  stackmeter report
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md`,
 		Args: arguments(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output == "" {
+				return usageError{errors.New("-o needs a file, or - for standard output")}
+			}
+			if err := checkOutput("-o", output); err != nil {
+				return err
+			}
 			store, err := openStore(cmd.Context(), db)
 			if err != nil {
 				return err
@@ -50,12 +56,6 @@ func (a *app) reportCommand() *cobra.Command {
 			defer store.Close()
 			if !slices.Contains(report.Formats(), format) {
 				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.Formats(), ", "))}
-			}
-			if output == "" {
-				return usageError{errors.New("-o needs a file, or - for standard output")}
-			}
-			if err := checkOutput("-o", output); err != nil {
-				return err
 			}
 			id := ""
 			if len(args) > 0 {

@@ -21,6 +21,12 @@ func (r *Runtime) Image(ctx context.Context, ref string) string {
 	return id
 }
 
+// Root is the folder in which the engine keeps its images and containers.
+func (r *Runtime) Root(ctx context.Context) (string, error) {
+	info, err := r.Info(ctx)
+	return info.DockerRootDir, err
+}
+
 // Built lists the tags of the images that stackmeter built in this engine.
 func (r *Runtime) Built(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/python"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/docker"
+)
+
+// engineNames are the load clients, with the default first.
+var engineNames = []string{scenarios.EngineNative, scenarios.EnginePython}
+
+// A clientRuntime is a runtime that can run a load client beside its stacks.
+type clientRuntime interface {
+	PrepareClient(ctx context.Context, progress func(string)) error
+	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
+}
+
+// openEngine is the load client of a scenario, and the runtime with what the
+// client needs of it.
+func openEngine(engine string, runtime stacks.Runtime) (orchestrator.Client, stacks.Runtime) {
+	if engine != scenarios.EnginePython {
+		return orchestrator.Native{Client: &load.Client{}}, runtime
+	}
+	beside, ok := runtime.(clientRuntime)
+	if !ok {
+		// Stacks that are local processes are reached from this machine.
+		return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}, runtime
+	}
+	client := &python.Client{Launcher: besideStack{beside}}
+	return orchestrator.PythonRequests{Client: client}, withClient{runtime, beside}
+}
+
+// besideStack starts Python's client in a container beside the stack.
+type besideStack struct{ runtime clientRuntime }
+
+func (b besideStack) Launch(ctx context.Context, url string) (python.Process, error) {
+	client, err := b.runtime.RunClient(ctx, url, python.Argv("python3"))
+	if err != nil {
+		return nil, err // not a typed nil
+	}
+	return client, nil
+}
+
+// withClient is a runtime that prepares the client's image together with the
+// stacks'.
+type withClient struct {
+	stacks.Runtime
+	client clientRuntime
+}
+
+func (w withClient) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
+	if err := w.client.PrepareClient(ctx, progress); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return fmt.Errorf("%w: load client: %w", stacks.ErrUnavailable, err)
+	}
+	return w.Runtime.Prepare(ctx, spec, progress)
+}
