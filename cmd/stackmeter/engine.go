@@ -13,7 +13,7 @@ import (
 )
 
 // engineNames are the load clients, with the default first.
-var engineNames = []string{scenarios.EngineNative, scenarios.EnginePython}
+var engineNames = []string{scenarios.EngineNative, scenarios.EnginePythonRequests}
 
 // A clientRuntime is a runtime that can run a load client beside its stacks.
 type clientRuntime interface {
@@ -24,7 +24,7 @@ type clientRuntime interface {
 // openEngine is the load client of a scenario, and the runtime with what the
 // client needs of it.
 func openEngine(engine string, runtime stacks.Runtime) (orchestrator.Client, stacks.Runtime) {
-	if engine != scenarios.EnginePython {
+	if engine != scenarios.EnginePythonRequests {
 		return orchestrator.Native{Client: &load.Client{}}, runtime
 	}
 	beside, ok := runtime.(clientRuntime)

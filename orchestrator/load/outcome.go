@@ -16,24 +16,28 @@ type Outcome struct {
 // so that every engine's figures are counted in the same way.
 type Account struct {
 	Requests int    // asked for
-	Clients  int    // that the batch had
-	Cores    int    // that they can use at most
+	Cores    int    // that the clients can use at most
 	Hand     string // how requests were handed to them
 	Gun      int64  // nanoseconds, when they were released
 	CPU      time.Duration
 	Outcomes []Outcome
 }
 
-// Result counts the outcomes.
+// Result counts the outcomes. It has no timings beside Latency.
 func (a Account) Result() Result {
 	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU}
 	var latency Latency
 	var failures tally
-	started := map[int]int64{} // by client: its first request
+	var failing time.Duration
+	type span struct{ begin, end int64 }
+	clients := map[int]span{} // from the first request to the last reply or error
 	for _, o := range a.Outcomes {
-		if first, ok := started[o.Client]; !ok || o.Begin < first {
-			started[o.Client] = o.Begin
+		s, known := clients[o.Client]
+		if !known || o.Begin < s.begin {
+			s.begin = o.Begin
 		}
+		s.end = max(s.end, o.End)
+		clients[o.Client] = s
 		r.Duration = max(r.Duration, time.Duration(o.End-a.Gun))
 		r.BytesSent += o.Sent
 		r.BytesRead += o.Read
@@ -41,19 +45,20 @@ func (a Account) Result() Result {
 			latency.Record(time.Duration(o.End - o.Begin))
 			continue
 		}
+		failing += time.Duration(o.End - o.Begin)
 		failures.merge(map[string]int{o.Kind: 1}, map[string]string{o.Kind: clean(o.Message)})
 	}
-	for _, first := range started {
-		r.StartDelay = max(r.StartDelay, time.Duration(first-a.Gun))
+	var active time.Duration
+	for _, s := range clients {
+		r.StartDelay = max(r.StartDelay, time.Duration(s.begin-a.Gun))
+		active += time.Duration(s.end - s.begin)
 	}
 	r.Replies = int(latency.Count())
 	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
-	if latency.Count() > 0 {
-		r.Latency = &latency
-		r.Little = latency.sum / float64(r.Duration) / float64(min(a.Clients, a.Requests))
+	r.Latency = nonEmpty(&latency)
+	if r.Latency != nil && active > 0 {
+		r.Little = (latency.sum + float64(failing)) / float64(active)
 	}
-	if available := r.Duration.Seconds() * float64(a.Cores); available > 0 && r.CPU.Seconds() >= clientBoundShare*available {
-		r.Flags = append(r.Flags, FlagClientBound)
-	}
+	r.Flags = r.doubts(a.Cores)
 	return r
 }

@@ -23,34 +23,41 @@ func TestAccount(t *testing.T) {
 		little   float64
 		flags    []string
 	}{
-		{name: "nothing was finished", account: Account{Requests: 5, Clients: 2, Cores: 1, CPU: time.Second}},
+		{name: "nothing was finished", account: Account{Requests: 5, Cores: 1, CPU: time.Second}},
 		{
 			name: "replies of two clients",
-			account: Account{Requests: 4, Clients: 2, Cores: 2, Outcomes: []Outcome{
+			account: Account{Requests: 4, Cores: 2, Outcomes: []Outcome{
 				outcome(0, 0, 10, ""), outcome(1, 2, 10, ""), outcome(1, 10, 20, ""), outcome(0, 10, 20, ""),
 			}},
-			replies: 4, duration: 20 * time.Millisecond, delay: 2 * time.Millisecond, little: 38. / 40,
+			replies: 4, duration: 20 * time.Millisecond, delay: 2 * time.Millisecond, little: 1,
 		},
 		{
 			name: "errors are no latency and prolong the batch",
-			account: Account{Requests: 3, Clients: 1, Cores: 1, Outcomes: []Outcome{
+			account: Account{Requests: 3, Cores: 1, Outcomes: []Outcome{
 				outcome(0, 0, 10, ""), outcome(0, 10, 30, ErrReset), outcome(0, 30, 40, ErrReset),
 			}},
-			replies: 1, errors: map[string]int{ErrReset: 2}, duration: 40 * time.Millisecond, little: 10. / 40,
+			replies: 1, errors: map[string]int{ErrReset: 2}, duration: 40 * time.Millisecond, little: 1,
+		},
+		{
+			name: "a client that was busy with something else",
+			account: Account{Requests: 2, Cores: 1, Outcomes: []Outcome{
+				outcome(0, 0, 10, ""), outcome(0, 30, 40, ""),
+			}},
+			replies: 2, duration: 40 * time.Millisecond, little: 0.5, flags: []string{FlagLittle},
 		},
 		{
 			name:    "only errors",
-			account: Account{Requests: 1, Clients: 1, Cores: 1, Outcomes: []Outcome{outcome(0, 0, 5, ErrTimeout)}},
+			account: Account{Requests: 1, Cores: 1, Outcomes: []Outcome{outcome(0, 0, 5, ErrTimeout)}},
 			errors:  map[string]int{ErrTimeout: 1}, duration: 5 * time.Millisecond,
 		},
 		{
 			name:    "a client that uses all of its core",
-			account: Account{Requests: 1, Clients: 1, Cores: 1, CPU: 9 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, "")}},
+			account: Account{Requests: 1, Cores: 1, CPU: 9 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, "")}},
 			replies: 1, duration: 10 * time.Millisecond, little: 1, flags: []string{FlagClientBound},
 		},
 		{
 			name:    "a client that uses one core of two",
-			account: Account{Requests: 2, Clients: 2, Cores: 2, CPU: 10 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, ""), outcome(1, 0, 10, "")}},
+			account: Account{Requests: 2, Cores: 2, CPU: 10 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, ""), outcome(1, 0, 10, "")}},
 			replies: 2, duration: 10 * time.Millisecond, little: 1,
 		},
 	}

@@ -17,7 +17,6 @@ import (
 type Batch struct {
 	process  Process
 	requests int
-	clients  int
 	cores    int // that the clients can use at most
 	hand     string
 
@@ -185,7 +184,7 @@ func (b *Batch) await(ctx context.Context) error {
 
 // result counts what the program reported. It has to be finished, or not fired.
 func (b *Batch) result() load.Result {
-	a := load.Account{Requests: b.requests, Clients: b.clients, Cores: b.cores, Hand: b.hand}
+	a := load.Account{Requests: b.requests, Cores: b.cores, Hand: b.hand}
 	select {
 	case <-b.finished:
 		if b.report != nil {

@@ -133,7 +133,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		return nil, err
 	}
 	b := &Batch{
-		process: process, requests: o.Requests, clients: o.Clients, cores: 1, hand: HandChunks,
+		process: process, requests: o.Requests, cores: 1, hand: HandChunks,
 		ready: make(chan struct{}), finished: make(chan struct{}),
 	}
 	switch o.Client {
@@ -178,6 +178,9 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 		return o, nil, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
 	case o.Clients < 1 || o.Clients > maxPool:
 		return o, nil, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+	}
+	if len(r.Expect.JSON) > 0 || r.Expect.Match != "" || r.Expect.BodyDigest != "" {
+		return o, nil, errors.New("request.expect: this engine checks the status only; leave json, match and body_digest out, or use the engine native")
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault

@@ -199,7 +199,7 @@ func TestModes(t *testing.T) {
 				if r.Latency == nil || r.Latency.Count() != 20 || r.Latency.Min() <= 0 || r.Latency.Max() > r.Duration {
 					t.Errorf("latency %+v within %v", r.Latency, r.Duration)
 				}
-				if r.Duration <= 0 || r.StartDelay <= 0 || r.StartDelay > r.Duration || r.CPU <= 0 || r.Little <= 0 || r.Little > 1 {
+				if r.Duration <= 0 || r.StartDelay <= 0 || r.StartDelay > r.Duration || r.CPU <= 0 || r.Little <= 0 || r.Little > 1+1e-9 {
 					t.Errorf("duration %v, start delay %v, CPU %v, Little %v", r.Duration, r.StartDelay, r.CPU, r.Little)
 				}
 			})
@@ -631,6 +631,7 @@ func TestCannotStart(t *testing.T) {
 		{"no requests", "", func(j *load.Job) { j.Load.Requests = 0 }, "0 requests"},
 		{"single with a pool", "", func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
 		{"too large a pool", "", func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1001 }, "pool of 1001"},
+		{"a body to check", "", func(j *load.Job) { j.Request.Expect.Match = "x" }, "status only"},
 		{"no field", "", func(j *load.Job) { j.Request.Multipart = &scenarios.Multipart{Files: []string{script}} }, "field"},
 		{"no file", "", func(j *load.Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "no such file"},
 		{"no URL", "", func(j *load.Job) { j.URL = "127.0.0.1:80" }, "URL"},
