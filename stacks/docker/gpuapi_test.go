@@ -2,6 +2,7 @@ package docker
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ import (
 type apiServer struct {
 	info, version string            // its answers, as JSON
 	refuse        map[string]string // by driver: what a start answers
+	keep          bool              // it does not remove a container
+	hang          func()            // called by a wait, which then has no end
 
 	mu      sync.Mutex
 	asked   []string // HostConfig.DeviceRequests of each created container, as it came
@@ -74,6 +77,13 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		answer(http.StatusNoContent, "")
 	case "POST /containers/c1/wait":
+		if s.hang != nil {
+			s.hang()
+			s.mu.Unlock()
+			<-r.Context().Done()
+			s.mu.Lock()
+			return
+		}
 		answer(http.StatusOK, `{"StatusCode": 0}`)
 	case "GET /containers/c1/logs":
 		var framed bytes.Buffer
@@ -88,12 +98,30 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GET /networks":
 		answer(http.StatusOK, "[]")
 	case "DELETE /containers/c1":
+		if s.keep {
+			answer(http.StatusInternalServerError, `{"message": "device or resource busy"}`)
+			return
+		}
 		s.there = false
 		s.removed++
 		answer(http.StatusNoContent, "")
 	default:
 		answer(http.StatusNotImplemented, fmt.Sprintf(`{"message": %q}`, "the test's server does not know "+call))
 	}
+}
+
+// runtime is one over the server.
+func (s *apiServer) runtime(t *testing.T) *Runtime {
+	t.Helper()
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	t.Setenv("DOCKER_HOST", strings.Replace(server.URL, "http://", "tcp://", 1))
+	r, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
 }
 
 // TestDeviceRequestsAtTheHTTPBoundary says which JSON other engines than this
@@ -133,17 +161,9 @@ func TestDeviceRequestsAtTheHTTPBoundary(t *testing.T) {
 				info += ", " + test.info
 			}
 			api := &apiServer{info: info + "}", version: test.version, refuse: test.refuse}
-			server := httptest.NewServer(api)
-			defer server.Close()
-			t.Setenv("DOCKER_HOST", strings.Replace(server.URL, "http://", "tcp://", 1))
-			r, err := New()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-
+			r := api.runtime(t)
 			spec := gpuSpec(t, gpuA)
-			err = r.Prepare(t.Context(), spec, func(string) {})
+			err := r.Prepare(t.Context(), spec, func(string) {})
 			if test.fails == "" && err != nil {
 				t.Error(err)
 			} else if test.fails != "" && (!errors.Is(err, stacks.ErrNoGPU) || !strings.Contains(err.Error(), test.fails)) {
@@ -165,4 +185,30 @@ func TestDeviceRequestsAtTheHTTPBoundary(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProbeThatProvesNothing: what is no refusal of a GPU must not make a run
+// with the mode auto go on without one.
+func TestProbeThatProvesNothing(t *testing.T) {
+	const info, version = `{"NCPU": 2, "MemTotal": 1073741824}`, `{"Components": [{"Name": "Engine", "Version": "20.10.24"}]}`
+	t.Run("cancelled while nvidia-smi hangs", func(t *testing.T) {
+		interrupted := errors.New("interrupted")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		api := &apiServer{info: info, version: version, hang: func() { cancel(interrupted) }}
+		err := api.runtime(t).Prepare(ctx, gpuSpec(t, gpuA), func(string) {})
+		if !errors.Is(err, interrupted) || errors.Is(err, stacks.ErrNoGPU) {
+			t.Errorf("Prepare = %v, want %v", err, interrupted)
+		}
+		if api.there {
+			t.Error("the container was left behind")
+		}
+	})
+	t.Run("its container cannot be removed", func(t *testing.T) {
+		api := &apiServer{info: info, version: version, keep: true}
+		err := api.runtime(t).Prepare(t.Context(), gpuSpec(t, gpuA), func(string) {})
+		if err == nil || errors.Is(err, stacks.ErrNoGPU) || !strings.Contains(err.Error(), "is still there") {
+			t.Errorf("Prepare = %v, want what is still there", err)
+		}
+	})
 }

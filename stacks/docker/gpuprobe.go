@@ -47,27 +47,44 @@ func (r *Runtime) proveGPU(ctx context.Context, spec stacks.Spec, s stacks.Servi
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if err = r.probeGPU(ctx, spec, s, imageID, way); err == nil {
+		refusal, err := r.probeGPU(ctx, spec, s, imageID, way)
+		if err != nil {
+			return err
+		}
+		if refusal == nil {
 			r.mu.Lock()
 			r.requests[key] = way
 			r.mu.Unlock()
 			return nil
 		}
-		failed = errors.Join(failed, fmt.Errorf("by the driver %s: %w", way.Driver, err))
+		failed = errors.Join(failed, fmt.Errorf("by the driver %s: %w", way.Driver, refusal))
 	}
 	return fmt.Errorf("%w: %w", stacks.ErrNoGPU, failed)
 }
 
-// probeGPU runs one container. Like a stack it is labelled, and removed
-// whatever happens.
-func (r *Runtime) probeGPU(ctx context.Context, spec stacks.Spec, s stacks.Service, imageID string, way container.DeviceRequest) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
+// probeGPU runs one container and removes it. refusal says why that one did
+// not get the GPUs; err, that it could not be removed, as when the engine does
+// not answer any more, which proves nothing about GPUs.
+func (r *Runtime) probeGPU(ctx context.Context, spec stacks.Spec, s stacks.Service, imageID string, way container.DeviceRequest) (refusal, err error) {
 	st := &stack{runtime: r, spec: spec, id: randomID()}
-	defer func() {
-		_, left := r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), 0)
-		err = errors.Join(err, left)
-	}()
+	refusal = st.listGPUs(ctx, s, imageID, way)
+	if _, err := r.remove(context.WithoutCancel(ctx), filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), 0); err != nil {
+		return refusal, errors.Join(refusal, err)
+	}
+	if ctx.Err() != nil {
+		return refusal, context.Cause(ctx)
+	}
+	return refusal, nil
+}
+
+// listGPUs compares what a container lists with what it was to get. As in a
+// stack, ctx cuts short the waiting but not the calls that make something.
+func (st *stack) listGPUs(ctx context.Context, s stacks.Service, imageID string, way container.DeviceRequest) error {
+	r := st.runtime
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	defer cancel()
 	labels := st.labels()
 	labels[LabelService] = s.Name
 	config := &container.Config{
@@ -76,13 +93,13 @@ func (r *Runtime) probeGPU(ctx context.Context, spec stacks.Spec, s stacks.Servi
 	host := hostConfig(s)
 	host.NetworkMode = "none"
 	host.DeviceRequests = []container.DeviceRequest{way}
-	made, err := r.api.ContainerCreate(ctx, config, host, nil, nil, st.name("gpu"))
+	made, err := r.api.ContainerCreate(making, config, host, nil, nil, st.name("gpu"))
 	if err != nil {
 		return fmt.Errorf("create a container with the GPU: %w", err)
 	}
 	// The init process starts whether or not the image has nvidia-smi: what
 	// fails here is the engine's or the toolkit's.
-	if err := r.api.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+	if err := r.api.ContainerStart(making, made.ID, container.StartOptions{}); err != nil {
 		return startError(err)
 	}
 	status, listing, err := r.result(ctx, made.ID)
