@@ -21,6 +21,21 @@ type clientRuntime interface {
 	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
 }
 
+// checkEngine says what of a plan its load client cannot do.
+func checkEngine(plan scenarios.Plan) error {
+	if plan.Client.Engine != scenarios.EnginePythonRequests {
+		return nil
+	}
+	for _, trial := range plan.Trials {
+		for _, cell := range trial.Cells {
+			if err := python.Check(plan.Request, cell.Load); err != nil {
+				return usageError{fmt.Errorf("%s: %w", cell.Name, err)}
+			}
+		}
+	}
+	return nil
+}
+
 // openEngine is the load client of a scenario, and the runtime with what the
 // client needs of it.
 func openEngine(engine string, runtime stacks.Runtime) (orchestrator.Client, stacks.Runtime) {

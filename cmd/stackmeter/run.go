@@ -132,8 +132,9 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	owned.Store(&run.ID)
+	client, starter := openEngine(plan.Client.Engine, runtime)
 	loop := orchestrator.Orchestrator{
-		Runtime: runtime, Client: orchestrator.Native{Client: &load.Client{}},
+		Runtime: starter, Client: client,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices,
 		Recorder: store, Notify: progress.event,
 	}
@@ -145,8 +146,8 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 // refuse says what of a plan or of the flags cannot be done, before anything
 // is touched.
 func refuse(plan scenarios.Plan, o runOptions) error {
-	if plan.Client.Engine != scenarios.EngineNative {
-		return usageError{fmt.Errorf("client.engine: this version of stackmeter has the engine %q only, not %q", scenarios.EngineNative, plan.Client.Engine)}
+	if err := checkEngine(plan); err != nil {
+		return err
 	}
 	if len(plan.Thresholds) > 0 {
 		return usageError{errors.New("thresholds: this version of stackmeter does not evaluate them, and will not pretend to; take them out, for example with --set thresholds=null")}

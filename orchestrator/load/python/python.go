@@ -154,33 +154,19 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 // missing.
 func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 	l, r := job.Load, job.Request
-	o := order{
-		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
-		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
-		Requests: l.Requests, Client: l.Client, Clients: l.Pool,
-	}
-	switch l.Client {
-	case scenarios.ClientSingle:
-		o.Clients = 1
-	case scenarios.ClientMT, scenarios.ClientMP:
-	default:
-		return o, nil, fmt.Errorf("client %q is not one of this engine's; they are %s, %s and %s",
-			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+	if err := Check(r, l); err != nil {
+		return order{}, nil, err
 	}
 	switch u, err := url.Parse(job.URL); {
 	case err != nil:
-		return o, nil, fmt.Errorf("URL %q: %w", job.URL, err)
+		return order{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return o, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
-	case l.Requests < 1:
-		return o, nil, fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
-	case l.Client == scenarios.ClientSingle && l.Pool > 1:
-		return o, nil, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
-	case o.Clients < 1 || o.Clients > maxPool:
-		return o, nil, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+		return order{}, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
 	}
-	if len(r.Expect.JSON) > 0 || r.Expect.Match != "" || r.Expect.BodyDigest != "" {
-		return o, nil, errors.New("request.expect: this engine checks the status only; leave json, match and body_digest out, or use the engine native")
+	o := order{
+		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
+		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
+		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool),
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
@@ -189,9 +175,7 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 		o.MaxBody = maxBodyDefault
 	}
 	if r.Multipart != nil {
-		if o.Field = r.Multipart.Field; o.Field == "" {
-			return o, nil, errors.New("request: multipart: the field's name is empty")
-		}
+		o.Field = r.Multipart.Field
 	}
 	payloads, err := load.Payloads(r)
 	if err != nil {
@@ -202,6 +186,30 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 		o.Payloads = append(o.Payloads, payload{Name: p.Name, ContentType: p.ContentType, Size: len(p.Data)})
 	}
 	return o, payloads, nil
+}
+
+// Check says what of a request or a load this engine cannot do; nil when it can
+// send them.
+func Check(r scenarios.Request, l scenarios.LoadSpec) error {
+	switch l.Client {
+	case scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP:
+	default:
+		return fmt.Errorf("client %q is not one of the engine python-requests; they are %s, %s and %s",
+			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+	}
+	switch {
+	case l.Requests < 1:
+		return fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
+	case l.Client == scenarios.ClientSingle && l.Pool > 1:
+		return fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
+	case l.Client != scenarios.ClientSingle && (l.Pool < 1 || l.Pool > maxPool):
+		return fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+	case len(r.Expect.JSON) > 0 || r.Expect.Match != "" || r.Expect.BodyDigest != "":
+		return errors.New("request.expect: the engine python-requests checks the status only; leave json, match and body_digest out, or use the engine native")
+	case r.Multipart != nil && r.Multipart.Field == "":
+		return errors.New("request: multipart: the field's name is empty")
+	}
+	return nil
 }
 
 func firstOf(values ...string) string {

@@ -627,7 +627,7 @@ func TestCannotStart(t *testing.T) {
 		{"no interpreter", "/nonexistent/python3", nil, "no such file"},
 		{"no module", script, nil, "No module named requests"},
 		{"no Python", wrong, nil, "what the Python client says"},
-		{"a client of another engine", "", func(j *load.Job) { j.Load.Client = "open" }, `client "open" is not one of this engine's`},
+		{"a client of another engine", "", func(j *load.Job) { j.Load.Client = "open" }, `client "open" is not one of the engine`},
 		{"no requests", "", func(j *load.Job) { j.Load.Requests = 0 }, "0 requests"},
 		{"single with a pool", "", func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
 		{"too large a pool", "", func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1001 }, "pool of 1001"},
