@@ -38,7 +38,7 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	// server that is still starting must not decide over the next.
 	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	url := stack.URL() + spec.Ready.Path
-	pause := probeFirst
+	began := time.Now()
 	var last error
 	for {
 		last = probe(ctx, client, url, last)
@@ -48,10 +48,16 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w; the last probe said: %w", context.Cause(ctx), last)
-		case <-time.After(pause):
-			pause = min(pause*3/2, probeSlowest)
+		case <-time.After(probePause(time.Since(began))):
 		}
 	}
+}
+
+// probePause is the pause after a probe: a twentieth of the wait so far, so
+// that an answer is never noticed more than 5% late and a stack that takes
+// minutes is not asked thousands of times.
+func probePause(waited time.Duration) time.Duration {
+	return min(max(waited/20, probeFirst), probeSlowest)
 }
 
 // watchServices cancels the wait when a service has ended.

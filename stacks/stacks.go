@@ -29,6 +29,12 @@ var ErrEnded = errors.New("ended")
 // memory limit.
 var ErrOutOfMemory = errors.New("killed for memory (oom)")
 
+// Grace is how long a service has between SIGTERM and SIGKILL. An idle server
+// that ends on SIGTERM does so within it; gunicorn, which takes up to a second
+// for a graceful end, has nothing to lose by then, and over a night of trials
+// that second would be an hour.
+const Grace = 50 * time.Millisecond
+
 // Roles of a service: what reading it back has to find.
 const (
 	RoleApp   = "app"   // serves the user's application

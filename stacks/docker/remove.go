@@ -94,18 +94,17 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 			removed = append(removed, name)
 		}
 	}
-	// Once every container has ended, nothing holds the network any more: it
-	// and the containers can go at the same time.
+	// Side by side, because each takes as long as the other: containers end
+	// and go, and networks are taken from them and go.
 	var all sync.WaitGroup
 	for _, c := range containers {
-		all.Go(func() { r.end(ctx, c, grace) })
-	}
-	all.Wait()
-	for _, c := range containers {
-		all.Go(func() { note("container "+containerName(c), r.removeContainer(ctx, c)) })
+		all.Go(func() {
+			r.end(ctx, c, grace)
+			note("container "+containerName(c), r.removeContainer(ctx, c))
+		})
 	}
 	for _, n := range networks {
-		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID)) })
+		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID, containers)) })
 	}
 	all.Wait()
 	slices.Sort(removed)
@@ -191,13 +190,19 @@ func (r *Runtime) gone(ctx context.Context, id string) error {
 	}
 }
 
-// removeNetwork removes a network. The engine may need a moment to let go of
-// a container's end of it.
-func (r *Runtime) removeNetwork(ctx context.Context, id string) error {
+// removeNetwork takes a network from its containers and removes it. A container
+// that is ending at that moment may keep its end of it for a little longer.
+func (r *Runtime) removeNetwork(ctx context.Context, id string, containers []container.Summary) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	var taking sync.WaitGroup
+	for _, c := range containers {
+		// Of one that has ended the engine says that it is not connected.
+		taking.Go(func() { _ = r.api.NetworkDisconnect(ctx, id, c.ID, true) })
+	}
+	taking.Wait()
 	var err error
-	for range 20 {
+	for range 100 {
 		err = r.api.NetworkRemove(ctx, id)
 		if err == nil || errdefs.IsNotFound(err) {
 			return nil
@@ -205,7 +210,7 @@ func (r *Runtime) removeNetwork(ctx context.Context, id string) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	return err

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -235,14 +234,9 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) error {
 // engine, by the stack's label: it also knows what a call that was cut short
 // has made.
 func (st *stack) Stop(ctx context.Context) error {
-	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), grace)
+	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), stacks.Grace)
 	if err != nil {
 		return fmt.Errorf("remove stack %s: %w", st.spec.Name, err)
 	}
 	return nil
 }
-
-// grace is how long a container has between SIGTERM and SIGKILL. A server
-// has nothing to save here, and gunicorn alone takes up to a second for a
-// graceful end: over a night of trials that would be an hour.
-const grace = 150 * time.Millisecond

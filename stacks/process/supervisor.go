@@ -22,10 +22,6 @@ import (
 )
 
 const (
-	// grace is between SIGTERM and SIGKILL. It is as short as that of the
-	// containers: a server has nothing to save here, and gunicorn alone takes
-	// up to a second for a graceful end.
-	grace        = 150 * time.Millisecond
 	killPatience = 8 * time.Second       // for the kernel to end what was killed
 	killInterval = 10 * time.Millisecond // a process that is forked meanwhile is killed by the next round
 )
@@ -253,7 +249,7 @@ func (s *supervisor) end(gently bool) {
 		case <-s.nothing:
 			return
 		case <-s.hurry:
-		case <-time.After(grace):
+		case <-time.After(stacks.Grace):
 		}
 	}
 	deadline := time.After(killPatience)

@@ -20,7 +20,7 @@ import (
 )
 
 // stopTimeout bounds how long a supervisor has to end its service.
-const stopTimeout = grace + killPatience + 2*time.Second
+const stopTimeout = stacks.Grace + killPatience + 2*time.Second
 
 // Stop implements stacks.Stack. The supervisors do the work; what they could
 // not do, or were killed before they did, is done here.
