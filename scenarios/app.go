@@ -96,6 +96,7 @@ func (d *decoder) resources(n *yaml.Node, r *Resources) {
 		field{"gpu", func(n *yaml.Node) { d.gpu(n, &r.GPU) }},
 		field{"cpus", func(n *yaml.Node) { d.number(n, "resources.cpus", &r.CPUs, 0, 4096) }},
 		field{"memory", func(n *yaml.Node) { d.size(n, "resources.memory", &r.Memory, least, most) }},
+		field{"cpuset", func(n *yaml.Node) { d.cpuset(n, "resources.cpuset", &r.Cpuset) }},
 	)
 }
 

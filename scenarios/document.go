@@ -29,9 +29,12 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		field{"topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }},
 		field{"matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }},
 		field{"client", func(n *yaml.Node) {
-			d.object(n, "client", "client", field{"engine", func(n *yaml.Node) {
-				d.choice(n, "client.engine", &s.Client.Engine, EngineNative, EnginePythonRequests)
-			}})
+			d.object(n, "client", "client",
+				field{"engine", func(n *yaml.Node) {
+					d.choice(n, "client.engine", &s.Client.Engine, EngineNative, EnginePythonRequests)
+				}},
+				field{"cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }},
+			)
 		}},
 		field{"repeats", func(n *yaml.Node) { d.integer(n, "repeats", &s.Repeats, 1, 1000) }},
 		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, 100_000) }},

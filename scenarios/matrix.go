@@ -15,6 +15,10 @@ const (
 	axisClient
 	axisPool
 	axisKeepAlive
+	axisRate // a search is one of its values
+	axisArrivals
+
+	axesOfOpen = axisRate | axisArrivals // what only open has
 )
 
 // Ranges of a load's numbers.
@@ -37,7 +41,9 @@ func (c combination) differs(other combination, axes axisSet) bool {
 	return axes&axisRequests != 0 && a.Requests != b.Requests ||
 		axes&axisClient != 0 && a.Client != b.Client ||
 		axes&axisPool != 0 && a.Pool != b.Pool ||
-		axes&axisKeepAlive != 0 && a.KeepAlive != b.KeepAlive
+		axes&axisKeepAlive != 0 && a.KeepAlive != b.KeepAlive ||
+		axes&axisRate != 0 && (a.Rate != b.Rate || a.P99 != b.P99) ||
+		axes&axisArrivals != 0 && a.Arrivals != b.Arrivals
 }
 
 // take copies what the other one has.
@@ -54,7 +60,37 @@ func (c *combination) take(other combination) {
 	if other.set&axisKeepAlive != 0 {
 		c.load.KeepAlive = other.load.KeepAlive
 	}
+	if other.set&axisRate != 0 {
+		c.load.Rate, c.load.P99 = other.load.Rate, other.load.P99
+	}
+	if other.set&axisArrivals != 0 {
+		c.load.Arrivals = other.load.Arrivals
+	}
 	c.set |= other.set
+}
+
+// withoutOthers takes out what the combination's client does not have.
+func (c *combination) withoutOthers() {
+	unset := func(axes axisSet) {
+		c.set &^= axes
+		c.original &^= axes
+	}
+	if c.load.Client == ClientOpen {
+		c.load.Pool = 0
+		unset(axisPool)
+		if c.load.Rate == 0 && c.load.P99 == 0 && c.set&axisRate != 0 {
+			c.load.Arrivals = ""
+			unset(axisArrivals)
+		}
+		return
+	}
+	c.load.Rate, c.load.P99, c.load.Arrivals = 0, 0, ""
+	unset(axesOfOpen)
+	if c.load.Client == ClientSingle {
+		c.load.Pool = 1
+		c.original |= axisPool
+		c.set |= axisPool
+	}
 }
 
 // A matrix is what the file says, before it is multiplied.
@@ -76,8 +112,9 @@ type axis struct {
 // slowest; without the combinations that an exclude matches in all that it
 // says; then each include is added to every combination of the axes whose
 // values it does not contradict, or, if there is none, becomes a combination
-// of its own. Ours are two differences: single has a pool of 1 and is not
-// crossed with pool, and two equal loads are a problem.
+// of its own. Ours are three differences: single has a pool of 1 and open none,
+// neither is crossed with pool; rate and arrivals are crossed with open only;
+// and two equal loads are a problem.
 //
 // https://docs.github.com/actions/using-jobs/using-a-matrix-for-your-jobs
 func (d *decoder) loads(n *yaml.Node) []LoadSpec {
@@ -132,20 +169,18 @@ func (m matrix) cross(n *yaml.Node) []combination {
 		}
 		all = next
 	}
-	// single is there once for each pool now; the first one stays.
+	// single is there once for each pool now, and others once for each rate;
+	// the first one stays. The axes have no value twice.
 	seen := map[LoadSpec]bool{}
 	var kept []combination
 	for _, c := range all {
-		if c.load.Client == ClientSingle {
-			c.load.Pool = 1
-			c.original |= axisPool
-			c.set |= axisPool
-			if seen[c.load] {
-				continue
-			}
-			seen[c.load] = true
+		if c.set&axisClient != 0 {
+			c.withoutOthers()
 		}
-		kept = append(kept, c)
+		if !seen[c.load] {
+			seen[c.load] = true
+			kept = append(kept, c)
+		}
 	}
 	return kept
 }
@@ -168,7 +203,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			}
 		}
 		need(axisRequests, "requests", "add requests: NUMBER")
-		need(axisClient, "client", "add client: single, mp or mt")
+		need(axisClient, "client", "add client: single, mp, mt or open")
 		switch {
 		case c.load.Client == ClientMP || c.load.Client == ClientMT:
 			need(axisPool, "pool", fmt.Sprintf("%s needs the number of clients: add pool: NUMBER", c.load.Client))
@@ -177,6 +212,12 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 		case c.load.Client == ClientSingle && c.original&axisPool == 0:
 			d.problem(c.node, "take pool out", "single has a pool of 1: it is one client, not %d", c.load.Pool)
 			whole = false
+		case c.load.Client == ClientOpen:
+			need(axisRate, "rate", "open needs a rate: add rate: 20/s, rate: max or rate: {search: {p99: 500ms}}")
+			c.openDefaults()
+		}
+		if c.load.Client != ClientOpen {
+			c.load.Rate, c.load.P99, c.load.Arrivals = 0, 0, "" // of an include that says nothing of the client
 		}
 		if !whole {
 			continue
@@ -189,6 +230,19 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 		loads = append(loads, c.load)
 	}
 	return loads
+}
+
+// openDefaults fills in what an open loop need not say.
+func (c *combination) openDefaults() {
+	if c.set&axisPool == 0 {
+		c.load.Pool = OpenPool
+	}
+	switch {
+	case c.load.Rate == 0 && c.load.P99 == 0:
+		c.load.Arrivals = ""
+	case c.load.Arrivals == "":
+		c.load.Arrivals = ArrivalsConstant
+	}
 }
 
 // what names a combination by where it comes from.
@@ -246,6 +300,8 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 		read(axisClient, "client"),
 		read(axisPool, "pool"),
 		read(axisKeepAlive, "keepalive"),
+		read(axisRate, "rate"),
+		read(axisArrivals, "arrivals"),
 		rules("exclude", &m.exclude),
 		rules("include", &m.includes),
 	)
@@ -254,21 +310,34 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 			m.axes = append(m.axes, a)
 		}
 	}
-	d.unusedPool(o, found, m.includes)
+	d.unusedAxes(o, append(slices.Clone(m.includes), found["client"].values...), len(found["client"].values) > 0)
 	return m, ok && sound
 }
 
-// unusedPool reports a pool that no client of the matrix has.
-func (d *decoder) unusedPool(o object, axes map[string]axis, includes []combination) {
-	if !o.has("pool") || len(axes["client"].values) == 0 {
+// unusedAxes reports what no client of the matrix has. said is false where the
+// axes do not say who the clients are.
+func (d *decoder) unusedAxes(o object, clients []combination, said bool) {
+	if !said {
 		return
 	}
-	for _, c := range append(slices.Clone(includes), axes["client"].values...) {
-		if c.set&axisClient != 0 && c.load.Client != ClientSingle {
-			return
+	has := func(modes ...string) bool {
+		return slices.ContainsFunc(clients, func(c combination) bool {
+			return c.set&axisClient != 0 && slices.Contains(modes, c.load.Client)
+		})
+	}
+	switch {
+	case !o.has("pool") || has(ClientMP, ClientMT):
+	case has(ClientOpen):
+		d.problem(o.keys["pool"], "take pool out; to bound the requests under way write include: [{client: open, pool: 50}]",
+			"open is not crossed with pool, and the matrix has neither mp nor mt")
+	default:
+		d.problem(o.keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
+	}
+	for _, key := range []string{"rate", "arrivals"} {
+		if o.has(key) && !has(ClientOpen) {
+			d.problem(o.keys[key], "take it out, or add open to client", "only open has %s, and the matrix has no such client", key)
 		}
 	}
-	d.problem(o.keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
 }
 
 // combination reads one entry of include or exclude.
@@ -289,7 +358,17 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 		value(axisClient, "client"),
 		value(axisPool, "pool"),
 		value(axisKeepAlive, "keepalive"),
+		value(axisRate, "rate"),
+		value(axisArrivals, "arrivals"),
 	)
+	if c.set&axisClient != 0 && c.load.Client != ClientOpen {
+		for _, key := range []string{"rate", "arrivals"} {
+			if o.has(key) {
+				d.problem(o.keys[key], "take it out, or write client: open", "%s has no %s; only open has", c.load.Client, key)
+				sound = false
+			}
+		}
+	}
 	switch {
 	case ok && len(n.Content) == 0:
 		d.problem(n, "", "an entry of %s is empty", what)
@@ -307,9 +386,13 @@ func (d *decoder) axisValue(n *yaml.Node, what string, which axisSet, into *Load
 	case axisRequests:
 		return d.integer(n, what, &into.Requests, 1, maxRequests)
 	case axisClient:
-		return d.choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT)
+		return d.choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
 	case axisPool:
 		return d.integer(n, what, &into.Pool, 1, maxPool)
+	case axisRate:
+		return d.rate(n, what, into)
+	case axisArrivals:
+		return d.choice(n, what, &into.Arrivals, ArrivalsConstant, ArrivalsPoisson)
 	default:
 		return d.boolean(n, what, &into.KeepAlive)
 	}

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
 )
@@ -68,9 +69,22 @@ func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
 }
 
 // lighter orders loads by what they are likely to take of a server's memory:
-// the number of clients first, then how long they go on.
+// the number of clients first, then how long they go on. Open loops come last,
+// by their rate, because nothing but the server bounds what is under way.
 func lighter(a, b LoadSpec) int {
 	rank := func(l LoadSpec) int { return slices.Index([]string{ClientSingle, ClientMP, ClientMT}, l.Client) }
+	open := func(l LoadSpec) int {
+		if l.Client == ClientOpen {
+			return 1
+		}
+		return 0
+	}
+	rate := func(l LoadSpec) float64 {
+		if l.Client == ClientOpen && l.Rate == 0 {
+			return math.Inf(1) // max, and where a search ends is not known
+		}
+		return l.Rate
+	}
 	keep := func(l LoadSpec) int {
 		if l.KeepAlive {
 			return 1
@@ -78,9 +92,13 @@ func lighter(a, b LoadSpec) int {
 		return 0
 	}
 	return cmp.Or(
+		cmp.Compare(open(a), open(b)),
+		cmp.Compare(rate(a), rate(b)),
+		cmp.Compare(a.P99, b.P99),
 		cmp.Compare(a.Pool, b.Pool),
 		cmp.Compare(a.Requests, b.Requests),
 		cmp.Compare(rank(a), rank(b)),
 		cmp.Compare(keep(a), keep(b)),
+		cmp.Compare(a.Arrivals, b.Arrivals),
 	)
 }

@@ -25,11 +25,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		field{"body", func(n *yaml.Node) { r.Body = d.body(n) }},
 		field{"json", func(n *yaml.Node) { r.JSON = d.json(n) }},
 		field{"timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }},
-		field{"expect", func(n *yaml.Node) {
-			d.object(n, "expect", "request.expect", field{"status", func(n *yaml.Node) {
-				d.integer(n, "request.expect.status", &r.Expect.Status, 200, 599)
-			}})
-		}},
+		field{"expect", func(n *yaml.Node) { d.expect(n, &r.Expect) }},
 	)
 	var bodies []string
 	for _, key := range o.order {

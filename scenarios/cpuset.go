@@ -1,0 +1,121 @@
+package scenarios
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxCore bounds the numbers of cores: what the kernel's sets can hold.
+const maxCore = 1023
+
+// ParseCpuset reads a list of cores as the kernel writes it: 0-3,6. The cores
+// are sorted, each once.
+func ParseCpuset(list string) ([]int, error) {
+	var cores []int
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		if !isRange {
+			to = from
+		}
+		first, err := core(from)
+		if err != nil {
+			return nil, err
+		}
+		last, err := core(to)
+		if err != nil {
+			return nil, err
+		}
+		if first > last {
+			return nil, fmt.Errorf("cores %s: the first is above the last", part)
+		}
+		for c := first; c <= last; c++ {
+			cores = append(cores, c)
+		}
+	}
+	slices.Sort(cores)
+	return slices.Compact(cores), nil
+}
+
+func core(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || strconv.Itoa(n) != text {
+		return 0, fmt.Errorf("%s is no number of a core", quote(text))
+	}
+	if n > maxCore {
+		return 0, fmt.Errorf("core %d is above the limit of %d", n, maxCore)
+	}
+	return n, nil
+}
+
+// FormatCpuset writes sorted cores as ParseCpuset reads them.
+func FormatCpuset(cores []int) string {
+	var parts []string
+	for i := 0; i < len(cores); {
+		last := i
+		for last+1 < len(cores) && cores[last+1] == cores[last]+1 {
+			last++
+		}
+		part := strconv.Itoa(cores[i])
+		if last > i {
+			part += "-" + strconv.Itoa(cores[last])
+		}
+		parts = append(parts, part)
+		i = last + 1
+	}
+	return strings.Join(parts, ",")
+}
+
+// fewestCoresApart is how many cores a machine needs for the client to be kept
+// apart by default: with fewer, what the client would take from the stack is
+// more than what it disturbs.
+const fewestCoresApart = 4
+
+// coresOfStack is how many of the stack's cores go with one of the client's:
+// the native client needs a small part of what any application does.
+const coresOfStack = 7
+
+// cpuset reads a list of cores, and keeps it in its shortest form.
+func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
+	var list string
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
+		list = n.Value // a single core
+	} else if !d.text(n, what, &list) {
+		return
+	}
+	cores, err := ParseCpuset(list)
+	if err != nil {
+		d.problem(n, "a list of cores, for example 0-3,6", "%s: %v", what, err)
+		return
+	}
+	*into = FormatCpuset(cores)
+}
+
+// Apart says on which cores of a machine the client and the stack run; nil is
+// any of them. A scenario that names cores for either of the two is followed,
+// and nothing is added to it. Otherwise, from four cores on, the client gets
+// the last one of every eight, at least one, and the stack the rest. Two
+// threads of one physical core count as two cores.
+func Apart(available []int, client Client, stack Resources) (clientCores, stackCores []int, err error) {
+	if client.Cpuset != "" || stack.Cpuset != "" {
+		if client.Cpuset != "" {
+			if clientCores, err = ParseCpuset(client.Cpuset); err != nil {
+				return nil, nil, fmt.Errorf("client.cpuset: %w", err)
+			}
+		}
+		if stack.Cpuset != "" {
+			if stackCores, err = ParseCpuset(stack.Cpuset); err != nil {
+				return nil, nil, fmt.Errorf("resources.cpuset: %w", err)
+			}
+		}
+		return clientCores, stackCores, nil
+	}
+	if len(available) < fewestCoresApart {
+		return nil, nil, nil
+	}
+	cut := len(available) - max(1, len(available)/(1+coresOfStack))
+	return available[cut:], available[:cut], nil
+}

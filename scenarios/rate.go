@@ -1,0 +1,56 @@
+package scenarios
+
+import (
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+const rateRule = "for example 20/s, 0.5/s, max, or {search: {p99: 500ms}}"
+
+// rate reads the rate of an open loop: a number for each second, max, or how
+// to search for it.
+func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
+	if n.Kind == yaml.MappingNode {
+		return d.search(n, what, into)
+	}
+	text, perSecond := strings.CutSuffix(n.Value, "/s")
+	value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "max":
+		into.Rate, into.P99 = 0, 0
+		return true
+	case n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float"):
+		d.problem(n, "for requests per second write "+n.Value+"/s", "%s has no unit", what)
+	case n.Kind != yaml.ScalarNode || !perSecond || err != nil || strings.ContainsAny(text, "xXpP_"):
+		d.problem(n, rateRule, "%s has to be a rate, not %s", what, describe(n))
+	case !(value >= lowestRate && value <= MaxRate):
+		d.problem(n, "", "%s has to be from %v/s to %d/s, not %s", what, lowestRate, MaxRate, n.Value)
+	default:
+		into.Rate, into.P99 = value, 0
+		return true
+	}
+	return false
+}
+
+// lowestRate is a request in a quarter of an hour.
+const lowestRate = 0.001
+
+func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
+	sound := false
+	o, ok := d.object(n, "rate", what, field{"search", func(n *yaml.Node) {
+		inner, ok := d.object(n, "search", what+".search", field{"p99", func(n *yaml.Node) {
+			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
+				into.Rate = 0
+			}
+		}})
+		if ok && !inner.has("p99") {
+			d.problem(n, "add p99: 500ms", "%s.search has no limit", what)
+		}
+	}})
+	if ok && !o.has("search") {
+		d.problem(n, rateRule, "%s has no search", what)
+	}
+	return sound
+}
