@@ -46,6 +46,9 @@ func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
 	if os.Getenv(workerMark) != "" {
 		return nil, errors.New("prepare a batch: this is a load worker itself; its program has to call load.Worker")
 	}
+	if job.Load.Searches() {
+		return nil, fmt.Errorf("prepare %s: a rate is searched by Client.Search", job.Load.Name())
+	}
 	form, err := c.formation(job.Load)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)

@@ -1,4 +1,210 @@
 package load
 
-// A Search is filled in by the search for a rate.
-type Search struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// A Search is how the highest rate was looked for that a stack holds within a
+// limit of latency, and what was found.
+type Search struct {
+	P99    time.Duration `json:"p99"`  // the limit
+	Rate   float64       `json:"rate"` // the highest that was held; 0: none of those that were tried
+	Probes []Probe       `json:"probes"`
+}
+
+// A Probe is one batch of a search. It holds when every request was answered
+// as expected and the 99th percentile of the latency, from the moments of the
+// schedule, is within the limit.
+type Probe struct {
+	Rate   float64       `json:"rate"`
+	P99    time.Duration `json:"p99"` // 0: no reply
+	Errors int           `json:"errors"`
+	Holds  bool          `json:"holds"`
+}
+
+// FlagNoRate marks a search that found no rate: the figures are those of the
+// lowest one that was tried.
+const FlagNoRate = "no-rate"
+
+const (
+	searchPrecision = 1.05 // a rate that holds and one that does not are this near in the end
+	searchProbes    = 16   // at most
+	searchLowest    = 1.0 / 64
+)
+
+// nextRate is the rate to try after these probes, and whether there is one.
+// first is where to begin: what one client gets when it sends one request after
+// the other. From there the rate is doubled until it does not hold, or halved
+// until it does, and then the two ends are brought together, each step half of
+// the way on a logarithmic scale. A rate that held above one that did not is
+// taken for luck.
+func nextRate(first float64, probes []Probe) (float64, bool) {
+	low, high := bracket(probes)
+	next := first
+	switch {
+	case len(probes) >= searchProbes:
+		return 0, false
+	case low == 0 && math.IsInf(high, 1):
+	case low == 0:
+		next = high / 2
+	case math.IsInf(high, 1):
+		next = low * 2
+	case high/low <= searchPrecision:
+		return 0, false
+	default:
+		next = math.Sqrt(low * high)
+	}
+	next = min(readable(next), scenarios.MaxRate)
+	return next, next > low && next < high && next >= first*searchLowest
+}
+
+// bracket is the highest rate that held, 0 for none, and the lowest one that
+// did not.
+func bracket(probes []Probe) (low, high float64) {
+	high = math.Inf(1)
+	for _, p := range probes {
+		if !p.Holds {
+			high = min(high, p.Rate)
+		}
+	}
+	for _, p := range probes {
+		if p.Holds && p.Rate < high {
+			low = max(low, p.Rate)
+		}
+	}
+	return low, high
+}
+
+// readable is a rate to three digits.
+func readable(rate float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(rate))-2)
+	return math.Round(rate/unit) * unit
+}
+
+// A Seeker is a prepared search for a rate. It is used like a Batch, many of
+// which it fires, each with as many requests as the load has.
+type Seeker struct {
+	client *Client
+	job    Job
+
+	mu      sync.Mutex // guards what follows
+	current *Batch     // the last one that was prepared
+	fired   bool
+	closed  bool
+}
+
+// Search prepares the search of a load that has one. What can be found out
+// without sending is checked, as in Prepare. It has to be closed.
+func (c *Client) Search(ctx context.Context, job Job) (*Seeker, error) {
+	if !job.Load.Searches() {
+		return nil, fmt.Errorf("search %s: the load has no limit to search with", job.Load.Name())
+	}
+	s := &Seeker{client: c, job: job}
+	first, err := c.Prepare(ctx, s.single())
+	if err != nil {
+		return nil, err
+	}
+	s.current = first
+	return s, nil
+}
+
+// single is the job that finds out where to begin.
+func (s *Seeker) single() Job {
+	job := s.job
+	job.Load = scenarios.LoadSpec{Requests: s.job.Load.Requests, Client: scenarios.ClientSingle, Pool: 1, KeepAlive: s.job.Load.KeepAlive}
+	return job
+}
+
+// Fire searches. The Result is that of the highest rate that held, with the
+// Search in it, or, flagged, that of the lowest one tried. It can be called
+// once. What ends a batch ends the search.
+func (s *Seeker) Fire(ctx context.Context) (Result, error) {
+	s.mu.Lock()
+	batch, again := s.current, s.fired || s.closed
+	s.fired = true
+	s.mu.Unlock()
+	if again {
+		return Result{}, errors.New("fire the search: it was fired or closed before; prepare another one")
+	}
+	alone, err := s.fire(ctx, batch)
+	if err != nil || alone.Replies == 0 {
+		return alone, err
+	}
+	search := &Search{P99: s.job.Load.P99}
+	first := float64(alone.Replies) / alone.Duration.Seconds()
+	found := map[float64]Result{}
+	for rate, more := nextRate(first, nil); more; rate, more = nextRate(first, search.Probes) {
+		result, err := s.probe(ctx, rate)
+		if err != nil {
+			return result, err
+		}
+		probe := Probe{Rate: rate, Errors: result.Errors}
+		if result.Latency != nil {
+			probe.P99 = result.Latency.Percentile(99)
+			probe.Holds = result.Errors == 0 && result.Replies == result.Requests && probe.P99 <= search.P99
+		}
+		search.Probes = append(search.Probes, probe)
+		found[rate] = result
+	}
+	low, lowest := bracket(search.Probes)
+	search.Rate = low
+	best := found[low]
+	if low == 0 {
+		best = found[lowest]
+		best.Flags = append(best.Flags, FlagNoRate)
+	}
+	best.Search = search
+	return best, nil
+}
+
+// probe prepares and fires one batch at a rate.
+func (s *Seeker) probe(ctx context.Context, rate float64) (Result, error) {
+	job := s.job
+	job.Load.Rate, job.Load.P99 = rate, 0
+	batch, err := s.client.Prepare(ctx, job)
+	if err != nil {
+		return Result{}, err
+	}
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.current = batch
+	}
+	s.mu.Unlock()
+	if closed {
+		return Result{}, errors.Join(errors.New("the search was closed"), batch.Close())
+	}
+	return s.fire(ctx, batch)
+}
+
+// fire fires a batch and closes it.
+func (s *Seeker) fire(ctx context.Context, batch *Batch) (Result, error) {
+	result, err := batch.Fire(ctx)
+	return result, errors.Join(err, batch.Close())
+}
+
+// Done is how many replies and errors the batch under way has. It may be called
+// from any goroutine at any time.
+func (s *Seeker) Done() int {
+	s.mu.Lock()
+	batch := s.current
+	s.mu.Unlock()
+	return batch.Done()
+}
+
+// Close ends the search and gives everything back. It may be called more than
+// once, and while Fire runs, which then fails.
+func (s *Seeker) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	batch := s.current
+	s.mu.Unlock()
+	return batch.Close()
+}
