@@ -108,6 +108,26 @@ type LoadFacts struct {
 	StartDelay float64 `json:"start_delay_s"` // gun to the last client's first request
 	BytesSent  int64   `json:"bytes_sent"`
 	BytesRead  int64   `json:"bytes_read"`
+
+	Retries   int          `json:"retries"`             // sent again, because a kept connection had been closed while idle
+	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency ÷ active clients; 1 by Little's law
+	Connect   *Spread      `json:"connect_s"`           // of new connections
+	FirstByte *Spread      `json:"first_byte_s"`        // from the sending to the first byte of the answer
+	Service   *Spread      `json:"service_s"`           // open loop: from the sending to the last byte
+	Lateness  *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
+	Late      int          `json:"late,omitempty"`      // open loop at a rate: sent more than a millisecond late
+	InFlight  int          `json:"in_flight,omitempty"` // open loop: the most requests at once
+	Pauses    float64      `json:"gc_pauses_s"`         // of the client's processes, added up
+	LongPause float64      `json:"gc_longest_s"`        // the longest of them
+	Cores     []int        `json:"cores,omitempty"`     // that the client was held to
+	Search    *load.Search `json:"search,omitempty"`    // how the rate was found
+}
+
+// A Spread is a distribution in three figures, in seconds.
+type Spread struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
 }
 
 // Memory is the stack's main memory during the cell, in bytes.

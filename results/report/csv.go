@@ -80,6 +80,13 @@ func csvColumns() []column {
 		{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
 		{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},
 		{"keepalive", func(r record) string { return strconv.FormatBool(r.Cell.Load.KeepAlive) }},
+		{"rate", func(r record) string {
+			if r.Cell.Load.Rate == 0 {
+				return ""
+			}
+			return strconv.FormatFloat(r.Cell.Load.Rate, 'f', -1, 64)
+		}},
+		{"arrivals", func(r record) string { return r.Cell.Load.Arrivals }},
 		{"started", func(r record) string { return r.Started.UTC().Format(time.RFC3339Nano) }},
 		{"status", func(r record) string { return r.Status }},
 		{"reason", func(r record) string { return r.Reason }},

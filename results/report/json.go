@@ -49,6 +49,8 @@ type jsonCell struct {
 	Pool        int                `json:"pool"`
 	Requests    int                `json:"requests"`
 	KeepAlive   bool               `json:"keepalive"`
+	Rate        *float64           `json:"rate,omitempty"` // of an open loop, requests per second
+	Arrivals    string             `json:"arrivals,omitempty"`
 	Repeat      int                `json:"repeat"`
 	Started     time.Time          `json:"started"`
 	Status      string             `json:"status"`
@@ -124,7 +126,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Cell: r.Cell.Name, Topology: r.Topology.Name, Server: r.Topology.Server,
 		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx,
 		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
-		KeepAlive: r.Cell.Load.KeepAlive, Repeat: r.Cell.Repeat,
+		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat,
 		Started: r.Started, Status: r.Status, Reason: r.Reason, LogTail: r.LogTail,
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),
@@ -146,6 +148,9 @@ func newJSONCell(r results.Record) jsonCell {
 	}
 	if cell.ErrorKinds == nil {
 		cell.ErrorKinds = map[string]int{}
+	}
+	if rate := r.Cell.Load.Rate; rate > 0 {
+		cell.Rate = &rate
 	}
 	if r.Attempted() {
 		cell.Replies, cell.Errors, cell.Load = &r.Replies, &r.Errors, &r.Load

@@ -2,6 +2,7 @@ package report
 
 import (
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 )
 
@@ -21,6 +22,12 @@ func meaning(flag string) string {
 		return "the stack was still busy by itself when the cell began"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
+	case load.FlagClientBound:
+		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's"
+	case load.FlagClientLate:
+		return "the client fell behind its schedule"
+	case load.FlagLittle:
+		return "throughput × latency ÷ clients is not 1, so one of the figures is not what it seems"
 	case gpu.FlagForeign:
 		return "another process held memory on the GPU"
 	case gpu.FlagUnowned:

@@ -138,6 +138,9 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("pool", r.Cell.Load.Pool)
 	row.add("requests", r.Cell.Load.Requests)
 	row.add("keepalive", r.Cell.Load.KeepAlive)
+	row.add("rate", nullIfZero(r.Cell.Load.Rate))
+	row.add("arrivals", nullIfZero(r.Cell.Load.Arrivals))
+	row.add("search_p99_s", nullIfZero(r.Cell.Load.P99.Seconds()))
 	row.add("started", formatTime(r.Started))
 	row.add("status", r.Status)
 	row.add("reason", r.Reason)
@@ -167,6 +170,7 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("start_delay_s", nullUnless(r.Attempted(), r.Load.StartDelay))
 	row.add("bytes_sent", nullUnless(r.Attempted(), r.Load.BytesSent))
 	row.add("bytes_read", nullUnless(r.Attempted(), r.Load.BytesRead))
+	row.addJSON("load", r.Load, !r.Attempted())
 	row.add("topology_facts", topology.sha256)
 	if stack != nil {
 		row.add("start_s", nullable(r.Stack.StartS))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
+	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
@@ -14,13 +16,13 @@ import (
 // have to read all of them for the first.
 func selectRecords(ctx context.Context, conn *sql.Conn, run string) ([]results.Record, error) {
 	rows, err := conn.QueryContext(ctx, `
-		SELECT c.cell, c.repeat, c.client, c.pool, c.requests, c.keepalive,
+		SELECT c.cell, c.repeat, c.client, c.pool, c.requests, c.keepalive, coalesce(c.rate, 0), coalesce(c.arrivals, ''), coalesce(c.search_p99_s, 0),
 			c.started, c.status, c.reason, c.log_tail, c.flags,
 			c.duration_s, c.replies, c.errors, c.error_kinds, c.first_errors, c.latency,
 			c.gpu,
 			c.memory_method, c.memory_peak_bytes, c.memory_start_bytes, c.memory_kernel_peak_bytes,
 			c.memory_services, c.memory_samples, c.memory_max_gap_s, c.memory_reason,
-			c.cpu_stack_s, c.cpu_client_s, c.hand, c.start_delay_s, c.bytes_sent, c.bytes_read,
+			c.cpu_stack_s, c.cpu_client_s, c.load,
 			c.start_s, c.ready_s, c.warmup_s, t.json, s.json
 		FROM cells c
 		JOIN facts t ON t.sha256 = c.topology_facts
@@ -47,19 +49,21 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 	var r results.Record
 	var started, topology string
 	var flags, errorKinds, firstErrors, usage, services, stack sql.NullString
-	var memoryMethod, memoryReason, hand sql.NullString
+	var memoryMethod, memoryReason, sent sql.NullString
+	var search float64
 	var histogram []byte
-	var replies, errors, sent, read sql.NullInt64
-	var memoryGap, delay sql.NullFloat64
+	var replies, errors sql.NullInt64
+	var memoryGap sql.NullFloat64
 	var startS, readyS, warmupS *float64
 	if err := rows.Scan(&r.Cell.Name, &r.Cell.Repeat,
 		&r.Cell.Load.Client, &r.Cell.Load.Pool, &r.Cell.Load.Requests, &r.Cell.Load.KeepAlive,
+		&r.Cell.Load.Rate, &r.Cell.Load.Arrivals, &search,
 		&started, &r.Status, &r.Reason, &r.LogTail, &flags,
 		&r.Duration, &replies, &errors, &errorKinds, &firstErrors, &histogram,
 		&usage,
 		&memoryMethod, &r.Memory.Peak, &r.Memory.Start, &r.Memory.KernelPeak,
 		&services, &r.Memory.Samples, &memoryGap, &memoryReason,
-		&r.CPU.Stack, &r.CPU.Client, &hand, &delay, &sent, &read,
+		&r.CPU.Stack, &r.CPU.Client, &sent,
 		&startS, &readyS, &warmupS, &topology, &stack); err != nil {
 		return r, err
 	}
@@ -69,9 +73,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 	}
 	r.Replies, r.Errors = int(replies.Int64), int(errors.Int64)
 	r.Memory.Method, r.Memory.Reason, r.Memory.MaxGap = memoryMethod.String, memoryReason.String, memoryGap.Float64
-	r.Load = results.LoadFacts{
-		Hand: hand.String, StartDelay: delay.Float64, BytesSent: sent.Int64, BytesRead: read.Int64,
-	}
+	r.Cell.Load.P99 = time.Duration(math.Round(search * 1e9))
 	for _, part := range []struct {
 		column, text string
 		into         any
@@ -80,6 +82,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 		{"error_kinds", errorKinds.String, &r.ErrorKinds},
 		{"first_errors", firstErrors.String, &r.FirstErrors},
 		{"gpu", usage.String, &r.GPU},
+		{"load", sent.String, &r.Load},
 		{"memory_services", services.String, &r.Memory.Services},
 		{"topology_facts", topology, &r.Topology},
 		{"stack_facts", stack.String, &r.Stack},

@@ -176,6 +176,9 @@ CREATE TABLE cells (
 	pool      INTEGER NOT NULL,
 	requests  INTEGER NOT NULL,
 	keepalive INTEGER NOT NULL,
+	rate      REAL,          -- of an open loop, requests per second; NULL for max and where it is searched
+	arrivals  TEXT,
+	search_p99_s REAL,
 
 	started   TEXT NOT NULL, -- UTC, RFC 3339 with nanoseconds
 	status    TEXT NOT NULL CHECK (status IN ('ok', 'failed')),
@@ -227,6 +230,7 @@ CREATE TABLE cells (
 	start_delay_s REAL,
 	bytes_sent    INTEGER,
 	bytes_read    INTEGER,
+	load           TEXT, -- JSON: how the load was sent; some of it has columns
 
 	start_s  REAL,
 	ready_s  REAL,
