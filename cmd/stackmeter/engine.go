@@ -12,9 +12,6 @@ import (
 	"stackmeter/stacks/docker"
 )
 
-// engineNames are the load clients, with the default first.
-var engineNames = []string{scenarios.EngineNative, scenarios.EnginePythonRequests}
-
 // A clientRuntime is a runtime that can run a load client beside its stacks.
 type clientRuntime interface {
 	PrepareClient(ctx context.Context, progress func(string)) error
