@@ -186,7 +186,18 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 
 // fill puts what was measured into the record.
 func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage) {
-	rec.Sent(result)
+	if result.Replies > 0 {
+		seconds := result.Duration.Seconds()
+		rec.Duration = &seconds
+	}
+	rec.Replies, rec.Errors = result.Replies, result.Errors
+	rec.ErrorKinds, rec.FirstErrors = result.ErrorKinds, result.FirstErrors
+	rec.Latency = result.Latency
+	rec.Load = loadFacts(result)
+	rec.Flags = append(rec.Flags, result.Flags...)
+	if result.Errors > 0 {
+		rec.Flags = append(rec.Flags, results.FlagErrors)
+	}
 	rec.Memory = results.Memory{
 		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
 		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,
@@ -203,9 +214,37 @@ func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage)
 		seconds := usage.CPU.Seconds()
 		rec.CPU.Stack = &seconds
 	}
+	if result.Requests > 0 {
+		seconds := result.CPU.Seconds()
+		rec.CPU.Client = &seconds
+	}
 	if l.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
+}
+
+// loadFacts say how the load was sent.
+func loadFacts(r load.Result) results.LoadFacts {
+	facts := results.LoadFacts{
+		Hand: r.Hand, StartDelay: r.StartDelay.Seconds(),
+		BytesSent: r.BytesSent, BytesRead: r.BytesRead, Retries: r.Retries,
+		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness),
+		Late: r.Late, InFlight: r.InFlight,
+		Pauses: r.Pauses.Total.Seconds(), LongPause: r.Pauses.Max.Seconds(),
+		Cores: r.Cores, Search: r.Search,
+	}
+	if r.Little != 0 {
+		facts.Little = &r.Little
+	}
+	return facts
+}
+
+// spread is a distribution in three figures; nil of nothing.
+func spread(l *load.Latency) *results.Spread {
+	if l == nil || l.Count() == 0 {
+		return nil
+	}
+	return &results.Spread{P50: l.Percentile(50).Seconds(), P99: l.Percentile(99).Seconds(), Max: l.Max().Seconds()}
 }
 
 // inherited reports whether the cell began above the stack's own warmed-up

@@ -364,8 +364,6 @@ class Program:
     def start(self):
         """Makes the clients and waits until each of them waits for work."""
         batch, mode = self.batch, self.batch.order["client"]
-        if batch.order["cores"]:
-            os.sched_setaffinity(0, batch.order["cores"])  # the pool inherits it
         if mode == "single":
             here.client = Client(Process(batch, 1, counts_cpu=False), 0)
             return
@@ -387,10 +385,7 @@ class Program:
         """Ends the batch when a worker dies: the pool itself would wait for its answer for ever."""
         connection.wait([w.sentinel for w in self.workers])
         dead = next(w for w in self.workers if connection.wait([w.sentinel], 0))
-        for _ in range(100):  # the pool looks too: whoever is first learns the status, the other a moment later
-            if dead.exitcode is not None:
-                break
-            time.sleep(0.01)
+        dead.join(1)
         self.end(f"process {dead.pid} of the pool ended with status {dead.exitcode}")
 
     def progress(self):
