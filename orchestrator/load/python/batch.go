@@ -19,6 +19,7 @@ type Batch struct {
 	requests int
 	cores    int // that the clients can use at most
 	hand     string
+	cpus     []int // that the program is held to
 
 	done     atomic.Int64
 	ready    chan struct{} // closed when the program waits for the gun
@@ -192,7 +193,9 @@ func (b *Batch) result() load.Result {
 		}
 	default:
 	}
-	return a.Result()
+	r := a.Result()
+	r.Cores = b.cpus
+	return r
 }
 
 // Done is how many replies and errors there were a moment ago. It may be

@@ -302,8 +302,6 @@ def begin(batch, clients, process, lifeline, numbers, ready):
     with numbers.get_lock():
         index = numbers.value
         numbers.value += 1
-    if index >= batch.clients:
-        os._exit(1)  # the pool replaces a worker that died; the batch is over
     here.client = Client(process, index)
     ready.release()
 
@@ -364,6 +362,8 @@ class Program:
     def start(self):
         """Makes the clients and waits until each of them waits for work."""
         batch, mode = self.batch, self.batch.order["client"]
+        if batch.order["cores"]:
+            os.sched_setaffinity(0, batch.order["cores"])  # the pool inherits it
         if mode == "single":
             here.client = Client(Process(batch, 1, counts_cpu=False), 0)
             return
@@ -376,6 +376,9 @@ class Program:
             lifeline = os.pipe()
             self.pool = context.Pool(batch.clients, begin, (batch, 1, None, lifeline, numbers, ready))
             os.close(lifeline[0])
+            # A worker that dies is not replaced: the batch is over, and a fork of
+            # a process that has threads by now may hang.
+            os.register_at_fork(before=threading.Event().wait)
             self.workers = multiprocessing.active_children()
             threading.Thread(target=self.guard, daemon=True).start()
         for _ in range(batch.clients):
@@ -385,7 +388,10 @@ class Program:
         """Ends the batch when a worker dies: the pool itself would wait for its answer for ever."""
         connection.wait([w.sentinel for w in self.workers])
         dead = next(w for w in self.workers if connection.wait([w.sentinel], 0))
-        dead.join(1)
+        for _ in range(100):  # the pool looks too: whoever is first learns the status, the other a moment later
+            if dead.exitcode is not None:
+                break
+            time.sleep(0.01)
         self.end(f"process {dead.pid} of the pool ended with status {dead.exitcode}")
 
     def progress(self):
@@ -405,8 +411,6 @@ class Program:
         cpu = time.process_time_ns() - self.cpu
         status = 1
         try:
-            # From now on the pool replaces nobody.
-            os.register_at_fork(before=threading.Event().wait)
             for worker in self.workers:
                 worker.kill()
             for worker in self.workers:

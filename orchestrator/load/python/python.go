@@ -102,6 +102,7 @@ type order struct {
 	Requests  int               `json:"requests"`
 	Client    string            `json:"client"`
 	Clients   int               `json:"clients"`
+	Cores     []int             `json:"cores"` // that all processes are held to; none: any
 	Payloads  []payload         `json:"payloads"`
 }
 
@@ -133,7 +134,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		return nil, err
 	}
 	b := &Batch{
-		process: process, requests: o.Requests, cores: 1, hand: HandChunks,
+		process: process, requests: o.Requests, cores: 1, hand: HandChunks, cpus: o.Cores,
 		ready: make(chan struct{}), finished: make(chan struct{}),
 	}
 	switch o.Client {
@@ -141,6 +142,9 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		b.hand = load.HandNext
 	case scenarios.ClientMP:
 		b.cores = min(o.Clients, runtime.NumCPU())
+		if len(o.Cores) > 0 {
+			b.cores = min(o.Clients, len(o.Cores))
+		}
 	}
 	go b.follow()
 	o.URL = process.URL() + firstOf(job.Request.Path, "/")
@@ -166,7 +170,7 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 	o := order{
 		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
 		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
-		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool),
+		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool), Cores: job.Cores,
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault

@@ -410,6 +410,24 @@ func TestErrorsBesideReplies(t *testing.T) {
 	}
 }
 
+func TestCores(t *testing.T) {
+	c := local(t)
+	url, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
+	b := mustPrepare(t, c, load.Job{URL: url, Request: get("/"), Load: modes(6, false)[2], Cores: []int{0}})
+	for _, pid := range append(children(t, b), group(b)) {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil || !strings.Contains(string(status), "Cpus_allowed_list:\t0\n") {
+			t.Errorf("process %d is not held to core 0: %v", pid, err)
+		}
+	}
+	if r, err := b.Fire(t.Context()); err != nil || !slices.Equal(r.Cores, []int{0}) {
+		t.Errorf("cores %v, %v", r.Cores, err)
+	}
+	if _, err := c.Prepare(t.Context(), load.Job{URL: url, Request: get("/"), Load: modes(6, false)[0], Cores: []int{9999}}); err == nil {
+		t.Error("held to a core that is not there")
+	}
+}
+
 func TestAnySuccess(t *testing.T) {
 	c := local(t)
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
