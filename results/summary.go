@@ -35,7 +35,14 @@ type Summary struct {
 
 	Flags    []string // of any repeat, sorted
 	Failures []Record // the failed repeats, in order
+
+	// Speaking are the repeats that the figures come from, in order.
+	Speaking []Record
 }
+
+// Sample is one metric over the repeats that speak for the cell; nil where
+// none of them has it.
+func (s Summary) Sample(m Metric) *Sample { return sampleOf(s.Speaking, m.Of) }
 
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
 func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }
@@ -128,6 +135,7 @@ func summarise(repeats []Record) Summary {
 	if len(speaking) == 0 {
 		speaking = ok
 	}
+	summary.Speaking = speaking
 	summary.Duration = sampleOf(speaking, func(r Record) *float64 { return r.Duration })
 	summary.Throughput = sampleOf(speaking, Record.Throughput)
 	summary.GPUPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.GPU.Peak) })
