@@ -201,6 +201,7 @@ func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage)
 	rec.Memory = results.Memory{
 		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
 		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,
+		Series: series(usage.Series),
 	}
 	for _, s := range usage.Services {
 		if s.Memory != nil {
@@ -221,6 +222,15 @@ func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage)
 	if l.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
+}
+
+// series is what a chart needs of a stack's memory.
+func series(samples []stacks.Sample) []gpu.Point {
+	points := make([]gpu.Point, len(samples))
+	for i, s := range samples {
+		points[i] = gpu.Point{At: s.At.Seconds(), Used: s.Memory}
+	}
+	return gpu.Thin(points, gpu.DefaultPoints)
 }
 
 // loadFacts say how the load was sent.

@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
@@ -155,6 +157,8 @@ matrix: {requests: [12], client: [single, mp, mt], pool: [3], keepalive: [false,
 		}
 		if r.Memory.Peak == nil || *r.Memory.Peak < 10<<20 || r.Memory.Method == "" {
 			t.Errorf("%s: memory %+v", name, r.Memory)
+		} else if top := slices.MaxFunc(r.Memory.Series, byUsed); *top.Used != *r.Memory.Peak || len(r.Memory.Series) > gpu.DefaultPoints {
+			t.Errorf("%s: a series of %d points up to %d, the peak is %d", name, len(r.Memory.Series), *top.Used, *r.Memory.Peak)
 		}
 		if r.CPU.Stack == nil || r.CPU.Client == nil || *r.CPU.Stack <= 0 || *r.CPU.Client <= 0 {
 			t.Errorf("%s: CPU %+v", name, r.CPU)
@@ -183,6 +187,8 @@ matrix: {requests: [12], client: [single, mp, mt], pool: [3], keepalive: [false,
 		}
 	}
 }
+
+func byUsed(a, b gpu.Point) int { return cmp.Compare(*a.Used, *b.Used) }
 
 func TestFailuresAreRows(t *testing.T) {
 	tests := []struct {

@@ -139,6 +139,7 @@ type Memory struct {
 	Services   map[string]int64 `json:"services,omitempty"`
 	Samples    int              `json:"samples"`
 	MaxGap     float64          `json:"max_gap_s"`
+	Series     []gpu.Point      `json:"series,omitempty"` // since the gun; thinned out without losing the peak
 	Reason     string           `json:"reason,omitempty"`
 }
 

@@ -40,6 +40,7 @@ func StartMeter(method string, interval time.Duration, services []Gauged) Meter 
 		one.cpu, one.cpuErr = s.Gauge.CPU()
 		m.services = append(m.services, one)
 	}
+	m.began = time.Now()
 	m.sample()
 	go m.run()
 	return m
@@ -56,6 +57,8 @@ type meter struct {
 
 	// Written by the sampling goroutine, read once it has finished.
 	start, peak *int64
+	began       time.Time
+	series      []Sample
 	samples     int
 	maxGap      time.Duration
 	last        time.Time
@@ -95,6 +98,7 @@ func (m *meter) sample() {
 			if m.failed == nil {
 				m.failed = fmt.Errorf("service %s: %w", s.Service, err)
 			}
+			m.series = append(m.series, Sample{At: now.Sub(m.began)})
 			return
 		}
 		s.peak = larger(s.peak, used)
@@ -107,6 +111,7 @@ func (m *meter) sample() {
 	}
 	m.last = now
 	m.samples++
+	m.series = append(m.series, Sample{At: now.Sub(m.began), Memory: &sum})
 	m.peak = larger(m.peak, sum)
 }
 
@@ -131,7 +136,7 @@ func (m *meter) Stop() Usage {
 func (m *meter) total() Usage {
 	u := Usage{
 		Method: m.method, Memory: m.peak, Start: m.start,
-		Samples: m.samples, MaxGap: m.maxGap,
+		Samples: m.samples, MaxGap: m.maxGap, Series: m.series,
 	}
 	if m.failed != nil {
 		u.Reason = "memory was not read to the end: " + m.failed.Error()

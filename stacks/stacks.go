@@ -153,7 +153,14 @@ type Usage struct {
 	Samples    int
 	MaxGap     time.Duration // longest time between two samples
 	Services   []ServiceUsage
+	Series     []Sample // every sample, in the order of time: Memory is the largest of them
 	Reason     string
+}
+
+// A Sample is the memory of a stack at one moment.
+type Sample struct {
+	At     time.Duration // since the metering began
+	Memory *int64        // bytes: the sum over the services, without page cache; nil where one could not be read
 }
 
 // ServiceUsage is one service's part of a Usage.

@@ -38,7 +38,7 @@ func judge(ev evidence) Usage {
 		Validity: Valid, Sight: ev.sight,
 		Interval: ev.s.Interval, ProcessInterval: ev.s.ProcessInterval,
 		ProcessSamples: len(ev.rounds), TelemetrySamples: len(ev.telemetry),
-		Errors: count(ev.faults),
+		Errors: count(ev.faults), Began: ev.from.Seconds(),
 	}
 	if len(ev.methods) > 0 {
 		u.Method = ev.methods[0]

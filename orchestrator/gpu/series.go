@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -99,43 +100,52 @@ func medianSpread(values []int64) (median, spread *int64) {
 	return &m, &s
 }
 
-// thin reduces samples to at most limit points, evenly spread over time, each
-// the largest of its stretch, so that no peak is lost. A stretch in which no
-// reading succeeded stays as a point without a figure.
+// thin makes at most limit points of samples, timed from from on.
 func thin(samples []sample, from time.Duration, limit int) []Point {
-	if limit <= 0 || len(samples) == 0 {
+	if limit <= 0 {
 		return nil
 	}
-	point := func(s sample) Point {
-		p := Point{At: (s.at - from).Seconds()}
+	points := make([]Point, len(samples))
+	for i, s := range samples {
+		points[i].At = (s.at - from).Seconds()
 		if s.used != nil {
 			n := s.total()
-			p.Used = &n
+			points[i].Used = &n
 		}
-		return p
 	}
-	if len(samples) <= limit {
-		points := make([]Point, len(samples))
-		for i, s := range samples {
-			points[i] = point(s)
-		}
-		return points
+	return Thin(points, limit)
+}
+
+// Thin reduces a series, which is in the order of time, to at most limit
+// points, evenly spread over time, each the largest of its stretch, so that no
+// peak is lost. A stretch in which no reading succeeded stays as a point
+// without a figure. Times are rounded to milliseconds, which no chart shows
+// and which halves what is stored.
+func Thin(points []Point, limit int) []Point {
+	if limit <= 0 || len(points) == 0 {
+		return nil
 	}
-	points := make([]Point, 0, limit)
-	span := samples[len(samples)-1].at - samples[0].at + 1
+	kept := make([]Point, 0, min(limit, len(points)))
+	first := points[0].At
+	width := (points[len(points)-1].At - first) / float64(limit)
 	stretch := -1
-	for _, s := range samples {
-		k := int(float64(s.at-samples[0].at) / float64(span) * float64(limit))
-		p := point(s)
+	for i, p := range points {
+		k := i
+		if len(points) > limit {
+			k = limit - 1
+			if width > 0 {
+				k = min(k, int((p.At-first)/width))
+			}
+		}
+		p.At = math.Round(p.At*1000) / 1000
 		if k != stretch {
-			points = append(points, p)
-			stretch = k
+			kept, stretch = append(kept, p), k
 			continue
 		}
-		last := &points[len(points)-1]
+		last := &kept[len(kept)-1]
 		if p.Used != nil && (last.Used == nil || *p.Used > *last.Used) {
 			*last = p
 		}
 	}
-	return points
+	return kept
 }

@@ -294,7 +294,7 @@ func (t *Trial) Close(ctx context.Context) Aftermath {
 	defer t.mu.Unlock()
 	a.Series = thin(t.samples, 0, t.s.Points)
 	for _, m := range t.marks {
-		a.Marks = append(a.Marks, Mark{m.at.Seconds(), m.phase})
+		a.Marks = append(a.Marks, Mark{At: m.at.Seconds(), Phase: m.phase})
 	}
 	t.aftermath = &a
 	return a

@@ -78,7 +78,14 @@ type Usage struct {
 	Errors           map[string]int `json:"errors,omitempty"` // failed readings by the driver's code
 
 	Devices []DeviceUsage `json:"devices,omitempty"`
-	Series  []Point       `json:"series,omitempty"` // of the device memory; thinned out without losing the peak
+
+	// For charts, thinned out without losing a peak: the memory of the devices
+	// during the measurement, and during the whole trial with its phases. The
+	// trial's are known when its stack is gone.
+	Series []Point `json:"series,omitempty"`
+	Began  float64 `json:"began_s"` // when the measurement began: seconds since the trial did
+	Trial  []Point `json:"trial_series,omitempty"`
+	Marks  []Mark  `json:"trial_phases,omitempty"`
 }
 
 // A ServicePeak is the peak of the sum over one service's processes.
@@ -130,10 +137,11 @@ type TelemetrySummary struct {
 	Throttle        []string `json:"throttle,omitempty"`
 }
 
-// A Point of a series of device memory.
+// A Point of a series of memory, of the devices (the sum over them) or of the
+// stack (the sum over its services).
 type Point struct {
-	At   float64 `json:"at_s"` // since the cell, or the trial, began
-	Used *int64  `json:"used"` // nil: the reading failed
+	At   float64 `json:"at_s"` // seconds since the cell, or the trial, began
+	Used *int64  `json:"used"` // bytes; nil: the reading failed
 }
 
 // A Mark says when a phase of a trial began.
@@ -161,6 +169,7 @@ func (a Aftermath) Apply(u *Usage) {
 		return
 	}
 	u.Teardown = a.Used
+	u.Trial, u.Marks = a.Series, a.Marks
 	if !a.Back {
 		u.invalidate("the device never came back to its idle baseline: " + a.Reason)
 	}

@@ -94,6 +94,7 @@ type jsonMemory struct {
 	ServicesMiB   map[string]float64 `json:"services_mib,omitempty"`
 	Samples       int                `json:"samples"`
 	MaxGapMS      *float64           `json:"max_gap_ms"`
+	Series        []gpu.Point        `json:"series,omitempty"` // bytes, seconds since the gun
 }
 
 // writeJSON prints a run in the format that programs read. Values that a
@@ -142,7 +143,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Memory: jsonMemory{
 			Method: r.Memory.Method, Reason: r.Memory.Reason,
 			StackPeakMiB: inMiB(r.Memory.Peak), StackStartMiB: inMiB(r.Memory.Start), KernelPeakMiB: inMiB(r.Memory.KernelPeak),
-			Samples: r.Memory.Samples, MaxGapMS: milliseconds(r.Memory.MaxGap),
+			Samples: r.Memory.Samples, MaxGapMS: milliseconds(r.Memory.MaxGap), Series: r.Memory.Series,
 		},
 		CPU: r.CPU, Stack: r.Stack,
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -402,6 +403,8 @@ func TestJSONFormat(t *testing.T) {
 	latency := new(load.Latency)
 	latency.Record(time.Second)
 	records[0].Latency = latency
+	used := int64(5 << 20)
+	records[0].Memory.Series = []gpu.Point{{At: 0.02, Used: &used}, {At: 0.04}}
 	out := render(t, "json", run, records, report.Options{})
 	if strings.Contains(out, "s3cret") {
 		t.Error("a value of the environment was written")
@@ -416,6 +419,9 @@ func TestJSONFormat(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
+	}
+	if want := []any{map[string]any{"at_s": 0.02, "used": 5242880.0}, map[string]any{"at_s": 0.04, "used": nil}}; !reflect.DeepEqual(got.Cells[0]["memory"].(map[string]any)["series"], want) {
+		t.Errorf("memory %v, want the series %v", got.Cells[0]["memory"], want)
 	}
 	if got.Schema != 1 || len(got.Cells) != len(records) {
 		t.Fatalf("schema %d with %d cells", got.Schema, len(got.Cells))

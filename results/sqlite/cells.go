@@ -163,6 +163,7 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.addJSON("memory_services", r.Memory.Services, r.Memory.Services == nil)
 	row.add("memory_samples", r.Memory.Samples)
 	row.add("memory_max_gap_s", nullIfZero(r.Memory.MaxGap))
+	row.addJSON("memory_series", r.Memory.Series, r.Memory.Series == nil)
 	row.add("memory_reason", nullIfZero(r.Memory.Reason))
 	row.add("cpu_stack_s", nullable(r.CPU.Stack))
 	row.add("cpu_client_s", nullable(r.CPU.Client))

@@ -21,7 +21,7 @@ func selectRecords(ctx context.Context, conn *sql.Conn, run string) ([]results.R
 			c.duration_s, c.replies, c.errors, c.error_kinds, c.first_errors, c.latency,
 			c.gpu,
 			c.memory_method, c.memory_peak_bytes, c.memory_start_bytes, c.memory_kernel_peak_bytes,
-			c.memory_services, c.memory_samples, c.memory_max_gap_s, c.memory_reason,
+			c.memory_services, c.memory_samples, c.memory_max_gap_s, c.memory_reason, c.memory_series,
 			c.cpu_stack_s, c.cpu_client_s, c.load,
 			c.start_s, c.ready_s, c.warmup_s, t.json, s.json
 		FROM cells c
@@ -49,7 +49,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 	var r results.Record
 	var started, topology string
 	var flags, errorKinds, firstErrors, usage, services, stack sql.NullString
-	var memoryMethod, memoryReason, sent sql.NullString
+	var memoryMethod, memoryReason, memorySeries, sent sql.NullString
 	var search float64
 	var histogram []byte
 	var replies, errors sql.NullInt64
@@ -62,7 +62,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 		&r.Duration, &replies, &errors, &errorKinds, &firstErrors, &histogram,
 		&usage,
 		&memoryMethod, &r.Memory.Peak, &r.Memory.Start, &r.Memory.KernelPeak,
-		&services, &r.Memory.Samples, &memoryGap, &memoryReason,
+		&services, &r.Memory.Samples, &memoryGap, &memoryReason, &memorySeries,
 		&r.CPU.Stack, &r.CPU.Client, &sent,
 		&startS, &readyS, &warmupS, &topology, &stack); err != nil {
 		return r, err
@@ -83,6 +83,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 		{"first_errors", firstErrors.String, &r.FirstErrors},
 		{"gpu", usage.String, &r.GPU},
 		{"load", sent.String, &r.Load},
+		{"memory_series", memorySeries.String, &r.Memory.Series},
 		{"memory_services", services.String, &r.Memory.Services},
 		{"topology_facts", topology, &r.Topology},
 		{"stack_facts", stack.String, &r.Stack},

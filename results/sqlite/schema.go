@@ -18,7 +18,7 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1} }
+func migrations() []string { return []string{schema1, schema2} }
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -245,3 +245,6 @@ CREATE TABLE cells (
 CREATE INDEX cells_by_status ON cells (run, status);
 CREATE INDEX cells_by_topology ON cells (topology, requests, client, pool);
 `
+
+// schema2 adds the memory of the stack over time.
+const schema2 = `ALTER TABLE cells ADD COLUMN memory_series TEXT` // JSON: [{"at_s": seconds, "used": bytes}]

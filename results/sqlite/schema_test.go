@@ -50,3 +50,44 @@ func TestMigrate(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderStore opens a store of the first schema, with a record in it: what
+// that did not hold is missing, not 0, and the next record has it.
+func TestOlderStore(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "s.db")
+	old, err := open(path, "rwc", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.prepare(ctx, migrations()[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Begin(ctx, results.Run{ID: "old", Started: time.Unix(1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.db.ExecContext(ctx, `
+		INSERT INTO facts (sha256, json) VALUES ('f', '{"name": "flask"}');
+		INSERT INTO cells (run, cell, repeat, topology, server, nginx, client, pool, requests, keepalive, started, status, reason, log_tail, memory_peak_bytes, memory_samples, topology_facts)
+		VALUES ('old', 'flask/single/n1', 1, 'flask', 'flask', 0, 'single', 1, 1, 0, '2026-01-01T00:00:00.000000000Z', 'ok', '', '', 7, 3, 'f')`); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenReadOnly(ctx, path); !errors.Is(err, ErrOlder) {
+		t.Errorf("read as it is: %v, want ErrOlder", err)
+	}
+	store, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	_, records, err := store.Run(ctx, "old")
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records (%v), want the old one", len(records), err)
+	}
+	if m := records[0].Memory; m.Peak == nil || *m.Peak != 7 || m.Series != nil {
+		t.Errorf("memory of the old record: %+v", m)
+	}
+}

@@ -391,6 +391,16 @@ func (s *suite) meter(t *testing.T) {
 	if usage.Method == "" || usage.Samples < 2 || len(usage.Services) != 2 {
 		t.Errorf("how it was obtained: %+v", usage)
 	}
+	var top int64
+	for i, sample := range usage.Series {
+		if sample.Memory == nil || i > 0 && sample.At <= usage.Series[i-1].At {
+			t.Fatalf("sample %d of the series: %+v", i, sample)
+		}
+		top = max(top, *sample.Memory)
+	}
+	if len(usage.Series) != usage.Samples || top != *usage.Memory {
+		t.Errorf("a series of %d samples up to %d, want %d up to %d", len(usage.Series), top, usage.Samples, *usage.Memory)
+	}
 	if again := meter.Stop(); again.Samples != usage.Samples {
 		t.Errorf("stopped again: %+v, before: %+v", again, usage)
 	}

@@ -126,6 +126,10 @@ func TestTrialPhases(t *testing.T) {
 		t.Errorf("phases %v, want %v", phases, want)
 	}
 	after.Apply(&u)
+	// A chart of the trial shows where the cell began, by the same clock.
+	if len(u.Trial) != len(after.Series) || u.Began != u.Marks[3].At || len(u.Series) == 0 {
+		t.Errorf("for the chart: %d points of the trial, %d of the cell, which began at %v, marks %v", len(u.Trial), len(u.Series), u.Began, u.Marks)
+	}
 	is(t, "after teardown", u.Teardown, base*mib)
 	is(t, "peak", u.Peak, (base+900)*mib)
 }
