@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -15,13 +14,14 @@ import (
 	"stackmeter/stacks"
 )
 
+// GiveUp is after how many errors without a single reply the rest of a load's
+// requests is not sent: an app that hangs would take its time-out for each of
+// them.
+const GiveUp = 5
+
 const (
 	watchInterval    = 500 * time.Millisecond // between two looks whether the services still run
 	progressInterval = 250 * time.Millisecond
-
-	// Errors without a single reply after which the rest of a cell's requests
-	// is not sent: an app that hangs would take its time-out for each of them.
-	giveUp = 5
 
 	// Memory above the warmed-up level that counts as kept from an earlier
 	// cell: less than that, a server's own comings and goings.
@@ -87,8 +87,9 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 		return sendErr
 	case died != nil:
 		return fmt.Errorf("the stack cannot be looked at: %w", died)
-	case f.load.Replies == 0:
-		return errors.New(noReply(f.load))
+	}
+	if err := Judge(f.load, l.plan.Request.MaxErrors); err != nil {
+		return err
 	}
 	return l.sameWorkers(ctx)
 }
@@ -131,7 +132,7 @@ type finding struct {
 func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	batch, err := l.Client.Prepare(ctx, l.job(cell.Load))
+	batch, err := l.Client.Prepare(ctx, l.job(cell.Load, cell.Repeat))
 	if err != nil {
 		return f, err
 	}
@@ -186,18 +187,7 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 
 // fill puts what was measured into the record.
 func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage) {
-	if result.Replies > 0 {
-		seconds := result.Duration.Seconds()
-		rec.Duration = &seconds
-	}
-	rec.Replies, rec.Errors = result.Replies, result.Errors
-	rec.ErrorKinds, rec.FirstErrors = result.ErrorKinds, result.FirstErrors
-	rec.Latency = result.Latency
-	rec.Load = loadFacts(result)
-	rec.Flags = append(rec.Flags, result.Flags...)
-	if result.Errors > 0 {
-		rec.Flags = append(rec.Flags, results.FlagErrors)
-	}
+	rec.Sent(result)
 	rec.Memory = results.Memory{
 		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
 		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,
@@ -215,10 +205,6 @@ func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage)
 		seconds := usage.CPU.Seconds()
 		rec.CPU.Stack = &seconds
 	}
-	if result.Requests > 0 {
-		seconds := result.CPU.Seconds()
-		rec.CPU.Client = &seconds
-	}
 	if l.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
@@ -231,30 +217,6 @@ func series(samples []stacks.Sample) []gpu.Point {
 		points[i] = gpu.Point{At: s.At.Seconds(), Used: s.Memory}
 	}
 	return gpu.Thin(points, gpu.DefaultPoints)
-}
-
-// loadFacts say how the load was sent.
-func loadFacts(r load.Result) results.LoadFacts {
-	facts := results.LoadFacts{
-		Hand: r.Hand, StartDelay: r.StartDelay.Seconds(),
-		BytesSent: r.BytesSent, BytesRead: r.BytesRead, Retries: r.Retries,
-		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness),
-		Late: r.Late, InFlight: r.InFlight,
-		Pauses: r.Pauses.Total.Seconds(), LongPause: r.Pauses.Max.Seconds(),
-		Cores: r.Cores, Search: r.Search,
-	}
-	if r.Little != 0 {
-		facts.Little = &r.Little
-	}
-	return facts
-}
-
-// spread is a distribution in three figures; nil of nothing.
-func spread(l *load.Latency) *results.Spread {
-	if l == nil || l.Count() == 0 {
-		return nil
-	}
-	return &results.Spread{P50: l.Percentile(50).Seconds(), P99: l.Percentile(99).Seconds(), Max: l.Max().Seconds()}
 }
 
 // inherited reports whether the cell began above the stack's own warmed-up
@@ -296,22 +258,4 @@ func (l *live) sameWorkers(ctx context.Context) error {
 		return fmt.Errorf("gunicorn's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", l.workers, now)
 	}
 	return nil
-}
-
-// noReply says that nothing was answered as expected: the kinds of errors with
-// their counts, each with the first message.
-func noReply(result load.Result) string {
-	kinds := make([]string, 0, len(result.ErrorKinds))
-	for kind := range result.ErrorKinds {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	for i, kind := range kinds {
-		kinds[i] = fmt.Sprintf("%s ×%d (%s)", kind, result.ErrorKinds[kind], result.FirstErrors[kind])
-	}
-	first := ""
-	if result.Errors < result.Requests {
-		first = fmt.Sprintf("the first %d of ", result.Errors)
-	}
-	return fmt.Sprintf("none of %s%d requests was answered as expected: %s", first, result.Requests, strings.Join(kinds, ", "))
 }

@@ -239,7 +239,9 @@ func (l *live) warmUp(ctx context.Context) error {
 		l.gpu.trial.Phase(gpu.PhaseWarmup)
 		workers := max(1, l.spec.Topology.Workers)
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: l.plan.Warmup * workers}
-		batch, err := l.Client.Prepare(ctx, l.job(spec))
+		job := l.job(spec, l.trial.Repeat)
+		job.Request.MaxErrors = nil // that is about cells
+		batch, err := l.Client.Prepare(ctx, job)
 		if err != nil {
 			return fmt.Errorf("warm-up: %w", err)
 		}
@@ -261,9 +263,13 @@ func (l *live) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// job is a load against this stack.
-func (l *live) job(spec scenarios.LoadSpec) load.Job {
-	return load.Job{URL: l.stack.URL(), Request: l.plan.Request, Load: spec, GiveUp: giveUp}
+// job is a load against this stack. What is drawn by chance is drawn anew in
+// each repeat, and is the same for all topologies.
+func (l *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
+	return load.Job{
+		URL: l.stack.URL(), Request: l.plan.Request, Load: spec, GiveUp: GiveUp,
+		Seed: l.plan.Seed + uint64(repeat) - 1,
+	}
 }
 
 // logs is the tail of the stack's output, or why there is none.

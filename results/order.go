@@ -23,13 +23,18 @@ func compareTopologies(a, b scenarios.Topology) int {
 	)
 }
 
-// compareModes orders by client mode (single, mp, mt), then by pool, with
-// kept-alive connections last.
+// compareModes orders by client mode (single, mp, mt, open), then by rate (the
+// one that is searched and max last) and pool, with kept-alive connections last.
 func compareModes(a, b scenarios.LoadSpec) int {
 	return cmp.Or(
 		compareBools(a.KeepAlive, b.KeepAlive),
 		cmp.Compare(clientRank(a.Client), clientRank(b.Client)),
 		cmp.Compare(a.Client, b.Client),
+		compareBools(a.Searches(), b.Searches()),
+		compareBools(a.Rate == 0, b.Rate == 0),
+		cmp.Compare(a.Rate, b.Rate),
+		cmp.Compare(a.P99, b.P99),
+		cmp.Compare(a.Arrivals, b.Arrivals),
 		cmp.Compare(a.Pool, b.Pool),
 	)
 }
@@ -55,7 +60,7 @@ func clientRank(client string) int {
 	case scenarios.ClientMT:
 		return 2
 	}
-	return 3
+	return 3 // open
 }
 
 func compareBools(a, b bool) int {

@@ -24,8 +24,10 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		field{"multipart", func(n *yaml.Node) { r.Multipart = d.multipart(n) }},
 		field{"body", func(n *yaml.Node) { r.Body = d.body(n) }},
 		field{"json", func(n *yaml.Node) { r.JSON = d.json(n) }},
+		field{"pick", func(n *yaml.Node) { d.choice(n, "request.pick", &r.Pick, PickCycle, PickRandom) }},
 		field{"timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }},
 		field{"expect", func(n *yaml.Node) { d.expect(n, &r.Expect) }},
+		field{"max_errors", func(n *yaml.Node) { r.MaxErrors = d.errorLimit(n, "request.max_errors") }},
 	)
 	var bodies []string
 	for _, key := range o.order {
@@ -35,6 +37,12 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 	}
 	for _, key := range bodies[min(1, len(bodies)):] {
 		d.problem(o.keys[key], "keep one of them", "request has both %s and %s: which of them is sent?", bodies[0], key)
+	}
+	if r.Pick == PickRandom && r.Multipart == nil && r.Body == nil {
+		d.problem(o.keys["pick"], "take it out, or add multipart or body", "request.pick chooses among payloads, and the request has none to choose from")
+	}
+	if r.Pick == PickCycle {
+		r.Pick = "" // as if it were not said
 	}
 	switch {
 	case !o.has("method") && len(bodies) > 0:

@@ -36,6 +36,12 @@ const MaxRate = 100_000
 // needs, and a bound for one that does not.
 const OpenPool = 512
 
+// Values of Request.Pick.
+const (
+	PickCycle  = "cycle"  // the first, the second, … and again
+	PickRandom = "random" // each by chance, by the scenario's seed
+)
+
 // DigestSame is the value of Expect.BodyDigest.
 const DigestSame = "same"
 
@@ -87,7 +93,7 @@ type Scenario struct {
 	Warmup     int // requests sent for each worker of a fresh stack and thrown away
 	Fresh      string
 	Order      string
-	Seed       uint64 // of the shuffle; recorded with the run
+	Seed       uint64 // of all that is drawn by chance; recorded with the run
 	Baseline   *Baseline
 	Thresholds []string
 }
@@ -128,8 +134,10 @@ type Request struct {
 	Multipart *Multipart        `json:"multipart,omitempty"`
 	Body      *Body             `json:"body,omitempty"`
 	JSON      json.RawMessage   `json:"json,omitempty"`
+	Pick      string            `json:"pick,omitempty"` // PickRandom, or empty: the payloads are cycled through
 	Timeout   time.Duration     `json:"timeout"`
 	Expect    Expect            `json:"expect"`
+	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: no limit
 }
 
 // Multipart sends one payload per request as a file of a multipart form,

@@ -37,6 +37,9 @@ type span struct {
 // counterSize keeps each process's counter in a cache line of its own.
 const counterSize = 64
 
+// errorsAt is where the number of errors stands, after the gun.
+const errorsAt = 8
+
 // digestSize is the size of a distinct request's digest, in bytes.
 const digestSize = 8
 
@@ -181,6 +184,12 @@ func (a *arena) request(i int) []byte {
 // gun is the moment at which the batch was fired. Processes wait for the end of a
 // pipe, which also comes when their parent dies: then it is still 0.
 func (a *arena) gun() *atomic.Int64 { return a.word(0) }
+
+// errors is the batch's number of errors, over all its processes. It is counted
+// only where there is a limit to them.
+func (a *arena) errors() *atomic.Int64 {
+	return (*atomic.Int64)(unsafe.Pointer(&a.counters[errorsAt]))
+}
 
 // digest is that of the first answer to the i-th distinct request; 0 before.
 func (a *arena) digest(i int) *atomic.Uint64 {

@@ -65,7 +65,7 @@ func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
-	a, err := newArena(form.processes, max(1, min(source.count, job.Load.Requests)))
+	a, err := newArena(form.processes, max(1, distinct(job, source)))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +142,13 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 	if o.MaxBody <= 0 {
 		o.MaxBody = maxBodyDefault
 	}
+	if limit := job.Request.MaxErrors; limit != nil {
+		allowed := limit.Allowed(b.requests)
+		o.MaxErrors = &allowed
+	}
+	if job.Request.Pick == scenarios.PickRandom {
+		o.Draw = &job.Seed
+	}
 	if b.open {
 		o.Schedule = &schedule{Rate: job.Load.Rate, Arrivals: job.Load.Arrivals, Seed: job.Seed}
 	}
@@ -162,6 +169,15 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 	return b.startProcesses(ctx, argv, o)
 }
 
+// distinct is how many payloads a job can send: all of them where they are
+// drawn, otherwise no more than there are requests.
+func distinct(job Job, source payloadSource) int {
+	if job.Request.Pick == scenarios.PickRandom {
+		return source.count
+	}
+	return min(source.count, job.Load.Requests)
+}
+
 // build puts every distinct request into the arena.
 func (b *Batch) build(ctx context.Context, job Job, to target, source payloadSource) error {
 	builder, err := newRequestBuilder(to.host, job.Request, job.Load.KeepAlive)
@@ -171,7 +187,7 @@ func (b *Batch) build(ctx context.Context, job Job, to target, source payloadSou
 	if source.count == 0 {
 		return b.arena.add(builder.bare())
 	}
-	for i := range min(source.count, b.requests) {
+	for i := range distinct(job, source) {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}

@@ -81,7 +81,10 @@ func (c *client) run(yield func(struct{}) bool) {
 		} else {
 			e.failures.add(err)
 			e.failing += end.sub(begin)
-			if e.hopeless() {
+			if e.order.MaxErrors != nil {
+				e.arena.errors().Add(1)
+			}
+			if e.hopeless() || e.tooManyErrors() {
 				e.next = e.order.Last // nobody takes another one
 			}
 		}
@@ -120,7 +123,7 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 		return 0, 0, false
 	}
 	if e.order.Schedule == nil {
-		if e.next >= e.order.Last {
+		if e.next >= e.order.Last || e.tooManyErrors() {
 			return 0, 0, false
 		}
 		e.next++
@@ -152,6 +155,13 @@ func (e *engine) hopeless() bool {
 	return limit > 0 && e.histograms.Latency.Count() == 0 && e.failures.total >= max(limit, min(e.order.Clients, len(e.clients)))
 }
 
+// tooManyErrors reports whether the batch has more errors than it may have. The
+// processes of a batch count theirs together.
+func (e *engine) tooManyErrors() bool {
+	limit := e.order.MaxErrors
+	return limit != nil && e.arena.errors().Load() > int64(*limit)
+}
+
 // do sends the i-th request of the batch and reads its answer; nil means that
 // the answer was as expected. The time-out counts from begin and covers
 // everything, from connecting to the last byte.
@@ -161,7 +171,7 @@ func (e *engine) hopeless() bool {
 // a new connection.
 func (c *client) do(i int, begin instant) error {
 	c.conn.deadline, c.conn.expired, c.conn.firstByte = begin+instant(c.engine.order.Timeout), false, 0
-	which := i % len(c.engine.order.Requests)
+	which := c.engine.order.which(i)
 	request := c.engine.arena.request(which)
 	reused := c.conn.connected()
 	got, err := c.exchange(request)

@@ -22,7 +22,9 @@ type order struct {
 	Timeout   time.Duration
 	KeepAlive bool
 	MaxBody   int64
-	GiveUp    int // see Job; 0: never
+	GiveUp    int     // see Job; 0: never
+	MaxErrors *int    // of the whole batch: with more, no other request is sent; nil: no limit
+	Draw      *uint64 // the seed that each request's payload is drawn by; nil: they are cycled through
 	Cores     []int
 
 	Clients     int       // closed loop: how many there are; open loop: the most requests in flight
@@ -30,7 +32,7 @@ type order struct {
 	First, Last int       // the requests First to Last-1 of the batch
 	Process     int       // its place among the processes
 	Processes   int
-	Requests    []span // the distinct requests, which are cycled through
+	Requests    []span // the distinct requests
 }
 
 // A report is what one client process did.

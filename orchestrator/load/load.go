@@ -23,7 +23,7 @@ type Job struct {
 	// without a single reply, it sends no more. 0: never.
 	GiveUp int
 
-	Seed  uint64 // of arrivals that are drawn by chance
+	Seed  uint64 // of what is drawn by chance: arrivals, and payloads with pick: random
 	Cores []int  // that the client's processes may use; all that this one may when empty
 }
 
@@ -39,8 +39,9 @@ const (
 	ErrMismatch  = "mismatch"  // not the expected body, or not the one that the same request was answered with before
 )
 
-// A Result is what a batch did. A batch that was cancelled, lost a process or
-// gave up has fewer Replies and Errors together than Requests.
+// A Result is what a batch did. A batch that was cancelled, lost a process, gave
+// up or had more errors than its request allows has fewer Replies and Errors
+// together than Requests.
 type Result struct {
 	Requests int           // asked for
 	Replies  int           // answers that were as expected

@@ -41,10 +41,19 @@ OUTCOMES = ("", "reply", "connect", "timeout", "reset", "truncated", "protocol",
 # A request's figure: begin and end (nanoseconds, monotonic), bytes sent and
 # received, the client that sent it, the outcome. The outcome is written last.
 FIGURE = struct.Struct("<qqqqii")
-COUNTER = struct.Struct("<qq")  # a client's finished requests, its process's CPU nanoseconds
+COUNTER = struct.Struct("<qqq")  # a client's finished requests, its process's CPU nanoseconds, its errors
 MESSAGE = 256  # bytes of an error's message
 CHUNK = 10 * 1024  # what requests itself reads of a body at a time
 PROGRESS = 0.25  # seconds between two lines of progress
+
+
+def drawn(seed, i, n):
+    """The payload that the i-th request sends: the i-th number of SplitMix64, as the other engine draws it."""
+    whole = (1 << 64) - 1
+    x = (seed + (i + 1) * 0x9E3779B97F4A7C15) & whole
+    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & whole
+    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & whole
+    return (x ^ x >> 31) % n
 
 
 class Refused(Exception):
@@ -69,6 +78,7 @@ class Batch:
         self.figures = mmap.mmap(-1, self.requests * FIGURE.size)
         self.messages = mmap.mmap(-1, self.requests * MESSAGE)
         self.counters = mmap.mmap(-1, self.clients * COUNTER.size)
+        self.over = mmap.mmap(-1, 1)  # not 0: there are more errors than allowed
 
     def prepare(self, payload, data):
         """What requests.request is given for a payload, from memory."""
@@ -82,6 +92,15 @@ class Batch:
 
     def finished(self):
         return sum(COUNTER.unpack_from(self.counters, i * COUNTER.size)[0] for i in range(self.clients))
+
+    def failed(self):
+        """How many errors there are; it is asked only after one."""
+        return sum(COUNTER.unpack_from(self.counters, i * COUNTER.size)[2] for i in range(self.clients))
+
+    def payload(self, i):
+        """What the i-th request sends."""
+        seed, n = self.order["draw"], len(self.arguments)
+        return self.arguments[i % n if seed is None else drawn(seed, i, n)]
 
     def report(self, gun, cpu, failure):
         figures = bytes(self.figures)
@@ -151,7 +170,7 @@ class Client:
         self.process = process
         self.batch = process.batch
         self.index = index
-        self.done = 0
+        self.done = self.errors = 0
         self.deadline = 0
         self.answered = False
         self.session = self.socket = None
@@ -168,7 +187,7 @@ class Client:
 
     def send(self, i):
         """Sends the i-th request and writes down what became of it."""
-        if self.process.hopeless:
+        if self.process.hopeless or self.batch.over[0]:
             return
         begin = time.monotonic_ns()
         self.deadline = begin + self.batch.timeout
@@ -197,7 +216,7 @@ class Client:
     def exchange(self, session, i):
         """Sends a request and reads its whole answer; returns it with the moment of the last byte."""
         order = self.batch.order
-        arguments = self.batch.arguments[i % len(self.batch.arguments)]
+        arguments = self.batch.payload(i)
         # A redirect is an answer like any other: what it leads to was not asked for.
         response = session.request(
             order["method"], order["url"], timeout=self.batch.timeout / 1e9, stream=True, allow_redirects=False, **arguments
@@ -228,9 +247,13 @@ class Client:
             self.batch.messages[i * MESSAGE : i * MESSAGE + len(text)] = text
         FIGURE.pack_into(self.batch.figures, i * FIGURE.size, *figure)
         self.done += 1
+        self.errors += bool(message)
         cpu = time.process_time_ns() - self.process.cpu if self.process.counts_cpu else 0
-        COUNTER.pack_into(self.batch.counters, self.index * COUNTER.size, self.done, cpu)
+        COUNTER.pack_into(self.batch.counters, self.index * COUNTER.size, self.done, cpu, self.errors)
         self.process.count(not message)
+        limit = self.batch.order["max_errors"]
+        if message and limit is not None and self.batch.failed() > limit:
+            self.batch.over[0] = 1
 
 
 def request_size(request):

@@ -99,6 +99,8 @@ type order struct {
 	KeepAlive bool              `json:"keepalive"`
 	MaxBody   int64             `json:"max_body"`
 	GiveUp    int               `json:"give_up"`
+	MaxErrors *int              `json:"max_errors"` // with more, no other request is sent; none: no limit
+	Draw      *uint64           `json:"draw"`       // the seed that payloads are drawn by; none: they are cycled through
 	Requests  int               `json:"requests"`
 	Client    string            `json:"client"`
 	Clients   int               `json:"clients"`
@@ -185,7 +187,15 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 	if err != nil {
 		return o, nil, err
 	}
-	payloads = payloads[:min(len(payloads), l.Requests)]
+	if limit := r.MaxErrors; limit != nil {
+		allowed := limit.Allowed(l.Requests)
+		o.MaxErrors = &allowed
+	}
+	if r.Pick == scenarios.PickRandom {
+		o.Draw = &job.Seed
+	} else {
+		payloads = payloads[:min(len(payloads), l.Requests)]
+	}
 	for _, p := range payloads {
 		o.Payloads = append(o.Payloads, payload{Name: p.Name, ContentType: p.ContentType, Size: len(p.Data)})
 	}

@@ -4,9 +4,11 @@ Environment:
 STARTUP_DELAY  seconds that the import takes
 FAIL_START     a message; the import fails with it
 NEVER_READY    anything; /healthz answers 503 for ever
+FLAKY          a number: every so manieth request of /flaky fails
 """
 
 import hashlib
+import itertools
 import mmap
 import os
 import signal
@@ -25,6 +27,8 @@ if os.environ.get("FAIL_START"):
 app = Flask(__name__)
 kept = []  # what /memory took; appending is atomic
 served = []  # an entry for each request of /exit-at
+latest = {}  # of /racy, where all threads write
+asked = itertools.count(1)  # of /flaky; counting is atomic
 
 
 def number(name, default=None, most=None):
@@ -74,6 +78,26 @@ def predict():
         pid=os.getpid(),
         thread=threading.current_thread().name,
     )
+
+
+@app.post("/racy")
+def racy():
+    """Says the digest of the body, by way of a variable that all threads share.
+
+    The race is that of many an app: right with one thread, wrong with more."""
+    latest["digest"] = hashlib.sha256(request.get_data()).hexdigest()
+    time.sleep(0.01)  # what a model would take
+    return jsonify(sha256=latest["digest"])
+
+
+@app.get("/flaky")
+def flaky():
+    """Takes a moment, or, every so manieth time, fails at once."""
+    every = int(os.environ.get("FLAKY", "0"))
+    if every and next(asked) % every == 0:
+        abort(500, "FLAKY is set")
+    time.sleep(number("s", 0.02, most=600))
+    return jsonify(status="ok")
 
 
 @app.route("/sleep", methods=["GET", "POST"])

@@ -1,0 +1,57 @@
+package orchestrator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// Judge says why what a client did is no measurement of the load that was asked
+// for: nothing was answered as expected, or there were more errors than the
+// limit allows. It is nil when it is one; a nil limit allows any number.
+func Judge(sent load.Result, limit *scenarios.ErrorLimit) error {
+	switch {
+	case sent.Replies == 0:
+		return errors.New(noReply(sent))
+	case limit != nil && sent.Errors > limit.Allowed(sent.Requests):
+		return errors.New(tooManyErrors(sent, *limit))
+	}
+	return nil
+}
+
+// noReply says that nothing was answered as expected.
+func noReply(sent load.Result) string {
+	first := ""
+	if sent.Errors < sent.Requests {
+		first = fmt.Sprintf("the first %d of ", sent.Errors)
+	}
+	return fmt.Sprintf("none of %s%d requests was answered as expected: %s", first, sent.Requests, kinds(sent))
+}
+
+// tooManyErrors says that the limit was exceeded, and whether the rest was sent.
+func tooManyErrors(sent load.Result, limit scenarios.ErrorLimit) string {
+	allowed := limit.String()
+	if limit.Percent > 0 {
+		allowed += fmt.Sprintf(", which is %d", limit.Allowed(sent.Requests))
+	}
+	stopped := ""
+	if finished := sent.Replies + sent.Errors; finished < sent.Requests {
+		stopped = fmt.Sprintf("the load stopped after %d of %d requests: ", finished, sent.Requests)
+	}
+	return fmt.Sprintf("%s%d errors, and request.max_errors allows %s: %s", stopped, sent.Errors, allowed, kinds(sent))
+}
+
+// kinds lists the kinds of errors with their counts, each with the first
+// message.
+func kinds(sent load.Result) string {
+	var list []string
+	for kind, n := range sent.ErrorKinds {
+		list = append(list, fmt.Sprintf("%s ×%d (%s)", kind, n, sent.FirstErrors[kind]))
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
