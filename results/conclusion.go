@@ -2,7 +2,6 @@ package results
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"stackmeter/scenarios"
@@ -15,6 +14,7 @@ type Conclusion struct {
 	Memory     string      // MemoryGPU or MemoryMain
 	Conditions []Condition // the baseline first, then from the least memory to the most
 	Excluded   int         // cells that were left out because a repeat failed or answers were errors
+	Scheduled  int         // open loops that were left out because their duration is their schedule's
 	Unmeasured int         // cells that were left out because their memory is not known
 }
 
@@ -23,79 +23,52 @@ type Condition struct {
 	Summary  Summary
 	Baseline bool
 	Front    bool     // on the Pareto front; a baseline need not be
+	Alike    bool     // not on the front, but as good as a condition that is
 	Saved    *float64 // seconds against the baseline
 	Ratio    *float64 // duration in percent of the baseline's
 }
 
-// Conclude finds the conditions worth having among the cells with the largest
-// number of requests: the Pareto front of median duration against median peak
-// memory, that is every cell for which no other is at least as fast and needs
-// no more memory. The peak is the devices' when any was measured, otherwise
-// the main memory's. Cells with a failed repeat or with errors are never on
-// the front, and neither are cells whose memory is not known while others' is;
-// where no cell's memory is known the front is the fastest cell. Of cells that
-// are equal in both, the first is taken. Spread is not considered.
-//
-// The baseline is listed first even when it is not on the front or failed.
+// Conclude finds the conditions worth having: the Frontier of duration against
+// peak memory, and what is as good as its members. The baseline is listed
+// first even when it is not on the front or failed.
 func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
-	conclusion := Conclusion{Memory: MemoryKind(summaries)}
-	for _, s := range summaries {
-		conclusion.Requests = max(conclusion.Requests, s.Load.Requests)
+	duration, err := FindMetric(MetricDuration)
+	if err != nil {
+		return Conclusion{} // there is one
+	}
+	frontier := FindFrontier(summaries, duration)
+	conclusion := Conclusion{
+		Requests: frontier.Requests, Memory: frontier.Memory,
+		Excluded: frontier.Excluded, Scheduled: frontier.Scheduled, Unmeasured: frontier.Unmeasured,
 	}
 	baselines := FindBaselines(summaries, selector)
-	var candidates []Summary
-	for _, s := range summaries {
-		switch {
-		case s.Load.Requests != conclusion.Requests:
-		case !s.Clean() || s.Duration == nil:
-			conclusion.Excluded++
-		default:
-			candidates = append(candidates, s)
-		}
+	var rows []Condition
+	for _, s := range frontier.Members {
+		rows = append(rows, Condition{Summary: s, Front: true})
 	}
-	front, unmeasured := paretoFront(candidates, conclusion.Memory)
-	conclusion.Unmeasured = unmeasured
-
-	if baseline, found := baselines[conclusion.Requests]; found {
-		row := condition(baseline, baselines)
-		row.Baseline = true
-		row.Front = slices.ContainsFunc(front, func(s Summary) bool { return s.Name() == baseline.Name() })
-		conclusion.Conditions = append(conclusion.Conditions, row)
+	for _, s := range frontier.Alike() {
+		rows = append(rows, Condition{Summary: s, Alike: true})
 	}
-	for _, s := range front {
-		if baseline := baselines.Of(s); baseline != nil && baseline.Name() == s.Name() {
-			continue
-		}
-		row := condition(s, baselines)
-		row.Front = true
-		conclusion.Conditions = append(conclusion.Conditions, row)
-	}
-	return conclusion
-}
-
-func condition(s Summary, baselines Baselines) Condition {
-	return Condition{Summary: s, Saved: baselines.Saved(s), Ratio: baselines.DurationRatio(s)}
-}
-
-// paretoFront returns the candidates that no other dominates, from the least
-// memory to the most, and how many had to be left out for want of a figure.
-func paretoFront(candidates []Summary, memory string) (front []Summary, unmeasured int) {
-	known := slices.DeleteFunc(slices.Clone(candidates), func(s Summary) bool { return s.Peak(memory) == nil })
-	peak := func(s Summary) float64 { return s.Peak(memory).Median }
-	if len(known) == 0 {
-		known = slices.Clone(candidates)
-		peak = func(Summary) float64 { return 0 }
-	}
-	unmeasured = len(candidates) - len(known)
-	slices.SortStableFunc(known, func(a, b Summary) int {
-		return cmp.Or(cmp.Compare(peak(a), peak(b)), cmp.Compare(a.Duration.Median, b.Duration.Median))
+	slices.SortStableFunc(rows, func(a, b Condition) int {
+		return cmp.Or(
+			cmp.Compare(frontier.peak(a.Summary), frontier.peak(b.Summary)),
+			cmp.Compare(frontier.cost(b.Summary), frontier.cost(a.Summary)))
 	})
-	best := math.Inf(1)
-	for _, s := range known {
-		if s.Duration.Median < best {
-			best = s.Duration.Median
-			front = append(front, s)
-		}
+	if baseline, found := baselines[conclusion.Requests]; found {
+		first := Condition{Summary: baseline}
+		rows = slices.DeleteFunc(rows, func(row Condition) bool {
+			is := row.Summary.Name() == baseline.Name()
+			if is {
+				first = row
+			}
+			return is
+		})
+		first.Baseline = true
+		rows = slices.Insert(rows, 0, first)
 	}
-	return front, unmeasured
+	for i, row := range rows {
+		rows[i].Saved, rows[i].Ratio = baselines.Saved(row.Summary), baselines.DurationRatio(row.Summary)
+	}
+	conclusion.Conditions = rows
+	return conclusion
 }

@@ -45,11 +45,52 @@ func NewSample(values []float64) *Sample {
 		Min:    sorted[0],
 		Max:    sorted[len(sorted)-1],
 	}
-	summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(sorted), &benchmath.DefaultThresholds), Confidence)
+	summary := benchmath.AssumeNothing.Summary(perfSample(sorted), Confidence)
 	if !math.IsInf(summary.Lo, 0) && !math.IsInf(summary.Hi, 0) && summary.Confidence >= Confidence {
 		sample.Interval = &Interval{Low: summary.Lo, High: summary.Hi, Confidence: summary.Confidence}
 	}
 	return sample
+}
+
+// RepeatsForInterval is the fewest repeats whose range holds the median with
+// Confidence: all of n fall on one side of it with a probability of 2/2ⁿ.
+func RepeatsForInterval() int {
+	n := 1
+	for 2*math.Pow(0.5, float64(n)) > 1-Confidence {
+		n++
+	}
+	return n
+}
+
+// HalfWidth is the larger distance from the median to an end of its interval,
+// as a share of the median; nil without an interval, or with a median of 0.
+func (s Sample) HalfWidth() *float64 {
+	if s.Interval == nil || s.Median == 0 {
+		return nil
+	}
+	share := max(s.Interval.High-s.Median, s.Median-s.Interval.Low) / math.Abs(s.Median)
+	return &share
+}
+
+// Variation is the coefficient of variation: the standard deviation, with n−1
+// in the denominator, as a share of the mean; nil for a single repeat, or with
+// a mean of 0.
+func (s Sample) Variation() *float64 {
+	if s.N < 2 {
+		return nil
+	}
+	var mean, squares float64
+	for _, v := range s.Values {
+		mean += v / float64(s.N)
+	}
+	if mean == 0 {
+		return nil
+	}
+	for _, v := range s.Values {
+		squares += (v - mean) * (v - mean)
+	}
+	share := math.Sqrt(squares/float64(s.N-1)) / math.Abs(mean)
+	return &share
 }
 
 // HalfRange is half the distance from the smallest to the largest repeat: the

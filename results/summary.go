@@ -33,8 +33,9 @@ type Summary struct {
 	GPUReasons  []string // why repeats that are ok have no GPUPeak
 	MainReasons []string // why repeats that are ok have no MainPeak
 
-	Flags    []string // of any repeat, sorted
-	Failures []Record // the failed repeats, in order
+	Flags     []string // of any repeat and of Stability, sorted
+	Stability Stability
+	Failures  []Record // the failed repeats, in order
 
 	// Speaking are the repeats that the figures come from, in order.
 	Speaking []Record
@@ -128,14 +129,16 @@ func summarise(repeats []Record) Summary {
 			clean = append(clean, record)
 		}
 	}
-	slices.Sort(summary.Flags)
-	summary.Flags = slices.Compact(summary.Flags)
-
 	speaking := clean
 	if len(speaking) == 0 {
 		speaking = ok
 	}
 	summary.Speaking = speaking
+	summary.Stability = stabilityOf(ok, speaking)
+	summary.Flags = append(summary.Flags, summary.Stability.Flags...)
+	slices.Sort(summary.Flags)
+	summary.Flags = slices.Compact(summary.Flags)
+
 	summary.Duration = sampleOf(speaking, func(r Record) *float64 { return r.Duration })
 	summary.Throughput = sampleOf(speaking, Record.Throughput)
 	summary.GPUPeak = sampleOf(speaking, func(r Record) *float64 { return toFloat(r.GPU.Peak) })

@@ -17,9 +17,11 @@ type column struct {
 	text func(results.Record) string
 }
 
-// writeCSV prints one row for each record.
+// writeCSV prints one row for each record. The last columns are about the cell
+// over all its repeats, so that the rows of a cell agree in them; their names
+// begin with cell_.
 func writeCSV(w io.Writer, _ results.Run, records []results.Record, _ Options) error {
-	columns := csvColumns()
+	columns := append(csvColumns(), cellColumns(results.Summarise(records))...)
 	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
 	for i, c := range columns {
@@ -122,6 +124,43 @@ func csvColumns() []column {
 		{"start_delay_s", attempted(func(r record) string { return float(r.Load.StartDelay) })},
 		{"bytes_sent", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesSent, 10) })},
 		{"bytes_read", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesRead, 10) })},
+	}
+}
+
+// cellColumns are those about a record's cell over its repeats.
+func cellColumns(summaries []results.Summary) []column {
+	byCell := map[results.Key]results.Summary{}
+	for _, s := range summaries {
+		byCell[results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}] = s
+	}
+	of := func(r results.Record) results.Summary {
+		key := r.Key()
+		key.Repeat = 0
+		return byCell[key]
+	}
+	duration := func(figure func(results.Sample) string) func(results.Record) string {
+		return func(r results.Record) string {
+			if sample := of(r).Duration; sample != nil {
+				return figure(*sample)
+			}
+			return ""
+		}
+	}
+	end := func(figure func(results.Interval) float64) func(results.Sample) string {
+		return func(s results.Sample) string {
+			if s.Interval == nil {
+				return ""
+			}
+			return float(figure(*s.Interval))
+		}
+	}
+	return []column{
+		{"cell_repeats", func(r results.Record) string { return positive(len(of(r).Speaking)) }},
+		{"cell_duration_median_s", duration(func(s results.Sample) string { return float(s.Median) })},
+		{"cell_duration_low_s", duration(end(func(i results.Interval) float64 { return i.Low }))},
+		{"cell_duration_high_s", duration(end(func(i results.Interval) float64 { return i.High }))},
+		{"cell_duration_confidence", duration(end(func(i results.Interval) float64 { return i.Confidence }))},
+		{"cell_flags", func(r results.Record) string { return strings.Join(of(r).Flags, " ") }},
 	}
 }
 

@@ -219,13 +219,26 @@ func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
 			case cell == nil:
 			case cell.OK == 0:
 				e.tone = bad
-			case cell == fastest && len(samples) > 1:
+			case fastest != nil && len(samples) > 1 && asGood(cell, fastest, f):
 				e.tone = best
 			}
 			g.rows[r] = append(g.rows[r], e)
 		}
 	}
 	return g
+}
+
+// asGood reports whether a cell has the best figure of its table, or one that
+// enough repeats did not show to be any worse.
+func asGood(cell, best *results.Summary, f figure) bool {
+	if cell == best {
+		return true
+	}
+	if !cell.Clean() {
+		return false
+	}
+	difference := results.Compare(f.sample(*best), f.sample(*cell))
+	return difference.Able && !difference.Shown
 }
 
 // cellParts are a cell's figure, ratio and marks.
@@ -320,71 +333,6 @@ func errorList(records []results.Record) *section {
 	}
 	slices.SortStableFunc(s.items, func(a, b item) int { return cmp.Compare(a.name, b.name) })
 	return s
-}
-
-// conclusion prints the conditions worth having.
-func conclusion(c results.Conclusion, notes *notes) section {
-	s := section{title: "The conditions worth having, " + plural(c.Requests, "request")}
-	var durations, peaks []*results.Sample
-	for _, condition := range c.Conditions {
-		durations = append(durations, condition.Summary.Duration)
-		peaks = append(peaks, condition.Summary.Peak(c.Memory))
-	}
-	timeDecimals, memoryDecimals := seconds().decimals(durations), mebibytes().decimals(peaks)
-	if len(c.Conditions) > 0 {
-		s.table = &grid{labels: 1, head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
-	}
-	for i, condition := range c.Conditions {
-		name := cleanLine(condition.Summary.Condition())
-		if condition.Baseline {
-			name += " (baseline)"
-		}
-		if marks := notes.marks(condition.Summary, nil); marks != "" {
-			name += " " + marks
-		}
-		saved := missing
-		if condition.Saved != nil {
-			saved = seconds().number(*condition.Saved, timeDecimals) + " s"
-		}
-		s.table.rows = append(s.table.rows, []entry{
-			{text: name},
-			{text: seconds().text(durations[i], timeDecimals)},
-			{text: mebibytes().text(peaks[i], memoryDecimals)},
-			{text: saved},
-			{text: percentText(condition.Ratio, 2)},
-		})
-	}
-	s.notes = conclusionNotes(c)
-	return s
-}
-
-// conclusionNotes say what the rows of the conclusion are, and what is not
-// among them.
-func conclusionNotes(c results.Conclusion) []string {
-	var notes []string
-	front, known := false, false
-	for _, condition := range c.Conditions {
-		front = front || condition.Front
-		known = known || condition.Front && condition.Summary.Peak(c.Memory) != nil
-	}
-	switch {
-	case !front:
-		notes = append(notes, "No cell is ok and without errors: there is nothing to recommend.")
-	case !known:
-		notes = append(notes, "The memory is not known: this is the fastest cell, whatever it needs.")
-	default:
-		notes = append(notes, "For each of these, nothing else is at least as fast with no more memory.")
-	}
-	if front && len(c.Conditions) > 0 && !c.Conditions[0].Front {
-		notes = append(notes, "The baseline is listed for comparison only.")
-	}
-	if c.Excluded > 0 {
-		notes = append(notes, plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
-	}
-	if c.Unmeasured > 0 {
-		notes = append(notes, plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
-	}
-	return notes
 }
 
 // missingCells says that a run is not complete.

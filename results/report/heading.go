@@ -133,17 +133,40 @@ func orderText(plan scenarios.Plan) string {
 	return ""
 }
 
-// figuresText says what a printed figure is of its repeats.
+// figuresText says what a printed figure is of its repeats, and of too few
+// repeats how many an interval takes.
 func figuresText(summaries []results.Summary) string {
-	repeats := 0
+	const gun = "duration is from the starting gun to the last reply"
+	least, most := 0, 0
 	for _, s := range summaries {
-		repeats = max(repeats, s.OK+s.Failed)
+		if n := len(s.Speaking); n > 0 {
+			if least == 0 || n < least {
+				least = n
+			}
+			most = max(most, n)
+		}
 	}
+	enough := results.RepeatsForInterval()
+	interval := fmt.Sprintf("± the larger distance to an end of its %.0f%% interval", 100*results.Confidence)
+	const halfRange = "± half the distance from the smallest to the largest"
+	tooFew := fmt.Sprintf("%s, which is no confidence interval: one of %.0f%% takes %d repeats", halfRange, 100*results.Confidence, enough)
 	switch {
-	case repeats > 1:
-		return fmt.Sprintf("the median of %d repeats ± half the distance from the smallest to the largest; duration is from the starting gun to the last reply", repeats)
-	case repeats == 1:
-		return "one repeat, so nothing is known about spread; duration is from the starting gun to the last reply"
+	case most == 0:
+		return ""
+	case most == 1:
+		return fmt.Sprintf("one repeat, so nothing is known about spread (an interval of %.0f%% takes %d); %s", 100*results.Confidence, enough, gun)
+	case least >= enough:
+		return fmt.Sprintf("the median of %s %s; %s", fromTo(least, most), interval, gun)
+	case most < enough:
+		return fmt.Sprintf("the median of %s %s; %s", fromTo(least, most), tooFew, gun)
 	}
-	return ""
+	return fmt.Sprintf("the median of %s %s, and with fewer than %d repeats %s; %s", fromTo(least, most), interval, enough, halfRange, gun)
+}
+
+// fromTo is a number of repeats, or what they range over.
+func fromTo(least, most int) string {
+	if least == most {
+		return plural(most, "repeat")
+	}
+	return fmt.Sprintf("%d to %d repeats", least, most)
 }

@@ -18,9 +18,10 @@ import (
 const schema = 1
 
 type jsonReport struct {
-	Schema int        `json:"schema"`
-	Run    jsonRun    `json:"run"`
-	Cells  []jsonCell `json:"cells"`
+	Schema    int           `json:"schema"`
+	Run       jsonRun       `json:"run"`
+	Cells     []jsonCell    `json:"cells"`
+	Summaries []jsonSummary `json:"summaries"`
 }
 
 type jsonRun struct {
@@ -117,6 +118,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 	for _, r := range records {
 		report.Cells = append(report.Cells, newJSONCell(r))
 	}
+	report.Summaries = newJSONSummaries(results.Summarise(records))
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(report)

@@ -43,13 +43,18 @@ func (u unit) number(value float64, decimals int) string {
 	return strconv.FormatFloat(value/u.scale, 'f', decimals, 64)
 }
 
-// text is a sample with its unit, and with its spread when it has one.
+// text is a sample with its unit, and with its spread when it has one: how far
+// an end of the median's interval is away at most, or, of too few repeats for
+// an interval, half their range.
 func (u unit) text(s *results.Sample, decimals int) string {
 	if s == nil {
 		return missing
 	}
 	text := u.number(s.Median, decimals)
-	if s.N > 1 {
+	switch {
+	case s.Interval != nil:
+		text += " ±" + u.number(max(s.Median-s.Interval.Low, s.Interval.High-s.Median), decimals)
+	case s.N > 1:
 		text += " ±" + u.number(s.HalfRange(), decimals)
 	}
 	return text + " " + u.name

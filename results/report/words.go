@@ -1,6 +1,8 @@
 package report
 
 import (
+	"fmt"
+
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
@@ -22,6 +24,12 @@ func meaning(flag string) string {
 		return "the stack was still busy by itself when the cell began"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
+	case results.FlagUnstable:
+		return fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*results.VariationLimit)
+	case results.FlagDrift:
+		return fmt.Sprintf("the durations went one way over the run, by more than %.0f%%: the machine, or what the stack works on, changed meanwhile", 100*results.DriftLimit)
+	case results.FlagErrorsDiffer:
+		return "the repeats differ in their numbers of errors"
 	case load.FlagClientBound:
 		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's"
 	case load.FlagClientLate:

@@ -1,0 +1,121 @@
+package results
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"stackmeter/scenarios"
+)
+
+// A Frontier is the Pareto front of an objective against peak memory: the
+// cells for which no other is at least as good and needs no more memory.
+type Frontier struct {
+	Requests   int // of all the cells: the largest number that the run has
+	Objective  Metric
+	Memory     string    // MemoryGPU or MemoryMain
+	Members    []Summary // from the least memory to the most
+	Candidates []Summary // all that could have been members, in the order of Summarise
+	Excluded   int       // cells that were left out because a repeat failed, answers were errors, or none has the objective's figure
+	Scheduled  int       // open loops that were left out because their duration is their schedule's
+	Unmeasured int       // cells that were left out because their memory is not known
+}
+
+// FindFrontier finds the front among the cells with the largest number of
+// requests. The peak is the devices' when any was measured, otherwise the main
+// memory's. Cells with a failed repeat or with errors are never on the front,
+// and neither are cells whose memory is not known while others' is; where no
+// cell's memory is known the front is the one best cell. An open loop at a
+// rate takes as long as its schedule, whatever the stack does, so that it is
+// no candidate for the shortest duration or the highest throughput. Of cells
+// that are equal in both, the first is taken. Medians are compared; spread is
+// not considered.
+func FindFrontier(summaries []Summary, objective Metric) Frontier {
+	f := Frontier{Objective: objective, Memory: MemoryKind(summaries)}
+	for _, s := range summaries {
+		f.Requests = max(f.Requests, s.Load.Requests)
+	}
+	for _, s := range summaries {
+		switch {
+		case s.Load.Requests != f.Requests:
+		case !s.Clean() || s.Sample(objective) == nil:
+			f.Excluded++
+		case scheduled(s.Load) && (objective.Name == MetricDuration || objective.Name == MetricThroughput):
+			f.Scheduled++
+		default:
+			f.Candidates = append(f.Candidates, s)
+		}
+	}
+	known := slices.DeleteFunc(slices.Clone(f.Candidates), func(s Summary) bool { return s.Peak(f.Memory) == nil })
+	if len(known) > 0 {
+		f.Unmeasured = len(f.Candidates) - len(known)
+		f.Candidates = known
+	}
+	f.Members = f.front(f.Candidates)
+	return f
+}
+
+// scheduled reports whether a load's duration is given rather than measured.
+func scheduled(load scenarios.LoadSpec) bool {
+	return load.Client == scenarios.ClientOpen && load.Rate > 0
+}
+
+// front are those of the candidates that no other dominates.
+func (f Frontier) front(candidates []Summary) (front []Summary) {
+	ordered := slices.Clone(candidates)
+	slices.SortStableFunc(ordered, func(a, b Summary) int {
+		return cmp.Or(cmp.Compare(f.peak(a), f.peak(b)), cmp.Compare(f.cost(a), f.cost(b)))
+	})
+	best := math.Inf(1)
+	for _, s := range ordered {
+		if cost := f.cost(s); cost < best {
+			best = cost
+			front = append(front, s)
+		}
+	}
+	return front
+}
+
+// cost is the median of the objective, turned so that less is better.
+func (f Frontier) cost(s Summary) float64 {
+	median := s.Sample(f.Objective).Median
+	if f.Objective.Higher {
+		return -median
+	}
+	return median
+}
+
+// peak is the median of the peak memory in bytes; 0 where no cell's is known.
+func (f Frontier) peak(s Summary) float64 {
+	if peak := s.Peak(f.Memory); peak != nil {
+		return peak.Median
+	}
+	return 0
+}
+
+// AlikeShare is how near, as a share, a cell has to come to one on the front,
+// in the objective and in memory, to be as good as that: what differs by less
+// is within what one measurement and the next differ by on a quiet machine.
+const AlikeShare = 0.02
+
+// Alike are the candidates that are not on the front but as good as a member
+// of it: within AlikeShare in both figures, and no test shows a difference in
+// the objective.
+func (f Frontier) Alike() []Summary {
+	var alike []Summary
+	for _, s := range f.Candidates {
+		if slices.ContainsFunc(f.Members, func(m Summary) bool { return m.Name() == s.Name() }) {
+			continue
+		}
+		if slices.ContainsFunc(f.Members, func(m Summary) bool { return f.asGood(s, m) }) {
+			alike = append(alike, s)
+		}
+	}
+	return alike
+}
+
+func (f Frontier) asGood(s, member Summary) bool {
+	near := func(a, b float64) bool { return math.Abs(a-b) <= AlikeShare*math.Abs(b) }
+	return near(f.cost(s), f.cost(member)) && near(f.peak(s), f.peak(member)) &&
+		!Compare(member.Sample(f.Objective), s.Sample(f.Objective)).Shown
+}

@@ -1,0 +1,219 @@
+package results_test
+
+import (
+	"encoding/csv"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// published are rows of the published experiment that have a duration. Where a
+// table leaves the memory out, that of the topology and client over 3000 files
+// (table 6) is taken, as the experiment's own conclusion does.
+func published(t *testing.T, tables ...string) []results.Record {
+	t.Helper()
+	f, err := os.Open("report/testdata/published.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]int{}
+	for i, name := range rows[0] {
+		at[name] = i
+	}
+	number := func(text string) int {
+		n, _ := strconv.Atoi(text) // empty is 0
+		return n
+	}
+	memory := map[string]int{}
+	for _, row := range rows[1:] {
+		if row[at["table"]] == "6" {
+			memory[row[at["threads"]]+row[at["client"]]] = number(row[at["gpu_memory_mib"]])
+		}
+	}
+	var records []results.Record
+	for _, row := range rows[1:] {
+		duration, err := strconv.ParseFloat(row[at["duration_s"]], 64)
+		if err != nil || !slices.Contains(tables, row[at["table"]]) {
+			continue
+		}
+		topology := flask()
+		if row[at["server"]] == scenarios.ServerGunicorn {
+			name := "gunicorn-w" + row[at["workers"]] + "-t" + row[at["threads"]]
+			if row[at["nginx"]] == "yes" {
+				name = "nginx+" + name
+			}
+			topology = gunicorn(name, row[at["nginx"]] == "yes", number(row[at["workers"]]), number(row[at["threads"]]))
+		}
+		mib := number(row[at["gpu_memory_mib"]])
+		if mib == 0 {
+			mib = memory[row[at["threads"]]+row[at["client"]]]
+		}
+		load := pooled(row[at["client"]], number(row[at["pool"]]), number(row[at["files"]]))
+		records = append(records, onGPU(ok(topology, load, 1, duration, -1), int64(mib)))
+	}
+	return records
+}
+
+func goal(t *testing.T, objective string, budgets ...string) results.Goal {
+	t.Helper()
+	m, err := results.FindMetric(objective)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := results.Goal{Objective: m}
+	for _, text := range budgets {
+		b, err := results.ParseBudget(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Under = append(g.Under, b)
+	}
+	return g
+}
+
+func TestRecommendFromThePublishedTables(t *testing.T) {
+	for _, tables := range [][]string{{"7"}, {"3", "5"}, {"3", "5", "7"}} {
+		summaries := results.Summarise(published(t, tables...))
+		for _, test := range []struct {
+			budget, best string
+			duration     float64
+			mib          float64
+			more         string
+		}{
+			{"4500MiB", "nginx+gunicorn-w1-t4/mt10", 18.5023, 4481, "nginx+gunicorn-w1-t6/mt10"},
+			{"5000MiB", "nginx+gunicorn-w1-t6/mt10", 18.064, 4824, ""},
+		} {
+			t.Run(strings.Join(tables, "+")+"/"+test.budget, func(t *testing.T) {
+				r := results.Recommend(summaries, nil, goal(t, "duration", "gpu_peak="+test.budget))
+				if r.Best == nil || r.Best.Condition() != test.best || r.Best.Duration.Median != test.duration ||
+					r.Best.GPUPeak.Median != test.mib*(1<<20) {
+					t.Fatalf("best: %+v", r.Best)
+				}
+				if r.RunnerUp == nil || r.RunnerUp.Difference.Able || r.RunnerUp.Difference.Change <= 0 {
+					t.Errorf("runner-up: %+v", r.RunnerUp)
+				}
+				if got := r.More; test.more == "" && got != nil || test.more != "" && (got == nil || got.Summary.Condition() != test.more) {
+					t.Errorf("more memory buys %+v, want %q", got, test.more)
+				}
+				if r.Less == nil {
+					t.Error("nothing needs less")
+				}
+			})
+		}
+	}
+}
+
+func TestRecommend(t *testing.T) {
+	small, large := gunicorn("small", false, 1, 1), gunicorn("large", false, 2, 1)
+	load := pooled("mt", 5, 100)
+	repeats := func(topology scenarios.Topology, mib int64, durations ...float64) []results.Record {
+		var records []results.Record
+		for i, d := range durations {
+			records = append(records, ok(topology, load, i+1, d, mib))
+		}
+		return records
+	}
+	for _, test := range []struct {
+		name       string
+		records    []results.Record
+		goal       results.Goal
+		best       string
+		passedOver string
+		over       int
+	}{
+		{"the faster one, where a difference is shown",
+			slices.Concat(repeats(small, 100, 10, 10.1, 10.2, 10.3), repeats(large, 200, 9, 9.1, 9.2, 9.3)),
+			goal(t, "duration"), "large/mt5/n100", "", 0},
+		{"the one with less memory, where none is shown",
+			slices.Concat(repeats(small, 100, 10, 9.05, 9.15, 9.3), repeats(large, 200, 9, 9.1, 9.2, 9.9)),
+			goal(t, "duration"), "small/mt5/n100", "large/mt5/n100", 0},
+		{"by the medians, where three repeats can show nothing",
+			slices.Concat(repeats(small, 100, 10, 9.05, 9.25), repeats(large, 200, 9, 9.1, 9.2)),
+			goal(t, "duration"), "large/mt5/n100", "", 0},
+		{"equal medians: the one with less memory",
+			slices.Concat(repeats(large, 200, 9), repeats(small, 100, 9)),
+			goal(t, "duration"), "small/mt5/n100", "", 0},
+		{"a budget that one repeat breaks",
+			slices.Concat(repeats(large, 200, 9, 9.1), []results.Record{ok(large, load, 3, 9, 201)}, repeats(small, 100, 10, 10, 10)),
+			goal(t, "duration", "memory_peak=200MiB"), "small/mt5/n100", "", 1},
+		{"more is better of throughput",
+			slices.Concat(repeats(large, 200, 10), repeats(small, 100, 20)),
+			goal(t, "throughput", "throughput=5/s"), "large/mt5/n100", "", 0},
+		{"a floor for throughput",
+			slices.Concat(repeats(large, 200, 10), repeats(small, 100, 20)),
+			goal(t, "memory_peak", "throughput=10/s"), "large/mt5/n100", "", 1},
+		{"nothing fits", repeats(small, 100, 10), goal(t, "duration", "memory_peak=50MiB"), "", "", 1},
+		{"a metric that was not measured is within no budget", repeats(small, 100, 10), goal(t, "duration", "gpu_peak=50GiB"), "", "", 1},
+		{"nothing is clean", []results.Record{withErrors(ok(small, load, 1, 10, 100), 3)}, goal(t, "duration"), "", "", 0},
+		{"an open loop's duration is its schedule's", slices.Concat(repeats(small, 100, 10),
+			[]results.Record{ok(large, scenarios.LoadSpec{Client: scenarios.ClientOpen, Rate: 20, Requests: 100}, 1, 5, 50)}),
+			goal(t, "duration"), "small/mt5/n100", "", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := results.Recommend(results.Summarise(test.records), nil, test.goal)
+			var best, passedOver string
+			if r.Best != nil {
+				best = r.Best.Name()
+			}
+			if r.PassedOver != nil {
+				passedOver = r.PassedOver.Summary.Name()
+			}
+			if best != test.best || passedOver != test.passedOver || len(r.Over) != test.over {
+				t.Errorf("best %q, passed over %q, %d over; want %q, %q, %d", best, passedOver, len(r.Over), test.best, test.passedOver, test.over)
+			}
+		})
+	}
+}
+
+func TestParseBudget(t *testing.T) {
+	for text, want := range map[string]float64{
+		"gpu_peak=5GiB": 5 << 30, "gpu_peak=5000MiB": 5000 << 20, "memory_peak = 0.5 GiB": 1 << 29, "p99=2s": 2, "p99=500ms": 0.5,
+		"duration=1m30s": 90, "throughput=10/s": 10, "throughput=2.5 /s": 2.5, "errors=0": 0, "rate=1/s": 1,
+	} {
+		got, err := results.ParseBudget(text)
+		if err != nil || math.Abs(got.Limit-want) > 1e-9 {
+			t.Errorf("%s: %v, %v; want %v", text, got.Limit, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"gpu_peak":           "METRIC=VALUE",
+		"gpu_peek=5GiB":      `there is no metric "gpu_peek"; there are duration, throughput`,
+		"gpu_peak=5GB":       `gpu_peak: "5GB" is no size: write it with one of the units KiB, MiB, GiB and TiB`,
+		"gpu_peak=5":         "is no size",
+		"gpu_peak=-5GiB":     "is no size",
+		"gpu_peak=InfGiB":    "is no size",
+		"gpu_peak=1e999 GiB": "is no size",
+		"p99=2":              `p99: "2" is no time`,
+		"p99=-2s":            "is no time",
+		"throughput=10":      "is no rate",
+		"throughput=NaN/s":   "is no rate",
+		"errors=two":         "is no number",
+		"errors=0x10":        "is no number",
+	} {
+		if _, err := results.ParseBudget(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzParseBudget(f *testing.F) {
+	f.Add("gpu_peak=5GiB")
+	f.Add("p99=1e300h")
+	f.Fuzz(func(t *testing.T, text string) {
+		b, err := results.ParseBudget(text)
+		if err == nil && (b.Limit < 0 || math.IsNaN(b.Limit) || math.IsInf(b.Limit, 0)) {
+			t.Errorf("%q became %v", text, b.Limit)
+		}
+	})
+}

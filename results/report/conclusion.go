@@ -1,0 +1,122 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// conclusion prints the conditions worth having.
+func conclusion(c results.Conclusion, notes *notes) section {
+	s := section{title: "The conditions worth having, " + plural(c.Requests, "request")}
+	var durations, peaks []*results.Sample
+	for _, condition := range c.Conditions {
+		durations = append(durations, condition.Summary.Duration)
+		peaks = append(peaks, condition.Summary.Peak(c.Memory))
+	}
+	timeDecimals, memoryDecimals := seconds().decimals(durations), mebibytes().decimals(peaks)
+	if len(c.Conditions) > 0 {
+		s.table = &grid{labels: 1, head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
+	}
+	for i, condition := range c.Conditions {
+		name := cleanLine(condition.Summary.Condition())
+		if condition.Baseline {
+			name += " (baseline)"
+		}
+		if condition.Alike {
+			name += " (alike)"
+		}
+		if marks := notes.marks(condition.Summary, nil); marks != "" {
+			name += " " + marks
+		}
+		saved := missing
+		if condition.Saved != nil {
+			saved = seconds().number(*condition.Saved, timeDecimals) + " s"
+		}
+		s.table.rows = append(s.table.rows, []entry{
+			{text: name},
+			{text: seconds().text(durations[i], timeDecimals)},
+			{text: mebibytes().text(peaks[i], memoryDecimals)},
+			{text: saved},
+			{text: percentText(condition.Ratio, 2)},
+		})
+	}
+	s.notes = conclusionNotes(c)
+	return s
+}
+
+// conclusionNotes say what the rows of the conclusion are, and what is not
+// among them.
+func conclusionNotes(c results.Conclusion) []string {
+	var notes []string
+	front, known := false, false
+	for _, condition := range c.Conditions {
+		front = front || condition.Front
+		known = known || condition.Front && condition.Summary.Peak(c.Memory) != nil
+	}
+	switch {
+	case !front:
+		notes = append(notes, "No cell is ok and without errors: there is nothing to recommend.")
+	case !known:
+		notes = append(notes, "The memory is not known: this is the fastest cell, whatever it needs.")
+	default:
+		notes = append(notes, "For each of these, nothing else is at least as fast with no more memory.")
+	}
+	if slices.ContainsFunc(c.Conditions, func(row results.Condition) bool { return row.Alike && !row.Baseline }) {
+		notes = append(notes, fmt.Sprintf("Those called alike are within %.0f%% of one of the others in duration and memory.", 100*results.AlikeShare))
+	}
+	notes = appendText(notes, confidenceText(c.Conditions))
+	if front && len(c.Conditions) > 0 && !c.Conditions[0].Front {
+		notes = append(notes, "The baseline is listed for comparison only.")
+	}
+	if c.Excluded > 0 {
+		notes = append(notes, plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
+	}
+	if c.Scheduled > 0 {
+		notes = append(notes, plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
+	}
+	if c.Unmeasured > 0 {
+		notes = append(notes, plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
+	}
+	return notes
+}
+
+// confidenceText says which of the conditions the repeats cannot tell apart:
+// of each pair of neighbours on the front, from the slowest to the fastest.
+func confidenceText(conditions []results.Condition) string {
+	var front []results.Summary
+	for _, row := range conditions {
+		if row.Front {
+			front = append(front, row.Summary)
+		}
+	}
+	slices.SortStableFunc(front, func(a, b results.Summary) int { return cmp.Compare(b.Duration.Median, a.Duration.Median) })
+	var pairs []string
+	able := false
+	for i := 1; i < len(front); i++ {
+		difference := results.Compare(front[i-1].Duration, front[i].Duration)
+		able = able || difference.Able
+		if difference.Able && !difference.Shown {
+			pairs = append(pairs, fmt.Sprintf("%s and %s (p = %.2g)", cleanLine(front[i-1].Condition()), cleanLine(front[i].Condition()), difference.P))
+		}
+	}
+	switch {
+	case len(front) < 2:
+		return ""
+	case !able:
+		return fmt.Sprintf("Which of them is faster is by their medians alone: no difference could be shown with so few repeats, it takes %d of each.", results.RepeatsForDifference())
+	case len(pairs) > 0:
+		return "No difference in duration is shown between " + strings.Join(pairs, ", nor between ") + "."
+	}
+	return fmt.Sprintf("Each is faster than the one with less memory by a rank test at %.0f%%.", 100*results.Confidence)
+}
+
+func appendText(texts []string, text string) []string {
+	if text == "" {
+		return texts
+	}
+	return append(texts, text)
+}

@@ -1,0 +1,74 @@
+package report
+
+import (
+	"slices"
+
+	"stackmeter/results"
+)
+
+// A jsonSummary is one cell over its repeats. Its figures are in base units:
+// seconds, bytes, replies per second.
+type jsonSummary struct {
+	Cell      string                 `json:"cell"`
+	Topology  string                 `json:"topology"`
+	Load      string                 `json:"load"`
+	Requests  int                    `json:"requests"`
+	OK        int                    `json:"repeats_ok"`
+	Failed    int                    `json:"repeats_failed"`
+	Speaking  int                    `json:"repeats_counted"` // that the figures come from
+	Errors    int                    `json:"errors"`
+	Flags     []string               `json:"flags"`
+	Variation *float64               `json:"duration_variation"` // coefficient of variation
+	Drift     *float64               `json:"duration_drift"`     // from the first repeat to the last, as a share of the median
+	DriftP    *float64               `json:"duration_drift_p"`
+	Metrics   map[string]*jsonSample `json:"metrics"` // those that were measured
+}
+
+type jsonSample struct {
+	N        int           `json:"n"`
+	Median   float64       `json:"median"`
+	Min      float64       `json:"min"`
+	Max      float64       `json:"max"`
+	Interval *jsonInterval `json:"interval"`                         // of the median; null with too few repeats
+	Needs    int           `json:"interval_needs_repeats,omitempty"` // where it is null
+}
+
+type jsonInterval struct {
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
+	Confidence float64 `json:"confidence"`
+}
+
+func newJSONSummaries(summaries []results.Summary) []jsonSummary {
+	all := make([]jsonSummary, 0, len(summaries))
+	for _, s := range summaries {
+		one := jsonSummary{
+			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(), Requests: s.Load.Requests,
+			OK: s.OK, Failed: s.Failed, Speaking: len(s.Speaking), Errors: s.Errors,
+			Flags:     slices.Concat([]string{}, s.Flags),
+			Variation: s.Stability.Variation, Drift: s.Stability.Drift, DriftP: s.Stability.DriftP,
+			Metrics: map[string]*jsonSample{},
+		}
+		for _, m := range results.Metrics() {
+			if sample := newJSONSample(s.Sample(m)); sample != nil {
+				one.Metrics[m.Name] = sample
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// newJSONSample is nil of nothing.
+func newJSONSample(s *results.Sample) *jsonSample {
+	if s == nil {
+		return nil
+	}
+	sample := &jsonSample{N: s.N, Median: s.Median, Min: s.Min, Max: s.Max}
+	if s.Interval != nil {
+		sample.Interval = &jsonInterval{s.Interval.Low, s.Interval.High, s.Interval.Confidence}
+	} else {
+		sample.Needs = results.RepeatsForInterval()
+	}
+	return sample
+}
