@@ -33,6 +33,7 @@ const (
 var (
 	errServiceDied = errors.New("a service ended during the cell")
 	errOutOfMemory = errors.New("processes of the stack were killed for memory during the cell")
+	errLostGPU     = errors.New("a container of the stack lost its GPU")
 )
 
 // engineDelay is how long an engine may take to notice that a container has
@@ -64,6 +65,10 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	l.fill(&rec, found.load, found.usage)
 	if err := l.verdict(ctx, found, sendErr); err != nil {
 		l.fail(ctx, &rec, err)
+		if errors.Is(err, errLostGPU) {
+			l.void = err
+			return rec, false, nil
+		}
 		return rec, l.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
 	rec.Status = results.StatusOK
@@ -83,6 +88,11 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 		return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(died))
 	case errors.Is(died, stacks.ErrEnded):
 		return fmt.Errorf("%w: %w", errServiceDied, died)
+	}
+	if err := l.lostGPU(ctx); err != nil {
+		return err
+	}
+	switch {
 	case sendErr != nil:
 		return sendErr
 	case died != nil:
@@ -92,6 +102,23 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 		return err
 	}
 	return l.sameWorkers(ctx)
+}
+
+// lostGPU looks inside the containers whether they still have their GPUs: they
+// lose them when systemd reloads its units, and the application then fails, or
+// computes on without. One look at each cell's end is enough, because Verify
+// took the first one. Where the device itself no longer answers it says
+// nothing: that is the sampler's to tell, and a new stack would have none
+// either.
+func (l *live) lostGPU(ctx context.Context) error {
+	if len(l.gpus) == 0 {
+		return nil
+	}
+	_, err := stacks.SeenGPUs(ctx, l.spec, l.seen, l.stack)
+	if err == nil || ctx.Err() != nil || !l.gpu.answers(ctx) {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errLostGPU, err)
 }
 
 // andThen appends what followed from a cause, if anything did.

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -103,6 +104,16 @@ func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 	}
 	return w.trial.Cell(), nil
+}
+
+// answers reports whether the devices can be read on this machine. Where
+// nobody reads them, nothing speaks against it.
+func (w *gpuWatch) answers(ctx context.Context) bool {
+	if w.trial == nil {
+		return true
+	}
+	shots, err := w.run.GPU.Snapshot(ctx, w.run.gpus)
+	return err == nil && !slices.ContainsFunc(shots, func(s gpu.Snapshot) bool { return s.Memory == nil })
 }
 
 // usage ends a measurement.

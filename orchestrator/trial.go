@@ -15,7 +15,8 @@ import (
 )
 
 // trial measures the cells of one trial. A stack that dies takes only the
-// cell under measurement with it: the cells that are left get a new one.
+// cell under measurement with it: the cells that are left get a new one. A
+// cell that is void is measured again on it, once.
 func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) error {
 	name := trial.Topology.Name
 	if err := r.broken[name]; err != nil {
@@ -25,9 +26,10 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 	if err != nil {
 		return err
 	}
+	again := map[string]bool{} // cells that were void once, by name
 	for cells := trial.Cells; len(cells) > 0; {
 		r.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: r.finished + 1, Trials: trials})
-		measured, err := r.stack(ctx, spec, trial, cells)
+		measured, err := r.stack(ctx, spec, trial, cells, again)
 		if err != nil {
 			return err
 		}
@@ -37,8 +39,9 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 }
 
 // stack starts one stack, measures as many of the cells on it as it lives
-// for, and removes it. It returns how many cells now have a record.
-func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, cells []scenarios.Cell) (measured int, err error) {
+// for, and removes it. It returns how many cells now have a record; the next
+// one was void, if it is in again.
+func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, cells []scenarios.Cell, again map[string]bool) (measured int, err error) {
 	watch, err := r.watchGPU(ctx)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -76,6 +79,15 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		rec, alive, err := l.measure(ctx, cell)
 		if err != nil {
 			return i, err
+		}
+		if l.void != nil && !again[cell.Name] {
+			again[cell.Name] = true
+			r.notify(Event{Kind: EventNote, Topology: spec.Name, Cell: cell.Name, Repeat: cell.Repeat,
+				Message: cell.Name + " is void and is measured again on a new stack: " + l.void.Error()})
+			return i, nil
+		}
+		if again[cell.Name] {
+			rec.Flags = append(rec.Flags, results.FlagRepeated)
 		}
 		if err := r.put(ctx, rec); err != nil {
 			return i, err
@@ -129,9 +141,11 @@ type live struct {
 	stack   stacks.Stack
 	gpu     *gpuWatch
 	facts   results.Stack
-	workers []int    // PIDs of gunicorn's workers
-	flags   []string // that every cell of this stack carries
-	warmed  *int64   // bytes: the stack's main memory after warm-up
+	seen    stacks.Facts // as the runtime read them back
+	void    error        // why the last cell measured neither the stack nor its fault
+	workers []int        // PIDs of gunicorn's workers
+	flags   []string     // that every cell of this stack carries
+	warmed  *int64       // bytes: the stack's main memory after warm-up
 }
 
 // makeReady brings a started stack to where its cells can be measured: it
@@ -206,6 +220,7 @@ func (l *live) mayStillLoad() bool {
 
 // keep stores the facts that a record carries.
 func (l *live) keep(found stacks.Verified) {
+	l.seen = found.Facts
 	l.facts.Route = found.Facts.Route
 	l.facts.GPU = found.Facts.GPU
 	if l.noGPU != "" {

@@ -28,6 +28,7 @@ const (
 	FlagNoGPU      = "no-gpu"         // the scenario says auto and there is none
 	FlagPublished  = "published-port" // the engine's proxy is part of what was measured
 	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
+	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside of the stack
 	FlagUnverified = "unverified"     // a fact of the stack could not be read back, so it was not compared with what was asked
 )
 

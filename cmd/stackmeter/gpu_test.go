@@ -25,17 +25,22 @@ const (
 	fakeProcess  = 2600 * mib // of each process
 	fakeThread   = 500 * mib  // of each thread that has computed
 	nvmlGPULost  = 15         // NVML_ERROR_GPU_IS_LOST
+	nvmlUnknown  = 999        // NVML_ERROR_UNKNOWN
 	foreignBytes = 700 * mib
 )
 
 // A fakeGPU is a machine with a FAKE GPU: the real command with local
-// processes, the real NVML path through cgo, a driver that is not one.
+// processes or containers, the real NVML path through cgo, a driver that is not
+// one.
 type fakeGPU struct {
 	t       *testing.T
 	dir     string
 	program string
 	library string
 	state   *fakedriver.State
+	runtime string
+	env     []string
+	said    string // what the last run said on standard error, events left out
 }
 
 func newFakeGPU(t *testing.T) *fakeGPU {
@@ -45,9 +50,19 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 			t.Skipf("needs %s: apt-get install python3-flask gunicorn nginx-light", program)
 		}
 	}
-	f := &fakeGPU{t: t, dir: t.TempDir(), library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "process", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	f.program = command(t, f.dir)
 	return f
+}
+
+// newFakeGPUContainers is a fakeGPU whose stacks are containers.
+func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
+	t.Helper()
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	toolkit := startFakeToolkit(t, f.state.Folder)
+	f.env = append(f.env, "DOCKER_HOST=unix://"+toolkit.socket)
+	f.program = command(t, f.dir)
+	return f, toolkit
 }
 
 // A fakeResult is what this test reads of the JSON result.
@@ -67,6 +82,14 @@ type fakeResult struct {
 	}
 }
 
+// write makes the state the driver's.
+func (f *fakeGPU) write() {
+	f.t.Helper()
+	if err := f.state.Write(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 // run measures a scenario (without name, app and request) and returns its
 // cells by name, after calling on for each event.
 func (f *fakeGPU) run(scenario string, on func(orchestrator.Event), args ...string) fakeResult {
@@ -76,7 +99,7 @@ func (f *fakeGPU) run(scenario string, on func(orchestrator.Event), args ...stri
 		f.t.Fatal(err)
 	}
 	text := fmt.Sprintf(`name: fake-gpu
-app: {dir: %q, wsgi: "wsgi:app", ready: {path: /healthz}, env: {%s: %q}}
+app: {build: {context: %q}, wsgi: "wsgi:app", ready: {path: /healthz}, env: {%s: %q}}
 request: {method: POST, path: /predict}
 resources: {gpu: {mode: required, count: 1}}
 order: listed
@@ -84,10 +107,10 @@ order: listed
 	if err := os.WriteFile(filepath.Join(f.dir, "s.yaml"), []byte(text), 0o644); err != nil {
 		f.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--runtime", "process",
+	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--runtime", f.runtime,
 		"--nvml", f.library, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
 	cmd.Dir = f.dir
-	cmd.Env = append(os.Environ(), fakedriver.Env+"="+f.state.Folder)
+	cmd.Env = append(append(os.Environ(), fakedriver.Env+"="+f.state.Folder), f.env...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()
@@ -108,6 +131,7 @@ order: listed
 		}
 	}
 	_ = cmd.Wait() // failed cells are part of some tests
+	f.said = said.String()
 	var result fakeResult
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		f.t.Fatalf("%v\n%s\n%s", err, &out, &said)
@@ -163,59 +187,6 @@ matrix: {requests: [120], client: [mp, mt], pool: [6]}
 		if d := c.GPU.Detail; d.Baseline == nil || *d.Baseline != fakeBase || d.Teardown == nil || *d.Teardown != fakeBase {
 			t.Errorf("%s: idle %v, after teardown %v", c.Cell, d.Baseline, d.Teardown)
 		}
-	}
-}
-
-func TestFakeGPUForeignProcess(t *testing.T) {
-	f := newFakeGPU(t)
-	var stranger *exec.Cmd
-	result := f.run(`topologies: [gunicorn w1/t1]
-matrix: {requests: [200], client: [single]}
-`, func(e orchestrator.Event) {
-		if e.Kind == orchestrator.EventProgress && stranger == nil {
-			stranger = exec.Command("python3", "-c", fmt.Sprintf(
-				"import sys, time; sys.path.insert(0, %q); import fakegpu; fakegpu.open(%[1]q).allocate(%d); time.sleep(600)", f.state.Folder, foreignBytes))
-			if err := stranger.Start(); err != nil {
-				t.Error(err)
-			}
-		}
-		if e.Kind == orchestrator.EventResult && stranger != nil {
-			_ = stranger.Process.Kill()
-			_ = stranger.Wait()
-		}
-	})
-	c := result.Cells[0]
-	if c.Status != results.StatusOK || !slices.Contains(c.Flags, gpu.FlagForeign) {
-		t.Fatalf("%s, flags %v: %s", c.Status, c.Flags, c.Reason)
-	}
-	if c.GPU.Stack == nil || *c.GPU.Stack != float64((fakeProcess+fakeThread)/mib) {
-		t.Errorf("the stranger is counted in the stack's %v MiB", c.GPU.Stack)
-	}
-	if d := c.GPU.Detail; d.ForeignPeak == nil || *d.ForeignPeak != foreignBytes || len(d.Foreign) != 1 || !strings.HasPrefix(d.Foreign[0].Name, "python") {
-		t.Errorf("foreign: %v, %+v", d.ForeignPeak, d.Foreign)
-	}
-}
-
-func TestFakeGPUIsLost(t *testing.T) {
-	f := newFakeGPU(t)
-	result := f.run(`topologies: [gunicorn w1/t1, flask]
-matrix: {requests: [200], client: [single]}
-`, func(e orchestrator.Event) {
-		if e.Kind == orchestrator.EventProgress && len(f.state.Errors) == 0 {
-			for _, function := range []string{"nvmlDeviceGetMemoryInfo", "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetComputeRunningProcesses"} {
-				f.state.Errors = append(f.state.Errors, fakedriver.Error{Function: function, Return: nvmlGPULost})
-			}
-			if err := f.state.Write(); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	first, second := result.Cells[0], result.Cells[1]
-	if first.Status != results.StatusOK || first.Duration == nil || first.GPU.Peak != nil || !strings.Contains(first.GPU.Reason, gpu.CodeGPULost) {
-		t.Errorf("the cell that lost it: %s, duration %v, peak %v, %q", first.Status, first.Duration, first.GPU.Peak, first.GPU.Reason)
-	}
-	if second.Status != results.StatusFailed || second.GPU.Peak != nil || !strings.Contains(second.Reason, gpu.CodeGPULost) {
-		t.Errorf("the cell after it: %s, %q", second.Status, second.Reason)
 	}
 }
 

@@ -22,6 +22,8 @@ func meaning(flag string) string {
 		return "the client went through a published port: the engine's proxy is part of what was measured"
 	case results.FlagUnsettled:
 		return "the stack was still busy by itself when the cell began"
+	case results.FlagRepeated:
+		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
 	case results.FlagUnstable:
