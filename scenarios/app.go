@@ -22,7 +22,7 @@ func (d *decoder) app(n *yaml.Node, a *App) object {
 			}
 		}},
 		field{"wsgi", func(n *yaml.Node) { d.checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }},
-		field{"env", func(n *yaml.Node) { d.dictionary(n, "app.env", &a.Env, validEnv, envRule) }},
+		field{"env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }},
 		field{"port", func(n *yaml.Node) { d.integer(n, "app.port", &a.Port, 1, 65535) }},
 		field{"ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }},
 	)
@@ -76,8 +76,8 @@ func (d *decoder) build(n *yaml.Node) *Build {
 	if b.Context == "" {
 		return b // reported
 	}
-	if err := d.folder.buildContext(b.Context, dockerfile); err != nil {
-		d.problem(context, "the path is relative to the scenario file", "%v", err)
+	if err := d.folder.buildContext(b.Context, dockerfile, d.operators(context)); err != nil {
+		d.problem(context, pathHint(err), "%v", err)
 	}
 	b.Context = d.folder.path(b.Context)
 	return b

@@ -16,7 +16,8 @@ const maxFiles = 10_000
 // A folder is the scenario file's. It is the one place where a scenario's
 // paths become absolute and where the file system is looked at.
 type folder struct {
-	dir string // absolute
+	dir     string   // absolute
+	allowed []string // absolute; the operator's word for where else paths may lead
 }
 
 func (f folder) path(name string) string {
@@ -27,8 +28,11 @@ func (f folder) path(name string) string {
 }
 
 // files is the regular files that a glob (as path/filepath has them) matches,
-// sorted.
-func (f folder) files(glob string) ([]string, error) {
+// sorted. Those of a glob that is not trusted are in one of the folder's roots.
+func (f folder) files(glob string, trusted bool) ([]string, error) {
+	if !trusted && f.root(f.path(glob)) == "" {
+		return nil, fmt.Errorf("%s %w", quote(glob), errOutside)
+	}
 	meta := strings.ContainsAny(glob, `*?[\`)
 	pattern := glob
 	if !filepath.IsAbs(glob) {
@@ -39,6 +43,11 @@ func (f folder) files(glob string) ([]string, error) {
 	found, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a pattern: a [ is not closed or a \\ ends it", quote(glob))
+	}
+	if !trusted {
+		if err := f.confine(glob, found); err != nil {
+			return nil, err
+		}
 	}
 	var files []string
 	for _, name := range found {
@@ -71,10 +80,16 @@ func (f folder) exists(what, name string) error {
 	return nil
 }
 
-// buildContext checks that a folder and the Dockerfile in it exist.
-func (f folder) buildContext(context, dockerfile string) error {
+// buildContext checks that a folder and the Dockerfile in it exist. One that
+// is not trusted is in the scenario's checkout.
+func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 	if err := f.exists("build context", context); err != nil {
 		return err
+	}
+	if !trusted {
+		if err := f.checkedOut(context); err != nil {
+			return err
+		}
 	}
 	info, err := os.Stat(filepath.Join(f.path(context), dockerfile))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // Bounds of what a scenario may ask of the program that reads it.
 const (
-	DefaultMaxCells = 10_000  // cells of a plan, repeats counted
+	DefaultMaxCells = 5_000   // cells of a plan, repeats counted: at a minute each, half a week
 	MaxFileSize     = 1 << 20 // bytes of a scenario file
 	maxOverrideSize = 1 << 16 // bytes of one override
 	maxDepth        = 32      // of nested lists and mappings, aliases followed
@@ -21,6 +21,10 @@ const (
 // A Loader reads scenario files. The zero value has the usual limits.
 type Loader struct {
 	MaxCells int // 0: DefaultMaxCells
+
+	// Allow names folders that a scenario's paths may lead to besides its own
+	// folder: see Loader.Parse.
+	Allow []string
 }
 
 // Load reads a scenario file and checks it. Overrides are the values of
@@ -53,9 +57,16 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 // relative paths start. An override is "a.b=value": a path of keys, and of
 // indices from 0 into lists, then a YAML value that takes the place of what
 // the file says; "null" takes the key out. What overrides bring is checked
-// as if the file said it.
+// as if the file said it, with one difference: a file can come from a pull
+// request and an override cannot, so that what a stranger may not ask for (a
+// path that leads elsewhere, a variable that the dynamic linker obeys) is the
+// operator's to give.
+//
+// The file's payloads are in its own folder or in one that Allow names, and
+// its build context is there or in the same git checkout. No "..", absolute
+// path or symbolic link leads out.
 func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
-	d, err := newDecoder(file, data, l.MaxCells)
+	d, err := newDecoder(file, data, l)
 	if err != nil {
 		return nil, err
 	}
@@ -74,18 +85,30 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	return s, nil
 }
 
-func newDecoder(file string, data []byte, maxCells int) (*decoder, error) {
+func newDecoder(file string, data []byte, l Loader) (*decoder, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", file, err)
 	}
+	home := folder{dir: dir}
+	for _, name := range l.Allow {
+		allowed, err := filepath.Abs(name)
+		if err == nil {
+			_, err = os.ReadDir(allowed)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("allowed folder %s: %w", name, err)
+		}
+		home.allowed = append(home.allowed, allowed)
+	}
+	maxCells := l.MaxCells
 	if maxCells <= 0 {
 		maxCells = DefaultMaxCells
 	}
 	return &decoder{
 		file:     fileSource(file, data),
 		owner:    map[*yaml.Node]*source{},
-		folder:   folder{dir},
+		folder:   home,
 		maxCells: maxCells,
 		kinds:    map[string][]string{},
 	}, nil

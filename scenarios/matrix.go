@@ -125,7 +125,7 @@ func (d *decoder) loads(n *yaml.Node) []LoadSpec {
 	product := 1
 	for _, a := range m.axes {
 		if product *= len(a.values); product > d.maxCells {
-			d.problem(n, "take values out of an axis", "the matrix has more combinations than the limit of %d cells", d.maxCells)
+			d.problem(n, "take values out of an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
 			return nil
 		}
 	}

@@ -234,11 +234,15 @@ func TestLoadSaysWhichFileIsMissing(t *testing.T) {
 }
 
 func BenchmarkPlan10000(b *testing.B) {
-	s := parse(b, `
+	s, err := Loader{MaxCells: 10_000}.Parse("test.yaml", []byte(`name: test
+app: {image: example/app, wsgi: wsgi:app}
 topologies: [{server: gunicorn, workers: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], threads: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}]
 matrix: {requests: [1, 2, 3, 4, 5], client: [mp, mt]}
 repeats: 10
-`, "matrix.pool=4")
+`), "matrix.pool=4")
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		if cells := s.Plan().Cells(); cells != 10_000 {

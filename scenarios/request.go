@@ -143,9 +143,9 @@ func (d *decoder) files(n *yaml.Node, what string) []string {
 		if !d.text(item, what, &glob) {
 			continue
 		}
-		found, err := d.folder.files(glob)
+		found, err := d.folder.files(glob, d.operators(item))
 		if err != nil {
-			d.problem(item, "paths are relative to the scenario file", "%s: %v", what, err)
+			d.problem(item, pathHint(err), "%s: %v", what, err)
 		}
 		if all = append(all, found...); len(all) > maxFiles {
 			d.problem(item, "", "%s are more than %d files", what, maxFiles)

@@ -80,7 +80,7 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := newDecoder(file, data, DefaultMaxCells)
+		d, err := newDecoder(file, data, Loader{})
 		if err != nil {
 			t.Fatal(err)
 		}

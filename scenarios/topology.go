@@ -57,7 +57,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
 		field{"nginx", func(n *yaml.Node) { v.nginx = d.booleans(n, "nginx") }},
 		field{"command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }},
 		field{"image", func(n *yaml.Node) { d.checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }},
-		field{"env", func(n *yaml.Node) { d.dictionary(n, "a topology's env", &v.base.Env, validEnv, envRule) }},
+		field{"env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }},
 		field{"services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }},
 	)
 	if !ok {
@@ -177,7 +177,7 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys object) ([]Service, []
 			field{"name", func(n *yaml.Node) { d.checked(n, "a service's name", &s.Name, validService, nameRule) }},
 			field{"image", func(n *yaml.Node) { d.checked(n, "a service's image", &s.Image, validImage, imageRule) }},
 			field{"command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }},
-			field{"env", func(n *yaml.Node) { d.dictionary(n, "a service's env", &s.Env, validEnv, envRule) }},
+			field{"env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }},
 			field{"port", func(n *yaml.Node) { d.integer(n, "a service's port", &s.Port, 1, 65535) }},
 		)
 		if !ok {
@@ -330,7 +330,7 @@ func (v *variants) expand() []Topology {
 	}
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {
-		v.d.problem(v.node, "take values out of an axis", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
+		v.d.problem(v.node, "take values out of an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
 		return nil
 	}
 	var axes []string

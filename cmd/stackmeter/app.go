@@ -110,15 +110,23 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// scenarioOptions say how a scenario is read.
+type scenarioOptions struct {
+	set   []string
+	only  string
+	allow []string // folders that its paths may lead to
+	cells int      // most of a plan
+}
+
 // loadPlan loads a scenario and makes its plan. Its errors are the user's.
-func loadPlan(file string, set []string, only string) (*scenarios.Scenario, scenarios.Plan, error) {
-	s, err := scenarios.Load(file, set...)
+func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Plan, error) {
+	s, err := scenarios.Loader{MaxCells: o.cells, Allow: o.allow}.Load(file, o.set...)
 	if err != nil {
 		return nil, scenarios.Plan{}, usageError{err}
 	}
 	plan := s.Plan()
-	if only != "" {
-		if plan, err = plan.Only(only); err != nil {
+	if o.only != "" {
+		if plan, err = plan.Only(o.only); err != nil {
 			return nil, scenarios.Plan{}, usageError{err}
 		}
 	}

@@ -12,8 +12,7 @@ import (
 )
 
 func (a *app) planCommand() *cobra.Command {
-	var set []string
-	var only string
+	var o scenarioOptions
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "plan SCENARIO",
@@ -22,7 +21,7 @@ func (a *app) planCommand() *cobra.Command {
   stackmeter plan scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --only 'nginx*'`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, plan, err := loadPlan(args[0], set, only)
+			_, plan, err := loadPlan(args[0], o)
 			if err != nil {
 				return err
 			}
@@ -34,15 +33,17 @@ func (a *app) planCommand() *cobra.Command {
 			return a.printPlan(plan)
 		},
 	}
-	scenarioFlags(cmd, &set, &only)
+	scenarioFlags(cmd, &o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the whole plan as JSON")
 	return cmd
 }
 
 // scenarioFlags are those of every command that takes a scenario.
-func scenarioFlags(cmd *cobra.Command, set *[]string, only *string) {
-	cmd.Flags().StringArrayVar(set, "set", nil, "override a value of the scenario, `KEY=VALUE` with the value in YAML; may be repeated")
-	cmd.Flags().StringVar(only, "only", "", "only the topologies, or with a slash in it the cells, that match this `GLOB`")
+func scenarioFlags(cmd *cobra.Command, o *scenarioOptions) {
+	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the scenario, `KEY=VALUE` with the value in YAML; may be repeated")
+	cmd.Flags().StringVar(&o.only, "only", "", "only the topologies, or with a slash in it the cells, that match this `GLOB`")
+	cmd.Flags().StringArrayVar(&o.allow, "allow-path", nil, "let the scenario's payloads and build context be in this `DIR` too, not only in its own folder and checkout; may be repeated")
+	cmd.Flags().IntVar(&o.cells, "max-cells", scenarios.DefaultMaxCells, "refuse a plan of more cells than this `N`")
 }
 
 func (a *app) printPlan(p scenarios.Plan) error {

@@ -34,8 +34,7 @@ const forcedCleanup = 10 * time.Second
 
 type runOptions struct {
 	scenario string
-	set      []string
-	only     string
+	plan     scenarioOptions
 	db       string
 	runtime  string
 	resume   string
@@ -74,7 +73,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 		},
 	}
 	storeFlag(cmd, &o.db)
-	scenarioFlags(cmd, &o.set, &o.only)
+	scenarioFlags(cmd, &o.plan)
 	runtimeFlag(cmd, &o.runtime)
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
 	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
@@ -90,7 +89,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 // flows"; what can be refused is refused before the first one touches the
 // engine.
 func (a *app) run(ctx context.Context, o runOptions) error {
-	scenario, plan, err := loadPlan(o.scenario, o.set, o.only)
+	scenario, plan, err := loadPlan(o.scenario, o.plan)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,153 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// A scenario can come from a pull request. What is in this file keeps it from
+// reading the operator's files and from loading code into the servers that are
+// measured.
+
+// errOutside is a path that leads where a scenario has no business.
+var errOutside = errors.New("leads out of the scenario's folder")
+
+// pathHint is what to do about a path that was refused.
+func pathHint(err error) string {
+	if errors.Is(err, errOutside) {
+		return "--allow-path DIR allows files elsewhere, and --set may name any: a scenario can come from a stranger, the command line cannot"
+	}
+	return "paths are relative to the scenario file"
+}
+
+// operators says whether a node is the operator's own: from an override.
+func (d *decoder) operators(n *yaml.Node) bool { return d.owner[n] != nil }
+
+// root is the folder among the scenario's own and the allowed ones that an
+// absolute path is in by its name; empty if it is in none.
+func (f folder) root(path string) string {
+	for _, dir := range append([]string{f.dir}, f.allowed...) {
+		if within(dir, path) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// within says whether a cleaned absolute path is a folder or below it.
+func within(dir, path string) bool {
+	name, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(name)
+}
+
+// confine checks that no symbolic link on the way to a file leads out. It is
+// os.Root that follows them, so that what is checked is what the kernel would
+// open, and not a guess by names.
+func (f folder) confine(glob string, files []string) error {
+	roots := map[string]*os.Root{}
+	defer func() {
+		for _, root := range roots {
+			root.Close()
+		}
+	}()
+	for _, file := range files {
+		dir := f.root(file)
+		if dir == "" {
+			return fmt.Errorf("%s %w", quote(glob), errOutside)
+		}
+		if roots[dir] == nil {
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return fmt.Errorf("folder of %s: %w", quote(glob), reason(err))
+			}
+			roots[dir] = root
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", quote(glob), err)
+		}
+		if _, err := roots[dir].Stat(name); err != nil {
+			if _, there := os.Stat(file); there == nil {
+				return fmt.Errorf("%s %w: %s is, or is behind, a symbolic link", quote(glob), errOutside, quote(name))
+			}
+			return fmt.Errorf("file %s: %w", quote(glob), reason(err))
+		}
+	}
+	return nil
+}
+
+// checkedOut checks that a build context is in the git checkout that the
+// scenario is in, or in an allowed folder. All of a context goes to the
+// engine: with one above the checkout, a Dockerfile of a pull request could
+// copy the operator's files into its image. A scenario that is in no checkout
+// came here by the operator's hand, and its app may be anywhere.
+func (f folder) checkedOut(context string) error {
+	real, err := filepath.EvalSymlinks(f.path(context))
+	if err != nil {
+		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
+	}
+	home, err := filepath.EvalSymlinks(f.dir)
+	if err != nil {
+		return fmt.Errorf("the scenario's folder: %w", reason(err))
+	}
+	checkout := home
+	for !isCheckout(checkout) {
+		above := filepath.Dir(checkout)
+		if above == checkout {
+			return nil // there is none
+		}
+		checkout = above
+	}
+	for _, dir := range append([]string{checkout}, f.allowed...) {
+		if within(dir, real) {
+			return nil
+		}
+	}
+	return fmt.Errorf("build context %s %w and of the checkout that this is in", quote(context), errOutside)
+}
+
+// isCheckout says whether a folder is the top of a git checkout: .git is a
+// folder, or in a work tree or submodule a file.
+func isCheckout(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, ".git"))
+	return err == nil
+}
+
+// environment reads environment variables for a service. Some are not the
+// scenario's to set.
+func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
+	d.dictionary(n, what, into, validEnv, envRule)
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if d.operators(key) {
+			continue
+		}
+		switch {
+		case loaders(key.Value):
+			d.problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
+				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, quote(key.Value))
+		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
+			d.problem(key, "resources.gpu says how many, or which",
+				"%s cannot set %s: which GPUs a stack has is not its own choice", what, quote(key.Value))
+		}
+	}
+}
+
+// loaders says whether the dynamic linker of Linux or macOS obeys a variable:
+// with LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH (ld.so(8)) any program of a
+// service, stackmeter's own nginx included, would run a stranger's code before
+// its own. PYTHONPATH and the like are not among them: what they lead to is
+// the app, which is the scenario's to choose.
+func loaders(name string) bool {
+	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
+		name == "GLIBC_TUNABLES" || name == "GCONV_PATH"
+}

@@ -1,0 +1,213 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// hostileCheckout is a git checkout as a pull request might leave it, with
+// links that lead out of it and secrets beside it. It returns the folder that
+// scenarios are in.
+func hostileCheckout(t *testing.T) string {
+	t.Helper()
+	above := t.TempDir()
+	dir := filepath.Join(above, "checkout", "scenarios")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside")} {
+		must(os.MkdirAll(folder, 0o755))
+	}
+	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
+		must(os.WriteFile(filepath.Join(above, file), []byte("FROM scratch"), 0o644))
+	}
+	for link, target := range map[string]string{
+		"link-to-file":   "../secret.txt",
+		"link-to-folder": "../../beside",
+		"link-to-device": "/dev/zero",
+		"link-by-name":   filepath.Join(dir, "images", "a.jpg"), // it leads back in, from the root
+		"link-inside":    "images/a.jpg",
+	} {
+		must(os.Symlink(target, filepath.Join(dir, link)))
+	}
+	must(syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644))
+	return dir
+}
+
+// TestThreat1HostileScenarios: every file in testdata/hostile asks for what a
+// scenario cannot have, and is refused with a message that says so.
+func TestThreat1HostileScenarios(t *testing.T) {
+	dir := hostileCheckout(t)
+	for _, file := range testFiles(t, "hostile", 14) {
+		name := filepath.Base(file)
+		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			there := filepath.Join(dir, name)
+			if err := os.WriteFile(there, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Load(there)
+			var problems Problems
+			if !errors.As(err, &problems) || s != nil {
+				t.Fatalf("got %v, %v, want Problems", s, err)
+			}
+			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", strings.ReplaceAll(err.Error(), dir, "FOLDER")+"\n")
+		})
+	}
+}
+
+// allowed are what is refused in a file, and what an operator says to have it
+// all the same.
+func TestThreat1OperatorMayAllow(t *testing.T) {
+	dir := hostileCheckout(t)
+	above := filepath.Dir(filepath.Dir(dir))
+	scenario := func(app, request string) string {
+		return "name: case\napp: {" + app + ", wsgi: 'wsgi:app'}\nrequest: {" + request + "}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
+	}
+	const image, get = "image: example/app", "path: /"
+	tests := []struct {
+		name, text string
+		set        []string
+		allow      []string // below the folder that the checkout is in
+		refused    string   // part of the message; empty: it loads
+	}{
+		{"a file of its own", scenario(image, "body: {files: ['images/*.jpg', ./images/a.jpg, images/more/../a.jpg]}"), nil, nil, ""},
+		{"a link that stays inside", scenario(image, "body: {files: [link-inside]}"), nil, nil, ""},
+		{"a file elsewhere", scenario(image, "body: {files: [../secret.txt]}"), nil, nil, `"../secret.txt" leads out`},
+		{"in an allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"checkout"}, ""},
+		{"by an allowed absolute path", scenario(image, "body: {files: ["+above+"/beside/*.txt]}"), nil, []string{"beside"}, ""},
+		{"in another than the allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"beside"}, "leads out"},
+		{"by a link out of the allowed folder", scenario(image, "body: {files: [../scenarios/link-to-folder/secret.txt]}"), nil, []string{"checkout"}, "symbolic link"},
+		{"named on the command line", scenario(image, "body: {files: [images/a.jpg]}"), []string{"request.body.files=[../secret.txt]"}, nil, ""},
+		{"a context in the checkout", scenario("build: ../scenarios/images", get), nil, nil, ""},
+		{"a context beside the checkout", scenario("build: ../../beside", get), nil, nil, "and of the checkout"},
+		{"an allowed context", scenario("build: ../../beside", get), nil, []string{"beside"}, ""},
+		{"a context named on the command line", scenario("build: images", get), []string{"app.build=../../beside"}, nil, ""},
+		{"a preloaded library", scenario(image+", env: {LD_PRELOAD: x}", get), nil, nil, "dynamic linker"},
+		{"a library preloaded on the command line", scenario(image, get), []string{"app.env.LD_PRELOAD=libjemalloc.so.2"}, nil, ""},
+		{"an allowed folder that is not there", scenario(image, get), nil, []string{"nowhere"}, "allowed folder"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := Loader{}
+			for _, name := range test.allow {
+				l.Allow = append(l.Allow, filepath.Join(above, name))
+			}
+			s, err := l.Parse(filepath.Join(dir, "case.yaml"), []byte(test.text), test.set...)
+			if test.refused == "" {
+				if err != nil {
+					t.Error(err)
+				}
+			} else if s != nil || err == nil || !strings.Contains(err.Error(), test.refused) {
+				t.Errorf("got %v, want an error with %q", err, test.refused)
+			}
+		})
+	}
+	// A scenario in no checkout came by the operator's hand.
+	if err := os.RemoveAll(filepath.Join(dir, "..", ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Parse(filepath.Join(dir, "case.yaml"), []byte(scenario("build: ../../beside", get))); err != nil && !underCheckout(dir) {
+		t.Error(err)
+	}
+}
+
+// underCheckout says whether the folder for temporary files is in a checkout
+// itself.
+func underCheckout(dir string) bool {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if isCheckout(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestThreat7BoundsOfAScenario: what a text can be made long of is bounded,
+// before memory or time is spent on it.
+func TestThreat7BoundsOfAScenario(t *testing.T) {
+	const head = "name: case\napp: {image: example/app, wsgi: wsgi:app}\n"
+	const small = "topologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
+	numbers := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprint(i+1))
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	for name, test := range map[string]struct{ text, set, refused string }{
+		"a file of more than a megabyte": {head + small + "# " + strings.Repeat("x", MaxFileSize), "", "larger than"},
+		"a hundred thousand brackets":    {head + "topologies: " + strings.Repeat("[", 100_000), "", "depth"},
+		"a hundred thousand mappings":    {head + "topologies: " + strings.Repeat("{a: ", 100_000), "", "depth"},
+		"a name of a megabyte":           {"name: " + strings.Repeat("a", MaxFileSize/2) + "\n", "", "name"},
+		"a hundred thousand keys":        {head + small + strings.Repeat("k: 1\n", 100_000), "", "already"},
+		"a hundred thousand topologies":  {head + "topologies: [" + strings.Repeat("flask, ", 100_000) + "]\nmatrix: {requests: [1], client: [single]}\n", "", "topologies"},
+		"a hundred thousand requests":    {head + "topologies: [flask]\nmatrix: {client: [single], requests: " + numbers(100_000) + "}\n", "", "matrix"},
+		"ten million cells":              {head + "topologies: [flask]\nmatrix: {client: [mp], requests: " + numbers(100) + ", pool: " + numbers(100) + "}\nrepeats: 1000\n", "", "limit of 5000"},
+		"an override that is too long":   {head + small, "app.env={A: " + strings.Repeat("x", maxOverrideSize) + "}", "larger than"},
+		"an override that is too deep":   {head + small, strings.Repeat("a.", 5000) + "a=1", ""},
+		"repeats beyond counting":        {head + small + "repeats: 99999999999999999999\n", "", "repeats"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var set []string
+			if test.set != "" {
+				set = []string{test.set}
+			}
+			s, err := Parse("case.yaml", []byte(test.text), set...)
+			if s != nil || err == nil || !strings.Contains(err.Error(), test.refused) {
+				t.Fatalf("got %.300v, want an error with %q", err, test.refused)
+			}
+			if len(err.Error()) > 1<<20 {
+				t.Errorf("the message has %d bytes", len(err.Error()))
+			}
+		})
+	}
+}
+
+// TestFault30TenThousandCells: a plan that no night would finish is refused,
+// and run by who says that it is meant.
+func TestFault30TenThousandCells(t *testing.T) {
+	text := []byte("name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1, 2], client: [mp], pool: [1, 2, 3, 4, 5]}\nrepeats: 1000\n")
+	_, err := Parse("case.yaml", text)
+	if err == nil || !strings.Contains(err.Error(), "are 10000 cells, more than the limit of 5000") || !strings.Contains(err.Error(), "--max-cells") {
+		t.Errorf("ten thousand cells: %v", err)
+	}
+	s, err := Loader{MaxCells: 10_000}.Parse("case.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cells := s.Plan().Cells(); cells != 10_000 {
+		t.Errorf("%d cells", cells)
+	}
+}
+
+// TestFault30OddNames: a name goes into file names, labels, container names
+// and patterns, and nothing in it has to be quoted there.
+func TestFault30OddNames(t *testing.T) {
+	for _, name := range []string{"", " ", "a b", "a/b", "..", "../a", "-a", ".a", "a\nb", "a\x00b", "a;b", "$(a)", "`a`", "a|b", "a&b", "a>b", "a*", "a?", "a[b]",
+		"a'b", `a"b`, `a\b`, "a{b}", "a:b", "a=b", "a@b", "a#b", "a%b", "a,b", "~", "é", "\u202ea", "a\u200bb", strings.Repeat("a", maxName+1)} {
+		if validName(name) || validService(name) {
+			t.Errorf("%q is a name", name)
+		}
+	}
+	for _, name := range []string{"a", "nginx+gunicorn-w1-t4", "v1.2_3", strings.Repeat("a", maxService)} {
+		if !validName(name) || !validService(name) {
+			t.Errorf("%q is no name", name)
+		}
+	}
+	if slices.ContainsFunc([]string{"--privileged", "-v", "a b", "a;b", "a$b", ""}, validImage) {
+		t.Error("an option, or something that is no image, is an image's name")
+	}
+}
