@@ -198,42 +198,56 @@ func once(sig os.Signal, kind, topology string) func(orchestrator.Event, *os.Pro
 	}
 }
 
-func TestSignals(t *testing.T) {
-	const second = "nginx+gunicorn-w1-t2"
-	tests := []struct {
-		name   string
-		signal syscall.Signal
-		kind   string
-		at     string // topology
-		cells  int    // that are finished by then; -1: not known
-	}{
-		{"interrupted while the first stack starts", syscall.SIGINT, orchestrator.EventStart, "flask", 0},
-		{"interrupted while it warms up", syscall.SIGINT, orchestrator.EventReady, second, 2},
-		{"interrupted within a cell", syscall.SIGINT, orchestrator.EventCell, second, 2},
-		{"terminated within a cell", syscall.SIGTERM, orchestrator.EventCell, second, 2},
-		{"interrupted while a stack is removed", syscall.SIGINT, orchestrator.EventStop, "flask", 2},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			s := newSession(t)
-			status, stdout := s.run(once(test.signal, test.kind, test.at))
-			if status != exitInterrupted {
-				t.Errorf("exit status %d, want %d", status, exitInterrupted)
-			}
-			run, records := s.stored()
-			if len(records) != test.cells || run.Outcome != results.OutcomeInterrupted {
-				t.Errorf("%d cells, outcome %q; want %d, %q", len(records), run.Outcome, test.cells, results.OutcomeInterrupted)
-			}
-			if printed := strings.Contains(stdout, "flask"); printed != (test.cells > 0) {
-				t.Errorf("what was finished is printed: %v\n%s", printed, stdout)
-			}
-			s.nothingLeft(run.ID)
-			s.finish(records)
-		})
+// interruption is a signal at one moment of a session.
+type interruption struct {
+	name   string
+	signal syscall.Signal
+	kind   string
+	at     string // topology
+	cells  int    // that are finished by then
+}
+
+const secondStack = "nginx+gunicorn-w1-t2"
+
+// TestFault02Interrupted: Ctrl-C once, wherever a run is. No cell begins any
+// more, the stack is removed, what is finished is printed and kept.
+func TestFault02Interrupted(t *testing.T) {
+	for _, test := range []interruption{
+		{"while the first stack starts", syscall.SIGINT, orchestrator.EventStart, "flask", 0},
+		{"while it warms up", syscall.SIGINT, orchestrator.EventReady, secondStack, 2},
+		{"within a cell", syscall.SIGINT, orchestrator.EventCell, secondStack, 2},
+		{"while a stack is removed", syscall.SIGINT, orchestrator.EventStop, "flask", 2},
+	} {
+		t.Run(test.name, test.try)
 	}
 }
 
-func TestInterruptedTwice(t *testing.T) {
+// TestFault04Terminated: a CI job that is cancelled ends as one that was
+// interrupted does, its networks included.
+func TestFault04Terminated(t *testing.T) {
+	interruption{"within a cell", syscall.SIGTERM, orchestrator.EventCell, secondStack, 2}.try(t)
+}
+
+func (test interruption) try(t *testing.T) {
+	s := newSession(t)
+	status, stdout := s.run(once(test.signal, test.kind, test.at))
+	if status != exitInterrupted {
+		t.Errorf("exit status %d, want %d", status, exitInterrupted)
+	}
+	run, records := s.stored()
+	if len(records) != test.cells || run.Outcome != results.OutcomeInterrupted {
+		t.Errorf("%d cells, outcome %q; want %d, %q", len(records), run.Outcome, test.cells, results.OutcomeInterrupted)
+	}
+	if printed := strings.Contains(stdout, "flask"); printed != (test.cells > 0) {
+		t.Errorf("what was finished is printed: %v\n%s", printed, stdout)
+	}
+	s.nothingLeft(run.ID)
+	s.finish(records)
+}
+
+// TestFault03InterruptedTwice: the second signal forces the removal, and what
+// is finished is kept all the same.
+func TestFault03InterruptedTwice(t *testing.T) {
 	s := newSession(t)
 	sent := 0
 	status, _ := s.run(func(e orchestrator.Event, p *os.Process) {
@@ -254,11 +268,13 @@ func TestInterruptedTwice(t *testing.T) {
 	s.finish(records)
 }
 
-func TestKilled(t *testing.T) {
+// TestFault01Killed: nobody cleans up after SIGKILL. The next start finds what
+// was left by its label, removes it, and runs only what is missing.
+func TestFault01Killed(t *testing.T) {
 	for _, kind := range []string{orchestrator.EventStart, orchestrator.EventReady, orchestrator.EventCell, orchestrator.EventStop} {
 		t.Run(kind, func(t *testing.T) {
 			s := newSession(t)
-			status, _ := s.run(once(syscall.SIGKILL, kind, "nginx+gunicorn-w1-t2"))
+			status, _ := s.run(once(syscall.SIGKILL, kind, secondStack))
 			if status != -1 {
 				t.Fatalf("exit status %d of a killed process", status)
 			}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"stackmeter/stacks"
+	"stackmeter/stacks/docker"
+)
+
+// Bystanders are other people's things on the machine: containers and
+// networks that nobody but their owner may touch, among them some that look
+// like stackmeter's, and a process. They are made with the engine's own
+// command, as other people make theirs.
+type bystanders struct {
+	t       *testing.T
+	names   []string // of a container and of its network
+	before  []string // what the engine said of each
+	process *exec.Cmd
+}
+
+func newBystanders(t *testing.T) *bystanders {
+	t.Helper()
+	b := &bystanders{t: t}
+	t.Cleanup(b.remove)
+	self, err := stacks.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := self
+	elsewhere.Namespace, elsewhere.PID = "pid:[1]", 1
+	mark := strings.ToLower(rand.Text()[:8])
+	run := docker.LabelRun + "=bystander-" + mark
+	for kind, labels := range map[string][]string{
+		"plain":     nil,
+		"foreign":   {"com.example.owner=someone else", "stackmeter=no"},
+		"unowned":   {run},
+		"alive":     {run, docker.LabelStack + "=a" + mark, docker.LabelOwner + "=" + self.String()},
+		"elsewhere": {run, docker.LabelStack + "=b" + mark, docker.LabelOwner + "=" + elsewhere.String()},
+	} {
+		b.add(fmt.Sprintf("stackmeter-%s-%s", mark, kind), labels)
+	}
+	for _, name := range b.names {
+		b.before = append(b.before, b.state(name))
+	}
+	b.process = exec.Command("sleep", "86400")
+	b.process.Env = []string{"STACKMETER_RUN=bystander-" + mark, "STACKMETER_SERVICE=" + mark}
+	if err := b.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// add makes a network and a container in it that runs for as long as it is
+// let.
+func (b *bystanders) add(name string, labels []string) {
+	b.t.Helper()
+	var labelled []string
+	for _, label := range labels {
+		labelled = append(labelled, "--label", label)
+	}
+	b.names = append(b.names, name)
+	b.docker(append(append([]string{"network", "create"}, labelled...), name)...)
+	b.docker(append(append([]string{"run", "--detach", "--name", name, "--network", name}, labelled...), docker.BaseImage, "sleep", "86400")...)
+}
+
+// state is what must not change of a container and its network.
+func (b *bystanders) state(name string) string {
+	b.t.Helper()
+	return b.docker("container", "inspect", "--format", "{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}", name) +
+		b.docker("network", "inspect", "--format", "{{.Id}} {{json .Containers}}", name)
+}
+
+func (b *bystanders) docker(args ...string) string {
+	b.t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		b.t.Errorf("docker %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// untouched fails the test when a bystander is no longer what it was.
+func (b *bystanders) untouched() {
+	b.t.Helper()
+	for i, name := range b.names {
+		if now := b.state(name); now != b.before[i] {
+			b.t.Errorf("bystander %s was\n%s, and is\n%s", name, b.before[i], now)
+		}
+	}
+	if err := b.process.Process.Signal(syscall.Signal(0)); err != nil {
+		b.t.Errorf("a bystander's process: %v", err)
+	}
+}
+
+func (b *bystanders) remove() {
+	if b.process != nil {
+		_ = b.process.Process.Kill()
+		_ = b.process.Wait()
+	}
+	for _, name := range b.names {
+		b.docker("rm", "--force", name)
+		b.docker("network", "rm", name)
+	}
+}
