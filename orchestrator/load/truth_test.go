@@ -31,13 +31,15 @@ func numbered(t testing.TB, n int) scenarios.Request {
 // TestLatencyIsTrue compares the client's percentiles with those of the
 // server's own log of when each request came and was answered: a closed loop's
 // latency counts from the sending, an open loop's from the moment of the
-// schedule. No latency can be shorter than what the server knows, and none is
-// longer by more than what a busy machine adds: a client that left out the
-// waiting, or that sent less while the server stalled, would be far off.
+// schedule. No percentile can be shorter than what the server knows, on any
+// machine: a client that left out the waiting, or that sent less while the
+// server stalled, would be below it. How much longer they are depends on what
+// else the machine does, so that only the lower half has a limit, a wide one;
+// BenchmarkLatency says how near they come.
 func TestLatencyIsTrue(t *testing.T) {
 	const (
-		allowance = 30 * time.Millisecond // for a machine that does other things
-		precision = 0.001                 // of the histogram
+		allowance = 100 * time.Millisecond // for a machine that does other things
+		precision = 0.001                  // of the histogram
 	)
 	behaviours := map[string]behaviour{
 		"constant":  {delay: 20 * time.Millisecond},
@@ -78,7 +80,7 @@ func TestLatencyIsTrue(t *testing.T) {
 				}
 				for _, p := range []float64{10, 50, 90, 99, 100} {
 					want, got := nearestRank(truth, p), r.Latency.Percentile(p)
-					if float64(got) < float64(want)*(1-precision)-1000 || float64(got) > float64(want)*(1+precision)+float64(allowance) {
+					if got+time.Microsecond < time.Duration(float64(want)*(1-precision)) || p <= 50 && got > want+allowance {
 						t.Errorf("p%v is %v; the server knows %v", p, got, want)
 					}
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -112,7 +113,13 @@ func startTruth(t testing.TB, b behaviour) *truthServer {
 	}
 	end := make(chan struct{})
 	var running sync.WaitGroup
-	running.Go(func() { s.run(end) })
+	running.Go(func() {
+		if _, benchmark := t.(*testing.B); benchmark {
+			runtime.LockOSThread() // never given back: the thread ends with the goroutine
+			pinProcess(t, unix.Gettid(), serverCore)
+		}
+		s.run(end)
+	})
 	t.Cleanup(func() {
 		close(end)
 		s.poller.wake()
