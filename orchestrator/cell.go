@@ -19,9 +19,11 @@ import (
 // them.
 const GiveUp = 5
 
+// ProgressInterval is how often a load under way tells how far it is.
+const ProgressInterval = 250 * time.Millisecond
+
 const (
-	watchInterval    = 500 * time.Millisecond // between two looks whether the services still run
-	progressInterval = 250 * time.Millisecond
+	watchInterval = 500 * time.Millisecond // between two looks whether the services still run
 
 	// Memory above the warmed-up level that counts as kept from an earlier
 	// cell: less than that, a server's own comings and goings.
@@ -192,7 +194,7 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		progress, look := time.NewTicker(progressInterval), time.NewTicker(watchInterval)
+		progress, look := time.NewTicker(ProgressInterval), time.NewTicker(watchInterval)
 		defer progress.Stop()
 		defer look.Stop()
 		for {

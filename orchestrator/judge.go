@@ -42,7 +42,11 @@ func tooManyErrors(sent load.Result, limit scenarios.ErrorLimit) string {
 	if finished := sent.Replies + sent.Errors; finished < sent.Requests {
 		stopped = fmt.Sprintf("the load stopped after %d of %d requests: ", finished, sent.Requests)
 	}
-	return fmt.Sprintf("%s%d errors, and request.max_errors allows %s: %s", stopped, sent.Errors, allowed, kinds(sent))
+	errors := "1 error"
+	if sent.Errors > 1 {
+		errors = fmt.Sprintf("%d errors", sent.Errors)
+	}
+	return fmt.Sprintf("%s%s, and request.max_errors allows %s: %s", stopped, errors, allowed, kinds(sent))
 }
 
 // kinds lists the kinds of errors with their counts, each with the first

@@ -51,9 +51,9 @@ func (a *app) main(args []string) int {
 	fmt.Fprintln(a.stderr, "stackmeter:", err)
 	var usage usageError
 	switch {
-	case errors.Is(err, errInterrupted):
+	case errors.Is(err, errInterrupted), errors.Is(err, errLoadInterrupted):
 		return exitInterrupted
-	case errors.Is(err, errCellsFailed):
+	case errors.Is(err, errCellsFailed), errors.Is(err, errLoadFailed):
 		return exitCellsFailed
 	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun):
 		return exitUsage
@@ -96,7 +96,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.runsCommand(),
-		a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
+		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }
 

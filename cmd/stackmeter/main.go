@@ -9,6 +9,7 @@
 //	stackmeter run scenarios/quickstart.yaml     measure, then print the tables
 //	stackmeter plan scenarios/quickstart.yaml    what would run, and nothing else
 //	stackmeter report                            the tables of the latest run again
+//	stackmeter load http://127.0.0.1:8000/       the client alone, on a server that is there already
 //	stackmeter doctor                            what this machine has and lacks
 //
 // Results go to standard output, progress and diagnostics to standard error.

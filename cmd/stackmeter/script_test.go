@@ -4,10 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +40,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
+			env.Setenv("URL", serve(env))
 			env.Setenv("APP", filepath.Join(root, "stacks", "stackstest", "testdata", "app"))
 			for _, name := range []string{"DOCKER_HOST", "HOME"} {
 				env.Setenv(name, os.Getenv(name))
@@ -57,6 +63,38 @@ func TestScripts(t *testing.T) {
 			"leftovers": leftovers,
 		},
 	})
+}
+
+// serve is a server for the load client alone:
+//
+//	/          answers
+//	/every/3   fails every third time
+//	/changing  never answers the same twice
+//	/echo      says what it got
+func serve(env *testscript.Env) (url string) {
+	var asked atomic.Int64
+	routes := http.NewServeMux()
+	routes.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
+	routes.HandleFunc("/every/3", func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1)%3 == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	routes.HandleFunc("/changing", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, asked.Add(1)) })
+	routes.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		said := map[string]any{"method": r.Method, "query": r.URL.RawQuery, "tenant": r.Header.Get("X-Tenant"), "host": r.Host}
+		if file, head, err := r.FormFile("file"); err == nil {
+			text, _ := io.ReadAll(file)
+			said["name"], said["text"] = head.Filename, string(text)
+		} else {
+			text, _ := io.ReadAll(r.Body)
+			said["text"] = string(text)
+		}
+		_ = json.NewEncoder(w).Encode(said)
+	})
+	server := httptest.NewServer(routes)
+	env.Defer(server.Close)
+	return server.URL
 }
 
 // status runs a command that has to end with the given exit status:

@@ -45,6 +45,9 @@ func (b *Batch) result(begin instant) Result {
 // doubts are the flags that a result's own figures raise. cores is how many
 // the client could use.
 func (r *Result) doubts(cores int) []string {
+	if r.Replies == 0 {
+		return nil // there is no figure to doubt
+	}
 	var flags []string
 	if available := r.Duration.Seconds() * float64(cores); available > 0 && r.CPU.Seconds() >= clientBoundShare*available {
 		flags = append(flags, FlagClientBound)

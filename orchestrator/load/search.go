@@ -37,7 +37,17 @@ const (
 	searchPrecision = 1.05 // a rate that holds and one that does not are this near in the end
 	searchProbes    = 16   // at most
 	searchLowest    = 1.0 / 64
+	searchLimits    = 10 // a probe's schedule lasts at least this many times the limit
 )
+
+// requestsAt is how many requests a probe sends at a rate: as many as the load
+// has, and at least those of ten times the limit. A shorter batch is over before
+// a queue has grown to the limit, and holds at a rate that the stack does not:
+// at 1.1 times what it can do, the wait grows by a tenth of the time that the
+// probe takes.
+func requestsAt(rate float64, l scenarios.LoadSpec) int {
+	return max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate)))
+}
 
 // nextRate is the rate to try after these probes, and whether there is one.
 // first is where to begin: what one client gets when it sends one request after
@@ -89,7 +99,8 @@ func readable(rate float64) float64 {
 }
 
 // A Seeker is a prepared search for a rate. It is used like a Batch, many of
-// which it fires, each with as many requests as the load has.
+// which it fires, each with as many requests as the load has, or more: see
+// requestsAt.
 type Seeker struct {
 	client *Client
 	job    Job
@@ -167,6 +178,7 @@ func (s *Seeker) Fire(ctx context.Context) (Result, error) {
 // probe prepares and fires one batch at a rate.
 func (s *Seeker) probe(ctx context.Context, rate float64) (Result, error) {
 	job := s.job
+	job.Load.Requests = requestsAt(rate, job.Load)
 	job.Load.Rate, job.Load.P99 = rate, 0
 	batch, err := s.client.Prepare(ctx, job)
 	if err != nil {

@@ -75,3 +75,42 @@ func wallTime(seconds float64) string {
 	}
 	return d.Round(time.Second).String()
 }
+
+// digits prints a positive number with three significant digits, and no fewer
+// before the point than it has.
+func digits(value float64) string {
+	decimals := 2
+	if value > 0 {
+		decimals = 2 - int(math.Floor(math.Log10(value)))
+	}
+	return strconv.FormatFloat(value, 'f', min(max(decimals, 0), 6), 64)
+}
+
+// plainly prints a number as somebody would have written it: 20, 0.5.
+func plainly(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
+
+// inWords prints seconds in the unit that fits: 12.3 µs, 4.56 ms, 7.89 s.
+func inWords(seconds float64) string {
+	switch {
+	case seconds <= 0:
+		return "0 s"
+	case seconds < 999.5e-6:
+		return digits(seconds*1e6) + " µs"
+	case seconds < 999.5e-3:
+		return digits(seconds*1e3) + " ms"
+	}
+	return digits(seconds) + " s"
+}
+
+// size prints bytes in the unit that fits.
+func size(bytes float64) string {
+	for _, u := range []struct {
+		name  string
+		scale float64
+	}{{"GiB", 1 << 30}, {"MiB", mib}, {"KiB", 1 << 10}} {
+		if bytes >= u.scale {
+			return digits(bytes/u.scale) + " " + u.name
+		}
+	}
+	return digits(bytes) + " B"
+}

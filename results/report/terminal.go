@@ -14,11 +14,18 @@ import (
 // writeTerminal prints a run for people to read in a terminal. A table that is
 // wider than opts.Width is split by columns into several.
 func writeTerminal(w io.Writer, run results.Run, records []results.Record, opts Options) error {
-	doc := newDocument(run, records)
+	return writeTerminalDocument(w, newDocument(run, records), opts)
+}
+
+func writeTerminalDocument(w io.Writer, doc document, opts Options) error {
 	p := &terminal{opts: opts}
 	p.line(p.paint(doc.title, "1"))
+	labels := 9
 	for _, f := range doc.facts {
-		p.wrapped(pad(f.label, 9, false)+" ", f.text)
+		labels = max(labels, width(f.label))
+	}
+	for _, f := range doc.facts {
+		p.wrapped(pad(f.label, labels, false)+" ", f.text)
 	}
 	for _, s := range doc.sections {
 		p.section(s)

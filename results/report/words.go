@@ -33,11 +33,13 @@ func meaning(flag string) string {
 	case results.FlagErrorsDiffer:
 		return "the repeats differ in their numbers of errors"
 	case load.FlagClientBound:
-		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's"
+		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
 	case load.FlagClientLate:
-		return "the client fell behind its schedule"
+		return "the client fell behind its schedule: more than one request in a hundred was sent late, so the load was lighter than asked. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
+	case load.FlagNoRate:
+		return "no rate was found that stays within the limit: the figures are those of the lowest one that was tried"
 	case load.FlagLittle:
-		return "throughput × latency ÷ clients is not 1, so one of the figures is not what it seems"
+		return "throughput × mean latency ÷ clients is more than 5% away from 1, where Little's law puts it: clients spent time neither sending nor waiting, so the server had less to do than that many clients would give it"
 	case gpu.FlagForeign:
 		return "another process held memory on the GPU"
 	case gpu.FlagUnowned:

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// TestLoadInterrupted: Ctrl-C amid a load prints what there is, as text and as
+// JSON, in every mode and with both engines; the client's processes are gone.
+func TestLoadInterrupted(t *testing.T) {
+	engines := []string{scenarios.EngineNative, scenarios.EnginePythonRequests}
+	for _, engine := range engines {
+		for mode, pool := range map[string]int64{"single": 1, "mt": 3, "mp": 3} {
+			t.Run(engine+" "+mode, func(t *testing.T) {
+				const answered = 3
+				var asked atomic.Int64
+				waiting := make(chan struct{})
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					n := asked.Add(1)
+					if n <= answered {
+						return
+					}
+					if n == answered+pool { // every client is past its answers
+						close(waiting)
+					}
+					<-r.Context().Done() // until the client is gone
+				}))
+				defer server.Close()
+				dir := t.TempDir()
+				cmd := exec.Command(command(t, dir), "load", server.URL, "--requests", "60", "--json", "result.json",
+					"--engine", engine, "--client", mode, "--pool", fmt.Sprint(pool))
+				cmd.Dir = dir
+				if engine == scenarios.EnginePythonRequests {
+					// The Python with requests is the system's, where another one comes first on the PATH.
+					cmd.Env = append(os.Environ(), "PATH=/usr/bin:/bin")
+				}
+				var stdout, stderr bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ended := make(chan error, 1)
+				go func() { ended <- cmd.Wait() }()
+				select {
+				case <-waiting:
+				case err := <-ended:
+					t.Fatalf("it ended before it was interrupted: %v\n%s%s", err, &stdout, &stderr)
+				}
+				if err := cmd.Process.Signal(os.Interrupt); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-ended:
+				case <-time.After(time.Minute):
+					_ = cmd.Process.Kill()
+					t.Fatalf("it goes on after an interrupt\n%s%s", &stdout, &stderr)
+				}
+				if status := cmd.ProcessState.ExitCode(); status != exitInterrupted {
+					t.Errorf("exit status %d, want %d\n%s", status, exitInterrupted, &stderr)
+				}
+				if !strings.Contains(stdout.String(), "of 60 requests were finished") || !strings.Contains(stdout.String(), "Latency") {
+					t.Errorf("what there is was not printed:\n%s", &stdout)
+				}
+				text, err := os.ReadFile(filepath.Join(dir, "result.json"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var result struct {
+					Run   struct{ Outcome string }
+					Cells []struct {
+						Status  string
+						Replies *int
+						Latency *struct{ P50 float64 } `json:"latency_s"`
+					}
+				}
+				if err := json.Unmarshal(text, &result); err != nil {
+					t.Fatal(err)
+				}
+				c := result.Cells[0]
+				if result.Run.Outcome != "interrupted" || c.Status != "failed" || c.Replies == nil || *c.Replies != answered || c.Latency == nil {
+					t.Errorf("the record: %s", text)
+				}
+			})
+		}
+	}
+}
+
+// TestLoadThroughUnixSocket: the path of the URL is the request's, and its host
+// the one that the server is told.
+func TestLoadThroughUnixSocket(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "app.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s", r.Host, r.URL)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	cmd := exec.Command(command(t, dir), "load", "http://app.example/predict?a=1", "--unix-socket", "app.sock",
+		"--requests", "4", "--match", `^app\.example /predict\?a=1$`, "--max-errors", "0")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "all of 4 answers as expected") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -1,0 +1,302 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// WriteLoad prints one record in full, for people to read in a terminal: what a
+// load client that was used alone sent and got. Its words are those of a run's
+// tables; its JSON form is a run's with this one cell.
+func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) error {
+	if opts.Width <= 0 {
+		opts.Width = DefaultWidth
+	}
+	doc := document{title: cleanLine(run.Plan.Request.Method + " " + r.Topology.Name)}
+	for _, f := range []fact{
+		{"load", loadText(r.Cell.Load)},
+		{"request", requestText(run.Plan.Request)},
+		{"client", clientText(run, r)},
+		{"status", statusText(r)},
+	} {
+		doc.facts = append(doc.facts, fact{f.label, cleanLine(f.text)})
+	}
+	doc.facts = append(doc.facts, outcome(r)...)
+	doc.sections = appendIf(doc.sections, latencies(r))
+	doc.sections = appendIf(doc.sections, distribution(r.Latency))
+	doc.sections = appendIf(doc.sections, probes(r.Load.Search))
+	doc.sections = appendIf(doc.sections, errorKinds(r))
+	var notes []string
+	for _, flag := range r.AllFlags() {
+		notes = append(notes, cleanLine(withMeaning(flag)))
+	}
+	if len(notes) > 0 {
+		doc.sections = append(doc.sections, section{title: "Notes", notes: notes})
+	}
+	return writeTerminalDocument(w, doc, opts)
+}
+
+// loadText says in words what was sent how.
+func loadText(l scenarios.LoadSpec) string {
+	text := plural(l.Requests, "request") + ", "
+	switch {
+	case l.Client == scenarios.ClientSingle:
+		text += "one after the other"
+	case l.Client == scenarios.ClientMT:
+		text += plural(l.Pool, "client") + " in threads of one process"
+	case l.Client == scenarios.ClientMP:
+		text += plural(l.Pool, "client") + ", each a process"
+	case l.Searches():
+		text += fmt.Sprintf("at the highest rate whose 99th percentile of latency is within %v, %s arrivals", l.P99, l.Arrivals)
+	case l.Rate > 0:
+		text += fmt.Sprintf("at %s/s, %s arrivals", plainly(l.Rate), l.Arrivals)
+	default:
+		text += fmt.Sprintf("as fast as %d at once can be sent", l.Pool)
+	}
+	if l.KeepAlive {
+		return text + "; connections are kept"
+	}
+	return text + "; a new connection for each"
+}
+
+// requestText says what a request carries, and what its answer has to be.
+func requestText(r scenarios.Request) string {
+	var parts []string
+	payload := func(files []string, generate *scenarios.Generate) string {
+		text := ""
+		switch {
+		case generate != nil:
+			text = fmt.Sprintf("%d generated JPEGs of %dx%d", generate.Count, generate.Width, generate.Height)
+		case len(files) == 1:
+			text = filepath.Base(files[0])
+		default:
+			text = plural(len(files), "file")
+		}
+		switch {
+		case r.Pick == scenarios.PickRandom:
+			text += ", drawn by seed"
+		case generate != nil || len(files) > 1:
+			text += ", in turn"
+		}
+		return text
+	}
+	switch {
+	case r.Multipart != nil:
+		parts = append(parts, payload(r.Multipart.Files, r.Multipart.Generate)+", as the form's field "+r.Multipart.Field)
+	case r.Body != nil:
+		parts = append(parts, payload(r.Body.Files, r.Body.Generate)+", as the body")
+	case len(r.JSON) > 0:
+		parts = append(parts, "JSON of "+size(float64(len(r.JSON))))
+	default:
+		parts = append(parts, "no body")
+	}
+	status := "any 2xx"
+	if r.Expect.Status != 0 {
+		status = fmt.Sprint(r.Expect.Status)
+	}
+	expect := "expects status " + status
+	for _, place := range sortedKeys(r.Expect.JSON) {
+		expect += fmt.Sprintf(", json %s=%s", place, r.Expect.JSON[place])
+	}
+	if r.Expect.Match != "" {
+		expect += ", a match of " + r.Expect.Match
+	}
+	if r.Expect.BodyDigest != "" {
+		expect += ", the same answer to the same file"
+	}
+	parts = append(parts, expect, fmt.Sprintf("time-out %v", r.Timeout))
+	return strings.Join(parts, "; ")
+}
+
+// clientText says what the client itself took.
+func clientText(run results.Run, r results.Record) string {
+	parts := []string{run.Plan.Client.Engine}
+	if cpu := r.CPU.Client; cpu != nil {
+		text := fmt.Sprintf("%s of CPU", inWords(*cpu))
+		if finished := r.Replies + r.Errors; finished > 0 {
+			text += fmt.Sprintf(", %s per request", inWords(*cpu/float64(finished)))
+		}
+		if r.Duration != nil && *r.Duration > 0 {
+			text += fmt.Sprintf(", %.1f%% of one core", 100**cpu / *r.Duration)
+		}
+		parts = append(parts, text)
+	}
+	if r.Load.Little != nil {
+		parts = append(parts, fmt.Sprintf("Little's law %.3f", *r.Load.Little))
+	}
+	if r.Load.LongPause > 0 {
+		parts = append(parts, fmt.Sprintf("longest garbage collection %s", inWords(r.Load.LongPause)))
+	}
+	if len(r.Load.Cores) > 0 {
+		parts = append(parts, "cores "+scenarios.FormatCpuset(r.Load.Cores))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func statusText(r results.Record) string {
+	switch {
+	case r.Status != results.StatusOK:
+		return r.Status + ": " + r.Reason
+	case r.Errors > 0:
+		return fmt.Sprintf("%s, with errors: %d of %d answers were not as expected", r.Status, r.Errors, r.Errors+r.Replies)
+	}
+	return fmt.Sprintf("%s, all of %s as expected", r.Status, plural(r.Replies, "answer"))
+}
+
+// outcome are the figures that people look for first.
+func outcome(r results.Record) []fact {
+	var facts []fact
+	add := func(label, text string) { facts = append(facts, fact{label, text}) }
+	if r.Duration != nil {
+		add("duration", inWords(*r.Duration)+" from the starting gun to the last reply")
+	}
+	if rate := r.Throughput(); rate != nil {
+		text := digits(*rate) + " good replies per second"
+		if found := r.Load.Search; found != nil && found.Rate > 0 {
+			text += fmt.Sprintf(", at the rate of %s/s that was found", plainly(found.Rate))
+		}
+		add("throughput", text)
+	}
+	if r.Load.BytesSent > 0 || r.Load.BytesRead > 0 {
+		per := func(bytes int64) string {
+			text := size(float64(bytes))
+			if r.Duration != nil && *r.Duration > 0 {
+				text += fmt.Sprintf(" (%s/s)", size(float64(bytes) / *r.Duration))
+			}
+			return text
+		}
+		add("transfer", "sent "+per(r.Load.BytesSent)+", read "+per(r.Load.BytesRead))
+	}
+	if r.Load.Retries > 0 {
+		add("retries", fmt.Sprintf("%d, because the server had closed a kept connection", r.Load.Retries))
+	}
+	if l := r.Load.Lateness; l != nil {
+		add("schedule", fmt.Sprintf("%d of %d sent more than 1 ms late; at most %d under way at once", r.Load.Late, r.Replies+r.Errors, r.Load.InFlight))
+	}
+	return facts
+}
+
+// latencies are the distributions that a client measured, of good replies.
+func latencies(r results.Record) *section {
+	if r.Latency == nil || r.Latency.Count() == 0 {
+		return nil
+	}
+	percentiles := []float64{50, 90, 95, 99, 99.9}
+	g := &grid{labels: 1, head: []string{"", "min", "mean"}}
+	for _, p := range percentiles {
+		g.head = append(g.head, "p"+plainly(p))
+	}
+	g.head = append(g.head, "max")
+	row := []entry{{text: "latency"}, {text: inWords(r.Latency.Min().Seconds())}, {text: inWords(r.Latency.Mean().Seconds())}}
+	for _, p := range percentiles {
+		row = append(row, entry{text: inWords(r.Latency.Percentile(p).Seconds())})
+	}
+	g.rows = append(g.rows, append(row, entry{text: inWords(r.Latency.Max().Seconds())}))
+	for _, of := range []struct {
+		name   string
+		spread *results.Spread
+	}{
+		{"from the sending", r.Load.Service},
+		{"sent late by", r.Load.Lateness},
+		{"connecting", r.Load.Connect},
+		{"to the first byte", r.Load.FirstByte},
+	} {
+		if of.spread != nil {
+			g.rows = append(g.rows, []entry{{text: of.name}, {}, {}, {text: inWords(of.spread.P50)}, {}, {},
+				{text: inWords(of.spread.P99)}, {}, {text: inWords(of.spread.Max)}})
+		}
+	}
+	s := &section{title: "Latency", table: g}
+	if r.Load.Service != nil {
+		s.notes = []string{"Latency counts from the moment at which the schedule had a request, not from when it could be sent."}
+	}
+	return s
+}
+
+// Of a distribution as bars: how many there are, and how long the longest is in
+// columns.
+const (
+	distributionBars  = 10
+	distributionWidth = 40
+)
+
+// distribution shows where the latencies lie, as bars.
+func distribution(l *load.Latency) *section {
+	if l == nil || l.Count() < 2 || l.Min() == l.Max() {
+		return nil
+	}
+	g := &grid{labels: 1, head: []string{"up to", "replies", "", ""}}
+	step := (l.Max() - l.Min()) / distributionBars
+	var counts []int64
+	before, most := int64(0), int64(0)
+	for i := 1; i <= distributionBars; i++ {
+		within := l.Count()
+		if i < distributionBars {
+			within = l.Within(l.Min() + time.Duration(i)*step)
+		}
+		counts = append(counts, within-before)
+		most = max(most, within-before)
+		before = within
+	}
+	for i, n := range counts {
+		upTo := l.Min() + time.Duration(i+1)*step
+		if i == distributionBars-1 {
+			upTo = l.Max()
+		}
+		bar := strings.Repeat("■", int((n*distributionWidth+most-1)/most))
+		g.rows = append(g.rows, []entry{
+			{text: inWords(upTo.Seconds())}, {text: fmt.Sprint(n)},
+			{text: fmt.Sprintf("%.1f%%", 100*float64(n)/float64(l.Count()))}, {text: pad(bar, distributionWidth, false)},
+		})
+	}
+	return &section{title: "Distribution of the latency", table: g}
+}
+
+// errorKinds are the errors of one record.
+func errorKinds(r results.Record) *section {
+	if r.Errors == 0 {
+		return nil
+	}
+	s := &section{title: "Errors among the answers", table: &grid{labels: 1, head: []string{"kind", "errors"}}}
+	for _, kind := range sortedKeys(r.ErrorKinds) {
+		s.table.rows = append(s.table.rows, []entry{{text: cleanLine(kind)}, {text: fmt.Sprint(r.ErrorKinds[kind]), tone: bad}})
+		if first := r.FirstErrors[kind]; first != "" {
+			s.items = append(s.items, item{name: cleanLine("the first " + kind), text: cleanLine(first)})
+		}
+	}
+	return s
+}
+
+// probes are the rates that a search tried.
+func probes(search *load.Search) *section {
+	if search == nil {
+		return nil
+	}
+	s := &section{title: "The search for the rate", table: &grid{labels: 1, head: []string{"rate", "p99", "errors", "holds"}}}
+	tried := slices.Clone(search.Probes)
+	slices.SortStableFunc(tried, func(a, b load.Probe) int { return int(1000*a.Rate) - int(1000*b.Rate) })
+	for _, p := range tried {
+		p99, holds := missing, "no"
+		if p.P99 > 0 {
+			p99 = inWords(p.P99.Seconds())
+		}
+		if p.Holds {
+			holds = "yes"
+		}
+		s.table.rows = append(s.table.rows, []entry{{text: plainly(p.Rate) + "/s"}, {text: p99}, {text: fmt.Sprint(p.Errors)}, {text: holds}})
+	}
+	found := fmt.Sprintf("The highest rate within %v is %s/s.", search.P99, plainly(search.Rate))
+	if search.Rate == 0 {
+		found = fmt.Sprintf("None of the rates stayed within %v; the figures are those of the lowest one.", search.P99)
+	}
+	s.notes = []string{found}
+	return s
+}
