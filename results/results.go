@@ -47,9 +47,14 @@ type Run struct {
 	// Fingerprint is that of the plan before it was redacted: a run is resumed
 	// only with a plan that has the same.
 	Fingerprint string             `json:"fingerprint"`
-	Owner       string             `json:"-"`       // the process that executes it, as stacks.Owner writes it
-	Spent       map[string]float64 `json:"spent_s"` // wall seconds by phase, see the Phase constants
-	Counts      *Counts            `json:"-"`       // of its cells, where a store counted them
+	Owner       string             `json:"-"`                  // the process that executes it, as stacks.Owner writes it
+	Imported    string             `json:"imported,omitempty"` // the file that it was read from; empty for a run of this store's own
+	Verdict     string             `json:"verdict,omitempty"`  // of its thresholds, see the Verdict constants
+	Against     string             `json:"against,omitempty"`  // the run that its thresholds were held against
+	Checks      []Check            `json:"checks,omitempty"`   // of its thresholds, cell by cell
+	Tags        []string           `json:"tags,omitempty"`     // that name it, sorted
+	Spent       map[string]float64 `json:"spent_s"`            // wall seconds by phase, see the Phase constants
+	Counts      *Counts            `json:"-"`                  // of its cells, where a store counted them
 }
 
 // Phases that a run's wall time is spent on. What is left is overhead.

@@ -100,14 +100,17 @@ func Summarise(records []Record) []Summary {
 		slices.SortStableFunc(repeats, func(a, b Record) int { return cmp.Compare(a.Cell.Repeat, b.Cell.Repeat) })
 		summaries = append(summaries, summarise(repeats))
 	}
-	slices.SortFunc(summaries, func(a, b Summary) int {
-		return cmp.Or(
-			cmp.Compare(a.Load.Requests, b.Load.Requests),
-			compareTopologies(a.Topology, b.Topology),
-			compareModes(a.Load, b.Load),
-		)
-	})
+	slices.SortFunc(summaries, compareSummaries)
 	return summaries
+}
+
+// compareSummaries is the order of Summarise.
+func compareSummaries(a, b Summary) int {
+	return cmp.Or(
+		cmp.Compare(a.Load.Requests, b.Load.Requests),
+		compareTopologies(a.Topology, b.Topology),
+		compareModes(a.Load, b.Load),
+	)
 }
 
 // summarise makes the summary of one cell from its repeats, of which there is

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -123,18 +124,42 @@ func distinct(words []string) []string {
 	return kept
 }
 
-// thresholds keeps the expressions as texts; what they mean is not known here.
+// thresholds checks the expressions and keeps them as texts.
 func (d *decoder) thresholds(n *yaml.Node) []string {
 	var all []string
 	for _, item := range items(n) {
 		var text string
-		if d.text(item, "a threshold", &text) {
-			if strings.TrimSpace(text) == "" {
-				d.problem(item, `for example "errors == 0"`, "a threshold is empty")
-				continue
-			}
-			all = append(all, text)
+		if !d.text(item, "a threshold", &text) {
+			continue
 		}
+		_, err := ParseThreshold(text)
+		var wrong *ThresholdError
+		if errors.As(err, &wrong) {
+			at := *item
+			at.Column += d.within(item, wrong.Column)
+			d.owner[&at] = d.owner[item]
+			d.problem(&at, wrong.Hint, "%s", wrong.Message)
+			continue
+		}
+		all = append(all, text)
 	}
 	return all
+}
+
+// within is how many characters behind the place of a text in the file the
+// column of its value is; 0 where the file writes it in another way: with
+// escapes, over several lines, or in an override.
+func (d *decoder) within(n *yaml.Node, column int) int {
+	if d.owner[n] != nil || n.Line < 1 || n.Line > len(d.file.lines) {
+		return 0
+	}
+	line := []rune(d.file.lines[n.Line-1])
+	from, quote := n.Column-1, 0
+	if from >= 0 && from < len(line) && strings.ContainsRune(`"'`, line[from]) {
+		from, quote = from+1, 1
+	}
+	if value := []rune(n.Value); from < 0 || from+len(value) > len(line) || string(line[from:from+len(value)]) != n.Value {
+		return 0
+	}
+	return quote + column - 1
 }

@@ -1,0 +1,265 @@
+package results_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// repeated are the records of one cell with these durations.
+func repeated(topology string, durations ...float64) []results.Record {
+	var records []results.Record
+	spec := scenarios.LoadSpec{Requests: 100, Client: scenarios.ClientMT, Pool: 5}
+	for i, d := range durations {
+		records = append(records, results.Record{
+			Topology: scenarios.Topology{Name: topology, Server: scenarios.ServerFlask},
+			Cell:     scenarios.Cell{Name: topology + "/" + spec.Name(), Repeat: i + 1, Load: spec},
+			Status:   results.StatusOK, Duration: &d, Replies: spec.Requests,
+		})
+	}
+	return records
+}
+
+func failing(records []results.Record, repeat int) []results.Record {
+	records = slices.Clone(records)
+	records[repeat-1].Status, records[repeat-1].Duration, records[repeat-1].Replies = results.StatusFailed, nil, 0
+	return records
+}
+
+func TestCompareRunsStates(t *testing.T) {
+	other := repeated("g", 1, 1)
+	for i := range other {
+		other[i].Topology.Workers = 2
+	}
+	base := slices.Concat(repeated("a", 1, 1), repeated("b", 1, 1), repeated("c", 1), failing(repeated("d", 1, 1), 2),
+		failing(repeated("e", 1), 1), repeated("g", 1, 1), repeated("h", 1))
+	head := slices.Concat(repeated("a", 1, 1), failing(repeated("b", 1, 1), 2), repeated("d", 1, 1), failing(repeated("e", 1), 1),
+		repeated("f", 1), other)
+	run := results.Run{Plan: scenarios.Plan{Trials: []scenarios.Trial{{Cells: []scenarios.Cell{{Name: "h/mt5/n100"}}}}}}
+	got := map[string]string{}
+	for _, cell := range results.CompareRuns(results.Run{}, run, base, head).Cells {
+		got[cell.Name] = cell.State
+	}
+	for name, want := range map[string]string{
+		"a/mt5/n100": results.CellBoth, "b/mt5/n100": results.CellNewlyFailing, "c/mt5/n100": results.CellGone,
+		"d/mt5/n100": results.CellNewlyOK, "e/mt5/n100": results.CellFailing, "f/mt5/n100": results.CellNew,
+		"g/mt5/n100": results.CellChanged, "h/mt5/n100": results.CellMissing,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %q", name, got[name], want)
+		}
+	}
+}
+
+func TestChange(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	throughput, err := results.FindMetric(results.MetricThroughput)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(m results.Metric, base, head []float64) results.Change {
+		return results.NewChange(m, results.NewSample(base), results.NewSample(head))
+	}
+	five, slower := []float64{10, 10.1, 10.2, 10.3, 10.4}, []float64{11, 11.1, 11.2, 11.3, 11.4}
+	c := change(duration, five, slower)
+	if !c.Worse() || c.Better() || c.Interval == nil || c.Interval.Low <= 0 || c.Interval.High > 0.15 || c.Interval.Confidence < results.Confidence {
+		t.Errorf("10%% slower: %+v %+v", c, c.Interval)
+	}
+	if c := change(throughput, five, slower); c.Worse() || !c.Better() {
+		t.Errorf("10%% more throughput: %+v", c)
+	}
+	if c := change(duration, five, five); c.Worse() || c.Better() || c.Needs != 0 || c.Interval == nil || c.Interval.Low > 0 || c.Interval.High < 0 {
+		t.Errorf("no change: %+v %+v", c, c.Interval)
+	}
+	if c := change(duration, five[:3], slower[:3]); c.Worse() || c.Difference.Able || c.Interval != nil || c.Needs < 4 {
+		t.Errorf("three repeats: %+v", c)
+	}
+	if c := change(duration, five, nil); c.Worse() || c.Interval != nil {
+		t.Errorf("not measured: %+v", c)
+	}
+}
+
+// TestChangeIntervalHolds: intervals of 95% hold the true change in about 95
+// of 100 cases, and agree with the test about 0.
+func TestChangeIntervalHolds(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	const cases, truth = 1000, 0.08
+	sample := func(n int, center float64) []float64 {
+		var v []float64
+		for range n {
+			v = append(v, center*math.Exp(0.05*random.NormFloat64()))
+		}
+		return v
+	}
+	for _, n := range []int{5, 9, 40} {
+		held, disagree := 0, 0
+		for range cases {
+			c := results.NewChange(duration, results.NewSample(sample(n, 10)), results.NewSample(sample(n, 10*(1+truth))))
+			if c.Interval == nil {
+				t.Fatalf("no interval of %d repeats", n)
+			}
+			if c.Interval.Low <= truth && truth <= c.Interval.High {
+				held++
+			}
+			if without := c.Interval.Low > 0 || c.Interval.High < 0; without != c.Difference.Shown {
+				disagree++
+			}
+		}
+		if held < 930*cases/1000 || held > 990*cases/1000 {
+			t.Errorf("%d repeats: the interval held the change in %d of %d cases", n, held, cases)
+		}
+		if disagree > cases/100 {
+			t.Errorf("%d repeats: interval and test disagree in %d of %d cases", n, disagree, cases)
+		}
+	}
+}
+
+// TestRepeatsNeeded: with as many repeats as are said to be needed, about four
+// in five comparisons show the difference.
+func TestRepeatsNeeded(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	sample := func(n int, center float64) *results.Sample {
+		var v []float64
+		for range n {
+			v = append(v, center+random.NormFloat64())
+		}
+		return results.NewSample(v)
+	}
+	needs := results.NewChange(duration, sample(2000, 100), sample(2000, 101)).Needs // one standard deviation
+	shown := 0
+	for range 500 {
+		if results.Compare(sample(needs, 100), sample(needs, 101)).Shown {
+			shown++
+		}
+	}
+	if shown < 350 || shown > 450 {
+		t.Errorf("with %d repeats %d of 500 were shown, want about 400", needs, shown)
+	}
+}
+
+func TestDisparities(t *testing.T) {
+	run := func(edit func(*results.Run)) results.Run {
+		r := results.Run{
+			Runtime: "docker", Host: results.Host{CPU: "cpu", Cores: 2},
+			GPUDevices: []gpu.Device{{Name: "A", Driver: "550"}},
+			Plan: scenarios.Plan{
+				App: scenarios.App{Image: "host:5000/team/app:1", WSGI: "a:b"}, Client: scenarios.Client{Engine: "native"}, Fresh: "topology",
+				Request: scenarios.Request{Method: "GET", Path: "/"},
+			},
+		}
+		edit(&r)
+		return r
+	}
+	same := run(func(*results.Run) {})
+	for name, test := range map[string]struct {
+		edit func(*results.Run)
+		want []string
+	}{
+		"nothing":         {func(*results.Run) {}, nil},
+		"another tag":     {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/app:2" }, nil},
+		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{results.KindApp}},
+		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{results.KindGPU}},
+		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{results.KindGPU}},
+		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{results.KindDriver}},
+		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{results.KindCPU}},
+		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{results.KindRuntime}},
+		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{results.KindLimits}},
+		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{results.KindClient}},
+		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{results.KindRequest}},
+		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{results.KindFresh}},
+		"machine unknown": {func(r *results.Run) { r.Host, r.GPUDevices = results.Host{}, nil }, nil},
+		"two kinds": {func(r *results.Run) { r.Runtime, r.Imported = "process", "x.csv" },
+			[]string{results.KindRuntime, results.KindSource}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := results.Disparities(same, run(test.edit))
+			var kinds []string
+			for _, d := range found {
+				kinds = append(kinds, d.Kind)
+			}
+			if !slices.Equal(kinds, test.want) {
+				t.Errorf("differ in %v, want %v", found, test.want)
+			}
+			if left := results.Without(found, test.want); len(left) != 0 {
+				t.Errorf("allowed, and still %v", left)
+			}
+			if left := results.Without(found, []string{"all"}); len(left) != 0 {
+				t.Errorf("all allowed, and still %v", left)
+			}
+		})
+	}
+}
+
+// TestFiguresAreMetrics: what a threshold can name is what a record has.
+func TestFiguresAreMetrics(t *testing.T) {
+	var metrics, figures []string
+	for _, m := range results.Metrics() {
+		metrics = append(metrics, m.Name+" "+string(m.Unit))
+	}
+	for _, f := range scenarios.Figures() {
+		figures = append(figures, f.Name+" "+f.Unit)
+	}
+	if !slices.Equal(metrics, figures) {
+		t.Errorf("thresholds name\n%v\nand results have\n%v", figures, metrics)
+	}
+}
+
+func TestCheckThresholds(t *testing.T) {
+	parse := func(text string) *scenarios.Threshold {
+		threshold, err := scenarios.ParseThreshold(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return threshold
+	}
+	noisy := []float64{10, 10.1, 10.2, 10.3, 12}
+	errored := repeated("a", 1, 1, 1)
+	errored[1].Errors, errored[1].Replies = 2, 98
+	for _, test := range []struct {
+		name, threshold string
+		base, head      []results.Record
+		want            string
+	}{
+		{"kept", "duration < 11s", nil, repeated("a", 10, 10.5), results.CheckOK},
+		{"one repeat above", "duration < 11s", nil, repeated("a", 10, 10.1, 11.5), results.CheckBroken},
+		{"errors of a repeat that does not speak", "errors == 0", nil, errored, results.CheckBroken},
+		{"null", "gpu_peak < 5GiB", nil, repeated("a", 1), results.CheckNotMeasured},
+		{"failed", "duration < 11s", nil, failing(repeated("a", 1), 1), results.CheckNotMeasured},
+		{"no baseline", "duration < base * 1.05", nil, repeated("a", 1), results.CheckNoBaseline},
+		{"baseline failed", "duration < base * 1.05", failing(repeated("a", 1), 1), repeated("a", 1), results.CheckNoBaseline},
+		{"baseline null", "duration < base.gpu_peak / 1GiB * 1s", repeated("a", 1), repeated("a", 1), results.CheckNoBaseline},
+		{"within the limit", "duration < base * 1.05", repeated("a", noisy...), repeated("a", 10.2, 10.3, 10.4, 10.5, 10.6), results.CheckOK},
+		{"within noise", "duration < base * 1.05", repeated("a", noisy...), repeated("a", 9.9, 10, 10.9, 11, 11.1), results.CheckNoise},
+		{"slower", "duration < base * 1.05", repeated("a", noisy...), repeated("a", 12.1, 12.2, 12.3, 12.4, 12.5), results.CheckBroken},
+		{"three repeats can show it", "duration < base * 1.05", repeated("a", 10, 10.1, 10.2), repeated("a", 11, 11.1, 11.2), results.CheckBroken},
+		{"one repeat cannot", "duration < base * 1.05", repeated("a", 10), repeated("a", 20), results.CheckUndecided},
+		{"an improvement that was not made", "duration < base * 0.9", repeated("a", noisy...), repeated("a", noisy...), results.CheckBroken},
+		{"more errors", "errors <= base", repeated("a", 1, 1, 1), errored, results.CheckBroken},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			checks := results.CheckThresholds([]*scenarios.Threshold{parse(test.threshold)}, results.Summarise(test.head), results.Summarise(test.base))
+			if len(checks) != 1 || checks[0].Status != test.want {
+				t.Fatalf("%+v, want %s", checks, test.want)
+			}
+			if checks[0].Status == results.CheckUndecided && checks[0].Needs != 3 {
+				t.Errorf("needs %d repeats, want 3", checks[0].Needs)
+			}
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package results
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"stackmeter/scenarios"
+)
+
+// Kinds in which two runs can differ so that their figures say nothing about
+// each other.
+const (
+	KindGPU     = "gpu"     // another model, or another number of them
+	KindDriver  = "driver"  // of the GPU
+	KindCPU     = "cpu"     // of the machine: model or number of cores
+	KindRuntime = "runtime" // docker or process
+	KindLimits  = "limits"  // what each service may use
+	KindClient  = "client"  // the load client's engine, and its cores
+	KindRequest = "request" // what is sent
+	KindApp     = "app"     // another image (not another tag of it) or callable
+	KindFresh   = "fresh"   // a new stack for each topology or for each cell
+	KindSource  = "source"  // measured here or imported
+)
+
+// Kinds lists them.
+func Kinds() []string {
+	return []string{KindGPU, KindDriver, KindCPU, KindRuntime, KindLimits, KindClient, KindRequest, KindApp, KindFresh, KindSource}
+}
+
+// A Disparity is one kind in which two runs differ. What a run does not say is
+// empty, and is no disparity: a file from elsewhere need not name its machine.
+type Disparity struct {
+	Kind string `json:"kind"`
+	Base string `json:"base"`
+	Head string `json:"head"`
+}
+
+func (d Disparity) String() string {
+	return fmt.Sprintf("%s (%s against %s)", d.Kind, d.Base, d.Head)
+}
+
+// Disparities are the kinds in which the two runs differ, in the order of
+// Kinds.
+func Disparities(base, head Run) []Disparity {
+	a, b := kindsOf(base), kindsOf(head)
+	var found []Disparity
+	for _, kind := range Kinds() {
+		if a[kind] != b[kind] && a[kind] != "" && b[kind] != "" {
+			found = append(found, Disparity{Kind: kind, Base: a[kind], Head: b[kind]})
+		}
+	}
+	return found
+}
+
+// kindsOf describes a run by kind.
+func kindsOf(r Run) map[string]string {
+	var names, drivers []string
+	for _, device := range r.GPUDevices {
+		names = append(names, device.Name)
+		drivers = append(drivers, device.Driver)
+	}
+	slices.Sort(names)
+	slices.Sort(drivers)
+	kinds := map[string]string{
+		KindGPU:     strings.Join(names, ", "),
+		KindDriver:  strings.Join(slices.Compact(drivers), ", "),
+		KindRuntime: r.Runtime,
+		KindClient:  r.Plan.Client.Engine,
+		KindFresh:   r.Plan.Fresh,
+		KindApp:     appKind(r.Plan.App),
+		KindSource:  "measured by stackmeter",
+	}
+	if r.Imported != "" {
+		kinds[KindSource] = "imported"
+	}
+	if r.Host.CPU != "" || r.Host.Cores > 0 {
+		kinds[KindCPU] = fmt.Sprintf("%d × %s", r.Host.Cores, r.Host.CPU)
+		if kinds[KindGPU] == "" {
+			kinds[KindGPU] = "none" // the machine is known, so this is
+		}
+	}
+	if r.Plan.Client.Cpuset != "" {
+		kinds[KindClient] += " on cores " + r.Plan.Client.Cpuset
+	}
+	if r.Plan.Client.Engine != "" { // otherwise the plan is not known
+		kinds[KindLimits] = limitsKind(r.Plan.Resources)
+		kinds[KindRequest] = requestKind(r.Plan.Request)
+	}
+	return kinds
+}
+
+func limitsKind(l scenarios.Resources) string {
+	parts := []string{"gpu " + l.GPU.Mode}
+	if l.CPUs > 0 {
+		parts = append(parts, fmt.Sprintf("%v CPUs", l.CPUs))
+	}
+	if l.Memory > 0 {
+		parts = append(parts, fmt.Sprintf("%d MiB", l.Memory>>20))
+	}
+	if l.Cpuset != "" {
+		parts = append(parts, "cores "+l.Cpuset)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// requestKind leaves out where files lie: two checkouts send the same.
+func requestKind(q scenarios.Request) string {
+	text := q.Method + " " + q.Path
+	files := func(names []string) string {
+		var base []string
+		for _, name := range names {
+			base = append(base, path.Base(name))
+		}
+		return strings.Join(base, " ")
+	}
+	made := func(g *scenarios.Generate) string {
+		if g == nil {
+			return ""
+		}
+		return fmt.Sprintf("%d %s of %d×%d", g.Count, g.Kind, g.Width, g.Height)
+	}
+	switch {
+	case q.Multipart != nil:
+		text += " with " + files(q.Multipart.Files) + made(q.Multipart.Generate)
+	case q.Body != nil:
+		text += " with " + files(q.Body.Files) + made(q.Body.Generate)
+	case len(q.JSON) > 0:
+		text += " with " + string(q.JSON)
+	}
+	return text
+}
+
+// appKind is the app without its version, which is what a comparison is often
+// about.
+func appKind(a scenarios.App) string {
+	image := a.Image
+	if at := strings.IndexByte(image, '@'); at >= 0 {
+		image = image[:at]
+	}
+	if colon := strings.LastIndexByte(image, ':'); colon > strings.LastIndexByte(image, '/') {
+		image = image[:colon]
+	}
+	if image == "" && a.Build != nil {
+		image = "build of " + path.Base(a.Build.Context)
+	}
+	if a.WSGI != "" && image != "" {
+		image += " " + a.WSGI
+	}
+	return image
+}
+
+// Without are the disparities of kinds that are not named; "all" names every
+// one.
+func Without(disparities []Disparity, kinds []string) []Disparity {
+	if slices.Contains(kinds, "all") {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(disparities), func(d Disparity) bool { return slices.Contains(kinds, d.Kind) })
+}

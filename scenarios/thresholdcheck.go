@@ -1,0 +1,254 @@
+package scenarios
+
+import (
+	"slices"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// thresholdCheck goes through the tree of a threshold: it refuses what is no
+// comparison of figures, checks the units, and gives base the name of the
+// figure that it stands for.
+type thresholdCheck struct {
+	source    thresholdSource
+	own, base map[string]bool
+}
+
+func comparisons() []string { return []string{"<", "<=", ">", ">=", "==", "!="} }
+
+func (c *thresholdCheck) problem(n ast.Node, message, hint string) error {
+	return c.source.problem(n.Location().From, message, hint)
+}
+
+// condition checks what is true or false.
+func (c *thresholdCheck) condition(n ast.Node) (ast.Node, error) {
+	switch node := n.(type) {
+	case *ast.UnaryNode:
+		if node.Operator != "not" && node.Operator != "!" {
+			break
+		}
+		inner, err := c.condition(node.Node)
+		if err != nil {
+			return nil, err
+		}
+		return &ast.UnaryNode{Operator: "not", Node: inner}, nil
+	case *ast.BinaryNode:
+		switch {
+		case slices.Contains([]string{"and", "&&", "or", "||"}, node.Operator):
+			left, err := c.condition(node.Left)
+			if err != nil {
+				return nil, err
+			}
+			right, err := c.condition(node.Right)
+			if err != nil {
+				return nil, err
+			}
+			return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
+		case slices.Contains(comparisons(), node.Operator):
+			return c.comparison(node)
+		}
+	}
+	return nil, c.problem(n, "a threshold has to be a comparison", "for example p99 < 2s, or duration < base * 1.05 and errors == 0")
+}
+
+// comparison checks both sides of a comparison, which have to have one unit.
+func (c *thresholdCheck) comparison(node *ast.BinaryNode) (ast.Node, error) {
+	figures := figuresIn(node)
+	left, unitLeft, err := c.value(node.Left, figures)
+	if err != nil {
+		return nil, err
+	}
+	right, unitRight, err := c.value(node.Right, figures)
+	if err != nil {
+		return nil, err
+	}
+	if len(figures) == 0 {
+		return nil, c.problem(node, "the comparison names no figure of the cell", "there are "+figureList())
+	}
+	if !sameUnit(unitLeft, unitRight) {
+		return nil, c.mismatch(node, "compared with", unitLeft, unitRight)
+	}
+	return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
+}
+
+func (c *thresholdCheck) mismatch(n ast.Node, verb, left, right string) error {
+	hint := ""
+	for _, unit := range []string{left, right} {
+		switch unit {
+		case UnitSeconds:
+			hint = "write a time with its unit, for example 500ms or 2s"
+		case UnitBytes:
+			hint = "write a size with its unit, for example 512MiB or 8GiB"
+		case UnitPerSecond:
+			hint = "write a rate with its unit, for example 10/s"
+		}
+	}
+	if left == percent || right == percent {
+		hint = "of the baseline 5% more is base * 1.05"
+	}
+	return c.problem(n, unitWords(left)+" cannot be "+verb+" "+unitWords(right), hint)
+}
+
+// sameUnit reports whether two values can be compared: a plain number is both
+// a share and a count.
+func sameUnit(a, b string) bool {
+	return a == b || a == "" && (b == count || b == percent) || b == "" && (a == count || a == percent)
+}
+
+func unitWords(unit string) string {
+	switch unit {
+	case UnitSeconds:
+		return "a time"
+	case UnitBytes:
+		return "a size"
+	case UnitPerSecond:
+		return "a rate"
+	case percent:
+		return "a percentage"
+	case count:
+		return "a number of errors"
+	}
+	return "a plain number"
+}
+
+// value checks what is a number, and returns its unit.
+func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, string, error) {
+	switch node := n.(type) {
+	case *ast.FloatNode:
+		return &ast.FloatNode{Value: node.Value}, c.source.units[node.Location().From].unit, nil
+	case *ast.IdentifierNode:
+		return c.name(node, figures)
+	case *ast.MemberNode:
+		return c.member(node)
+	case *ast.UnaryNode:
+		if node.Operator == "-" || node.Operator == "+" {
+			inner, unit, err := c.value(node.Node, figures)
+			return &ast.UnaryNode{Operator: node.Operator, Node: inner}, unit, err
+		}
+	case *ast.BinaryNode:
+		return c.arithmetic(node, figures)
+	}
+	return nil, "", c.problem(n, "this is no figure and no number", "a threshold compares figures ("+figureList()+"), "+baseName+" and numbers with their units")
+}
+
+func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.Node, string, error) {
+	if node.Value == baseName {
+		if len(figures) == 0 {
+			return nil, "", c.problem(node, "which figure of the baseline base is cannot be said: the comparison names no figure of the cell", "there are "+figureList())
+		}
+		if len(figures) > 1 {
+			return nil, "", c.problem(node, "which figure of the baseline base is cannot be said: the comparison names several", "write base."+figures[0])
+		}
+		c.base[figures[0]] = true
+		return &ast.IdentifierNode{Value: basePrefix + figures[0]}, unitOf(figures[0]), nil
+	}
+	if !slices.Contains(figureNames(), node.Value) {
+		return nil, "", c.problem(node, "there is no figure "+quote(node.Value), suggestion(node.Value, append(figureNames(), baseName)))
+	}
+	c.own[node.Value] = true
+	return &ast.IdentifierNode{Value: node.Value}, unitOf(node.Value), nil
+}
+
+// member checks base.duration.
+func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, string, error) {
+	of, isName := node.Node.(*ast.IdentifierNode)
+	figure, isText := node.Property.(*ast.StringNode)
+	if !isName || of.Value != baseName || !isText || node.Optional {
+		return nil, "", c.problem(node, "only base has parts", "for example base.duration")
+	}
+	if !slices.Contains(figureNames(), figure.Value) {
+		return nil, "", c.problem(node, "the baseline has no figure "+quote(figure.Value), suggestion(figure.Value, figureNames()))
+	}
+	c.base[figure.Value] = true
+	return &ast.IdentifierNode{Value: basePrefix + figure.Value}, unitOf(figure.Value), nil
+}
+
+func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, string, error) {
+	if !slices.Contains([]string{"+", "-", "*", "/"}, node.Operator) {
+		return nil, "", c.problem(node, "a threshold has no "+quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
+	}
+	left, a, err := c.value(node.Left, figures)
+	if err != nil {
+		return nil, "", err
+	}
+	right, b, err := c.value(node.Right, figures)
+	if err != nil {
+		return nil, "", err
+	}
+	made := &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}
+	plain := func(unit string) bool { return unit == "" || unit == percent }
+	switch {
+	case node.Operator == "*" && plain(b):
+		return made, withoutPercent(a, b), nil
+	case node.Operator == "*" && plain(a):
+		return made, withoutPercent(b, a), nil
+	case node.Operator == "/" && plain(b):
+		return made, withoutPercent(a, b), nil
+	case node.Operator == "/" && a == b:
+		return made, "", nil
+	case (node.Operator == "+" || node.Operator == "-") && a == b:
+		return made, a, nil
+	case (node.Operator == "+" || node.Operator == "-") && sameUnit(a, b):
+		if a == count || b == count {
+			return made, count, nil
+		}
+		return made, "", nil
+	}
+	words := map[string]string{"+": "added to", "-": "taken together with", "*": "multiplied by", "/": "divided by"}
+	return nil, "", c.mismatch(node, words[node.Operator], a, b)
+}
+
+// withoutPercent is the unit of a product: that of the one with a unit, and a
+// plain number when it is a share of a number.
+func withoutPercent(unit, factor string) string {
+	if unit == percent && factor != percent {
+		return factor
+	}
+	return unit
+}
+
+// figuresIn are the different figures of the cell that a tree names.
+func figuresIn(n ast.Node) []string {
+	v := &figureVisitor{}
+	ast.Walk(&n, v)
+	return distinct(v.names)
+}
+
+type figureVisitor struct{ names []string }
+
+func (v *figureVisitor) Visit(n *ast.Node) {
+	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(figureNames(), name.Value) {
+		v.names = append(v.names, name.Value)
+	}
+}
+
+func figureNames() []string {
+	var names []string
+	for _, f := range Figures() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+func figureList() string {
+	text := ""
+	for i, name := range figureNames() {
+		if i > 0 {
+			text += ", "
+		}
+		text += name
+	}
+	return text
+}
+
+func unitOf(figure string) string {
+	for _, f := range Figures() {
+		if f.Name == figure && f.Unit == "" {
+			return count
+		}
+		if f.Name == figure {
+			return f.Unit
+		}
+	}
+	return ""
+}
