@@ -52,6 +52,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			findings = append(findings, machineFindings(db)...)
 			findings = append(findings, gpuFindings(cmd.Context(), gpus)...)
 			findings = append(findings, processFindings()...)
+			findings = append(findings, lockFindings()...)
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 			missing := false
 			for _, f := range findings {

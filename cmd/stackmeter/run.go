@@ -40,6 +40,7 @@ type runOptions struct {
 	resume   string
 	jsonFile string
 	progress string
+	wait     time.Duration // for a run that holds what this one needs
 	gpu      gpuOptions
 }
 
@@ -78,6 +79,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
 	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
+	waitFlag(cmd, &o.wait)
 	gpuFlags(cmd, &o.gpu)
 	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
@@ -124,9 +126,15 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	if err := runtime.Check(ctx); err != nil {
 		return err
 	}
-	if _, _, err := orchestrator.SelectGPUs(plan.Resources.GPU, gpus.devices, gpus.reason); err != nil {
+	uuids, _, err := orchestrator.SelectGPUs(plan.Resources.GPU, gpus.devices, gpus.reason)
+	if err != nil {
 		return err
 	}
+	locks, err := a.lock(ctx, run.ID, scenario.Name, uuids, o.wait)
+	if err != nil {
+		return err
+	}
+	defer locks.Release()
 	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
 		return err
 	}

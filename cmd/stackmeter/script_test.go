@@ -17,15 +17,33 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"stackmeter/orchestrator/lock"
 	"stackmeter/stacks/docker"
 )
 
 // TestMain makes the test binary the command stackmeter too, as the scripts
 // and the client processes start it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(ownLocks{m}, map[string]func(){
 		"stackmeter": main,
 	})
+}
+
+// ownLocks are tests whose runs lock no folder but their own, so that they
+// neither wait for another's runs on this machine nor make it wait.
+type ownLocks struct{ *testing.M }
+
+func (m ownLocks) Run() int {
+	folder, err := os.MkdirTemp("", "stackmeter-locks-")
+	if err == nil {
+		err = os.Setenv(lock.FolderVariable, folder)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	return m.M.Run()
 }
 
 // TestScripts runs testdata/script/*.txtar: each is a command line session.
@@ -42,6 +60,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ROOT", root)
 			env.Setenv("URL", serve(env))
 			env.Setenv("APP", filepath.Join(root, "stacks", "stackstest", "testdata", "app"))
+			env.Setenv(lock.FolderVariable, env.WorkDir) // scripts run side by side
 			for _, name := range []string{"DOCKER_HOST", "HOME"} {
 				env.Setenv(name, os.Getenv(name))
 			}

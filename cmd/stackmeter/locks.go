@@ -1,0 +1,86 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/orchestrator/lock"
+	"stackmeter/results/report"
+)
+
+// waitDefault is how long --wait without a duration waits: a night's run that
+// has not begun after a day has missed its night.
+const waitDefault = 24 * time.Hour
+
+func waitFlag(cmd *cobra.Command, wait *time.Duration) {
+	cmd.Flags().DurationVar(wait, "wait", 0, "wait for a run that holds the GPU or the machine, by default for up to a day; without --wait the run is refused")
+	cmd.Flags().Lookup("wait").NoOptDefVal = waitDefault.String()
+}
+
+// lock takes the GPUs that the run uses, or the machine where it uses none,
+// for as long as the run lasts.
+func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wait time.Duration) (*lock.Locks, error) {
+	folder, err := lock.Folder()
+	if err != nil {
+		return nil, err
+	}
+	names := []string{lock.Machine}
+	if len(gpus) > 0 {
+		names = nil
+		for _, uuid := range gpus {
+			names = append(names, lock.GPU(uuid))
+		}
+	}
+	holder := lock.Holder{Run: run, Scenario: scenario, PID: os.Getpid(), User: userName(), Since: time.Now()}
+	holder.Host, _ = os.Hostname()
+	locks, err := lock.Acquire(ctx, folder, names, holder, wait, func(held *lock.HeldError) {
+		fmt.Fprintf(a.stderr, "stackmeter: waiting: %s\n", report.Clean(held.Error()))
+	})
+	var held *lock.HeldError
+	if errors.As(err, &held) {
+		remedy := "give --wait to wait for it, or end it"
+		if wait > 0 {
+			remedy = fmt.Sprintf("still, after a wait of %v", wait)
+		}
+		return nil, fmt.Errorf("%s; two runs at once would measure each other: %s", report.Clean(held.Error()), remedy)
+	}
+	return locks, err
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return cmp.Or(u.Username, u.Uid)
+	}
+	return fmt.Sprint(os.Getuid())
+}
+
+// lockFindings say who measures on this machine now.
+func lockFindings() []finding {
+	folder, err := lock.Folder()
+	if err != nil {
+		return []finding{{"locks", stateMissing, err.Error(), ""}}
+	}
+	states, err := lock.List(folder)
+	if err != nil {
+		return []finding{{"locks", stateNote, err.Error(), ""}}
+	}
+	var found []finding
+	for _, s := range states {
+		if s.Holder == nil {
+			continue // left by a process that was killed, and as good as none
+		}
+		held := lock.HeldError{Name: s.Name, Holder: *s.Holder}
+		found = append(found, finding{"locks", stateNote, report.Clean(held.Error()), "a run that needs the same waits with --wait, and is refused without"})
+	}
+	if len(found) == 0 {
+		found = append(found, finding{what: "locks", state: stateOK, text: "no run is under way (" + folder + ")"})
+	}
+	return found
+}
