@@ -95,6 +95,7 @@ type run struct {
 	noGPU string           // why gpus is empty although the scenario would use one
 	idle  map[string]int64 // bytes in use on each device, by UUID, before the first stack
 
+	cores  []int            // that the client may use; any when empty
 	broken map[string]error // by topology: why it cannot be started at all
 
 	began    time.Time
@@ -108,6 +109,11 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	var err error
+	if r.plan.Client.Cpuset != "" {
+		if r.cores, err = scenarios.ParseCpuset(r.plan.Client.Cpuset); err != nil {
+			return fmt.Errorf("client.cpuset: %w", err)
+		}
+	}
 	if r.gpus, r.noGPU, err = SelectGPUs(r.plan.Resources.GPU, r.Devices, r.NoGPU); err != nil {
 		return err
 	}

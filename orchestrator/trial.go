@@ -283,7 +283,7 @@ func (l *live) warmUp(ctx context.Context) error {
 func (l *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
 	return load.Job{
 		URL: l.stack.URL(), Request: l.plan.Request, Load: spec, GiveUp: GiveUp,
-		Seed: l.plan.Seed + uint64(repeat) - 1,
+		Seed: l.plan.Seed + uint64(repeat) - 1, Cores: l.cores,
 	}
 }
 

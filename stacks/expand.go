@@ -23,6 +23,13 @@ const AppService = "app"
 // every service except nginx is given.
 func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (Spec, error) {
 	spec := Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready}
+	var cores []int
+	if p.Resources.Cpuset != "" {
+		var err error
+		if cores, err = scenarios.ParseCpuset(p.Resources.Cpuset); err != nil {
+			return Spec{}, fmt.Errorf("resources.cpuset: %w", err)
+		}
+	}
 	app := Service{
 		Name:   AppService,
 		Role:   RoleApp,
@@ -34,6 +41,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 		Port:   p.App.Port,
 		CPUs:   p.Resources.CPUs,
 		Memory: p.Resources.Memory,
+		Cores:  cores,
 		GPUs:   gpus,
 	}
 	if app.Dir == "" && app.Build != nil {
@@ -89,6 +97,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 			Proxy:  &Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout},
 			CPUs:   p.Resources.CPUs,
 			Memory: p.Resources.Memory,
+			Cores:  cores,
 		})
 	}
 	return spec, nil

@@ -70,6 +70,7 @@ type Service struct {
 	Proxy   *Proxy // nginx: what it stands in front of
 	CPUs    float64
 	Memory  int64 // bytes
+	Cores   []int // of the machine, that it may use; any when empty
 	GPUs    []string
 }
 

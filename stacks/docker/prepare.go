@@ -40,6 +40,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if s.CPUs > float64(info.NCPU) {
 			return fmt.Errorf("%w: resources.cpus is %v and the engine has %d; ask for less, or for none to set no limit", stacks.ErrUnavailable, s.CPUs, info.NCPU)
 		}
+		for _, core := range s.Cores {
+			if core >= info.NCPU {
+				return fmt.Errorf("%w: resources.cpuset has core %d, and those of the engine are 0 to %d", stacks.ErrUnavailable, core, info.NCPU-1)
+			}
+		}
 		if s.Memory > info.MemTotal {
 			return fmt.Errorf("%w: resources.memory is %d bytes and the engine has %d", stacks.ErrUnavailable, s.Memory, info.MemTotal)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,22 @@ func enter() error {
 	return err
 }
 
+// hold holds this thread, and so the program that it becomes, to some cores.
+func hold(cores []int) error {
+	if len(cores) == 0 {
+		return nil
+	}
+	runtime.LockOSThread() // for good: the program follows
+	var set unix.CPUSet
+	for _, core := range cores {
+		set.Set(core)
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("resources.cpuset: hold the service to the cores %v: %w; are they there, and may this process use them?", cores, err)
+	}
+	return nil
+}
+
 func become(input *os.File) error {
 	var o enterOrder
 	err := json.NewDecoder(input).Decode(&o)
@@ -65,6 +82,9 @@ func become(input *os.File) error {
 		return fmt.Errorf("read the order: %w", err)
 	}
 	if err := cgroup.Enter(o.Groups); err != nil {
+		return err
+	}
+	if err := hold(o.Cores); err != nil {
 		return err
 	}
 	// A program that changes to another user would lose the signal that ends

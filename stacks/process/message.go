@@ -11,6 +11,7 @@ type order struct {
 	File   string          // of the record
 	Groups []cgroup.Folder // to be made; Record.Groups are their paths
 	Files  []file          // to be written below Record.Temp
+	Cores  []int           // that the program may use; any when empty
 	Program
 }
 
@@ -25,9 +26,10 @@ type Program struct {
 type file struct{ Path, Text string }
 
 // An enterOrder is what the second step of the launcher is told: which groups
-// to enter before it becomes the program.
+// to enter before it becomes the program, and which cores that may use.
 type enterOrder struct {
 	Groups []string
+	Cores  []int // any when empty
 	Program
 }
 

@@ -146,6 +146,7 @@ func (st *stack) order(ctx context.Context, i int, s stacks.Service) (order, cgr
 		return order{}, cgroup.Group{}, err
 	}
 	o.Program = Program{Path: path, Argv: argv, Env: env}
+	o.Cores = s.Cores
 
 	var group cgroup.Group
 	if st.runtime.Ungrouped() == nil {

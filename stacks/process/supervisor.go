@@ -166,7 +166,7 @@ func (s *supervisor) launch() (identity, error) {
 		f.Close()
 	}
 	files = nil
-	err = json.NewEncoder(orderWrite).Encode(enterOrder{Groups: s.record.Groups, Program: s.order.Program})
+	err = json.NewEncoder(orderWrite).Encode(enterOrder{Groups: s.record.Groups, Cores: s.order.Cores, Program: s.order.Program})
 	if err == nil {
 		err = orderWrite.Close()
 	}

@@ -100,6 +100,12 @@ def flaky():
     return jsonify(status="ok")
 
 
+@app.get("/cores")
+def cores():
+    """The cores that this process may use."""
+    return jsonify(cores=sorted(os.sched_getaffinity(0)))
+
+
 @app.route("/sleep", methods=["GET", "POST"])
 def sleep():
     request.get_data()
