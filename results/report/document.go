@@ -72,6 +72,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	if legend := notes.legend(); len(legend) > 0 {
 		doc.sections = append(doc.sections, section{title: "Notes", notes: legend})
 	}
+	doc.sections = appendIf(doc.sections, openLoops(records))
 	doc.sections = appendIf(doc.sections, failures(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
 	doc.sections = appendIf(doc.sections, missingCells(run, records))

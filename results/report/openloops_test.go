@@ -1,0 +1,50 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/scenarios"
+)
+
+func TestOpenLoops(t *testing.T) {
+	record := func(l scenarios.LoadSpec, facts results.LoadFacts) results.Record {
+		var latency load.Latency
+		for i := range l.Requests {
+			latency.Record(time.Duration(10+i) * time.Millisecond)
+		}
+		seconds := 2.0
+		return results.Record{
+			Topology: scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask},
+			Cell:     scenarios.Cell{Name: "flask/" + l.Name(), Repeat: 1, Load: l},
+			Status:   results.StatusOK, Duration: &seconds, Replies: l.Requests, Latency: &latency, Load: facts,
+		}
+	}
+	late := &results.Spread{P50: 1e-5, P99: 3e-3, Max: 4e-3}
+	text := render(t, "table", results.Run{}, []results.Record{
+		record(scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientOpen, Pool: scenarios.OpenPool, Rate: 20, Arrivals: scenarios.ArrivalsPoisson}, results.LoadFacts{Lateness: late, Late: 3}),
+		record(scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientOpen, Pool: scenarios.OpenPool, P99: time.Second}, results.LoadFacts{Lateness: late, Search: &load.Search{P99: time.Second, Rate: 41.5}}),
+		record(scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientOpen, Pool: 8}, results.LoadFacts{}),
+	}, report.Options{Width: 160})
+	for _, line := range []string{
+		"flask/open20-poisson/n40 20/s 20.0/s 29.0 ms 49.0 ms 49.0 ms 3 of 40",
+		"flask/open-p99-1s/n40 41.5/s (found) 20.0/s 29.0 ms 49.0 ms 49.0 ms 0 of 40",
+		"flask/openmax-pool8/n40 max 20.0/s 29.0 ms 49.0 ms 49.0 ms –",
+	} {
+		found := false
+		for got := range strings.Lines(text) {
+			found = found || strings.Join(strings.Fields(got), " ") == line
+		}
+		if !found {
+			t.Errorf("there is no line %q in\n%s", line, text)
+		}
+	}
+	closed := record(scenarios.LoadSpec{Requests: 4, Client: scenarios.ClientSingle, Pool: 1}, results.LoadFacts{})
+	if text := render(t, "table", results.Run{}, []results.Record{closed}, report.Options{}); strings.Contains(text, "Open loops") {
+		t.Errorf("without an open loop:\n%s", text)
+	}
+}
