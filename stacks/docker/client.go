@@ -79,6 +79,11 @@ func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string)
 	c := &Client{runtime: r, url: entry.url}
 	// As with services: what makes something is not cut short, so that nothing
 	// is made whose id is not known.
+	done, err := r.creating(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load client: %w", err)
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
 	defer cancel()
 	if err := c.start(ctx, id, entry, argv); err != nil {

@@ -48,6 +48,8 @@ type Runtime struct {
 	api   *client.Client
 	owner stacks.Owner
 
+	making sync.RWMutex // held for reading while the engine makes an object of a run: see creating
+
 	mu       sync.Mutex
 	images   map[string]string                  // by imageKey: the image id that Prepare found or made
 	requests map[string]container.DeviceRequest // by gpuKey: how its GPUs reach a container, proven by Prepare

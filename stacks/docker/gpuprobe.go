@@ -93,7 +93,12 @@ func (st *stack) listGPUs(ctx context.Context, s stacks.Service, imageID string,
 	host := hostConfig(s)
 	host.NetworkMode = "none"
 	host.DeviceRequests = []container.DeviceRequest{way}
+	done, err := r.creating(ctx)
+	if err != nil {
+		return err
+	}
 	made, err := r.api.ContainerCreate(making, config, host, nil, nil, st.name("gpu"))
+	done()
 	if err != nil {
 		return fmt.Errorf("create a container with the GPU: %w", err)
 	}

@@ -20,6 +20,7 @@ import (
 // Sweep implements stacks.Runtime.
 func (r *Runtime) Sweep(ctx context.Context, run string) ([]string, error) {
 	if run != "" {
+		r.settle()
 		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
 	}
 	dead, err := r.deadStacks(ctx)
@@ -34,6 +35,24 @@ func (r *Runtime) Sweep(ctx context.Context, run string) ([]string, error) {
 		failed = errors.Join(failed, err)
 	}
 	return removed, failed
+}
+
+// settleTimeout bounds the waiting for an engine that is slow to make what it
+// was told to. What it makes later is the next start's to find.
+const settleTimeout = 4 * time.Second
+
+// settle waits until this process has nothing under way that makes an object.
+func (r *Runtime) settle() {
+	settled := make(chan struct{})
+	go func() {
+		r.making.Lock()
+		defer r.making.Unlock()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+	case <-time.After(settleTimeout):
+	}
 }
 
 // deadStacks lists the stacks whose owner is gone.

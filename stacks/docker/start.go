@@ -152,20 +152,35 @@ func (st *stack) labels() map[string]string {
 	}
 }
 
-func (st *stack) createNetwork(ctx context.Context) error {
+// creating is called before an object of a run is made, and done afterwards.
+// It fails when ctx has ended. What is made is not cut short, so that whoever
+// sweeps a run that has been cancelled first waits until nothing is being made
+// for it: an object that came after the sweep would stay for good.
+func (r *Runtime) creating(ctx context.Context) (done func(), err error) {
+	r.making.RLock()
 	if err := context.Cause(ctx); err != nil {
+		r.making.RUnlock()
+		return nil, err
+	}
+	return r.making.RUnlock, nil
+}
+
+func (st *stack) createNetwork(ctx context.Context) error {
+	done, err := st.runtime.creating(ctx)
+	if err != nil {
 		return err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	made, err := st.runtime.api.NetworkCreate(ctx, st.name("net"), network.CreateOptions{
+	net, err := st.runtime.api.NetworkCreate(ctx, st.name("net"), network.CreateOptions{
 		Driver: "bridge",
 		Labels: st.labels(),
 	})
 	if err != nil {
 		return fmt.Errorf("private network: %w%s", err, networkHint(err))
 	}
-	st.network = made.ID
+	st.network = net.ID
 	return nil
 }
 
@@ -192,9 +207,11 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	if err != nil {
 		return err
 	}
-	if err := context.Cause(ctx); err != nil {
+	done, err := st.runtime.creating(ctx)
+	if err != nil {
 		return err
 	}
+	defer done()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 

@@ -95,6 +95,12 @@ func TestConformanceWithoutGroups(t *testing.T) {
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.Leftovers})
 }
 
+// TestFault08NoFixedPorts: see stackstest.NoFixedPorts.
+func TestFault08NoFixedPorts(t *testing.T) {
+	r := machine(t, "flask", "gunicorn", "nginx")
+	stackstest.NoFixedPorts(t, stackstest.Bench{Runtime: r, Leftovers: r.Leftovers})
+}
+
 // launch starts a stack of the test application that is stopped with the test.
 func launch(t *testing.T, r *Runtime, topology scenarios.Topology, change func(*scenarios.Plan)) (stacks.Spec, *stack) {
 	t.Helper()

@@ -1,0 +1,49 @@
+package docker
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"stackmeter/stacks/stackstest"
+)
+
+// TestFault03SweepWaitsForWhatIsBeingMade: a second Ctrl-C sweeps the run and
+// ends the process. An object that the engine was making just then must be
+// swept too: the crash campaign found a network that was not.
+func TestFault03SweepWaitsForWhatIsBeingMade(t *testing.T) {
+	r := engine(t)
+	spec := stackstest.Spec(t, "test-sweep-waits-"+filepath.Base(t.TempDir()), stackstest.Flask, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	made, err := r.creating(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel() // the first Ctrl-C
+	swept := make(chan error, 1)
+	go func() {
+		_, err := r.Sweep(t.Context(), spec.Run)
+		swept <- err
+	}()
+	select {
+	case err := <-swept:
+		t.Fatalf("it swept (%v) while something was being made", err)
+	case <-time.After(200 * time.Millisecond): // long enough for a sweep that does not wait
+	}
+	// By another runtime, which holds a lock of its own.
+	late := &stack{runtime: engine(t), spec: spec, id: randomID()}
+	if err := late.createNetwork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	made()
+	if err := <-swept; err != nil {
+		t.Error(err)
+	}
+	if left, err := r.leftovers(t.Context(), spec.Run); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := r.creating(ctx); err == nil {
+		t.Error("something is made for a run that was cancelled")
+	}
+}
