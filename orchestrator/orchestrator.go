@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -78,7 +79,7 @@ const (
 // Run executes the plan under the run's id. Cells that the run holds as ok are
 // skipped, so that the same call resumes an interrupted run.
 func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
-	r := &run{Orchestrator: o, id: runID, plan: p, spent: map[string]time.Duration{}, began: time.Now()}
+	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now()}
 	err := r.execute(ctx)
 	if flush := r.flush(ctx, true); err == nil {
 		err = flush
@@ -94,6 +95,8 @@ type run struct {
 	gpus  []string         // UUIDs that each stack is given
 	noGPU string           // why gpus is empty although the scenario would use one
 	idle  map[string]int64 // bytes in use on each device, by UUID, before the first stack
+
+	scrub func(string) string // takes values that may be secrets out of a text
 
 	cores  []int            // that the client may use; any when empty
 	broken map[string]error // by topology: why it cannot be started at all
@@ -275,10 +278,21 @@ func (r *run) flush(ctx context.Context, last bool) error {
 func (r *run) write(ctx context.Context, rec results.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	if err := r.Recorder.Put(ctx, rec); err != nil {
+	if err := r.Recorder.Put(ctx, r.scrubbed(rec)); err != nil {
 		return fmt.Errorf("record %s: %w", rec.Cell.Name, err)
 	}
 	return nil
+}
+
+// scrubbed is a record without the environment's values where the app may
+// have printed them.
+func (r *run) scrubbed(rec results.Record) results.Record {
+	rec.Reason, rec.LogTail = r.scrub(rec.Reason), r.scrub(rec.LogTail)
+	rec.FirstErrors = maps.Clone(rec.FirstErrors)
+	for kind, text := range rec.FirstErrors {
+		rec.FirstErrors[kind] = r.scrub(text)
+	}
+	return rec
 }
 
 // put writes a new record and tells of it.
@@ -294,6 +308,7 @@ func (r *run) put(ctx context.Context, rec results.Record) error {
 func (r *run) notify(e Event) {
 	if r.Notify != nil {
 		e.Time = time.Now()
+		e.Message = r.scrub(e.Message)
 		r.Notify(e)
 	}
 }

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -25,6 +26,10 @@ type Loader struct {
 	// Allow names folders that a scenario's paths may lead to besides its own
 	// folder: see Loader.Parse.
 	Allow []string
+
+	// Env is set for the app on top of what the file says: secrets, which the
+	// operator has and a file does not.
+	Env map[string]string
 }
 
 // Load reads a scenario file and checks it. Overrides are the values of
@@ -80,6 +85,12 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	s := d.scenario(root)
 	if err := d.report.err(); err != nil {
 		return nil, err
+	}
+	if len(l.Env) > 0 {
+		env := map[string]string{}
+		maps.Copy(env, s.App.Env)
+		maps.Copy(env, l.Env)
+		s.App.Env = env
 	}
 	s.File = file
 	return s, nil

@@ -1,8 +1,10 @@
 package scenarios
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Redacted stands for a value that is not written to a store or a report.
@@ -52,4 +54,41 @@ func redacted(values map[string]string) map[string]string {
 		}
 	}
 	return values
+}
+
+// minSecret is from how many bytes on a value is taken out of other texts. A
+// shorter one ("1", "true", "small") would be taken out of everything, and
+// protects nothing.
+const minSecret = 6
+
+// Scrubber returns a function that takes the values out of a text which
+// Redacted leaves out of the plan: an app that fails may print its whole
+// environment, and its last words are kept.
+func (p Plan) Scrubber() func(string) string {
+	var values []string
+	add := func(list map[string]string) {
+		for name, value := range list {
+			if len(value) >= minSecret && !slices.Contains(written, name) {
+				values = append(values, value)
+			}
+		}
+	}
+	add(p.App.Env)
+	if p.App.Build != nil {
+		add(p.App.Build.Args)
+	}
+	add(p.Request.Headers)
+	for _, trial := range p.Trials {
+		add(trial.Topology.Env)
+		for _, service := range trial.Topology.Services {
+			add(service.Env)
+		}
+	}
+	// A secret that begins with another one is taken out whole.
+	slices.SortFunc(values, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	var pairs []string
+	for _, value := range slices.Compact(values) {
+		pairs = append(pairs, value, Redacted)
+	}
+	return strings.NewReplacer(pairs...).Replace
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -116,11 +117,20 @@ type scenarioOptions struct {
 	only  string
 	allow []string // folders that its paths may lead to
 	cells int      // most of a plan
+	env   []string // names of the operator's variables that the app gets
 }
 
 // loadPlan loads a scenario and makes its plan. Its errors are the user's.
 func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Plan, error) {
-	s, err := scenarios.Loader{MaxCells: o.cells, Allow: o.allow}.Load(file, o.set...)
+	env := map[string]string{}
+	for _, name := range o.env {
+		value, there := os.LookupEnv(name)
+		if !there {
+			return nil, scenarios.Plan{}, usageError{fmt.Errorf("--env %s: there is no such variable in the environment; the flag takes a name, not NAME=VALUE", name)}
+		}
+		env[name] = value
+	}
+	s, err := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env}.Load(file, o.set...)
 	if err != nil {
 		return nil, scenarios.Plan{}, usageError{err}
 	}
