@@ -205,12 +205,6 @@ matrix: {requests: [3], client: [single]}
 `, "absent/single/n3", "is not in the engine and cannot be pulled", "", "flask/single/n3",
 		},
 		{
-			"never ready", `
-topologies: [{name: stuck, server: flask, env: {NEVER_READY: "1"}}, flask]
-matrix: {requests: [3], client: [single]}
-`, "stuck/single/n3", "503", "GET /healthz", "flask/single/n3",
-		},
-		{
 			"it ends while starting", `
 topologies: [{name: broken, server: flask, env: {FAIL_START: "no weights"}}, flask]
 matrix: {requests: [3], client: [single]}
@@ -262,15 +256,6 @@ resources: {memory: 200MiB}
 topologies: [flask]
 matrix: {requests: [1], client: [single]}
 `, "flask/single/n1", "oom: ", "", "",
-		},
-		{
-			"out of memory after some replies", `
-request: {path: "/memory?mib=40"}
-warmup: 0
-resources: {memory: 200MiB}
-topologies: [flask]
-matrix: {requests: [20], client: [single]}
-`, "flask/single/n20", "oom: ", "", "",
 		},
 		{
 			"another worker class than the threads ask for", `

@@ -3,11 +3,13 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"stackmeter/orchestrator"
 	"stackmeter/stacks"
 	"stackmeter/stacks/docker"
 )
@@ -106,4 +108,36 @@ func (b *bystanders) remove() {
 		b.docker("rm", "--force", name)
 		b.docker("network", "rm", name)
 	}
+}
+
+// TestFault28Bystanders: a run that is killed, cleaned up after, interrupted
+// twice and finished, beside other people's containers, networks and
+// processes. Nothing of theirs is touched.
+func TestFault28Bystanders(t *testing.T) {
+	s := newSession(t)
+	b := newBystanders(t)
+	s.run(once(syscall.SIGKILL, orchestrator.EventCell, "flask"))
+	b.untouched()
+	clean := exec.Command(s.program, "clean")
+	clean.Dir = s.dir
+	out, err := clean.CombinedOutput()
+	if err != nil {
+		t.Errorf("clean: %v\n%s", err, out)
+	}
+	for _, name := range b.names {
+		if strings.Contains(string(out), name) {
+			t.Errorf("clean speaks of %s:\n%s", name, out)
+		}
+	}
+	b.untouched()
+	s.run(func(e orchestrator.Event, p *os.Process) {
+		if e.Kind == orchestrator.EventCell {
+			_ = p.Signal(syscall.SIGINT)
+			_ = p.Signal(syscall.SIGINT)
+		}
+	}, "--resume")
+	b.untouched()
+	_, records := s.stored()
+	s.finish(records)
+	b.untouched()
 }

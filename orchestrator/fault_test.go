@@ -1,0 +1,204 @@
+package orchestrator_test
+
+import (
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator"
+	"stackmeter/results"
+)
+
+// onceUnderLoad calls do once, when some requests of a cell of the topology
+// have been answered.
+func (b *bench) onceUnderLoad(topology string, do func()) {
+	var once sync.Once
+	b.onEvent = func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventProgress && e.Topology == topology && e.Done > 0 {
+			once.Do(do)
+		}
+	}
+}
+
+// containers are those of the run, asked of the engine's own command.
+func (b *bench) containers() []string {
+	b.t.Helper()
+	out, err := exec.Command("docker", "ps", "--quiet", "--no-trunc", "--filter", "label=stackmeter.run="+b.run).Output()
+	if err != nil {
+		b.t.Error(err)
+	}
+	return strings.Fields(string(out))
+}
+
+var workerLine = regexp.MustCompile(`(?m)^\s*(\d+)\s+(\d+)\s+.*gunicorn`)
+
+// workers are the PIDs, on this machine, of the run's gunicorn workers: the
+// processes whose parent is a gunicorn too.
+func (b *bench) workers() []int {
+	b.t.Helper()
+	var pids []int
+	for _, id := range b.containers() {
+		out, err := exec.Command("docker", "top", id, "-o", "pid,ppid,args").Output()
+		if err != nil {
+			b.t.Error(err)
+			continue
+		}
+		parents := map[string]string{}
+		for _, line := range workerLine.FindAllStringSubmatch(string(out), -1) {
+			parents[line[1]] = line[2]
+		}
+		for pid, parent := range parents {
+			// The init process in a container carries gunicorn's words too, and
+			// is no worker's parent.
+			if grand, ok := parents[parent]; ok {
+				if _, third := parents[grand]; third {
+					n, _ := strconv.Atoi(pid)
+					pids = append(pids, n)
+				}
+			}
+		}
+	}
+	slices.Sort(pids)
+	return pids
+}
+
+// failed checks that a cell is a failure without a duration, for a reason, and
+// that the other topologies were measured all the same.
+func failed(t *testing.T, records map[string]results.Record, cell string, reasons ...string) results.Record {
+	t.Helper()
+	r, there := records[cell]
+	if !there {
+		t.Fatalf("no record of %s", cell)
+	}
+	if r.Status != results.StatusFailed || r.Duration != nil {
+		t.Errorf("%s: %s, duration %v", cell, r.Status, r.Duration)
+	}
+	for _, reason := range reasons {
+		if !strings.Contains(r.Reason, reason) {
+			t.Errorf("%s: %q, want %q", cell, r.Reason, reason)
+		}
+	}
+	for name, other := range records {
+		if other.Topology.Name != r.Topology.Name && other.Status != results.StatusOK {
+			t.Errorf("%s, beside it: %s, %s", name, other.Status, other.Reason)
+		}
+	}
+	return r
+}
+
+// TestFault10OutOfMemory: the kernel kills the server for its container's
+// limit. The cell says so, with the limit; it is not slow, and not 0.
+func TestFault10OutOfMemory(t *testing.T) {
+	b := newBench(t)
+	r := failed(t, b.mustExecute(b.plan(`
+request: {path: "/memory?mib=60"}
+warmup: 0
+resources: {memory: 200MiB}
+order: listed
+topologies: [{name: keeping, server: flask}, {name: free, command: [gunicorn, --bind, "{host}:{port}", --max-requests, "1", "wsgi:app"]}]
+matrix: {requests: [1, 20], client: [single]}
+`)), "keeping/single/n20", "oom: ", "the limit is 200 MiB (resources.memory)")
+	if r.Memory.Peak == nil || *r.Memory.Peak < 60<<20 {
+		t.Errorf("memory %+v", r.Memory)
+	}
+}
+
+// TestFault11WorkerKilled: one gunicorn worker is killed while its master
+// lives and forks another, so that every request is answered in the end. The
+// cell is no measurement all the same.
+func TestFault11WorkerKilled(t *testing.T) {
+	b := newBench(t)
+	b.onceUnderLoad("gunicorn-w2-t1", func() {
+		workers := b.workers()
+		if len(workers) != 2 {
+			t.Errorf("workers %v", workers)
+			return
+		}
+		if err := syscall.Kill(workers[0], syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
+	failed(t, b.mustExecute(b.plan(`
+request: {path: "/sleep?s=0.02"}
+order: listed
+topologies: [gunicorn w2, flask]
+matrix: {requests: [100], client: [single]}
+`)), "gunicorn-w2-t1/single/n100", "gunicorn's workers were replaced during the cell")
+}
+
+// TestFault11WorkerOutOfMemory: the same by the kernel, for memory. The
+// control group's count of kills says so although the container runs on.
+func TestFault11WorkerOutOfMemory(t *testing.T) {
+	b := newBench(t)
+	failed(t, b.mustExecute(b.plan(`
+request: {path: "/spike?mib=400"}
+warmup: 0
+resources: {memory: 250MiB}
+topologies: [gunicorn w2]
+matrix: {requests: [3], client: [single]}
+`)), "gunicorn-w2-t1/single/n3", "oom: ", "the limit is 250 MiB")
+}
+
+// TestFault12ServerCrashes: the server is killed in the middle of a cell. The
+// load stops at once instead of sending the rest to nobody; how the server
+// ended and its last words are kept, and a new stack takes the next cell.
+func TestFault12ServerCrashes(t *testing.T) {
+	b := newBench(t)
+	b.onceUnderLoad("flask", func() {
+		for _, id := range b.containers() {
+			if out, err := exec.Command("docker", "kill", "--signal", "KILL", id).CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		}
+	})
+	// Ten thousand requests to a dead server would each take their time-out
+	// or their refusal.
+	records := b.mustExecute(b.plan(`
+request: {path: "/sleep?s=0.01", timeout: 20s}
+topologies: [flask]
+matrix: {requests: [100000], client: [mt], pool: [2], include: [{client: mt, pool: 4, requests: 20}]}
+`))
+	r := failed(t, records, "flask/mt2/n100000", "service app ended", "exited with status 137")
+	if r.Replies == 0 || r.Replies+r.Errors >= 50_000 {
+		t.Errorf("%d replies and %d errors of 100000 requests", r.Replies, r.Errors)
+	}
+	if !strings.Contains(r.LogTail, "GET /sleep") {
+		t.Errorf("the log: %s", r.LogTail)
+	}
+	if next := records["flask/mt4/n20"]; next.Status != results.StatusOK {
+		t.Errorf("the next cell: %s, %s", next.Status, next.Reason)
+	}
+}
+
+// TestFault13NeverReady: the wait has an end, the last probe's answer and the
+// logs are kept, and the others go on.
+func TestFault13NeverReady(t *testing.T) {
+	b := newBench(t)
+	p := b.plan(`
+order: listed
+topologies: [{name: stuck, server: flask, env: {NEVER_READY: "1"}}, {name: deaf, command: [sleep, "600"]}, flask]
+matrix: {requests: [3], client: [single, mt], pool: [2]}
+`)
+	p.App.Ready.Timeout = 3 * time.Second
+	records := b.mustExecute(p)
+	for cell, reason := range map[string]string{"stuck/single/n3": "503", "stuck/mt2/n3": "503", "deaf/single/n3": "connect"} {
+		r := records[cell]
+		if r.Status != results.StatusFailed || !strings.Contains(r.Reason, "not ready after 3s") || !strings.Contains(r.Reason, reason) || r.Duration != nil {
+			t.Errorf("%s: %s, %s", cell, r.Status, r.Reason)
+		}
+	}
+	if r := records["stuck/single/n3"]; !strings.Contains(r.LogTail, "GET /healthz") {
+		t.Errorf("the log: %s", r.LogTail)
+	}
+	for _, cell := range []string{"flask/single/n3", "flask/mt2/n3"} {
+		if r := records[cell]; r.Status != results.StatusOK {
+			t.Errorf("%s: %s, %s", cell, r.Status, r.Reason)
+		}
+	}
+}
