@@ -12,6 +12,7 @@ const (
 	EventCell     = "cell"     // a cell's load begins
 	EventProgress = "progress" // Done of the cell's Requests are answered
 	EventResult   = "result"   // a cell's record was written
+	EventSkip     = "skip"     // a trial is not needed any more: Requests will not be sent
 	EventStop     = "stop"     // the stack is being removed
 	EventStopped  = "stopped"  // it was
 )

@@ -63,6 +63,11 @@ type Recorder interface {
 	// Put writes a record. It replaces an earlier one of the same cell.
 	Put(ctx context.Context, r results.Record) error
 
+	// Repeats are the run's records so far. Only what says whether a cell has
+	// to be repeated is needed of them: the cell, the repeat, the status, the
+	// errors and the duration. It is asked once, of a plan with Until.
+	Repeats(ctx context.Context, run string) ([]results.Record, error)
+
 	// Spent adds to the wall time that the run spent on a phase.
 	Spent(ctx context.Context, run string, phase string, d time.Duration) error
 }
@@ -98,8 +103,9 @@ type run struct {
 
 	scrub func(string) string // takes values that may be secrets out of a text
 
-	cores  []int            // that the client may use; any when empty
-	broken map[string]error // by topology: why it cannot be started at all
+	cores   []int            // that the client may use; any when empty
+	broken  map[string]error // by topology: why it cannot be started at all
+	repeats *results.Repeats // which trials are still needed; nil of a plan without Until
 
 	began    time.Time
 	spent    map[string]time.Duration // since the last flush
@@ -149,6 +155,13 @@ func (r *run) sweep(ctx context.Context) error {
 
 // trials makes the images and then measures trial after trial.
 func (r *run) trials(ctx context.Context) error {
+	if r.plan.Until != nil {
+		made, err := r.Recorder.Repeats(ctx, r.id)
+		if err != nil {
+			return err
+		}
+		r.repeats = results.NewRepeats(r.plan, made)
+	}
 	todo, err := r.missing()
 	if err != nil {
 		return err
@@ -162,6 +175,10 @@ func (r *run) trials(ctx context.Context) error {
 			return err
 		}
 		r.finished = i
+		if !r.needed(trial) {
+			r.notify(Event{Kind: EventSkip, Topology: trial.Topology.Name, Repeat: trial.Repeat, Requests: requests(todo[i : i+1])})
+			continue
+		}
 		if err := r.trial(ctx, trial, len(todo)); err != nil {
 			return err
 		}
@@ -169,13 +186,34 @@ func (r *run) trials(ctx context.Context) error {
 			return err
 		}
 	}
+	r.tellEnds(len(todo) > 0)
 	return nil
 }
 
-// missing is the plan without the cells that the run already holds as ok.
+// needed reports whether the repeats before a trial leave something to be
+// found out by it.
+func (r *run) needed(trial scenarios.Trial) bool {
+	return r.repeats == nil || r.repeats.Needed(trial)
+}
+
+// tellEnds says how the repeats ended, where there was something to measure.
+func (r *run) tellEnds(measured bool) {
+	if r.repeats == nil || !measured {
+		return
+	}
+	for _, end := range r.repeats.Ends() {
+		r.notify(Event{Kind: EventNote, Topology: end.Topology, Message: end.Sentence(r.plan)})
+	}
+}
+
+// missing is the plan without the cells that the run already holds as ok, and
+// without the trials that are known not to be needed.
 func (r *run) missing() ([]scenarios.Trial, error) {
 	var todo []scenarios.Trial
 	for _, trial := range r.plan.Trials {
+		if !r.needed(trial) {
+			continue
+		}
 		left := trial
 		left.Cells = nil
 		for _, cell := range trial.Cells {
@@ -299,6 +337,9 @@ func (r *run) scrubbed(rec results.Record) results.Record {
 func (r *run) put(ctx context.Context, rec results.Record) error {
 	if err := r.write(ctx, rec); err != nil {
 		return err
+	}
+	if r.repeats != nil {
+		r.repeats.Add(rec)
 	}
 	r.notify(Event{Kind: EventResult, Topology: rec.Topology.Name, Cell: rec.Cell.Name, Repeat: rec.Cell.Repeat,
 		Requests: rec.Cell.Load.Requests, Status: rec.Status, Duration: rec.Duration, Message: rec.Reason, Flags: rec.Flags})

@@ -371,6 +371,84 @@ matrix: {requests: [4, 40], client: [single]}
 	}
 }
 
+// TestRepeatsUntilTheMedianIsKnown: a run of which two repeats were made and
+// which is then resumed stops once the interval is narrow enough, or at the
+// maximum, and holds what it needs.
+func TestRepeatsUntilTheMedianIsKnown(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		repeats string
+		made    int
+		how     string
+		said    string
+	}{
+		// Twice as long as the median is more than a busy machine adds to a
+		// batch that mostly sleeps; no two batches take the same nanoseconds.
+		{"within", "{min: 2, max: 8, until: 100%}", 6, results.EndWithin, "6 of at most 8 repeats, until every median duration was known within 100%"},
+		{"maximum", "{min: 2, max: 6, until: 0.0001%}", 6, results.EndMaximum, "the maximum was reached"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			p := b.plan(`
+request: {path: "/sleep?s=0.1"}
+topologies: [flask]
+warmup: 1
+matrix: {requests: [2], client: [single, mt], pool: [2]}
+repeats: ` + test.repeats)
+			interrupted := errors.New("interrupted by the test")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			b.onEvent = func(e orchestrator.Event) {
+				// Amid a trial, so that the rest of it is left for later.
+				if e.Kind == orchestrator.EventCell && e.Repeat == 3 && e.Cell == "flask/mt2/n2" {
+					cancel(interrupted)
+				}
+			}
+			if _, err := b.execute(ctx, p); !errors.Is(err, interrupted) {
+				t.Fatalf("interrupted: %v", err)
+			}
+			b.onEvent, b.events = nil, nil
+			if _, err := b.execute(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			run, records, err := b.store.Run(t.Context(), b.run)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(records) != 2*test.made {
+				t.Errorf("%d records, want %d repeats of two cells", len(records), test.made)
+			}
+			if counts := run.Count(records); counts.Missing() != 0 || *run.Counts != counts {
+				t.Errorf("%+v, and the store counts %+v", counts, *run.Counts)
+			}
+			if end := results.NewRepeats(p, records).Ends()[0]; end.How != test.how || end.Repeats != test.made || end.Width == nil {
+				t.Errorf("%+v, want %q after %d", end, test.how, test.made)
+			}
+			skipped, said := 0, ""
+			for _, e := range b.events {
+				switch e.Kind {
+				case orchestrator.EventSkip:
+					skipped++
+				case orchestrator.EventNote:
+					said += e.Message + "\n"
+				}
+			}
+			if skipped != p.Repeats-test.made || !strings.Contains(said, test.said) {
+				t.Errorf("%d trials skipped; notes:\n%s", skipped, said)
+			}
+			b.events = nil
+			if _, err := b.execute(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range b.events {
+				if e.Kind == orchestrator.EventStart || e.Kind == orchestrator.EventImage {
+					t.Errorf("nothing was needed any more, and %s: %s", e.Kind, e.Topology)
+				}
+			}
+		})
+	}
+}
+
 func TestRequiredGPUStartsNothing(t *testing.T) {
 	b := newBench(t)
 	records, err := b.execute(t.Context(), b.plan(`

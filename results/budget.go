@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stackmeter/scenarios"
 )
 
 // A Budget bounds a metric: from above, or, of a metric of which more is
@@ -104,4 +106,22 @@ func plainNumber(text string) (float64, bool) {
 	}
 	value, err := strconv.ParseFloat(text, 64)
 	return value, err == nil && !math.IsInf(value, 0)
+}
+
+// NewGoal reads what a scenario recommends for. Its budgets are in the order
+// of their metrics' names.
+func NewGoal(r scenarios.Recommend) (Goal, error) {
+	objective, err := FindMetric(r.Objective)
+	if err != nil {
+		return Goal{}, fmt.Errorf("objective: %w", err)
+	}
+	goal := Goal{Objective: objective}
+	for _, name := range r.Metrics() {
+		budget, err := NewBudget(name, r.Under[name])
+		if err != nil {
+			return Goal{}, fmt.Errorf("under: %w", err)
+		}
+		goal.Under = append(goal.Under, budget)
+	}
+	return goal, nil
 }

@@ -33,7 +33,8 @@ type Recommendation struct {
 	Fitting []Summary // within all budgets, from the best median of the objective on
 	Over    []Excess  // the others, in the order of Summarise
 
-	Ratio *float64 // the best's median of the objective in percent of the baseline's
+	Baseline *Summary // of the best's number of requests; nil where it has none that is clean
+	Ratio    *float64 // the best's median of the objective in percent of the baseline's
 }
 
 // A Choice is a cell beside the best one.
@@ -85,6 +86,7 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 	}
 	r.neighbours()
 	if baseline := FindBaselines(summaries, selector).Of(best); baseline != nil {
+		r.Baseline = baseline
 		r.Ratio = percent(best.Sample(goal.Objective), baseline.Sample(goal.Objective))
 	}
 	return r

@@ -41,7 +41,7 @@ func (r Run) MeasuringFraction() *float64 {
 type Counts struct {
 	OK      int
 	Failed  int
-	Planned int
+	Planned int // without those that the plan's Until made needless
 }
 
 // Missing is how many planned cells hold no record: they were never reached,
@@ -51,6 +51,9 @@ func (c Counts) Missing() int { return max(0, c.Planned-c.OK-c.Failed) }
 // Count counts the run's planned cells and the records that it holds of them.
 func (r Run) Count(records []Record) Counts {
 	counts := Counts{Planned: PlannedCells(r.Plan)}
+	if r.Plan.Until != nil {
+		counts.Planned -= NewRepeats(r.Plan, records).Needless()
+	}
 	for _, record := range records {
 		if record.Status == StatusOK {
 			counts.OK++

@@ -117,26 +117,16 @@ func compareSummaries(a, b Summary) int {
 // at least one.
 func summarise(repeats []Record) Summary {
 	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load}
-	var clean, ok []Record
 	for _, record := range repeats {
 		summary.Errors += record.Errors
 		summary.Flags = append(summary.Flags, record.AllFlags()...)
 		if record.Status != StatusOK {
 			summary.Failed++
 			summary.Failures = append(summary.Failures, record)
-			continue
-		}
-		summary.OK++
-		ok = append(ok, record)
-		if record.Clean() {
-			clean = append(clean, record)
 		}
 	}
-	speaking := clean
-	if len(speaking) == 0 {
-		speaking = ok
-	}
-	summary.Speaking = speaking
+	ok, speaking := speakers(repeats)
+	summary.OK, summary.Speaking = len(ok), speaking
 	summary.Stability = stabilityOf(ok, speaking)
 	summary.Flags = append(summary.Flags, summary.Stability.Flags...)
 	slices.Sort(summary.Flags)
@@ -155,6 +145,24 @@ func summarise(repeats []Record) Summary {
 		}
 	}
 	return summary
+}
+
+// speakers are the repeats that are ok, and those of them that speak for their
+// cell: the ones without errors where there are any.
+func speakers(repeats []Record) (ok, speaking []Record) {
+	for _, record := range repeats {
+		if record.Status != StatusOK {
+			continue
+		}
+		ok = append(ok, record)
+		if record.Clean() {
+			speaking = append(speaking, record)
+		}
+	}
+	if len(speaking) == 0 {
+		speaking = ok
+	}
+	return ok, speaking
 }
 
 func addReason(reasons []string, reason string) []string {

@@ -19,6 +19,7 @@ type decoder struct {
 	owner    map[*yaml.Node]*source // of the nodes that overrides brought; the others are the file's
 	folder   folder
 	maxCells int
+	loader   Loader // what it checks by
 	report   report
 	kinds    map[string][]string // keys of each kind of object that was met; the schema is tested against it
 }

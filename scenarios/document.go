@@ -37,13 +37,14 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 				field{"cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }},
 			)
 		}},
-		field{"repeats", func(n *yaml.Node) { d.integer(n, "repeats", &s.Repeats, 1, 1000) }},
+		field{"repeats", func(n *yaml.Node) { d.repeats(n, s) }},
 		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, 100_000) }},
 		field{"fresh", func(n *yaml.Node) { d.choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }},
 		field{"order", func(n *yaml.Node) { d.choice(n, "order", &s.Order, OrderShuffle, OrderListed) }},
 		field{"seed", func(n *yaml.Node) { d.seed(n, "seed", &s.Seed) }},
 		field{"baseline", func(n *yaml.Node) { s.Baseline = d.baseline(n, s) }},
 		field{"thresholds", func(n *yaml.Node) { s.Thresholds = d.thresholds(n) }},
+		field{"recommend", func(n *yaml.Node) { s.Recommend = d.recommend(n) }},
 	)
 	if !ok {
 		return s

@@ -30,6 +30,12 @@ type Loader struct {
 	// Env is set for the app on top of what the file says: secrets, which the
 	// operator has and a file does not.
 	Env map[string]string
+
+	// CheckMetric and CheckBudget say whether there is a metric of a name, and
+	// whether a text is a value of it. Nil takes all of them: what is measured
+	// is not known here.
+	CheckMetric func(name string) error
+	CheckBudget func(metric, value string) error
 }
 
 // Load reads a scenario file and checks it. Overrides are the values of
@@ -75,6 +81,7 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	if err != nil {
 		return nil, err
 	}
+	d.loader = l
 	root := d.readTree(d.file, data, MaxFileSize)
 	if root == nil {
 		return nil, d.report.err()

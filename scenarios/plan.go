@@ -1,21 +1,24 @@
 package scenarios
 
 // A Plan is everything that a run will do, in the order in which it will do
-// it. It can be printed, stored and compared; nothing is decided later.
+// it. It can be printed, stored and compared; nothing is decided later, except
+// that trials whose repeats Until makes needless are left out.
 type Plan struct {
-	Scenario   string    `json:"scenario"`
-	App        App       `json:"app"`
-	Request    Request   `json:"request"`
-	Resources  Resources `json:"resources"`
-	Client     Client    `json:"client"`
-	Warmup     int       `json:"warmup"`
-	Order      string    `json:"order"`
-	Seed       uint64    `json:"seed"`
-	Fresh      string    `json:"fresh"`
-	Repeats    int       `json:"repeats"`
-	Baseline   *Baseline `json:"baseline,omitempty"`
-	Thresholds []string  `json:"thresholds,omitempty"`
-	Trials     []Trial   `json:"trials"`
+	Scenario   string     `json:"scenario"`
+	App        App        `json:"app"`
+	Request    Request    `json:"request"`
+	Resources  Resources  `json:"resources"`
+	Client     Client     `json:"client"`
+	Warmup     int        `json:"warmup"`
+	Order      string     `json:"order"`
+	Seed       uint64     `json:"seed"`
+	Fresh      string     `json:"fresh"`
+	Repeats    int        `json:"repeats"` // the most, where Until may end them earlier
+	Until      *Until     `json:"until,omitempty"`
+	Baseline   *Baseline  `json:"baseline,omitempty"`
+	Thresholds []string   `json:"thresholds,omitempty"`
+	Recommend  *Recommend `json:"recommend,omitempty"`
+	Trials     []Trial    `json:"trials"`
 }
 
 // A Trial is the lifetime of one stack and the cells measured on it, from the

@@ -31,8 +31,10 @@ func (s *Scenario) Plan() Plan {
 		Seed:       s.Seed,
 		Fresh:      s.Fresh,
 		Repeats:    s.Repeats,
+		Until:      s.Until,
 		Baseline:   s.Baseline,
 		Thresholds: s.Thresholds,
+		Recommend:  s.Recommend,
 	}
 	loads := slices.Clone(s.Loads)
 	if s.Fresh == FreshTopology {

@@ -89,13 +89,15 @@ type Scenario struct {
 	Topologies []Topology // expanded, in the order in which the file lists them
 	Loads      []LoadSpec // expanded matrix, in the order in which the file lists it
 	Client     Client
-	Repeats    int
-	Warmup     int // requests sent for each worker of a fresh stack and thrown away
+	Repeats    int    // the most, where Until may end them earlier
+	Until      *Until // nil: all of them
+	Warmup     int    // requests sent for each worker of a fresh stack and thrown away
 	Fresh      string
 	Order      string
 	Seed       uint64 // of all that is drawn by chance; recorded with the run
 	Baseline   *Baseline
 	Thresholds []string
+	Recommend  *Recommend
 }
 
 // An App is the user's application: Image or Build, never both. Dir and Venv
@@ -247,4 +249,23 @@ type Client struct {
 type Baseline struct {
 	Topology string `json:"topology,omitempty"`
 	Client   string `json:"client,omitempty"` // single, mp, mt, or with a pool: mt5
+}
+
+// Until ends the repeats early: once each cell of a trial has at least Min of
+// them and the interval of the median of its durations is within Within on
+// either side, the trial is not repeated any more.
+type Until struct {
+	Min    int     `json:"min"`
+	Within float64 `json:"within"` // as a share of the median: 0.05
+}
+
+// IntervalRepeats is how many repeats an interval of the median takes at 95%,
+// see results.RepeatsForInterval: with fewer allowed, Until could never be met.
+const IntervalRepeats = 6
+
+// A Recommend is what a topology is to be chosen for. Metrics and budgets are
+// those of package results.
+type Recommend struct {
+	Under     map[string]string `json:"under,omitempty"` // budgets by metric, as they are written: gpu_peak 5GiB
+	Objective string            `json:"objective"`       // a metric
 }

@@ -20,6 +20,7 @@ const (
 	exitInfrastructure = 1
 	exitUsage          = 2
 	exitCellsFailed    = 3
+	exitThreshold      = 4
 	exitInterrupted    = 130
 )
 
@@ -56,6 +57,8 @@ func (a *app) main(args []string) int {
 		return exitInterrupted
 	case errors.Is(err, errCellsFailed), errors.Is(err, errLoadFailed):
 		return exitCellsFailed
+	case errors.Is(err, errNothingFits):
+		return exitThreshold
 	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun):
 		return exitUsage
 	}
@@ -96,7 +99,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.runsCommand(),
+	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.recommendCommand(), a.runsCommand(),
 		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }
@@ -130,7 +133,8 @@ func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Pl
 		}
 		env[name] = value
 	}
-	s, err := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env}.Load(file, o.set...)
+	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, CheckMetric: checkMetric, CheckBudget: checkBudget}
+	s, err := loader.Load(file, o.set...)
 	if err != nil {
 		return nil, scenarios.Plan{}, usageError{err}
 	}

@@ -53,7 +53,7 @@ func (b *bars) event(e orchestrator.Event) {
 	case orchestrator.EventProgress:
 		b.show(e.Cell, int64(e.Requests), int64(e.Done))
 		b.run.SetCurrent(b.finished + int64(e.Done))
-	case orchestrator.EventResult:
+	case orchestrator.EventResult, orchestrator.EventSkip:
 		b.finished += int64(e.Requests)
 		b.run.SetCurrent(b.finished)
 	}

@@ -58,9 +58,17 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	if order == scenarios.OrderShuffle {
 		order = fmt.Sprintf("shuffled within each repeat by seed %d", p.Seed)
 	}
+	most := ""
+	if p.Until != nil {
+		most = "at most "
+	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s: %d stacks, %d cells, %d requests and %d of warm-up for each worker; order: %s\n",
-		p.Scenario, len(p.Trials), p.Cells(), requests, p.Warmup, order)
+	fmt.Fprintf(w, "%s: %s%d stacks, %d cells, %d requests and %d of warm-up for each worker; order: %s\n",
+		p.Scenario, most, len(p.Trials), p.Cells(), requests, p.Warmup, order)
+	if p.Until != nil {
+		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
+			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)
+	}
 	repeat := 0
 	for _, t := range p.Trials {
 		if t.Repeat != repeat {

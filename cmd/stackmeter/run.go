@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -187,7 +188,7 @@ func (a *app) resume(ctx context.Context, store *sqlite.Store, run *results.Run,
 	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
 		return usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
 	}
-	if before.Fingerprint != plan.Fingerprint() || before.Plan.Repeats != plan.Repeats {
+	if before.Fingerprint != plan.Fingerprint() || before.Plan.Repeats != plan.Repeats || !reflect.DeepEqual(before.Plan.Until, plan.Until) {
 		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario, --set and --only", before.ID)}
 	}
 	*run = before

@@ -76,12 +76,14 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, failures(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
 	doc.sections = appendIf(doc.sections, missingCells(run, records))
+	doc.sections = appendIf(doc.sections, repeatsMade(run, records))
 	doc.sections = appendIf(doc.sections, gpuPhases(records))
 	doc.sections = appendIf(doc.sections, ran(records))
 	doc.sections = appendIf(doc.sections, timeSpent(run))
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
 		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline), notes))
+		doc.sections = appendIf(doc.sections, planned(run, summaries))
 	}
 	doc.details = configurations(records)
 	return doc
@@ -345,6 +347,18 @@ func missingCells(run results.Run, records []results.Record) *section {
 	return &section{title: "Not complete", notes: []string{
 		fmt.Sprintf("%d of %s have no record: the run was interrupted, or is still under way.",
 			counts.Missing(), plural(counts.Planned, "planned cell"))}}
+}
+
+// repeatsMade says how the repeats of a plan with until ended.
+func repeatsMade(run results.Run, records []results.Record) *section {
+	s := section{title: "Repeats"}
+	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
+		s.notes = append(s.notes, cleanLine(end.Sentence(run.Plan))+".")
+	}
+	if len(s.notes) == 0 {
+		return nil
+	}
+	return &s
 }
 
 // timeSpent says what share of the wall time was spent measuring, and what the

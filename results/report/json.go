@@ -36,6 +36,7 @@ type jsonRun struct {
 	GPUDevices        []gpu.Device       `json:"gpu_devices"`
 	MeasuringFraction *float64           `json:"measuring_fraction"`
 	SpentS            map[string]float64 `json:"spent_s"`
+	Repeats           []jsonEnd          `json:"repeats,omitempty"` // how they ended, of a plan with until
 	Plan              scenarios.Plan     `json:"plan"`
 }
 
@@ -114,6 +115,9 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 	}
 	if report.Run.GPUDevices == nil {
 		report.Run.GPUDevices = []gpu.Device{}
+	}
+	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
+		report.Run.Repeats = append(report.Run.Repeats, jsonEnd{end.Topology, end.Cells, end.Repeats, end.How, end.Width})
 	}
 	for _, r := range records {
 		report.Cells = append(report.Cells, newJSONCell(r))

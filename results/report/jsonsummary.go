@@ -39,6 +39,15 @@ type jsonInterval struct {
 	Confidence float64 `json:"confidence"`
 }
 
+// A jsonEnd is how the repeats of one trial's cells ended.
+type jsonEnd struct {
+	Topology string   `json:"topology"`
+	Cells    []string `json:"cells"`
+	Repeats  int      `json:"repeats"`
+	Ended    string   `json:"ended"`      // within, maximum, failing; empty when they have not
+	Width    *float64 `json:"half_width"` // of the widest interval, as a share of the median
+}
+
 func newJSONSummaries(summaries []results.Summary) []jsonSummary {
 	all := make([]jsonSummary, 0, len(summaries))
 	for _, s := range summaries {

@@ -12,7 +12,10 @@ import (
 
 // writeMarkdown prints a run in GitHub's Markdown.
 func writeMarkdown(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	doc := newDocument(run, records)
+	return writeDocument(w, newDocument(run, records))
+}
+
+func writeDocument(w io.Writer, doc document) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", escape(doc.title))
 	for _, f := range doc.facts {

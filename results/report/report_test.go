@@ -261,6 +261,48 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestRecommendationGolden chooses from the published conclusion, and from
+// repeats that are enough to tell.
+func TestRecommendationGolden(t *testing.T) {
+	var enough []results.Record
+	for repeat, d := range []float64{2.0, 2.02, 1.99, 2.01, 2.03, 2.0} {
+		enough = append(enough, measured(flask, single, repeat+1, d, 400), measured(gunicorn, mt5, repeat+1, d-0.8, 520),
+			measured(nginx, mt5, repeat+1, d-0.81+0.02*float64(repeat%3), 500+int64(repeat%2)), measured(nginx, single, repeat+1, d+0.3, 500))
+	}
+	for _, test := range []struct {
+		name    string
+		records []results.Record
+		goal    scenarios.Recommend
+	}{
+		{"recommend4500", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}},
+		{"recommend5000", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "5000MiB"}}},
+		{"recommendnothing", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}},
+		{"recommendenough", enough, scenarios.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}},
+	} {
+		goal, err := results.NewGoal(test.goal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := results.Recommend(results.Summarise(test.records), nil, goal)
+		for _, format := range report.RecommendFormats() {
+			t.Run(test.name+"/"+format, func(t *testing.T) {
+				var b bytes.Buffer
+				if err := report.WriteRecommendation(&b, format, sampleRun(), r, report.Options{}); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, test.name+"."+format, b.String())
+			})
+		}
+	}
+	// The scenario's own goal is answered at the end of its report.
+	run := sampleRun()
+	run.Plan.Recommend = &scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}
+	if out := render(t, "table", run, published(t, "7"), report.Options{}); !strings.Contains(out, "with gpu_peak ≤ 4500MiB") ||
+		!strings.Contains(out, "nginx+gunicorn-w1-t4/mt10: duration 18.50 s at 4481 MiB of GPU memory") {
+		t.Errorf("no recommendation in\n%s", out)
+	}
+}
+
 func TestUnknownFormat(t *testing.T) {
 	err := report.Write(&bytes.Buffer{}, "pdf", results.Run{}, nil, report.Options{})
 	if err == nil || !strings.Contains(err.Error(), strings.Join(report.Formats(), ", ")) {

@@ -236,7 +236,50 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		run.Counts = &count
 		runs = append(runs, run)
 	}
-	return runs, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i, run := range runs {
+		if run.Plan.Until == nil {
+			continue
+		}
+		made, err := selectRepeats(ctx, conn, run.ID)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: %w", run.ID, err)
+		}
+		runs[i].Counts.Planned -= results.NewRepeats(run.Plan, made).Needless()
+	}
+	return runs, nil
+}
+
+// Repeats are the run's records with what says whether a cell has to be
+// repeated, and nothing else: the cell, the repeat, the status, the errors and
+// the duration.
+func (s *Store) Repeats(ctx context.Context, run string) ([]results.Record, error) {
+	var records []results.Record
+	err := s.read(ctx, func(conn *sql.Conn) (err error) {
+		records, err = selectRepeats(ctx, conn, run)
+		return err
+	})
+	return records, named("read the repeats of run", run, err)
+}
+
+func selectRepeats(ctx context.Context, conn *sql.Conn, run string) ([]results.Record, error) {
+	rows, err := conn.QueryContext(ctx,
+		"SELECT topology, cell, repeat, status, coalesce(errors, 0), duration_s FROM cells WHERE run = ?", run)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var records []results.Record
+	for rows.Next() {
+		r := results.Record{Run: run}
+		if err := rows.Scan(&r.Topology.Name, &r.Cell.Name, &r.Cell.Repeat, &r.Status, &r.Errors, &r.Duration); err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, rows.Err()
 }
 
 // selectSpent reads the phases of every run: a handful of rows each.

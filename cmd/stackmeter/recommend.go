@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/scenarios"
+)
+
+var errNothingFits = errors.New("no cell is within the budgets")
+
+type recommendOptions struct {
+	db        string
+	under     []string
+	objective string
+	format    string
+	output    string
+}
+
+func (a *app) recommendCommand() *cobra.Command {
+	var o recommendOptions
+	cmd := &cobra.Command{
+		Use:   "recommend [RUN]",
+		Short: "Say which topology and load to deploy within budgets of memory, latency and more",
+		Long: `recommend chooses among the clean cells of a stored run: the best median of the
+objective within every budget. It says what comes next, what more memory would
+buy, and whether the repeats show that there is a difference at all. Without
+flags it takes the scenario's recommend block.
+
+Metrics: ` + strings.Join(metricNames(), ", ") + `.
+A budget of throughput or rate is a limit from below. Exit status 4: nothing
+fits.`,
+		Example: `  stackmeter recommend --under gpu_peak=5GiB --under p99=2s
+  stackmeter recommend 20261123-081530-7f3a --objective throughput --under memory_peak=800MiB --format markdown`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.recommend(cmd, o, strings.Join(args, ""))
+		},
+	}
+	storeFlag(cmd, &o.db)
+	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
+	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` that is to be best (default duration)")
+	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(report.RecommendFormats(), ", "))
+	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "`FILE` to write, - for standard output")
+	return cmd
+}
+
+func metricNames() []string {
+	var names []string
+	for _, m := range results.Metrics() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
+	if !slices.Contains(report.RecommendFormats(), o.format) {
+		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(report.RecommendFormats(), ", "))}
+	}
+	if o.output == "" {
+		return usageError{errors.New("-o needs a file, or - for standard output")}
+	}
+	if err := checkOutput("-o", o.output); err != nil {
+		return err
+	}
+	if _, err := o.goal(nil); err != nil {
+		return usageError{err}
+	}
+	store, err := openStore(cmd.Context(), o.db)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	run, records, err := store.Run(cmd.Context(), id)
+	if err != nil {
+		return err
+	}
+	goal, err := o.goal(run.Plan.Recommend)
+	if err != nil {
+		return usageError{fmt.Errorf("run %s: recommend: %w", run.ID, err)}
+	}
+	r := results.Recommend(results.Summarise(records), run.Plan.Baseline, goal)
+	if err := a.output(o.output, func(w io.Writer) error {
+		return report.WriteRecommendation(w, o.format, run, r, a.reportOptions(w))
+	}); err != nil {
+		return err
+	}
+	if r.Best == nil {
+		return errNothingFits
+	}
+	return nil
+}
+
+// goal is what the flags ask for, and where they are silent the scenario.
+func (o recommendOptions) goal(planned *scenarios.Recommend) (results.Goal, error) {
+	var asked scenarios.Recommend
+	if planned != nil {
+		asked = *planned
+	}
+	if o.objective != "" {
+		asked.Objective = o.objective
+	}
+	if asked.Objective == "" {
+		asked.Objective = results.MetricDuration
+	}
+	if len(o.under) == 0 {
+		return results.NewGoal(asked)
+	}
+	goal, err := results.NewGoal(scenarios.Recommend{Objective: asked.Objective})
+	if err != nil {
+		return goal, err
+	}
+	for _, text := range o.under {
+		budget, err := results.ParseBudget(text)
+		if err != nil {
+			return goal, fmt.Errorf("--under: %w", err)
+		}
+		goal.Under = append(goal.Under, budget)
+	}
+	return goal, nil
+}
+
+// checkMetric and checkBudget are what a scenario's own goal is checked by.
+func checkMetric(name string) error {
+	_, err := results.FindMetric(name)
+	return err
+}
+
+func checkBudget(metric, value string) error {
+	_, err := results.NewBudget(metric, value)
+	return err
+}

@@ -1,0 +1,201 @@
+package results
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/scenarios"
+)
+
+// How the repeats of a trial ended.
+const (
+	EndWithin  = "within"  // every interval is as narrow as the plan asks
+	EndMaximum = "maximum" // all planned repeats were made, and one is not
+	EndFailing = "failing" // no repeat is ok: more of them would tell nothing
+	EndNone    = ""        // it has not ended
+)
+
+// Repeats says which trials of a plan with Until are still needed. It is made
+// with NewRepeats and told of each record with Add.
+//
+// What decides is a trial, the lifetime of a stack, and not each cell by
+// itself: with fresh: topology the cells of a topology share a stack, and
+// leaving some of them out would change what the others find.
+type Repeats struct {
+	plan    scenarios.Plan
+	whole   map[Key]scenarios.Trial // by a cell of it, before cells that are done were taken out
+	records map[cellKey][]Record    // each repeat once
+}
+
+type cellKey struct{ topology, cell string }
+
+// NewRepeats takes note of what is already recorded. Of the records only what
+// tells the cell, the repeat, the status, the errors and the duration counts.
+func NewRepeats(plan scenarios.Plan, records []Record) *Repeats {
+	r := &Repeats{plan: plan, whole: map[Key]scenarios.Trial{}, records: map[cellKey][]Record{}}
+	for _, trial := range plan.Trials {
+		for _, cell := range trial.Cells {
+			r.whole[Key{trial.Topology.Name, cell.Name, trial.Repeat}] = trial
+		}
+	}
+	for _, record := range records {
+		r.Add(record)
+	}
+	return r
+}
+
+// Add takes note of a record. One of the same cell and repeat is replaced.
+func (r *Repeats) Add(record Record) {
+	key := cellKey{record.Topology.Name, record.Cell.Name}
+	others := slices.DeleteFunc(r.records[key], func(o Record) bool { return o.Cell.Repeat == record.Cell.Repeat })
+	r.records[key] = append(others, record)
+}
+
+// Needed reports whether a trial has to be run, which the records of the
+// repeats before it say. Of a plan without Until every trial is needed.
+func (r *Repeats) Needed(trial scenarios.Trial) bool {
+	if r.plan.Until == nil || len(trial.Cells) == 0 {
+		return true
+	}
+	if whole, found := r.whole[Key{trial.Topology.Name, trial.Cells[0].Name, trial.Repeat}]; found {
+		trial = whole
+	}
+	end, _ := r.before(trial, trial.Repeat)
+	return end == EndNone
+}
+
+// before says how a trial stands by its records of the repeats before the
+// given one, and the widest of its cells' intervals: nil where one has none.
+func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest *float64) {
+	var widths []float64
+	counted := 0 // cells that have a duration
+	for _, cell := range trial.Cells {
+		records := slices.DeleteFunc(slices.Clone(r.records[cellKey{trial.Topology.Name, cell.Name}]),
+			func(record Record) bool { return record.Cell.Repeat >= repeat })
+		if len(records) < r.plan.Until.Min {
+			return EndNone, nil
+		}
+		width, known := halfWidth(records)
+		if known {
+			counted++
+		}
+		if width != nil {
+			widths = append(widths, *width)
+		}
+	}
+	if counted == 0 {
+		return EndFailing, nil
+	}
+	if len(widths) < counted {
+		return EndNone, nil
+	}
+	most := slices.Max(widths)
+	if most <= r.plan.Until.Within {
+		return EndWithin, &most
+	}
+	return EndNone, &most
+}
+
+// halfWidth is that of the interval of the median duration, nil without one;
+// known is false where no repeat has a duration.
+func halfWidth(records []Record) (width *float64, known bool) {
+	_, speaking := speakers(records)
+	sample := sampleOf(speaking, func(r Record) *float64 { return r.Duration })
+	if sample == nil {
+		return nil, false
+	}
+	return sample.HalfWidth(), true
+}
+
+// Needless is how many planned cells were left out because their trials were
+// not needed.
+func (r *Repeats) Needless() int {
+	if r.plan.Until == nil {
+		return 0
+	}
+	var needless int
+	for _, trial := range r.plan.Trials {
+		begun := slices.ContainsFunc(trial.Cells, func(cell scenarios.Cell) bool {
+			return slices.ContainsFunc(r.records[cellKey{trial.Topology.Name, cell.Name}],
+				func(record Record) bool { return record.Cell.Repeat == trial.Repeat })
+		})
+		if !begun && !r.Needed(trial) {
+			needless += len(trial.Cells)
+		}
+	}
+	return needless
+}
+
+// An End is how the repeats of one trial's cells ended.
+type End struct {
+	Topology string
+	Cells    []string // names
+	Repeats  int      // that were made
+	How      string   // one of the End constants
+	Width    *float64 // of the cells' intervals the widest, to one side, as a share of the median; nil where one has none
+}
+
+// Ends says of each trial how its repeats ended, in the order in which the
+// plan first has it; nil of a plan without Until.
+func (r *Repeats) Ends() []End {
+	if r.plan.Until == nil {
+		return nil
+	}
+	var ends []End
+	seen := map[string]bool{}
+	for _, trial := range r.plan.Trials {
+		end := End{Topology: trial.Topology.Name}
+		for _, cell := range trial.Cells {
+			end.Cells = append(end.Cells, cell.Name)
+		}
+		if key := strings.Join(end.Cells, "\x00"); seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		for _, name := range end.Cells {
+			for _, record := range r.records[cellKey{end.Topology, name}] {
+				end.Repeats = max(end.Repeats, record.Cell.Repeat)
+			}
+		}
+		end.How, end.Width = r.before(trial, end.Repeats+1)
+		if end.How == EndNone && end.Repeats >= r.plan.Repeats {
+			end.How = EndMaximum
+		}
+		ends = append(ends, end)
+	}
+	slices.SortStableFunc(ends, func(a, b End) int { return cmp.Compare(a.Topology, b.Topology) })
+	return ends
+}
+
+// Sentence says how the repeats ended and why.
+func (e End) Sentence(plan scenarios.Plan) string {
+	width := ""
+	if e.Width != nil {
+		width = fmt.Sprintf("±%.2g%%", 100**e.Width)
+	}
+	within := 100 * plan.Until.Within
+	made := fmt.Sprintf("%s: %d of at most %d repeats", e.name(), e.Repeats, plan.Repeats)
+	switch e.How {
+	case EndWithin:
+		return fmt.Sprintf("%s, until every median duration was known within %.3g%% (%s)", made, within, width)
+	case EndMaximum:
+		if width == "" {
+			return fmt.Sprintf("%s: the maximum was reached before every median duration had an interval", made)
+		}
+		return fmt.Sprintf("%s: the maximum was reached before every median duration was known within %.3g%% (%s)", made, within, width)
+	case EndFailing:
+		return made + ": none of them was ok, so that more would tell nothing"
+	}
+	return made + ", and not at an end"
+}
+
+// name is the topology's, or the cell's where a trial is one cell.
+func (e End) name() string {
+	if len(e.Cells) == 1 {
+		return e.Cells[0]
+	}
+	return e.Topology
+}

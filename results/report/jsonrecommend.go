@@ -1,0 +1,97 @@
+package report
+
+import "stackmeter/results"
+
+// A jsonRecommendation is what `recommend --format json` prints. Figures are
+// in base units.
+type jsonRecommendation struct {
+	Schema     int          `json:"schema"`
+	Run        string       `json:"run"`
+	Requests   int          `json:"requests"`
+	Objective  string       `json:"objective"`
+	Under      []jsonBudget `json:"under"`
+	Memory     string       `json:"memory"` // the metric of the memory that is traded
+	Best       *jsonChoice  `json:"best"`   // null when nothing fits
+	RunnerUp   *jsonChoice  `json:"runner_up"`
+	More       *jsonChoice  `json:"more_memory"`
+	Less       *jsonChoice  `json:"less_memory"`
+	PassedOver *jsonChoice  `json:"passed_over"`
+	Ratio      *float64     `json:"percent_of_baseline"`
+	Front      []string     `json:"front"` // cells, whatever the budgets
+	Fitting    []string     `json:"fitting"`
+	Over       []jsonExcess `json:"over"`
+	Excluded   int          `json:"excluded"`
+	Scheduled  int          `json:"scheduled"`
+	Unmeasured int          `json:"unmeasured"`
+}
+
+type jsonBudget struct {
+	Metric string  `json:"metric"`
+	Limit  float64 `json:"limit"`
+	Floor  bool    `json:"floor"` // the limit is from below
+}
+
+type jsonChoice struct {
+	Cell      string          `json:"cell"`
+	Topology  string          `json:"topology"`
+	Load      string          `json:"load"`
+	Objective *jsonSample     `json:"objective"`
+	Memory    *jsonSample     `json:"memory"`
+	Against   *jsonDifference `json:"against_best,omitempty"`
+}
+
+type jsonDifference struct {
+	Change float64  `json:"change"` // of the objective's median, as a share of the best's
+	P      float64  `json:"p"`
+	Shown  bool     `json:"shown"`
+	Able   bool     `json:"able"` // so many repeats could have shown one
+	Bytes  *float64 `json:"memory_bytes"`
+}
+
+type jsonExcess struct {
+	Cell   string      `json:"cell"`
+	Metric string      `json:"metric"`
+	Value  *jsonSample `json:"value"` // null where it is not known of every repeat
+}
+
+func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecommendation {
+	out := jsonRecommendation{
+		Schema: schema, Run: run.ID, Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
+		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: r.Ratio,
+		Front: names(r.Frontier.Members), Fitting: names(r.Fitting), Over: []jsonExcess{},
+		Excluded: r.Frontier.Excluded, Scheduled: r.Frontier.Scheduled, Unmeasured: r.Frontier.Unmeasured,
+	}
+	for _, b := range r.Goal.Under {
+		out.Under = append(out.Under, jsonBudget{b.Metric.Name, b.Limit, b.Metric.Higher})
+	}
+	for _, e := range r.Over {
+		out.Over = append(out.Over, jsonExcess{e.Summary.Name(), e.Budget.Metric.Name, newJSONSample(e.Sample)})
+	}
+	one := func(s results.Summary) *jsonChoice {
+		return &jsonChoice{
+			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(),
+			Objective: newJSONSample(s.Sample(r.Goal.Objective)), Memory: newJSONSample(s.Peak(r.Frontier.Memory)),
+		}
+	}
+	beside := func(c *results.Choice) *jsonChoice {
+		if c == nil {
+			return nil
+		}
+		choice := one(c.Summary)
+		choice.Against = &jsonDifference{c.Difference.Change, c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
+		return choice
+	}
+	if r.Best != nil {
+		out.Best = one(*r.Best)
+	}
+	out.RunnerUp, out.More, out.Less, out.PassedOver = beside(r.RunnerUp), beside(r.More), beside(r.Less), beside(r.PassedOver)
+	return out
+}
+
+func names(summaries []results.Summary) []string {
+	all := make([]string, 0, len(summaries))
+	for _, s := range summaries {
+		all = append(all, s.Name())
+	}
+	return all
+}

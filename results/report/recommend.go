@@ -1,0 +1,255 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// RecommendFormats are the formats that WriteRecommendation knows.
+func RecommendFormats() []string { return []string{"text", "markdown", "json"} }
+
+// WriteRecommendation writes what is recommended of a run's cells.
+func WriteRecommendation(w io.Writer, format string, run results.Run, r results.Recommendation, opts Options) error {
+	if opts.Width <= 0 {
+		opts.Width = DefaultWidth
+	}
+	doc := document{title: headline(run), sections: []section{recommendation(r)}}
+	switch format {
+	case "text":
+		p := &terminal{opts: opts}
+		p.line(p.paint(doc.title, "1"))
+		p.section(doc.sections[0])
+		_, err := io.WriteString(w, p.b.String())
+		return err
+	case "markdown":
+		return writeDocument(w, doc)
+	case "json":
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		return out.Encode(newJSONRecommendation(run, r))
+	}
+	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(RecommendFormats(), ", "))
+}
+
+// planned is the recommendation that the scenario asks for, if it does.
+func planned(run results.Run, summaries []results.Summary) *section {
+	if run.Plan.Recommend == nil {
+		return nil
+	}
+	goal, err := results.NewGoal(*run.Plan.Recommend)
+	if err != nil {
+		return &section{title: "Recommendation", notes: []string{"None: " + cleanLine(err.Error())}}
+	}
+	s := recommendation(results.Recommend(summaries, run.Plan.Baseline, goal))
+	return &s
+}
+
+// recommendation says which cell to deploy, what it was chosen over, and what
+// more and less memory would mean.
+func recommendation(r results.Recommendation) section {
+	s := section{title: "Recommendation, " + plural(r.Frontier.Requests, "request")}
+	s.text = []string{goalText(r.Goal) + "."}
+	if r.Best == nil {
+		s.notes = append(s.notes, "Nothing fits.")
+		s.notes = append(s.notes, leftOut(r)...)
+		return s
+	}
+	s.text = append(s.text, bestText(r))
+	s.table = choices(r)
+	if r.PassedOver != nil {
+		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, and no difference in %s is shown (p = %.2g, %s); the one that needs less memory is preferred.",
+			cleanLine(r.PassedOver.Summary.Condition()), r.Goal.Objective.Title, r.PassedOver.Difference.P, repeatsOf(r.PassedOver.Difference)))
+	}
+	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
+		s.notes = append(s.notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-results.Confidence))
+	}
+	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return !c.Difference.Able }) {
+		s.notes = append(s.notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
+			fewestRepeats(r), results.RepeatsForDifference()))
+	}
+	if r.More != nil && exceeds(r, r.More.Summary) {
+		s.notes = append(s.notes, "The one with more memory is over the budget: it is what more memory would buy.")
+	}
+	s.notes = append(s.notes, leftOut(r)...)
+	return s
+}
+
+// goalText says what was looked for.
+func goalText(g results.Goal) string {
+	text := "The lowest "
+	if g.Objective.Higher {
+		text = "The highest "
+	}
+	text += g.Objective.Title
+	var bounds []string
+	for _, b := range g.Under {
+		sign := "≤"
+		if b.Metric.Higher {
+			sign = "≥"
+		}
+		bounds = append(bounds, fmt.Sprintf("%s %s %s", b.Metric.Name, sign, cleanLine(b.Text)))
+	}
+	if len(bounds) > 0 {
+		text += " with " + strings.Join(bounds, ", ") + " in every repeat"
+	}
+	return text
+}
+
+// bestText is the answer in a sentence.
+func bestText(r results.Recommendation) string {
+	objective := r.Best.Sample(r.Goal.Objective)
+	text := fmt.Sprintf("%s: %s %s", cleanLine(r.Best.Condition()), r.Goal.Objective.Title, sampleText(r.Goal.Objective.Unit, objective))
+	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
+		text += fmt.Sprintf(" at %s of %s", sampleText(results.UnitBytes, peak), memoryTitle(r.Frontier.Memory))
+	}
+	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
+		text += fmt.Sprintf(", %s of %s", percentText(r.Ratio, 2), cleanLine(r.Baseline.Condition()))
+	}
+	return text + fmt.Sprintf(" (%s).", plural(objective.N, "repeat"))
+}
+
+func memoryTitle(memory string) string {
+	if memory == results.MemoryGPU {
+		return "GPU memory"
+	}
+	return "memory"
+}
+
+// unitOf is how figures of a metric are printed.
+func unitOf(u results.Unit) unit {
+	switch u {
+	case results.UnitSeconds:
+		return seconds()
+	case results.UnitBytes:
+		return mebibytes()
+	case results.UnitPerSecond:
+		return unit{name: "/s", scale: 1, fine: 2, least: 0}
+	}
+	return unit{scale: 1}
+}
+
+func sampleText(u results.Unit, s *results.Sample) string {
+	printed := unitOf(u)
+	return strings.TrimSpace(printed.text(s, printed.decimals([]*results.Sample{s})))
+}
+
+// A besideBest is a cell beside the best one and what it is there for.
+type besideBest struct {
+	*results.Choice
+	role string
+}
+
+// beside are the cells beside the best one, each once.
+func beside(r results.Recommendation) []besideBest {
+	var rows []besideBest
+	for _, row := range []besideBest{{r.RunnerUp, "runner-up"}, {r.More, "more memory"}, {r.Less, "less memory"}} {
+		if row.Choice == nil {
+			continue
+		}
+		if len(rows) > 0 && rows[0].Summary.Name() == row.Summary.Name() {
+			rows[0].role += ", " + row.role
+			continue
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// choices is the table of the best cell and those beside it.
+func choices(r results.Recommendation) *grid {
+	rows := beside(r)
+	objectives, peaks := []*results.Sample{r.Best.Sample(r.Goal.Objective)}, []*results.Sample{r.Best.Peak(r.Frontier.Memory)}
+	for _, row := range rows {
+		objectives = append(objectives, row.Summary.Sample(r.Goal.Objective))
+		peaks = append(peaks, row.Summary.Peak(r.Frontier.Memory))
+	}
+	figure, bytes := unitOf(r.Goal.Objective.Unit), mebibytes()
+	figures, memory := figure.decimals(objectives), bytes.decimals(peaks)
+	g := &grid{labels: 2, head: []string{"choice", "condition", r.Goal.Objective.Title, "peak " + memoryTitle(r.Frontier.Memory), "change", "memory", "p"}}
+	add := func(role, condition entry, i int, change, more, p string) {
+		g.rows = append(g.rows, []entry{role, condition,
+			{text: strings.TrimSpace(figure.text(objectives[i], figures))}, {text: bytes.text(peaks[i], memory)},
+			{text: change}, {text: more}, {text: p}})
+	}
+	add(entry{text: "best", tone: best}, entry{text: cleanLine(r.Best.Condition())}, 0, "", "", "")
+	for i, row := range rows {
+		more := missing
+		if row.Bytes != nil {
+			more = fmt.Sprintf("%+.0f MiB", *row.Bytes/mib)
+		}
+		p := missing
+		if row.Difference.Able {
+			p = fmt.Sprintf("%.2g", row.Difference.P)
+		}
+		add(entry{text: row.role}, entry{text: cleanLine(row.Summary.Condition())}, i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
+	}
+	return g
+}
+
+func repeatsOf(d results.Difference) string {
+	if d.N1 == d.N2 {
+		return plural(d.N1, "repeat")
+	}
+	return fmt.Sprintf("%d and %d repeats", d.N1, d.N2)
+}
+
+// fewestRepeats is how many repeats there are where there are too few.
+func fewestRepeats(r results.Recommendation) string {
+	fewest := r.Best.Sample(r.Goal.Objective).N
+	for _, row := range beside(r) {
+		fewest = min(fewest, row.Difference.N2)
+	}
+	return plural(fewest, "repeat")
+}
+
+// exceeds reports whether a cell is over a budget.
+func exceeds(r results.Recommendation, s results.Summary) bool {
+	return slices.ContainsFunc(r.Over, func(e results.Excess) bool { return e.Summary.Name() == s.Name() })
+}
+
+// mostNamed is how many cells a note names.
+const mostNamed = 5
+
+// leftOut says which cells could not be chosen.
+func leftOut(r results.Recommendation) []string {
+	var notes []string
+	for _, budget := range r.Goal.Under {
+		var over []string
+		unknown := 0
+		for _, e := range r.Over {
+			switch {
+			case e.Budget.Metric.Name != budget.Metric.Name:
+			case e.Sample == nil:
+				unknown++
+			default:
+				over = append(over, fmt.Sprintf("%s (%s)", cleanLine(e.Summary.Condition()), sampleText(budget.Metric.Unit, e.Sample)))
+			}
+		}
+		if len(over) > 0 {
+			names, more := over, ""
+			if len(over) > mostNamed {
+				names, more = over[:mostNamed], fmt.Sprintf(" and %d more", len(over)-mostNamed)
+			}
+			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", plural(len(over), "cell"), budget.Metric.Name, cleanLine(budget.Text), strings.Join(names, ", "), more))
+		}
+		if unknown > 0 {
+			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", plural(unknown, "cell"), budget.Metric.Name))
+		}
+	}
+	f := r.Frontier
+	if f.Excluded > 0 {
+		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", plural(f.Excluded, "cell"), f.Objective.Title))
+	}
+	if f.Scheduled > 0 {
+		notes = append(notes, plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
+	}
+	if f.Unmeasured > 0 {
+		notes = append(notes, plural(f.Unmeasured, "cell")+" left out: the memory is not known.")
+	}
+	return notes
+}

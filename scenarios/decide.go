@@ -1,0 +1,120 @@
+package scenarios
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// mostRepeats is the limit of repeats.
+const mostRepeats = 1000
+
+// repeats reads how often each cell is measured: a number, or from how many to
+// how many until the medians are known well enough.
+func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
+	if n.Kind != yaml.MappingNode {
+		d.integer(n, "repeats", &s.Repeats, 1, mostRepeats)
+		return
+	}
+	until := Until{Min: 3}
+	sound := true
+	o, _ := d.object(n, "repeats", "repeats",
+		field{"min", func(n *yaml.Node) { sound = d.integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }},
+		field{"max", func(n *yaml.Node) { sound = d.integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }},
+		field{"until", func(n *yaml.Node) { sound = d.percent(n, "repeats.until", &until.Within) && sound }},
+	)
+	for _, needed := range []struct{ key, hint string }{{"max", "add max: 10"}, {"until", "add until: 5%"}} {
+		if !given(n, needed.key) {
+			d.problem(n, needed.hint, "repeats has no %s", needed.key)
+			sound = false
+		}
+	}
+	switch {
+	case !sound:
+	case s.Repeats < IntervalRepeats:
+		d.problem(o.values["max"], "raise it, or write the number of repeats alone",
+			"repeats.max has to be at least %d, not %d: with fewer there is no interval that until could be about", IntervalRepeats, s.Repeats)
+	case until.Min > s.Repeats:
+		d.problem(o.values["min"], "", "repeats.min is %d, more than repeats.max", until.Min)
+	default:
+		s.Until = &until
+	}
+}
+
+// percent reads a share that is written as 5%.
+func (d *decoder) percent(n *yaml.Node, what string, into *float64) bool {
+	const example = "for example 5%"
+	text, is := strings.CutSuffix(n.Value, "%")
+	value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	switch {
+	case n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float"):
+		d.problem(n, "for percent write "+n.Value+"%", "%s has no unit", what)
+	case n.Kind != yaml.ScalarNode || !is || err != nil || strings.ContainsAny(text, "xXpP_"):
+		d.problem(n, example, "%s has to be a percentage, not %s", what, describe(n))
+	case !(value > 0 && value <= 100):
+		d.problem(n, example, "%s has to be above 0%% and at most 100%%, not %s", what, n.Value)
+	default:
+		*into = value / 100
+		return true
+	}
+	return false
+}
+
+// recommend reads what a topology is to be chosen for.
+func (d *decoder) recommend(n *yaml.Node) *Recommend {
+	r := &Recommend{Objective: "duration"}
+	_, ok := d.object(n, "recommend", "recommend",
+		field{"under", func(n *yaml.Node) { r.Under = d.budgets(n) }},
+		field{"objective", func(n *yaml.Node) {
+			if d.text(n, "recommend.objective", &r.Objective) && d.loader.CheckMetric != nil {
+				if err := d.loader.CheckMetric(r.Objective); err != nil {
+					d.problem(n, "", "recommend.objective: %v", err)
+				}
+			}
+		}},
+	)
+	if ok && len(n.Content) == 0 {
+		d.problem(n, "for example {under: {gpu_peak: 5GiB}, objective: duration}", "recommend is empty")
+	}
+	return r
+}
+
+// budgets reads a limit for each of some metrics.
+func (d *decoder) budgets(n *yaml.Node) map[string]string {
+	if n.Kind != yaml.MappingNode {
+		d.problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under has to be a mapping, not %s", describe(n))
+		return nil
+	}
+	budgets := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		var text string
+		if !d.written(value, "recommend.under."+truncate(printable(key.Value), quoteWidth), &text) {
+			continue
+		}
+		if d.loader.CheckBudget != nil {
+			if err := d.loader.CheckBudget(key.Value, text); err != nil {
+				at := value
+				if d.loader.CheckMetric != nil && d.loader.CheckMetric(key.Value) != nil {
+					at = key
+				}
+				d.problem(at, "", "recommend.under: %v", err)
+				continue
+			}
+		}
+		budgets[key.Value] = text
+	}
+	return budgets
+}
+
+// Metrics are those that the budgets are about, sorted.
+func (r Recommend) Metrics() []string {
+	names := make([]string, 0, len(r.Under))
+	for name := range r.Under {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
