@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
@@ -50,7 +51,7 @@ func (a *app) main(args []string) int {
 		return exitOK
 	}
 	// Also of an interrupted run: what could not be removed has to be named.
-	fmt.Fprintln(a.stderr, "stackmeter:", err)
+	fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error())) // the engine's words are in it, and a build's
 	var usage usageError
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, errLoadInterrupted):

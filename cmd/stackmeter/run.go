@@ -280,7 +280,7 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 				_, err := runtime.Sweep(clean, *run)
 				stop()
 				if err != nil {
-					fmt.Fprintln(a.stderr, "stackmeter:", err)
+					fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error()))
 				}
 			}
 			os.Exit(exitInterrupted)

@@ -203,6 +203,29 @@ matrix: {requests: [40], client: [mt], pool: [3]}
 	}
 }
 
+// TestThreat5HostileBuild: what a build prints comes from a stranger's
+// Dockerfile.
+func TestThreat5HostileBuild(t *testing.T) {
+	s := newSession(t)
+	const dockerfile = "FROM debian:trixie-slim\nRUN printf '\\033]0;owned\\007\\033[2J\\233\\342\\200\\256\\r=cmd\\377' && false\n"
+	if err := os.WriteFile(filepath.Join(s.dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := s.everything(exitCellsFailed, `name: hostile
+app: {build: ., wsgi: "wsgi:app"}
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`, nil)
+	if !strings.Contains(out["run --progress plain (standard error)"], "]0;owned") {
+		t.Errorf("what the build printed is nowhere: %s", out["run --progress plain (standard error)"])
+	}
+	for name, text := range out {
+		if name != "the store" {
+			harmless(t, name, text)
+		}
+	}
+}
+
 // harmless fails the test when a text could do something to who looks at it.
 func harmless(t *testing.T, name, text string) {
 	t.Helper()
