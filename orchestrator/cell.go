@@ -65,6 +65,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	rec.GPU = found.gpu
 	l.fill(&rec, found.load, found.usage)
+	rec.CPU.Machine = found.machine
 	if err := l.verdict(ctx, found, sendErr); err != nil {
 		l.fail(ctx, &rec, err)
 		if errors.Is(err, errLostGPU) {
@@ -151,9 +152,10 @@ func (l *live) died(ctx context.Context, result load.Result) error {
 
 // A finding is what one firing measured.
 type finding struct {
-	load  load.Result
-	usage stacks.Usage
-	gpu   gpu.Usage
+	load    load.Result
+	usage   stacks.Usage
+	gpu     gpu.Usage
+	machine *float64 // CPU seconds of everything on the machine
 }
 
 // fire sends a cell's load. What is metered lasts from the gun to the last
@@ -176,7 +178,9 @@ func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err er
 	}
 	watching := l.watch(ctx, cell, batch, cancel)
 
+	before := machineCPU()
 	f.load, err = batch.Fire(ctx)
+	f.machine = usedMeanwhile(before, machineCPU())
 
 	f.usage = meter.Stop()
 	f.gpu = l.gpu.usage(sampled)

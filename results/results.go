@@ -153,6 +153,9 @@ type Memory struct {
 type CPU struct {
 	Stack  *float64 `json:"stack_s"`
 	Client *float64 `json:"client_s"`
+
+	// Machine is what everything on the machine used, these two included.
+	Machine *float64 `json:"machine_s"`
 }
 
 // Stack is what was really started, read back from the running services.

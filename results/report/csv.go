@@ -20,8 +20,8 @@ type column struct {
 // writeCSV prints one row for each record. The last columns are about the cell
 // over all its repeats, so that the rows of a cell agree in them; their names
 // begin with cell_.
-func writeCSV(w io.Writer, _ results.Run, records []results.Record, _ Options) error {
-	columns := append(csvColumns(), cellColumns(results.Summarise(records))...)
+func writeCSV(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	columns := append(csvColumns(), cellColumns(run, results.Summarise(records))...)
 	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
 	for i, c := range columns {
@@ -120,6 +120,7 @@ func csvColumns() []column {
 		{"memory_reason", func(r record) string { return r.Memory.Reason }},
 		{"cpu_stack_s", func(r record) string { return floatOf(r.CPU.Stack) }},
 		{"cpu_client_s", func(r record) string { return floatOf(r.CPU.Client) }},
+		{"cpu_machine_s", func(r record) string { return floatOf(r.CPU.Machine) }},
 		{"hand", func(r record) string { return r.Load.Hand }},
 		{"start_delay_s", attempted(func(r record) string { return float(r.Load.StartDelay) })},
 		{"bytes_sent", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesSent, 10) })},
@@ -128,16 +129,18 @@ func csvColumns() []column {
 }
 
 // cellColumns are those about a record's cell over its repeats.
-func cellColumns(summaries []results.Summary) []column {
-	byCell := map[results.Key]results.Summary{}
+func cellColumns(run results.Run, summaries []results.Summary) []column {
+	byCell, bounds := map[results.Key]results.Summary{}, map[results.Key]results.Bound{}
 	for _, s := range summaries {
-		byCell[results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}] = s
+		key := results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}
+		byCell[key], bounds[key] = s, results.BoundOf(s, run.Plan, run.Host)
 	}
-	of := func(r results.Record) results.Summary {
+	cell := func(r results.Record) results.Key {
 		key := r.Key()
 		key.Repeat = 0
-		return byCell[key]
+		return key
 	}
+	of := func(r results.Record) results.Summary { return byCell[cell(r)] }
 	duration := func(figure func(results.Sample) string) func(results.Record) string {
 		return func(r results.Record) string {
 			if sample := of(r).Duration; sample != nil {
@@ -160,6 +163,8 @@ func cellColumns(summaries []results.Summary) []column {
 		{"cell_duration_low_s", duration(end(func(i results.Interval) float64 { return i.Low }))},
 		{"cell_duration_high_s", duration(end(func(i results.Interval) float64 { return i.High }))},
 		{"cell_duration_confidence", duration(end(func(i results.Interval) float64 { return i.Confidence }))},
+		{"cell_bound_by", func(r results.Record) string { return bounds[cell(r)].By }},
+		{"cell_bound_why", func(r results.Record) string { return bounds[cell(r)].Why }},
 		{"cell_flags", func(r results.Record) string { return strings.Join(of(r).Flags, " ") }},
 	}
 }

@@ -73,6 +73,7 @@ func newDocument(run results.Run, records []results.Record) document {
 		doc.sections = append(doc.sections, section{title: "Notes", notes: legend})
 	}
 	doc.sections = appendIf(doc.sections, openLoops(records))
+	doc.sections = appendIf(doc.sections, bounds(run, summaries))
 	doc.sections = appendIf(doc.sections, failures(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
 	doc.sections = appendIf(doc.sections, missingCells(run, records))

@@ -122,7 +122,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 	for _, r := range records {
 		report.Cells = append(report.Cells, newJSONCell(r))
 	}
-	report.Summaries = newJSONSummaries(results.Summarise(records))
+	report.Summaries = newJSONSummaries(run, results.Summarise(records))
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(report)

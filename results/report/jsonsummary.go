@@ -21,6 +21,8 @@ type jsonSummary struct {
 	Variation *float64               `json:"duration_variation"` // coefficient of variation
 	Drift     *float64               `json:"duration_drift"`     // from the first repeat to the last, as a share of the median
 	DriftP    *float64               `json:"duration_drift_p"`
+	BoundBy   string                 `json:"bound_by"` // gpu, cpu, workers, client, unclear
+	BoundWhy  string                 `json:"bound_why"`
 	Metrics   map[string]*jsonSample `json:"metrics"` // those that were measured
 }
 
@@ -48,10 +50,12 @@ type jsonEnd struct {
 	Width    *float64 `json:"half_width"` // of the widest interval, as a share of the median
 }
 
-func newJSONSummaries(summaries []results.Summary) []jsonSummary {
+func newJSONSummaries(run results.Run, summaries []results.Summary) []jsonSummary {
 	all := make([]jsonSummary, 0, len(summaries))
 	for _, s := range summaries {
+		bound := results.BoundOf(s, run.Plan, run.Host)
 		one := jsonSummary{
+			BoundBy: bound.By, BoundWhy: bound.Why,
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(), Requests: s.Load.Requests,
 			OK: s.OK, Failed: s.Failed, Speaking: len(s.Speaking), Errors: s.Errors,
 			Flags:     slices.Concat([]string{}, s.Flags),

@@ -167,6 +167,7 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("memory_reason", nullIfZero(r.Memory.Reason))
 	row.add("cpu_stack_s", nullable(r.CPU.Stack))
 	row.add("cpu_client_s", nullable(r.CPU.Client))
+	row.add("cpu_machine_s", nullable(r.CPU.Machine))
 	row.add("hand", nullIfZero(r.Load.Hand))
 	row.add("start_delay_s", nullUnless(r.Attempted(), r.Load.StartDelay))
 	row.add("bytes_sent", nullUnless(r.Attempted(), r.Load.BytesSent))

@@ -22,7 +22,7 @@ func selectRecords(ctx context.Context, conn *sql.Conn, run string) ([]results.R
 			c.gpu,
 			c.memory_method, c.memory_peak_bytes, c.memory_start_bytes, c.memory_kernel_peak_bytes,
 			c.memory_services, c.memory_samples, c.memory_max_gap_s, c.memory_reason, c.memory_series,
-			c.cpu_stack_s, c.cpu_client_s, c.load,
+			c.cpu_stack_s, c.cpu_client_s, c.cpu_machine_s, c.load,
 			c.start_s, c.ready_s, c.warmup_s, t.json, s.json
 		FROM cells c
 		JOIN facts t ON t.sha256 = c.topology_facts
@@ -63,7 +63,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 		&usage,
 		&memoryMethod, &r.Memory.Peak, &r.Memory.Start, &r.Memory.KernelPeak,
 		&services, &r.Memory.Samples, &memoryGap, &memoryReason, &memorySeries,
-		&r.CPU.Stack, &r.CPU.Client, &sent,
+		&r.CPU.Stack, &r.CPU.Client, &r.CPU.Machine, &sent,
 		&startS, &readyS, &warmupS, &topology, &stack); err != nil {
 		return r, err
 	}

@@ -18,7 +18,7 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1, schema2} }
+func migrations() []string { return []string{schema1, schema2, schema3} }
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -248,3 +248,6 @@ CREATE INDEX cells_by_topology ON cells (topology, requests, client, pool);
 
 // schema2 adds the memory of the stack over time.
 const schema2 = `ALTER TABLE cells ADD COLUMN memory_series TEXT` // JSON: [{"at_s": seconds, "used": bytes}]
+
+// schema3 adds the CPU time that everything on the machine used.
+const schema3 = `ALTER TABLE cells ADD COLUMN cpu_machine_s REAL`

@@ -87,7 +87,7 @@ func TestOlderStore(t *testing.T) {
 	if err != nil || len(records) != 1 {
 		t.Fatalf("%d records (%v), want the old one", len(records), err)
 	}
-	if m := records[0].Memory; m.Peak == nil || *m.Peak != 7 || m.Series != nil {
+	if m := records[0].Memory; m.Peak == nil || *m.Peak != 7 || m.Series != nil || records[0].CPU.Machine != nil {
 		t.Errorf("memory of the old record: %+v", m)
 	}
 }

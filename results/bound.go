@@ -1,0 +1,289 @@
+package results
+
+import (
+	"fmt"
+	"slices"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// What a cell was bound by.
+const (
+	BoundGPU     = "gpu"
+	BoundCPU     = "cpu"     // of the stack
+	BoundWorkers = "workers" // of the server: requests waited for one to be free, or for its interpreter
+	BoundClient  = "client"
+	BoundUnclear = "unclear"
+)
+
+const (
+	// busyShare is the share of what there is from which something is taken
+	// for the bound: near all of it, less what ramps up and down at the edges
+	// of a batch.
+	busyShare = 0.85
+
+	// busyGPU is the mean utilisation, in percent, from which the GPU is the
+	// bound. NVML's figure is the share of time in which at least one kernel
+	// ran; between two requests there is always some time in which none does.
+	busyGPU = 80
+
+	// idleShare is the share under which CPU and GPU are taken for idle.
+	idleShare = 0.5
+
+	// waitingShare is how much of a core each worker thread uses at most when
+	// it waits for something else than CPU.
+	waitingShare = 0.2
+)
+
+// A Bound is what a cell was bound by, and the figures that say so.
+type Bound struct {
+	By  string // one of the Bound constants
+	Why string // a sentence
+}
+
+// FindBound says what a record's cell was bound by. It looks at the client
+// first, because what a client cannot send says nothing about a server, then
+// at the GPU, the stack's CPU and its workers. The plan and the host say what
+// the limits were.
+func FindBound(r Record, plan scenarios.Plan, host Host) Bound {
+	u := usageOf(r, plan, host)
+	switch {
+	case r.Duration == nil || *r.Duration <= 0:
+		return Bound{BoundUnclear, "there is no duration to divide by"}
+	case r.Cell.Load.Searches():
+		return Bound{BoundUnclear, "a search sends many batches, and what it used is not known of each"}
+	}
+	for _, look := range []func(usage) *Bound{boundByClient, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
+		if bound := look(u); bound != nil {
+			return *bound
+		}
+	}
+	return Bound{BoundUnclear, u.figures()}
+}
+
+// A usage is what a record used of what there was. A pointer is nil where it
+// is not known; CPU is in cores, the mean over the cell.
+type usage struct {
+	record   Record
+	stack    *float64 // cores that the stack used
+	client   *float64 // cores that the client used
+	others   *float64 // cores that neither of them used and that were busy
+	cores    int      // of the machine; 0: not known
+	limit    float64  // cores that the stack could use; 0: not known
+	limitIs  string   // what the limit is
+	shared   bool     // the client used the same cores
+	gpu      *float64 // percent, of the busiest device
+	usesGPU  bool
+	inFlight *float64 // requests at once, the mean
+	workers  int      // interpreters; 0: not known
+	slots    int      // requests that the server works on at once; 0: no such limit
+}
+
+func usageOf(r Record, plan scenarios.Plan, host Host) usage {
+	u := usage{record: r, usesGPU: r.GPU.Validity != "" && r.GPU.Peak != nil}
+	if r.Duration == nil || *r.Duration <= 0 {
+		return u
+	}
+	u.stack, u.client = per(r.CPU.Stack, *r.Duration), per(r.CPU.Client, *r.Duration)
+	u.cores = host.Cores
+	if machine := per(r.CPU.Machine, *r.Duration); machine != nil && u.stack != nil && u.client != nil {
+		others := max(0, *machine-*u.stack-*u.client)
+		u.others = &others
+	}
+	u.limit, u.limitIs, u.shared = stackCores(r, plan, host)
+	for _, d := range r.GPU.Devices {
+		if mean := d.Activity.UtilizationMean; mean != nil && (u.gpu == nil || *mean > *u.gpu) {
+			u.gpu = mean
+		}
+	}
+	if r.Latency != nil && r.Latency.Count() > 0 {
+		// Little's law; of a closed loop it is the clients that wait.
+		requests := float64(r.Latency.Count()) * r.Latency.Mean().Seconds() / *r.Duration
+		u.inFlight = &requests
+	} else if r.Cell.Load.Client != scenarios.ClientOpen && r.Cell.Load.Pool > 0 {
+		pool := float64(r.Cell.Load.Pool)
+		u.inFlight = &pool
+	}
+	switch r.Topology.Server {
+	case scenarios.ServerGunicorn:
+		u.workers, u.slots = r.Topology.Workers, r.Topology.Workers*max(1, r.Topology.Threads)
+	case scenarios.ServerFlask:
+		u.workers = 1 // with a thread for each connection
+	}
+	return u
+}
+
+func per(seconds *float64, duration float64) *float64 {
+	if seconds == nil {
+		return nil
+	}
+	cores := *seconds / duration
+	return &cores
+}
+
+// stackCores is how many cores the stack could use, and whether the client
+// used them too. A limit of resources.cpus is each service's own; nginx, which
+// takes next to nothing beside an app, does not count.
+func stackCores(r Record, plan scenarios.Plan, host Host) (cores float64, is string, shared bool) {
+	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
+	if set, err := scenarios.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
+		cores, is = float64(len(set)), "resources.cpuset"
+	} else if host.Cores > 0 {
+		cores, is = float64(host.Cores), "the machine's"
+		if !shared && len(r.Load.Cores) < host.Cores {
+			cores, is = cores-float64(len(r.Load.Cores)), "those that the client left"
+		}
+	}
+	if plan.Resources.CPUs > 0 {
+		services := max(1, len(r.Topology.Services))
+		if limit := plan.Resources.CPUs * float64(services); cores == 0 || limit < cores {
+			cores, is, shared = limit, "resources.cpus", false
+		}
+	}
+	return cores, is, shared
+}
+
+func boundByClient(u usage) *Bound {
+	flagged := slices.Contains(u.record.Flags, load.FlagClientBound) || slices.Contains(u.record.Flags, load.FlagClientLate)
+	if !flagged {
+		return nil
+	}
+	why := "the client fell behind its schedule"
+	if slices.Contains(u.record.Flags, load.FlagClientBound) {
+		why = "the client used nearly all the CPU that it could get"
+	}
+	if u.client != nil {
+		why += fmt.Sprintf(": %.2f cores", *u.client)
+	}
+	if u.stack != nil {
+		why += fmt.Sprintf(", beside %.2f of the stack", *u.stack)
+	}
+	return &Bound{BoundClient, why}
+}
+
+func boundByGPU(u usage) *Bound {
+	if u.gpu == nil || *u.gpu < busyGPU {
+		return nil
+	}
+	return &Bound{BoundGPU, fmt.Sprintf("the GPU was busy for %.0f%% of the time", *u.gpu)}
+}
+
+func boundByCPU(u usage) *Bound {
+	if u.stack == nil || u.limit <= 0 {
+		return nil
+	}
+	if *u.stack >= busyShare*u.limit {
+		return &Bound{BoundCPU, fmt.Sprintf("the stack used %.2f of %.3g cores (%s)", *u.stack, u.limit, u.limitIs)}
+	}
+	if u.shared && u.client != nil && *u.stack+*u.client >= busyShare*u.limit {
+		if *u.client > *u.stack {
+			return &Bound{BoundClient, fmt.Sprintf("the client used %.2f and the stack %.2f of %.3g cores that they share", *u.client, *u.stack, u.limit)}
+		}
+		return &Bound{BoundCPU, fmt.Sprintf("the stack used %.2f and the client %.2f of %.3g cores that they share", *u.stack, *u.client, u.limit)}
+	}
+	// Fewer requests than cores, each of them computing all the time: more
+	// cores would change nothing, faster ones would.
+	if u.inFlight != nil && *u.inFlight > 0 && *u.inFlight < u.limit && *u.stack >= busyShare**u.inFlight {
+		return &Bound{BoundCPU, fmt.Sprintf("%.1f requests at once kept %.2f cores busy: a faster core would help, more of them would not", *u.inFlight, *u.stack)}
+	}
+	return nil
+}
+
+// boundByOthers is for a machine that was busy, and not with this cell: that
+// the stack used little CPU then does not say that it needed no more.
+func boundByOthers(u usage) *Bound {
+	if u.others == nil || u.cores <= 0 {
+		return nil
+	}
+	busy, cores := *u.others+*u.stack+*u.client, float64(u.cores)
+	if busy < busyShare*cores || *u.others < (1-busyShare)*cores {
+		return nil
+	}
+	return &Bound{BoundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %d cores busy, and the stack had %.2f", *u.others, u.cores, *u.stack)}
+}
+
+func boundByWorkers(u usage) *Bound {
+	if u.stack == nil || u.limit <= 0 || u.inFlight == nil || u.usesGPU && u.gpu == nil {
+		return nil
+	}
+	if u.gpu != nil && *u.gpu >= 100*idleShare {
+		return nil
+	}
+	gpu := ""
+	if u.gpu != nil {
+		gpu = fmt.Sprintf(" and the GPU %.0f%% of the time", *u.gpu)
+	}
+	// A Python process runs its own code on one core at a time, however many
+	// threads it has; what its libraries compute without the interpreter is on
+	// top of that.
+	if used := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
+		used >= busyShare*float64(u.workers) && used <= (2-busyShare)*float64(u.workers) {
+		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
+			*u.inFlight, counted(u.workers, "worker"), used, u.limit)}
+	}
+	if u.slots > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
+		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once waited for %d × %d worker threads, while the stack used %.2f of %.3g cores%s",
+			*u.inFlight, u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
+	}
+	return nil
+}
+
+// figures are what is known, where it does not say what the bound was.
+func (u usage) figures() string {
+	text := "CPU of the stack not measured"
+	if u.stack != nil {
+		text = fmt.Sprintf("the stack used %.2f cores", *u.stack)
+		if u.limit > 0 {
+			text = fmt.Sprintf("the stack used %.2f of %.3g cores", *u.stack, u.limit)
+		}
+	}
+	switch {
+	case u.gpu != nil:
+		text += fmt.Sprintf(", the GPU was busy for %.0f%% of the time", *u.gpu)
+	case u.usesGPU:
+		text += ", how busy the GPU was is not known"
+	}
+	if u.inFlight != nil {
+		text += fmt.Sprintf(", %.1f requests at once", *u.inFlight)
+		if u.slots > 0 {
+			text += fmt.Sprintf(" for %d worker threads", u.slots)
+		}
+	}
+	return text
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// BoundOf is what a cell was bound by over its repeats: what all that speak
+// for it say, with the figures of the one with the median duration. Where they
+// disagree it is unclear.
+func BoundOf(s Summary, plan scenarios.Plan, host Host) Bound {
+	if len(s.Speaking) == 0 || s.Duration == nil {
+		return Bound{BoundUnclear, "nothing was measured"}
+	}
+	repeats := slices.Clone(s.Speaking)
+	slices.SortStableFunc(repeats, func(a, b Record) int {
+		switch {
+		case a.Duration == nil || b.Duration == nil:
+			return 0
+		case *a.Duration < *b.Duration:
+			return -1
+		case *a.Duration > *b.Duration:
+			return 1
+		}
+		return 0
+	})
+	bound := FindBound(repeats[(len(repeats)-1)/2], plan, host)
+	for _, r := range repeats {
+		if other := FindBound(r, plan, host); other.By != bound.By {
+			return Bound{BoundUnclear, fmt.Sprintf("the repeats disagree: in one the bound is %s (%s), in another %s (%s)", bound.By, bound.Why, other.By, other.Why)}
+		}
+	}
+	return bound
+}
