@@ -6,10 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapPopulate makes the pages present when they are mapped, so that no page
-// fault falls into the measured time.
-const mapPopulate = unix.MAP_POPULATE
-
 // memoryFile is a file in memory that has no name in any file system.
 func memoryFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("stackmeter-load", unix.MFD_CLOEXEC)

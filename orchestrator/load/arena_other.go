@@ -4,9 +4,6 @@ package load
 
 import "os"
 
-// mapPopulate is not known here: the first use of each page is a fault.
-const mapPopulate = 0
-
 // memoryFile is a temporary file here too: its pages are the page cache's.
 func memoryFile() (*os.File, error) { return diskFile() }
 

@@ -172,13 +172,12 @@ func (e *engine) tooManyErrors() bool {
 func (c *client) do(i int, begin instant) error {
 	c.conn.deadline, c.conn.expired, c.conn.firstByte = begin+instant(c.engine.order.Timeout), false, 0
 	which := c.engine.order.which(i)
-	request := c.engine.arena.request(which)
 	reused := c.conn.connected()
-	got, err := c.exchange(request)
+	got, err := c.exchange(which)
 	if reused && isReset(err) {
 		c.retries++
 		c.conn.close(false)
-		got, err = c.exchange(request)
+		got, err = c.exchange(which)
 	}
 	if err != nil || !c.engine.order.KeepAlive || !got.keepAlive {
 		c.conn.close(i-c.engine.order.First >= orderlyCloses)
@@ -191,7 +190,7 @@ func (c *client) do(i int, begin instant) error {
 
 // exchange sends a request, on a new connection if there is none, and reads
 // the answer.
-func (c *client) exchange(request []byte) (answer, error) {
+func (c *client) exchange(which int) (answer, error) {
 	fresh := !c.conn.connected()
 	if fresh {
 		begin := c.engine.clock.now()
@@ -201,7 +200,7 @@ func (c *client) exchange(request []byte) (answer, error) {
 		c.engine.histograms.Connect.Record(c.engine.clock.now().sub(begin))
 	}
 	c.answers.begin(fresh)
-	err := c.conn.write(request)
+	err := c.send(which)
 	// A server may answer before it has read everything and close: the write
 	// fails, but the answer is there to be read.
 	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
@@ -222,6 +221,14 @@ func (c *client) exchange(request []byte) (answer, error) {
 		got.keepAlive = false // what was not sent cannot be sent any more
 	}
 	return got, nil
+}
+
+// send sends one of the distinct requests, without copying it where it is long.
+func (c *client) send(which int) error {
+	if part := c.engine.arena.spans[which]; part.Length >= sendFileFrom {
+		return c.conn.writeFile(c.engine.file, part)
+	}
+	return c.conn.write(c.engine.arena.request(which))
 }
 
 // isReset reports whether err is a failure of kind reset.

@@ -128,6 +128,28 @@ func (k *conn) write(b []byte) error {
 	return nil
 }
 
+// writeFile sends a part of a file as write sends bytes.
+func (k *conn) writeFile(file int, part span) error {
+	for part.Length > 0 {
+		n, err := sendFile(k.fd, file, part.Offset, part.Length)
+		part.Offset += int64(n)
+		part.Length -= n
+		k.sent += int64(n)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := k.awaitRoom(); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case n == 0:
+			return io.ErrUnexpectedEOF // the file is shorter than its requests
+		}
+	}
+	return nil
+}
+
 // awaitRoom returns when there may be room to write.
 func (k *conn) awaitRoom() error {
 	if !k.watchesRoom {

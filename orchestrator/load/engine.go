@@ -43,6 +43,7 @@ type report struct {
 	FirstErrors map[string]string
 	Retries     int
 	CPU         time.Duration
+	Memory      int64 // bytes, the process's peak
 	BytesSent   int64
 	BytesRead   int64
 	LastStart   instant       // when the last of the clients began its first request; 0 when none did
@@ -70,6 +71,7 @@ type engine struct {
 
 	peer   unix.Sockaddr
 	family int
+	file   int // the arena's
 
 	clients []*client
 	idle    []*client // open loop: those without a request, the last used one last
@@ -102,7 +104,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, family: unix.AF_UNIX}
+	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, family: unix.AF_UNIX, file: a.fd()}
 	if e.checker, err = newChecker(o.Expect, a); err != nil {
 		return nil, err
 	}
@@ -114,6 +116,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 	if o.Schedule != nil {
 		e.offsets = o.Schedule.offsets(o.Last)
 	}
+	a.touch(sendFileFrom)
 	// The histograms' memory is taken now, not at the first reply.
 	e.histograms.prepare(o.Schedule != nil)
 	if e.poller, err = newPoller(); err != nil {
@@ -155,10 +158,14 @@ func (e *engine) run(base instant) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
+	memory, err := peakMemory()
+	if err != nil {
+		return report{}, fmt.Errorf("read the client's own memory: %w", err)
+	}
 	r := report{
 		Replies: int(e.histograms.Latency.Count()), Histograms: e.histograms,
 		ErrorKinds: e.failures.kinds, FirstErrors: e.failures.messages,
-		CPU: after - before, LastStart: e.lastGo, End: e.end, Failing: e.failing,
+		CPU: after - before, Memory: memory, LastStart: e.lastGo, End: e.end, Failing: e.failing,
 		Late: e.late, InFlight: e.mostFlying, Pauses: pauses.stop(),
 		Interrupted: e.stopped.Load(),
 	}

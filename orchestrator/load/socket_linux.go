@@ -33,3 +33,20 @@ func receive(fd int, b []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// sendFileFrom is from which length on a request is sent from the arena's file
+// instead of from memory, in bytes: sparing the copy of 100 KB spares a sixth
+// of what such a request costs the client, and its bytes need not be mapped.
+// What a short one would spare is less than what the call costs more.
+const sendFileFrom = 32 << 10
+
+// sendFile sends a part of a file. The socket refers to the file's own pages,
+// which are copied only once, by the receiver. What is sent must not change
+// before it has arrived.
+func sendFile(fd, file int, offset int64, length int) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file), uintptr(unsafe.Pointer(&offset)), uintptr(length), 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}

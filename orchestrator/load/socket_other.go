@@ -3,6 +3,7 @@
 package load
 
 import (
+	"math"
 	"os"
 	"syscall"
 
@@ -29,3 +30,8 @@ func newSocket(family int) (int, error) {
 func send(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
 
 func receive(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
+
+// sendFileFrom: every request is sent from memory.
+const sendFileFrom = math.MaxInt
+
+func sendFile(int, int, int64, int) (int, error) { return 0, unix.ENOSYS }

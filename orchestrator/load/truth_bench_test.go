@@ -123,16 +123,20 @@ func worst(got, truth []time.Duration) float64 {
 }
 
 // truth is what the server's log says: from when each request came, or, in an
-// open loop, from when it should have come, counted from the first one.
+// open loop, from when it should have come, by the one that was the most punctual.
 func (s *truthServer) truth(open bool) []time.Duration {
 	log := s.all()
 	slices.SortFunc(log, func(a, b served) int { return cmp.Compare(a.begin, b.begin) })
 	offsets := schedule{Rate: truthRate, Arrivals: scenarios.ArrivalsConstant}.offsets(len(log))
 	var truth []time.Duration
+	base := instant(math.MaxInt64)
+	for i, request := range log {
+		base = min(base, request.begin-instant(offsets[i]))
+	}
 	for i, request := range log {
 		from := request.begin
 		if open {
-			from = log[0].begin + instant(offsets[i])
+			from = base + instant(offsets[i])
 		}
 		truth = append(truth, request.answered.sub(from))
 	}

@@ -73,6 +73,7 @@ type served struct {
 type truthServer struct {
 	url string
 
+	exact    bool // it has a core to itself and waits for each moment's last part without sleeping
 	clock    clock
 	poller   *poller
 	listener int
@@ -88,7 +89,8 @@ type truthServer struct {
 // startTruth serves until the test ends.
 func startTruth(t testing.TB, b behaviour) *truthServer {
 	t.Helper()
-	s := &truthServer{timeline: timeline{behaviour: b}, buffers: map[int][]byte{}}
+	_, benchmark := t.(*testing.B)
+	s := &truthServer{exact: benchmark, timeline: timeline{behaviour: b}, buffers: map[int][]byte{}}
 	var err error
 	if s.clock, err = newClock(); err != nil {
 		t.Fatal(err)
@@ -114,7 +116,7 @@ func startTruth(t testing.TB, b behaviour) *truthServer {
 	end := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
-		if _, benchmark := t.(*testing.B); benchmark {
+		if benchmark {
 			runtime.LockOSThread() // never given back: the thread ends with the goroutine
 			pinProcess(t, unix.Gettid(), serverCore)
 		}
@@ -224,14 +226,25 @@ func wholeRequest(b []byte) (id int, whole bool) {
 	return id, true
 }
 
+// wakeUp is how long before a moment an exact server is awake.
+const wakeUp = 300 * instant(time.Microsecond)
+
 // answer sends the answers that are due, and sets the timer for the next one.
 func (s *truthServer) answer() {
 	text := []byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	for len(s.pending) > 0 {
 		now := s.clock.now()
-		if due := s.pending[0].answered; due > now {
-			_ = s.poller.arm(due)
+		due := s.pending[0].answered
+		if sleep := due - now; sleep > 0 && (!s.exact || sleep > wakeUp) {
+			at := due
+			if s.exact {
+				at -= wakeUp
+			}
+			_ = s.poller.arm(at)
 			return
+		}
+		for now < due {
+			now = s.clock.now()
 		}
 		done := s.pending[0]
 		done.answered = now

@@ -1,0 +1,105 @@
+package load
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// upload is a POST of count different files of a size.
+func upload(t testing.TB, count, size int) scenarios.Request {
+	t.Helper()
+	folder := t.TempDir()
+	body := &scenarios.Body{ContentType: "image/jpeg"}
+	content := bytes.Repeat([]byte{'x'}, size)
+	for i := range count {
+		copy(content, fmt.Sprintf("%08d", i))
+		file := filepath.Join(folder, fmt.Sprintf("%08d.jpg", i))
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		body.Files = append(body.Files, file)
+	}
+	request := get("/")
+	request.Method, request.Body, request.Timeout = "POST", body, time.Minute
+	return request
+}
+
+func discard(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+
+// fifty are fifty connections of one process.
+func fifty(requests int) scenarios.LoadSpec {
+	return scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientMT, Pool: 50, KeepAlive: true}
+}
+
+// A client process with fifty connections stays below 25 MiB, and however much
+// there is to send, it does not take memory: 80 MB are beyond what an arena
+// keeps in memory.
+func TestMemory(t *testing.T) {
+	limit := int64(25 << 20)
+	if raceDetector {
+		limit *= 4
+	}
+	url, _ := startHTTP(t, discard)
+	for name, files := range map[string]int{"one file": 1, "80 MB of files": 800} {
+		t.Run(name, func(t *testing.T) {
+			r := mustFire(t, &Client{}, Job{URL: url, Request: upload(t, files, 100<<10), Load: fifty(1000)})
+			if r.Replies != 1000 {
+				t.Fatalf("%d replies, errors %v", r.Replies, r.FirstErrors)
+			}
+			if r.Memory <= 1<<20 || r.Memory > limit {
+				t.Errorf("the client process had %d KiB resident; up to %d are allowed", r.Memory>>10, limit>>10)
+			}
+		})
+	}
+}
+
+// BenchmarkMemory is the peak of a client process's resident memory, with fifty
+// connections that send files of 100 KB, few or hundreds of megabytes of them:
+//
+//	go test ./orchestrator/load -run '^$' -bench '^BenchmarkMemory$' -benchtime 1x
+func BenchmarkMemory(b *testing.B) {
+	url, _ := startHTTP(b, discard)
+	for _, files := range []int{1, 500, 4000} {
+		b.Run(fmt.Sprintf("%dMB", files*100>>10), func(b *testing.B) {
+			request := upload(b, files, 100<<10)
+			for range b.N {
+				r := mustFire(b, &Client{}, Job{URL: url, Request: request, Load: fifty(max(2000, 2*files))})
+				if r.Errors > 0 {
+					b.Fatal(r.FirstErrors)
+				}
+				b.ReportMetric(float64(r.Memory)/(1<<20), "peak-MiB")
+				b.ReportMetric(0, "ns/op") // says nothing here
+			}
+		})
+	}
+}
+
+// BenchmarkGun is the time from the starting gun to the first request of the
+// last of twenty processes, as the median of many batches:
+//
+//	go test ./orchestrator/load -run '^$' -bench '^BenchmarkGun$' -benchtime 50x
+//
+// What it should show: less than 5 ms.
+func BenchmarkGun(b *testing.B) {
+	url, _ := startHTTP(b, discard)
+	var delays Latency
+	for range b.N {
+		r := mustFire(b, &Client{}, Job{URL: url, Request: get("/"), Load: scenarios.LoadSpec{Requests: 20, Client: scenarios.ClientMP, Pool: 20}})
+		if r.Errors > 0 {
+			b.Fatal(r.FirstErrors)
+		}
+		delays.Record(r.StartDelay)
+	}
+	b.ReportMetric(delays.Percentile(50).Seconds()*1e3, "start-p50-ms")
+	b.ReportMetric(delays.Percentile(90).Seconds()*1e3, "start-p90-ms")
+	b.ReportMetric(delays.Max().Seconds()*1e3, "start-max-ms")
+	b.ReportMetric(0, "ns/op") // says nothing here
+}

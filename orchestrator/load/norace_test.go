@@ -1,0 +1,6 @@
+//go:build !race
+
+package load
+
+// raceDetector is off.
+const raceDetector = false
