@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"slices"
+
 	"errors"
 	"strings"
 
@@ -57,6 +59,9 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		if !given(root, needed.key) {
 			d.problem(root, needed.hint, "the scenario has no %s", needed.key)
 		}
+	}
+	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
+		d.problem(o.keys["request"], "add tls: true to those that do, or take request.tls out", "the request has tls, and no topology speaks it")
 	}
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.problem(o.keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",

@@ -27,6 +27,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		field{"pick", func(n *yaml.Node) { d.choice(n, "request.pick", &r.Pick, PickCycle, PickRandom) }},
 		field{"timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }},
 		field{"expect", func(n *yaml.Node) { d.expect(n, &r.Expect) }},
+		field{"tls", func(n *yaml.Node) { r.TLS = d.tls(n) }},
 		field{"max_errors", func(n *yaml.Node) { r.MaxErrors = d.errorLimit(n, "request.max_errors") }},
 	)
 	var bodies []string

@@ -139,6 +139,7 @@ type Request struct {
 	Pick      string            `json:"pick,omitempty"` // PickRandom, or empty: the payloads are cycled through
 	Timeout   time.Duration     `json:"timeout"`
 	Expect    Expect            `json:"expect"`
+	TLS       *TLS              `json:"tls,omitempty"`        // of topologies that speak it; nil: as TLS's zero value
 	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: no limit
 }
 
@@ -221,6 +222,7 @@ type Topology struct {
 	Workers  int               `json:"workers,omitempty"`
 	Threads  int               `json:"threads,omitempty"`
 	Nginx    bool              `json:"nginx"`
+	TLS      bool              `json:"tls,omitempty"`     // where the client connects, HTTPS is spoken
 	Command  []string          `json:"command,omitempty"` // addresses unfilled: {host}, {port}; {{ and }} are braces
 	Image    string            `json:"image,omitempty"`   // instead of the app's
 	Env      map[string]string `json:"env,omitempty"`     // on top of the app's

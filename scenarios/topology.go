@@ -58,6 +58,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
 		field{"command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }},
 		field{"image", func(n *yaml.Node) { d.checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }},
 		field{"env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }},
+		field{"tls", func(n *yaml.Node) { d.boolean(n, "a topology's tls", &v.base.TLS) }},
 		field{"services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }},
 	)
 	if !ok {
@@ -260,6 +261,10 @@ func (v *variants) check() bool {
 	}
 	if kind != "server" {
 		v.checkPlaceholders()
+	}
+	if v.base.TLS && (kind == "server" || slices.Contains(v.nginx, true)) {
+		d.problem(o.keys["tls"], "use a command or services of your own whose last one has a certificate",
+			"flask, gunicorn and nginx are started without TLS")
 	}
 	sound := (!o.has("name") || v.base.Name != "") && v.base.Server != ""
 	for key, values := range map[string]int{"workers": len(v.workers), "threads": len(v.threads), "nginx": len(v.nginx)} {

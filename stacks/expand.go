@@ -30,6 +30,12 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 			return Spec{}, fmt.Errorf("resources.cpuset: %w", err)
 		}
 	}
+	if t.TLS {
+		spec.TLS = &scenarios.TLS{}
+		if p.Request.TLS != nil {
+			spec.TLS = p.Request.TLS
+		}
+	}
 	app := Service{
 		Name:   AppService,
 		Role:   RoleApp,

@@ -36,7 +36,15 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 
 	// Each probe makes its own connection: one that waits in the backlog of a
 	// server that is still starting must not decide over the next.
-	client := &http.Client{Timeout: probeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	transport := &http.Transport{DisableKeepAlives: true}
+	if spec.TLS != nil {
+		config, err := spec.TLS.Config()
+		if err != nil {
+			return err
+		}
+		transport.TLSClientConfig = config
+	}
+	client := &http.Client{Timeout: probeTimeout, Transport: transport}
 	url := stack.URL() + spec.Ready.Path
 	began := time.Now()
 	var last error

@@ -50,6 +50,15 @@ type Spec struct {
 	Topology scenarios.Topology
 	Services []Service
 	Ready    scenarios.Ready
+	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
+}
+
+// Scheme is that of the stack's URL.
+func (s Spec) Scheme() string {
+	if s.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // Entry is the service that the client connects to.

@@ -24,6 +24,9 @@ func checkEngine(plan scenarios.Plan) error {
 		return nil
 	}
 	for _, trial := range plan.Trials {
+		if trial.Topology.TLS {
+			return usageError{fmt.Errorf("topology %s: the engine python-requests verifies certificates by its own rules only; use engine: native, or take tls out", trial.Topology.Name)}
+		}
 		for _, cell := range trial.Cells {
 			if err := python.Check(plan.Request, cell.Load); err != nil {
 				return usageError{fmt.Errorf("%s: %w", cell.Name, err)}

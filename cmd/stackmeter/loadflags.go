@@ -43,6 +43,8 @@ type loadOptions struct {
 	seed     uint64
 	timeout  time.Duration
 	socket   string
+	ca       string
+	insecure bool
 
 	status    int
 	match     string
@@ -78,6 +80,8 @@ func loadFlags(cmd *cobra.Command, o *loadOptions) {
 	f.Uint64Var(&o.seed, "seed", 1, "of all that is drawn by chance")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "of each request, from connecting to the last byte")
 	f.StringVar(&o.socket, "unix-socket", "", "connect to this unix socket `FILE` instead of to the URL's host")
+	f.StringVar(&o.ca, "ca", "", "https: trust the authorities in this PEM `FILE` instead of the machine's")
+	f.BoolVar(&o.insecure, "insecure", false, "https: do not verify the server's certificate; the result is flagged")
 
 	f.IntVar(&o.status, "expect-status", 200, "any other is an error; 0 for any 2xx")
 	f.StringArrayVar(&o.places, "expect-json", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated")
@@ -139,6 +143,17 @@ func (o loadOptions) target(raw string) (string, scenarios.Request, error) {
 		return "", scenarios.Request{}, fmt.Errorf("URL %q: a fragment is not sent; take #%s out", raw, u.Fragment)
 	}
 	request := scenarios.Request{Path: u.RequestURI(), Timeout: o.timeout, Headers: map[string]string{}}
+	if o.ca != "" || o.insecure {
+		switch {
+		case u.Scheme != "https":
+			return "", request, errors.New("--ca and --insecure: the URL is not https")
+		case o.engine != scenarios.EngineNative:
+			return "", request, fmt.Errorf("--ca and --insecure: the engine %s verifies certificates by its own rules only", o.engine)
+		case o.ca != "" && o.insecure:
+			return "", request, errors.New("--ca and --insecure: keep one of them")
+		}
+		request.TLS = &scenarios.TLS{Insecure: o.insecure, CA: o.ca}
+	}
 	base := u.Scheme + "://" + u.Host
 	if o.socket != "" {
 		if o.engine != scenarios.EngineNative {

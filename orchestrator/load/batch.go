@@ -13,6 +13,7 @@ import (
 type Batch struct {
 	formation
 	requests int
+	insecure bool // the server's certificate is not verified
 	arena    *arena
 	clock    clock
 	gun      *os.File  // the pipe's end whose closing is the gun; nil where there are no processes

@@ -335,23 +335,25 @@ func TestPrepareRefuses(t *testing.T) {
 		change func(*Job)
 		want   string
 	}{
-		"no requests":      {func(j *Job) { j.Load.Requests = 0 }, "0 requests"},
-		"a pool of single": {func(j *Job) { j.Load.Pool = 2 }, "pool of 1"},
-		"no pool":          {func(j *Job) { j.Load.Client, j.Load.Pool = "mt", 0 }, "pool of 0"},
-		"a huge pool":      {func(j *Job) { j.Load.Client, j.Load.Pool = "mp", 1<<30 }, "pool of"},
-		"unknown client":   {func(j *Job) { j.Load.Client = "xx" }, `"xx" is not known`},
-		"https":            {func(j *Job) { j.URL = "https://127.0.0.1" }, "has to be http"},
-		"a path in URL":    {func(j *Job) { j.URL += "/x" }, "path is the request's"},
-		"no host":          {func(j *Job) { j.URL = "http://:80" }, "no host"},
-		"an unknown host":  {func(j *Job) { j.URL = "http://name.invalid" }, "name.invalid"},
-		"a split header":   {func(j *Job) { j.Request.Headers = map[string]string{"A": "b\r\nC: d"} }, "control characters"},
-		"a header's name":  {func(j *Job) { j.Request.Headers = map[string]string{"A b": "c"} }, "not a header's name"},
-		"our header":       {func(j *Job) { j.Request.Headers = map[string]string{"content-length": "1"} }, "by the client itself"},
-		"a split path":     {func(j *Job) { j.Request.Path = "/ HTTP/1.1\r\nA: b" }, "path"},
-		"a method":         {func(j *Job) { j.Request.Method = "GET /" }, "method"},
-		"no files":         {func(j *Job) { j.Request.Body = &scenarios.Body{} }, "there are no files"},
-		"a missing file":   {func(j *Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "/nonexistent"},
-		"no field":         {func(j *Job) { j.Request.Multipart = &scenarios.Multipart{Files: []string{"/x"}} }, "field"},
+		"no requests":       {func(j *Job) { j.Load.Requests = 0 }, "0 requests"},
+		"a pool of single":  {func(j *Job) { j.Load.Pool = 2 }, "pool of 1"},
+		"no pool":           {func(j *Job) { j.Load.Client, j.Load.Pool = "mt", 0 }, "pool of 0"},
+		"a huge pool":       {func(j *Job) { j.Load.Client, j.Load.Pool = "mp", 1<<30 }, "pool of"},
+		"unknown client":    {func(j *Job) { j.Load.Client = "xx" }, `"xx" is not known`},
+		"another scheme":    {func(j *Job) { j.URL = "ftp://127.0.0.1" }, "has to be http"},
+		"no CA file":        {func(j *Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/nonexistent"} }, "/nonexistent"},
+		"a CA file of none": {func(j *Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/dev/null"} }, "no certificate"},
+		"a path in URL":     {func(j *Job) { j.URL += "/x" }, "path is the request's"},
+		"no host":           {func(j *Job) { j.URL = "http://:80" }, "no host"},
+		"an unknown host":   {func(j *Job) { j.URL = "http://name.invalid" }, "name.invalid"},
+		"a split header":    {func(j *Job) { j.Request.Headers = map[string]string{"A": "b\r\nC: d"} }, "control characters"},
+		"a header's name":   {func(j *Job) { j.Request.Headers = map[string]string{"A b": "c"} }, "not a header's name"},
+		"our header":        {func(j *Job) { j.Request.Headers = map[string]string{"content-length": "1"} }, "by the client itself"},
+		"a split path":      {func(j *Job) { j.Request.Path = "/ HTTP/1.1\r\nA: b" }, "path"},
+		"a method":          {func(j *Job) { j.Request.Method = "GET /" }, "method"},
+		"no files":          {func(j *Job) { j.Request.Body = &scenarios.Body{} }, "there are no files"},
+		"a missing file":    {func(j *Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "/nonexistent"},
+		"no field":          {func(j *Job) { j.Request.Multipart = &scenarios.Multipart{Files: []string{"/x"}} }, "field"},
 		"two bodies": {func(j *Job) { j.Request.JSON, j.Request.Body = []byte("{}"), &scenarios.Body{Files: []string{"/x"}} },
 			"only one of"},
 	}
@@ -386,8 +388,29 @@ func TestFewerRequestsThanClients(t *testing.T) {
 	}
 }
 
-// A client that only computes is bound by itself; one that only waits is not.
-func TestClientBound(t *testing.T) {
+// TestFault24ClientThatOnlyComputes: the client reads answers that take it far
+// longer than the server. What that costs is in the record, and it is flagged
+// as soon as it is most of the time; how much of it a busy machine lets it have
+// is the machine's.
+func TestFault24ClientThatOnlyComputes(t *testing.T) {
+	body := []byte(`{"label": "cat", "more": [` + strings.Repeat(`"text", `, 100_000) + `0]}`)
+	url, _ := startHTTP(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	request := get("/")
+	request.Expect.JSON = map[string]string{"label": `"cat"`}
+	r := mustFire(t, &Client{}, Job{URL: url, Request: request, Load: modes(20, true)["mt"]})
+	if r.Replies != 20 || r.CPU < 20*time.Millisecond {
+		t.Fatalf("%d replies, errors %v, and %v of CPU for 2,000,000 values", r.Replies, r.FirstErrors, r.CPU)
+	}
+	bound := r.CPU.Seconds() >= 0.8*r.Duration.Seconds()
+	if got := slices.Contains(r.Flags, FlagClientBound); got != bound {
+		t.Errorf("CPU %v in %v: flagged %t", r.CPU, r.Duration, got)
+	}
+	t.Logf("the client computed for %v of %v", r.CPU, r.Duration)
+}
+
+// TestFault24ClientBound: a client that only computes is bound by itself; one
+// that only waits is not.
+func TestFault24ClientBound(t *testing.T) {
 	one := formation{processes: 1, each: 1}
 	cases := map[string]struct {
 		cpu  time.Duration

@@ -136,6 +136,17 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 		Cores: job.Cores, Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
 		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
 	}
+	if to.secure {
+		o.TLS = new(scenarios.TLS)
+		if job.Request.TLS != nil {
+			*o.TLS = *job.Request.TLS
+		}
+		o.TLS.ServerName = firstOf(o.TLS.ServerName, to.name)
+		b.insecure = o.TLS.Insecure
+		if _, err := o.TLS.Config(); err != nil {
+			return err
+		}
+	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
 	}

@@ -28,7 +28,7 @@ type client struct {
 
 // newClient adds a client that runs until it waits when it is resumed.
 func (e *engine) newClient() *client {
-	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family)
+	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family, e.secure)
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
 	c.answers.keep = e.checker.wantsBody()
 	c.next, c.abandon = iter.Pull(c.run)
@@ -225,7 +225,7 @@ func (c *client) exchange(which int) (answer, error) {
 
 // send sends one of the distinct requests, without copying it where it is long.
 func (c *client) send(which int) error {
-	if part := c.engine.arena.spans[which]; part.Length >= sendFileFrom {
+	if part := c.engine.arena.spans[which]; part.Length >= sendFileFrom && c.engine.secure == nil {
 		return c.conn.writeFile(c.engine.file, part)
 	}
 	return c.conn.write(c.engine.arena.request(which))

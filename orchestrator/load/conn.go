@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,11 @@ type conn struct {
 	family int
 	peer   unix.Sockaddr
 
+	config *tls.Config // of connections that are encrypted; nil otherwise
+	secure *tls.Conn   // over the socket; nil otherwise
+
 	fd      int               // -1 while not connected
+	closing bool              // nothing is waited for any more
 	pause   func() (end bool) // returns when something changed; end: the batch was stopped
 	waiting bool              // inside pause, for the connection
 
@@ -39,11 +44,11 @@ type conn struct {
 	watchesRoom bool // the poller watches for room to write
 
 	firstByte      instant // when the first byte of the answer under way was read; 0 before
-	sent, received int64   // bytes, over all connections
+	sent, received int64   // bytes, over all connections, as they are on the wire: TLS's own included
 }
 
-func newConn(c clock, p *poller, token int, peer unix.Sockaddr, family int) *conn {
-	return &conn{clock: c, poller: p, token: token, peer: peer, family: family, fd: -1}
+func newConn(c clock, p *poller, token int, peer unix.Sockaddr, family int, config *tls.Config) *conn {
+	return &conn{clock: c, poller: p, token: token, peer: peer, family: family, config: config, fd: -1}
 }
 
 // sockaddr is an address as system calls take it, and its family.
@@ -63,7 +68,8 @@ func sockaddr(peer netip.AddrPort) (unix.Sockaddr, int, error) {
 	return to, unix.AF_INET6, nil
 }
 
-// open connects. Its error is of kind connect, or timeout.
+// open connects; with TLS the handshake is part of it. Its error is of kind
+// connect, or timeout.
 func (k *conn) open() error {
 	fd, err := newSocket(k.family)
 	if err != nil {
@@ -76,7 +82,7 @@ func (k *conn) open() error {
 		}
 	}
 	k.fd = fd
-	k.readable, k.writable, k.ended, k.watchesRoom = false, false, false, false
+	k.readable, k.writable, k.ended, k.watchesRoom, k.closing = false, false, false, false, false
 	done, err := k.connect()
 	if watched := k.poller.add(fd, k.token); watched != nil {
 		return failed(ErrConnect, "%v", watched)
@@ -89,6 +95,14 @@ func (k *conn) open() error {
 	}
 	if err != nil {
 		return failed(ErrConnect, "%v", os.NewSyscallError("connect", err))
+	}
+	if k.config == nil {
+		return nil
+	}
+	// No session is resumed: what a new connection costs a server is measured.
+	k.secure = tls.Client(tlsSocket{k}, k.config)
+	if err := k.secure.Handshake(); err != nil {
+		return timedOutOr(err, ErrConnect, "the TLS handshake")
 	}
 	return nil
 }
@@ -111,6 +125,15 @@ func (k *conn) connect() (done bool, err error) {
 
 // write sends all of b.
 func (k *conn) write(b []byte) error {
+	if k.secure != nil {
+		_, err := k.secure.Write(b)
+		return err
+	}
+	return k.writeSocket(b)
+}
+
+// writeSocket sends all of b as it is.
+func (k *conn) writeSocket(b []byte) error {
 	for len(b) > 0 {
 		n, err := send(k.fd, b)
 		b = b[n:]
@@ -168,10 +191,22 @@ func (k *conn) awaitRoom() error {
 	return nil
 }
 
-// read reads at least one byte, or gives an error: io.EOF at the end. It waits
-// before it tries, because an answer is hardly ever there when the request has
-// just been sent.
-func (k *conn) read(b []byte) (int, error) {
+// read reads at least one byte, or gives an error: io.EOF at the end.
+func (k *conn) read(b []byte) (n int, err error) {
+	if k.secure != nil {
+		n, err = k.secure.Read(b)
+	} else {
+		n, err = k.readSocket(b)
+	}
+	if n > 0 && k.firstByte == 0 {
+		k.firstByte = k.clock.now()
+	}
+	return n, err
+}
+
+// readSocket reads what comes as it is. It waits before it tries, because an
+// answer is hardly ever there when the request has just been sent.
+func (k *conn) readSocket(b []byte) (int, error) {
 	for {
 		for !k.readable && !k.ended {
 			if err := k.wait(); err != nil {
@@ -190,9 +225,6 @@ func (k *conn) read(b []byte) (int, error) {
 		default:
 			if n < len(b) {
 				k.readable = false // nothing is left; more is told anew
-			}
-			if k.firstByte == 0 {
-				k.firstByte = k.clock.now()
 			}
 			k.received += int64(n)
 			return n, nil
@@ -237,6 +269,13 @@ func (k *conn) connected() bool { return k.fd >= 0 }
 func (k *conn) close(abort bool) {
 	if k.fd < 0 {
 		return
+	}
+	if k.secure != nil {
+		if !abort {
+			k.closing = true
+			_ = k.secure.Close() // says that nothing more comes
+		}
+		k.secure = nil
 	}
 	if abort {
 		_ = unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

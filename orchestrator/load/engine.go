@@ -1,7 +1,9 @@
 package load
 
 import (
+	"crypto/tls"
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -16,7 +18,8 @@ import (
 // do: everything that is known beforehand.
 type order struct {
 	Peer      netip.AddrPort
-	Socket    string // a unix socket's path, instead of Peer
+	Socket    string         // a unix socket's path, instead of Peer
+	TLS       *scenarios.TLS // of an encrypted connection, with the server's name in it; nil otherwise
 	Method    string
 	Expect    scenarios.Expect
 	Timeout   time.Duration
@@ -71,7 +74,8 @@ type engine struct {
 
 	peer   unix.Sockaddr
 	family int
-	file   int // the arena's
+	secure *tls.Config // nil: plain
+	file   int         // the arena's
 
 	clients []*client
 	idle    []*client // open loop: those without a request, the last used one last
@@ -113,10 +117,17 @@ func newEngine(o order, a *arena) (*engine, error) {
 	} else if e.peer, e.family, err = sockaddr(o.Peer); err != nil {
 		return nil, err
 	}
+	long := sendFileFrom
+	if o.TLS != nil {
+		if e.secure, err = o.TLS.Config(); err != nil {
+			return nil, err
+		}
+		long = math.MaxInt // everything is encrypted from memory
+	}
 	if o.Schedule != nil {
 		e.offsets = o.Schedule.offsets(o.Last)
 	}
-	a.touch(sendFileFrom)
+	a.touch(long)
 	// The histograms' memory is taken now, not at the first reply.
 	e.histograms.prepare(o.Schedule != nil)
 	if e.poller, err = newPoller(); err != nil {

@@ -17,9 +17,9 @@ import (
 	"stackmeter/scenarios"
 )
 
-// TestErrorKinds meets a server that misbehaves in one way, and expects that
+// TestFault26MisbehavingServers meets a server that misbehaves in one way, and expects that
 // every request is an error of one kind, in each mode.
-func TestErrorKinds(t *testing.T) {
+func TestFault26MisbehavingServers(t *testing.T) {
 	type handler = func(*rawServer, *net.TCPConn, *bufio.Reader)
 	cases := map[string]struct {
 		handle  handler
@@ -188,8 +188,9 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// Replies and errors are told apart in one batch.
-func TestSomeErrors(t *testing.T) {
+// TestFault25ErrorsAreNoReplies: they are told apart in one batch, and no
+// latency is an error's.
+func TestFault25ErrorsAreNoReplies(t *testing.T) {
 	var n requestCounter
 	s := startRaw(t, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
 		if !readRequest(r) {

@@ -14,7 +14,7 @@ import (
 
 // A Job is one batch of requests against one URL.
 type Job struct {
-	URL     string // scheme, host and port
+	URL     string // scheme (http or https), host and port; or http+unix:// and a socket's path
 	Request scenarios.Request
 	Load    scenarios.LoadSpec
 
@@ -48,7 +48,7 @@ type Result struct {
 	Duration time.Duration // from the gun to the last reply or error
 	Latency  *Latency      // of the replies, from the moment that each was to be sent; nil when there was none
 
-	Connect   *Latency // of new connections; nil when there was none
+	Connect   *Latency // of new connections, the TLS handshake included; nil when there was none
 	FirstByte *Latency // of the replies, from the sending to the first byte of the answer; connecting is part of it
 	Service   *Latency // open loop: of the replies, from the sending
 	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
@@ -92,6 +92,10 @@ const (
 	// FlagLittle marks a closed loop whose figures do not fit each other: its
 	// Little is more than littleTolerance away from 1.
 	FlagLittle = "little"
+
+	// FlagInsecure marks a batch that did not verify the server's certificate:
+	// whoever answered was measured.
+	FlagInsecure = "tls-insecure"
 
 	// FlagClientLate marks an open loop that was not open: of more than one
 	// request in a hundred the delay between its moment and its sending was

@@ -121,3 +121,9 @@ func hang(s *rawServer, c *net.TCPConn) {
 
 // longHeaders is a head that never ends within the limits.
 var longHeaders = "HTTP/1.1 200 OK\r\n" + strings.Repeat("X-Flood: "+strings.Repeat("a", 1000)+"\r\n", 200)
+
+// startSockets is startRaw for handlers that do their own reading.
+func startSockets(t testing.TB, handle func(*rawServer, *net.TCPConn)) *rawServer {
+	t.Helper()
+	return startRaw(t, "tcp", "127.0.0.1:0", func(s *rawServer, c *net.TCPConn, _ *bufio.Reader) { handle(s, c) })
+}

@@ -40,6 +40,9 @@ func (b *Batch) result(begin instant) Result {
 		r.Little = (all.Latency.sum + float64(failing)) / float64(active)
 	}
 	r.Flags = r.doubts(b.cores())
+	if b.insecure {
+		r.Flags = append(r.Flags, FlagInsecure)
+	}
 	return r
 }
 

@@ -18,6 +18,8 @@ const probeTimeout = 3 * time.Second
 // A target is where requests go.
 type target struct {
 	host   string // for the Host header
+	name   string // of the host, without a port
+	secure bool   // over TLS
 	peer   netip.AddrPort
 	socket string // a unix socket's path, instead of peer
 }
@@ -34,21 +36,26 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		return unixSocket(u, raw)
 	}
 	switch {
-	case u.Scheme != "http":
-		return target{}, fmt.Errorf("URL %q: the scheme has to be http, or http+unix", raw)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return target{}, fmt.Errorf("URL %q: the scheme has to be http, https or http+unix", raw)
 	case u.Hostname() == "":
 		return target{}, fmt.Errorf("URL %q: there is no host", raw)
 	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return target{}, fmt.Errorf("URL %q: only scheme, host and port belong here; the path is the request's", raw)
 	}
-	port, err := strconv.ParseUint(firstOf(u.Port(), "80"), 10, 16)
+	secure, usual := u.Scheme == "https", "80"
+	if secure {
+		usual = "443"
+	}
+	port, err := strconv.ParseUint(firstOf(u.Port(), usual), 10, 16)
 	if err != nil || port == 0 {
 		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
 	}
 	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
 		// A zone means something on this machine only; the server never sees it.
 		peer := netip.AddrPortFrom(address, uint16(port))
-		return target{host: hostHeader(address.WithZone("").String(), u.Port()), peer: peer}, nil
+		name := address.WithZone("").String()
+		return target{host: hostHeader(name, u.Port()), name: name, secure: secure, peer: peer}, nil
 	}
 	if strings.ContainsFunc(u.Hostname(), notInTarget) {
 		return target{}, fmt.Errorf("URL %q: the host's name is none", raw)
@@ -64,7 +71,7 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	if len(addresses) > 1 {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))
 	}
-	return target{host: hostHeader(u.Hostname(), u.Port()), peer: peer}, nil
+	return target{host: hostHeader(u.Hostname(), u.Port()), name: u.Hostname(), secure: secure, peer: peer}, nil
 }
 
 // maxSocketPath is the longest path of a unix socket that the kernel takes.

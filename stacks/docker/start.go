@@ -336,14 +336,14 @@ func (st *stack) locate(entry container.InspectResponse) error {
 	if st.direct {
 		for _, n := range entry.NetworkSettings.Networks {
 			if n.IPAddress != "" {
-				st.url = "http://" + net.JoinHostPort(n.IPAddress, port)
+				st.url = st.spec.Scheme() + "://" + net.JoinHostPort(n.IPAddress, port)
 				return nil
 			}
 		}
 		return st.ended(entry, "it has no address in its network")
 	}
 	for _, b := range entry.NetworkSettings.Ports[nat.Port(port+"/tcp")] {
-		st.url = "http://" + net.JoinHostPort("127.0.0.1", b.HostPort)
+		st.url = st.spec.Scheme() + "://" + net.JoinHostPort("127.0.0.1", b.HostPort)
 		return nil
 	}
 	return st.ended(entry, "its port was not published")

@@ -33,7 +33,9 @@ type stack struct {
 	stopped bool
 }
 
-func (st *stack) URL() string { return "http://" + st.address(len(st.spec.Services)-1).String() }
+func (st *stack) URL() string {
+	return st.spec.Scheme() + "://" + st.address(len(st.spec.Services)-1).String()
+}
 
 // Check implements stacks.Stack.
 func (st *stack) Check(context.Context) error {

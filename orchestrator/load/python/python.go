@@ -212,6 +212,8 @@ func Check(r scenarios.Request, l scenarios.LoadSpec) error {
 			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
 	}
 	switch {
+	case r.TLS != nil:
+		return errors.New("request.tls: the engine python-requests verifies by its own rules only; use engine: native, or take it out")
 	case l.Requests < 1:
 		return fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
 	case l.Client == scenarios.ClientSingle && l.Pool > 1:

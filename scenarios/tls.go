@@ -1,0 +1,91 @@
+package scenarios
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// TLS is how the certificates of stacks that speak TLS are verified. The zero
+// value does it as every client does: by the machine's own authorities and the
+// address that is connected to.
+type TLS struct {
+	CA         string `json:"ca,omitempty"`          // absolute, a PEM file with the authorities that are trusted instead of the machine's
+	ServerName string `json:"server_name,omitempty"` // that the server is asked for (SNI) and that its certificate has to be for
+	Insecure   bool   `json:"insecure,omitempty"`    // nothing is verified, and every result says so
+}
+
+// Config is what a client connects with. It reads the CA file.
+func (t TLS) Config() (*tls.Config, error) {
+	c := &tls.Config{ServerName: t.ServerName, InsecureSkipVerify: t.Insecure, NextProtos: []string{"http/1.1"}}
+	if t.Insecure {
+		return c, nil
+	}
+	if t.CA == "" {
+		var err error
+		if c.RootCAs, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("the machine's certificate authorities: %w; request.tls.ca can name a file", err)
+		}
+		return c, nil
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, fmt.Errorf("request.tls.ca: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("request.tls.ca: %s has no certificate in PEM form", t.CA)
+	}
+	return c, nil
+}
+
+func (d *decoder) tls(n *yaml.Node) *TLS {
+	t := &TLS{}
+	o, ok := d.object(n, "tls", "request.tls",
+		field{"ca", func(n *yaml.Node) {
+			var name string
+			if !d.text(n, "request.tls.ca", &name) {
+				return
+			}
+			found, err := d.folder.files(escapeGlob(name), d.operators(n))
+			if err != nil {
+				d.problem(n, "a PEM file with certificates, relative to the scenario file", "request.tls.ca: %v", err)
+				return
+			}
+			t.CA = found[0]
+		}},
+		field{"server_name", func(n *yaml.Node) {
+			d.checked(n, "request.tls.server_name", &t.ServerName, validHost, "the name in the server's certificate, for example app.internal")
+		}},
+		field{"insecure", func(n *yaml.Node) { d.boolean(n, "request.tls.insecure", &t.Insecure) }},
+	)
+	if ok && t.Insecure && o.has("ca") {
+		d.problem(o.keys["insecure"], "keep one of them", "request.tls has a ca and verifies nothing")
+	}
+	return t
+}
+
+// validHost is for names and addresses that a certificate can be for.
+func validHost(s string) bool {
+	if net.ParseIP(s) != nil {
+		return true
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		}) {
+			return false
+		}
+	}
+	return len(s) <= 253
+}
+
+// escapeGlob is a pattern that matches just the name.
+func escapeGlob(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
+}
