@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -117,5 +120,35 @@ func TestLoadThroughUnixSocket(t *testing.T) {
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "all of 4 answers as expected") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestLoadOverTLS: a certificate is verified, by what --ca names, unless
+// --insecure says that it is not.
+func TestLoadOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes
+	server.StartTLS()
+	defer server.Close()
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.pem"), certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := command(t, dir)
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--ca", "ca.pem"}, "all of 4 answers as expected"},
+		{[]string{"--insecure"}, "tls-insecure"},
+		{nil, "unknown authority"},
+	} {
+		cmd := exec.Command(program, append([]string{"load", server.URL, "--requests", "4"}, test.args...)...)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if !strings.Contains(string(out), test.want) || (err == nil) != (test.args != nil) {
+			t.Errorf("%v: %v, want %q\n%s", test.args, err, test.want, out)
+		}
 	}
 }

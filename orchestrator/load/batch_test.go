@@ -423,7 +423,7 @@ func TestFault24ClientBound(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			const begin = 1
-			w := &worker{report: report{CPU: tc.cpu, End: begin + instant(time.Second)}}
+			w := &worker{report: report{Replies: 1, CPU: tc.cpu, End: begin + instant(time.Second)}}
 			r := (&Batch{formation: one, requests: 1, workers: []*worker{w}}).result(begin)
 			if got := slices.Contains(r.Flags, FlagClientBound); got != tc.want {
 				t.Errorf("flagged: %t, want %t", got, tc.want)

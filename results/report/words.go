@@ -36,6 +36,8 @@ func meaning(flag string) string {
 		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
 	case load.FlagClientLate:
 		return "the client fell behind its schedule: more than one request in a hundred was sent late, so the load was lighter than asked. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
+	case load.FlagInsecure:
+		return "the server's certificate was not verified (request.tls.insecure): whoever answered was measured"
 	case load.FlagNoRate:
 		return "no rate was found that stays within the limit: the figures are those of the lowest one that was tried"
 	case load.FlagLittle:
