@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"stackmeter/results"
@@ -16,12 +15,9 @@ import (
 // timeLayout is RFC 3339 with all nine digits, so that times sort as text.
 const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// Latest is what Run calls the run that was started last.
-const Latest = "latest"
-
 // Begin enters a run. Its id has to be new.
 func (s *Store) Begin(ctx context.Context, run results.Run) error {
-	if run.ID == "" || run.ID == Latest {
+	if run.ID == "" || validName(run.ID) != nil {
 		return fmt.Errorf("begin run: %q cannot be the id of a run", run.ID)
 	}
 	host, err := json.Marshal(run.Host)
@@ -29,6 +25,10 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 		return fmt.Errorf("begin run %s: %w", run.ID, err)
 	}
 	devices, err := jsonOrNull(run.GPUDevices, run.GPUDevices == nil)
+	if err != nil {
+		return fmt.Errorf("begin run %s: %w", run.ID, err)
+	}
+	checks, err := jsonOrNull(run.Checks, run.Checks == nil)
 	if err != nil {
 		return fmt.Errorf("begin run %s: %w", run.ID, err)
 	}
@@ -49,11 +49,16 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 			return errors.New("the store holds a run with this id already; resume that one instead")
 		}
 		if _, err := conn.ExecContext(ctx,
-			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner)
-			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner, verdict, against, checks, imported)
+			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
-			string(host), devices, string(plan), run.Fingerprint, run.Owner); err != nil {
+			string(host), devices, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
 			return err
+		}
+		for _, tag := range run.Tags {
+			if err := setTag(ctx, conn, run.ID, tag); err != nil {
+				return err
+			}
 		}
 		return addSpent(ctx, conn, run.ID, run.Spent)
 	})
@@ -64,7 +69,7 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 // time and outcome are cleared, its start, plan and cells stay.
 func (s *Store) Resume(ctx context.Context, run, owner string) error {
 	return named("resume run", run, s.write(ctx, func(conn *sql.Conn) error {
-		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', owner = ? WHERE id = ?", owner, run)
+		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', verdict = '', against = '', checks = NULL, owner = ? WHERE id = ?", owner, run)
 	}))
 }
 
@@ -119,15 +124,13 @@ func (s *Store) Runs(ctx context.Context) ([]results.Run, error) {
 }
 
 // Run returns a run and its records in the order in which they were measured.
-// Which run is its id, the beginning of an id that no other shares, or "" or
-// Latest for the one that was started last. Without a match the error is
-// ErrNoRun. Where the store turns out to be damaged (ErrDamaged), the run and
+// Which run is said as in Find. Without a match the error is ErrNoRun. Where the store turns out to be damaged (ErrDamaged), the run and
 // the records that could be read come with the error.
 func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.Record, error) {
 	var run results.Run
 	var records []results.Record
 	err := s.read(ctx, func(conn *sql.Conn) error {
-		id, err := findRun(ctx, conn, which)
+		id, err := findRun(ctx, conn, which, Scope{})
 		if err != nil {
 			return err
 		}
@@ -146,49 +149,13 @@ func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.R
 	return run, records, nil
 }
 
-// findRun turns what a user calls a run into its id.
-func findRun(ctx context.Context, conn *sql.Conn, which string) (string, error) {
-	if which == "" || which == Latest {
-		var id string
-		err := conn.QueryRowContext(ctx, "SELECT id FROM runs ORDER BY started DESC, rowid DESC LIMIT 1").Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return "", fmt.Errorf("%w: the store holds none yet; `stackmeter run` makes the first", ErrNoRun)
-		}
-		return id, err
-	}
-	// Not LIKE: an id may hold its wildcards.
-	rows, err := conn.QueryContext(ctx,
-		"SELECT id FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id = ?1 DESC, started DESC LIMIT 6", which)
-	if err != nil {
-		return "", err
-	}
-	defer rows.Close()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return "", err
-		}
-		if id == which {
-			return id, nil
-		}
-		ids = append(ids, id)
-	}
-	if err := rows.Err(); err != nil {
-		return "", err
-	}
-	switch len(ids) {
-	case 0:
-		return "", fmt.Errorf("%w: %q; `stackmeter runs` lists those that there are", ErrNoRun, which)
-	case 1:
-		return ids[0], nil
-	}
-	return "", fmt.Errorf("%w: %q is the beginning of several (%s); write more of it", ErrNoRun, which, strings.Join(ids, ", "))
-}
-
 // selectRuns reads the runs that the condition leaves, the last one first.
 func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) ([]results.Run, error) {
 	spent, err := selectSpent(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := selectTags(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +164,8 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		return nil, err
 	}
 	rows, err := conn.QueryContext(ctx,
-		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner
+		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner,
+			verdict, against, checks, imported
 		 FROM runs `+where+` ORDER BY started DESC, rowid DESC`, args...)
 	if err != nil {
 		return nil, err
@@ -207,9 +175,10 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 	for rows.Next() {
 		var run results.Run
 		var started, host, plan string
-		var finished, devices sql.NullString
+		var finished, devices, checks sql.NullString
 		if err := rows.Scan(&run.ID, &run.Scenario, &run.File, &started, &finished, &run.Outcome, &run.Runtime,
-			&host, &devices, &plan, &run.Fingerprint, &run.Owner); err != nil {
+			&host, &devices, &plan, &run.Fingerprint, &run.Owner,
+			&run.Verdict, &run.Against, &checks, &run.Imported); err != nil {
 			return nil, err
 		}
 		if run.Started, err = parseTime(started); err != nil {
@@ -225,12 +194,15 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		for _, part := range []struct {
 			column, text string
 			into         any
-		}{{"host", host, &run.Host}, {"gpu_devices", devices.String, &run.GPUDevices}, {"plan", plan, &run.Plan}} {
+		}{
+			{"host", host, &run.Host}, {"gpu_devices", devices.String, &run.GPUDevices}, {"plan", plan, &run.Plan},
+			{"checks", checks.String, &run.Checks},
+		} {
 			if err := fromJSON(part.text, part.into); err != nil {
 				return nil, fmt.Errorf("run %s: %s: %w", run.ID, part.column, err)
 			}
 		}
-		run.Spent = spent[run.ID]
+		run.Spent, run.Tags = spent[run.ID], tags[run.ID]
 		count := counts[run.ID]
 		count.Planned = results.PlannedCells(run.Plan)
 		run.Counts = &count

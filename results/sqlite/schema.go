@@ -18,7 +18,7 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1, schema2, schema3} }
+func migrations() []string { return []string{schema1, schema2, schema3, schema4} }
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -251,3 +251,23 @@ const schema2 = `ALTER TABLE cells ADD COLUMN memory_series TEXT` // JSON: [{"at
 
 // schema3 adds the CPU time that everything on the machine used.
 const schema3 = `ALTER TABLE cells ADD COLUMN cpu_machine_s REAL`
+
+// schema4 adds what a run's thresholds said, where an imported run came from,
+// and tags. Before it, thresholds were refused, so that a run whose cells are
+// all ok had passed. The indices are those of history and of last-passed: the
+// last runs of one scenario.
+const schema4 = `
+ALTER TABLE runs ADD COLUMN verdict  TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN against  TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN checks   TEXT; -- JSON
+ALTER TABLE runs ADD COLUMN imported TEXT NOT NULL DEFAULT '';
+UPDATE runs SET verdict = 'passed' WHERE outcome = 'ok';
+
+CREATE TABLE tags (
+	tag TEXT PRIMARY KEY,
+	run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX tags_by_run ON tags (run);
+CREATE INDEX runs_by_scenario ON runs (scenario, started);
+`

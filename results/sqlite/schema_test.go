@@ -22,8 +22,8 @@ func TestMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	current := len(migrations())
-	steps := append(migrations(), "ALTER TABLE runs ADD COLUMN tag TEXT")
-	broken := append(migrations(), "ALTER TABLE runs ADD COLUMN tag TEXT; ALTER TABLE nonsense ADD COLUMN x TEXT")
+	steps := append(migrations(), "ALTER TABLE runs ADD COLUMN shade TEXT")
+	broken := append(migrations(), "ALTER TABLE runs ADD COLUMN shade TEXT; ALTER TABLE nonsense ADD COLUMN x TEXT")
 
 	if err := store.prepare(ctx, broken); err == nil {
 		t.Fatal("a broken step passed")
@@ -38,7 +38,7 @@ func TestMigrate(t *testing.T) {
 		t.Fatalf("version %d (%v), want %d", version, err, current+1)
 	}
 	var tagged int
-	if err := store.db.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE tag IS NULL AND id = 'old'").Scan(&tagged); err != nil || tagged != 1 {
+	if err := store.db.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE shade IS NULL AND id = 'old'").Scan(&tagged); err != nil || tagged != 1 {
 		t.Errorf("the old run is not there after the migration (%d, %v)", tagged, err)
 	}
 	if err := store.Close(); err != nil {
@@ -63,10 +63,9 @@ func TestOlderStore(t *testing.T) {
 	if err := old.prepare(ctx, migrations()[:1]); err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Begin(ctx, results.Run{ID: "old", Started: time.Unix(1, 0)}); err != nil {
-		t.Fatal(err)
-	}
 	if _, err := old.db.ExecContext(ctx, `
+		INSERT INTO runs (id, scenario, file, started, outcome, runtime, host, plan, fingerprint, owner)
+		VALUES ('old', 's', '', '1970-01-01T00:00:01.000000000Z', 'ok', '', '{}', '{}', '', '');
 		INSERT INTO facts (sha256, json) VALUES ('f', '{"name": "flask"}');
 		INSERT INTO cells (run, cell, repeat, topology, server, nginx, client, pool, requests, keepalive, started, status, reason, log_tail, memory_peak_bytes, memory_samples, topology_facts)
 		VALUES ('old', 'flask/single/n1', 1, 'flask', 'flask', 0, 'single', 1, 1, 0, '2026-01-01T00:00:00.000000000Z', 'ok', '', '', 7, 3, 'f')`); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,7 @@ func TestRoundTrip(t *testing.T) {
 	run := results.Run{}
 	fill(reflect.ValueOf(&run).Elem(), new(int))
 	run.ID, run.Counts = "one", nil
+	slices.Sort(run.Tags)
 
 	path := filepath.Join(t.TempDir(), "odd name?#%20&mode=ro.db")
 	store := openStore(t, path)
