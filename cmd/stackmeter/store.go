@@ -35,12 +35,13 @@ func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
 }
 
 func (a *app) reportCommand() *cobra.Command {
-	var db, format, output string
+	var db, format, output, charts string
 	cmd := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Print a stored run's tables again, in any format",
 		Example: `  stackmeter report
-  stackmeter report 20261123-081530-7f3a --format markdown -o report.md`,
+  stackmeter report --format html -o report.html
+  stackmeter report 20261123-081530-7f3a --format markdown -o report.md --charts charts/`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output == "" {
@@ -65,12 +66,18 @@ func (a *app) reportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if charts != "" {
+				if _, err := report.WriteCharts(charts, run, records); err != nil {
+					return err
+				}
+			}
 			return a.output(output, func(w io.Writer) error {
 				return report.Write(w, format, run, records, a.reportOptions(w))
 			})
 		},
 	}
 	storeFlag(cmd, &db)
+	cmd.Flags().StringVar(&charts, "charts", "", "also write the charts into `DIR`, as PNG")
 	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd

@@ -99,12 +99,7 @@ func appendIf(sections []section, one *section) []section {
 
 func durationSection(pivot results.Pivot, baselines results.Baselines, notes *notes) section {
 	s := section{title: "Duration" + pivotTitle(pivot), text: baselineText(pivot, baselines, func(s results.Summary) bool { return s.Duration != nil })}
-	s.table = pivotGrid(pivot, figure{
-		unit:   seconds(),
-		sample: func(s results.Summary) *results.Sample { return s.Duration },
-		ratio:  baselines.DurationRatio,
-		why:    func(results.Summary) []string { return nil },
-	}, notes)
+	s.table = pivotGrid(pivot, durationFigure(baselines), notes)
 	return s
 }
 
@@ -121,12 +116,7 @@ func memorySection(pivot results.Pivot, baselines results.Baselines, memory stri
 		return s
 	}
 	s.text = baselineText(pivot, baselines, func(s results.Summary) bool { return sample(s) != nil })
-	s.table = pivotGrid(pivot, figure{
-		unit:   mebibytes(),
-		sample: sample,
-		ratio:  func(s results.Summary) *float64 { return baselines.PeakRatio(s, memory) },
-		why:    func(s results.Summary) []string { return s.PeakReasons(memory) },
-	}, notes)
+	s.table = pivotGrid(pivot, memoryFigure(baselines, memory), notes)
 	return s
 }
 
@@ -174,6 +164,24 @@ type figure struct {
 	sample func(results.Summary) *results.Sample
 	ratio  func(results.Summary) *float64
 	why    func(results.Summary) []string // the figure is missing of some repeats
+}
+
+func durationFigure(baselines results.Baselines) figure {
+	return figure{
+		unit:   seconds(),
+		sample: func(s results.Summary) *results.Sample { return s.Duration },
+		ratio:  baselines.DurationRatio,
+		why:    func(results.Summary) []string { return nil },
+	}
+}
+
+func memoryFigure(baselines results.Baselines, memory string) figure {
+	return figure{
+		unit:   mebibytes(),
+		sample: func(s results.Summary) *results.Sample { return s.Peak(memory) },
+		ratio:  func(s results.Summary) *float64 { return baselines.PeakRatio(s, memory) },
+		why:    func(s results.Summary) []string { return s.PeakReasons(memory) },
+	}
 }
 
 // pivotGrid fills a table with one figure. Within a column the figures, the

@@ -1,6 +1,6 @@
 // Package report prints a run: as tables for a terminal or in Markdown, as CSV
-// with a row for each record, and as JSON, which is the format that other
-// programs read.
+// with a row for each record, as JSON, which is the format that other programs
+// read, and as one HTML page with charts.
 //
 // It only formats; what is compared with what, and what is worth having, is
 // package results'. Whatever comes from a scenario, a server's answer or a log
@@ -37,6 +37,7 @@ func formats() []format {
 		{"markdown", writeMarkdown},
 		{"csv", writeCSV},
 		{"json", writeJSON},
+		{"html", writeHTML},
 	}
 }
 

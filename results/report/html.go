@@ -1,0 +1,110 @@
+package report
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// A page is one file: its style and its script are in it, and its content
+// security policy lets nothing else run and nothing be fetched. What a
+// scenario, an answer or a log wrote is escaped by html/template and cleaned
+// of control characters first, as in every other format.
+
+//go:embed html
+var assets embed.FS
+
+// A page is what every HTML page of ours is made of.
+type page struct {
+	Title   string
+	Heading string
+	Under   string // the line under the heading
+	Status  *status
+	Banners []string // what nobody may overlook
+	Nav     []Link
+	Follow  *Follow
+	Body    template.HTML
+	Foot    string
+
+	Style  template.CSS
+	Script template.JS
+	Policy template.HTMLAttr
+}
+
+// A status is a word with a colour: ok, warn, bad or none.
+type status struct{ Text, Class string }
+
+// A Link leads from one page of a server to another.
+type Link struct{ Text, Href string }
+
+// Follow makes a served page look again for what is new.
+type Follow struct {
+	Seconds int    // between two looks
+	State   string // the address that answers {"version": …}
+	Version string // that the page was made at
+}
+
+// pageTemplates are those of the pages. They are parsed for each page, which
+// takes a millisecond, so that there is no state to share.
+func pageTemplates() (*template.Template, error) {
+	return template.New("pages").ParseFS(assets, "html/*.html")
+}
+
+// write puts the page together. name is the template of what is in main.
+func (p page) write(w io.Writer, name string, data any) error {
+	templates, err := pageTemplates()
+	if err != nil {
+		return err
+	}
+	var body strings.Builder
+	if err := templates.ExecuteTemplate(&body, name, data); err != nil {
+		return err
+	}
+	style, err := fs.ReadFile(assets, "html/page.css")
+	if err != nil {
+		return err
+	}
+	script, err := fs.ReadFile(assets, "html/page.js")
+	if err != nil {
+		return err
+	}
+	p.Body = template.HTML(body.String()) // made by the templates above
+	p.Style, p.Script = template.CSS(style), template.JS(script)
+	p.Policy = template.HTMLAttr(`content="` + Policy(p.Follow != nil) + `"`) // hashes and keywords
+	if p.Foot == "" {
+		p.Foot = "Made by stackmeter. Nothing on this page is fetched from anywhere."
+	}
+	return templates.ExecuteTemplate(w, "base", p)
+}
+
+// Policy is the content security policy of a page: its own style and script,
+// known by their hashes, and nothing else; a page that follows a run may also
+// ask the server that it came from.
+func Policy(follows bool) string {
+	hash := func(file string) string {
+		content, err := fs.ReadFile(assets, file)
+		if err != nil {
+			return "'none'" // the file is part of the program
+		}
+		sum := sha256.Sum256(content)
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	policy := fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; base-uri 'none'; form-action 'none'",
+		hash("html/page.css"), hash("html/page.js"))
+	if follows {
+		policy += "; connect-src 'self'"
+	}
+	return policy
+}
+
+// writeHTML is the format html: one file that holds everything.
+func writeHTML(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	return WritePage(w, run, records, PageOptions{})
+}

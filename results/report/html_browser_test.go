@@ -1,0 +1,261 @@
+package report_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/scenarios"
+)
+
+// A browser is a real Chromium with a page in it, which counts what the page
+// fetches and whether anything in it ran that is not ours.
+type browser struct {
+	ctx context.Context
+
+	mu      sync.Mutex
+	fetched []string
+	ran     []string
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	program := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			program = path
+			break
+		}
+	}
+	if program == "" {
+		t.Skip("needs Chromium: apt-get install chromium")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900), chromedp.WSURLReadTimeout(2*time.Minute))
+	allocator, stop := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	b := &browser{ctx: ctx}
+	err := chromedp.Listen(ctx, func(event any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := event.(type) {
+		case *network.EventRequestWillBeSent:
+			b.fetched = append(b.fetched, e.Request.URL)
+		case *page.EventJavascriptDialogOpening:
+			b.ran = append(b.ran, "a dialog: "+e.Message)
+		case *runtime.EventExceptionThrown:
+			b.ran = append(b.ran, "an exception: "+e.ExceptionDetails.Text)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// browserPatience is for how long a test waits for what it asked a browser for
+// before it fails: much longer than a busy machine takes.
+const browserPatience = time.Minute
+
+func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// evaluate runs an expression in the page and returns what it is.
+func evaluate[T any](t *testing.T, b *browser, expression string) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// writePage writes the HTML report of a run to a file and returns its address.
+func writePage(t *testing.T, run results.Run, records []results.Record) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(file, []byte(render(t, "html", run, records, report.Options{})), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return "file://" + file
+}
+
+// TestHostileNamesInABrowser opens a report in which every name wants to run
+// or to fetch something.
+func TestHostileNamesInABrowser(t *testing.T) {
+	var hits []string
+	var mu sync.Mutex
+	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		hits = append(hits, r.URL.String())
+	}))
+	defer trap.Close()
+	b := newBrowser(t)
+
+	evil := []string{
+		`<script>window.owned=1;fetch('TRAP/script')</script>`,
+		`</script><script>window.owned=1</script>`,
+		`</title></style><img src=TRAP/img onerror="window.owned=1">`,
+		`"><svg onload="window.owned=1"><a href="javascript:window.owned=1">x</a>`,
+		`' onmouseover='window.owned=1' autofocus onfocus='window.owned=1`,
+		`javascript:window.owned=1`, `{{.}} ${window.owned=1} <!-- --!> ]]>`,
+		"\u202Egnp.exe\u2066 \x1b]0;x\x07\x00 \r\n <link rel=stylesheet href=TRAP/css><meta http-equiv=refresh content='0;TRAP/meta'>",
+		`<base href=TRAP/><iframe srcdoc="<script>parent.owned=1</script>"></iframe><object data=TRAP/object></object>`,
+		`@import url(TRAP/import); background:url(TRAP/url)`,
+	}
+	for i := range evil {
+		evil[i] = strings.ReplaceAll(evil[i], "TRAP", trap.URL)
+	}
+	all := strings.Join(evil, " ")
+	var records []results.Record
+	for i, name := range evil {
+		topology := scenarios.Topology{Name: name, Server: name, Nginx: i%2 == 0}
+		for pool := 1; pool <= 3; pool++ {
+			spec := scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientMT, Pool: pool}
+			good := measured(topology, spec, 1, 1.5+float64(i)/float64(pool), int64(100+10*i))
+			good.Memory.Services = map[string]int64{name: 1}
+			good.Flags = []string{name}
+			good.Latency = latencies(20)
+			used := int64(200 << 20)
+			good.GPU = gpu.Usage{Validity: gpu.Flagged, Flags: []string{all}, Peak: &used, Reason: all,
+				Trial: []gpu.Point{{At: 0, Used: &used}, {At: 5, Used: &used}}, Marks: []gpu.Mark{{At: 0, Phase: name}}}
+			good.Memory.Series = good.GPU.Trial
+			good.Stack = &results.Stack{Route: all, Nginx: all, Services: []results.Service{{Name: name, Image: all, Digest: all, Processes: evil}}}
+			bad := record(topology, spec, 2)
+			bad.Status, bad.Reason, bad.LogTail = results.StatusFailed, all, all
+			bad.Errors, bad.ErrorKinds, bad.FirstErrors = 1, map[string]int{name: 1}, map[string]string{name: all}
+			records = append(records, good, bad)
+		}
+	}
+	run := results.Run{ID: all, Scenario: all, File: all, Runtime: all, Outcome: all, Fingerprint: all,
+		Host:       results.Host{Name: all, OS: all, Kernel: all, CPU: all, Engine: all, Stackmeter: all, Go: all},
+		GPUDevices: []gpu.Device{{Name: all, Driver: all}}, Spent: map[string]float64{all: 1, results.PhaseMeasure: 2},
+		Plan: scenarios.Plan{Client: scenarios.Client{Engine: all}},
+	}
+	address := writePage(t, run, records)
+	b.run(t, chromedp.Navigate(address), chromedp.WaitReady("main"))
+	// Open, hover and focus everything that there is.
+	evaluate[bool](t, b, `(() => {
+		for (const d of document.querySelectorAll("details")) d.open = true;
+		for (const e of document.querySelectorAll("*")) {
+			for (const type of ["pointerover", "mouseover", "focusin", "pointerout"]) e.dispatchEvent(new Event(type, {bubbles: true}));
+			if (e.focus) e.focus();
+		}
+		return true;
+	})()`)
+	if owned := evaluate[bool](t, b, `"owned" in window`); owned {
+		t.Error("a name ran as a script")
+	}
+	if n := evaluate[int](t, b, `document.querySelectorAll("script, iframe, object, embed, img, link, base, form").length`); n != 1 {
+		t.Errorf("%d elements that could run or fetch, want our one script", n)
+	}
+	if odd := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("[href]"), e => e.getAttribute("href")).filter(h => !h.startsWith("#"))`); len(odd) > 0 {
+		t.Errorf("links lead to %q", odd)
+	}
+	if odd := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("*")).flatMap(e => e.getAttributeNames()).filter(n => n.startsWith("on"))`); len(odd) > 0 {
+		t.Errorf("handlers: %q", odd)
+	}
+	if odd := evaluate[bool](t, b, `/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(document.documentElement.textContent)`); odd {
+		t.Error("control characters reached the page")
+	}
+	if n := evaluate[int](t, b, `document.querySelectorAll("th button").length`); n == 0 {
+		t.Error("our own script did not run, so that this test proves nothing")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, url := range b.fetched {
+		if url != address {
+			t.Errorf("the page fetched %s", url)
+		}
+	}
+	if len(b.fetched) == 0 {
+		t.Error("not even the page itself was seen to be fetched")
+	}
+	if len(b.ran) > 0 {
+		t.Errorf("in the page there was %s", b.ran)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(hits) > 0 {
+		t.Errorf("the trap was asked for %s", hits)
+	}
+	if _, err := net.Dial("tcp", strings.TrimPrefix(trap.URL, "http://")); err != nil {
+		t.Errorf("the trap was not even there: %v", err)
+	}
+}
+
+// TestPageInABrowser uses a page as a reader would: sorts, filters, follows a
+// link to a cell, focuses a point of the chart, and on a phone
+// finds nothing that is wider than the screen.
+func TestPageInABrowser(t *testing.T) {
+	b := newBrowser(t)
+	run := sampleRun()
+	run.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "Example GPU", Memory: 16 << 30, Driver: "550.54"}}
+	run.Plan.Baseline = &scenarios.Baseline{Topology: "nginx+gunicorn-w1-t2", Client: "mp1"}
+	records := published(t, "5")
+	for i := range records {
+		peak := int64(2957+406*records[i].Topology.Threads) << 20 // near table 6, which has one pool only
+		records[i].GPU = gpu.Usage{Validity: gpu.Valid, Method: gpu.MethodNVMLv2, Peak: &peak}
+	}
+	b.run(t, chromedp.Navigate(writePage(t, run, records)), chromedp.WaitReady("main"))
+
+	column := `Array.from(document.querySelector("table.pivot").tBodies[0].rows, r => Number(r.cells[1].dataset.v))`
+	b.run(t, chromedp.Click("table.pivot th:nth-child(2) button"))
+	up := evaluate[[]float64](t, b, column)
+	b.run(t, chromedp.Click("table.pivot th:nth-child(2) button"))
+	down := evaluate[[]float64](t, b, column)
+	for i := range up {
+		if i > 0 && up[i] < up[i-1] || up[i] != down[len(down)-1-i] {
+			t.Errorf("sorted up %v, down %v", up, down)
+			break
+		}
+	}
+	b.run(t, chromedp.SendKeys(`[data-filter="cells"] input`, "t6 mt10"))
+	if shown := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("[data-filter=cells] tbody tr:not([hidden]) th"), e => e.textContent)`); len(shown) != 1 || shown[0] != "nginx+gunicorn-w1-t6/mt10/n100" {
+		t.Errorf("the filter left %q", shown)
+	}
+	b.run(t, chromedp.Focus(`#answer .wide-only a.mark`))
+	if tip := evaluate[string](t, b, `document.querySelector(".tip:not([hidden])")?.textContent ?? ""`); !strings.Contains(tip, "nginx+gunicorn") {
+		t.Errorf("focusing a point says %q", tip)
+	}
+	target := evaluate[string](t, b, `document.activeElement.getAttribute("href")`)
+	evaluate[bool](t, b, `document.activeElement.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true, view: window})) || true`)
+	if opened := evaluate[bool](t, b, `new Promise(done => setTimeout(() => done(document.querySelector("`+target+`").open), 0))`); !opened {
+		t.Errorf("the link to %s did not open it", target)
+	}
+
+	b.run(t, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), chromedp.Reload(), chromedp.WaitReady("main"))
+	if width := evaluate[int](t, b, `document.documentElement.scrollWidth`); width > 390 {
+		t.Errorf("on a phone the page is %d pixels wide", width)
+	}
+	if n := evaluate[int](t, b, `Array.from(document.querySelectorAll(".wide-only")).filter(e => e.offsetParent !== null).length`); n != 0 {
+		t.Errorf("%d wide charts are shown on a phone", n)
+	}
+}

@@ -1,0 +1,323 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/report/chart"
+)
+
+// A cellView is everything about one cell.
+type cellView struct {
+	ID       string
+	Name     string
+	Words    string // that a filter looks in
+	Line     string // its figures
+	Status   *status
+	Open     bool
+	Bound    string
+	Figures  []figureView
+	Repeats  *gridView
+	Doubts   []string
+	Failures []itemView
+	Ran      []ranView
+	Nginx    []sectionLink
+}
+
+type ranView struct {
+	Label string
+	Lines []string
+}
+
+type sectionLink struct{ ID, Text string }
+
+// newCell looks at one cell. records are all of its repeats.
+func (b *builder) newCell(s results.Summary, records []results.Record) (cellView, error) {
+	view := cellView{ID: b.ids[s.Name()], Name: cleanLine(s.Name())}
+	var parts []string
+	if s.Duration != nil {
+		parts = append(parts, seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration})))
+	}
+	if peak := s.Peak(b.memory); peak != nil {
+		parts = append(parts, mebibytes().text(peak, 0))
+	}
+	view.Line = strings.Join(parts, ", ")
+	view.Status = cellStatus(s)
+	view.Words = view.Name + " " + view.Status.Text + " " + cleanLine(strings.Join(s.Flags, " "))
+	for _, flag := range s.Flags {
+		view.Doubts = append(view.Doubts, cleanLine(withMeaning(flag)))
+	}
+	for _, reason := range slices.Concat(s.GPUReasons, s.MainReasons) {
+		view.Doubts = append(view.Doubts, cleanLine("not measured: "+reason))
+	}
+	view.Doubts = append(view.Doubts, errorTexts(records)...)
+	for _, failure := range s.Failures {
+		view.Failures = append(view.Failures, itemView{
+			Name: fmt.Sprintf("Repeat %d failed", failure.Cell.Repeat),
+			Text: Clean(cmp.Or(failure.Reason, "no reason was recorded")),
+			Log:  strings.Join(tail(failure.LogTail), "\n"),
+		})
+	}
+	view.Repeats = newGrid("repeats of "+view.Name, repeatsGrid(records))
+	view.Ran, view.Nginx = b.whatRan(records)
+	for _, c := range []*chart.Chart{latencyChart(s), gpuChart(s), memoryChart(s)} {
+		if c == nil {
+			continue
+		}
+		f, err := newSmallFigure(*c, "")
+		if err != nil {
+			return view, err
+		}
+		view.Figures = append(view.Figures, f)
+	}
+	return view, nil
+}
+
+func cellStatus(s results.Summary) *status {
+	switch {
+	case s.OK == 0:
+		return &status{"failed", "bad"}
+	case s.Failed > 0:
+		return &status{fmt.Sprintf("%d of %d failed", s.Failed, s.OK+s.Failed), "bad"}
+	case s.Errors > 0:
+		return &status{plural(s.Errors, "error"), "bad"}
+	case len(s.Flags) > 0:
+		return &status{cleanLine(strings.Join(s.Flags, ", ")), "warn"}
+	}
+	return &status{"ok", "ok"}
+}
+
+// errorTexts say what the errors among the answers were.
+func errorTexts(records []results.Record) []string {
+	var texts []string
+	if s := errorList(records); s != nil {
+		for _, i := range s.items {
+			texts = append(texts, i.name+": "+i.text)
+		}
+	}
+	return texts
+}
+
+// repeatsGrid has a row for each repeat.
+func repeatsGrid(records []results.Record) *grid {
+	g := &grid{labels: 1, head: []string{"repeat", "status", "duration", "throughput", "p50", "p90", "p99", "max", "errors", "GPU peak", "stack peak", "stack CPU", "client CPU"}}
+	figure := func(value *float64, scale float64, decimals int, unit string) entry {
+		if value == nil {
+			return entry{text: missing}
+		}
+		return entry{text: fmt.Sprintf("%.*f %s", decimals, *value/scale, unit)}
+	}
+	for _, r := range records {
+		row := []entry{{text: fmt.Sprint(r.Cell.Repeat)}, {text: cleanLine(r.Status)}}
+		row = append(row, figure(r.Duration, 1, 3, "s"), figure(r.Throughput(), 1, 2, "/s"))
+		for _, p := range []float64{50, 90, 99, 100} {
+			if r.Latency == nil || r.Latency.Count() == 0 {
+				row = append(row, entry{text: missing})
+				continue
+			}
+			value := r.Latency.Percentile(p).Seconds()
+			row = append(row, figure(&value, 1e-3, 1, "ms"))
+		}
+		errors := entry{text: missing}
+		if r.Attempted() {
+			errors.text = fmt.Sprint(r.Errors)
+		}
+		row = append(row, errors, entry{text: mibText(r.GPU.Peak)}, entry{text: mibText(r.Memory.Peak)},
+			figure(r.CPU.Stack, 1, 2, "s"), figure(r.CPU.Client, 1, 2, "s"))
+		g.rows = append(g.rows, row)
+	}
+	return g
+}
+
+func mibText(bytes *int64) string {
+	if bytes == nil {
+		return missing
+	}
+	return wholeMiB(bytes) + " MiB"
+}
+
+// whatRan is what was read back from the stacks of a cell; what was the same
+// in several repeats is said once.
+func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sectionLink) {
+	add := func(label string, lines ...string) {
+		lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
+		if len(lines) == 0 {
+			return
+		}
+		for i := range ran {
+			if ran[i].Label == label {
+				for _, line := range lines {
+					if !slices.Contains(ran[i].Lines, line) {
+						ran[i].Lines = append(ran[i].Lines, line)
+					}
+				}
+				return
+			}
+		}
+		ran = append(ran, ranView{label, lines})
+	}
+	for _, r := range records {
+		if r.Stack == nil {
+			continue
+		}
+		if r.Stack.Workers != nil || r.Stack.Threads != nil {
+			add("gunicorn", fmt.Sprintf("%s workers, %s threads each, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
+		}
+		add("route", cleanLine(r.Stack.Route))
+		for _, service := range r.Stack.Services {
+			label := "service " + cleanLine(service.Name)
+			add(label, cleanLine(strings.TrimSpace(service.Image+" "+service.Digest)))
+			add(label, repeated(service.Processes)...)
+		}
+		if link, found := b.nginx[withoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, link) {
+			nginx = append(nginx, link)
+		}
+	}
+	return ran, nginx
+}
+
+// repeated are lines without their repetitions, which are counted.
+func repeated(lines []string) []string {
+	counts := map[string]int{}
+	var order []string
+	for _, line := range lines {
+		if counts[line] == 0 {
+			order = append(order, line)
+		}
+		counts[line]++
+	}
+	for i, line := range order {
+		order[i] = shorten(cleanLine(line), logRunes)
+		if n := counts[line]; n > 1 {
+			order[i] += fmt.Sprintf("  ×%d", n)
+		}
+	}
+	return order
+}
+
+// latencyChart is the distribution of the answers' latency over the repeats
+// that speak for the cell.
+func latencyChart(s results.Summary) *chart.Chart {
+	var all load.Latency
+	for _, r := range s.Speaking {
+		all.Merge(r.Latency)
+	}
+	if all.Count() == 0 {
+		return nil
+	}
+	const ms = 1e-6 // from nanoseconds
+	columns := chart.Columns{Ink: chart.Series(0)}
+	bins := all.Bins(36)
+	for _, bin := range bins {
+		from, to := float64(bin.From)*ms, float64(bin.To)*ms
+		if len(bins) == 1 {
+			from, to = from*0.99, to*1.01 // all the same
+		}
+		columns.Bins = append(columns.Bins, chart.Bin{From: from, To: to, Count: float64(bin.Count),
+			Label: fmt.Sprintf("%.1f to %.1f ms: %d", from, to, bin.Count)})
+	}
+	var rules chart.Rules
+	text := fmt.Sprintf("Latency of %d answers", all.Count())
+	for _, p := range []float64{50, 90, 99} {
+		at := float64(all.Percentile(p)) * ms
+		label := fmt.Sprintf("p%.0f %s ms", p, threeDigits(at))
+		rules = append(rules, chart.Rule{At: at, Label: label})
+		text += ", " + label
+	}
+	return &chart.Chart{
+		Name: "latency", Title: "Latency of " + plural(int(all.Count()), "answer"), Text: text + ".",
+		X: chart.Axis{Label: "ms"}, Y: chart.Axis{Label: "answers", Zero: true}, Height: 150,
+		Layers: []chart.Layer{columns, rules},
+	}
+}
+
+func threeDigits(v float64) string {
+	if v <= 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%.*f", max(0, 2-int(math.Floor(math.Log10(v)))), v)
+}
+
+// gpuChart is the devices' memory over the trial of the first repeat that has
+// it, with its phases, the cell's own part standing out.
+func gpuChart(s results.Summary) *chart.Chart {
+	for _, r := range s.Speaking {
+		u := r.GPU
+		if len(u.Trial) == 0 && len(u.Series) == 0 {
+			continue
+		}
+		c := &chart.Chart{
+			Name: "gpu", Title: fmt.Sprintf("GPU memory, repeat %d", r.Cell.Repeat),
+			X: chart.Axis{Label: "s since the trial began"}, Y: chart.Axis{Label: "MiB in use on the device", Zero: true}, Height: 150,
+		}
+		points := u.Trial
+		if len(points) == 0 {
+			points, c.X.Label = u.Series, "s since the starting gun"
+		}
+		if u.Fake {
+			c.Title += " (FAKE driver)"
+		}
+		c.Text = c.Title + ": " + mibText(u.Baseline) + " idle, " + mibText(u.Peak) + " at the peak."
+		line := pointsLine(points)
+		if len(u.Trial) > 0 {
+			c.Layers = append(c.Layers, phases(u, r.Duration, points[len(points)-1].At))
+		}
+		c.Layers = append(c.Layers, line)
+		return c
+	}
+	return nil
+}
+
+// phases are those of a trial, with the cell's own measurement.
+func phases(u gpu.Usage, duration *float64, end float64) chart.Bands {
+	var bands chart.Bands
+	for i, mark := range u.Marks {
+		to := end
+		if i+1 < len(u.Marks) {
+			to = u.Marks[i+1].At
+		}
+		if to > mark.At {
+			bands = append(bands, chart.Band{From: mark.At, To: to, Label: cleanLine(mark.Phase)})
+		}
+	}
+	if duration != nil {
+		bands = append(bands, chart.Band{From: u.Began, To: min(end, u.Began+*duration), Label: "this cell", Strong: true})
+	}
+	return bands
+}
+
+// memoryChart is the stack's main memory during the cell.
+func memoryChart(s results.Summary) *chart.Chart {
+	for _, r := range s.Speaking {
+		if len(r.Memory.Series) == 0 {
+			continue
+		}
+		c := &chart.Chart{
+			Name: "memory", Title: fmt.Sprintf("Main memory of the stack, repeat %d", r.Cell.Repeat),
+			X: chart.Axis{Label: "s since the starting gun"}, Y: chart.Axis{Label: "MiB, without page cache", Zero: true}, Height: 150,
+			Layers: []chart.Layer{pointsLine(r.Memory.Series)},
+		}
+		c.Text = c.Title + ": " + mibText(r.Memory.Start) + " at the start, " + mibText(r.Memory.Peak) + " at the peak."
+		return c
+	}
+	return nil
+}
+
+// pointsLine is a series of memory in MiB; a reading that failed is a hole.
+func pointsLine(points []gpu.Point) chart.Line {
+	line := chart.Line{Ink: chart.Series(0), Width: 1.5, Step: true}
+	for _, p := range points {
+		at := chart.Point{X: p.At, Y: math.NaN()}
+		if p.Used != nil {
+			at.Y = float64(*p.Used) / mib
+		}
+		line.Points = append(line.Points, at)
+	}
+	return line
+}

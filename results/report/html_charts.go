@@ -1,0 +1,269 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"stackmeter/results"
+	"stackmeter/results/report/chart"
+	"stackmeter/scenarios"
+)
+
+// Limits of what charts show by name; a page says where they were reached.
+const (
+	mostMarks  = 250 // points that can be focused; the others are dots
+	mostGroups = 24  // topologies with bars
+	mostLines  = 8
+)
+
+// A drawing is a chart with what a page says about it.
+type drawing struct {
+	chart   chart.Chart
+	caption string
+	full    bool
+}
+
+// spreadOf is what is drawn as a whisker: the interval of the median, or of
+// too few repeats for one their range.
+func spreadOf(s *results.Sample, u unit) *chart.Range {
+	switch {
+	case s == nil || s.N < 2:
+		return nil
+	case s.Interval != nil:
+		return &chart.Range{Low: s.Interval.Low / u.scale, High: s.Interval.High / u.scale}
+	}
+	return &chart.Range{Low: s.Min / u.scale, High: s.Max / u.scale}
+}
+
+const whiskers = "Whiskers are the interval of the median, or the range of too few repeats for one."
+
+// kindOf is the kind of topology that a point's ink stands for.
+func kindOf(t scenarios.Topology) string {
+	name := t.Server
+	if t.Nginx {
+		name = "nginx + " + name
+	}
+	return cleanLine(name)
+}
+
+// tradeoff shows duration against peak memory of the cells that a
+// recommendation chooses from.
+func (b *builder) tradeoff() *drawing {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		return nil
+	}
+	frontier := results.FindFrontier(b.summaries, duration)
+	if len(frontier.Candidates) == 0 || frontier.Candidates[0].Peak(frontier.Memory) == nil {
+		return nil
+	}
+	front := map[string]bool{}
+	var line []chart.Point
+	for _, s := range frontier.Members {
+		front[s.Name()] = true
+		line = append(line, chart.Point{X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median})
+	}
+	kinds := map[string]int{}
+	var legend []chart.Key
+	var marks chart.Marks
+	var dots []chart.Point
+	var rest []results.Summary
+	for _, s := range frontier.Candidates {
+		kind := kindOf(s.Topology)
+		if _, known := kinds[kind]; !known {
+			i := len(kinds)
+			kinds[kind] = i
+			if i < mostLines {
+				legend = append(legend, chart.Key{Label: kind, Ink: chart.Series(i), Shape: chart.ShapeOf(i)})
+			}
+		}
+		if !front[s.Name()] {
+			rest = append(rest, s)
+		}
+	}
+	add := func(s results.Summary, front bool) {
+		i := kinds[kindOf(s.Topology)]
+		marks = append(marks, chart.Mark{
+			X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median,
+			XRange: spreadOf(s.Peak(frontier.Memory), mebibytes()), YRange: spreadOf(s.Duration, seconds()),
+			Label: b.markText(s, frontier.Memory), Link: b.href(s), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
+			Front: front, Tag: cleanLine(s.Condition()),
+		})
+	}
+	for i, s := range rest {
+		// Of very many, those that can be pointed at are spread over all.
+		if len(rest) > mostMarks && i%(len(rest)/mostMarks+1) != 0 {
+			dots = append(dots, chart.Point{X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median})
+			continue
+		}
+		add(s, false)
+	}
+	for _, s := range frontier.Members {
+		add(s, true)
+	}
+	legend = append(legend, chart.Key{Label: "nothing is faster with no more memory", Ink: chart.InkFront, Shape: chart.Ring})
+	d := &drawing{full: true, chart: chart.Chart{
+		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + plural(frontier.Requests, "request"),
+		Text: fmt.Sprintf("Duration against %s of %s. On the front, from the least memory to the most: %s.",
+			memoryName(frontier.Memory), plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
+		X: chart.Axis{Label: memoryName(frontier.Memory) + ", MiB"}, Y: chart.Axis{Label: "duration, s"},
+		Legend: legend, Height: 340,
+		Layers: []chart.Layer{chart.Dots{Points: dots, Ink: chart.Series(7)},
+			chart.Line{Points: line, Ink: chart.InkFront, Width: 1.25, Dashed: true}, marks},
+	}}
+	d.caption = "Lower left is better. " + whiskers
+	if len(dots) > 0 {
+		d.caption += fmt.Sprintf(" Of %d cells, %d are dots without a name: the table of all cells has them.", len(frontier.Candidates), len(dots))
+	}
+	return d
+}
+
+func memoryName(memory string) string {
+	if memory == results.MemoryGPU {
+		return "peak GPU memory"
+	}
+	return "peak memory"
+}
+
+// markText is what hovering a cell says.
+func (b *builder) markText(s results.Summary, memory string) string {
+	text := cleanLine(s.Name())
+	if s.Duration != nil {
+		text += "\n" + seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration}))
+		if ratio := b.baselines.DurationRatio(s); ratio != nil {
+			text += ", " + percentText(ratio, 1) + " of the baseline"
+		}
+	}
+	if peak := s.Peak(memory); peak != nil {
+		text += "\n" + mebibytes().text(peak, 0) + " " + memoryName(memory)
+	}
+	return text
+}
+
+func (b *builder) namesOf(cells []results.Summary, memory string) string {
+	var text string
+	for i, s := range cells {
+		if i == 12 {
+			return text + fmt.Sprintf(" and %d more", len(cells)-i)
+		}
+		if i > 0 {
+			text += "; "
+		}
+		text += fmt.Sprintf("%s, %s and %s", cleanLine(s.Condition()),
+			seconds().text(s.Duration, 2), mebibytes().text(s.Peak(memory), 0))
+	}
+	return text
+}
+
+// barsOf is a bar for each cell of one number of requests, by topology: the
+// experiment's bar charts.
+func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sample func(results.Summary) *results.Sample) *drawing {
+	var groups []chart.Group
+	inks := map[string]int{}
+	var samples []*results.Sample
+	for _, s := range cells {
+		samples = append(samples, sample(s))
+	}
+	decimals := u.decimals(samples)
+	skipped := 0
+	at := map[string]int{}
+	for _, s := range cells {
+		value := sample(s)
+		if value == nil {
+			continue
+		}
+		group, known := at[s.Topology.Name]
+		if !known {
+			if len(groups) == mostGroups {
+				skipped++
+				continue
+			}
+			group = len(groups)
+			at[s.Topology.Name] = group
+			groups = append(groups, chart.Group{Label: cleanLine(s.Topology.Name)})
+		}
+		if len(groups[group].Bars) == mostLines {
+			skipped++
+			continue
+		}
+		mode := cleanLine(s.Load.Mode())
+		ink, known := inks[mode]
+		if !known {
+			ink = len(inks)
+			inks[mode] = ink
+		}
+		groups[group].Bars = append(groups[group].Bars, chart.Bar{
+			Value: value.Median / u.scale, Range: spreadOf(value, u), Figure: u.number(value.Median, decimals),
+			Label: cleanLine(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(ink),
+		})
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	c := chart.Bars(groups)
+	c.Name, c.Title, c.X.Label = name, title, u.name
+	c.Text = title + ": the figures are those of the table with the same name."
+	legend := make([]chart.Key, len(inks))
+	for mode, i := range inks {
+		legend[i] = chart.Key{Label: mode, Ink: chart.Series(i), Shape: chart.Swatch}
+	}
+	c.Legend = legend
+	d := &drawing{chart: c, caption: whiskers}
+	if skipped > 0 {
+		d.caption += fmt.Sprintf(" %s more than fit here.", plural(skipped, "cell"))
+	}
+	return d
+}
+
+// A series is the cells that one line joins.
+type series struct {
+	label string
+	cells []results.Summary
+}
+
+// linesOf joins the durations of series over x, with whiskers.
+func (b *builder) linesOf(all []series, name, title, xLabel string, x func(results.Summary) float64, log bool) *drawing {
+	c := chart.Chart{
+		Name: name, Title: title, Text: title + ": the figures are those of the tables.",
+		X: chart.Axis{Label: xLabel, Log: log}, Y: chart.Axis{Label: "duration, s", Log: log, Zero: !log}, Height: 230,
+	}
+	d := &drawing{caption: whiskers}
+	if len(all) > mostLines {
+		d.caption += fmt.Sprintf(" %d of %d topologies are shown.", mostLines, len(all))
+		all = all[:mostLines]
+	}
+	var places []float64
+	for i, s := range all {
+		line := chart.Line{Ink: chart.Series(i)}
+		var marks chart.Marks
+		for _, cell := range s.cells {
+			if cell.Duration == nil {
+				continue
+			}
+			at := chart.Point{X: x(cell), Y: cell.Duration.Median}
+			places = append(places, at.X)
+			line.Points = append(line.Points, at)
+			marks = append(marks, chart.Mark{
+				X: at.X, Y: at.Y, YRange: spreadOf(cell.Duration, seconds()), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
+				Label: b.markText(cell, b.memory), Link: b.href(cell),
+			})
+		}
+		slices.SortFunc(line.Points, func(a, b chart.Point) int { return int(math.Copysign(1, a.X-b.X)) })
+		c.Layers = append(c.Layers, line, marks)
+		c.Legend = append(c.Legend, chart.Key{Label: s.label, Ink: chart.Series(i), Shape: chart.ShapeOf(i)})
+	}
+	slices.Sort(places)
+	places = slices.Compact(places)
+	if len(places) < 2 {
+		return nil
+	}
+	if len(places) <= 8 {
+		for _, at := range places {
+			c.X.Ticks = append(c.X.Ticks, chart.Tick{At: at, Label: strconv.FormatFloat(at, 'f', -1, 64)})
+		}
+	}
+	d.chart = c
+	return d
+}

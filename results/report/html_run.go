@@ -1,0 +1,342 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// PageOptions are about the page around a report. The zero value is fit for a
+// file.
+type PageOptions struct {
+	Nav    []Link
+	Follow *Follow // the run is under way and the page is served
+
+	// CellAddress is where a server shows the cell of that name; nil in a file,
+	// where details beyond the most that one page holds are left out.
+	CellAddress func(name string) string
+}
+
+// mostDetails is how many cells of a page have their details in it, with up to
+// three charts each. Of more cells those come first that somebody will want to
+// look into: the ones worth having, and those with failures, errors or flags.
+const mostDetails = 300
+
+// foldFrom is from how many cells on their table is folded away: a browser
+// lays out what is open.
+const foldFrom = 600
+
+// A builder makes the parts of a run's page.
+type builder struct {
+	run       results.Run
+	summaries []results.Summary
+	byCell    map[string][]results.Record
+	baselines results.Baselines
+	memory    string
+	notes     *notes
+	ids       map[string]string // of the details that are in the page, by cell
+	nginx     map[string]sectionLink
+	address   func(name string) string
+}
+
+// href leads to a cell's details, where there are any.
+func (b *builder) href(s results.Summary) string {
+	if id := b.ids[s.Name()]; id != "" {
+		return "#" + id
+	}
+	if b.address != nil {
+		return b.address(s.Name())
+	}
+	return ""
+}
+
+func newBuilder(run results.Run, records []results.Record, opts PageOptions) *builder {
+	b := &builder{
+		run: run, summaries: results.Summarise(records), byCell: map[string][]results.Record{},
+		ids: map[string]string{}, nginx: map[string]sectionLink{}, address: opts.CellAddress,
+	}
+	b.baselines = results.FindBaselines(b.summaries, run.Plan.Baseline)
+	b.memory = results.MemoryKind(b.summaries)
+	b.notes = newNotes(b.summaries)
+	for _, r := range records {
+		name := r.Topology.Name + "/" + r.Cell.Load.Name()
+		b.byCell[name] = append(b.byCell[name], r)
+		if r.Stack != nil && r.Stack.Nginx != "" {
+			text := withoutUpstream(r.Stack.Nginx)
+			if _, known := b.nginx[text]; !known {
+				b.nginx[text] = sectionLink{}
+			}
+		}
+	}
+	for i, text := range sortedKeys(b.nginx) {
+		b.nginx[text] = sectionLink{ID: fmt.Sprintf("nginx-%d", i+1), Text: "nginx's configuration, as loaded"}
+	}
+	return b
+}
+
+// choose gives the cells that the page has details of their ids.
+func (b *builder) choose(conclusion results.Conclusion) {
+	first := map[string]bool{}
+	for _, c := range conclusion.Conditions {
+		first[c.Summary.Name()] = true
+	}
+	rank := func(s results.Summary) int {
+		switch {
+		case first[s.Name()]:
+			return 0
+		case !s.Clean():
+			return 1
+		case len(s.Flags) > len(b.notes.everywhere):
+			return 2
+		}
+		return 3
+	}
+	order := make([]int, len(b.summaries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return rank(b.summaries[x]) - rank(b.summaries[y]) })
+	for _, i := range order[:min(len(order), mostDetails)] {
+		b.ids[b.summaries[i].Name()] = fmt.Sprintf("cell-%d", i+1)
+	}
+}
+
+// A runView is what the template "run" shows.
+type runView struct {
+	Progress    *progressView
+	AnswerTitle string
+	Asked       *sectionView // the recommendation that the scenario asks for
+	Verdict     []string     // or the one that needs no asking
+	Conclusion  *gridView
+	AnswerNotes []string
+	Tradeoff    *figureView
+	Figure      string // what a figure is of its repeats
+	Pivots      []pivotView
+	Notes       []noteView
+	Figures     []figureView
+	CellGrid    *gridView
+	Folded      bool
+	Cells       []cellView
+	CellsNote   string
+	Problems    []sectionView // and what only some cells have
+	Facts       []factView
+	Spent       *figureView
+	Sections    []sectionView
+}
+
+type progressView struct {
+	Text      string
+	Done, All int
+}
+
+type noteView struct{ ID, Text string }
+
+type factView struct{ Label, Text string }
+
+// WritePage writes the HTML report of a run.
+func WritePage(w io.Writer, run results.Run, records []results.Record, opts PageOptions) error {
+	b := newBuilder(run, records, opts)
+	view, err := b.view(records, opts)
+	if err != nil {
+		return err
+	}
+	p := page{
+		Title: cleanLine(fmt.Sprintf("%s, %s", run.Scenario, run.ID)), Heading: cleanLine(run.Scenario),
+		Under:  cleanLine(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
+		Status: runStatus(run, records), Banners: banners(run, records), Nav: opts.Nav, Follow: opts.Follow,
+	}
+	return p.write(w, "run", view)
+}
+
+func runStatus(run results.Run, records []results.Record) *status {
+	counts := run.Count(records)
+	text := countsText(&counts)
+	switch {
+	case run.Outcome == results.OutcomeOK:
+		return &status{text, "ok"}
+	case run.Outcome == "":
+		return &status{"not finished: " + text, "warn"}
+	case run.Outcome == results.OutcomeInterrupted:
+		return &status{"interrupted: " + text, "warn"}
+	}
+	return &status{cleanLine(run.Outcome) + ": " + text, "bad"}
+}
+
+// banners are what nobody may overlook.
+func banners(run results.Run, records []results.Record) []string {
+	fake := slices.ContainsFunc(records, func(r results.Record) bool { return r.GPU.Fake })
+	for _, device := range run.GPUDevices {
+		fake = fake || device.Fake
+	}
+	if fake {
+		return []string{"FAKE GPU: these GPU figures come from the fake driver of the tests. They are no measurement of a GPU."}
+	}
+	return nil
+}
+
+func (b *builder) view(records []results.Record, opts PageOptions) (runView, error) {
+	concluded := results.Conclude(b.summaries, b.run.Plan.Baseline)
+	b.choose(concluded)
+	v := runView{Figure: upper(figuresText(b.summaries)), AnswerTitle: "The answer"}
+	if b.run.Outcome == "" {
+		counts := b.run.Count(records)
+		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Failed,
+			Text: fmt.Sprintf("%d of %s measured, %d failed.", counts.OK, plural(counts.Planned, "planned cell"), counts.Failed)}
+	}
+	if len(b.summaries) == 0 {
+		v.Verdict = []string{"No cell has been measured yet."}
+	} else {
+		s := conclusion(concluded, b.notes)
+		v.AnswerTitle = s.title
+		if asked := planned(b.run, b.summaries); asked != nil {
+			view := newSection(*asked)
+			v.Asked = &view
+		} else {
+			v.Verdict = b.verdict()
+		}
+		v.Conclusion, v.AnswerNotes = newGrid(s.title, s.table), s.notes
+		b.linkConditions(v.Conclusion, concluded)
+	}
+	var err error
+	if d := b.tradeoff(); d != nil {
+		f, drawErr := newFigure(d.chart, d.caption, true)
+		v.Tradeoff, err = &f, drawErr
+	}
+	if err != nil {
+		return v, err
+	}
+	for _, pivot := range results.Pivots(b.summaries) {
+		v.Pivots = append(v.Pivots, b.newPivot(pivot, durationSection(pivot, b.baselines, b.notes), durationFigure(b.baselines)),
+			b.newPivot(pivot, memorySection(pivot, b.baselines, b.memory, b.notes), memoryFigure(b.baselines, b.memory)))
+	}
+	for _, d := range b.drawings() {
+		f, err := newFigure(d.chart, d.caption, d.full)
+		if err != nil {
+			return v, err
+		}
+		v.Figures = append(v.Figures, f)
+	}
+	if err := b.cells(&v); err != nil {
+		return v, err
+	}
+	for i, text := range b.notes.legend() {
+		note := noteView{Text: text}
+		if at := i - len(b.notes.everywhere); at >= 0 {
+			note.ID = b.notes.letters[b.notes.texts[at]]
+		}
+		v.Notes = append(v.Notes, note)
+	}
+	b.machine(&v, records)
+	return v, nil
+}
+
+// machine is what the page says about the run itself.
+func (b *builder) machine(v *runView, records []results.Record) {
+	for _, s := range []*section{openLoops(records), failures(b.summaries), errorList(records), missingCells(b.run, records), repeatsMade(b.run, records)} {
+		if s != nil {
+			v.Problems = append(v.Problems, newSection(*s))
+		}
+	}
+	for _, f := range heading(b.run, records, b.summaries, b.memory) {
+		v.Facts = append(v.Facts, factView{f.label, f.text})
+	}
+	for _, f := range []fact{
+		{"scenario file", b.run.File}, {"stackmeter", strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {"plan", b.run.Fingerprint},
+	} {
+		if f.text != "" {
+			v.Facts = append(v.Facts, factView{f.label, cleanLine(f.text)})
+		}
+	}
+	if c := spentChart(b.run); c != nil {
+		if f, err := newFigure(*c, "", false); err == nil {
+			v.Spent = &f
+		}
+	}
+	for _, s := range []*section{gpuPhases(records), ran(records)} {
+		if s != nil {
+			s.notes = slices.DeleteFunc(s.notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
+			v.Sections = append(v.Sections, newSection(*s))
+		}
+	}
+	for i, item := range configurations(records) {
+		v.Sections = append(v.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.name,
+			Items: []itemView{{Name: "Of", Text: item.text, Log: strings.Join(item.log, "\n")}}})
+	}
+}
+
+// linkConditions leads from the rows of the conclusion to their cells.
+func (b *builder) linkConditions(g *gridView, c results.Conclusion) {
+	if g == nil {
+		return
+	}
+	for i, condition := range c.Conditions {
+		g.Rows[i][0].Href = b.href(condition.Summary)
+	}
+}
+
+// cells are the table of all cells and the details of those that were chosen.
+func (b *builder) cells(v *runView) error {
+	if len(b.summaries) == 0 {
+		return nil
+	}
+	v.CellGrid = newGrid("all cells", b.cellGrid())
+	for i, s := range b.summaries {
+		v.CellGrid.Rows[i][0].Href = b.href(s)
+		if b.ids[s.Name()] == "" {
+			continue
+		}
+		cell, err := b.newCell(s, b.byCell[s.Name()])
+		if err != nil {
+			return err
+		}
+		v.Cells = append(v.Cells, cell)
+	}
+	v.Folded = len(b.summaries) >= foldFrom
+	if left := len(b.summaries) - len(v.Cells); left > 0 {
+		v.CellsNote = fmt.Sprintf("%d of %d cells: those worth having first, then those with failures, errors or flags. The table has the figures of the other %d",
+			len(v.Cells), len(b.summaries), left)
+		if b.address != nil {
+			v.CellsNote += ", and its links lead to their details."
+		} else {
+			v.CellsNote += "; `stackmeter serve` shows the details of any, and the format json holds all of them."
+		}
+	}
+	return nil
+}
+
+// cellGrid has a row for each cell.
+func (b *builder) cellGrid() *grid {
+	g := &grid{labels: 1, head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "flags"}}
+	metric := func(s results.Summary, name string, u unit) entry {
+		m, err := results.FindMetric(name)
+		if err != nil {
+			return entry{text: missing}
+		}
+		sample := s.Sample(m)
+		decimals := u.decimals([]*results.Sample{sample})
+		if sample != nil && name != results.MetricDuration {
+			return entry{text: u.number(sample.Median, decimals) + " " + u.name} // the repeats have the rest
+		}
+		return entry{text: u.text(sample, decimals)}
+	}
+	for _, s := range b.summaries {
+		state := cellStatus(s)
+		text := state.Text
+		if state.Class == "warn" {
+			text = "ok"
+		}
+		e := entry{text: text}
+		if state.Class == "bad" {
+			e.tone = bad
+		}
+		g.rows = append(g.rows, []entry{
+			{text: cleanLine(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
+			metric(s, "p50", unit{"ms", 1e-3, 1, 1}), metric(s, results.MetricP99, unit{"ms", 1e-3, 1, 1}),
+			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: cleanLine(strings.Join(s.Flags, ", "))},
+		})
+	}
+	return g
+}

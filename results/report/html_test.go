@@ -1,0 +1,122 @@
+package report_test
+
+import (
+	"image/png"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/scenarios"
+)
+
+// TestHTMLHoldsTheFigures reads the published tables off a page, and that it
+// has no inline style, no handler and nothing from elsewhere.
+func TestHTMLHoldsTheFigures(t *testing.T) {
+	run := sampleRun()
+	page := render(t, "html", run, published(t, "7"), report.Options{})
+	for _, figure := range []string{
+		"29.60", "18.79", "18.50", "18.06", "4481", "4824", "63.5%", "62.5%", "61.0%", // the table of durations
+		"10.82 s", "11.10 s", "11.54 s", "63.47%", "62.50%", "61.02%", // the conclusion
+	} {
+		if !strings.Contains(page, figure) {
+			t.Errorf("%s is missing", figure)
+		}
+	}
+	tags := regexp.MustCompile(`<[a-zA-Z][^>]*>`).FindAllString(page, -1)
+	for _, tag := range tags {
+		if regexp.MustCompile(`\s(style|on[a-z]+|src|srcset)=`).MatchString(tag) {
+			t.Errorf("the page holds %s", tag)
+		}
+	}
+	if !strings.Contains(page, `content="default-src 'none'; style-src 'sha256-`) {
+		t.Error("the page has no strict policy")
+	}
+	svgs := strings.Count(page, "<svg ")
+	if svgs == 0 || strings.Count(page, `role="group" aria-label="`) != svgs {
+		t.Errorf("%d charts, not each with a text of its own", svgs)
+	}
+}
+
+// TestHTMLOfEveryKind makes pages of runs that lack one thing or another.
+func TestHTMLOfEveryKind(t *testing.T) {
+	run, records := repeats()
+	nothing := record(flask, single, 1)
+	nothing.Memory.Reason = "no cgroup could be read"
+	under := sampleRun()
+	under.Outcome = ""
+	for name, test := range map[string]struct {
+		run     results.Run
+		records []results.Record
+		want    []string
+	}{
+		"empty":      {sampleRun(), nil, []string{"No cell has been measured yet."}},
+		"all failed": {sampleRun(), records[12:], []string{"there is nothing to recommend", "No module named &#39;wsgi&#39;", "never ready within 30s"}},
+		"unmeasured": {sampleRun(), []results.Record{nothing, measured(flask, mt5, 1, 1.5, 0)}, []string{"– (not measured)", "no cgroup could be read"}},
+		"repeats":    {run, records, []string{"the app was killed for memory", "500 Internal Server Error", "57.3%"}},
+		"under way":  {under, records[:2], []string{"not finished", "<progress"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page := render(t, "html", test.run, test.records, report.Options{})
+			for _, want := range test.want {
+				if !strings.Contains(page, want) {
+					t.Errorf("%q is missing", want)
+				}
+			}
+			if strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
+				t.Error("a figure is no number")
+			}
+		})
+	}
+}
+
+// TestWriteCharts decodes the PNG files and looks at their names.
+func TestWriteCharts(t *testing.T) {
+	run, records := repeats()
+	for i := range records {
+		records[i].Topology.Name = "../" + records[i].Topology.Name
+		records[i].Cell.Name = "../" + records[i].Cell.Name
+	}
+	more := scenarios.LoadSpec{Requests: 80, Client: scenarios.ClientSingle, Pool: 1}
+	records = append(records, measured(records[0].Topology, more, 1, 3.9, 410))
+	dir := filepath.Join(t.TempDir(), "new", "charts")
+	files, err := report.WriteCharts(dir, run, records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		if filepath.Dir(file) != dir {
+			t.Errorf("%s is outside of %s", file, dir)
+		}
+		names[filepath.Base(file)] = true
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(f)
+		f.Close()
+		if err != nil || img.Bounds().Dx() != 1800 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	for _, want := range []string{"tradeoff.png", "duration-n40.png", "memory-n40.png", "requests-flask.png", "time.png"} {
+		if !names[want] {
+			t.Errorf("no %s among %v", want, names)
+		}
+	}
+}
+
+// latencies is a histogram of n answers.
+func latencies(n int) *load.Latency {
+	l := new(load.Latency)
+	for i := range n {
+		l.Record(time.Duration(90+i*i) * time.Millisecond)
+	}
+	return l
+}

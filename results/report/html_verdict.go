@@ -1,0 +1,56 @@
+package report
+
+import (
+	"fmt"
+
+	"stackmeter/results"
+)
+
+// verdict is the answer in sentences: the recommendation where no memory
+// budget is given, and what less memory would cost.
+func (b *builder) verdict() []string {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		return nil
+	}
+	r := results.Recommend(b.summaries, b.run.Plan.Baseline, results.Goal{Objective: duration})
+	if r.Best == nil {
+		return nil // the notes below the table say why
+	}
+	best := *r.Best
+	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", cleanLine(best.Condition()),
+		seconds().text(best.Duration, 2), plural(r.Frontier.Requests, "request"))
+	if peak := best.Peak(r.Frontier.Memory); peak != nil {
+		text += ", " + mebibytes().text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
+	}
+	if r.Ratio != nil {
+		text += fmt.Sprintf(", %s of the baseline's duration", percentText(r.Ratio, 1))
+	}
+	verdict := []string{text + "."}
+	if r.PassedOver != nil {
+		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but no difference that its repeats could show, and needs more memory.",
+			cleanLine(r.PassedOver.Summary.Condition())))
+	}
+	if r.Less != nil && r.Less.Bytes != nil && *r.Less.Bytes <= -mib {
+		verdict = append(verdict, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
+			cleanLine(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
+	}
+	return verdict
+}
+
+// changeText is a difference in words.
+func changeText(d results.Difference) string {
+	word := "slower"
+	change := d.Change
+	if change < 0 {
+		word, change = "faster", -change
+	}
+	text := fmt.Sprintf("%.1f%% %s", 100*change, word)
+	switch {
+	case !d.Able:
+		text += fmt.Sprintf(" by its median, which %d and %d repeats are too few to confirm", d.N1, d.N2)
+	case !d.Shown:
+		text += " by its median, which the repeats do not confirm"
+	}
+	return text
+}
