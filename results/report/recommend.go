@@ -171,10 +171,15 @@ func choices(r results.Recommendation) *grid {
 	figure, bytes := unitOf(r.Goal.Objective.Unit), mebibytes()
 	figures, memory := figure.decimals(objectives), bytes.decimals(peaks)
 	g := &grid{labels: 2, head: []string{"choice", "condition", r.Goal.Objective.Title, "peak " + memoryTitle(r.Frontier.Memory), "change", "memory", "p"}}
+	tested := slices.ContainsFunc(rows, func(row besideBest) bool { return row.Difference.Able })
+	if !tested {
+		g.head = g.head[:len(g.head)-1] // nothing would stand below p
+	}
 	add := func(role, condition entry, i int, change, more, p string) {
-		g.rows = append(g.rows, []entry{role, condition,
+		row := []entry{role, condition,
 			{text: strings.TrimSpace(figure.text(objectives[i], figures))}, {text: bytes.text(peaks[i], memory)},
-			{text: change}, {text: more}, {text: p}})
+			{text: change}, {text: more}, {text: p}}
+		g.rows = append(g.rows, row[:len(g.head)])
 	}
 	add(entry{text: "best", tone: best}, entry{text: cleanLine(r.Best.Condition())}, 0, "", "", "")
 	for i, row := range rows {
