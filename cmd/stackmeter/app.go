@@ -100,7 +100,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.recommendCommand(), a.runsCommand(),
+	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.recommendCommand(), a.runsCommand(), a.serveCommand(),
 		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }

@@ -13,6 +13,7 @@ import (
 // file.
 type PageOptions struct {
 	Nav    []Link
+	Banner string  // what nobody may overlook
 	Follow *Follow // the run is under way and the page is served
 
 	// CellAddress is where a server shows the cell of that name; nil in a file,
@@ -148,6 +149,9 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 		Under:  cleanLine(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
 		Status: runStatus(run, records), Banners: banners(run, records), Nav: opts.Nav, Follow: opts.Follow,
 	}
+	if opts.Banner != "" {
+		p.Banners = append(p.Banners, cleanLine(opts.Banner))
+	}
 	return p.write(w, "run", view)
 }
 
@@ -263,7 +267,7 @@ func (b *builder) machine(v *runView, records []results.Record) {
 	}
 	for i, item := range configurations(records) {
 		v.Sections = append(v.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.name,
-			Items: []itemView{{Name: "Of", Text: item.text, Log: strings.Join(item.log, "\n")}}})
+			Items: []itemView{{Name: "Of", Text: item.text, Log: joinLines(item.log)}}})
 	}
 }
 

@@ -145,3 +145,5 @@ func newSection(s section) sectionView {
 
 // exact is a number as a script reads it.
 func exact(value float64) string { return strconv.FormatFloat(value, 'g', 10, 64) }
+
+func joinLines(lines []string) string { return strings.Join(lines, "\n") }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/results"
+	"stackmeter/results/report/server"
+	"stackmeter/stacks"
+)
+
+// defaultListen is where serve listens: on this machine alone.
+const defaultListen = "127.0.0.1:7878"
+
+func (a *app) serveCommand() *cobra.Command {
+	var db, listen string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Show the store's runs in a browser on this machine, and a run under way as it grows",
+		Long: `serve answers a browser on this machine with the store's runs and their reports,
+until Ctrl-C. It only reads. A run that is under way is looked at again every two
+seconds.`,
+		Example: `  stackmeter serve --db nightly.db
+  stackmeter serve --listen 127.0.0.1:0`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := openStore(cmd.Context(), db)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			listener, err := server.Listen(ctx, listen)
+			if err != nil {
+				return usageError{fmt.Errorf("--listen: %w", err)}
+			}
+			fmt.Fprintf(a.stdout, "%s is shown at http://%s/ until Ctrl-C.\n", db, listener.Addr())
+			shown := server.Server{Store: store, Name: filepath.Base(db), Alive: alive}
+			return shown.Serve(ctx, listener)
+		},
+	}
+	storeFlag(cmd, &db)
+	cmd.Flags().StringVar(&listen, "listen", defaultListen, "`ADDRESS` of this machine, 127.0.0.1:PORT; port 0 takes a free one")
+	return cmd
+}
+
+// alive reports whether the process that executes a run is there, as far as it
+// can be seen from here.
+func alive(run results.Run) bool {
+	owner, err := stacks.ParseOwner(run.Owner)
+	if err != nil {
+		return false
+	}
+	self, err := stacks.Self()
+	return err != nil || !owner.Gone(self)
+}

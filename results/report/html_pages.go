@@ -1,0 +1,79 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"stackmeter/results"
+)
+
+// The pages that only a server has: the list of runs, one cell by itself, and
+// what went wrong.
+
+// WriteRunsPage lists runs, the newest first. address is where a run is shown,
+// compare where two runs are compared; alive reports whether the process of a
+// run that has not finished is still there.
+func WriteRunsPage(w io.Writer, store string, runs []results.Run, nav []Link, address func(run string) string,
+	compare func(base, head string) string, alive func(results.Run) bool) error {
+	view := gridView{Name: "runs"}
+	for _, text := range []string{"run", "scenario", "started", "outcome", "cells", "against the one before"} {
+		view.Head = append(view.Head, headView{Text: text})
+	}
+	for i, run := range runs {
+		outcome := entryView{Text: cleanLine(run.Outcome)}
+		switch {
+		case run.Outcome == "" && alive(run):
+			outcome.Text = "under way"
+		case run.Outcome == "":
+			outcome = entryView{Text: "not finished: its process is gone", Class: "failed"}
+		case run.Outcome == results.OutcomeFailed || run.Outcome == results.OutcomeInfrastructure:
+			outcome.Class = "failed"
+		}
+		before := entryView{Text: missing}
+		if at := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); at >= 0 {
+			if href := compare(runs[i+1+at].ID, run.ID); href != "" {
+				before = entryView{Text: "compare", Href: href}
+			}
+		}
+		view.Rows = append(view.Rows, []entryView{
+			{Text: cleanLine(run.ID), Href: address(run.ID), Head: true}, {Text: cleanLine(run.Scenario)},
+			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: countsText(run.Counts)}, before,
+		})
+	}
+	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s", plural(len(runs), "run"), store)), Nav: nav}
+	return p.write(w, "runs", view)
+}
+
+// WriteCellPage writes everything about one cell of a run. A cell that the run
+// does not have is an error that says so.
+func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name string, opts PageOptions) error {
+	b := newBuilder(run, records, opts)
+	at := slices.IndexFunc(b.summaries, func(s results.Summary) bool { return s.Name() == name })
+	if at < 0 {
+		return fmt.Errorf("run %s holds no cell %s", cleanLine(run.ID), cleanLine(name))
+	}
+	s := b.summaries[at]
+	b.ids[name] = "cell-1"
+	cell, err := b.newCell(s, b.byCell[name])
+	if err != nil {
+		return err
+	}
+	cell.Open = true
+	view := runView{Cells: []cellView{cell}}
+	for i, item := range configurations(b.byCell[name]) {
+		view.Sections = append(view.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.name,
+			Items: []itemView{{Name: "Of", Text: item.text, Log: joinLines(item.log)}}})
+	}
+	p := page{
+		Title: cell.Name, Heading: cell.Name, Under: cleanLine("of " + run.Scenario + ", run " + run.ID),
+		Banners: banners(run, records), Nav: opts.Nav,
+	}
+	return p.write(w, "onecell", view)
+}
+
+// WriteErrorPage says what went wrong.
+func WriteErrorPage(w io.Writer, title, text string, nav []Link) error {
+	p := page{Title: cleanLine(title), Heading: cleanLine(title), Nav: nav}
+	return p.write(w, "error", Clean(text))
+}

@@ -1,0 +1,250 @@
+// Package server shows a store's runs to a browser on the same machine: the
+// pages of package report, and a run under way as it grows.
+//
+// It only reads. It answers GET and HEAD, and only requests that were meant
+// for it: one whose Host is not the address that it listens on was sent by a
+// page elsewhere through a name that it made point here (DNS rebinding).
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"stackmeter/results"
+	"stackmeter/results/report"
+)
+
+// A Store is where runs are read from.
+type Store interface {
+	Runs(ctx context.Context) ([]results.Run, error)
+	Run(ctx context.Context, which string) (results.Run, []results.Record, error)
+}
+
+// A Server shows one store.
+type Server struct {
+	Store Store
+	Name  string // of the store, for its readers
+
+	// Alive reports whether the process of a run that has not finished is
+	// still there; nil takes every one for alive.
+	Alive func(results.Run) bool
+}
+
+// followSeconds is how often a page of a run under way looks for more.
+const followSeconds = 2
+
+// shutdownWait is for how long answers under way are waited for at the end.
+const shutdownWait = 2 * time.Second
+
+// Listen opens the address to serve on, which has to be one of this machine's
+// own: host:port with a loopback host, port 0 for any that is free.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no address to listen on; write it as 127.0.0.1:8080", address)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("%s is not of this machine alone, and there are no passwords here; listen on 127.0.0.1 and put a proxy or an ssh tunnel in front", address)
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+}
+
+// Serve answers until ctx is done, and then waits for the answers under way.
+// It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	answering := &http.Server{
+		Handler: s.Handler(listener.Addr()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		WriteTimeout: 2 * time.Minute, MaxHeaderBytes: 1 << 16,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- answering.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
+	defer cancel()
+	err := answering.Shutdown(wait)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = answering.Close() // a reader that does not read
+	}
+	return err
+}
+
+// Handler answers for a server at the address.
+func (s *Server) Handler(at net.Addr) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.page(s.runs))
+	mux.HandleFunc("GET /runs/{run}", s.page(s.run))
+	mux.HandleFunc("GET /runs/{run}/cell", s.page(s.cell))
+	mux.HandleFunc("GET /runs/{run}/state", s.state)
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, http.StatusNotFound, "Nothing here", "There is no page "+r.URL.Path+".")
+	})
+	return guard(at, mux)
+}
+
+// guard lets only requests through that are meant for this server, and gives
+// every answer the headers that keep a browser from doing more with it than
+// showing it.
+func guard(at net.Addr, next http.Handler) http.Handler {
+	_, port, _ := net.SplitHostPort(at.String())
+	var hosts []string
+	for _, host := range []string{"127.0.0.1", "localhost", "::1"} {
+		hosts = append(hosts, net.JoinHostPort(host, port))
+	}
+	if host, _, err := net.SplitHostPort(at.String()); err == nil {
+		hosts = append(hosts, net.JoinHostPort(host, port)) // 127.0.0.2
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", report.Policy(true)+"; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		switch {
+		case !slices.Contains(hosts, r.Host):
+			http.Error(w, "this server is for "+hosts[0]+" only", http.StatusMisdirectedRequest)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "this server only shows", http.StatusMethodNotAllowed)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// A notFound is an error of an address that leads nowhere.
+type notFound struct{ error }
+
+// page answers with a page, which then is whole, or with what went wrong.
+func (s *Server) page(write func(io.Writer, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var b bytes.Buffer
+		if err := write(&b, r); err != nil {
+			status, title := http.StatusInternalServerError, "That did not work"
+			if errors.As(err, &notFound{}) {
+				status, title = http.StatusNotFound, "Not in the store"
+			}
+			s.fail(w, status, title, err.Error())
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(b.Bytes()) // the reader may have gone
+	}
+}
+
+func (s *Server) fail(w http.ResponseWriter, status int, title, text string) {
+	var b bytes.Buffer
+	if err := report.WriteErrorPage(&b, title, text, nav()); err != nil {
+		http.Error(w, title, status)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+func nav() []report.Link { return []report.Link{{Text: "All runs", Href: "/"}} }
+
+func runAddress(run string) string { return "/runs/" + url.PathEscape(run) }
+
+func (s *Server) runs(w io.Writer, r *http.Request) error {
+	runs, err := s.Store.Runs(r.Context())
+	if err != nil {
+		return err
+	}
+	return report.WriteRunsPage(w, s.Name, runs, nil, runAddress, func(string, string) string { return "" }, s.alive)
+}
+
+func (s *Server) alive(run results.Run) bool { return s.Alive == nil || s.Alive(run) }
+
+// find is the run of an address, by its whole id.
+func (s *Server) find(r *http.Request) (results.Run, error) {
+	runs, err := s.Store.Runs(r.Context())
+	if err != nil {
+		return results.Run{}, err
+	}
+	id := r.PathValue("run")
+	for _, run := range runs {
+		if run.ID == id {
+			return run, nil
+		}
+	}
+	return results.Run{}, notFound{fmt.Errorf("there is no run %s", id)}
+}
+
+// version changes when a run's page would.
+func (s *Server) version(run results.Run) string {
+	text := run.Outcome + fmt.Sprint(s.alive(run))
+	if run.Counts != nil {
+		text += fmt.Sprintf(" %d %d", run.Counts.OK, run.Counts.Failed)
+	}
+	return text
+}
+
+func (s *Server) run(w io.Writer, r *http.Request) error {
+	found, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	run, records, err := s.Store.Run(r.Context(), found.ID)
+	if err != nil {
+		return err
+	}
+	opts := report.PageOptions{Nav: nav(), CellAddress: func(name string) string {
+		return runAddress(run.ID) + "/cell?" + url.Values{"name": {name}}.Encode()
+	}}
+	switch {
+	case run.Outcome != "":
+	case s.alive(run):
+		// Of the version that was read first: what came in between is looked
+		// for again.
+		opts.Follow = &report.Follow{Seconds: followSeconds, State: runAddress(run.ID) + "/state", Version: s.version(found)}
+	default:
+		opts.Banner = "This run never finished: its process is gone. stackmeter run --resume goes on with it."
+	}
+	return report.WritePage(w, run, records, opts)
+}
+
+func (s *Server) cell(w io.Writer, r *http.Request) error {
+	found, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	run, records, err := s.Store.Run(r.Context(), found.ID)
+	if err != nil {
+		return err
+	}
+	name := r.URL.Query().Get("name")
+	if !slices.ContainsFunc(records, func(r results.Record) bool { return r.Topology.Name+"/"+r.Cell.Load.Name() == name }) {
+		return notFound{fmt.Errorf("run %s holds no cell %s", run.ID, name)}
+	}
+	links := append(nav(), report.Link{Text: run.ID, Href: runAddress(run.ID)})
+	return report.WriteCellPage(w, run, records, name, report.PageOptions{Nav: links})
+}
+
+// state says which version of a run's page is the current one.
+func (s *Server) state(w http.ResponseWriter, r *http.Request) {
+	run, err := s.find(r)
+	if err != nil {
+		http.Error(w, "not in the store", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"version": s.version(run)}) // the reader may have gone
+}
