@@ -31,6 +31,7 @@ type Orchestrator struct {
 	NoGPU    string        // why GPU is nil, for the record
 	GPUWait  time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
 	Devices  []gpu.Device  // that the machine has
+	Cores    []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 	Recorder Recorder
 	Notify   func(Event) // may be nil; is called from one goroutine at a time
 }
@@ -118,10 +119,8 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.plan.Client.Cpuset != "" {
-		if r.cores, err = scenarios.ParseCpuset(r.plan.Client.Cpuset); err != nil {
-			return fmt.Errorf("client.cpuset: %w", err)
-		}
+	if err := r.keepApart(); err != nil {
+		return err
 	}
 	if r.gpus, r.noGPU, err = SelectGPUs(r.plan.Resources.GPU, r.Devices, r.NoGPU); err != nil {
 		return err
@@ -139,6 +138,21 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	return r.sweep(ctx)
+}
+
+// keepApart says which cores the client and the stacks run on.
+func (r *run) keepApart() error {
+	client, stack, err := scenarios.Apart(r.Cores, r.plan.Client, r.plan.Resources)
+	if err != nil {
+		return err
+	}
+	if r.plan.Resources.Cpuset == "" && len(stack) > 0 {
+		r.plan.Resources.Cpuset = scenarios.FormatCpuset(stack)
+		r.notify(Event{Kind: EventNote, Message: fmt.Sprintf("the client runs on core %s and the stacks on %s; client.cpuset and resources.cpuset can say otherwise",
+			scenarios.FormatCpuset(client), r.plan.Resources.Cpuset)})
+	}
+	r.cores = client
+	return nil
 }
 
 // sweep removes what runs left behind whose process is gone.

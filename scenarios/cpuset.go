@@ -97,8 +97,10 @@ func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 // Apart says on which cores of a machine the client and the stack run; nil is
 // any of them. A scenario that names cores for either of the two is followed,
 // and nothing is added to it. Otherwise, from four cores on, the client gets
-// the last one of every eight, at least one, and the stack the rest. Two
-// threads of one physical core count as two cores.
+// the last one of every eight, at least one, and the stack the rest, unless
+// that would be fewer than each of its services may use. Python's client needs
+// more than that, as much as many an app, and is not kept apart. Two threads of
+// one physical core count as two cores.
 func Apart(available []int, client Client, stack Resources) (clientCores, stackCores []int, err error) {
 	if client.Cpuset != "" || stack.Cpuset != "" {
 		if client.Cpuset != "" {
@@ -113,9 +115,9 @@ func Apart(available []int, client Client, stack Resources) (clientCores, stackC
 		}
 		return clientCores, stackCores, nil
 	}
-	if len(available) < fewestCoresApart {
+	cut := len(available) - max(1, len(available)/(1+coresOfStack))
+	if len(available) < fewestCoresApart || client.Engine == EnginePythonRequests || stack.CPUs > float64(cut) {
 		return nil, nil, nil
 	}
-	cut := len(available) - max(1, len(available)/(1+coresOfStack))
 	return available[cut:], available[:cut], nil
 }

@@ -78,3 +78,12 @@ func (w withClient) Prepare(ctx context.Context, spec stacks.Spec, progress func
 	}
 	return w.Runtime.Prepare(ctx, spec, progress)
 }
+
+// sharedCores are the cores of this machine, where the stacks run on it too.
+func sharedCores(ctx context.Context, runtime stackRuntime) ([]int, error) {
+	local, err := runtime.Local(ctx)
+	if err != nil || !local {
+		return nil, err
+	}
+	return load.Cores()
+}

@@ -140,10 +140,14 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	owned.Store(&run.ID)
+	cores, err := sharedCores(ctx, runtime)
+	if err != nil {
+		return err
+	}
 	client, starter := openEngine(plan.Client.Engine, runtime)
 	loop := orchestrator.Orchestrator{
 		Runtime: starter, Client: client,
-		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices,
+		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
 		Recorder: store, Notify: progress.event,
 	}
 	failed := loop.Run(ctx, run.ID, plan)

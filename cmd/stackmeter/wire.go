@@ -21,6 +21,9 @@ type stackRuntime interface {
 
 	// Describe names the engine and its version.
 	Describe(ctx context.Context) string
+
+	// Local reports whether the stacks run on this machine.
+	Local(ctx context.Context) (bool, error)
 	Close() error
 }
 

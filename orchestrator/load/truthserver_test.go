@@ -73,7 +73,7 @@ type served struct {
 type truthServer struct {
 	url string
 
-	exact    bool // it has a core to itself and waits for each moment's last part without sleeping
+	exact    bool // it has a core to itself and never sleeps: a core that has to wake up is late
 	clock    clock
 	poller   *poller
 	listener int
@@ -137,7 +137,11 @@ func startTruth(t testing.TB, b behaviour) *truthServer {
 
 func (s *truthServer) run(end chan struct{}) {
 	for {
-		n, err := s.poller.wait(time.Second, false)
+		limit := time.Second
+		if s.exact {
+			limit = 0
+		}
+		n, err := s.poller.wait(limit, false)
 		if err != nil {
 			panic(err)
 		}
@@ -226,25 +230,15 @@ func wholeRequest(b []byte) (id int, whole bool) {
 	return id, true
 }
 
-// wakeUp is how long before a moment an exact server is awake.
-const wakeUp = 300 * instant(time.Microsecond)
-
 // answer sends the answers that are due, and sets the timer for the next one.
 func (s *truthServer) answer() {
 	text := []byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	for len(s.pending) > 0 {
 		now := s.clock.now()
 		due := s.pending[0].answered
-		if sleep := due - now; sleep > 0 && (!s.exact || sleep > wakeUp) {
-			at := due
-			if s.exact {
-				at -= wakeUp
-			}
-			_ = s.poller.arm(at)
+		if due > now {
+			_ = s.poller.arm(due)
 			return
-		}
-		for now < due {
-			now = s.clock.now()
 		}
 		done := s.pending[0]
 		done.answered = now

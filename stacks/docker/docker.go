@@ -116,6 +116,10 @@ func (r *Runtime) Describe(ctx context.Context) string {
 		r.api.ClientVersion(), info.Driver, cmp.Or(info.CgroupVersion, "1"))
 }
 
+// Local reports whether the stacks run on this machine, so that they share its
+// cores with everything else here.
+func (r *Runtime) Local(ctx context.Context) (bool, error) { return r.local(ctx) }
+
 // local reports whether the engine's containers run under this kernel, so
 // that their addresses and control groups can be reached from here.
 func (r *Runtime) local(ctx context.Context) (bool, error) {

@@ -50,6 +50,9 @@ func (r *Runtime) Name() string { return Name }
 // Close does nothing: a stack that was not stopped ends with this process.
 func (r *Runtime) Close() error { return nil }
 
+// Local reports true: the services are processes of this machine.
+func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
+
 // Describe names the kernel and how memory is obtained, for the record of a
 // run.
 func (r *Runtime) Describe(context.Context) string {

@@ -27,6 +27,9 @@ func Launcher([]string, io.Reader, io.Writer) error { return errUnsupported }
 // Name implements stacks.Runtime.
 func (r *Runtime) Name() string { return Name }
 
+// Local reports true: the services would be processes of this machine.
+func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
+
 // Describe names the runtime.
 func (r *Runtime) Describe(context.Context) string { return Name }
 
