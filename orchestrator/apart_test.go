@@ -29,7 +29,7 @@ func TestKeepApart(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var notes []string
-			r := &run{plan: test.plan, Orchestrator: &Orchestrator{Cores: test.cores, Notify: func(e Event) { notes = append(notes, e.Message) }}}
+			r := &run{plan: test.plan, scrub: strings.Clone, Orchestrator: &Orchestrator{Cores: test.cores, Notify: func(e Event) { notes = append(notes, e.Message) }}}
 			if err := r.keepApart(); err != nil {
 				t.Fatal(err)
 			}
