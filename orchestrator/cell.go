@@ -68,7 +68,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	rec.CPU.Machine = found.machine
 	if err := l.verdict(ctx, found, sendErr); err != nil {
 		l.fail(ctx, &rec, err)
-		if errors.Is(err, errLostGPU) {
+		if errors.Is(err, errLostGPU) || errors.Is(err, stacks.ErrLost) {
 			l.void = err
 			return rec, false, nil
 		}
@@ -83,6 +83,8 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	died := l.died(ctx, f.load)
 	switch {
+	case errors.Is(died, stacks.ErrLost):
+		return fmt.Errorf("the cell is void: %w", died)
 	case f.usage.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
 		limit := "the machine's memory was used up"
 		if l.plan.Resources.Memory > 0 {
@@ -208,7 +210,10 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 			case <-progress.C:
 				l.notify(Event{Kind: EventProgress, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
 			case <-look.C:
-				if err := l.stack.Check(ctx); errors.Is(err, stacks.ErrEnded) {
+				if err := l.stack.Check(ctx); errors.Is(err, stacks.ErrLost) && ctx.Err() == nil {
+					cancel(err)
+					return
+				} else if errors.Is(err, stacks.ErrEnded) {
 					cancel(fmt.Errorf("%w: %w", errServiceDied, err))
 					return
 				}

@@ -32,6 +32,9 @@ type Orchestrator struct {
 	GPUWait  time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
 	Devices  []gpu.Device  // that the machine has
 	Cores    []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
+
+	EngineWait time.Duration // for an engine that went away to come back; 0: DefaultEngineWait
+
 	Recorder Recorder
 	Notify   func(Event) // may be nil; is called from one goroutine at a time
 }
@@ -77,7 +80,7 @@ type Recorder interface {
 // scenario's.
 const (
 	stopTimeout        = 2 * time.Minute
-	interruptedTimeout = 8 * time.Second // of stopping a stack once the run was cancelled: who cancels waits
+	interruptedTimeout = 8 * time.Second // of removing everything once the run was cancelled: who cancels waits
 	recordTimeout      = 30 * time.Second
 	logTimeout         = 30 * time.Second
 )
@@ -87,6 +90,9 @@ const (
 func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
 	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now()}
 	err := r.execute(ctx)
+	if left := r.leftovers(ctx); left != nil {
+		err = errors.Join(err, left)
+	}
 	if flush := r.flush(ctx, true); err == nil {
 		err = flush
 	}
@@ -107,6 +113,9 @@ type run struct {
 	cores   []int            // that the client may use; any when empty
 	broken  map[string]error // by topology: why it cannot be started at all
 	repeats *results.Repeats // which trials are still needed; nil of a plan without Until
+
+	hurry  time.Time // by when everything has to be removed, once the run was cancelled
+	engine error     // why cells failed that the engine failed, the first one
 
 	began    time.Time
 	spent    map[string]time.Duration // since the last flush
@@ -137,7 +146,10 @@ func (r *run) execute(ctx context.Context) error {
 	if err := r.trials(ctx); err != nil {
 		return err
 	}
-	return r.sweep(ctx)
+	if err := r.sweep(ctx); err != nil {
+		return err
+	}
+	return r.engine
 }
 
 // keepApart says which cores the client and the stacks run on.
@@ -165,6 +177,34 @@ func (r *run) sweep(ctx context.Context) error {
 		return fmt.Errorf("remove what a killed run left behind: %w", err)
 	}
 	return nil
+}
+
+// leftovers looks, however the run ended, whether anything of it is still
+// there: that each stack was removed is not proof. What is there is removed;
+// what cannot be removed is named.
+func (r *run) leftovers(ctx context.Context) error {
+	ctx, cancel := r.cleanup(ctx)
+	defer cancel()
+	removed, err := r.Runtime.Sweep(ctx, r.id)
+	for _, name := range removed {
+		r.notify(Event{Kind: EventNote, Message: "removed what was still there at the end of the run: " + name})
+	}
+	if err != nil {
+		return fmt.Errorf("look whether anything of the run is left: %w; stackmeter clean --run %s removes it", err, r.id)
+	}
+	return nil
+}
+
+// cleanup is the context for removing something, also after the run was
+// cancelled: then all that is left to remove has to be gone by one moment.
+func (r *run) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() == nil {
+		return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	}
+	if r.hurry.IsZero() {
+		r.hurry = time.Now().Add(interruptedTimeout)
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), r.hurry)
 }
 
 // trials makes the images and then measures trial after trial.
@@ -290,7 +330,7 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU):
+		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU), errors.Is(err, stacks.ErrLost):
 			return fmt.Errorf("topology %s: %w", name, err)
 		default:
 			r.broken[name] = err

@@ -27,9 +27,18 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 		return err
 	}
 	again := map[string]bool{} // cells that were void once, by name
+	starts := 0                // that the engine did not survive
 	for cells := trial.Cells; len(cells) > 0; {
 		r.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: r.finished + 1, Trials: trials})
 		measured, err := r.stack(ctx, spec, trial, cells, again)
+		var unmade *lostStart
+		if errors.As(err, &unmade) {
+			if starts++; starts < lostStarts {
+				err = r.startOver(ctx, unmade)
+			} else {
+				measured, err = len(cells), r.failAll(ctx, trial, cells, unmade.err, "", nil)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -60,25 +69,39 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		return len(cells), r.failAll(ctx, trial, cells, fmt.Errorf("start %s: %w", spec.Name, err), "", nil)
+		err = fmt.Errorf("start %s: %w", spec.Name, err)
+		if errors.Is(err, stacks.ErrLost) {
+			return 0, &lostStart{err}
+		}
+		return len(cells), r.failAll(ctx, trial, cells, err, "", nil)
 	}
 	started := time.Since(began).Seconds()
 	l.facts.StartS = &started
 	defer func() {
 		watch.trial.Phase(gpu.PhaseTeardown)
-		err = errors.Join(err, r.stop(ctx, spec, l.stack))
+		err = errors.Join(err, r.stopAgain(ctx, spec, l.stack))
 	}()
 
 	if err := l.makeReady(ctx); err != nil {
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		return len(cells), r.failAll(ctx, trial, cells, fmt.Errorf("%s: %w", spec.Name, err), l.logs(ctx), &l.facts)
+		err = fmt.Errorf("%s: %w", spec.Name, err)
+		if away := l.stack.Check(ctx); errors.Is(err, stacks.ErrLost) || errors.Is(away, stacks.ErrLost) {
+			return 0, &lostStart{errors.Join(err, away)}
+		}
+		return len(cells), r.failAll(ctx, trial, cells, err, l.logs(ctx), &l.facts)
 	}
 	for i, cell := range cells {
 		rec, alive, err := l.measure(ctx, cell)
 		if err != nil {
 			return i, err
+		}
+		if errors.Is(l.void, stacks.ErrLost) {
+			if err := r.reconnect(ctx, l.void); err != nil {
+				return i, err
+			}
+			r.notify(Event{Kind: EventNote, Topology: spec.Name, Message: spec.Name + ": " + standing(ctx, l.stack)})
 		}
 		if l.void != nil && !again[cell.Name] {
 			again[cell.Name] = true
@@ -89,6 +112,7 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		if again[cell.Name] {
 			rec.Flags = append(rec.Flags, results.FlagRepeated)
 		}
+		r.blame(l.void)
 		if err := r.put(ctx, rec); err != nil {
 			return i, err
 		}
@@ -103,11 +127,7 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 // stop removes a stack, also after the run was cancelled.
 func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	defer r.spend(results.PhaseStop)()
-	limit := stopTimeout
-	if ctx.Err() != nil {
-		limit = interruptedTimeout
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	ctx, cancel := r.cleanup(ctx)
 	defer cancel()
 	r.notify(Event{Kind: EventStop, Topology: spec.Name})
 	if err := stack.Stop(ctx); err != nil {
@@ -119,6 +139,7 @@ func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) er
 
 // failAll records the same failure for several cells.
 func (r *run) failAll(ctx context.Context, trial scenarios.Trial, cells []scenarios.Cell, reason error, logs string, facts *results.Stack) error {
+	r.blame(reason)
 	for _, cell := range cells {
 		rec := results.Record{
 			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),

@@ -25,6 +25,12 @@ var ErrUnavailable = errors.New("not available on this machine")
 // other error of it is the runtime's own.
 var ErrEnded = errors.New("ended")
 
+// ErrLost marks an error of an engine that does not answer, is not there, or
+// ended a stack by itself, as when it is restarted. It says nothing about the
+// stack: what was measured meanwhile is void, and worth another try once
+// Runtime.Check passes again.
+var ErrLost = errors.New("the engine went away")
+
 // ErrOutOfMemory marks the end of a service that the kernel killed at its
 // memory limit.
 var ErrOutOfMemory = errors.New("killed for memory (oom)")

@@ -67,7 +67,8 @@ func (r *Runtime) clientImage(ctx context.Context, progress func(string)) (strin
 // RunClient starts argv in a container beside the stack of this process whose
 // URL is given. Its standard streams are the Client's. On error nothing is
 // left behind.
-func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string) (*Client, error) {
+func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string) (_ *Client, err error) {
+	defer func() { err = lost(err) }()
 	id, err := r.clientImage(ctx, func(string) {})
 	if err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string)
 		return nil, fmt.Errorf("load client: %w", err)
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Limits.start())
 	defer cancel()
 	if err := c.start(ctx, id, entry, argv); err != nil {
 		return nil, fmt.Errorf("load client: %w", errors.Join(err, c.remove()))
@@ -203,7 +204,7 @@ func (c *Client) Wait() error {
 }
 
 func (c *Client) status() (int64, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
 	ended, failed := c.runtime.api.ContainerWait(ctx, c.container, container.WaitConditionNotRunning)
 	select {
@@ -219,7 +220,7 @@ func (c *Client) status() (int64, error) {
 
 // Kill ends the client at once. It may be called more than once.
 func (c *Client) Kill() {
-	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
 	// What is already gone cannot be killed; what cannot be killed is named
 	// when it is removed.

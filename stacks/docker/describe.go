@@ -29,7 +29,7 @@ func (r *Runtime) Root(ctx context.Context) (string, error) {
 
 // Built lists the tags of the images that stackmeter built in this engine.
 func (r *Runtime) Built(ctx context.Context) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	list, err := r.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelBuilt))})
 	if err != nil {

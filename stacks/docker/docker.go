@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/system"
@@ -31,19 +30,13 @@ const (
 	LabelService = "stackmeter.service" // service name
 )
 
-// Deadlines of calls to the engine: one that hangs must not hang the run.
-const (
-	callTimeout  = 30 * time.Second
-	startTimeout = 2 * time.Minute // a start may have to wait for the disk or the toolkit
-	pullTimeout  = 30 * time.Minute
-	buildTimeout = time.Hour
-)
-
 // Runtime is stacks.Runtime over the Docker engine. New makes one.
 type Runtime struct {
 	// Publish makes stacks publish their port on 127.0.0.1 even where their
 	// own address can be reached.
 	Publish bool
+
+	Limits Limits // of the engine's answers
 
 	api   *client.Client
 	owner stacks.Owner
@@ -59,7 +52,7 @@ type Runtime struct {
 // New connects to the engine that DOCKER_HOST and its companions name, or to
 // the local one. It does not talk to it yet: Check does.
 func New() (*Runtime, error) {
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	api, err := connect()
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w; check DOCKER_HOST", err)
 	}
@@ -94,7 +87,7 @@ func (r *Runtime) Check(ctx context.Context) error {
 
 // Info asks the engine about itself.
 func (r *Runtime) Info(ctx context.Context) (system.Info, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	info, err := r.api.Info(ctx)
 	if err != nil {
@@ -153,6 +146,7 @@ func rootless(info system.Info) bool {
 
 // engineError says what to do about an engine that does not answer.
 func engineError(err error, host string) error {
+	err = lost(err)
 	switch {
 	case client.IsErrConnectionFailed(err):
 		return fmt.Errorf("docker: no engine answers at %s: %w; start it (service docker start), install it (stacks/images/prepare does, as root), or set DOCKER_HOST", host, err)

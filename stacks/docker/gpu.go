@@ -44,7 +44,7 @@ func (r *Runtime) offer(ctx context.Context) (offer, error) {
 	if err != nil {
 		return offer{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	version, err := r.api.ServerVersion(ctx)
 	if err != nil {

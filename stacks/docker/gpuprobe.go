@@ -83,7 +83,7 @@ func (st *stack) listGPUs(ctx context.Context, s stacks.Service, imageID string,
 	r := st.runtime
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
 	defer cancel()
 	labels := st.labels()
 	labels[LabelService] = s.Name

@@ -31,7 +31,8 @@ const LabelBuilt = "stackmeter.built"
 // Prepare implements stacks.Runtime: images are found, pulled or built, limits
 // that this machine cannot give are refused, and a container of each image
 // that is to have GPUs has shown that it gets them.
-func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
+func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) (err error) {
+	defer func() { err = lost(err) }()
 	info, err := r.Info(ctx)
 	if err != nil {
 		return err
@@ -123,7 +124,7 @@ func (r *Runtime) find(ctx context.Context, ref string, progress func(string)) (
 }
 
 func (r *Runtime) inspectImage(ctx context.Context, ref string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	found, err := r.api.ImageInspect(ctx, ref)
 	if err != nil {

@@ -18,7 +18,8 @@ import (
 )
 
 // Sweep implements stacks.Runtime.
-func (r *Runtime) Sweep(ctx context.Context, run string) ([]string, error) {
+func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err error) {
+	defer func() { err = lost(err) }()
 	if run != "" {
 		r.settle()
 		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
@@ -27,7 +28,6 @@ func (r *Runtime) Sweep(ctx context.Context, run string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var removed []string
 	var failed error
 	for _, id := range dead {
 		names, err := r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+id)), 0)
@@ -79,7 +79,7 @@ func (r *Runtime) deadStacks(ctx context.Context) ([]string, error) {
 }
 
 func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Summary, []network.Inspect, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	containers, err := r.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filter})
 	if err != nil {
@@ -154,7 +154,7 @@ func containerName(c container.Summary) string {
 }
 
 func (r *Runtime) removeContainer(ctx context.Context, c container.Summary) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	err := r.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err == nil || errdefs.IsNotFound(err) {
@@ -172,7 +172,7 @@ func (r *Runtime) end(ctx context.Context, c container.Summary, grace time.Durat
 	if c.State != container.StateRunning {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, grace+callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, grace+r.Limits.call())
 	defer cancel()
 	ended, failed := r.api.ContainerWait(ctx, c.ID, container.WaitConditionNotRunning)
 	if grace > 0 && r.api.ContainerKill(ctx, c.ID, "SIGTERM") == nil {
@@ -212,7 +212,7 @@ func (r *Runtime) gone(ctx context.Context, id string) error {
 // removeNetwork takes a network from its containers and removes it. A container
 // that is ending at that moment may keep its end of it for a little longer.
 func (r *Runtime) removeNetwork(ctx context.Context, id string, containers []container.Summary) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
 	var taking sync.WaitGroup
 	for _, c := range containers {

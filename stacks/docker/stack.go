@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -30,6 +32,7 @@ type stack struct {
 	local    bool // the containers' processes are processes of this kernel
 	url      string
 	services []service // as in spec
+	watching *watch    // nil until the services start
 }
 
 type service struct {
@@ -43,17 +46,31 @@ func (st *stack) URL() string { return st.url }
 
 // Check implements stacks.Stack.
 func (st *stack) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	err := lost(st.look(ctx))
+	if away := st.watching.lost(); away != nil {
+		if err != nil {
+			return fmt.Errorf("%w: %w", away, err)
+		}
+		return away
+	}
+	return err
+}
+
+// look asks the engine for the state of every service.
+func (st *stack) look(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	for i, s := range st.spec.Services {
 		found, err := st.runtime.api.ContainerInspect(ctx, st.services[i].container)
 		if errdefs.IsNotFound(err) {
+			st.watching.ended(ctx, st.services[i].container)
 			return fmt.Errorf("service %s %w: its container was removed by someone else", s.Name, stacks.ErrEnded)
 		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		if !found.State.Running {
+			st.watching.ended(ctx, st.services[i].container)
 			return fmt.Errorf("service %s %w: %w", s.Name, stacks.ErrEnded, ending(found.State, s))
 		}
 	}
@@ -74,8 +91,9 @@ func ending(state *container.State, s stacks.Service) error {
 }
 
 // Inspect implements stacks.Stack.
-func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
+	defer func() { err = lost(err) }()
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	facts := stacks.Facts{Route: stacks.RoutePublished, GPU: "none was asked for"}
 	if st.direct {
@@ -99,7 +117,7 @@ func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 			return nil
 		})
 	}
-	err := group.Wait()
+	err = group.Wait()
 	return facts, err
 }
 
@@ -130,8 +148,9 @@ func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, er
 }
 
 // Exec implements stacks.Stack.
-func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byte, err error) {
+	defer func() { err = lost(err) }()
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	i := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == name })
 	if i < 0 {
@@ -143,7 +162,11 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 	if err != nil {
 		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
+	began := time.Now()
 	conn, err := st.runtime.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = &unansweredError{call: "POST /exec/" + made.ID + "/start", after: time.Since(began), err: err}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
@@ -198,10 +221,10 @@ const (
 )
 
 // Logs implements stacks.Stack.
-func (st *stack) Logs(ctx context.Context, w io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
+	defer func() { failed = lost(failed) }()
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
-	var failed error
 	for i, s := range st.spec.Services {
 		if st.services[i].container == "" {
 			continue
@@ -234,9 +257,10 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) error {
 // engine, by the stack's label: it also knows what a call that was cut short
 // has made.
 func (st *stack) Stop(ctx context.Context) error {
+	st.watching.close()
 	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), stacks.Grace)
 	if err != nil {
-		return fmt.Errorf("remove stack %s: %w", st.spec.Name, err)
+		return fmt.Errorf("remove stack %s: %w", st.spec.Name, lost(err))
 	}
 	return nil
 }

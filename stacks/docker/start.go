@@ -35,7 +35,8 @@ const (
 // Calls that make something are not cut short by ctx: an object whose making
 // was interrupted may exist without our knowing its id. ctx is looked at
 // between them.
-func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, error) {
+func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, err error) {
+	defer func() { err = lost(err) }()
 	direct, err := r.local(ctx)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, er
 		st.services = append(st.services, service{})
 	}
 	if err := st.start(ctx); err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
 		defer cancel()
 		if left := st.Stop(stopCtx); left != nil {
 			return nil, fmt.Errorf("%w; and then: %w", err, left)
@@ -70,6 +71,10 @@ func (st *stack) start(ctx context.Context) error {
 		creating.Go(func() error { return named(s, st.create(ctx, i, s)) })
 	}
 	if err := creating.Wait(); err != nil {
+		return err
+	}
+	var err error
+	if st.watching, err = st.watch(ctx); err != nil {
 		return err
 	}
 	// Services start one after the other, but nginx does not wait for more of
@@ -119,11 +124,9 @@ func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, erro
 	if up < 0 {
 		return "", fmt.Errorf("it stands in front of a service %q that the stack does not have", proxy.Upstream)
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	attempted := false
 	for {
-		found, err := st.runtime.api.NetworkInspect(ctx, st.network, network.InspectOptions{})
+		found, err := st.inspectNetwork(ctx)
 		if err != nil {
 			return "", fmt.Errorf("address of service %s: %w", proxy.Upstream, err)
 		}
@@ -141,6 +144,12 @@ func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, erro
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+func (st *stack) inspectNetwork(ctx context.Context) (network.Inspect, error) {
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
+	defer cancel()
+	return st.runtime.api.NetworkInspect(ctx, st.network, network.InspectOptions{})
 }
 
 // labels are on every object of the stack.
@@ -171,7 +180,7 @@ func (st *stack) createNetwork(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
 	defer cancel()
 	net, err := st.runtime.api.NetworkCreate(ctx, st.name("net"), network.CreateOptions{
 		Driver: "bridge",
@@ -212,7 +221,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
 	defer cancel()
 
 	labels := st.labels()
@@ -289,7 +298,7 @@ func environment(env map[string]string) []string {
 // not been started. The upstream is an address, not a name: nginx looks a name
 // up when it starts, and ends when it is not there yet.
 func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	config, err := images.NginxConfig(images.NginxOptions{
 		Listen:   net.JoinHostPort("0.0.0.0", strconv.Itoa(s.Port)),
@@ -312,7 +321,7 @@ func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service
 }
 
 func (st *stack) startService(ctx context.Context, i int) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
 	defer cancel()
 	one := &st.services[i]
 	if err := st.runtime.api.ContainerStart(ctx, one.container, container.StartOptions{}); err != nil {

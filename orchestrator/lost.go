@@ -1,0 +1,95 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stackmeter/stacks"
+)
+
+const (
+	// DefaultEngineWait is how long an engine that went away may take to come
+	// back: one that is restarted first waits for its containers.
+	DefaultEngineWait = 2 * time.Minute
+
+	enginePoll = 250 * time.Millisecond // between two looks whether it is back
+
+	// lostStarts is how often a stack is started anew because the engine went
+	// away meanwhile. A start that the engine did not survive says nothing
+	// about the cells.
+	lostStarts = 3
+)
+
+// errEngine is the run's error at its end when cells failed because of the
+// engine: they are no verdict on the topology.
+var errEngine = errors.New("the engine failed, not what was measured")
+
+// reconnect waits until the runtime answers again.
+func (r *run) reconnect(ctx context.Context, why error) error {
+	r.notify(Event{Kind: EventNote, Message: fmt.Sprintf("waiting for the engine: %v", why)})
+	wait := r.EngineWait
+	if wait <= 0 {
+		wait = DefaultEngineWait
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("%w, and did not come back within %v", stacks.ErrLost, wait))
+	defer cancel()
+	for {
+		err := r.Runtime.Check(ctx)
+		if err == nil {
+			r.notify(Event{Kind: EventNote, Message: "the engine answers again"})
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w; before that: %w", context.Cause(ctx), err, why)
+		case <-time.After(enginePoll):
+		}
+	}
+}
+
+// startOver waits until the runtime answers again, and removes what of this run
+// it could not be told to remove before.
+func (r *run) startOver(ctx context.Context, why error) error {
+	if err := r.reconnect(ctx, why); err != nil {
+		return err
+	}
+	_, err := r.Runtime.Sweep(ctx, r.id)
+	return err
+}
+
+// stopAgain removes a stack once the engine that could not be asked is back.
+func (r *run) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+	err := r.stop(ctx, spec, stack)
+	if !errors.Is(err, stacks.ErrLost) || ctx.Err() != nil {
+		return err
+	}
+	if err := r.reconnect(ctx, err); err != nil {
+		return err
+	}
+	return r.stop(ctx, spec, stack)
+}
+
+// standing says how a stack's services are after the engine went away.
+func standing(ctx context.Context, stack stacks.Stack) string {
+	err := stack.Check(ctx)
+	if errors.Is(err, stacks.ErrEnded) {
+		return "its services ended with it"
+	}
+	return "its services still run"
+}
+
+// A lostStart is a stack that could not be made ready because the engine went
+// away.
+type lostStart struct{ err error }
+
+func (e *lostStart) Error() string { return e.err.Error() }
+func (e *lostStart) Unwrap() error { return e.err }
+
+// blame keeps the first failure that is the engine's own.
+func (r *run) blame(reason error) {
+	if r.engine == nil && errors.Is(reason, stacks.ErrLost) {
+		r.engine = fmt.Errorf("%w: %w; stackmeter run --resume measures those cells again", errEngine, reason)
+	}
+}

@@ -1,0 +1,162 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"stackmeter/stacks"
+)
+
+// Limits are how long the engine may take to answer. One that hangs must not
+// hang the run: every call has one of them. The zero value is the defaults.
+type Limits struct {
+	Call  time.Duration // of any call but those below; 0: 30 s
+	Start time.Duration // of a container's start, which may wait for the disk or the toolkit; 0: four times Call
+}
+
+const callTimeout = 30 * time.Second
+
+const (
+	pullTimeout  = 30 * time.Minute
+	buildTimeout = time.Hour
+)
+
+func (l Limits) call() time.Duration {
+	if l.Call > 0 {
+		return l.Call
+	}
+	return callTimeout
+}
+
+func (l Limits) start() time.Duration {
+	if l.Start > 0 {
+		return l.Start
+	}
+	return 4 * l.call()
+}
+
+// connect makes a client of the engine that DOCKER_HOST and its companions
+// name, whose errors tell when the engine did not answer, and on which call.
+func connect() (*client.Client, error) {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation(), streamDeadlines)
+	if err != nil {
+		return nil, err
+	}
+	named := api.HTTPClient()
+	named.Transport = namingTransport{named.Transport}
+	if err := client.WithHTTPClient(named)(api); err != nil {
+		return nil, err
+	}
+	return api, nil
+}
+
+// streamDeadlines is an option of the client's. A stream of a container's
+// output is dialled for itself, and the client then waits for the engine's
+// answer without looking at ctx: such a connection gets ctx's deadline. Those of
+// other calls are dialled without one.
+func streamDeadlines(api *client.Client) error {
+	transport, ok := api.HTTPClient().Transport.(*http.Transport)
+	if !ok || transport.DialContext == nil {
+		return nil
+	}
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if deadline, ok := ctx.Deadline(); ok && err == nil {
+			err = conn.SetDeadline(deadline)
+		}
+		return conn, err
+	}
+	return nil
+}
+
+// A namingTransport names the call in the error of one that was not answered
+// in time.
+type namingTransport struct{ http.RoundTripper }
+
+func (t namingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	began := time.Now()
+	name := func(err error) error {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return &unansweredError{call: callName(req), after: time.Since(began), err: err}
+	}
+	resp, err := t.RoundTripper.RoundTrip(req)
+	if err != nil {
+		return nil, name(err)
+	}
+	resp.Body = namingBody{resp.Body, name}
+	return resp, nil
+}
+
+type namingBody struct {
+	io.ReadCloser
+	name func(error) error
+}
+
+func (b namingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.name(err)
+	}
+	return n, err
+}
+
+var versionPrefix = regexp.MustCompile(`^/v[0-9.]+`)
+
+// callName is the method and path of a call, as the engine's API documents it.
+func callName(req *http.Request) string {
+	return req.Method + " " + versionPrefix.ReplaceAllString(req.URL.Path, "")
+}
+
+// An unansweredError says that the engine did not answer a call in time.
+type unansweredError struct {
+	call  string
+	after time.Duration
+	err   error
+}
+
+func (e *unansweredError) Error() string {
+	return fmt.Sprintf("the engine did not answer %s within %v", e.call, e.after.Round(time.Second/10))
+}
+
+func (e *unansweredError) Unwrap() error { return e.err }
+
+// lost marks an error as stacks.ErrLost when it comes from an engine that does
+// not answer or is not there, and says it in fewer words than the client does.
+func lost(err error) error {
+	var call *unansweredError
+	switch {
+	case err == nil, errors.Is(err, stacks.ErrLost):
+		return err
+	case errors.As(err, &call):
+		text := err.Error()
+		var u *url.Error
+		if errors.As(err, &u) {
+			text = strings.ReplaceAll(text, u.Error(), call.Error())
+		}
+		return &lostError{text, err}
+	case client.IsErrConnectionFailed(err):
+		return &lostError{err.Error(), err}
+	}
+	return err
+}
+
+type lostError struct {
+	text string
+	err  error
+}
+
+func (e *lostError) Error() string   { return e.text }
+func (e *lostError) Unwrap() []error { return []error{stacks.ErrLost, e.err} }

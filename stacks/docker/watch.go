@@ -1,0 +1,136 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+
+	"stackmeter/stacks"
+)
+
+// A watch listens to what the engine says of one stack's containers, for as
+// long as the stack is up. It is how a stack learns of what two looks at its
+// containers do not tell: that the engine went away and came back in between,
+// or that it was the engine that ended a container.
+type watch struct {
+	cancel context.CancelFunc
+	closed chan struct{}
+
+	mu   sync.Mutex
+	why  error               // wraps stacks.ErrLost; nil while nothing happened
+	died map[string]struct{} // containers whose end was told
+	news chan struct{}       // closed and replaced at each change
+}
+
+// deathPatience is how long the engine may take to tell of a container's end
+// once it shows the container as ended.
+const deathPatience = 2 * time.Second
+
+// watch begins to listen. Nothing that happens after it has returned is missed.
+func (st *stack) watch(ctx context.Context) (*watch, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w := &watch{cancel: cancel, closed: make(chan struct{}), died: map[string]struct{}{}, news: make(chan struct{})}
+	limit := st.runtime.Limits.call()
+	late := time.AfterFunc(limit, cancel)
+	// It returns when the engine has answered the call.
+	messages, failed := st.runtime.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", LabelStack+"="+st.id))})
+	if !late.Stop() {
+		return nil, fmt.Errorf("%w: it did not answer GET /events within %v", stacks.ErrLost, limit)
+	}
+	select {
+	case err := <-failed:
+		cancel()
+		return nil, fmt.Errorf("listen to the engine: %w", err)
+	default:
+	}
+	go func() {
+		defer close(w.closed)
+		for {
+			select {
+			case m := <-messages:
+				w.note(m)
+			case err := <-failed:
+				if ctx.Err() == nil {
+					w.change(func() { w.why = fmt.Errorf("%w while the stack was up (%v)", stacks.ErrLost, err) })
+				}
+				return
+			}
+		}
+	}()
+	return w, nil
+}
+
+func (w *watch) note(m events.Message) {
+	if m.Actor.Attributes[LabelService] == clientService {
+		return // its owner ends it
+	}
+	switch m.Action {
+	case events.ActionKill, events.ActionStop:
+		w.change(func() {
+			if w.why == nil {
+				w.why = fmt.Errorf("%w: it ended service %s, because somebody asked it to or because it is stopping itself", stacks.ErrLost, m.Actor.Attributes[LabelService])
+			}
+		})
+	case events.ActionDie:
+		w.change(func() { w.died[m.Actor.ID] = struct{}{} })
+	}
+}
+
+func (w *watch) change(do func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	do()
+	close(w.news)
+	w.news = make(chan struct{})
+}
+
+// lost says why the stack is no longer one that was left to itself; nil while
+// it is.
+func (w *watch) lost() error {
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why
+}
+
+// ended waits until the engine has told of a container's end, or is gone: what
+// it did to the container it tells before.
+func (w *watch) ended(ctx context.Context, container string) {
+	if w == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, deathPatience)
+	defer cancel()
+	for {
+		w.mu.Lock()
+		_, told := w.died[container]
+		done, news := told || w.why != nil, w.news
+		w.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-news:
+		case <-w.closed:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// close ends the listening. It may be called more than once.
+func (w *watch) close() {
+	if w == nil {
+		return
+	}
+	w.cancel()
+	<-w.closed
+}
