@@ -53,6 +53,8 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
+	leave := l.enter(2*l.gpuWait()+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
+	defer leave()
 	found, sendErr := l.fire(ctx, cell)
 	defer func() {
 		// What counts as measuring is what a duration counts; preparing the

@@ -15,6 +15,7 @@ const (
 	EventSkip     = "skip"     // a trial is not needed any more: Requests will not be sent
 	EventStop     = "stop"     // the stack is being removed
 	EventStopped  = "stopped"  // it was
+	EventStuck    = "stuck"    // a step takes longer than it can; the run is being ended
 )
 
 // An Event tells what a run is doing. Its JSON form is one line of

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -25,15 +27,16 @@ import (
 
 // An Orchestrator executes plans. Runtime, Client and Recorder are needed.
 type Orchestrator struct {
-	Runtime  stacks.Runtime
-	Client   Client
-	GPU      *gpu.Sampler  // nil on a machine without a GPU that can be read
-	NoGPU    string        // why GPU is nil, for the record
-	GPUWait  time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
-	Devices  []gpu.Device  // that the machine has
-	Cores    []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
+	Runtime stacks.Runtime
+	Client  Client
+	GPU     *gpu.Sampler  // nil on a machine without a GPU that can be read
+	NoGPU   string        // why GPU is nil, for the record
+	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
+	Devices []gpu.Device  // that the machine has
+	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 
 	EngineWait time.Duration // for an engine that went away to come back; 0: DefaultEngineWait
+	StepLimit  time.Duration // of any step, before it counts as stuck; 0: what follows from the scenario and the deadlines within
 
 	Recorder Recorder
 	Notify   func(Event) // may be nil; is called from one goroutine at a time
@@ -89,9 +92,12 @@ const (
 // skipped, so that the same call resumes an interrupted run.
 func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
 	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now()}
-	err := r.execute(ctx)
+	err := r.guarded(ctx, r.execute)
 	if left := r.leftovers(ctx); left != nil {
 		err = errors.Join(err, left)
+	}
+	if r.abandoned.Load() {
+		return err // its account is still being written to
 	}
 	if flush := r.flush(ctx, true); err == nil {
 		err = flush
@@ -114,7 +120,12 @@ type run struct {
 	broken  map[string]error // by topology: why it cannot be started at all
 	repeats *results.Repeats // which trials are still needed; nil of a plan without Until
 
-	hurry  time.Time // by when everything has to be removed, once the run was cancelled
+	steps     steps
+	cancel    context.CancelCauseFunc // of the run's own context
+	abandoned atomic.Bool             // nobody waits for it any more
+	telling   sync.Mutex              // held while Notify is called
+
+	hurry  time.Time // under steps.mu: by when everything has to be removed, once the run was cancelled
 	engine error     // why cells failed that the engine failed, the first one
 
 	began    time.Time
@@ -124,10 +135,12 @@ type run struct {
 }
 
 func (r *run) execute(ctx context.Context) error {
-	if err := r.Runtime.Check(ctx); err != nil {
+	leave := r.enter(boundEngine, "ask the engine")
+	err := r.Runtime.Check(ctx)
+	leave()
+	if err != nil {
 		return err
 	}
-	var err error
 	if err := r.keepApart(); err != nil {
 		return err
 	}
@@ -169,6 +182,7 @@ func (r *run) keepApart() error {
 
 // sweep removes what runs left behind whose process is gone.
 func (r *run) sweep(ctx context.Context) error {
+	defer r.enter(boundEngine, "remove what a killed run left behind")()
 	removed, err := r.Runtime.Sweep(ctx, "")
 	for _, name := range removed {
 		r.notify(Event{Kind: EventNote, Message: "removed what a killed run left behind: " + name})
@@ -201,6 +215,8 @@ func (r *run) cleanup(ctx context.Context) (context.Context, context.CancelFunc)
 	if ctx.Err() == nil {
 		return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	}
+	r.steps.mu.Lock()
+	defer r.steps.mu.Unlock()
 	if r.hurry.IsZero() {
 		r.hurry = time.Now().Add(interruptedTimeout)
 	}
@@ -320,12 +336,14 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 			continue
 		}
 		seen[name] = true
+		leave := r.enter(boundImages, "make the images of", name)
 		spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
 		if err == nil {
 			err = r.Runtime.Prepare(ctx, spec, func(line string) {
 				r.notify(Event{Kind: EventImage, Topology: name, Message: line})
 			})
 		}
+		leave()
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
@@ -368,6 +386,10 @@ func (r *run) flush(ctx context.Context, last bool) error {
 
 // write puts a record on disk, also after the run was cancelled.
 func (r *run) write(ctx context.Context, rec results.Record) error {
+	if r.abandoned.Load() {
+		return errors.New("the run has ended without this record")
+	}
+	defer r.enter(boundRecord, "write the record of", rec.Cell.Name)()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	if err := r.Recorder.Put(ctx, r.scrubbed(rec)); err != nil {
@@ -401,7 +423,9 @@ func (r *run) put(ctx context.Context, rec results.Record) error {
 }
 
 func (r *run) notify(e Event) {
-	if r.Notify != nil {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	if r.Notify != nil && !r.abandoned.Load() {
 		e.Time = time.Now()
 		e.Message = r.scrub(e.Message)
 		r.Notify(e)

@@ -51,7 +51,9 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 // for, and removes it. It returns how many cells now have a record; the next
 // one was void, if it is in again.
 func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, cells []scenarios.Cell, again map[string]bool) (measured int, err error) {
+	leave := r.enter(2*r.gpuWait()+boundSpare, "wait for the GPU of", spec.Name)
 	watch, err := r.watchGPU(ctx)
+	leave()
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -63,7 +65,9 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 	l := &live{run: r, spec: spec, trial: trial, gpu: watch}
 	done := r.spend(results.PhaseStart)
 	began := time.Now()
+	leave = r.enter(boundEngine, "start", spec.Name)
 	l.stack, err = r.Runtime.Start(ctx, spec)
+	leave()
 	done()
 	if err != nil {
 		if ctx.Err() != nil {
@@ -127,6 +131,7 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 // stop removes a stack, also after the run was cancelled.
 func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	defer r.spend(results.PhaseStop)()
+	defer r.enter(boundEngine, "remove", spec.Name)()
 	ctx, cancel := r.cleanup(ctx)
 	defer cancel()
 	r.notify(Event{Kind: EventStop, Topology: spec.Name})
@@ -188,7 +193,9 @@ func (l *live) makeReady(ctx context.Context) error {
 		{results.PhaseWarmup, &l.facts.WarmupS, l.warmUp},
 	} {
 		began := time.Now()
+		leave := l.enter(l.stepBound(), "wait until it is ready, the same and warm:", l.spec.Name)
 		err := step.do(ctx)
+		leave()
 		took := time.Since(began)
 		l.spent[step.phase] += took
 		if err != nil {
@@ -203,6 +210,12 @@ func (l *live) makeReady(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stepBound is longer than a step of makeReady can take.
+func (l *live) stepBound() time.Duration {
+	requests := l.plan.Warmup * max(1, l.spec.Topology.Workers)
+	return l.spec.Ready.Timeout + loadBound(l.plan.Request, scenarios.LoadSpec{Requests: requests})
 }
 
 // readBack looks for proof that what answers is what was asked for, and waits

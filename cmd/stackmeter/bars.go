@@ -32,7 +32,7 @@ func newBars(w io.Writer) *bars {
 
 func (b *bars) event(e orchestrator.Event) {
 	switch e.Kind {
-	case orchestrator.EventNote, orchestrator.EventResult, orchestrator.EventImage:
+	case orchestrator.EventNote, orchestrator.EventStuck, orchestrator.EventResult, orchestrator.EventImage:
 		fmt.Fprintln(b.all, describe(e))
 	}
 	if e.Kind == orchestrator.EventRun {

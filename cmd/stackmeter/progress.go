@@ -83,7 +83,7 @@ func (p plain) close() {}
 // describe is an event as a line; empty for those that only move a bar.
 func describe(e orchestrator.Event) string {
 	switch e.Kind {
-	case orchestrator.EventNote:
+	case orchestrator.EventNote, orchestrator.EventStuck:
 		return report.Clean(e.Message)
 	case orchestrator.EventRun:
 		return fmt.Sprintf("%d stacks to start, %d requests to send", e.Trials, e.Requests)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"runtime/pprof"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -42,6 +43,7 @@ type runOptions struct {
 	jsonFile string
 	progress string
 	wait     time.Duration // for a run that holds what this one needs
+	timeout  time.Duration // of the whole run; 0: none
 	gpu      gpuOptions
 }
 
@@ -81,6 +83,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would, with exit status 1; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
 	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
@@ -136,6 +139,11 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 		return err
 	}
 	defer locks.Release()
+	if o.timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
+		defer stop()
+	}
 	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
 		return err
 	}
@@ -148,7 +156,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	loop := orchestrator.Orchestrator{
 		Runtime: starter, Client: client,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
-		Recorder: store, Notify: progress.event,
+		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
 	}
 	failed := loop.Run(ctx, run.ID, plan)
 	progress.close()
@@ -242,6 +250,26 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 		return fmt.Errorf("%w: %d of %d; the reasons are in the report (stackmeter report %s)", errCellsFailed, bad, len(records), id)
 	}
 	return failed
+}
+
+// withStacks adds to the news that a run is stuck the name of a file that says
+// where in the program: what a bug report needs.
+func withStacks(e orchestrator.Event, db, run string) orchestrator.Event {
+	if e.Kind != orchestrator.EventStuck {
+		return e
+	}
+	file := fmt.Sprintf("%s.%s.stuck.txt", db, run)
+	f, err := os.Create(file)
+	if err == nil {
+		_, _ = fmt.Fprintf(f, "%s %s\n\n", e.Time.Format(time.RFC3339), e.Message)
+		err = errors.Join(pprof.Lookup("goroutine").WriteTo(f, 2), f.Close())
+	}
+	if err != nil {
+		e.Message += fmt.Sprintf("; where in the program could not be written down: %v", err)
+	} else {
+		e.Message += "; where in the program is in " + file
+	}
+	return e
 }
 
 func (a *app) printRun(run results.Run, records []results.Record, o runOptions) error {

@@ -38,8 +38,9 @@ type Runtime struct {
 
 	Limits Limits // of the engine's answers
 
-	api   *client.Client
-	owner stacks.Owner
+	api     *client.Client
+	waiting *waiting
+	owner   stacks.Owner
 
 	making sync.RWMutex // held for reading while the engine makes an object of a run: see creating
 
@@ -52,7 +53,7 @@ type Runtime struct {
 // New connects to the engine that DOCKER_HOST and its companions name, or to
 // the local one. It does not talk to it yet: Check does.
 func New() (*Runtime, error) {
-	api, err := connect()
+	api, waiting, err := connect()
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w; check DOCKER_HOST", err)
 	}
@@ -60,7 +61,7 @@ func New() (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
-	return &Runtime{api: api, owner: owner, images: map[string]string{}, requests: map[string]container.DeviceRequest{}}, nil
+	return &Runtime{api: api, waiting: waiting, owner: owner, images: map[string]string{}, requests: map[string]container.DeviceRequest{}}, nil
 }
 
 // Name implements stacks.Runtime.

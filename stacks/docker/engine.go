@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -47,17 +49,18 @@ func (l Limits) start() time.Duration {
 
 // connect makes a client of the engine that DOCKER_HOST and its companions
 // name, whose errors tell when the engine did not answer, and on which call.
-func connect() (*client.Client, error) {
+func connect() (*client.Client, *waiting, error) {
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation(), streamDeadlines)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	named := api.HTTPClient()
-	named.Transport = namingTransport{named.Transport}
+	waiting := &waiting{calls: map[*http.Request]time.Time{}}
+	named.Transport = namingTransport{named.Transport, waiting}
 	if err := client.WithHTTPClient(named)(api); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return api, nil
+	return api, waiting, nil
 }
 
 // streamDeadlines is an option of the client's. A stream of a container's
@@ -82,7 +85,43 @@ func streamDeadlines(api *client.Client) error {
 
 // A namingTransport names the call in the error of one that was not answered
 // in time.
-type namingTransport struct{ http.RoundTripper }
+type namingTransport struct {
+	http.RoundTripper
+	waiting *waiting
+}
+
+// waiting are the calls whose answer has not begun.
+type waiting struct {
+	mu    sync.Mutex
+	calls map[*http.Request]time.Time
+}
+
+// Waiting lists the calls that the engine has not answered yet, each with how
+// long it has been waited for.
+func (r *Runtime) Waiting() []string {
+	r.waiting.mu.Lock()
+	defer r.waiting.mu.Unlock()
+	var list []string
+	for req, since := range r.waiting.calls {
+		// Some are there to wait for a container's end.
+		if !strings.HasSuffix(req.URL.Path, "/wait") {
+			list = append(list, fmt.Sprintf("%s for %v", callName(req), time.Since(since).Round(time.Second/10)))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (w *waiting) begin(req *http.Request) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls[req] = time.Now()
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.calls, req)
+	}
+}
 
 func (t namingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	began := time.Now()
@@ -92,7 +131,9 @@ func (t namingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return &unansweredError{call: callName(req), after: time.Since(began), err: err}
 	}
+	end := t.waiting.begin(req)
 	resp, err := t.RoundTripper.RoundTrip(req)
+	end()
 	if err != nil {
 		return nil, name(err)
 	}

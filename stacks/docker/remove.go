@@ -21,7 +21,7 @@ import (
 func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err error) {
 	defer func() { err = lost(err) }()
 	if run != "" {
-		r.settle()
+		r.settle(ctx)
 		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
 	}
 	dead, err := r.deadStacks(ctx)
@@ -42,7 +42,7 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 const settleTimeout = 4 * time.Second
 
 // settle waits until this process has nothing under way that makes an object.
-func (r *Runtime) settle() {
+func (r *Runtime) settle(ctx context.Context) {
 	settled := make(chan struct{})
 	go func() {
 		r.making.Lock()
@@ -51,6 +51,7 @@ func (r *Runtime) settle() {
 	}()
 	select {
 	case <-settled:
+	case <-ctx.Done():
 	case <-time.After(settleTimeout):
 	}
 }
