@@ -47,7 +47,7 @@ func (st *stack) URL() string { return st.url }
 // Check implements stacks.Stack.
 func (st *stack) Check(ctx context.Context) error {
 	err := lost(st.look(ctx))
-	if away := st.watching.lost(); away != nil {
+	if away := st.watching.lost(ctx); away != nil {
 		if err != nil {
 			return fmt.Errorf("%w: %w", away, err)
 		}

@@ -24,6 +24,8 @@ type watch struct {
 	why  error               // wraps stacks.ErrLost; nil while nothing happened
 	died map[string]struct{} // containers whose end was told
 	news chan struct{}       // closed and replaced at each change
+
+	waited bool // for the engine that ended a container to end itself
 }
 
 // deathPatience is how long the engine may take to tell of a container's end
@@ -89,15 +91,33 @@ func (w *watch) change(do func()) {
 	w.news = make(chan struct{})
 }
 
+// stopPatience is how long an engine that ends a stack may take to be gone
+// itself: it first waits for the other containers. Until then it still answers,
+// and makes things that do not outlive it.
+const stopPatience = 15 * time.Second
+
 // lost says why the stack is no longer one that was left to itself; nil while
-// it is.
-func (w *watch) lost() error {
+// it is. Where the engine may be stopping, it first waits for the engine's end.
+func (w *watch) lost(ctx context.Context) error {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
+	why, waited := w.why, w.waited
+	w.mu.Unlock()
+	if why == nil || waited {
+		return why
+	}
+	select {
+	case <-ctx.Done():
+		return why
+	case <-w.closed:
+	case <-time.After(stopPatience):
+	}
+	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.why
+	w.waited = true
+	return why
 }
 
 // ended waits until the engine has told of a container's end, or is gone: what
