@@ -65,6 +65,7 @@ func (l *life) strike(pid int, k *kill, events <-chan orchestrator.Event, note f
 				return
 			}
 			note()
+			l.started = l.started || e.Kind == orchestrator.EventRun
 			if e.Kind == orchestrator.EventResult && e.Status == results.StatusOK {
 				l.told[e.Cell] = true
 			}
@@ -102,6 +103,7 @@ func (c *campaign) judge(l *life) {
 	case killed:
 		c.kills++
 		c.bySignal[l.kill.name()]++
+		c.slowest = max(c.slowest, l.took)
 	case l.kill != nil:
 		c.figures["ended before the kill"]++
 	}
@@ -159,8 +161,10 @@ func (c *campaign) judge(l *life) {
 	}
 	c.ok = now
 	// Who is killed cannot clean up; what is left then is the next start's to
-	// remove. Local processes end with stackmeter all the same.
-	if c.id != "" && (l.status != -1 || c.runtime == process.Name) {
+	// remove, if that gets so far. Local processes end with stackmeter all the
+	// same.
+	c.owed = l.status == -1 || c.owed && !l.started
+	if c.id != "" && (!c.owed || c.runtime == process.Name) {
 		if left := c.left(); len(left) > 0 {
 			wrong("leaks", "%v", left)
 		}

@@ -94,7 +94,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 // run executes a scenario. Its steps are those of DESIGN's "How one cell
 // flows"; what can be refused is refused before the first one touches the
 // engine.
-func (a *app) run(ctx context.Context, o runOptions) error {
+func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	scenario, plan, err := loadPlan(o.scenario, o.plan)
 	if err != nil {
 		return err
@@ -126,6 +126,7 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
 	ctx, release := a.signals(ctx, runtime, &owned)
 	defer release()
+	defer func() { err = bySignal(ctx, err) }()
 	// What the machine lacks is found before the run has a row in the store.
 	if err := runtime.Check(ctx); err != nil {
 		return err
@@ -161,6 +162,18 @@ func (a *app) run(ctx context.Context, o runOptions) error {
 	failed := loop.Run(ctx, run.ID, plan)
 	progress.close()
 	return a.finish(ctx, store, run.ID, o, failed)
+}
+
+// bySignal says that it was a signal that ended the run, where what the
+// signal cut short only says that it was cut short.
+func bySignal(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(context.Cause(ctx), errInterrupted) || errors.Is(err, errInterrupted) {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	return errors.Join(errInterrupted, err)
 }
 
 // refuse says what of a plan or of the flags cannot be done, before anything
