@@ -34,6 +34,9 @@ const resumeLatest = "latest"
 // forcedCleanup bounds what a second Ctrl-C still waits for.
 const forcedCleanup = 10 * time.Second
 
+// forcedClose bounds the closing of the store after that.
+const forcedClose = 2 * time.Second
+
 type runOptions struct {
 	scenario string
 	plan     scenarioOptions
@@ -124,7 +127,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 
 	run := results.Run{ID: newRunID(time.Now())}
 	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
-	ctx, release := a.signals(ctx, runtime, &owned)
+	ctx, release := a.signals(ctx, runtime, &owned, store.Close)
 	defer release()
 	defer func() { err = bySignal(ctx, err) }()
 	// What the machine lacks is found before the run has a row in the store.
@@ -304,7 +307,7 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 //
 // A closed pipe behind standard output or error does not end the run: nobody
 // reads the progress any more, but what is measured is kept.
-func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic.Pointer[string]) (context.Context, func()) {
+func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic.Pointer[string], closeStore func() error) (context.Context, func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(ctx)
 	caught := make(chan os.Signal, 2)
@@ -327,6 +330,16 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 				if err != nil {
 					fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error()))
 				}
+			}
+			// A record that is being written gets the time to be whole.
+			closed := make(chan struct{})
+			go func() {
+				_ = closeStore()
+				close(closed)
+			}()
+			select {
+			case <-closed:
+			case <-time.After(forcedClose):
 			}
 			os.Exit(exitInterrupted)
 		}

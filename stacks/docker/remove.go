@@ -93,18 +93,58 @@ func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Su
 	return containers, networks, nil
 }
 
+// removeRounds bounds how often remove goes on with what came meanwhile.
+const removeRounds = 5
+
 // remove removes the containers and networks that carry a label and returns
 // their names. Each container has the given grace between SIGTERM and
 // SIGKILL. It looks again afterwards: an engine that says "removed" is not
-// proof.
-func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Duration) ([]string, error) {
-	containers, networks, err := r.list(ctx, filter)
-	if err != nil {
-		return nil, err
+// proof, and one that was still making something for a process that was killed
+// has something new by then, which is removed as well.
+func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Duration) (removed []string, err error) {
+	var failed error // of the last round
+	seen := map[string]bool{}
+	for round := 1; ; round++ {
+		containers, networks, err := r.list(ctx, filter)
+		if err != nil {
+			return removed, errors.Join(failed, err)
+		}
+		if len(containers)+len(networks) == 0 {
+			return removed, nil // whatever was said on the way
+		}
+		before := len(seen)
+		for _, c := range containers {
+			seen[c.ID] = true
+		}
+		for _, n := range networks {
+			seen[n.ID] = true
+		}
+		if len(seen) == before || round > removeRounds {
+			return removed, errors.Join(failed, stillThere(containers, networks))
+		}
+		var names []string
+		names, failed = r.removeAll(ctx, containers, networks, grace)
+		removed = append(removed, names...)
+		slices.Sort(removed)
 	}
+}
+
+// stillThere names what a removal has not removed.
+func stillThere(containers []container.Summary, networks []network.Inspect) (failed error) {
+	for _, c := range containers {
+		failed = errors.Join(failed, fmt.Errorf("container %s is still there; remove it with docker rm -f %.12s", containerName(c), c.ID))
+	}
+	for _, n := range networks {
+		failed = errors.Join(failed, fmt.Errorf("network %s is still there; remove it with docker network rm %s", n.Name, n.Name))
+	}
+	return failed
+}
+
+// removeAll removes containers and networks side by side, because each takes
+// as long as the other: containers end and go, and networks are taken from them
+// and go.
+func (r *Runtime) removeAll(ctx context.Context, containers []container.Summary, networks []network.Inspect, grace time.Duration) (removed []string, failed error) {
 	var mu sync.Mutex
-	var removed []string
-	var failed error
 	note := func(name string, err error) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -114,8 +154,6 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 			removed = append(removed, name)
 		}
 	}
-	// Side by side, because each takes as long as the other: containers end
-	// and go, and networks are taken from them and go.
 	var all sync.WaitGroup
 	for _, c := range containers {
 		all.Go(func() {
@@ -127,23 +165,6 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID, containers)) })
 	}
 	all.Wait()
-	slices.Sort(removed)
-	if len(removed) == 0 && failed == nil {
-		return nil, nil
-	}
-	containers, networks, err = r.list(ctx, filter)
-	if err != nil {
-		return removed, errors.Join(failed, err)
-	}
-	for _, c := range containers {
-		failed = errors.Join(failed, fmt.Errorf("container %s is still there; remove it with docker rm -f %.12s", containerName(c), c.ID))
-	}
-	for _, n := range networks {
-		failed = errors.Join(failed, fmt.Errorf("network %s is still there; remove it with docker network rm %s", n.Name, n.Name))
-	}
-	if len(containers)+len(networks) == 0 {
-		failed = nil // whatever was said on the way: nothing is left
-	}
 	return removed, failed
 }
 
