@@ -43,7 +43,19 @@ type Summary struct {
 
 // Sample is one metric over the repeats that speak for the cell; nil where
 // none of them has it.
-func (s Summary) Sample(m Metric) *Sample { return sampleOf(s.Speaking, m.Of) }
+func (s Summary) Sample(m Metric) *Sample {
+	switch m.Name { // those that are there already: a frontier asks for them again and again
+	case MetricDuration:
+		return s.Duration
+	case MetricThroughput:
+		return s.Throughput
+	case MetricGPUPeak:
+		return s.GPUPeak
+	case MetricMemoryPeak:
+		return s.MainPeak
+	}
+	return sampleOf(s.Speaking, m.Of)
+}
 
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
 func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }

@@ -121,7 +121,7 @@ func groupNames(summaries []results.Summary) []string {
 }
 
 func upper(text string) string {
-	if text == "" {
+	if text == "" || text[0] < 'a' || text[0] > 'z' {
 		return text
 	}
 	return string(text[0]-'a'+'A') + text[1:]

@@ -193,7 +193,11 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	if len(b.summaries) == 0 {
 		v.Verdict = []string{"No cell has been measured yet."}
 	} else {
+		concluded, alike := shortened(concluded)
 		s := conclusion(concluded, b.notes)
+		if alike > 0 {
+			s.notes = append(s.notes, plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
+		}
 		v.AnswerTitle = s.title
 		if asked := planned(b.run, b.summaries); asked != nil {
 			view := newSection(*asked)
@@ -235,6 +239,21 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	}
 	b.machine(&v, records)
 	return v, nil
+}
+
+// mostConditions is from how many rows on the answer leaves out those that are
+// as good as another one.
+const mostConditions = 16
+
+// shortened is a conclusion without the conditions that are like others, where
+// there are many, and how many those are.
+func shortened(c results.Conclusion) (results.Conclusion, int) {
+	if len(c.Conditions) <= mostConditions {
+		return c, 0
+	}
+	all := len(c.Conditions)
+	c.Conditions = slices.DeleteFunc(slices.Clone(c.Conditions), func(row results.Condition) bool { return row.Alike && !row.Baseline })
+	return c, all - len(c.Conditions)
 }
 
 // machine is what the page says about the run itself.

@@ -1,7 +1,10 @@
 package report_test
 
 import (
+	"bytes"
+	"fmt"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
@@ -119,4 +123,43 @@ func latencies(n int) *load.Latency {
 		l.Record(time.Duration(90+i*i) * time.Millisecond)
 	}
 	return l
+}
+
+// large is a run of n cells with everything that a cell has: a histogram of
+// latency and two series of memory.
+func large(n int) (results.Run, []results.Record) {
+	run := sampleRun()
+	run.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "Example GPU", Memory: 16 << 30, Driver: "550.54"}}
+	l := latencies(60)
+	records := make([]results.Record, 0, n)
+	for i := range n {
+		workers, threads, pool := 1+i%10, 1+i/10%10, 1+i/100%50
+		topology := scenarios.Topology{Name: fmt.Sprintf("gunicorn-w%d-t%d", workers, threads), Server: scenarios.ServerGunicorn, Workers: workers, Threads: threads}
+		client := []string{scenarios.ClientMP, scenarios.ClientMT}[i/5000%2]
+		r := measured(topology, scenarios.LoadSpec{Requests: 100, Client: client, Pool: pool}, 1,
+			30/math.Sqrt(float64(workers*threads))+float64(i%7)/10+2/float64(pool), 300)
+		peak := int64(3000+600*workers+150*threads+i%13) << 20
+		r.Latency = l
+		r.GPU = gpu.Usage{Validity: gpu.Valid, Method: gpu.MethodNVMLv2, Interval: 20 * time.Millisecond, Peak: &peak}
+		for at := range 200 {
+			used := peak - int64(200-at)<<20
+			r.GPU.Series = append(r.GPU.Series, gpu.Point{At: float64(at) / 10, Used: &used})
+			r.Memory.Series = append(r.Memory.Series, gpu.Point{At: float64(at) / 10, Used: &used})
+		}
+		records = append(records, r)
+	}
+	return run, records
+}
+
+// BenchmarkHTML makes the page of a run of 10,000 cells.
+func BenchmarkHTML(b *testing.B) {
+	run, records := large(10_000)
+	var page bytes.Buffer
+	for b.Loop() {
+		page.Reset()
+		if err := report.Write(&page, "html", run, records, report.Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(page.Len()), "bytes/page")
 }

@@ -31,7 +31,7 @@ func (b *builder) verdict() []string {
 		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but no difference that its repeats could show, and needs more memory.",
 			cleanLine(r.PassedOver.Summary.Condition())))
 	}
-	if r.Less != nil && r.Less.Bytes != nil && *r.Less.Bytes <= -mib {
+	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > results.AlikeShare*best.Peak(r.Frontier.Memory).Median {
 		verdict = append(verdict, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
 			cleanLine(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
 	}

@@ -80,10 +80,11 @@ func newGrid(name string, g *grid) *gridView {
 	for i, text := range g.head {
 		view.Head = append(view.Head, headView{Text: text, Right: i >= g.labels && g.figures(i)})
 	}
+	right := func(column int) bool { return column < len(view.Head) && view.Head[column].Right }
 	for _, row := range g.rows {
 		var entries []entryView
 		for i, e := range row {
-			entry := entryView{Text: e.text, Head: i < g.labels, Right: i >= g.labels && g.figures(i)}
+			entry := entryView{Text: e.text, Head: i < g.labels, Right: right(i)}
 			switch e.tone {
 			case best:
 				entry.Class = "best"

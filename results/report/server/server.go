@@ -89,6 +89,7 @@ func (s *Server) Handler(at net.Addr) http.Handler {
 	mux.HandleFunc("GET /runs/{run}", s.page(s.run))
 	mux.HandleFunc("GET /runs/{run}/cell", s.page(s.cell))
 	mux.HandleFunc("GET /runs/{run}/state", s.state)
+	mux.HandleFunc("GET /compare", s.page(s.compare))
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusNotFound, "Nothing here", "There is no page "+r.URL.Path+".")
 	})
@@ -168,18 +169,38 @@ func (s *Server) runs(w io.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return report.WriteRunsPage(w, s.Name, runs, nil, runAddress, func(string, string) string { return "" }, s.alive)
+	return report.WriteRunsPage(w, s.Name, runs, nil, runAddress, compareAddress, s.alive)
 }
 
 func (s *Server) alive(run results.Run) bool { return s.Alive == nil || s.Alive(run) }
 
-// find is the run of an address, by its whole id.
-func (s *Server) find(r *http.Request) (results.Run, error) {
-	runs, err := s.Store.Runs(r.Context())
+// compareAddress is where two runs are compared.
+func compareAddress(base, head string) string {
+	return "/compare?" + url.Values{"base": {base}, "head": {head}}.Encode()
+}
+
+func (s *Server) compare(w io.Writer, r *http.Request) error {
+	var runs [2]results.Run
+	var records [2][]results.Record
+	for i, name := range []string{"base", "head"} {
+		found, err := s.find(r.Context(), r.URL.Query().Get(name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if runs[i], records[i], err = s.Store.Run(r.Context(), found.ID); err != nil {
+			return err
+		}
+	}
+	comparison := results.CompareRuns(runs[0], runs[1], records[0], records[1])
+	return report.WriteComparisonPage(w, comparison, report.PageOptions{Nav: nav()}, runAddress)
+}
+
+// find is the run with this id, which has to be whole.
+func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
+	runs, err := s.Store.Runs(ctx)
 	if err != nil {
 		return results.Run{}, err
 	}
-	id := r.PathValue("run")
 	for _, run := range runs {
 		if run.ID == id {
 			return run, nil
@@ -198,7 +219,7 @@ func (s *Server) version(run results.Run) string {
 }
 
 func (s *Server) run(w io.Writer, r *http.Request) error {
-	found, err := s.find(r)
+	found, err := s.find(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return err
 	}
@@ -222,7 +243,7 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 }
 
 func (s *Server) cell(w io.Writer, r *http.Request) error {
-	found, err := s.find(r)
+	found, err := s.find(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return err
 	}
@@ -240,7 +261,7 @@ func (s *Server) cell(w io.Writer, r *http.Request) error {
 
 // state says which version of a run's page is the current one.
 func (s *Server) state(w http.ResponseWriter, r *http.Request) {
-	run, err := s.find(r)
+	run, err := s.find(r.Context(), r.PathValue("run"))
 	if err != nil {
 		http.Error(w, "not in the store", http.StatusNotFound)
 		return

@@ -161,6 +161,33 @@ func TestRunUnderWay(t *testing.T) {
 	}
 }
 
+// TestCompare follows the link from a run to what changed since the one before.
+func TestCompare(t *testing.T) {
+	s := newSite(t)
+	for _, id := range []string{"night&1", "night&2"} {
+		s.begin(id)
+		for repeat := 1; repeat <= 3; repeat++ {
+			s.put(id, repeat)
+		}
+		if err := s.store.Finish(t.Context(), id, results.OutcomeOK, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const address = "/compare?base=night%261&head=night%262"
+	if _, _, body := s.get("/", nil); !strings.Contains(body, strings.ReplaceAll(address, "&head", "&amp;head")) {
+		t.Errorf("the list does not lead to the comparison:\n%s", body)
+	}
+	status, _, body := s.get(address, nil)
+	for _, want := range []string{"No difference is shown in 1 cell", "it takes 4 of each", "3.25 ±1.00 s", "&#43;0.0%", `href="/runs/night&amp;1"`} {
+		if status != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%d, without %q", status, want)
+		}
+	}
+	if status, _, _ := s.get("/compare?base=night%261&head=other", nil); status != http.StatusNotFound {
+		t.Errorf("a run that is not there: %d", status)
+	}
+}
+
 // TestGuard asks in ways that a page elsewhere, or somebody who means harm,
 // would.
 func TestGuard(t *testing.T) {

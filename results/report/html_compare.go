@@ -1,0 +1,226 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+	"stackmeter/results/report/chart"
+)
+
+// A comparisonView is what the template "comparison" shows.
+type comparisonView struct {
+	Verdict  []string
+	Warnings []string // in which ways the runs differ in kind
+	Grids    []sectionView
+	Others   *sectionView
+	Figures  []figureView
+	Runs     []runFacts
+}
+
+// runFacts say what one of the two runs is.
+type runFacts struct {
+	Title string
+	Href  string
+	Facts []factView
+}
+
+// WriteComparisonPage writes the HTML report of a comparison: the verdict, a
+// chart and a table for each metric, what cannot be compared, and both runs.
+// address is where a server shows a run; nil in a file.
+func WriteComparisonPage(w io.Writer, c results.Comparison, opts PageOptions, address func(run string) string) error {
+	view := comparisonView{Verdict: comparisonVerdict(c)}
+	for _, d := range c.Disparities {
+		view.Warnings = append(view.Warnings, cleanLine(d.String()))
+	}
+	for i, metric := range c.Metrics {
+		rows := changesOf(c, i)
+		if len(rows) == 0 {
+			continue
+		}
+		view.Grids = append(view.Grids, sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)})
+		if d := changesChart(metric, rows); d != nil {
+			f, err := newFigure(d.chart, d.caption, false)
+			if err != nil {
+				return err
+			}
+			view.Figures = append(view.Figures, f)
+		}
+	}
+	others := &grid{labels: 1, head: []string{"cell", "state"}}
+	for _, cell := range c.Cells {
+		if cell.State == results.CellBoth {
+			continue
+		}
+		e := entry{text: cleanLine(cell.State)}
+		if cell.State == results.CellNewlyFailing || cell.State == results.CellMissing {
+			e.tone = bad
+		}
+		others.rows = append(others.rows, []entry{{text: cleanLine(cell.Name)}, e})
+	}
+	if len(others.rows) > 0 {
+		view.Others = &sectionView{Title: "Cells that are not in both runs, or failed", Grid: newGrid("other cells", others)}
+	}
+	for i, run := range []results.Run{c.Base, c.Head} {
+		facts := runFacts{Title: []string{"Base", "Head"}[i] + ": " + cleanLine(run.ID)}
+		if address != nil {
+			facts.Href = address(run.ID)
+		}
+		for _, f := range heading(run, nil, nil, results.MemoryMain) {
+			if f.label != "memory" && f.label != "figures" {
+				facts.Facts = append(facts.Facts, factView{f.label, f.text})
+			}
+		}
+		view.Runs = append(view.Runs, facts)
+	}
+	banner := append(banners(c.Base, nil), banners(c.Head, nil)...)
+	p := page{
+		Title: cleanLine(c.Base.ID + " and " + c.Head.ID), Heading: cleanLine(c.Head.Scenario) + ": what changed",
+		Under: cleanLine(fmt.Sprintf("from run %s (%s) to run %s (%s)", c.Base.ID, day(c.Base), c.Head.ID, day(c.Head))),
+		Nav:   opts.Nav, Banners: banner[:min(1, len(banner))],
+	}
+	return p.write(w, "comparison", view)
+}
+
+func day(run results.Run) string { return run.Started.UTC().Format("2 January 2006, 15:04 UTC") }
+
+// A changedCell is one metric of one cell.
+type changedCell struct {
+	name   string
+	change results.Change
+}
+
+func changesOf(c results.Comparison, metric int) []changedCell {
+	var rows []changedCell
+	for _, cell := range c.Cells {
+		for _, change := range cell.Changes {
+			if change.Metric.Name == c.Metrics[metric].Name && change.Base != nil && change.Head != nil {
+				rows = append(rows, changedCell{cleanLine(cell.Name), change})
+			}
+		}
+	}
+	return rows
+}
+
+// comparisonVerdict is what changed in a sentence or two.
+func comparisonVerdict(c results.Comparison) []string {
+	worse, better, unable := map[string]bool{}, map[string]bool{}, 0
+	compared := 0
+	for _, cell := range c.Cells {
+		if slices.ContainsFunc(cell.Changes, func(c results.Change) bool { return c.Base != nil && c.Head != nil }) {
+			compared++
+		}
+		for _, change := range cell.Changes {
+			switch {
+			case change.Base == nil || change.Head == nil:
+			case change.Worse():
+				worse[cell.Name] = true
+			case change.Better():
+				better[cell.Name] = true
+			case !change.Difference.Able:
+				unable++
+			}
+		}
+	}
+	var text string
+	switch {
+	case compared == 0:
+		text = "No cell is ok in both runs: there is nothing to compare."
+	case len(worse)+len(better) == 0 && unable > 0:
+		text = fmt.Sprintf("No difference is shown in %s, and the repeats are too few to show one: it takes %d of each.", plural(compared, "cell"), results.RepeatsForDifference())
+	case len(worse)+len(better) == 0:
+		text = fmt.Sprintf("No difference that the repeats could show, in %s.", plural(compared, "cell"))
+	default:
+		text = fmt.Sprintf("Of %s, %d got worse and %d better in at least one figure.", plural(compared, "cell"), len(worse), len(better))
+	}
+	var verdict []string
+	counts := c.Counts()
+	var rest []string
+	for _, state := range sortedKeys(counts) {
+		if state != results.CellBoth {
+			rest = append(rest, fmt.Sprintf("%d %s", counts[state], state))
+		}
+	}
+	if len(rest) > 0 {
+		verdict = append(verdict, "Not compared: "+strings.Join(rest, ", ")+".")
+	}
+	return append(verdict, text)
+}
+
+// changesGrid is a table of one metric.
+func changesGrid(metric results.Metric, rows []changedCell) *gridView {
+	u := unitOf(metric.Unit)
+	var bases, heads []*results.Sample
+	for _, row := range rows {
+		bases, heads = append(bases, row.change.Base), append(heads, row.change.Head)
+	}
+	decimals := u.decimals(append(bases, heads...))
+	g := &gridView{Name: metric.Title, Head: []headView{{Text: "cell"}, {"base", true}, {"head", true}, {"change", true}, {"interval of the change", true}, {"p", true}, {Text: "verdict"}}}
+	for i, row := range rows {
+		d := row.change.Difference
+		verdict, class, p := "no difference shown", "", missing
+		switch {
+		case row.change.Worse():
+			verdict, class = "worse", "failed"
+		case row.change.Better():
+			verdict, class = "better", "good"
+		case !d.Able:
+			verdict = "too few repeats"
+		}
+		if d.Able {
+			p = fmt.Sprintf("%.2g", d.P)
+		}
+		interval := missing
+		if in := row.change.Interval; in != nil {
+			interval = fmt.Sprintf("%+.1f%% to %+.1f%%", 100*in.Low, 100*in.High)
+		}
+		g.Rows = append(g.Rows, []entryView{
+			{Text: row.name, Head: true},
+			{Text: u.text(bases[i], decimals), Right: true, Value: exact(bases[i].Median)}, {Text: u.text(heads[i], decimals), Right: true, Value: exact(heads[i].Median)},
+			{Text: fmt.Sprintf("%+.1f%%", 100*d.Change), Right: true, Value: exact(d.Change), Class: class}, {Text: interval, Right: true},
+			{Text: p, Right: true}, {Text: verdict, Class: class},
+		})
+	}
+	return g
+}
+
+// changesChart shows base and head of each cell beside each other, those that
+// changed the most where there are many.
+func changesChart(metric results.Metric, rows []changedCell) *drawing {
+	u := unitOf(metric.Unit)
+	shown := rows
+	if len(rows) > mostGroups {
+		change := func(row changedCell) float64 { return math.Abs(row.change.Difference.Change) }
+		shown = slices.SortedStableFunc(slices.Values(rows), func(a, b changedCell) int { return cmp.Compare(change(b), change(a)) })[:mostGroups]
+	}
+	var samples []*results.Sample
+	for _, row := range shown {
+		samples = append(samples, row.change.Base, row.change.Head)
+	}
+	decimals := u.decimals(samples)
+	var groups []chart.Group
+	for _, row := range shown {
+		group := chart.Group{Label: row.name}
+		for i, s := range []*results.Sample{row.change.Base, row.change.Head} {
+			group.Bars = append(group.Bars, chart.Bar{
+				Value: s.Median / u.scale, Range: spreadOf(s, u), Figure: u.number(s.Median, decimals),
+				Label: []string{"base", "head"}[i] + " of " + row.name + "\n" + spreadText(s, u, decimals), Ink: chart.Series(7 * (1 - i)),
+			})
+		}
+		groups = append(groups, group)
+	}
+	c := chart.Bars(groups)
+	c.Name, c.Title = "change-"+fileName(metric.Name), upper(metric.Title)+" before and after"
+	c.Text = c.Title + ": the figures are those of the table."
+	c.X.Label = u.name
+	c.Legend = []chart.Key{{Label: "base", Ink: chart.Series(7), Shape: chart.Swatch}, {Label: "head", Ink: chart.Series(0), Shape: chart.Swatch}}
+	d := &drawing{chart: c, caption: whiskers}
+	if len(shown) < len(rows) {
+		d.caption += fmt.Sprintf(" The %d of %d cells that changed the most.", len(shown), len(rows))
+	}
+	return d
+}
