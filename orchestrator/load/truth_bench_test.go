@@ -54,7 +54,9 @@ var truthCases = []truthCase{
 //	apt-get install wrk
 //	go test ./orchestrator/load -run '^$' -bench '^BenchmarkLatency$' -benchtime 1x
 //
-// hey is built in a folder of its own, from the Go module proxy. off-schedule
+// The server never sleeps, so that it is punctual: the kernel would throttle it
+// at a real-time priority. hey is built in a folder of its own, from the Go
+// module proxy. off-schedule
 // is how far the worst percentile is from the truth, and off-log how far it is
 // from what the server's log of the same run says, which knows what else the
 // machine did meanwhile: in units of 1% or 200 µs, whichever is more. Up to 1 is
