@@ -143,11 +143,14 @@ func TestLoadOverTLS(t *testing.T) {
 		{[]string{"--ca", "ca.pem"}, "all of 4 answers as expected"},
 		{[]string{"--insecure"}, "tls-insecure"},
 		{nil, "unknown authority"},
+		{[]string{"--ca", "ca.pem", "--insecure"}, "keep one of them"},
+		{[]string{"--insecure", "--engine", "python-requests"}, "by its own rules"},
+		{[]string{"--unix-socket", "app.sock"}, "HTTPS is not spoken over one"},
 	} {
 		cmd := exec.Command(program, append([]string{"load", server.URL, "--requests", "4"}, test.args...)...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
-		if !strings.Contains(string(out), test.want) || (err == nil) != (test.args != nil) {
+		if !strings.Contains(string(out), test.want) || (err == nil) != (test.want == "all of 4 answers as expected" || test.want == "tls-insecure") {
 			t.Errorf("%v: %v, want %q\n%s", test.args, err, test.want, out)
 		}
 	}

@@ -156,6 +156,9 @@ func (o loadOptions) target(raw string) (string, scenarios.Request, error) {
 	}
 	base := u.Scheme + "://" + u.Host
 	if o.socket != "" {
+		if u.Scheme == "https" {
+			return "", request, errors.New("--unix-socket: HTTPS is not spoken over one; use http://")
+		}
 		if o.engine != scenarios.EngineNative {
 			return "", request, fmt.Errorf("--unix-socket: the engine %s cannot connect to one", o.engine)
 		}
