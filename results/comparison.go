@@ -83,6 +83,14 @@ func (c Comparison) Counts() map[string]int {
 	return counts
 }
 
+// Regressed reports whether a cell of the base no longer gives what it gave: it
+// fails in the head, or the head planned it and holds no record.
+func (c Comparison) Regressed() bool {
+	return slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
+		return cell.State == CellNewlyFailing || cell.State == CellMissing
+	})
+}
+
 // CompareRuns puts the cells of two runs beside each other. Cells are matched
 // by what was asked for: topology and load. The order is that of Summarise.
 // Whether the runs may be compared at all is said by Disparities.

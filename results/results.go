@@ -30,6 +30,7 @@ const (
 	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
 	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside of the stack
 	FlagUnverified = "unverified"     // a fact of the stack could not be read back, so it was not compared with what was asked
+	FlagImported   = "imported"       // read from a file of figures from elsewhere; nothing about how they were measured is known
 )
 
 // A Run is one execution of a plan.

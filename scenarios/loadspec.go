@@ -33,6 +33,9 @@ func (l LoadSpec) Mode() string {
 	case ClientOpen:
 		return l.openMode()
 	}
+	if l.Pool == 0 {
+		return l.Client // figures from elsewhere need not say it
+	}
 	return fmt.Sprintf("%s%d", l.Client, l.Pool)
 }
 

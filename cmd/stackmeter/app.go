@@ -58,7 +58,7 @@ func (a *app) main(args []string) int {
 		return exitInterrupted
 	case errors.Is(err, errCellsFailed), errors.Is(err, errLoadFailed):
 		return exitCellsFailed
-	case errors.Is(err, errNothingFits):
+	case errors.Is(err, errNothingFits), errors.Is(err, errThreshold), errors.Is(err, errRegressed):
 		return exitThreshold
 	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun):
 		return exitUsage
@@ -100,7 +100,8 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.recommendCommand(), a.runsCommand(), a.serveCommand(),
+	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.compareCommand(), a.recommendCommand(),
+		a.historyCommand(), a.importCommand(), a.runsCommand(), a.serveCommand(),
 		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }

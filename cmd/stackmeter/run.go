@@ -48,6 +48,7 @@ type runOptions struct {
 	wait     time.Duration // for a run that holds what this one needs
 	timeout  time.Duration // of the whole run; 0: none
 	gpu      gpuOptions
+	gate     gateOptions
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -90,6 +91,10 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	gpuFlags(cmd, &o.gpu)
 	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
+	failOnFlag(cmd, &o.gate.failOn)
+	acrossFlag(cmd, &o.gate.across)
+	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "then compare with this `RUN`, as stackmeter compare does; by default with last-passed where a threshold names base")
+	cmd.Flags().StringVar(&o.gate.tag, "tag", "", "name the run `NAME`")
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "auto, plain, json or none; on standard error")
 	return cmd
 }
@@ -185,8 +190,8 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := checkEngine(plan); err != nil {
 		return err
 	}
-	if len(plan.Thresholds) > 0 {
-		return usageError{errors.New("thresholds: this version of stackmeter does not evaluate them, and will not pretend to; take them out, for example with --set thresholds=null")}
+	if err := o.gate.check(plan); err != nil {
+		return err
 	}
 	return checkOutput("--json", o.jsonFile)
 }
@@ -203,6 +208,9 @@ func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, 
 	run.Scenario, run.File, run.Started = scenario.Name, scenario.File, time.Now()
 	run.Runtime, run.Host, run.GPUDevices = o.runtime, host(runtime.Describe(ctx)), devices
 	run.Plan, run.Fingerprint, run.Owner = plan, plan.Fingerprint(), owner.String()
+	if o.gate.tag != "" {
+		run.Tags = []string{o.gate.tag}
+	}
 	return store.Begin(ctx, *run)
 }
 
@@ -259,13 +267,23 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 		return errors.Join(failed, err)
 	}
 	run.Outcome, run.Finished = outcome, &at
-	if err := a.printRun(run, records, o); err != nil {
-		return errors.Join(failed, err)
+	if failed != nil {
+		return errors.Join(failed, a.printRun(run, records, o))
 	}
-	if failed == nil && bad > 0 {
+	comparison, judgement := a.judge(ctx, store, &run, records, o.gate)
+	if err := a.printRun(run, records, o); err != nil {
+		return err
+	}
+	if comparison != nil && o.jsonFile != "-" {
+		fmt.Fprintln(a.stdout)
+		if err := report.WriteComparison(a.stdout, "table", *comparison, run.Checks, a.reportOptions(a.stdout)); err != nil {
+			return err
+		}
+	}
+	if bad > 0 {
 		return fmt.Errorf("%w: %d of %d; the reasons are in the report (stackmeter report %s)", errCellsFailed, bad, len(records), id)
 	}
-	return failed
+	return judgement
 }
 
 // withStacks adds to the news that a run is stuck the name of a file that says

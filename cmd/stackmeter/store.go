@@ -137,6 +137,42 @@ func (a *app) runsCommand() *cobra.Command {
 		},
 	}
 	storeFlag(cmd, &db)
+	cmd.AddCommand(a.tagCommand())
+	return cmd
+}
+
+func (a *app) tagCommand() *cobra.Command {
+	var db, remove string
+	cmd := &cobra.Command{
+		Use:   "tag RUN NAME",
+		Short: "Give a run a name, which is taken from the run that had it",
+		Example: `  stackmeter runs tag latest release-1.2
+  stackmeter runs tag --delete release-1.1`,
+		Args: arguments(cobra.MaximumNArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (remove == "") != (len(args) == 2) {
+				return usageError{errors.New("tag: it takes a RUN and a NAME, or --delete NAME")}
+			}
+			if _, err := os.Stat(db); err != nil {
+				return usageError{fmt.Errorf("tag: %w", err)}
+			}
+			store, err := sqlite.Open(cmd.Context(), db)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			if remove != "" {
+				return store.Untag(cmd.Context(), remove)
+			}
+			id, err := store.Find(cmd.Context(), args[0], sqlite.Scope{})
+			if err != nil {
+				return err
+			}
+			return store.Tag(cmd.Context(), id, args[1])
+		},
+	}
+	storeFlag(cmd, &db)
+	cmd.Flags().StringVar(&remove, "delete", "", "take the name `NAME` away instead")
 	return cmd
 }
 

@@ -81,6 +81,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, gpuPhases(records))
 	doc.sections = appendIf(doc.sections, ran(records))
 	doc.sections = appendIf(doc.sections, timeSpent(run))
+	doc.sections = appendIf(doc.sections, checkList(run.Checks))
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
 		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline), notes))

@@ -23,6 +23,12 @@ func heading(run results.Run, records []results.Record, summaries []results.Summ
 		}
 	}
 	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
+	if run.Imported != "" {
+		add("imported", "read from "+run.Imported+"; nothing of this was measured by this store's stackmeter")
+	}
+	if run.Verdict != "" {
+		add("verdict", run.Verdict, againstText(run))
+	}
 	host := run.Host
 	add("machine", host.Name, host.CPU, atLeastOne(host.Cores, "core"), gibibytes(host.Memory), host.OS, host.Kernel)
 	add("runtime", run.Runtime, host.Engine)
@@ -169,4 +175,12 @@ func fromTo(least, most int) string {
 		return plural(most, "repeat")
 	}
 	return fmt.Sprintf("%d to %d repeats", least, most)
+}
+
+// againstText says which run the thresholds were held against.
+func againstText(run results.Run) string {
+	if run.Against == "" {
+		return ""
+	}
+	return "held against run " + run.Against
 }

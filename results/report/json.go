@@ -37,6 +37,11 @@ type jsonRun struct {
 	MeasuringFraction *float64           `json:"measuring_fraction"`
 	SpentS            map[string]float64 `json:"spent_s"`
 	Repeats           []jsonEnd          `json:"repeats,omitempty"` // how they ended, of a plan with until
+	Verdict           string             `json:"verdict"`           // of the thresholds: "", passed, failed, refused
+	Against           string             `json:"against,omitempty"` // the run that they were held against
+	Checks            []results.Check    `json:"checks,omitempty"`
+	Tags              []string           `json:"tags,omitempty"`
+	Imported          string             `json:"imported,omitempty"` // the file that the run was read from
 	Plan              scenarios.Plan     `json:"plan"`
 }
 
@@ -66,7 +71,8 @@ type jsonCell struct {
 	ErrorKinds  map[string]int     `json:"error_kinds"`
 	FirstErrors map[string]string  `json:"first_errors,omitempty"`
 	LatencyS    *load.Latency      `json:"latency_s"`
-	Load        *results.LoadFacts `json:"load"` // null when nothing was sent
+	Histogram   []byte             `json:"latency_histogram,omitempty"` // for reading back: the whole of latency_s
+	Load        *results.LoadFacts `json:"load"`                        // null when nothing was sent
 	GPU         jsonGPU            `json:"gpu"`
 	Memory      jsonMemory         `json:"memory"`
 	CPU         results.CPU        `json:"cpu"`
@@ -109,6 +115,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,
 			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices,
 			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
+			Verdict: run.Verdict, Against: run.Against, Checks: run.Checks, Tags: run.Tags, Imported: run.Imported,
 			Plan: run.Plan.Redacted(),
 		},
 		Cells: make([]jsonCell, 0, len(records)),
@@ -152,6 +159,10 @@ func newJSONCell(r results.Record) jsonCell {
 			Samples: r.Memory.Samples, MaxGapMS: milliseconds(r.Memory.MaxGap), Series: r.Memory.Series,
 		},
 		CPU: r.CPU, Stack: r.Stack,
+	}
+	if r.Latency != nil && r.Latency.Count() > 0 {
+		// What cannot be written is missing, and everything else is there.
+		cell.Histogram, _ = r.Latency.MarshalBinary()
 	}
 	if cell.ErrorKinds == nil {
 		cell.ErrorKinds = map[string]int{}

@@ -1,6 +1,7 @@
 // Package report prints a run: as tables for a terminal or in Markdown, as CSV
 // with a row for each record, as JSON, which is the format that other programs
-// read, and as one HTML page with charts.
+// read, as one HTML page with charts, and as CI systems, monitoring and pull
+// requests want it. It reads JSON and CSV back.
 //
 // It only formats; what is compared with what, and what is worth having, is
 // package results'. Whatever comes from a scenario, a server's answer or a log
@@ -38,6 +39,9 @@ func formats() []format {
 		{"csv", writeCSV},
 		{"json", writeJSON},
 		{"html", writeHTML},
+		{"junit", writeJUnit},
+		{"prometheus", writePrometheus},
+		{"summary", writeSummary},
 	}
 }
 

@@ -526,7 +526,7 @@ func TestWriteRuns(t *testing.T) {
 }
 
 func TestFormatsAreKnown(t *testing.T) {
-	if want := []string{"table", "markdown", "csv", "json", "html"}; !slices.Equal(report.Formats(), want) {
+	if want := []string{"table", "markdown", "csv", "json", "html", "junit", "prometheus", "summary"}; !slices.Equal(report.Formats(), want) {
 		t.Errorf("Formats() = %v, want %v", report.Formats(), want)
 	}
 }

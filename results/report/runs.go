@@ -20,6 +20,15 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		if outcome == "" {
 			outcome = "not finished"
 		}
+		if run.Verdict != "" && (run.Verdict != results.VerdictPassed || run.Outcome != results.OutcomeOK) {
+			outcome += ", " + run.Verdict
+		}
+		if run.Imported != "" {
+			outcome += ", imported"
+		}
+		if len(run.Tags) > 0 {
+			outcome += " [" + strings.Join(run.Tags, ", ") + "]"
+		}
 		var row []entry
 		for _, text := range []string{
 			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, countsText(run.Counts),

@@ -26,6 +26,8 @@ func meaning(flag string) string {
 		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
+	case results.FlagImported:
+		return "read from a file of figures from elsewhere; how they were measured is not known here"
 	case results.FlagUnstable:
 		return fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*results.VariationLimit)
 	case results.FlagDrift:

@@ -17,52 +17,94 @@ const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
 // Begin enters a run. Its id has to be new.
 func (s *Store) Begin(ctx context.Context, run results.Run) error {
+	return named("begin run", run.ID, s.write(ctx, func(conn *sql.Conn) error { return begin(ctx, conn, run) }))
+}
+
+func begin(ctx context.Context, conn *sql.Conn, run results.Run) error {
 	if run.ID == "" || validName(run.ID) != nil {
-		return fmt.Errorf("begin run: %q cannot be the id of a run", run.ID)
+		return fmt.Errorf("%q cannot be the id of a run", run.ID)
 	}
 	host, err := json.Marshal(run.Host)
 	if err != nil {
-		return fmt.Errorf("begin run %s: %w", run.ID, err)
+		return err
 	}
 	devices, err := jsonOrNull(run.GPUDevices, run.GPUDevices == nil)
 	if err != nil {
-		return fmt.Errorf("begin run %s: %w", run.ID, err)
+		return err
 	}
 	checks, err := jsonOrNull(run.Checks, run.Checks == nil)
 	if err != nil {
-		return fmt.Errorf("begin run %s: %w", run.ID, err)
+		return err
 	}
 	plan, err := json.Marshal(run.Plan.Redacted())
 	if err != nil {
-		return fmt.Errorf("begin run %s: %w", run.ID, err)
+		return err
 	}
 	var finished any
 	if run.Finished != nil {
 		finished = formatTime(*run.Finished)
 	}
-	err = s.write(ctx, func(conn *sql.Conn) error {
-		var held int
-		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run.ID).Scan(&held); err != nil {
+	var held int
+	if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run.ID).Scan(&held); err != nil {
+		return err
+	}
+	if held > 0 {
+		return errors.New("the store holds a run with this id already")
+	}
+	if _, err := conn.ExecContext(ctx,
+		`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner, verdict, against, checks, imported)
+		 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
+		string(host), devices, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
+		return err
+	}
+	for _, tag := range run.Tags {
+		if err := setTag(ctx, conn, run.ID, tag); err != nil {
 			return err
 		}
-		if held > 0 {
-			return errors.New("the store holds a run with this id already; resume that one instead")
+	}
+	return addSpent(ctx, conn, run.ID, run.Spent)
+}
+
+// Import enters a run with all its records, or nothing of it.
+func (s *Store) Import(ctx context.Context, run results.Run, records []results.Record) error {
+	var rows []*row
+	facts := map[string]string{}
+	for _, record := range records {
+		topology, err := newFact(record.Topology.Redacted())
+		if err != nil {
+			return named("import cell", record.Cell.Name, err)
 		}
-		if _, err := conn.ExecContext(ctx,
-			`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner, verdict, against, checks, imported)
-			 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
-			string(host), devices, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
+		facts[topology.sha256] = topology.json
+		var stack *fact
+		if record.Stack != nil {
+			if stack, err = newFact(withoutTimes(*record.Stack)); err != nil {
+				return named("import cell", record.Cell.Name, err)
+			}
+			facts[stack.sha256] = stack.json
+		}
+		made, err := newRow(record, topology, stack)
+		if err != nil {
+			return named("import cell", record.Cell.Name, err)
+		}
+		rows = append(rows, made)
+	}
+	return named("import run", run.ID, s.write(ctx, func(conn *sql.Conn) error {
+		if err := begin(ctx, conn, run); err != nil {
 			return err
 		}
-		for _, tag := range run.Tags {
-			if err := setTag(ctx, conn, run.ID, tag); err != nil {
+		for sha256, json := range facts {
+			if _, err := conn.ExecContext(ctx, "INSERT INTO facts (sha256, json) VALUES (?, ?) ON CONFLICT DO NOTHING", sha256, json); err != nil {
 				return err
 			}
 		}
-		return addSpent(ctx, conn, run.ID, run.Spent)
-	})
-	return named("begin run", run.ID, err)
+		for _, row := range rows {
+			if _, err := conn.ExecContext(ctx, row.insert(), row.values...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }
 
 // Resume marks a run as under way again under another process: its finishing

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/results/sqlite"
+	"stackmeter/scenarios"
+)
+
+var (
+	errThreshold     = errors.New("a threshold is broken")
+	errRegressed     = errors.New("cells that were ok are not any more")
+	errNotComparable = errors.New("not comparable")
+)
+
+type compareOptions struct {
+	db, format, output string
+	failOn, across     []string
+}
+
+func (a *app) compareCommand() *cobra.Command {
+	var o compareOptions
+	cmd := &cobra.Command{
+		Use:   "compare BASE HEAD",
+		Short: "Compare two runs cell by cell, and say what is worse",
+		Long: `compare puts the cells of two runs beside each other: each figure's change, its
+interval and the p-value of a rank test. BASE and HEAD are each a run's id or the
+beginning of it, a tag, latest, latest~1 (the one of the same scenario before
+it), last-passed (of HEAD's scenario, before HEAD), or a JSON file that
+stackmeter report --format json wrote.
+
+Runs that differ in kind (` + strings.Join(results.Kinds(), ", ") + `)
+are refused with exit status 1, unless --across names the kinds.
+
+Exit status 4: a condition of --fail-on (or, without any, of HEAD's scenario) is
+broken, or a cell that was ok fails or is missing.`,
+		Example: `  stackmeter compare last-passed latest
+  stackmeter compare latest~1 latest --fail-on 'duration < base * 1.05' --fail-on 'errors == 0'
+  stackmeter compare release-1.2 result.json --format markdown --across cpu`,
+		Args: arguments(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.compare(cmd.Context(), args[0], args[1], o)
+		},
+	}
+	storeFlag(cmd, &o.db)
+	failOnFlag(cmd, &o.failOn)
+	acrossFlag(cmd, &o.across)
+	cmd.Flags().StringVar(&o.format, "format", "table", strings.Join(report.ComparisonFormats(), ", "))
+	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "`FILE` to write, - for standard output")
+	return cmd
+}
+
+func failOnFlag(cmd *cobra.Command, failOn *[]string) {
+	cmd.Flags().StringArrayVar(failOn, "fail-on", nil, "a condition that every cell has to meet, such as 'p99 < 2s' or 'duration < base * 1.05'; may be repeated; `EXPR`")
+}
+
+func acrossFlag(cmd *cobra.Command, across *[]string) {
+	cmd.Flags().StringSliceVar(across, "across", nil, "compare although the runs differ in these kinds, `KIND,…`: "+strings.Join(results.Kinds(), ", ")+", or all")
+}
+
+// parseThresholds reads conditions; the error is the user's.
+func parseThresholds(texts []string, flag string) ([]*scenarios.Threshold, error) {
+	var parsed []*scenarios.Threshold
+	for _, text := range texts {
+		t, err := scenarios.ParseThreshold(text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("%s %q: %w", flag, text, err)}
+		}
+		parsed = append(parsed, t)
+	}
+	return parsed, nil
+}
+
+func checkKinds(across []string) error {
+	for _, kind := range across {
+		if kind != "all" && !slices.Contains(results.Kinds(), kind) {
+			return usageError{fmt.Errorf("--across %s: there is %s, and all", kind, strings.Join(results.Kinds(), ", "))}
+		}
+	}
+	return nil
+}
+
+func (a *app) compare(ctx context.Context, base, head string, o compareOptions) error {
+	if !slices.Contains(report.ComparisonFormats(), o.format) {
+		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(report.ComparisonFormats(), ", "))}
+	}
+	if err := errors.Join(checkOutput("-o", o.output), checkKinds(o.across)); err != nil {
+		return err
+	}
+	thresholds, err := parseThresholds(o.failOn, "--fail-on")
+	if err != nil {
+		return err
+	}
+	side := sides{db: o.db}
+	defer side.close()
+	after, err := side.open(ctx, head, sqlite.Scope{})
+	if err != nil {
+		return fmt.Errorf("HEAD: %w", err)
+	}
+	scope := sqlite.Scope{}
+	if base == sqlite.LastPassed {
+		scope.Scenario = after.Run.Scenario
+		if side.stored[head] {
+			scope.Before = after.Run.ID
+		}
+	}
+	before, err := side.open(ctx, base, scope)
+	if err != nil {
+		return fmt.Errorf("BASE: %w", err)
+	}
+	if len(thresholds) == 0 {
+		if thresholds, err = parseThresholds(after.Run.Plan.Thresholds, "threshold of "+after.Run.ID); err != nil {
+			return err
+		}
+	}
+	comparison := results.CompareRuns(before.Run, after.Run, before.Records, after.Records)
+	if err := comparable(comparison, o.across); err != nil {
+		return err
+	}
+	checks := results.CheckThresholds(thresholds, results.Summarise(after.Records), results.Summarise(before.Records))
+	if err := a.output(o.output, func(w io.Writer) error {
+		return report.WriteComparison(w, o.format, comparison, checks, a.reportOptions(w))
+	}); err != nil {
+		return err
+	}
+	return judged(comparison.Regressed(), checks)
+}
+
+// comparable refuses runs that differ in kind.
+func comparable(c results.Comparison, across []string) error {
+	left := results.Without(c.Disparities, across)
+	if len(left) == 0 {
+		return nil
+	}
+	var texts, kinds []string
+	for _, d := range left {
+		texts, kinds = append(texts, d.String()), append(kinds, d.Kind)
+	}
+	return fmt.Errorf("%w: %s and %s differ in %s; to compare them all the same give --across %s",
+		errNotComparable, c.Base.ID, c.Head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))
+}
+
+// judged is the error of broken checks: the first ones are named, the report
+// has all of them.
+func judged(regressed bool, checks []results.Check) error {
+	var broken []string
+	for _, c := range checks {
+		if c.Broken() {
+			broken = append(broken, c.Threshold+" at "+c.Cell)
+		}
+	}
+	const most = 3
+	switch {
+	case len(broken) > most:
+		return fmt.Errorf("%w: %d checks, the first are %s; the report names all", errThreshold, len(broken), strings.Join(broken[:most], "; "))
+	case len(broken) > 0:
+		return fmt.Errorf("%w: %s", errThreshold, strings.Join(broken, "; "))
+	case regressed:
+		return errRegressed
+	}
+	return nil
+}
+
+// sides opens what is compared: a stored run or a file.
+type sides struct {
+	db     string
+	store  *sqlite.Store
+	stored map[string]bool // the names that were found in the store
+}
+
+func (s *sides) close() {
+	if s.store != nil {
+		s.store.Close()
+	}
+}
+
+func (s *sides) open(ctx context.Context, which string, scope sqlite.Scope) (report.Imported, error) {
+	if info, err := os.Stat(which); err == nil && info.Mode().IsRegular() && strings.ContainsAny(which, "./") {
+		return readOne(which)
+	}
+	if s.store == nil {
+		store, err := openStore(ctx, s.db)
+		if err != nil {
+			return report.Imported{}, err
+		}
+		s.store, s.stored = store, map[string]bool{}
+	}
+	id, err := s.store.Find(ctx, which, scope)
+	if err != nil {
+		return report.Imported{}, err
+	}
+	run, records, err := s.store.Run(ctx, id)
+	s.stored[which] = true
+	return report.Imported{Run: run, Records: records}, err
+}
+
+// readOne reads a file that holds one run.
+func readOne(file string) (report.Imported, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return report.Imported{}, err
+	}
+	all, err := report.Read(file, data, "")
+	if err != nil {
+		return report.Imported{}, usageError{err}
+	}
+	if len(all) != 1 {
+		return report.Imported{}, usageError{fmt.Errorf("%s: holds %d tables; import it, and compare the runs", file, len(all))}
+	}
+	return all[0], nil
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/results/sqlite"
+	"stackmeter/scenarios"
+)
+
+// gateOptions say what a run is held against when it has ended.
+type gateOptions struct {
+	compare string // a run, as compare takes it; "" for last-passed where a threshold needs a baseline
+	failOn  []string
+	across  []string
+	tag     string
+}
+
+// thresholds are the scenario's and those of --fail-on.
+func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, error) {
+	own, err := parseThresholds(plan.Thresholds, "threshold")
+	if err != nil {
+		return nil, err
+	}
+	more, err := parseThresholds(o.failOn, "--fail-on")
+	return append(own, more...), err
+}
+
+// check refuses options that cannot be, before anything is touched.
+func (o gateOptions) check(plan scenarios.Plan) error {
+	_, err := o.thresholds(plan)
+	return errors.Join(err, checkKinds(o.across))
+}
+
+// judge holds a finished run against its thresholds and its baseline, and
+// stores what came of it. The comparison is nil where there is no baseline.
+func (a *app) judge(ctx context.Context, store *sqlite.Store, run *results.Run, records []results.Record, o gateOptions) (*results.Comparison, error) {
+	thresholds, err := o.thresholds(run.Plan)
+	if err != nil {
+		return nil, err
+	}
+	base, err := a.baseline(ctx, store, *run, thresholds, o)
+	if err != nil {
+		return nil, err
+	}
+	var comparison *results.Comparison
+	var before []results.Summary
+	if base != nil {
+		made := results.CompareRuns(base.Run, *run, base.Records, records)
+		comparison, run.Against = &made, base.Run.ID
+		before = results.Summarise(base.Records)
+		err = comparable(made, o.across)
+	}
+	if err != nil {
+		run.Verdict = results.VerdictRefused
+		return nil, errors.Join(err, store.Judged(ctx, run.ID, run.Verdict, run.Against, nil))
+	}
+	run.Checks = results.CheckThresholds(thresholds, results.Summarise(records), before)
+	run.Verdict = results.Judge(*run, records, run.Checks)
+	if comparison != nil && comparison.Regressed() {
+		run.Verdict = results.VerdictFailed
+	}
+	if err := store.Judged(ctx, run.ID, run.Verdict, run.Against, run.Checks); err != nil {
+		return comparison, err
+	}
+	return comparison, judged(comparison != nil && comparison.Regressed(), run.Checks)
+}
+
+// baseline is the run to compare with; nil when none is asked for, or when no
+// run has passed yet.
+func (a *app) baseline(ctx context.Context, store *sqlite.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*report.Imported, error) {
+	which := o.compare
+	for _, t := range thresholds {
+		if which == "" && len(t.Base()) > 0 {
+			which = sqlite.LastPassed
+		}
+	}
+	if which == "" {
+		return nil, nil
+	}
+	side := sides{store: store, stored: map[string]bool{}}
+	base, err := side.open(ctx, which, sqlite.Scope{Scenario: run.Scenario, Before: run.ID})
+	if which == sqlite.LastPassed && errors.Is(err, sqlite.ErrNoRun) {
+		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", report.Clean(run.Scenario))
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
+	}
+	return &base, nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/results"
+	"stackmeter/results/report"
+)
+
+func (a *app) historyCommand() *cobra.Command {
+	var db, scenario, cell, metric, format, output string
+	var last int
+	cmd := &cobra.Command{
+		Use:   "history",
+		Short: "Show each cell over its last runs, and where it stepped",
+		Long: `history shows one figure of each cell of a scenario over its last runs, and where
+its level changed and stayed changed: a step is found by a permutation test on
+ranks, not by a fixed threshold, so that one bad night is none.`,
+		Example: `  stackmeter history
+  stackmeter history --scenario nightly --cell 'nginx*' --metric p99 --last 60`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(report.HistoryFormats(), format) {
+				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.HistoryFormats(), ", "))}
+			}
+			m, err := results.FindMetric(metric)
+			if err != nil {
+				return usageError{fmt.Errorf("--metric: %w", err)}
+			}
+			if last < 1 || last > 1000 {
+				return usageError{fmt.Errorf("--last %d: it has to be from 1 to 1000", last)}
+			}
+			if err := checkOutput("-o", output); err != nil {
+				return err
+			}
+			store, err := openStore(cmd.Context(), db)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			of, runs, observations, err := store.History(cmd.Context(), scenario, cell, metric, last)
+			if err != nil {
+				return err
+			}
+			return a.output(output, func(w io.Writer) error {
+				return report.WriteHistory(w, format, results.NewHistory(of, m, runs, observations), a.reportOptions(w))
+			})
+		},
+	}
+	storeFlag(cmd, &db)
+	cmd.Flags().StringVar(&scenario, "scenario", "", "the `NAME` of a scenario; by default that of the latest run")
+	cmd.Flags().StringVar(&cell, "cell", "", "only cells whose name matches this `GLOB`; * matches slashes too")
+	cmd.Flags().StringVar(&metric, "metric", results.MetricDuration, "the figure")
+	cmd.Flags().IntVar(&last, "last", 30, "how many runs")
+	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.HistoryFormats(), ", "))
+	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
+	return cmd
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/results/report"
+	"stackmeter/results/sqlite"
+)
+
+func (a *app) importCommand() *cobra.Command {
+	var db, table, tag string
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Put results from elsewhere into the store, to report and compare them",
+		Long: `import reads a file of results into the store: the JSON or CSV of stackmeter
+report, or a CSV file of figures from elsewhere with the columns
+table,files,server,workers,threads,nginx,client,pool,duration_s,gpu_memory_mib.
+Each table becomes a run of its own. Every report says that such a run was
+imported. A file that is wrong anywhere is refused, with its line, and nothing
+of it is stored.`,
+		Example: `  stackmeter import result.json
+  stackmeter import figures.csv --table 7 --tag published`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.importFile(cmd.Context(), args[0], db, table, tag)
+		},
+	}
+	storeFlag(cmd, &db)
+	cmd.Flags().StringVar(&table, "table", "", "only this `TABLE` of a CSV file")
+	cmd.Flags().StringVar(&tag, "tag", "", "name the run `NAME`; of a file with one run")
+	return cmd
+}
+
+func (a *app) importFile(ctx context.Context, file, db, table, tag string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return usageError{fmt.Errorf("import: %w", err)}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, report.MaxReadSize+1))
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	all, err := report.Read(file, data, table)
+	if err != nil {
+		return usageError{fmt.Errorf("import: %w", err)}
+	}
+	if tag != "" && len(all) != 1 {
+		return usageError{fmt.Errorf("import: --tag names one run, and %s has %d tables: pick one with --table", file, len(all))}
+	}
+	store, err := sqlite.Open(ctx, db)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	for _, one := range all {
+		one.Run.Imported = filepath.Base(file)
+		if one.Run.Started.IsZero() {
+			one.Run.Started = time.Now() // so that it is the latest
+		}
+		if one.Run.Tags = nil; tag != "" {
+			one.Run.Tags = []string{tag}
+		}
+		if err := store.Import(ctx, one.Run, one.Records); err != nil {
+			return fmt.Errorf("import %s: %w", file, err)
+		}
+		fmt.Fprintf(a.stdout, "%s  %s, %d records\n", report.Clean(one.Run.ID), report.Clean(one.Run.Scenario), len(one.Records))
+	}
+	return nil
+}

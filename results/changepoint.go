@@ -1,0 +1,145 @@
+package results
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Settings of the detection of steps.
+const (
+	// StepLevel is the probability at which a series without a step is taken
+	// for one with a step. A series is looked at anew each night, so it is far
+	// below the level of a single comparison.
+	StepLevel = 0.002
+
+	// StepSide is the fewest values on each side of a step.
+	StepSide = 3
+
+	stepPermutations = 1999
+	stepSeed         = 1
+)
+
+// A Step is where a series went from one level to another and stayed.
+type Step struct {
+	At     int     // index of the first value of the new level
+	Before float64 // median of the level before, back to the step before it
+	After  float64 // median of the level from it on, up to the next step
+	P      float64 // of a split at least so clear in a series without a step
+}
+
+// Change is the step as a share of the level before; 0 where that is 0.
+func (s Step) Change() float64 {
+	if s.Before == 0 {
+		return 0
+	}
+	return s.After/s.Before - 1
+}
+
+// Steps finds where the level of a series changed, in order.
+//
+// For each place the values before and after it are compared by the rank sum of
+// Mann and Whitney, scaled by its deviation; the largest of these is the place
+// of a step if a random order of the same values seldom gives one as large (a
+// permutation test with a fixed seed, so the answer is always the same), and
+// then both parts are searched in turn. Ranks make one bad night harmless, and
+// nothing is assumed about the distribution; a step can be seen only StepSide
+// values after it. The statistic is Pettitt's, A Non-Parametric Approach to the
+// Change-Point Problem (1979), scaled as by Ross, Tasoulis and Adams,
+// Nonparametric Monitoring of Data Streams for Changes in Location and Scale
+// (2011); dividing in turn with a permutation test is that of E-divisive, by
+// Matteson and James (2014), which Daly and others describe for performance
+// tests in The Use of Change Point Detection to Identify Software Performance
+// Regressions (2020).
+func Steps(values []float64) []Step {
+	var found []Step
+	var search func(from, to int)
+	random := rand.New(rand.NewPCG(stepSeed, stepSeed))
+	search = func(from, to int) {
+		at, p := largestSplit(values[from:to], random)
+		if at == 0 || p > StepLevel {
+			return
+		}
+		search(from, from+at)
+		found = append(found, Step{At: from + at, P: p})
+		search(from+at, to)
+	}
+	search(0, len(values))
+	from := 0
+	for i := range found {
+		to := len(values)
+		if i+1 < len(found) {
+			to = found[i+1].At
+		}
+		found[i].Before, found[i].After = Median(values[from:found[i].At]), Median(values[found[i].At:to])
+		from = found[i].At
+	}
+	return found
+}
+
+// largestSplit is where the values before and after differ most, 0 without such
+// a place, and how likely a split so clear is by chance.
+func largestSplit(values []float64, random *rand.Rand) (at int, p float64) {
+	n := len(values)
+	if n < 2*StepSide {
+		return 0, 1
+	}
+	ranks := ranksOf(values)
+	at, largest := splitOf(ranks)
+	if at == 0 {
+		return 0, 1
+	}
+	shuffled := slices.Clone(ranks)
+	atLeast := 1 // the order that was seen is one of them
+	for range stepPermutations {
+		random.Shuffle(n, func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		if _, by := splitOf(shuffled); by >= largest-1e-9 {
+			atLeast++
+			// No step any more, whatever the others say.
+			if float64(atLeast) > StepLevel*(stepPermutations+1) {
+				return at, float64(atLeast) / float64(stepPermutations+1)
+			}
+		}
+	}
+	return at, float64(atLeast) / float64(stepPermutations+1)
+}
+
+// splitOf is the place with the largest scaled rank sum, and that.
+func splitOf(ranks []float64) (at int, largest float64) {
+	n := float64(len(ranks))
+	sum := 0.0
+	for i, rank := range ranks {
+		sum += rank
+		k := float64(i + 1)
+		if i+1 < StepSide || len(ranks)-i-1 < StepSide {
+			continue
+		}
+		distance := math.Abs(sum-k*(n+1)/2) / math.Sqrt(k*(n-k)*(n+1)/12)
+		if distance > largest {
+			at, largest = i+1, distance
+		}
+	}
+	return at, largest
+}
+
+// ranksOf are the ranks of values from 1, equal values sharing their mean.
+func ranksOf(values []float64) []float64 {
+	order := make([]int, len(values))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	ranks := make([]float64, len(values))
+	for i := 0; i < len(order); {
+		j := i
+		for j < len(order) && values[order[j]] == values[order[i]] {
+			j++
+		}
+		for _, at := range order[i:j] {
+			ranks[at] = float64(i+j+1) / 2
+		}
+		i = j
+	}
+	return ranks
+}

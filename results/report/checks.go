@@ -1,0 +1,122 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// checkText says what came of one threshold at one cell.
+func checkText(c results.Check) string {
+	var values []string
+	for _, part := range []struct {
+		prefix string
+		values map[string]float64
+	}{{"", c.Values}, {"base ", c.Base}} {
+		for _, name := range sortedKeys(part.values) {
+			values = append(values, part.prefix+name+" "+valueText(name, part.values[name]))
+		}
+	}
+	text := strings.Join(values, ", ")
+	if c.Repeat > 0 && text != "" {
+		text += fmt.Sprintf(" in repeat %d", c.Repeat)
+	}
+	if c.P != nil {
+		text += fmt.Sprintf(", p = %.3f", *c.P)
+	}
+	switch c.Status {
+	case results.CheckUndecided:
+		text += fmt.Sprintf(": over the limit, and so few repeats cannot tell it from noise; it takes %d of each. It counts as broken", c.Needs)
+	case results.CheckNoise:
+		text += ": over the limit, but within the noise of the repeats"
+	case results.CheckNotMeasured:
+		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated, because " + strings.Join(c.Missing, ", ") + " was not measured. It counts as broken"
+	case results.CheckNoBaseline:
+		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated: the baseline has no such cell or figure"
+	}
+	return text
+}
+
+// valueText is one value of a metric with its unit.
+func valueText(metric string, value float64) string {
+	m, err := results.FindMetric(metric)
+	if err != nil {
+		return plainly(value)
+	}
+	return sampleText(m.Unit, results.NewSample([]float64{value}))
+}
+
+// checksText counts checks in a sentence.
+func checksText(checks []results.Check) string {
+	counts := map[string]int{}
+	for _, c := range checks {
+		counts[c.Status]++
+	}
+	broken := 0
+	for _, c := range checks {
+		if c.Broken() {
+			broken++
+		}
+	}
+	text := fmt.Sprintf("%d of %s broken", broken, plural(len(checks), "threshold check"))
+	for _, part := range []struct{ status, words string }{
+		{results.CheckUndecided, "over the limit with too few repeats to tell it from noise"},
+		{results.CheckNotMeasured, "not evaluated for want of a figure"},
+		{results.CheckNoise, "over the limit within the noise (kept)"},
+		{results.CheckNoBaseline, "without a baseline (kept)"},
+	} {
+		if n := counts[part.status]; n > 0 {
+			text += fmt.Sprintf("; %d %s", n, part.words)
+		}
+	}
+	return text + "."
+}
+
+// checkList lists every check that says something; of those that hold there is
+// only the number.
+func checkList(checks []results.Check) *section {
+	if len(checks) == 0 {
+		return nil
+	}
+	s := &section{title: "Thresholds", text: []string{checksText(checks)}}
+	for _, c := range sortedChecks(checks) {
+		if c.Status != results.CheckOK {
+			s.items = append(s.items, item{name: cleanLine(c.Threshold + ", " + c.Cell), text: cleanLine(c.Status + ": " + checkText(c))})
+		}
+	}
+	return s
+}
+
+// sortedChecks has the broken ones first.
+func sortedChecks(checks []results.Check) []results.Check {
+	sorted := slices.Clone(checks)
+	slices.SortStableFunc(sorted, func(a, b results.Check) int {
+		switch {
+		case a.Broken() == b.Broken():
+			return 0
+		case a.Broken():
+			return -1
+		}
+		return 1
+	})
+	return sorted
+}
+
+// writeBroken lists the broken checks in Markdown, no more than a summary has
+// room for.
+func writeBroken(b *strings.Builder, checks []results.Check) {
+	broken := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })
+	if len(broken) == 0 {
+		return
+	}
+	b.WriteByte('\n')
+	for i, c := range broken {
+		if i == summaryRows {
+			fmt.Fprintf(b, "- and %d more\n", len(broken)-i)
+			return
+		}
+		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(cleanLine(c.Threshold)), escape(cleanLine(c.Cell)), escape(cleanLine(checkText(c))))
+	}
+}

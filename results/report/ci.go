@@ -1,0 +1,248 @@
+package report
+
+import (
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// The JUnit format is the one that CI systems agree on: a test case for each
+// cell and for each threshold at a cell; a failed cell is an error, a broken
+// threshold a failure. See https://github.com/testmoapp/junitxml.
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Errors   int          `xml:"errors,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name       string          `xml:"name,attr"`
+	Tests      int             `xml:"tests,attr"`
+	Failures   int             `xml:"failures,attr"`
+	Errors     int             `xml:"errors,attr"`
+	Skipped    int             `xml:"skipped,attr"`
+	Time       string          `xml:"time,attr"`
+	Timestamp  string          `xml:"timestamp,attr"`
+	Properties []junitProperty `xml:"properties>property"`
+	Cases      []junitCase     `xml:"testcase"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Time    string        `xml:"time,attr,omitempty"`
+	Failure *junitMessage `xml:"failure"`
+	Error   *junitMessage `xml:"error"`
+	Skipped *junitMessage `xml:"skipped"`
+	Out     string        `xml:"system-out,omitempty"`
+}
+
+type junitMessage struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr,omitempty"`
+	Text    string `xml:",chardata"`
+}
+
+func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	suite := junitSuite{Name: cleanLine(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
+	property := func(name, value string) {
+		if value != "" {
+			suite.Properties = append(suite.Properties, junitProperty{name, cleanLine(value)})
+		}
+	}
+	property("run", run.ID)
+	property("outcome", run.Outcome)
+	property("verdict", run.Verdict)
+	property("against", run.Against)
+	property("runtime", run.Runtime)
+	property("engine", run.Host.Engine)
+	property("machine", strings.TrimSpace(run.Host.Name+" "+run.Host.CPU))
+	property("imported", run.Imported)
+	for _, device := range run.GPUDevices {
+		property("gpu", device.Name+", driver "+device.Driver)
+	}
+	if total := run.SpentTotal(); total > 0 {
+		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
+	}
+	for _, r := range records {
+		one := junitCase{Class: cleanLine(run.Scenario + "." + r.Topology.Name), Name: cleanLine(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
+		if r.Duration != nil {
+			one.Time = float(*r.Duration)
+		}
+		if r.Status != results.StatusOK {
+			reason := cmp.Or(r.Reason, "no reason was recorded")
+			first, _, _ := strings.Cut(reason, "\n")
+			one.Error = &junitMessage{Message: cleanLine(first), Type: "failed cell", Text: Clean(reason + "\n" + strings.Join(tail(r.LogTail), "\n"))}
+			suite.Errors++
+		}
+		suite.Cases = append(suite.Cases, one)
+	}
+	for _, c := range run.Checks {
+		one := junitCase{Class: cleanLine(run.Scenario + ".thresholds"), Name: cleanLine(c.Threshold + " at " + c.Cell)}
+		text := cleanLine(checkText(c))
+		switch {
+		case c.Broken():
+			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}
+			suite.Failures++
+		case c.Status == results.CheckNoBaseline:
+			one.Skipped = &junitMessage{Message: text}
+			suite.Skipped++
+		default:
+			one.Out = text
+		}
+		suite.Cases = append(suite.Cases, one)
+	}
+	if missing := run.Count(records).Missing(); missing > 0 {
+		suite.Cases = append(suite.Cases, junitCase{Class: cleanLine(run.Scenario), Name: "every planned cell has a record",
+			Error: &junitMessage{Message: plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
+		suite.Errors++
+	}
+	suite.Tests = len(suite.Cases)
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	out := xml.NewEncoder(w)
+	out.Indent("", "  ")
+	if err := out.Encode(junitSuites{Name: "stackmeter", Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Suites: []junitSuite{suite}}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+// writeSummary is short enough for a comment on a pull request or the summary
+// of a job: the verdict, what is wrong, and the conditions worth having.
+func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	counts := run.Count(records)
+	verdict := cmp.Or(run.Verdict, run.Outcome, "not finished")
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(cleanLine(verdict)), escape(cleanLine(run.Scenario)), escape(cleanLine(run.ID)), countsText(&counts))
+	if run.Imported != "" {
+		fmt.Fprintf(&b, "\nImported from %s.\n", escape(cleanLine(run.Imported)))
+	}
+	if len(run.Checks) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", escape(checksText(run.Checks)))
+	}
+	writeBroken(&b, run.Checks)
+	summaries := results.Summarise(records)
+	failed := 0
+	for _, s := range summaries {
+		for _, r := range s.Failures {
+			if failed++; failed <= summaryRows {
+				reason, _, _ := strings.Cut(r.Reason, "\n")
+				fmt.Fprintf(&b, "- %s, repeat %d, failed: %s\n", escape(cleanLine(s.Name())), r.Cell.Repeat, escape(cleanLine(shorten(reason, logRunes))))
+			}
+		}
+	}
+	if failed > summaryRows {
+		fmt.Fprintf(&b, "- and %d more failed\n", failed-summaryRows)
+	}
+	if len(summaries) > 0 {
+		s := conclusion(results.Conclude(summaries, run.Plan.Baseline), newNotes(summaries))
+		if s.table != nil {
+			more := max(0, len(s.table.rows)-summaryRows)
+			s.table.rows = s.table.rows[:len(s.table.rows)-more]
+			fmt.Fprintf(&b, "\n%s\n\n%s\n", escape(s.title), markdownTable(*s.table))
+			if more > 0 {
+				fmt.Fprintf(&b, "\nand %d more\n", more)
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writePrometheus is the text exposition format, for a textfile collector. A
+// figure that was not measured has no line. See
+// https://prometheus.io/docs/instrumenting/exposition_formats/.
+func writePrometheus(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	var b strings.Builder
+	family := func(name, help string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n%s\n", name, help, name, strings.Join(lines, "\n"))
+		}
+	}
+	scenario := `{scenario="` + labelText(run.Scenario) + `"}`
+	flag := func(is bool) string {
+		if is {
+			return " 1"
+		}
+		return " 0"
+	}
+	family("stackmeter_run_info", "The run that these figures are of.", []string{
+		`stackmeter_run_info{scenario="` + labelText(run.Scenario) + `",run="` + labelText(run.ID) + `",imported="` + labelText(run.Imported) + `"} 1`})
+	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
+		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
+	if run.Verdict != "" {
+		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
+			"stackmeter_run_passed" + scenario + flag(run.Verdict == results.VerdictPassed)})
+	}
+	counts := run.Count(records)
+	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
+	summaries := results.Summarise(records)
+	labels := func(s results.Summary) string {
+		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))
+	}
+	for _, m := range results.Metrics() {
+		name := "stackmeter_cell_" + m.Name + prometheusUnit(m.Unit)
+		var lines []string
+		for _, s := range summaries {
+			if sample := s.Sample(m); sample != nil && m.Name != results.MetricErrors {
+				lines = append(lines, name+labels(s)+" "+float(sample.Median))
+			}
+		}
+		family(name, capital(m.Title)+", the median over the repeats.", lines)
+	}
+	var errors, repeats []string
+	for _, s := range summaries {
+		if s.OK > 0 {
+			errors = append(errors, fmt.Sprintf("stackmeter_cell_errors%s %d", labels(s), s.Errors))
+		}
+		repeats = append(repeats, fmt.Sprintf("stackmeter_cell_failed_repeats%s %d", labels(s), s.Failed))
+	}
+	family("stackmeter_cell_errors", "Answers that were not as expected, over all repeats.", errors)
+	family("stackmeter_cell_failed_repeats", "Repeats of the cell that failed.", repeats)
+	var broken []string
+	for _, c := range run.Checks {
+		broken = append(broken, fmt.Sprintf(`stackmeter_threshold_broken{scenario="%s",cell="%s",threshold="%s"}%s`,
+			labelText(run.Scenario), labelText(c.Cell), labelText(c.Threshold), flag(c.Broken())))
+	}
+	slices.Sort(broken)
+	family("stackmeter_threshold_broken", "1 when the threshold is broken at the cell, or could not be judged.", slices.Compact(broken))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func prometheusUnit(unit results.Unit) string {
+	switch unit {
+	case results.UnitSeconds:
+		return "_seconds"
+	case results.UnitBytes:
+		return "_bytes"
+	case results.UnitPerSecond:
+		return "_per_second"
+	}
+	return ""
+}
+
+// labelText escapes the value of a label.
+func labelText(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(cleanLine(text))
+}

@@ -1,0 +1,335 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/report"
+	"stackmeter/scenarios"
+)
+
+func gateRun(t *testing.T) (results.Run, []results.Record) {
+	run, records := repeats()
+	run.Verdict, run.Against, run.Tags = results.VerdictFailed, "20261122-081500-0001", []string{"gold"}
+	var thresholds []*scenarios.Threshold
+	for _, text := range []string{"errors == 0", "duration < 1.5s", "gpu_peak < 5GiB", "duration < base * 1.05"} {
+		threshold, err := scenarios.ParseThreshold(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		thresholds = append(thresholds, threshold)
+	}
+	base := slower(records, 0.5)
+	run.Checks = results.CheckThresholds(thresholds, results.Summarise(records), results.Summarise(base))
+	return run, records
+}
+
+// slower are the records with durations multiplied.
+func slower(records []results.Record, by float64) []results.Record {
+	var made []results.Record
+	for _, r := range records {
+		if r.Duration != nil {
+			d := *r.Duration * by
+			r.Duration = &d
+		}
+		made = append(made, r)
+	}
+	return made
+}
+
+func TestGateFormats(t *testing.T) {
+	run, records := gateRun(t)
+	for _, format := range []string{"junit", "prometheus", "summary"} {
+		t.Run(format, func(t *testing.T) { golden(t, "gate."+format, render(t, format, run, records, report.Options{})) })
+	}
+}
+
+func TestComparisonGolden(t *testing.T) {
+	run, records := gateRun(t)
+	five := func(by float64) []results.Record {
+		var made []results.Record
+		for i := range 5 {
+			made = append(made, measured(flask, single, i+1, by*(10+float64(i)/10), 400), measured(flask, mt5, i+1, 5+float64(i)/10, 500))
+		}
+		return made
+	}
+	base := sampleRun()
+	base.ID = "20261122-081500-0001"
+	for name, c := range map[string]results.Comparison{
+		"repeats": results.CompareRuns(base, run, slower(records, 0.5)[:6], records),
+		"five":    results.CompareRuns(base, run, five(1), five(1.1)),
+	} {
+		for _, format := range report.ComparisonFormats() {
+			t.Run(name+"/"+format, func(t *testing.T) {
+				var b bytes.Buffer
+				if err := report.WriteComparison(&b, format, c, run.Checks, report.Options{}); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, "comparison-"+name+"."+format, b.String())
+			})
+		}
+	}
+}
+
+func TestHistoryGolden(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []results.Run
+	var observations []results.Observation
+	for night := range 30 {
+		run := results.Run{ID: "night-" + strconv.Itoa(night), Started: time.Date(2026, 11, 1+night, 2, 0, 0, 0, time.UTC), GPUDevices: []gpu.Device{{Name: "A", Driver: "550"}}}
+		level := 10 + float64(night*7%5)/10
+		if night >= 20 {
+			level, run.GPUDevices[0].Driver = level*1.1, "560"
+		}
+		runs = append(runs, run)
+		for repeat := range 3 {
+			value, steady := level+float64(repeat)/100, 5+float64(night*3%7)/10
+			if night != 7 {
+				observations = append(observations, results.Observation{Run: run.ID, Cell: "flask/mt10/n100", Repeat: repeat, Clean: true, Value: &value})
+			}
+			observations = append(observations, results.Observation{Run: run.ID, Cell: "flask/mt5/n100", Repeat: repeat, Clean: true, Value: &steady})
+		}
+	}
+	for _, format := range report.HistoryFormats() {
+		t.Run(format, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := report.WriteHistory(&b, format, results.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "history."+format, b.String())
+		})
+	}
+}
+
+func TestJUnitIsXML(t *testing.T) {
+	run, records := hostile()
+	run.Checks = []results.Check{{Threshold: "p99 < 2s]]>", Cell: "\x1b<a>", Status: results.CheckBroken}}
+	var read struct {
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Suites   []struct {
+			Cases []struct {
+				Name string `xml:"name,attr"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal([]byte(render(t, "junit", run, records, report.Options{})), &read); err != nil {
+		t.Fatal(err)
+	}
+	if read.Failures != 1 || read.Errors != 1 || len(read.Suites) != 1 || len(read.Suites[0].Cases) != 3 {
+		t.Errorf("read back %+v", read)
+	}
+}
+
+// TestPrometheusFormat holds each line to the grammar, and each family to one
+// HELP and TYPE before its lines.
+func TestPrometheusFormat(t *testing.T) {
+	line := regexp.MustCompile(`^([a-z][a-z0-9_]*)\{(?:[a-z]+="(?:[^"\\\n]|\\[\\"n])*",?)+\} (-?[0-9.e+-]+)$`)
+	for _, records := range [][]results.Record{func() []results.Record { _, r := gateRun(t); return r }(), func() []results.Record { _, r := hostile(); return r }()} {
+		run, _ := gateRun(t)
+		run.Scenario = "a\"b\\c\nd"
+		family, seen := "", map[string]bool{}
+		for l := range strings.Lines(render(t, "prometheus", run, records, report.Options{})) {
+			l = strings.TrimSuffix(l, "\n")
+			fields := strings.Fields(l)
+			switch {
+			case strings.HasPrefix(l, "# HELP "):
+				family = fields[2]
+				if seen[family] {
+					t.Errorf("family %s is there twice", family)
+				}
+				seen[family] = true
+			case strings.HasPrefix(l, "# TYPE "):
+				if fields[2] != family || fields[3] != "gauge" {
+					t.Errorf("type of another family: %s", l)
+				}
+			default:
+				parts := line.FindStringSubmatch(l)
+				if parts == nil || parts[1] != family || seen[l] {
+					t.Errorf("not a line of family %s: %s", family, l)
+				}
+				seen[l] = true
+			}
+		}
+		if len(seen) < 5 {
+			t.Errorf("only %d lines", len(seen))
+		}
+	}
+}
+
+// TestReadBack: what is written as JSON and read gives the same report again.
+func TestReadBack(t *testing.T) {
+	run, records := gateRun(t)
+	latency := new(load.Latency)
+	for i := range 40 {
+		latency.Record(time.Duration(i+1) * 13 * time.Millisecond)
+	}
+	records[0].Latency = latency
+	first := render(t, "json", run, records, report.Options{})
+	all, err := report.Read("x.json", []byte(first), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := render(t, "json", all[0].Run, all[0].Records, report.Options{})
+	if again != first {
+		t.Errorf("read back, it is another report:\n%s", again)
+	}
+	for _, c := range results.CompareRuns(run, all[0].Run, records, all[0].Records).Cells {
+		for _, change := range c.Changes {
+			if change.Difference.Change != 0 {
+				t.Errorf("%s: %s changed by being read", c.Name, change.Metric.Name)
+			}
+		}
+	}
+	csv, err := report.Read("x.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(csv) != 1 || len(csv[0].Records) != len(records) {
+		t.Fatalf("%d runs", len(csv))
+	}
+	for i, r := range csv[0].Records {
+		if r.Key() != records[i].Key() || (r.Duration == nil) != (records[i].Duration == nil) || r.Duration != nil && *r.Duration != *records[i].Duration {
+			t.Errorf("record %d of the CSV is %+v", i, r.Key())
+		}
+	}
+}
+
+// TestImportPublished prints the seven tables of the published experiment and
+// its conclusion from the file of its figures, and finds every figure of the
+// file in what is printed.
+func TestImportPublished(t *testing.T) {
+	data, err := os.ReadFile("testdata/published.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := report.Read("testdata/published.csv", data, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 7 {
+		t.Fatalf("%d tables, want 7", len(all))
+	}
+	figures := 0
+	var b strings.Builder
+	for _, one := range all {
+		csv := render(t, "csv", one.Run, one.Records, report.Options{})
+		for _, r := range one.Records {
+			if r.Duration != nil && !strings.Contains(csv, strconv.FormatFloat(*r.Duration, 'f', -1, 64)) {
+				t.Errorf("%s: %v is not in the CSV", r.Cell.Name, *r.Duration)
+			}
+			figures++
+		}
+		text := render(t, "table", one.Run, one.Records, report.Options{})
+		for _, r := range one.Records {
+			// A table rounds to what its figures have in common; the CSV does not.
+			if r.Duration != nil && !slices.ContainsFunc([]int{2, 3, 4}, func(decimals int) bool {
+				return strings.Contains(text, strconv.FormatFloat(*r.Duration, 'f', decimals, 64)+" s")
+			}) {
+				t.Errorf("table %s does not print %v", one.Run.Scenario, *r.Duration)
+			}
+			if r.GPU.Peak != nil && !strings.Contains(text, strconv.FormatInt(*r.GPU.Peak>>20, 10)+" MiB") {
+				t.Errorf("table %s does not print %d MiB", one.Run.Scenario, *r.GPU.Peak>>20)
+			}
+		}
+		if !strings.Contains(text, "imported") {
+			t.Errorf("table %s does not say that it was imported", one.Run.Scenario)
+		}
+		b.WriteString(text + "\n")
+	}
+	if figures != strings.Count(string(data), "\n")-1 {
+		t.Errorf("%d rows, and the file has %d", figures, strings.Count(string(data), "\n")-1)
+	}
+	last := render(t, "table", all[6].Run, all[6].Records, report.Options{})
+	for _, published := range []string{"10.82 s", "63.47%", "11.10 s", "62.50%", "11.54 s", "61.02%", "3137 MiB", "4481 MiB", "4824 MiB"} {
+		if !strings.Contains(last, published) {
+			t.Errorf("the conclusion does not print %s:\n%s", published, last)
+		}
+	}
+	golden(t, "published.table", b.String())
+}
+
+func TestReadRefuses(t *testing.T) {
+	const head = "table,files,server,workers,threads,nginx,client,pool,duration_s,gpu_memory_mib\n"
+	for _, test := range []struct{ name, text, want string }{
+		{"empty", "", "x:1: empty"},
+		{"no rows", head, "x:2: no rows"},
+		{"unknown column", "table,speed\n1,2\n", `x:1: there is no column "speed"`},
+		{"column twice", "table,table\n", "x:1: column \"table\" is there twice"},
+		{"missing column", strings.Replace(head, ",pool", "", 1), "x:1: the column pool is missing"},
+		{"too few fields", head + "1,2\n", "x: record on line 2: wrong number of fields"},
+		{"no number", head + "1,1,flask,,,no,single,1,fast,\n", `x:2: duration_s cannot be "fast"`},
+		{"negative", head + "1,1,flask,,,no,single,1,1.5,\n1,1,flask,,,no,single,1,-1,\n", `x:3: duration_s cannot be "-1"`},
+		{"not finite", head + "1,1,flask,,,no,single,1,NaN,\n", `x:2: duration_s cannot be "NaN"`},
+		{"client", head + "1,1,flask,,,no,many,1,1,\n", `x:2: client cannot be "many": there is single, mp and mt`},
+		{"nginx", head + "1,1,flask,,,maybe,single,1,1,\n", `x:2: nginx cannot be "maybe"`},
+		{"no figure", head + "1,1,flask,,,no,single,1,,\n", "x:2: duration_s cannot be \"\": a row needs a duration or a memory"},
+		{"hostile name", head + "1,1,\"=cmd|' /c\x1b[2J\",,,no,single,1,1,\n", `x:2: server cannot be`},
+		{"files", head + "1,0,flask,,,no,single,1,1,\n", `x:2: files cannot be "0"`},
+		{"JSON of something else", "{\"a\": 1}", "x: not a result of stackmeter"},
+		{"broken JSON", "{\n\"schema\": 1,\n}", "x:3: not a result of stackmeter"},
+		{"newer JSON", `{"schema": 2, "run": {"id": "a"}}`, "schema 1"},
+		{"JSON without a cell's name", `{"schema": 1, "run": {"id": "a"}, "cells": [{"repeat": 1}]}`, "x: cells[0]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all, err := report.Read("x", []byte(test.text), "")
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, %v; want %q", all, err, test.want)
+			}
+		})
+	}
+	if _, err := report.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
+		t.Errorf("a table that is not there: %v", err)
+	}
+}
+
+// FuzzRead: no file makes it panic, and what is read can be reported and, as
+// JSON, read again.
+func FuzzRead(f *testing.F) {
+	published, err := os.ReadFile("testdata/published.csv")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(published)
+	for _, name := range []string{"repeats.json", "repeats.csv", "gate.prometheus"} {
+		data, err := os.ReadFile("testdata/" + name + ".golden")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all, err := report.Read("x", data, "")
+		if err != nil {
+			return
+		}
+		for _, one := range all {
+			var b bytes.Buffer
+			if err := report.Write(&b, "json", one.Run, one.Records, report.Options{}); err != nil {
+				continue // a time that JSON cannot write
+			}
+			again, err := report.Read("x", b.Bytes(), "")
+			if err != nil || len(again) != 1 || len(again[0].Records) != len(one.Records) {
+				t.Fatalf("read again: %v", err)
+			}
+			for _, format := range report.Formats() {
+				if err := report.Write(&bytes.Buffer{}, format, one.Run, one.Records, report.Options{}); err != nil {
+					t.Fatalf("%s: %v", format, err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,176 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// MaxReadSize bounds a file of results, in bytes.
+const MaxReadSize = 256 << 20
+
+// An Imported is one run of a file.
+type Imported struct {
+	Run     results.Run
+	Records []results.Record
+}
+
+// Read reads a file of results: what Write made as JSON, or CSV as ReadCSV
+// reads it. name is the file's, for messages and for Run.Imported; table picks
+// one table of a CSV file that has several, "" all of them.
+func Read(name string, data []byte, table string) ([]Imported, error) {
+	if len(data) > MaxReadSize {
+		return nil, fmt.Errorf("%s: larger than %d MiB", name, MaxReadSize>>20)
+	}
+	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '{' {
+		if table != "" {
+			return nil, fmt.Errorf("%s: is JSON and has no tables", name)
+		}
+		one, err := ReadJSON(name, data)
+		if err != nil {
+			return nil, err
+		}
+		return []Imported{one}, nil
+	}
+	return ReadCSV(name, data, table)
+}
+
+// ReadJSON reads what Write made as JSON. Whatever is not in it is missing from
+// the records too: the figures that thresholds and comparisons name are all
+// there.
+func ReadJSON(name string, data []byte) (Imported, error) {
+	var read jsonReport
+	if err := json.Unmarshal(data, &read); err != nil {
+		return Imported{}, fmt.Errorf("%s:%d: not a result of stackmeter: %w", name, lineOf(data, err), err)
+	}
+	if read.Schema != schema || read.Run.ID == "" {
+		return Imported{}, fmt.Errorf("%s: not a result of stackmeter in the format of schema %d: write one with stackmeter report --format json", name, schema)
+	}
+	j := read.Run
+	run := results.Run{
+		ID: j.ID, Scenario: j.Scenario, File: j.File, Started: j.Started, Finished: j.Finished, Outcome: j.Outcome,
+		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Plan: j.Plan, Spent: j.SpentS,
+		Verdict: j.Verdict, Against: j.Against, Checks: j.Checks, Tags: j.Tags, Imported: j.Imported,
+	}
+	one := Imported{Run: run}
+	topologies := map[string]scenarios.Topology{}
+	loads := map[string]scenarios.LoadSpec{}
+	for _, trial := range run.Plan.Trials {
+		topologies[trial.Topology.Name] = trial.Topology
+		for _, cell := range trial.Cells {
+			loads[cell.Name] = cell.Load
+		}
+	}
+	seen := map[results.Key]bool{}
+	for i, cell := range read.Cells {
+		record, err := readCell(cell, topologies, loads)
+		if err == nil && seen[record.Key()] {
+			err = errors.New("is there twice")
+		}
+		if err != nil {
+			return Imported{}, fmt.Errorf("%s: cells[%d] (%s, repeat %d): %w", name, i, cell.Cell, cell.Repeat, err)
+		}
+		seen[record.Key()] = true
+		record.Run = run.ID
+		one.Records = append(one.Records, record)
+	}
+	return one, nil
+}
+
+// lineOf is where JSON went wrong, 1 when that is not known.
+func lineOf(data []byte, err error) int {
+	offset := int64(0)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &kind):
+		offset = kind.Offset
+	}
+	return 1 + bytes.Count(data[:min(int(offset), len(data))], []byte("\n"))
+}
+
+func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[string]scenarios.LoadSpec) (results.Record, error) {
+	if c.Cell == "" || c.Topology == "" || c.Repeat < 1 || c.Requests < 1 || c.Pool < 0 {
+		return results.Record{}, errors.New("cell, topology, requests and repeat have to be there")
+	}
+	if c.Status != results.StatusOK && c.Status != results.StatusFailed {
+		return results.Record{}, fmt.Errorf("status %q: there is ok and failed", c.Status)
+	}
+	for what, value := range map[string]*float64{"duration_s": c.DurationS, "cpu.stack_s": c.CPU.Stack, "cpu.client_s": c.CPU.Client,
+		"gpu": c.GPU.PeakMiB, "memory": c.Memory.StackPeakMiB} {
+		if value != nil && *value < 0 {
+			return results.Record{}, fmt.Errorf("%s is %v: it cannot be below 0", what, *value)
+		}
+	}
+	topology, known := topologies[c.Topology]
+	if !known {
+		topology = scenarios.Topology{Name: c.Topology, Server: c.Server, Workers: valueOf(c.Workers), Threads: valueOf(c.Threads), Nginx: c.Nginx}
+	}
+	spec, known := loads[c.Cell]
+	if !known {
+		spec = scenarios.LoadSpec{Requests: c.Requests, Client: c.Client, Pool: c.Pool, KeepAlive: c.KeepAlive, Rate: valueOf(c.Rate), Arrivals: c.Arrivals}
+	}
+	r := results.Record{
+		Topology: topology, Cell: scenarios.Cell{Name: c.Cell, Repeat: c.Repeat, Load: spec}, Started: c.Started,
+		Status: c.Status, Reason: c.Reason, LogTail: c.LogTail, Duration: c.DurationS,
+		Replies: valueOf(c.Replies), Errors: valueOf(c.Errors), FirstErrors: c.FirstErrors, CPU: c.CPU, Stack: c.Stack,
+		Memory: results.Memory{
+			Method: c.Memory.Method, Reason: c.Memory.Reason, Samples: c.Memory.Samples, MaxGap: valueOf(c.Memory.MaxGapMS) / 1000,
+			Peak: fromMiB(c.Memory.StackPeakMiB), Start: fromMiB(c.Memory.StackStartMiB), KernelPeak: fromMiB(c.Memory.KernelPeakMiB),
+			Series: c.Memory.Series,
+		},
+	}
+	for service, bytes := range c.Memory.ServicesMiB {
+		if r.Memory.Services == nil {
+			r.Memory.Services = map[string]int64{}
+		}
+		r.Memory.Services[service] = *fromMiB(&bytes)
+	}
+	if len(c.ErrorKinds) > 0 {
+		r.ErrorKinds = c.ErrorKinds
+	}
+	if c.Load != nil {
+		r.Load = *c.Load
+	}
+	if c.GPU.Detail != nil {
+		r.GPU = *c.GPU.Detail
+	} else {
+		r.GPU.Method, r.GPU.Reason = c.GPU.Method, c.GPU.Reason
+	}
+	r.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return slices.Contains(r.GPU.Flags, f) })
+	if len(r.Flags) == 0 {
+		r.Flags = nil
+	}
+	if len(c.Histogram) > 0 {
+		r.Latency = new(load.Latency)
+		if err := r.Latency.UnmarshalBinary(c.Histogram); err != nil {
+			return results.Record{}, err
+		}
+	}
+	return r, nil
+}
+
+func valueOf[T any](value *T) T {
+	if value == nil {
+		var zero T
+		return zero
+	}
+	return *value
+}
+
+func fromMiB(value *float64) *int64 {
+	if value == nil {
+		return nil
+	}
+	bytes := int64(math.Round(*value * mib))
+	return &bytes
+}
