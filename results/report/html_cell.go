@@ -48,6 +48,9 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 		parts = append(parts, mebibytes().text(peak, 0))
 	}
 	view.Line = strings.Join(parts, ", ")
+	if bound := results.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
+		view.Bound = cleanLine(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
+	}
 	view.Status = cellStatus(s)
 	view.Words = view.Name + " " + view.Status.Text + " " + cleanLine(strings.Join(s.Flags, " "))
 	for _, flag := range s.Flags {

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
@@ -37,7 +38,17 @@ func spreadOf(s *results.Sample, u unit) *chart.Range {
 	return &chart.Range{Low: s.Min / u.scale, High: s.Max / u.scale}
 }
 
-const whiskers = "Whiskers are the interval of the median, or the range of too few repeats for one."
+// whiskers says what they are, where there are any.
+func (b *builder) whiskers() string {
+	for _, s := range b.summaries {
+		if len(s.Speaking) > 1 {
+			return whiskersText
+		}
+	}
+	return ""
+}
+
+const whiskersText = "Whiskers are the interval of the median, or the range of too few repeats for one."
 
 // kindOf is the kind of topology that a point's ink stands for.
 func kindOf(t scenarios.Topology) string {
@@ -113,7 +124,7 @@ func (b *builder) tradeoff() *drawing {
 		Layers: []chart.Layer{chart.Dots{Points: dots, Ink: chart.Series(7)},
 			chart.Line{Points: line, Ink: chart.InkFront, Width: 1.25, Dashed: true}, marks},
 	}}
-	d.caption = "Lower left is better. " + whiskers
+	d.caption = strings.TrimSpace("Lower left is better. " + b.whiskers())
 	if len(dots) > 0 {
 		d.caption += fmt.Sprintf(" Of %d cells, %d are dots without a name: the table of all cells has them.", len(frontier.Candidates), len(dots))
 	}
@@ -210,7 +221,7 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 		legend[i] = chart.Key{Label: mode, Ink: chart.Series(i), Shape: chart.Swatch}
 	}
 	c.Legend = legend
-	d := &drawing{chart: c, caption: whiskers}
+	d := &drawing{chart: c, caption: b.whiskers()}
 	if skipped > 0 {
 		d.caption += fmt.Sprintf(" %s more than fit here.", plural(skipped, "cell"))
 	}
@@ -229,7 +240,7 @@ func (b *builder) linesOf(all []series, name, title, xLabel string, x func(resul
 		Name: name, Title: title, Text: title + ": the figures are those of the tables.",
 		X: chart.Axis{Label: xLabel, Log: log}, Y: chart.Axis{Label: "duration, s", Log: log, Zero: !log}, Height: 230,
 	}
-	d := &drawing{caption: whiskers}
+	d := &drawing{caption: b.whiskers()}
 	if len(all) > mostLines {
 		d.caption += fmt.Sprintf(" %d of %d topologies are shown.", mostLines, len(all))
 		all = all[:mostLines]

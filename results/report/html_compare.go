@@ -218,7 +218,7 @@ func changesChart(metric results.Metric, rows []changedCell) *drawing {
 	c.Text = c.Title + ": the figures are those of the table."
 	c.X.Label = u.name
 	c.Legend = []chart.Key{{Label: "base", Ink: chart.Series(7), Shape: chart.Swatch}, {Label: "head", Ink: chart.Series(0), Shape: chart.Swatch}}
-	d := &drawing{chart: c, caption: whiskers}
+	d := &drawing{chart: c, caption: whiskersText}
 	if len(shown) < len(rows) {
 		d.caption += fmt.Sprintf(" The %d of %d cells that changed the most.", len(shown), len(rows))
 	}

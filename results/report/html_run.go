@@ -332,7 +332,7 @@ func (b *builder) cells(v *runView) error {
 
 // cellGrid has a row for each cell.
 func (b *builder) cellGrid() *grid {
-	g := &grid{labels: 1, head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "flags"}}
+	g := &grid{labels: 1, head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
 	metric := func(s results.Summary, name string, u unit) entry {
 		m, err := results.FindMetric(name)
 		if err != nil {
@@ -351,6 +351,10 @@ func (b *builder) cellGrid() *grid {
 		if state.Class == "warn" {
 			text = "ok"
 		}
+		bound := missing
+		if used(s) {
+			bound = results.BoundOf(s, b.run.Plan, b.run.Host).By
+		}
 		e := entry{text: text}
 		if state.Class == "bad" {
 			e.tone = bad
@@ -358,7 +362,7 @@ func (b *builder) cellGrid() *grid {
 		g.rows = append(g.rows, []entry{
 			{text: cleanLine(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
 			metric(s, "p50", unit{"ms", 1e-3, 1, 1}), metric(s, results.MetricP99, unit{"ms", 1e-3, 1, 1}),
-			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: cleanLine(strings.Join(s.Flags, ", "))},
+			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: bound}, {text: cleanLine(strings.Join(s.Flags, ", "))},
 		})
 	}
 	return g

@@ -13,16 +13,15 @@ type Range struct{ Low, High float64 }
 
 // A Mark is a point that stands for a cell: it has a name and can be a link.
 type Mark struct {
-	X, Y       float64
-	XRange     *Range
-	YRange     *Range
-	Label      string // what hovering and focusing say
-	Link       string
-	Ink        Ink
-	Shape      Shape
-	Front      bool   // has a ring, and its Tag is written beside it
-	Tag        string // its short name
-	TagAnyways bool
+	X, Y   float64
+	XRange *Range
+	YRange *Range
+	Label  string // what hovering and focusing say
+	Link   string
+	Ink    Ink
+	Shape  Shape
+	Front  bool   // has a ring, and its Tag is written beside it
+	Tag    string // its short name
 }
 
 // Marks are points.
@@ -83,8 +82,9 @@ func (m Marks) drawTags(c *draw.Canvas, at transform) {
 	}
 	text := style(smallSize, InkText, draw.XLeft, draw.YCenter, false)
 	const height, gap = 14, 10
-	for i, p := range m {
-		if p.Tag == "" || !p.Front && !p.TagAnyways {
+	for i := len(m) - 1; i >= 0; i-- { // the last one, which is the best, first
+		p := m[i]
+		if p.Tag == "" || !p.Front {
 			continue
 		}
 		x, y, width := at.x(p.X), at.y(p.Y), text.Width(p.Tag)
@@ -93,6 +93,7 @@ func (m Marks) drawTags(c *draw.Canvas, at transform) {
 			{X: x + gap - 4, Y: y + 12}, {X: x + gap - 4, Y: y - 12},
 			{X: x - width/2, Y: y + 16}, {X: x - width/2, Y: y - 16},
 			{X: x - gap - width + 4, Y: y + 12}, {X: x - gap - width + 4, Y: y - 12},
+			{X: c.Max.X - width, Y: y + 16}, {X: c.Max.X - width, Y: y - 16}, {X: c.Max.X - width, Y: y + 28},
 		} {
 			label := box(place.X, place.Y-height/2, width, height)
 			if label.Min.X < c.Min.X || label.Max.X > c.Max.X+8 || label.Min.Y < c.Min.Y || label.Max.Y > c.Max.Y+6 ||
