@@ -101,7 +101,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.compareCommand(), a.recommendCommand(),
-		a.historyCommand(), a.importCommand(), a.runsCommand(), a.serveCommand(),
+		a.historyCommand(), a.importCommand(), a.runsCommand(), a.backupCommand(), a.serveCommand(),
 		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
 	return root
 }

@@ -119,6 +119,9 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	defer runtime.Close()
+	if err := checkSpace(o.db, plan); err != nil {
+		return err
+	}
 	store, err := sqlite.Open(ctx, o.db)
 	if err != nil {
 		return err
@@ -264,7 +267,7 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 	}
 	at := time.Now()
 	if err := store.Finish(ctx, id, outcome, at); err != nil {
-		return errors.Join(failed, err)
+		failed = errors.Join(failed, err) // what is finished is printed all the same
 	}
 	run.Outcome, run.Finished = outcome, &at
 	if failed != nil {

@@ -63,17 +63,18 @@ func (a *app) reportCommand() *cobra.Command {
 				id = args[0]
 			}
 			run, records, err := store.Run(cmd.Context(), id)
-			if err != nil {
+			if err != nil && (!errors.Is(err, sqlite.ErrDamaged) || len(records) == 0) {
 				return err
 			}
+			damaged := err // what could be read is shown with it
 			if charts != "" {
 				if _, err := report.WriteCharts(charts, run, records); err != nil {
 					return err
 				}
 			}
-			return a.output(output, func(w io.Writer) error {
+			return errors.Join(damaged, a.output(output, func(w io.Writer) error {
 				return report.Write(w, format, run, records, a.reportOptions(w))
-			})
+			}))
 		},
 	}
 	storeFlag(cmd, &db)
