@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -21,70 +22,126 @@ import (
 // remote is a reference of a page to something that is not in it.
 var remote = regexp.MustCompile(`(?i)(\b(src|href|action|data|poster|srcset|formaction)\s*=\s*["']?\s*(https?:)?//|url\(\s*["']?(https?:)?//|@import)`)
 
-// TestThreat5HostileNames: texts that want to be something else, in every
-// place that a record and a run have for text, through every format that there
-// is.
-func TestThreat5HostileNames(t *testing.T) {
+// hostileOutputs is what everything that writes text makes of a run and
+// records whose every text wants to be something else, by what it is.
+func hostileOutputs(t *testing.T) map[string]string {
+	t.Helper()
 	run, records := hostile()
-	stack := &results.Stack{Route: records[0].Reason, GPU: records[0].Reason, Nginx: records[0].Reason,
-		Services: []results.Service{{Name: records[0].Reason, Image: records[0].Reason, Processes: []string{records[0].Reason}}}}
+	evil := records[0].Reason
 	for i := range records {
-		records[i].Stack = stack
 		records[i].Run = run.ID
+		records[i].Stack = &results.Stack{Route: evil, GPU: evil, Nginx: evil,
+			Services: []results.Service{{Name: evil, Image: evil, Digest: evil, Container: evil, Processes: []string{evil}}}}
+	}
+	run.Tags, run.Imported = []string{evil}, evil
+	run.Checks = []results.Check{{Threshold: evil, Cell: evil, Status: results.CheckBroken, Missing: []string{evil}, Values: map[string]float64{evil: 1}}}
+	head := run
+	head.ID, head.Host.Kernel = evil+"2", evil+"2"
+	comparison := results.CompareRuns(run, head, records, records)
+	link := func(string) string { return "/x" }
+
+	out := map[string]string{}
+	write := func(name string, do func(io.Writer) error) {
+		var b bytes.Buffer
+		if err := do(&b); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		out[name] = b.String()
 	}
 	for _, format := range report.Formats() {
-		for name, width := range map[string]int{"narrow": 40, "usual": 0} {
-			t.Run(format+"/"+name, func(t *testing.T) {
-				out := render(t, format, run, records, report.Options{Width: width})
-				if !utf8.ValidString(out) {
-					t.Error("not UTF-8")
-				}
-				for i, r := range out {
-					// JSON's readers get the data as it was; it has escapes of
-					// its own for what controls a terminal.
-					if r != '\n' && unicode.IsControl(r) || format != "json" && unicode.Is(unicode.Cf, r) {
-						t.Fatalf("holds %U: %q", r, out[max(0, i-60):min(len(out), i+20)])
-					}
-				}
-				switch format {
-				case "csv":
-					formulas(t, out)
-				case "json":
-					if !json.Valid([]byte(out)) {
-						t.Error("not valid")
-					}
-				case "html":
-					lower := strings.ToLower(out)
-					if strings.Contains(lower, "<script>alert") {
-						t.Error("a name became a script")
-					}
-					if !strings.Contains(lower, "content-security-policy") || !strings.Contains(lower, "default-src 'none'") {
-						t.Error("no content security policy that refuses what is not allowed")
-					}
-					if found := remote.FindString(out); found != "" {
-						t.Errorf("it asks for something elsewhere: %s", found)
-					}
-				case "junit":
-					d := xml.NewDecoder(strings.NewReader(out))
-					for {
-						_, err := d.Token()
-						if errors.Is(err, io.EOF) {
-							break
-						}
-						if err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
+		for _, width := range []int{40, 0} {
+			write(fmt.Sprintf("%s of %d columns", format, width), func(w io.Writer) error {
+				return report.Write(w, format, run, records, report.Options{Width: width})
 			})
 		}
 	}
-	var list bytes.Buffer
-	if err := report.WriteRuns(&list, []results.Run{run}); err != nil {
-		t.Fatal(err)
+	for _, format := range report.ComparisonFormats() {
+		write("comparison as "+format, func(w io.Writer) error {
+			return report.WriteComparison(w, format, comparison, run.Checks, report.Options{})
+		})
 	}
-	if text := list.String(); report.Clean(text) != text {
-		t.Errorf("the list of runs: %q", text)
+	for _, format := range report.HistoryFormats() {
+		write("history as "+format, func(w io.Writer) error {
+			return report.WriteHistory(w, format, results.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
+		})
+	}
+	for _, format := range report.RecommendFormats() {
+		write("recommendation as "+format, func(w io.Writer) error {
+			return report.WriteRecommendation(w, format, run, results.Recommend(results.Summarise(records), nil, results.Goal{Objective: results.Metrics()[0]}), report.Options{})
+		})
+	}
+	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
+	write("load", func(w io.Writer) error { return report.WriteLoad(w, run, records[1], report.Options{}) })
+	write("html of a comparison", func(w io.Writer) error {
+		return report.WriteComparisonPage(w, comparison, report.PageOptions{Banner: evil}, link)
+	})
+	write("html of runs", func(w io.Writer) error {
+		return report.WriteRunsPage(w, evil, []results.Run{run, head}, nil, link, func(_, _ string) string { return "/y" }, func(results.Run) bool { return false })
+	})
+	write("html of a cell", func(w io.Writer) error {
+		return report.WriteCellPage(w, run, records, results.Summarise(records)[0].Name(), report.PageOptions{})
+	})
+	write("html of an error", func(w io.Writer) error { return report.WriteErrorPage(w, evil, evil, nil) })
+	return out
+}
+
+// TestThreat5HostileNames: texts that want to be something else, in every
+// place that a record and a run have for text, through everything that there
+// is to write them.
+func TestThreat5HostileNames(t *testing.T) {
+	for name, out := range hostileOutputs(t) {
+		t.Run(name, func(t *testing.T) {
+			if out == "" {
+				t.Error("nothing was written")
+			}
+			if !utf8.ValidString(out) {
+				t.Error("not UTF-8")
+			}
+			for i, r := range out {
+				// JSON's readers get the data as it was; it has escapes of its
+				// own for what controls a terminal.
+				if r != '\n' && unicode.IsControl(r) || !strings.Contains(name, "json") && unicode.Is(unicode.Cf, r) {
+					t.Fatalf("holds %U: %q", r, out[max(0, i-60):min(len(out), i+20)])
+				}
+			}
+			switch {
+			case strings.Contains(name, "csv"):
+				formulas(t, out)
+			case strings.Contains(name, "json"):
+				if !json.Valid([]byte(out)) {
+					t.Error("not valid")
+				}
+			case strings.HasPrefix(name, "html"):
+				ownPage(t, out)
+			case strings.HasPrefix(name, "junit"):
+				d := xml.NewDecoder(strings.NewReader(out))
+				for {
+					_, err := d.Token()
+					if errors.Is(err, io.EOF) {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// ownPage fails the test when a page runs or fetches anything that is not its
+// own.
+func ownPage(t *testing.T, out string) {
+	t.Helper()
+	lower := strings.ToLower(out)
+	if strings.Contains(lower, "<script>alert") {
+		t.Error("a name became a script")
+	}
+	if !strings.Contains(lower, "content-security-policy") || !strings.Contains(lower, "default-src 'none'") {
+		t.Error("no content security policy that refuses what is not allowed")
+	}
+	if found := remote.FindString(out); found != "" {
+		t.Errorf("it asks for something elsewhere: %s", found)
 	}
 }
 
