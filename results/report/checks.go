@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func checkText(c results.Check) string {
 	case results.CheckNotMeasured:
 		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated, because " + strings.Join(c.Missing, ", ") + " was not measured. It counts as broken"
 	case results.CheckNoBaseline:
-		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated: the baseline has no such cell or figure"
+		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated: there is no baseline that has it"
 	}
 	return text
 }
@@ -107,6 +108,9 @@ func sortedChecks(checks []results.Check) []results.Check {
 // writeBroken lists the broken checks in Markdown, no more than a summary has
 // room for.
 func writeBroken(b *strings.Builder, checks []results.Check) {
+	// What was measured first: a cell that failed breaks every threshold.
+	checks = slices.Clone(checks)
+	slices.SortStableFunc(checks, func(a, b results.Check) int { return cmp.Compare(len(a.Missing), len(b.Missing)) })
 	broken := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })
 	if len(broken) == 0 {
 		return

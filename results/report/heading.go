@@ -84,6 +84,9 @@ func memoryText(records []results.Record, memory string) string {
 	if memory == results.MemoryGPU {
 		text := "device memory in use on the GPU, the largest of the samples, which is a lower bound"
 		for _, r := range records {
+			if r.GPU.Peak != nil && r.GPU.Method == MethodImported {
+				return "device memory in use on the GPU, as the imported file has it"
+			}
 			if r.GPU.Peak != nil {
 				return text + fmt.Sprintf(" (%s, a sample every %s)", r.GPU.Method, r.GPU.Interval)
 			}
