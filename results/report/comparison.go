@@ -13,7 +13,9 @@ import (
 )
 
 // ComparisonFormats are the formats that WriteComparison knows.
-func ComparisonFormats() []string { return []string{"table", "markdown", "summary", "json", "csv"} }
+func ComparisonFormats() []string {
+	return []string{"table", "markdown", "summary", "json", "csv", "html"}
+}
 
 // WriteComparison writes what became of a run's cells, and what thresholds say
 // about them.
@@ -34,6 +36,8 @@ func WriteComparison(w io.Writer, format string, c results.Comparison, checks []
 		return out.Encode(newJSONComparison(c, checks))
 	case "csv":
 		return writeComparisonCSV(w, c)
+	case "html":
+		return WriteComparisonPage(w, c, checks, PageOptions{}, nil)
 	}
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(ComparisonFormats(), ", "))
 }

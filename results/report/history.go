@@ -11,7 +11,7 @@ import (
 )
 
 // HistoryFormats are the formats that WriteHistory knows.
-func HistoryFormats() []string { return []string{"table", "markdown", "json"} }
+func HistoryFormats() []string { return []string{"table", "markdown", "json", "html"} }
 
 // WriteHistory writes each cell over its last runs, and where it stepped.
 func WriteHistory(w io.Writer, format string, h results.History, opts Options) error {
@@ -27,6 +27,8 @@ func WriteHistory(w io.Writer, format string, h results.History, opts Options) e
 		out := json.NewEncoder(w)
 		out.SetIndent("", "  ")
 		return out.Encode(newJSONHistory(h))
+	case "html":
+		return WriteHistoryPage(w, h, nil)
 	}
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(HistoryFormats(), ", "))
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
@@ -17,6 +16,7 @@ type comparisonView struct {
 	Verdict  []string
 	Warnings []string // in which ways the runs differ in kind
 	Grids    []sectionView
+	Checks   *sectionView
 	Others   *sectionView
 	Figures  []figureView
 	Runs     []runFacts
@@ -32,8 +32,15 @@ type runFacts struct {
 // WriteComparisonPage writes the HTML report of a comparison: the verdict, a
 // chart and a table for each metric, what cannot be compared, and both runs.
 // address is where a server shows a run; nil in a file.
-func WriteComparisonPage(w io.Writer, c results.Comparison, opts PageOptions, address func(run string) string) error {
-	view := comparisonView{Verdict: comparisonVerdict(c)}
+func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Check, opts PageOptions, address func(run string) string) error {
+	var view comparisonView
+	for _, line := range verdictLines(c, checks) {
+		view.Verdict = append(view.Verdict, cleanLine(line))
+	}
+	if s := checkList(checks); s != nil {
+		checked := newSection(*s)
+		view.Checks = &checked
+	}
 	for _, d := range c.Disparities {
 		view.Warnings = append(view.Warnings, cleanLine(d.String()))
 	}
@@ -104,51 +111,6 @@ func changesOf(c results.Comparison, metric int) []changedCell {
 		}
 	}
 	return rows
-}
-
-// comparisonVerdict is what changed in a sentence or two.
-func comparisonVerdict(c results.Comparison) []string {
-	worse, better, unable := map[string]bool{}, map[string]bool{}, 0
-	compared := 0
-	for _, cell := range c.Cells {
-		if slices.ContainsFunc(cell.Changes, func(c results.Change) bool { return c.Base != nil && c.Head != nil }) {
-			compared++
-		}
-		for _, change := range cell.Changes {
-			switch {
-			case change.Base == nil || change.Head == nil:
-			case change.Worse():
-				worse[cell.Name] = true
-			case change.Better():
-				better[cell.Name] = true
-			case !change.Difference.Able:
-				unable++
-			}
-		}
-	}
-	var text string
-	switch {
-	case compared == 0:
-		text = "No cell is ok in both runs: there is nothing to compare."
-	case len(worse)+len(better) == 0 && unable > 0:
-		text = fmt.Sprintf("No difference is shown in %s, and the repeats are too few to show one: it takes %d of each.", plural(compared, "cell"), results.RepeatsForDifference())
-	case len(worse)+len(better) == 0:
-		text = fmt.Sprintf("No difference that the repeats could show, in %s.", plural(compared, "cell"))
-	default:
-		text = fmt.Sprintf("Of %s, %d got worse and %d better in at least one figure.", plural(compared, "cell"), len(worse), len(better))
-	}
-	var verdict []string
-	counts := c.Counts()
-	var rest []string
-	for _, state := range sortedKeys(counts) {
-		if state != results.CellBoth {
-			rest = append(rest, fmt.Sprintf("%d %s", counts[state], state))
-		}
-	}
-	if len(rest) > 0 {
-		verdict = append(verdict, "Not compared: "+strings.Join(rest, ", ")+".")
-	}
-	return append(verdict, text)
 }
 
 // changesGrid is a table of one metric.

@@ -3,8 +3,10 @@ package report_test
 import (
 	"bytes"
 	"html"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"stackmeter/results"
 	"stackmeter/results/report"
@@ -25,15 +27,46 @@ func TestComparisonPage(t *testing.T) {
 		after = append(after, measured(flask, single, repeat, 2.4+noise, 400), measured(flask, mt5, repeat, 0.9+noise, 410), failed)
 	}
 	var b bytes.Buffer
-	if err := report.WriteComparisonPage(&b, results.CompareRuns(base, head, before, after), report.PageOptions{}, nil); err != nil {
+	if err := report.WriteComparisonPage(&b, results.CompareRuns(base, head, before, after), nil, report.PageOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())
 	for _, want := range []string{
-		"Of 2 cells, 1 got worse and 1 better in at least one figure.", "1 newly failing", "1 gone",
+		"Of 2 cells ok in both runs, shown to be worse in a figure: 1; better: 1.", "1 cell newly failing", "1 cell gone",
 		"+19.7%", "-17.6%", ">worse<", ">better<", "no difference shown",
 		"cpu (2 × Example CPU", "Duration before and after", "Base: 20261123-081500-7f3a",
 	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}
+
+// TestHistoryPage shows a cell that stepped, and one that did not.
+func TestHistoryPage(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []results.Run
+	var observations []results.Observation
+	for night := range 30 {
+		run := results.Run{ID: "night-" + strconv.Itoa(night), Started: time.Date(2026, 11, 1+night, 2, 0, 0, 0, time.UTC)}
+		stepped, steady := 10+float64(night*7%5)/10, 5+float64(night*3%7)/10
+		if night >= 20 {
+			stepped *= 1.1
+		}
+		runs = append(runs, run)
+		for name, value := range map[string]float64{"flask/mt10/n100": stepped, "flask/mt5/n100": steady} {
+			observations = append(observations, results.Observation{Run: run.ID, Cell: name, Repeat: 1, Clean: true, Value: &value})
+		}
+	}
+	var b bytes.Buffer
+	if err := report.WriteHistory(&b, "html", results.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	page := html.UnescapeString(b.String())
+	for _, want := range []string{"with run night-20", "Duration of flask/mt10/n100 over 30 runs, with 1 step.", "Duration of flask/mt5/n100 over 30 runs, with 0 steps.", "25 Nov"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is missing", want)
 		}

@@ -11,11 +11,16 @@ import (
 // The pages that only a server has: the list of runs, one cell by itself, and
 // what went wrong.
 
-// WriteRunsPage lists runs, the newest first. address is where a run is shown,
-// compare where two runs are compared; alive reports whether the process of a
-// run that has not finished is still there.
-func WriteRunsPage(w io.Writer, store string, runs []results.Run, nav []Link, address func(run string) string,
-	compare func(base, head string) string, alive func(results.Run) bool) error {
+// RunsAddresses are where a server shows what the list of runs leads to.
+type RunsAddresses struct {
+	Run     func(run string) string
+	Compare func(base, head string) string
+	History func(scenario string) string
+}
+
+// WriteRunsPage lists runs, the newest first. alive reports whether the process
+// of a run that has not finished is still there.
+func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddresses, alive func(results.Run) bool) error {
 	view := gridView{Name: "runs"}
 	for _, text := range []string{"run", "scenario", "started", "outcome", "cells", "against the one before"} {
 		view.Head = append(view.Head, headView{Text: text})
@@ -31,17 +36,15 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, nav []Link, ad
 			outcome.Class = "failed"
 		}
 		before := entryView{Text: missing}
-		if at := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); at >= 0 {
-			if href := compare(runs[i+1+at].ID, run.ID); href != "" {
-				before = entryView{Text: "compare", Href: href}
-			}
+		if older := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); older >= 0 {
+			before = entryView{Text: "compare", Href: at.Compare(runs[i+1+older].ID, run.ID)}
 		}
 		view.Rows = append(view.Rows, []entryView{
-			{Text: cleanLine(run.ID), Href: address(run.ID), Head: true}, {Text: cleanLine(run.Scenario)},
+			{Text: cleanLine(run.ID), Href: at.Run(run.ID), Head: true}, {Text: cleanLine(run.Scenario), Href: at.History(run.Scenario)},
 			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: countsText(run.Counts)}, before,
 		})
 	}
-	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s", plural(len(runs), "run"), store)), Nav: nav}
+	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s; a scenario leads to its history", plural(len(runs), "run"), store))}
 	return p.write(w, "runs", view)
 }
 

@@ -73,10 +73,12 @@ func hostileOutputs(t *testing.T) map[string]string {
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
 	write("load", func(w io.Writer) error { return report.WriteLoad(w, run, records[1], report.Options{}) })
 	write("html of a comparison", func(w io.Writer) error {
-		return report.WriteComparisonPage(w, comparison, report.PageOptions{Banner: evil}, link)
+		return report.WriteComparisonPage(w, comparison, run.Checks, report.PageOptions{Banner: evil}, link)
 	})
 	write("html of runs", func(w io.Writer) error {
-		return report.WriteRunsPage(w, evil, []results.Run{run, head}, nil, link, func(_, _ string) string { return "/y" }, func(results.Run) bool { return false })
+		return report.WriteRunsPage(w, evil, []results.Run{run, head}, report.RunsAddresses{
+			Run: link, History: link, Compare: func(_, _ string) string { return "/y" },
+		}, func(results.Run) bool { return false })
 	})
 	write("html of a cell", func(w io.Writer) error {
 		return report.WriteCellPage(w, run, records, results.Summarise(records)[0].Name(), report.PageOptions{})

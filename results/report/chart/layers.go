@@ -20,8 +20,9 @@ type Mark struct {
 	Link   string
 	Ink    Ink
 	Shape  Shape
-	Front  bool   // has a ring, and its Tag is written beside it
-	Tag    string // its short name
+	Front  bool    // has a ring, and its Tag is written beside it
+	Tag    string  // its short name
+	Radius float64 // in pixels; that of marks in general when 0
 }
 
 // Marks are points.
@@ -64,8 +65,12 @@ func (p Mark) draw(c *draw.Canvas, at transform) {
 		c.StrokeLine2(whisker, x-cap, at.y(r.Low), x+cap, at.y(r.Low))
 		c.StrokeLine2(whisker, x-cap, at.y(r.High), x+cap, at.y(r.High))
 	}
+	radius := vg.Length(p.Radius)
+	if radius == 0 {
+		radius = markRadius
+	}
 	c.SetColor(p.Ink)
-	c.Fill(p.Shape.path(vg.Point{X: x, Y: y}, markRadius))
+	c.Fill(p.Shape.path(vg.Point{X: x, Y: y}, radius))
 	if p.Front {
 		c.SetLineStyle(draw.LineStyle{Color: InkFront, Width: lineWidth})
 		c.Stroke(Circle.path(vg.Point{X: x, Y: y}, markRadius+3.5))

@@ -8,6 +8,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,7 @@ import (
 type Store interface {
 	Runs(ctx context.Context) ([]results.Run, error)
 	Run(ctx context.Context, which string) (results.Run, []results.Record, error)
+	History(ctx context.Context, scenario, glob, metric string, last int) (string, []results.Run, []results.Observation, error)
 }
 
 // A Server shows one store.
@@ -90,6 +92,7 @@ func (s *Server) Handler(at net.Addr) http.Handler {
 	mux.HandleFunc("GET /runs/{run}/cell", s.page(s.cell))
 	mux.HandleFunc("GET /runs/{run}/state", s.state)
 	mux.HandleFunc("GET /compare", s.page(s.compare))
+	mux.HandleFunc("GET /history", s.page(s.history))
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusNotFound, "Nothing here", "There is no page "+r.URL.Path+".")
 	})
@@ -169,7 +172,7 @@ func (s *Server) runs(w io.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return report.WriteRunsPage(w, s.Name, runs, nil, runAddress, compareAddress, s.alive)
+	return report.WriteRunsPage(w, s.Name, runs, report.RunsAddresses{Run: runAddress, Compare: compareAddress, History: historyAddress}, s.alive)
 }
 
 func (s *Server) alive(run results.Run) bool { return s.Alive == nil || s.Alive(run) }
@@ -192,7 +195,34 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 		}
 	}
 	comparison := results.CompareRuns(runs[0], runs[1], records[0], records[1])
-	return report.WriteComparisonPage(w, comparison, report.PageOptions{Nav: nav()}, runAddress)
+	return report.WriteComparisonPage(w, comparison, runs[1].Checks, report.PageOptions{Nav: nav()}, runAddress)
+}
+
+// historyRuns is over how many runs a history goes back.
+const historyRuns = 90
+
+// historyAddress is where the durations of a scenario are shown over its runs.
+func historyAddress(scenario string) string {
+	return "/history?" + url.Values{"scenario": {scenario}}.Encode()
+}
+
+func (s *Server) history(w io.Writer, r *http.Request) error {
+	query := r.URL.Query()
+	metric, err := results.FindMetric(cmp.Or(query.Get("metric"), results.MetricDuration))
+	if err != nil {
+		return notFound{err}
+	}
+	scenario, runs, observations, err := s.Store.History(r.Context(), query.Get("scenario"), "", metric.Name, historyRuns)
+	if err != nil {
+		return err
+	}
+	links := nav()
+	for _, m := range []string{results.MetricDuration, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak} {
+		if m != metric.Name {
+			links = append(links, report.Link{Text: m, Href: historyAddress(scenario) + "&metric=" + m})
+		}
+	}
+	return report.WriteHistoryPage(w, results.NewHistory(scenario, metric, runs, observations), links)
 }
 
 // find is the run with this id, which has to be whole.

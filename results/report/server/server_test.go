@@ -178,10 +178,16 @@ func TestCompare(t *testing.T) {
 		t.Errorf("the list does not lead to the comparison:\n%s", body)
 	}
 	status, _, body := s.get(address, nil)
-	for _, want := range []string{"No difference is shown in 1 cell", "it takes 4 of each", "3.25 ±1.00 s", "&#43;0.0%", `href="/runs/night&amp;1"`} {
+	for _, want := range []string{"Of 1 cell ok in both runs, shown to be worse in a figure: 0; better: 0.", "too few repeats", "3.25 ±1.00 s", "&#43;0.0%", `href="/runs/night&amp;1"`} {
 		if status != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%d, without %q", status, want)
 		}
+	}
+	if status, _, body := s.get("/history?scenario=nightly", nil); status != http.StatusOK || !strings.Contains(body, "Duration of flask/mt2/n10 over 2 runs, with 0 steps.") {
+		t.Errorf("history: %d\n%s", status, body)
+	}
+	if status, _, _ := s.get("/history?metric=speed", nil); status != http.StatusNotFound {
+		t.Errorf("history of no metric: %d", status)
 	}
 	if status, _, _ := s.get("/compare?base=night%261&head=other", nil); status != http.StatusNotFound {
 		t.Errorf("a run that is not there: %d", status)

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"stackmeter/results"
+	"stackmeter/results/report/chart"
+)
+
+// mostHistories is how many cells of a history have charts; those that stepped
+// come first.
+const mostHistories = 60
+
+// A historyView is what the template "history" shows.
+type historyView struct {
+	Steps   sectionView
+	Figures []figureView
+	Note    string
+	Levels  sectionView
+}
+
+// WriteHistoryPage writes each cell over its last runs, and where it stepped.
+func WriteHistoryPage(w io.Writer, h results.History, nav []Link) error {
+	doc := newHistoryDocument(h)
+	view := historyView{Levels: newSection(doc.sections[0]), Steps: newSection(doc.sections[1])}
+	cells := slices.Clone(h.Cells)
+	slices.SortStableFunc(cells, func(a, b results.CellHistory) int { return len(b.Steps) - len(a.Steps) })
+	for i, cell := range cells {
+		if i == mostHistories {
+			view.Note = fmt.Sprintf("%d of %d cells have a chart: those that stepped first.", i, len(cells))
+			break
+		}
+		if len(cell.Points) == 0 {
+			continue
+		}
+		f, err := newFigure(historyChart(h, cell), "", false)
+		if err != nil {
+			return err
+		}
+		view.Figures = append(view.Figures, f)
+	}
+	p := page{Title: doc.title, Heading: doc.title, Nav: nav}
+	for _, f := range doc.facts {
+		p.Under = f.label + " " + f.text
+	}
+	return p.write(w, "history", view)
+}
+
+// historyChart is one cell over its runs, with its levels between steps.
+func historyChart(h results.History, cell results.CellHistory) chart.Chart {
+	u := unitOf(h.Metric.Unit)
+	c := chart.Chart{
+		Name: "history-" + fileName(cell.Name), Title: cleanLine(cell.Name),
+		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), cleanLine(cell.Name), plural(len(h.Runs), "run"), plural(len(cell.Steps), "step")),
+		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.name}, Height: 170,
+	}
+	for i := 0; i < len(h.Runs); i += max(1, (len(h.Runs)+4)/5) {
+		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(i), Label: h.Runs[i].Started.UTC().Format("2 Jan")})
+	}
+	var marks chart.Marks
+	var line []chart.Point
+	for _, p := range cell.Points {
+		run := h.Runs[p.Run]
+		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.scale}
+		line = append(line, at)
+		marks = append(marks, chart.Mark{X: at.X, Y: at.Y, YRange: spreadOf(p.Sample, u), Ink: chart.Series(0), Radius: 2.5,
+			Label: cleanLine(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*results.Sample{p.Sample}))})
+	}
+	var rules chart.Rules
+	first := 0
+	level := func(to int, value float64) {
+		if to > first {
+			c.Layers = append(c.Layers, chart.Line{Ink: chart.InkFront, Width: 1.25, Dashed: true, Points: []chart.Point{
+				{X: float64(cell.Points[first].Run), Y: value / u.scale}, {X: float64(cell.Points[to-1].Run), Y: value / u.scale}}})
+		}
+		first = to
+	}
+	for i, step := range cell.Steps {
+		level(step.At, step.Before)
+		rules = append(rules, chart.Rule{At: float64(cell.Points[step.At].Run) - 0.5, Label: fmt.Sprintf("%+.1f%%", 100*step.Change())})
+		if i == len(cell.Steps)-1 {
+			level(len(cell.Points), step.After)
+		}
+	}
+	c.Layers = append([]chart.Layer{chart.Line{Points: line, Ink: chart.Series(0), Width: 1}, marks}, append(c.Layers, rules)...)
+	return c
+}
