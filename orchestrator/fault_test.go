@@ -202,3 +202,34 @@ matrix: {requests: [3], client: [single, mt], pool: [2]}
 		}
 	}
 }
+
+// TestFault29FirstTopologiesFail: everything that was to be measured first runs
+// out of memory or does not start. The run goes on, and what can be measured
+// is.
+func TestFault29FirstTopologiesFail(t *testing.T) {
+	b := newBench(t)
+	records := b.mustExecute(b.plan(`
+request: {path: "/spike?mib=150"}
+warmup: 0
+resources: {memory: 250MiB}
+order: listed
+topologies:
+  - {name: broken, server: flask, env: {FAIL_START: "no weights"}}
+  - {name: hungry, command: [gunicorn, --bind, "{host}:{port}", --threads, "4", "wsgi:app"]}
+  - flask
+matrix: {requests: [4], client: [single, mt], pool: [4]}
+`))
+	for name, want := range map[string]string{"broken/single/n4": "exited with status", "broken/mt4/n4": "exited with status"} {
+		if r := records[name]; r.Status != results.StatusFailed || !strings.Contains(r.Reason, want) {
+			t.Errorf("%s: %s, %s", name, r.Status, r.Reason)
+		}
+	}
+	if r := records["hungry/mt4/n4"]; r.Status != results.StatusFailed || !strings.Contains(r.Reason, "oom: ") {
+		t.Errorf("four spikes at once: %s, %s", r.Status, r.Reason)
+	}
+	for _, name := range []string{"hungry/single/n4", "flask/single/n4"} {
+		if r := records[name]; r.Status != results.StatusOK {
+			t.Errorf("%s: %s, %s", name, r.Status, r.Reason)
+		}
+	}
+}

@@ -51,7 +51,7 @@ func TestPageOfFaults(t *testing.T) {
 				own++
 			}
 		}
-		if own == 0 && strings.TrimSpace(row[2]) != "none yet" {
+		if own == 0 {
 			t.Errorf("%s %s has no test of its own", kind, row[1])
 		}
 	}
