@@ -102,9 +102,13 @@ const AlikeShare = 0.02
 // of it: within AlikeShare in both figures, and no test shows a difference in
 // the objective.
 func (f Frontier) Alike() []Summary {
+	members := map[string]bool{}
+	for _, m := range f.Members {
+		members[m.Name()] = true
+	}
 	var alike []Summary
 	for _, s := range f.Candidates {
-		if slices.ContainsFunc(f.Members, func(m Summary) bool { return m.Name() == s.Name() }) {
+		if members[s.Name()] {
 			continue
 		}
 		if slices.ContainsFunc(f.Members, func(m Summary) bool { return f.asGood(s, m) }) {
