@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +36,10 @@ type Orchestrator struct {
 	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
 	Devices []gpu.Device  // that the machine has
 	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
+
+	// Images are the content addresses, by topology and service, that the cells
+	// of a resumed run were measured on: it is refused when they are others now.
+	Images map[string]map[string]string
 
 	EngineWait time.Duration // for an engine that went away to come back; 0: DefaultEngineWait
 	StepLimit  time.Duration // of any step, before it counts as stuck; 0: what follows from the scenario and the deadlines within
@@ -78,6 +84,9 @@ type Recorder interface {
 	// Spent adds to the wall time that the run spent on a phase.
 	Spent(ctx context.Context, run string, phase string, d time.Duration) error
 }
+
+// ErrImages marks the error of a run that is resumed with other images.
+var ErrImages = errors.New("the run cannot be resumed, because its images have changed since its cells were measured, so that new ones could not be compared with them")
 
 // Limits of the loop's own steps. Those of requests and of readiness are the
 // scenario's.
@@ -318,6 +327,9 @@ func requests(trials []scenarios.Trial) int {
 // means that no stack has one: with and without, they could not be compared.
 func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	defer r.spend(results.PhaseImages)()
+	if len(r.Images) > 0 {
+		todo = slices.Concat(todo, r.plan.Trials) // those that are finished are compared too
+	}
 	err := r.prepareAll(ctx, todo)
 	if errors.Is(err, stacks.ErrNoGPU) && r.plan.Resources.GPU.Mode == scenarios.GPUAuto {
 		r.gpus, r.noGPU = nil, err.Error()
@@ -329,6 +341,7 @@ func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 
 func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 	r.broken = map[string]error{}
+	var changed []string
 	seen := map[string]bool{}
 	for _, trial := range todo {
 		name := trial.Topology.Name
@@ -346,6 +359,7 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 		leave()
 		switch {
 		case err == nil:
+			changed = append(changed, r.changedImages(spec)...)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU), errors.Is(err, stacks.ErrLost):
@@ -355,7 +369,23 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 			r.notify(Event{Kind: EventNote, Topology: name, Message: fmt.Sprintf("%s cannot be started: %v", name, err)})
 		}
 	}
+	if len(changed) > 0 {
+		return fmt.Errorf("%w:\n  %s\nstart a new run", ErrImages, strings.Join(changed, "\n  "))
+	}
 	return nil
+}
+
+// changedImages says which of a stack's images are no longer those that its
+// topology was measured on.
+func (r *run) changedImages(spec stacks.Spec) []string {
+	var changed []string
+	for _, s := range spec.Services {
+		was, is := r.Images[spec.Name][s.Name], r.Runtime.Digest(s)
+		if was != "" && is != "" && was != is {
+			changed = append(changed, fmt.Sprintf("topology %s, service %s: was %s, is %s", spec.Name, s.Name, was, is))
+		}
+	}
+	return changed
 }
 
 // spend measures a phase until the returned function is called.

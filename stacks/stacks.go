@@ -110,6 +110,10 @@ type Runtime interface {
 	// What it is doing is told to progress, a line at a time.
 	Prepare(ctx context.Context, spec Spec, progress func(string)) error
 
+	// Digest is the content address of the image that Prepare found or made
+	// for a service; empty where there is none.
+	Digest(s Service) string
+
 	// Start starts the services. It returns when they have been started, not
 	// when they answer: WaitReady does that. On error it leaves nothing
 	// behind, also when ctx was cancelled.

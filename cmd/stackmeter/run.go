@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"reflect"
 	"runtime/pprof"
 	"sync/atomic"
 	"syscall"
@@ -156,7 +155,8 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
 		defer stop()
 	}
-	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
+	images, err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o)
+	if err != nil {
 		return err
 	}
 	owned.Store(&run.ID)
@@ -166,7 +166,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	}
 	client, starter := openEngine(plan.Client.Engine, runtime)
 	loop := orchestrator.Orchestrator{
-		Runtime: starter, Client: client,
+		Runtime: starter, Client: client, Images: images,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
 		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
 	}
@@ -199,40 +199,21 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	return checkOutput("--json", o.jsonFile)
 }
 
-// begin makes the run's row in the store, or finds the one to resume.
-func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) error {
+// begin makes the run's row in the store, or finds the one to resume, with the
+// images that its cells ran on.
+func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (images map[string]map[string]string, err error) {
 	owner, err := stacks.Self()
 	if err != nil {
-		return err
-	}
-	if o.resume != "" {
-		return a.resume(ctx, store, run, scenario.Name, plan, owner, o.resume)
+		return nil, err
 	}
 	run.Scenario, run.File, run.Started = scenario.Name, scenario.File, time.Now()
 	run.Runtime, run.Host, run.GPUDevices = o.runtime, host(runtime.Describe(ctx)), devices
 	run.Plan, run.Fingerprint, run.Owner = plan, plan.Fingerprint(), owner.String()
-	if o.gate.tag != "" {
-		run.Tags = []string{o.gate.tag}
+	if o.resume != "" {
+		*run, images, err = a.resume(ctx, store, *run, owner, o.resume)
+		return images, err
 	}
-	return store.Begin(ctx, *run)
-}
-
-// resume takes over a run that no longer has a process, if it is the same
-// plan.
-func (a *app) resume(ctx context.Context, store *sqlite.Store, run *results.Run, scenario string, plan scenarios.Plan, owner stacks.Owner, which string) error {
-	before, err := findRun(ctx, store, which, scenario)
-	if err != nil {
-		return err
-	}
-	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
-		return usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
-	}
-	if before.Fingerprint != plan.Fingerprint() || before.Plan.Repeats != plan.Repeats || !reflect.DeepEqual(before.Plan.Until, plan.Until) {
-		return usageError{fmt.Errorf("run %s cannot be resumed: the scenario, or an override of it, has changed since, so that its cells could not be compared with new ones; start a new run, or give the same scenario, --set and --only", before.ID)}
-	}
-	*run = before
-	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
-	return store.Resume(ctx, before.ID, owner.String())
+	return nil, store.Begin(ctx, *run)
 }
 
 // newRunID sorts by time and is never the same twice.

@@ -60,6 +60,13 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 	return nil
 }
 
+// Digest implements stacks.Runtime.
+func (r *Runtime) Digest(s stacks.Service) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.images[imageKey(s)]
+}
+
 // imageKey names what a service's image is made from.
 func imageKey(s stacks.Service) string {
 	switch {

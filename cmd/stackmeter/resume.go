@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"stackmeter/results"
+	"stackmeter/results/sqlite"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// resume takes over a run that no longer has a process, if nothing has changed
+// since that its cells depend on: now is the run as it would be if it were new.
+// It returns the run as it is stored, and the images that its cells ran on, by
+// topology and service; the orchestrator compares those.
+func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, which string) (results.Run, map[string]map[string]string, error) {
+	before, err := findRun(ctx, store, which, now.Scenario)
+	if err != nil {
+		return before, nil, err
+	}
+	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
+		return before, nil, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+	}
+	changes := append(planChanges(before, now), machineChanges(before, now)...)
+	if len(changes) > 0 {
+		return before, nil, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its own; since it began there changed:\n  %s\nstart a new run, or undo that (the same scenario, --set and --only, on the same machine)",
+			before.ID, strings.Join(changes, "\n  "))}
+	}
+	_, records, err := store.Run(ctx, before.ID)
+	if err != nil {
+		return before, nil, err
+	}
+	images := map[string]map[string]string{}
+	for _, r := range records {
+		if r.Status != results.StatusOK || r.Stack == nil {
+			continue
+		}
+		for _, s := range r.Stack.Services {
+			if images[r.Topology.Name] == nil {
+				images[r.Topology.Name] = map[string]string{}
+			}
+			images[r.Topology.Name][s.Name] = s.Digest
+		}
+	}
+	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
+	return before, images, store.Resume(ctx, before.ID, owner.String())
+}
+
+// machineChanges says, in words, what of the machine is no longer what the run
+// began on.
+func machineChanges(before, now results.Run) []string {
+	was, is := before.Host, now.Host
+	var changes []string
+	for _, c := range []struct{ what, was, is string }{
+		{"--runtime", before.Runtime, now.Runtime},
+		{"the machine", was.Name, is.Name},
+		{"the CPU", was.CPU, is.CPU},
+		{"the number of cores", fmt.Sprint(was.Cores), fmt.Sprint(is.Cores)},
+		{"the kernel", was.Kernel, is.Kernel},
+		{"the engine", was.Engine, is.Engine},
+		{"stackmeter itself", was.Stackmeter, is.Stackmeter},
+		{"the GPUs", gpuNames(before), gpuNames(now)},
+	} {
+		if c.was != c.is {
+			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", c.what, orNone(c.was), orNone(c.is)))
+		}
+	}
+	// What the kernel keeps for itself differs from boot to boot.
+	if math.Abs(float64(was.Memory-is.Memory)) > 0.02*float64(was.Memory) {
+		changes = append(changes, fmt.Sprintf("the machine's memory: was %d MiB, is %d MiB", was.Memory>>20, is.Memory>>20))
+	}
+	return changes
+}
+
+func gpuNames(run results.Run) string {
+	var names []string
+	for _, d := range run.GPUDevices {
+		names = append(names, fmt.Sprintf("%s %s (driver %s)", d.Name, d.UUID, d.Driver))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+// changesShown bounds how many changes of a scenario are listed.
+const changesShown = 8
+
+// planChanges says what of the plan is no longer what the run began with.
+func planChanges(before, now results.Run) []string {
+	if before.Fingerprint == now.Fingerprint && before.Plan.Repeats == now.Plan.Repeats && reflect.DeepEqual(before.Plan.Until, now.Plan.Until) {
+		return nil
+	}
+	var changes []string
+	was, is := document(before.Plan), document(now.Plan.Redacted())
+	// The order follows from the seed; the rest is compared by name.
+	delete(was, "trials")
+	delete(is, "trials")
+	for i, trial := range []scenarios.Plan{before.Plan, now.Plan.Redacted()} {
+		into := []map[string]any{was, is}[i]
+		for _, t := range trial.Trials {
+			into["topology "+t.Topology.Name] = document(t.Topology)
+			for _, c := range t.Cells {
+				into["cell "+c.Name] = true
+			}
+		}
+	}
+	differ("", was, is, &changes)
+	// Cells follow from the rest, and there may be many.
+	slices.SortStableFunc(changes, func(a, b string) int {
+		return cmp.Compare(rank(a), rank(b))
+	})
+	if len(changes) > changesShown {
+		changes = append(changes[:changesShown], fmt.Sprintf("and %d more", len(changes)-changesShown))
+	}
+	if len(changes) == 0 {
+		changes = append(changes, "a value that is not written to the store: an environment variable, a build argument or a header")
+	}
+	return changes
+}
+
+func rank(change string) int {
+	if strings.HasPrefix(change, "cell ") {
+		return 1
+	}
+	return 0
+}
+
+// document is a value as its JSON form reads.
+func document(value any) map[string]any {
+	text, err := json.Marshal(value)
+	doc := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(text, &doc)
+	}
+	if err != nil {
+		return map[string]any{"unreadable": err.Error()}
+	}
+	return doc
+}
+
+// differ lists the paths at which two documents are not the same.
+func differ(path string, was, is any, changes *[]string) {
+	if a, ok := was.(map[string]any); ok {
+		if b, ok := is.(map[string]any); ok {
+			var keys []string
+			for key := range a {
+				keys = append(keys, key)
+			}
+			for key := range b {
+				if _, both := a[key]; !both {
+					keys = append(keys, key)
+				}
+			}
+			slices.Sort(keys)
+			for _, key := range keys {
+				differ(strings.TrimPrefix(path+"."+key, "."), a[key], b[key], changes)
+			}
+			return
+		}
+	}
+	a, b := inShort(was), inShort(is)
+	named := strings.HasPrefix(path, "topology ") || strings.HasPrefix(path, "cell ")
+	switch {
+	case fmt.Sprint(was) == fmt.Sprint(is):
+	case named && was == nil:
+		*changes = append(*changes, path+" is new")
+	case named && is == nil:
+		*changes = append(*changes, path+" is gone")
+	default:
+		*changes = append(*changes, fmt.Sprintf("%s: was %s, is %s", path, a, b))
+	}
+}
+
+func inShort(value any) string {
+	text, err := json.Marshal(value)
+	if value == nil || err != nil {
+		return "none"
+	}
+	if list, ok := value.([]any); ok && len(text) > 60 {
+		return fmt.Sprintf("a list of %d", len(list))
+	}
+	if runes := []rune(string(text)); len(runes) > 60 {
+		return string(runes[:59]) + "…"
+	}
+	return string(text)
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// TestResumeRefusesWhatChanged interrupts a run and resumes it after something
+// that its cells depend on has changed.
+func TestResumeRefusesWhatChanged(t *testing.T) {
+	s := newSession(t)
+	app := filepath.Join(s.dir, "app")
+	if err := os.CopyFS(app, os.DirFS("../../stacks/stackstest/testdata/app")); err != nil {
+		t.Fatal(err)
+	}
+	scenario := strings.ReplaceAll(sessionScenario, "APP", "app")
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resume := func(args ...string) (int, string) {
+		cmd := exec.CommandContext(t.Context(), s.program, append([]string{"run", "session.yaml", "--progress", "none", "--resume"}, args...)...)
+		cmd.Dir = s.dir
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		_ = cmd.Run() // its status says it
+		return cmd.ProcessState.ExitCode(), said.String()
+	}
+	write("session.yaml", scenario)
+	s.run(once(syscall.SIGINT, orchestrator.EventCell, "nginx+gunicorn-w1-t2"))
+	run, before := s.stored()
+	if len(before) == 0 || len(before) == sessionCells {
+		t.Fatalf("%d cells were finished", len(before))
+	}
+
+	status, said := resume("--set", "warmup=7", "--set", "matrix.requests=[11]")
+	if status != exitUsage || !strings.Contains(said, "warmup: was 5, is 7") || !strings.Contains(said, "cell flask/single/n11 is new") {
+		t.Errorf("another scenario: exit status %d: %s", status, said)
+	}
+	if status, said := resume("--runtime", "process"); status != exitUsage || !strings.Contains(said, "--runtime: was docker, is process") {
+		t.Errorf("another runtime: exit status %d: %s", status, said)
+	}
+	wsgi, err := os.ReadFile(filepath.Join(app, "wsgi.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("app/wsgi.py", string(wsgi)+"\n# changed\n")
+	status, said = resume()
+	if status != exitUsage || !strings.Contains(said, "topology flask, service app: was sha256:") {
+		t.Errorf("another image: exit status %d: %s", status, said)
+	}
+	if _, now := s.stored(); len(now) != len(before) {
+		t.Errorf("%d cells after the refusals, %d before", len(now), len(before))
+	}
+	write("app/wsgi.py", string(wsgi))
+	if status, said := resume(); status != exitOK {
+		t.Errorf("as it was: exit status %d: %s", status, said)
+	}
+	s.nothingLeft(run.ID)
+}
+
+func TestMachineChanges(t *testing.T) {
+	was := results.Run{Runtime: "docker", Host: results.Host{Name: "a", CPU: "x", Cores: 8, Kernel: "6.1", Engine: "27", Memory: 64 << 30}}
+	was.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "A100", Driver: "550"}}
+	if c := machineChanges(was, was); len(c) > 0 {
+		t.Errorf("nothing changed: %v", c)
+	}
+	is := was
+	is.Host.Memory += 1 << 20 // another boot
+	if c := machineChanges(was, is); len(c) > 0 {
+		t.Errorf("the kernel took less: %v", c)
+	}
+	is.Host.Memory, is.Host.Kernel = 32<<30, "6.12"
+	is.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "A100", Driver: "570"}}
+	got := strings.Join(machineChanges(was, is), "; ")
+	const want = "the kernel: was 6.1, is 6.12; the GPUs: was A100 GPU-1 (driver 550), is A100 GPU-1 (driver 570); the machine's memory: was 65536 MiB, is 32768 MiB"
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+func TestPlanChangesThatAreNotStored(t *testing.T) {
+	was := results.Run{Fingerprint: "one", Plan: scenarios.Plan{Scenario: "s"}}
+	is := was
+	is.Fingerprint = "two"
+	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "not written to the store") {
+		t.Errorf("%v", c)
+	}
+}
