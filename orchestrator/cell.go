@@ -69,6 +69,11 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	l.fill(&rec, found.load, found.usage)
 	rec.CPU.Machine = found.machine
 	if err := l.verdict(ctx, found, sendErr); err != nil {
+		if ctx.Err() != nil {
+			// Interrupted while the stack was looked at: the verdict is about
+			// that, and the cell has none.
+			return rec, false, context.Cause(ctx)
+		}
 		l.fail(ctx, &rec, err)
 		if errors.Is(err, errLostGPU) || errors.Is(err, stacks.ErrLost) {
 			l.void = err

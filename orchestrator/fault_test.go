@@ -1,18 +1,22 @@
 package orchestrator_test
 
 import (
+	"context"
+	"errors"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/stacks"
 )
 
 // onceUnderLoad calls do once, when some requests of a cell of the topology
@@ -231,5 +235,54 @@ matrix: {requests: [4], client: [single, mt], pool: [4]}
 		if r := records[name]; r.Status != results.StatusOK {
 			t.Errorf("%s: %s, %s", name, r.Status, r.Reason)
 		}
+	}
+}
+
+// A betrayed runtime's stacks are interrupted in the moment when they are
+// looked at.
+type betrayed struct {
+	stacks.Runtime
+	look func()
+}
+
+type betrayedStack struct {
+	stacks.Stack
+	look func()
+}
+
+func (r betrayed) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, error) {
+	st, err := r.Runtime.Start(ctx, spec)
+	return betrayedStack{st, r.look}, err
+}
+
+func (s betrayedStack) Check(ctx context.Context) error {
+	s.look()
+	return s.Stack.Check(ctx)
+}
+
+// TestFault02InterruptedBehindTheLoad: the signal comes when the last answer is
+// in and the stack is looked at. The look fails because of the signal, which
+// the crash campaign found written down as a failure of the cell.
+func TestFault02InterruptedBehindTheLoad(t *testing.T) {
+	b := newBench(t)
+	interrupted := errors.New("interrupted by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var measuring atomic.Bool
+	b.onEvent = func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventCell {
+			measuring.Store(true)
+		}
+	}
+	b.Runtime = betrayed{b.engine, func() {
+		if measuring.Load() {
+			cancel(interrupted)
+		}
+	}}
+	records, err := b.execute(ctx, b.plan(`
+topologies: [flask]
+matrix: {requests: [2], client: [single]}
+`))
+	if !errors.Is(err, interrupted) || len(records) > 0 {
+		t.Errorf("%v; records %+v", err, records)
 	}
 }
