@@ -51,7 +51,7 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 	if bound := results.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
 		view.Bound = cleanLine(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
 	}
-	view.Status = cellStatus(s)
+	view.Status = b.cellStatus(s)
 	view.Words = view.Name + " " + view.Status.Text + " " + cleanLine(strings.Join(s.Flags, " "))
 	for _, flag := range s.Flags {
 		view.Doubts = append(view.Doubts, cleanLine(withMeaning(flag)))
@@ -82,7 +82,13 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 	return view, nil
 }
 
-func cellStatus(s results.Summary) *status {
+// ownFlags are a cell's flags without those that every cell of the run has.
+func (b *builder) ownFlags(s results.Summary) string {
+	own := slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return slices.Contains(b.notes.everywhere, flag) })
+	return cleanLine(strings.Join(own, ", "))
+}
+
+func (b *builder) cellStatus(s results.Summary) *status {
 	switch {
 	case s.OK == 0:
 		return &status{"failed", "bad"}
@@ -90,8 +96,8 @@ func cellStatus(s results.Summary) *status {
 		return &status{fmt.Sprintf("%d of %d failed", s.Failed, s.OK+s.Failed), "bad"}
 	case s.Errors > 0:
 		return &status{plural(s.Errors, "error"), "bad"}
-	case len(s.Flags) > 0:
-		return &status{cleanLine(strings.Join(s.Flags, ", ")), "warn"}
+	case b.ownFlags(s) != "":
+		return &status{b.ownFlags(s), "warn"}
 	}
 	return &status{"ok", "ok"}
 }

@@ -346,7 +346,7 @@ func (b *builder) cellGrid() *grid {
 		return entry{text: u.text(sample, decimals)}
 	}
 	for _, s := range b.summaries {
-		state := cellStatus(s)
+		state := b.cellStatus(s)
 		text := state.Text
 		if state.Class == "warn" {
 			text = "ok"
@@ -362,7 +362,7 @@ func (b *builder) cellGrid() *grid {
 		g.rows = append(g.rows, []entry{
 			{text: cleanLine(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
 			metric(s, "p50", unit{"ms", 1e-3, 1, 1}), metric(s, results.MetricP99, unit{"ms", 1e-3, 1, 1}),
-			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: bound}, {text: cleanLine(strings.Join(s.Flags, ", "))},
+			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: bound}, {text: b.ownFlags(s)},
 		})
 	}
 	return g
