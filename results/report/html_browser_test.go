@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,7 +35,7 @@ type browser struct {
 	ran     []string
 }
 
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t testing.TB) *browser {
 	t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -75,7 +76,7 @@ func newBrowser(t *testing.T) *browser {
 // before it fails: much longer than a busy machine takes.
 const browserPatience = time.Minute
 
-func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+func (b *browser) run(t testing.TB, actions ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -85,7 +86,7 @@ func (b *browser) run(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
 }
 
 // evaluate runs an expression in the page and returns what it is.
-func evaluate[T any](t *testing.T, b *browser, expression string) T {
+func evaluate[T any](t testing.TB, b *browser, expression string) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
 	defer cancel()
@@ -257,5 +258,42 @@ func TestPageInABrowser(t *testing.T) {
 	}
 	if n := evaluate[int](t, b, `Array.from(document.querySelectorAll(".wide-only")).filter(e => e.offsetParent !== null).length`); n != 0 {
 		t.Errorf("%d wide charts are shown on a phone", n)
+	}
+}
+
+// BenchmarkLargePageInABrowser opens the page of a run of 10,000 cells in a real
+// Chromium: until something is seen, until it is loaded, and until what a
+// reader does next is on the screen.
+//
+//	go test ./results/report -run '^$' -bench LargePage -benchtime 3x
+func BenchmarkLargePageInABrowser(b *testing.B) {
+	run, records := large(10_000)
+	file := filepath.Join(b.TempDir(), "report.html")
+	f, err := os.Create(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := errors.Join(report.Write(f, "html", run, records, report.Options{}), f.Close()); err != nil {
+		b.Fatal(err)
+	}
+	browser := newBrowser(b)
+	// shown is how long it takes in milliseconds until what the script does is
+	// painted.
+	shown := func(script string) float64 {
+		return evaluate[float64](b, browser, `new Promise(done => { const began = performance.now(); `+script+`;
+			requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - began))); })`)
+	}
+	sums := map[string]float64{}
+	for b.Loop() {
+		browser.run(b, chromedp.Navigate("file://"+file), chromedp.WaitReady("main"))
+		sums["ms/paint"] += evaluate[float64](b, browser, `performance.getEntriesByName("first-contentful-paint")[0].startTime`)
+		sums["ms/load"] += evaluate[float64](b, browser, `performance.getEntriesByType("navigation")[0].loadEventEnd`)
+		sums["ms/scroll"] += shown(`scrollTo(0, 1e9)`)
+		sums["ms/sort"] += shown(`document.querySelector("table.pivot th:nth-child(2) button").click()`)
+		sums["ms/open"] += shown(`document.querySelector("#cells details").open = true`)
+		sums["ms/filter"] += shown(`const field = document.querySelector("#cells details input"); field.value = "w3-t4 mt"; field.dispatchEvent(new Event("input"))`)
+	}
+	for name, sum := range sums {
+		b.ReportMetric(sum/float64(b.N), name)
 	}
 }
