@@ -72,7 +72,12 @@ func (w *watch) note(m events.Message) {
 		return // its owner ends it
 	}
 	switch m.Action {
-	case events.ActionKill, events.ActionStop:
+	case events.ActionKill:
+		// An engine that stops sends SIGTERM first; SIGKILL alone is somebody's,
+		// and what it ends has ended.
+		if m.Actor.Attributes["signal"] != "15" {
+			return
+		}
 		w.change(func() {
 			if w.why == nil {
 				w.why = fmt.Errorf("%w: it ended service %s, because somebody asked it to or because it is stopping itself", stacks.ErrLost, m.Actor.Attributes[LabelService])
