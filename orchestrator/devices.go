@@ -29,28 +29,38 @@ func SelectGPUs(want scenarios.GPU, have []gpu.Device, missing string) (uuids []
 	}
 	if len(want.Devices) > 0 {
 		for _, asked := range want.Devices {
-			uuid, ok := find(asked, have)
-			if !ok {
+			d, ok := find(asked, have)
+			switch {
+			case !ok:
 				return nil, "", fmt.Errorf("%w: resources.gpu.devices asks for %q; this machine has %s", stacks.ErrUnavailable, asked, list(have))
+			case d.MIG:
+				return nil, "", fmt.Errorf("%w: resources.gpu.devices asks for %q, which is divided into MIG instances, so that nothing can compute on the whole of it; name one of them: %s", stacks.ErrUnavailable, asked, list(have))
 			}
-			uuids = append(uuids, uuid)
+			uuids = append(uuids, d.UUID)
 		}
 		return uuids, "", nil
 	}
 	// A MIG instance is given only to those who ask for it by name: counted
-	// are whole GPUs.
+	// are whole GPUs, which those are not that are divided.
 	var whole []gpu.Device
+	divided := ""
 	for _, d := range have {
-		if d.Parent == "" {
+		switch {
+		case d.MIG:
+			divided = "; GPUs that are divided into MIG instances do not count, name their instances in resources.gpu.devices"
+		case d.Parent == "":
 			whole = append(whole, d)
 		}
 	}
+	if len(whole) == 0 && want.Mode == scenarios.GPUAuto {
+		return nil, "this machine has " + list(have) + divided, nil
+	}
 	count := want.Count
 	if count == scenarios.AllGPUs {
-		count = len(whole)
+		count = max(1, len(whole))
 	}
 	if count > len(whole) {
-		return nil, "", fmt.Errorf("%w: resources.gpu.count is %d; this machine has %s", stacks.ErrUnavailable, count, list(whole))
+		return nil, "", fmt.Errorf("%w: resources.gpu.count is %d; this machine has %s%s", stacks.ErrUnavailable, count, list(have), divided)
 	}
 	for _, d := range whole[:count] {
 		uuids = append(uuids, d.UUID)
@@ -58,13 +68,13 @@ func SelectGPUs(want scenarios.GPU, have []gpu.Device, missing string) (uuids []
 	return uuids, "", nil
 }
 
-func find(asked string, have []gpu.Device) (uuid string, ok bool) {
+func find(asked string, have []gpu.Device) (found gpu.Device, ok bool) {
 	for _, d := range have {
 		if d.UUID == asked || d.Parent == "" && strconv.Itoa(d.Index) == asked {
-			return d.UUID, true
+			return d, true
 		}
 	}
-	return "", false
+	return gpu.Device{}, false
 }
 
 func list(have []gpu.Device) string {

@@ -35,14 +35,14 @@ func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
 		}
 		return w, nil
 	}
-	if r.GPU == nil {
+	if r.sampler == nil {
 		w.why = r.NoGPU
 		return w, nil
 	}
-	if err := r.GPU.WaitClean(ctx, r.gpus, r.idle, r.gpuWait()); err != nil {
+	if err := r.sampler.WaitClean(ctx, r.gpus, r.idle, r.gpuWait()); err != nil {
 		return nil, fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
 	}
-	trial, err := r.GPU.Trial(ctx, r.gpus)
+	trial, err := r.sampler.Trial(ctx, r.gpus)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 	if w.trial == nil {
 		return
 	}
-	shots, err := w.run.GPU.Snapshot(ctx, w.run.gpus)
+	shots, err := w.run.sampler.Snapshot(ctx, w.run.gpus)
 	if err != nil {
 		return
 	}
@@ -112,7 +112,7 @@ func (w *gpuWatch) answers(ctx context.Context) bool {
 	if w.trial == nil {
 		return true
 	}
-	shots, err := w.run.GPU.Snapshot(ctx, w.run.gpus)
+	shots, err := w.run.sampler.Snapshot(ctx, w.run.gpus)
 	return err == nil && !slices.ContainsFunc(shots, func(s gpu.Snapshot) bool { return s.Memory == nil })
 }
 

@@ -100,7 +100,12 @@ const (
 // Run executes the plan under the run's id. Cells that the run holds as ok are
 // skipped, so that the same call resumes an interrupted run.
 func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
-	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now()}
+	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now(), sampler: o.GPU}
+	if o.GPU != nil && p.Resources.GPU.MPS != nil {
+		sampler := *o.GPU
+		sampler.MPS = true
+		r.sampler = &sampler
+	}
 	err := r.guarded(ctx, r.execute)
 	if left := r.leftovers(ctx); left != nil {
 		err = errors.Join(err, left)
@@ -117,11 +122,12 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 // A run is one call of Run.
 type run struct {
 	*Orchestrator
-	id    string
-	plan  scenarios.Plan
-	gpus  []string         // UUIDs that each stack is given
-	noGPU string           // why gpus is empty although the scenario would use one
-	idle  map[string]int64 // bytes in use on each device, by UUID, before the first stack
+	id      string
+	plan    scenarios.Plan
+	sampler *gpu.Sampler     // the Orchestrator's GPU, as the plan needs it
+	gpus    []string         // UUIDs that each stack is given
+	noGPU   string           // why gpus is empty although the scenario would use one
+	idle    map[string]int64 // bytes in use on each device, by UUID, before the first stack
 
 	scrub func(string) string // takes values that may be secrets out of a text
 

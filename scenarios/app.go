@@ -113,16 +113,48 @@ func (d *decoder) gpu(n *yaml.Node, g *GPU) {
 			}
 		}},
 		field{"devices", func(n *yaml.Node) { d.devices(n, g) }},
+		field{"mps", func(n *yaml.Node) { g.MPS = d.mps(n) }},
 	)
 	switch {
 	case o.has("count") && o.has("devices"):
 		d.problem(o.keys["count"], "keep count or devices", "resources.gpu has a count and devices: which of them is meant?")
 	case g.Mode == GPUOff && (o.has("count") || o.has("devices")):
 		d.problem(o.keys["mode"], "take mode: off out, or the devices", "resources.gpu is off and asks for devices")
+	case g.Mode == GPUOff && g.MPS != nil:
+		d.problem(o.keys["mode"], "take mode: off out, or mps", "resources.gpu is off and asks for MPS")
 	}
 	if ok && (g.Mode == GPUOff || o.has("devices")) && !o.has("count") {
 		g.Count = 0
 	}
+}
+
+// mps reads true, false, or the limits.
+func (d *decoder) mps(n *yaml.Node) *MPS {
+	const what = "resources.gpu.mps"
+	if n.Kind != yaml.MappingNode {
+		on := false
+		if n.Tag != "!!bool" {
+			d.problem(n, "write true, or limits such as {active_threads: 50%, memory: 4GiB}", "%s has to be true, false or limits, not %s", what, describe(n))
+		} else if d.boolean(n, what, &on) && on {
+			return &MPS{}
+		}
+		return nil
+	}
+	m := &MPS{}
+	d.object(n, "mps", what,
+		field{"active_threads", func(n *yaml.Node) {
+			if share := 0.0; d.percent(n, what+".active_threads", &share) {
+				m.ActiveThreads = 100 * share
+			}
+		}},
+		field{"memory", func(n *yaml.Node) {
+			// The service counts in MiB.
+			if d.size(n, what+".memory", &m.Memory, 1<<20, 64<<40) && m.Memory%(1<<20) != 0 {
+				d.problem(n, "", "%s has to be a whole number of MiB, not %s", what+".memory", n.Value)
+			}
+		}},
+	)
+	return m
 }
 
 func (d *decoder) devices(n *yaml.Node, g *GPU) {

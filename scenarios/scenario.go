@@ -209,6 +209,18 @@ type GPU struct {
 	Mode    string   `json:"mode"`
 	Count   int      `json:"count,omitempty"`   // AllGPUs for all of them
 	Devices []string `json:"devices,omitempty"` // UUIDs or indices
+	MPS     *MPS     `json:"mps,omitempty"`     // nil: each process has the device to itself, in turn with the others
+}
+
+// MPS lets the processes of a stack compute on a device at the same time,
+// through NVIDIA's Multi-Process Service. Its control daemon belongs to the
+// machine: stackmeter starts and stops none. The limits are for each process, so
+// that gunicorn's w4 has four times of them. They are those of
+// https://docs.nvidia.com/deploy/mps/: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE and
+// CUDA_MPS_PINNED_DEVICE_MEM_LIMIT.
+type MPS struct {
+	ActiveThreads float64 `json:"active_threads,omitempty"` // percent of the device's threads; 0: no limit
+	Memory        int64   `json:"memory,omitempty"`         // bytes on each device, in whole MiB; 0: no limit
 }
 
 // AllGPUs is the GPU.Count of `count: all`.

@@ -50,6 +50,9 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 		Cores:  cores,
 		GPUs:   gpus,
 	}
+	if len(gpus) > 0 {
+		app.MPS = p.Resources.GPU.MPS
+	}
 	if app.Dir == "" && app.Build != nil {
 		app.Dir = app.Build.Context
 	}

@@ -87,6 +87,7 @@ type Service struct {
 	Memory  int64 // bytes
 	Cores   []int // of the machine, that it may use; any when empty
 	GPUs    []string
+	MPS     *scenarios.MPS // nil: without; set only where there are GPUs
 }
 
 // A Proxy says what an nginx service stands in front of.

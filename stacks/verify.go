@@ -56,6 +56,9 @@ func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
 	} else if seen != "" {
 		found.Facts.GPU = seen
 	}
+	if m := spec.Services[0].MPS; m != nil {
+		found.Facts.GPU += ", " + mpsText(m)
+	}
 	for _, s := range spec.Services {
 		if s.Role != RoleNginx {
 			continue

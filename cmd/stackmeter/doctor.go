@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
@@ -190,7 +191,16 @@ func gpuFindings(ctx context.Context, o gpuOptions) []finding {
 	for _, s := range shots {
 		found = append(found, deviceFindings(s)...)
 	}
-	return found
+	return append(found, mpsFinding())
+}
+
+// mpsFinding is what a scenario with resources.gpu.mps would find.
+func mpsFinding() finding {
+	pipes := stacks.MPSPipes()
+	if err := stacks.CheckMPS(pipes); err != nil {
+		return finding{"MPS", stateNote, err.Error(), ""}
+	}
+	return finding{what: "MPS", state: stateOK, text: "a control daemon listens in " + pipes + "; a scenario uses it with resources.gpu.mps"}
 }
 
 func deviceFindings(s gpu.Snapshot) []finding {

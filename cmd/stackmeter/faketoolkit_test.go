@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -27,8 +28,9 @@ type fakeToolkit struct {
 	socket string
 	folder string // mounted into containers that ask for a GPU, under its own path
 
-	mu    sync.Mutex
-	asked [][]string // the devices of each container that asked
+	mu     sync.Mutex
+	asked  [][]string // the devices of each container that asked
+	mounts []string   // folders of the machine that containers had apart from the toolkit's own
 }
 
 // fakeSMI lists what the container asked for, unless the container lost it.
@@ -114,6 +116,10 @@ func (f *fakeToolkit) create(t *testing.T, r *http.Request) {
 		}
 		f.mu.Lock()
 		f.asked = append(f.asked, ids)
+		mounts, _ := host["Mounts"].([]any)
+		for _, m := range mounts {
+			f.mounts = append(f.mounts, fmt.Sprint(m.(map[string]any)["Source"], ":", m.(map[string]any)["Target"]))
+		}
 		f.mu.Unlock()
 		delete(host, "DeviceRequests")
 		binds, _ := host["Binds"].([]any)

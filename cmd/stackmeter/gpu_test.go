@@ -39,6 +39,7 @@ type fakeGPU struct {
 	library string
 	state   *fakedriver.State
 	runtime string
+	gpu     string // resources.gpu of the scenario
 	env     []string
 	said    string // what the last run said on standard error, events left out
 }
@@ -50,7 +51,7 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 			t.Skipf("needs %s: apt-get install python3-flask gunicorn nginx-light", program)
 		}
 	}
-	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "process", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "process", gpu: "mode: required, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	f.program = command(t, f.dir)
 	return f
 }
@@ -58,7 +59,7 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 // newFakeGPUContainers is a fakeGPU whose stacks are containers.
 func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
 	t.Helper()
-	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: required, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	toolkit := startFakeToolkit(t, f.state.Folder)
 	f.env = append(f.env, "DOCKER_HOST=unix://"+toolkit.socket)
 	f.program = command(t, f.dir)
@@ -79,6 +80,7 @@ type fakeResult struct {
 			Reason string
 			Detail gpu.Usage
 		}
+		Stack results.Stack
 	}
 }
 
@@ -101,9 +103,9 @@ func (f *fakeGPU) run(scenario string, on func(orchestrator.Event), args ...stri
 	text := fmt.Sprintf(`name: fake-gpu
 app: {build: {context: %q}, wsgi: "wsgi:app", ready: {path: /healthz}, env: {%s: %q}}
 request: {method: POST, path: /predict}
-resources: {gpu: {mode: required, count: 1}}
+resources: {gpu: {%s}}
 order: listed
-%s`, app, fakedriver.Env, f.state.Folder, scenario)
+%s`, app, fakedriver.Env, f.state.Folder, f.gpu, scenario)
 	if err := os.WriteFile(filepath.Join(f.dir, "s.yaml"), []byte(text), 0o644); err != nil {
 		f.t.Fatal(err)
 	}
@@ -133,6 +135,9 @@ order: listed
 	_ = cmd.Wait() // failed cells are part of some tests
 	f.said = said.String()
 	var result fakeResult
+	if out.Len() == 0 {
+		return result // refused before anything started
+	}
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		f.t.Fatalf("%v\n%s\n%s", err, &out, &said)
 	}

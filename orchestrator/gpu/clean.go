@@ -18,6 +18,7 @@ type Holder struct {
 	Service   string `json:"service,omitempty"`   // of the stack, where it belongs to one
 	Container string `json:"container,omitempty"` // the innermost, where it runs in one
 	Memory    *int64 `json:"memory"`
+	Server    bool   `json:"mps_server,omitempty"` // of the MPS that the stack uses
 }
 
 // String names the holder for an error's text.
@@ -52,7 +53,8 @@ type Snapshot struct {
 // means that a measurement can begin. The idle baseline of each device, by
 // UUID, is what its memory is held against; a device that has none yet is
 // clean when nobody holds memory on it. Holders that belong to a service of
-// the stack under measurement do not count.
+// the stack under measurement do not count, and neither does the server of the
+// MPS that it uses, which starts with the first client and then stays.
 //
 // It is pure: Sampler.WaitClean is what looks at the machine and waits.
 func Dirt(now []Snapshot, idle map[string]int64, tolerance int64) []string {
@@ -62,8 +64,14 @@ func Dirt(now []Snapshot, idle map[string]int64, tolerance int64) []string {
 			dirt = append(dirt, fmt.Sprintf("GPU %s cannot be read: %v", s.Device.UUID, s.Err))
 			continue
 		}
-		own := false
+		own, server := false, int64(0)
 		for _, h := range s.Holders {
+			if h.Server {
+				if h.Memory != nil {
+					server += *h.Memory
+				}
+				continue
+			}
 			if h.Service != "" {
 				own = true
 				continue
@@ -71,7 +79,7 @@ func Dirt(now []Snapshot, idle map[string]int64, tolerance int64) []string {
 			dirt = append(dirt, fmt.Sprintf("GPU %s: %s", s.Device.UUID, h))
 		}
 		base, known := idle[s.Device.UUID]
-		if known && !own && s.Memory.Used > base+tolerance {
+		if known && !own && s.Memory.Used-server > base+tolerance {
 			dirt = append(dirt, fmt.Sprintf("GPU %s has %s in use, %s more than when it was idle",
 				s.Device.UUID, mib(s.Memory.Used), mib(s.Memory.Used-base)))
 		}

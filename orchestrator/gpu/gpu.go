@@ -114,8 +114,15 @@ type Memory struct {
 type Process struct {
 	PID    int
 	Memory *int64   // nil: the driver does not report it (NOT_AVAILABLE)
-	Kinds  []string // the lists that it was in: compute, graphics, mps
+	Kinds  []string // the lists that it was in
 }
+
+// Kinds of processes: the driver's lists of them.
+const (
+	KindCompute  = "compute"
+	KindGraphics = "graphics"
+	KindMPS      = "mps" // a client of the Multi-Process Service
+)
 
 // Telemetry is one reading of what a device does.
 type Telemetry struct {

@@ -129,7 +129,7 @@ func (ev evidence) processes(u *Usage) {
 		u.ProcessReason = "the process lists could not be read at the cell's edges"
 		return
 	}
-	all := map[identity]*ProcessPeak{}
+	all, servers := map[identity]*ProcessPeak{}, map[identity]bool{}
 	var order []identity
 	services := map[string]*ServicePeak{}
 	good := 0
@@ -145,8 +145,10 @@ func (ev evidence) processes(u *Usage) {
 				p = &ProcessPeak{PID: id.pid, Start: id.start, Parent: e.parent, Name: e.name,
 					Service: e.service, Role: e.role, Container: e.container}
 				all[id] = p
+				servers[id] = e.server
 				order = append(order, id)
 			}
+			p.MPS = p.MPS || e.client
 			if e.memory != nil {
 				p.Peak = larger(p.Peak, *e.memory)
 			}
@@ -181,9 +183,12 @@ func (ev evidence) processes(u *Usage) {
 	}
 	slices.SortFunc(order, func(a, b identity) int { return a.pid - b.pid })
 	for _, id := range order {
-		if p := all[id]; p.Service != "" {
+		switch p := all[id]; {
+		case p.Service != "":
 			u.Processes = append(u.Processes, *p)
-		} else {
+		case servers[id]:
+			u.Servers = append(u.Servers, *p)
+		default:
 			u.Foreign = append(u.Foreign, *p)
 		}
 	}
@@ -213,6 +218,7 @@ func (r round) byProcess() map[identity]entry {
 	for _, l := range r.lists {
 		for _, e := range l.entries {
 			if o, ok := m[e.id]; ok {
+				e.client = e.client || o.client
 				e.memory, e.accounting = addUp([]*int64{e.memory, o.memory}), addUp([]*int64{e.accounting, o.accounting})
 			}
 			m[e.id] = e
@@ -273,6 +279,7 @@ func (ev evidence) flags(u *Usage) {
 		return slices.ContainsFunc(r.lists, func(l list) bool { return l.garbage })
 	}))
 	flag(FlagMissedPeak, ev.missed(*u))
+	flag(FlagNotMPS, ev.s.MPS && len(u.Processes) > 0 && !slices.ContainsFunc(u.Processes, func(p ProcessPeak) bool { return p.MPS }))
 	flag(FlagFakeDriver, u.Fake)
 }
 

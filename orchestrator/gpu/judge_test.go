@@ -56,6 +56,16 @@ func TestJudge(t *testing.T) {
 		{"sum over processes above the device", change(func(e *entry) { e.memory = ptr(int64(500 * mb)) }), Flagged, []string{FlagSum}, "", true, true},
 		{"foreign process", change(func(e *entry) { e.service = "" }), Flagged, []string{FlagForeign, FlagUnused}, "", true, false},
 		{"no figure for a process", change(func(e *entry) { e.memory = nil }), Flagged, []string{FlagNoClaim}, "", true, false},
+		{"a server of MPS", func(ev *evidence) {
+			ev.s.MPS = true
+			for i := range ev.rounds {
+				l := &ev.rounds[i].lists[0]
+				l.entries = slices.Clone(l.entries)
+				l.entries[0].client, l.entries[0].memory = true, ptr(int64(370*mb))
+				l.entries = append(l.entries, entry{attributed: attributed{procStat: procStat{id: identity{9, 1}, name: mpsServer}, server: true}, memory: ptr(int64(30 * mb))})
+			}
+		}, Valid, nil, "", true, true},
+		{"MPS that nobody uses", func(ev *evidence) { ev.s.MPS = true }, Flagged, []string{FlagNotMPS}, "", true, true},
 		{"unowned memory", change(func(e *entry) { e.memory = ptr(int64(200 * mb)) }), Flagged, []string{FlagUnowned}, "", true, true},
 		{"within the tolerance", change(func(e *entry) { e.memory = ptr(int64(300 * mb)) }), Valid, nil, "", true, true},
 		{"throttled", func(ev *evidence) {
@@ -195,6 +205,8 @@ func TestDirt(t *testing.T) {
 		{"no baseline yet", Snapshot{Device: d, Memory: used(900)}, nil, ""},
 		{"somebody is there", Snapshot{Device: d, Memory: used(310), Holders: []Holder{holder}}, nil, "process 7 (python3) in container a1a1a1a1a1a1 holds 300 MiB"},
 		{"the stack itself", Snapshot{Device: d, Memory: used(310), Holders: []Holder{own}}, idle, ""},
+		{"a server of MPS", Snapshot{Device: d, Memory: used(310), Holders: []Holder{{PID: 9, Name: mpsServer, Memory: ptr(int64(300 * mb)), Server: true}}}, idle, ""},
+		{"a server of MPS and memory that stayed", Snapshot{Device: d, Memory: used(439), Holders: []Holder{{PID: 9, Name: mpsServer, Memory: ptr(int64(300 * mb)), Server: true}}}, idle, "use"},
 		{"unreadable", Snapshot{Device: d, Err: &Error{Device: "GPU-1", Call: "f", Code: CodeGPULost}}, idle, "GPU_IS_LOST"},
 	}
 	for _, tt := range tests {

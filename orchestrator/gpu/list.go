@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type entry struct {
 	attributed
 	memory     *int64 // nil: the driver does not report it
 	accounting *int64
+	client     bool // in the driver's list of MPS clients
 }
 
 // A round is a reading of the lists of all of a trial's devices.
@@ -55,7 +57,7 @@ func readList(r Reader, a *attribution) list {
 			return l
 		}
 		if who, ok := a.of(p.PID); ok {
-			l.entries = append(l.entries, entry{attributed: who, memory: p.Memory})
+			l.entries = append(l.entries, entry{attributed: who, memory: p.Memory, client: slices.Contains(p.Kinds, KindMPS)})
 		}
 	}
 	return l
@@ -84,7 +86,7 @@ func (l *list) look(r Reader) *int64 {
 func (l list) holders(device string) []Holder {
 	var hs []Holder
 	for _, e := range l.entries {
-		hs = append(hs, Holder{Device: device, PID: e.id.pid, Name: e.name, Service: e.service, Container: e.container, Memory: e.memory})
+		hs = append(hs, Holder{Device: device, PID: e.id.pid, Name: e.name, Service: e.service, Container: e.container, Memory: e.memory, Server: e.server})
 	}
 	return hs
 }
@@ -144,6 +146,7 @@ func (r round) used(after bool) []int64 {
 }
 
 // Whose an entry is.
-func ofStack(e entry) bool   { return e.service != "" }
-func ofOthers(e entry) bool  { return e.service == "" }
-func ofAnybody(e entry) bool { return true }
+func ofStack(e entry) bool    { return e.service != "" }
+func ofNotStack(e entry) bool { return e.service == "" }
+func ofOthers(e entry) bool   { return e.service == "" && !e.server }
+func ofAnybody(e entry) bool  { return true }

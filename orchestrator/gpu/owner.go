@@ -14,6 +14,7 @@ type Owner struct {
 // attribution says whose a process is. It belongs to one trial.
 type attribution struct {
 	proc   procRoot
+	mps    bool // an MPS server is no stranger
 	owners []owned
 	known  map[identity]attributed
 }
@@ -30,11 +31,16 @@ type attributed struct {
 	container string // the innermost; empty outside of containers
 	service   string // empty: not the stack's
 	role      string
+	server    bool // of MPS: what it holds it holds for its clients
 }
 
+// mpsServer is what the kernel calls nvidia-cuda-mps-server: it cuts names at 15
+// bytes. The control daemon has the same one, and holds no memory on a device.
+const mpsServer = "nvidia-cuda-mps"
+
 // newAttribution starts with no owners: every process is somebody else's.
-func newAttribution(proc procRoot) *attribution {
-	return &attribution{proc: proc, known: map[identity]attributed{}}
+func newAttribution(proc procRoot, mps bool) *attribution {
+	return &attribution{proc: proc, mps: mps, known: map[identity]attributed{}}
 }
 
 // own says who the stack's services are. What was attributed before is
@@ -81,6 +87,7 @@ func (a *attribution) of(pid int) (attributed, bool) {
 			break
 		}
 	}
+	p.server = a.mps && p.service == "" && st.name == mpsServer
 	a.known[st.id] = p
 	return p, true
 }

@@ -74,7 +74,7 @@ func TestAttribution(t *testing.T) {
 	p.put(201, 1, 201, 90, "0::/docker/"+idB+"\n")
 	p.put(202, 1, 202, 90, "0::/docker/"+idA+"/docker/"+idB+"\n")
 
-	a := newAttribution(procRoot(p.root))
+	a := newAttribution(procRoot(p.root), false)
 	if who, ok := a.of(200); !ok || who.service != "" {
 		t.Errorf("before owners are known: %+v, %v", who, ok)
 	}
@@ -104,7 +104,7 @@ func TestAttribution(t *testing.T) {
 func TestAttributionOfAnEndedRoot(t *testing.T) {
 	p := proc{t, t.TempDir()}
 	p.put(103, 1, 100, 80, "0::/\n")
-	a := newAttribution(procRoot(p.root))
+	a := newAttribution(procRoot(p.root), false)
 	a.own([]Owner{{Service: "local", PID: 100}})
 	if who, _ := a.of(103); who.service != "local" {
 		t.Errorf("a child of an ended root belongs to %q", who.service)

@@ -52,6 +52,10 @@ type Sampler struct {
 	Tolerance         int64         // bytes above the idle baseline that still count as back
 	BaselineSamples   int
 	Points            int // of a series; negative: no series
+
+	// MPS says that the stack's processes reach the device through NVIDIA's
+	// Multi-Process Service: its server is then nobody's foreign process.
+	MPS bool
 }
 
 // filled returns the sampler with its defaults filled in.
@@ -122,7 +126,7 @@ func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, e
 		return nil, nil
 	}
 	f := s.filled()
-	return f.snapshot(ctx, devices, newAttribution(procRoot(f.Proc)))
+	return f.snapshot(ctx, devices, newAttribution(procRoot(f.Proc), f.MPS))
 }
 
 // snapshot is Snapshot with the knowledge of whose processes are whose. The
@@ -193,7 +197,7 @@ func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[stri
 		return nil
 	}
 	f := s.filled()
-	return f.waitClean(ctx, devices, idle, limit, newAttribution(procRoot(f.Proc)))
+	return f.waitClean(ctx, devices, idle, limit, newAttribution(procRoot(f.Proc), f.MPS))
 }
 
 // waitClean is WaitClean with the knowledge of whose processes are whose.

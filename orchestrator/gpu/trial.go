@@ -189,7 +189,7 @@ func (t *Trial) WaitClean(ctx context.Context, limit time.Duration) error {
 	if t == nil {
 		return nil
 	}
-	a := newAttribution(procRoot(t.s.Proc))
+	a := newAttribution(procRoot(t.s.Proc), t.s.MPS)
 	t.mu.Lock()
 	a.own(t.owners)
 	t.mu.Unlock()
@@ -310,7 +310,7 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 			return Aftermath{Reason: err.Error()}
 		}
 		t.mu.Lock()
-		a := leftover(t.during(PhaseIdle).totals(), t.rounds[e.round], t.uuids(), t.s.Tolerance)
+		a := leftover(t.during(PhaseIdle).totals(), t.rounds[0], t.rounds[e.round], t.uuids(), t.s.Tolerance)
 		t.mu.Unlock()
 		if a.Back || a.Used == nil || a.Baseline == nil {
 			return a
@@ -329,8 +329,8 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 }
 
 // leftover judges the devices after teardown. Memory that a foreign process
-// holds by now is not the stack's to give back.
-func leftover(idle []int64, last round, devices []string, tolerance int64) Aftermath {
+// holds by now, or the server of MPS, is not the stack's to give back.
+func leftover(idle []int64, first, last round, devices []string, tolerance int64) Aftermath {
 	var a Aftermath
 	a.Baseline, _ = medianSpread(idle)
 	for d, l := range last.lists {
@@ -349,8 +349,11 @@ func leftover(idle []int64, last round, devices []string, tolerance int64) After
 	n := sample{used: used}.total()
 	a.Used = &n
 	others := int64(0)
-	if s := last.sum(ofOthers); s != nil {
+	if s := last.sum(ofNotStack); s != nil {
 		others = *s
+		if before := first.sum(ofNotStack); before != nil {
+			others = max(0, others-*before) // the baseline has that part
+		}
 	}
 	a.Back = n-*a.Baseline-others <= tolerance
 	if !a.Back {

@@ -23,6 +23,7 @@ const (
 	FlagReadErrors  = "read-errors"        // some readings failed, see Errors
 	FlagGarbageList = "garbage-in-list"    // a process list held impossible entries and was thrown away
 	FlagMissedPeak  = "missed-peak"        // the driver's accounting saw more than the samples
+	FlagNotMPS      = "mps-unseen"         // MPS was asked for, and no process of the stack was among its clients
 	FlagFakeDriver  = "fake-driver"        // not a GPU: the fake driver of the tests
 )
 
@@ -60,10 +61,11 @@ type Usage struct {
 	OverBaseline  *int64        `json:"stack_over_baseline"` // Peak less Baseline
 	Stack         *int64        `json:"stack_peak"`          // peak of the sum over the processes that belong to the stack
 	Services      []ServicePeak `json:"services,omitempty"`
-	Processes     []ProcessPeak `json:"processes,omitempty"` // the stack's, each with its own peak
-	Foreign       []ProcessPeak `json:"foreign,omitempty"`   // everybody else's
-	ForeignPeak   *int64        `json:"foreign_peak"`        // peak of the sum over them
-	Unowned       *int64        `json:"unowned_peak"`        // rise over the baseline that no listed process explains
+	Processes     []ProcessPeak `json:"processes,omitempty"`   // the stack's, each with its own peak
+	Servers       []ProcessPeak `json:"mps_servers,omitempty"` // of the MPS that the stack uses
+	Foreign       []ProcessPeak `json:"foreign,omitempty"`     // everybody else's
+	ForeignPeak   *int64        `json:"foreign_peak"`          // peak of the sum over them
+	Unowned       *int64        `json:"unowned_peak"`          // rise over the baseline that no listed process explains
 	Sight         Sight         `json:"process_sight,omitempty"`
 	ProcessReason string        `json:"process_reason,omitempty"` // why there are no figures of processes
 
@@ -105,8 +107,9 @@ type ProcessPeak struct {
 	Service    string `json:"service,omitempty"`
 	Role       string `json:"role,omitempty"`
 	Container  string `json:"container,omitempty"`
-	Peak       *int64 `json:"peak"`       // nil: the driver does not report memory by process
-	Accounting *int64 `json:"accounting"` // the driver's own mark since the process started, where it keeps one
+	Peak       *int64 `json:"peak"`          // nil: the driver does not report memory by process
+	MPS        bool   `json:"mps,omitempty"` // it was seen as a client of MPS
+	Accounting *int64 `json:"accounting"`    // the driver's own mark since the process started, where it keeps one
 }
 
 // DeviceUsage is one device's part of a Usage, and what it did meanwhile.

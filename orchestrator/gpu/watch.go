@@ -70,7 +70,7 @@ func (t *Trial) note(device int, m Memory) {
 // their intervals and when asked.
 func (t *Trial) watchProcesses() {
 	defer t.ended.Done()
-	a := newAttribution(procRoot(t.s.Proc))
+	a := newAttribution(procRoot(t.s.Proc), t.s.MPS)
 	lists, telemetry := time.NewTicker(t.s.ProcessInterval), time.NewTicker(t.s.TelemetryInterval)
 	defer lists.Stop()
 	defer telemetry.Stop()

@@ -68,6 +68,8 @@ func meaning(flag string) string {
 		return "the driver's process list held impossible entries and was not used"
 	case gpu.FlagMissedPeak:
 		return "the driver's accounting saw more GPU memory than the samples"
+	case gpu.FlagNotMPS:
+		return "MPS was asked for, and none of the stack's processes was among its clients: they may have run without it"
 	case gpu.FlagFakeDriver:
 		return "measured on the fake driver of the tests, not on a GPU"
 	}

@@ -49,6 +49,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if s.Memory > info.MemTotal {
 			return fmt.Errorf("%w: resources.memory is %d bytes and the engine has %d", stacks.ErrUnavailable, s.Memory, info.MemTotal)
 		}
+		if s.MPS != nil {
+			if err := r.checkMPS(ctx); err != nil {
+				return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
+			}
+		}
 		id, err := r.image(ctx, s, progress)
 		if err == nil && len(s.GPUs) > 0 {
 			err = r.proveGPU(ctx, spec, s, id, progress)

@@ -229,7 +229,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	config := &container.Config{
 		Image:  imageID,
 		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
-		Env:    environment(s.Env),
+		Env:    environment(withMPS(s)),
 		Labels: labels,
 	}
 	if len(s.Command) > 0 {
@@ -240,6 +240,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	host := hostConfig(s)
 	host.NetworkMode = container.NetworkMode(st.network)
 	host.DeviceRequests = requests
+	host.Mounts = mpsMounts(s)
 	port := nat.Port(strconv.Itoa(s.Port) + "/tcp")
 	if !st.direct && i == len(st.spec.Services)-1 {
 		config.ExposedPorts = nat.PortSet{port: {}}

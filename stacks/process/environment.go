@@ -3,6 +3,7 @@
 package process
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,12 +27,15 @@ func passed(name string) bool {
 	case "PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH":
 		return true
 	}
+	if strings.HasPrefix(name, "CUDA_MPS_") {
+		return false // the scenario says whether there is MPS, and with which limits
+	}
 	return strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "CUDA_") || strings.HasPrefix(name, "NVIDIA_")
 }
 
 // environment is a service's whole environment, sorted. Later ones win: the
 // operator's, what stackmeter's own images set, the virtual environment, the
-// devices, the scenario's, the marks.
+// devices, the scenario's, MPS, the marks.
 func environment(s stacks.Service, run, mark string, operator []string) []string {
 	env := map[string]string{}
 	for _, pair := range operator {
@@ -60,6 +64,7 @@ func environment(s stacks.Service, run, mark string, operator []string) []string
 	for name, value := range s.Env {
 		env[name] = value
 	}
+	maps.Copy(env, s.MPSEnvironment(stacks.MPSPipes()))
 	env[markRun], env[markService] = run, mark
 	var list []string
 	for name, value := range env {

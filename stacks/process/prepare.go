@@ -23,6 +23,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if err := r.limits(s); err != nil {
 			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
 		}
+		if s.MPS != nil {
+			if err := stacks.CheckMPS(stacks.MPSPipes()); err != nil {
+				return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
+			}
+		}
 	}
 	var failed error
 	for _, s := range spec.Services {

@@ -20,7 +20,7 @@ import (
 
 func TestEnvironment(t *testing.T) {
 	operator := []string{"PATH=/opt/bin:/usr/bin", "HOME=/home/me", "LANG=C", "LC_TIME=C", "LD_LIBRARY_PATH=/cuda", "CUDA_HOME=/cuda",
-		"CUDA_VISIBLE_DEVICES=0,1", "NVIDIA_TF32_OVERRIDE=0", "TMPDIR=/scratch",
+		"CUDA_VISIBLE_DEVICES=0,1", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=10", "NVIDIA_TF32_OVERRIDE=0", "TMPDIR=/scratch",
 		"AWS_SECRET_ACCESS_KEY=x", "GITHUB_TOKEN=x", "PYTHONPATH=/lib", "LD_PRELOAD=/evil.so", "HTTP_PROXY=http://me:x@proxy", "LCX=x"}
 	tests := []struct {
 		name    string
@@ -38,6 +38,8 @@ func TestEnvironment(t *testing.T) {
 		{"nginx is looked for where root has it", stacks.Service{Role: stacks.RoleNginx}, []string{"PATH=/opt/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin"}, nil},
 		{"the scenario's win", stacks.Service{Venv: "/venv", Env: map[string]string{"PATH": "/own", "LANG": "de", "NEW": "a=b"}},
 			[]string{"PATH=/own", "LANG=de", "NEW=a=b"}, nil},
+		{"and neither the scenario nor the operator over MPS", stacks.Service{GPUs: []string{"GPU-1"}, Env: map[string]string{"CUDA_MPS_PIPE_DIRECTORY": "/evil"}},
+			[]string{"CUDA_MPS_PIPE_DIRECTORY=" + stacks.NoMPS}, []string{"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"}},
 		{"but not over the marks", stacks.Service{Env: map[string]string{"STACKMETER_SERVICE": "other"}}, []string{"STACKMETER_SERVICE=mark-0"}, nil},
 	}
 	for _, test := range tests {

@@ -73,9 +73,9 @@ func (r *reader) Processes() ([]gpu.Process, error) {
 		has        bool
 		get        func() ([]nvml.ProcessInfo, nvml.Return)
 	}{
-		{"compute", "nvmlDeviceGetComputeRunningProcesses", r.driver.has.compute, r.handle.GetComputeRunningProcesses},
-		{"graphics", "nvmlDeviceGetGraphicsRunningProcesses", r.driver.has.graphics, r.handle.GetGraphicsRunningProcesses},
-		{"mps", "nvmlDeviceGetMPSComputeRunningProcesses", r.driver.has.mps, r.handle.GetMPSComputeRunningProcesses},
+		{gpu.KindCompute, "nvmlDeviceGetComputeRunningProcesses", r.driver.has.compute, r.handle.GetComputeRunningProcesses},
+		{gpu.KindGraphics, "nvmlDeviceGetGraphicsRunningProcesses", r.driver.has.graphics, r.handle.GetGraphicsRunningProcesses},
+		{gpu.KindMPS, "nvmlDeviceGetMPSComputeRunningProcesses", r.driver.has.mps, r.handle.GetMPSComputeRunningProcesses},
 	}
 	procs := map[int]gpu.Process{}
 	var unsupported error = r.fault("nvmlDeviceGetComputeRunningProcesses", "FUNCTION_NOT_FOUND")

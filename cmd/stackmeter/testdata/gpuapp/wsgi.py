@@ -2,10 +2,18 @@
 inference service does on a real one: a context and a model for each process,
 and a workspace for each thread that has ever computed, which stays.
 
-Environment: STACKMETER_FAKE_GPU, the fake driver's folder.
+It computes on the first device that it sees, and through MPS where a control
+daemon answers, as CUDA does.
+
+Environment:
+STACKMETER_FAKE_GPU      the fake driver's folder
+CUDA_VISIBLE_DEVICES     the devices of a local process
+FAKE_DEVICES             the devices of a container, from the fake toolkit
+CUDA_MPS_PIPE_DIRECTORY  where the control daemon would be
 """
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -19,9 +27,21 @@ MIB = 1 << 20
 CONTEXT_AND_MODEL = 2600 * MIB  # of each process
 WORKSPACE = 500 * MIB  # of each thread that computes
 
+
+def through_mps():
+    control = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps") + "/control"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        try:
+            s.connect(control)
+        except OSError:
+            return False  # and CUDA goes on without
+        return True
+
+
+visible = os.environ.get("CUDA_VISIBLE_DEVICES") or os.environ.get("FAKE_DEVICES") or "0"
 app = Flask(__name__)
 lock = threading.Lock()
-gpu = fakegpu.open()
+gpu = fakegpu.open(device=visible.replace(",", " ").split()[0], kind="m" if through_mps() else "c")
 workspaces = 0
 mine = threading.local()
 gpu.allocate(CONTEXT_AND_MODEL)

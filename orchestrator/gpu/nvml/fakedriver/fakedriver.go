@@ -20,9 +20,10 @@
 //
 // Every file in the folder alloc is what one process holds, in lines of
 //
-//	DEVICE BYTES [PEAK]
+//	DEVICE BYTES [PEAK [KIND]]
 //
-// where DEVICE is a UUID or a line number and PEAK is what accounting keeps.
+// where DEVICE is a UUID or a line number, PEAK is what accounting keeps, and
+// KIND is as above.
 // It counts for the process that holds a POSIX write lock on the file
 // (fcntl.lockf in Python), and as long as it does. The kernel gives the
 // holder's PID in the reader's PID namespace: processes in containers need not

@@ -94,10 +94,11 @@ static void allocations(struct state *s, const char *root)
 			text[n] = 0;
 			char *rest = text, *line;
 			while ((line = strsep(&rest, "\n"))) {
-				int fields = sscanf(line, "%95s %31s %31s", device, bytes, peak);
+				char kind = 'c';
+				int fields = sscanf(line, "%95s %31s %31s %c", device, bytes, peak, &kind);
 				if (fields >= 2)
 					add(s, find(s, device), (u32)lock.l_pid, number(bytes),
-					    fields > 2 ? number(peak) : 0, 'c');
+					    fields > 2 ? number(peak) : 0, kind);
 			}
 		}
 		close(fd);

@@ -15,8 +15,8 @@ import uuid
 
 
 class Memory:
-    def __init__(self, folder, device):
-        self.device, self.peak = device, 0
+    def __init__(self, folder, device, kind):
+        self.device, self.kind, self.peak = device, kind, 0
         path = os.path.join(folder, "alloc", uuid.uuid4().hex)
         self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         # Closing any other descriptor of the file would give the lock up.
@@ -26,8 +26,9 @@ class Memory:
         """Say how many bytes this process holds now, all in all."""
         self.peak = max(self.peak, total)
         # One write of a fixed width: a reader never sees half of it.
-        os.pwrite(self.file, b"%s %20d %20d\n" % (self.device.encode(), total, self.peak), 0)
+        os.pwrite(self.file, b"%s %20d %20d %s\n" % (self.device.encode(), total, self.peak, self.kind.encode()), 0)
 
 
-def open(folder=None, device="0"):
-    return Memory(folder or os.environ["STACKMETER_FAKE_GPU"], device)
+def open(folder=None, device="0", kind="c"):
+    """kind: c compute, g graphics, m a client of MPS."""
+    return Memory(folder or os.environ["STACKMETER_FAKE_GPU"], device, kind)
