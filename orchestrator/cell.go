@@ -187,9 +187,9 @@ func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err er
 	}
 	watching := l.watch(ctx, cell, batch, cancel)
 
-	before := machineCPU()
+	before, fired := machineCPU(), time.Now()
 	f.load, err = batch.Fire(ctx)
-	f.machine = usedMeanwhile(before, machineCPU())
+	f.machine = usedMeanwhile(before, machineCPU(), time.Since(fired), f.load.Duration)
 
 	f.usage = meter.Stop()
 	f.gpu = l.gpu.usage(sampled)

@@ -43,9 +43,11 @@ func parseMachineCPU(line string) *time.Duration {
 	return &used
 }
 
-// usedMeanwhile is what was used between two readings, in seconds.
-func usedMeanwhile(before, after *time.Duration) *float64 {
-	if before == nil || after == nil {
+// usedMeanwhile is what was used between two readings, in seconds. It is nil
+// where more than a tenth of the time between them was not the load's: starting
+// and ending the client's processes would then count as the cell's.
+func usedMeanwhile(before, after *time.Duration, between, load time.Duration) *float64 {
+	if before == nil || after == nil || between > load+load/10 {
 		return nil
 	}
 	seconds := max(0, *after-*before).Seconds() // the kernel's counters may step back a tick

@@ -20,10 +20,13 @@ func TestMachineCPU(t *testing.T) {
 	if runtime.GOOS == "linux" && before == nil {
 		t.Error("/proc/stat was not read")
 	}
-	if used := usedMeanwhile(before, machineCPU()); runtime.GOOS == "linux" && (used == nil || *used < 0) {
+	if used := usedMeanwhile(before, machineCPU(), time.Second, time.Second); runtime.GOOS == "linux" && (used == nil || *used < 0) {
 		t.Errorf("used meanwhile: %v", used)
 	}
-	if usedMeanwhile(nil, before) != nil {
+	if usedMeanwhile(nil, before, time.Second, time.Second) != nil {
 		t.Error("a difference to nothing")
+	}
+	if usedMeanwhile(before, machineCPU(), 2*time.Second, time.Second) != nil {
+		t.Error("the time before and after the load counts as the load's")
 	}
 }

@@ -28,6 +28,10 @@ const (
 	// ran; between two requests there is always some time in which none does.
 	busyGPU = 80
 
+	// shortest is how many seconds a cell has to last for its figures of CPU to
+	// say what it was bound by: the kernel's counters step by 10 ms.
+	shortest = 0.1
+
 	// idleShare is the share under which CPU and GPU are taken for idle.
 	idleShare = 0.5
 
@@ -51,6 +55,8 @@ func FindBound(r Record, plan scenarios.Plan, host Host) Bound {
 	switch {
 	case r.Duration == nil || *r.Duration <= 0:
 		return Bound{BoundUnclear, "there is no duration to divide by"}
+	case *r.Duration < shortest:
+		return Bound{BoundUnclear, fmt.Sprintf("%.3f s are too short to tell", *r.Duration)}
 	case r.Cell.Load.Searches():
 		return Bound{BoundUnclear, "a search sends many batches, and what it used is not known of each"}
 	}

@@ -213,6 +213,9 @@ func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, 
 		*run, images, err = a.resume(ctx, store, *run, owner, o.resume)
 		return images, err
 	}
+	if o.gate.tag != "" {
+		run.Tags = []string{o.gate.tag}
+	}
 	return nil, store.Begin(ctx, *run)
 }
 
