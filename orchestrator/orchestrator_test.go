@@ -208,7 +208,7 @@ matrix: {requests: [3], client: [single]}
 			"it ends while starting", `
 topologies: [{name: broken, server: flask, env: {FAIL_START: "no weights"}}, flask]
 matrix: {requests: [3], client: [single]}
-`, "broken/single/n3", "exited with status", "no weights", "flask/single/n3",
+`, "broken/single/n3", "exited with status", "RuntimeError: (not written)", "flask/single/n3",
 		},
 		{
 			"only errors", `
