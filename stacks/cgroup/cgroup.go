@@ -80,7 +80,8 @@ type mount struct{ point, root string }
 
 func (m mount) dir(group string) string {
 	if m.root != "/" {
-		if rest, ok := strings.CutPrefix(group, m.root); ok {
+		// A group of a longer name beside the root is none below it.
+		if rest, ok := strings.CutPrefix(group, m.root); ok && (rest == "" || rest[0] == '/') {
 			group = rest
 		}
 	}

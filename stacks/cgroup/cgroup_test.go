@@ -21,6 +21,19 @@ const (
 `
 )
 
+func TestMountDir(t *testing.T) {
+	m := mount{point: "/sys/fs/cgroup", root: "/docker/outer"}
+	for group, want := range map[string]string{
+		"/docker/outer":       "/sys/fs/cgroup",
+		"/docker/outer/inner": "/sys/fs/cgroup/inner",
+		"/docker/outer2":      "/sys/fs/cgroup/docker/outer2", // not to be seen from here, and not the group "2"
+	} {
+		if got := m.dir(group); got != want {
+			t.Errorf("%s is at %s, want %s", group, got, want)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	tests := []struct {
 		name, mounts, membership string

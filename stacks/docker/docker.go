@@ -47,6 +47,7 @@ type Runtime struct {
 	mu       sync.Mutex
 	images   map[string]string                  // by imageKey: the image id that Prepare found or made
 	requests map[string]container.DeviceRequest // by gpuKey: how its GPUs reach a container, proven by Prepare
+	podman   bool                               // the engine is Podman, as the last Check found
 	info     *system.Info                       // of the last Check
 }
 
@@ -80,10 +81,33 @@ func (r *Runtime) Check(ctx context.Context) error {
 	if info.OSType != "linux" {
 		return fmt.Errorf("docker: the engine runs %s containers; stackmeter needs Linux ones", info.OSType)
 	}
-	if info.InitBinary == "" {
+	podman, err := r.isPodman(ctx, info)
+	if err != nil {
+		return err
+	}
+	if info.InitBinary == "" && !podman {
 		return fmt.Errorf("docker: the engine has no init binary (docker-init), without which a Python server ignores SIGTERM; install tini or docker-init")
 	}
 	return nil
+}
+
+// isPodman asks whether the engine is Podman behind Docker's API, and keeps the
+// answer. Podman has an init binary of its own (catatonit) and does not name it.
+func (r *Runtime) isPodman(ctx context.Context, info system.Info) (bool, error) {
+	podman := false
+	if info.InitBinary == "" {
+		ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+		defer cancel()
+		version, err := r.api.ServerVersion(ctx)
+		if err != nil {
+			return false, engineError(err, r.api.DaemonHost())
+		}
+		podman = podmanVersion(version) != ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.podman = podman
+	return podman, nil
 }
 
 // Info asks the engine about itself.

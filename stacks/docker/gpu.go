@@ -66,14 +66,22 @@ func read(info system.Info, version types.Version) offer {
 			o.devices = append(o.devices, d.ID)
 		}
 	}
-	for _, c := range version.Components {
-		if strings.HasPrefix(c.Name, "Podman") {
-			o.podman = c.Version
-			// Podman does not say where it reads them.
-			o.cdi = []string{"/etc/cdi", "/var/run/cdi"}
-		}
+	if o.podman = podmanVersion(version); o.podman != "" {
+		// Podman does not say where it reads them.
+		o.cdi = []string{"/etc/cdi", "/var/run/cdi"}
 	}
 	return o
+}
+
+// podmanVersion is that of the Podman behind a Docker API, empty where there is
+// none.
+func podmanVersion(version types.Version) string {
+	for _, c := range version.Components {
+		if strings.HasPrefix(c.Name, "Podman") {
+			return c.Version
+		}
+	}
+	return ""
 }
 
 // specified lists the devices of the CDI specifications in some folders. What

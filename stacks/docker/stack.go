@@ -124,27 +124,71 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 // processes asks the engine, which sees the host's PIDs wherever stackmeter
 // itself runs.
 func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
-	top, err := st.runtime.api.ContainerTop(ctx, id, []string{"-ww", "-eo", "pid,ppid,nlwp,args"})
-	if err != nil {
-		return nil, fmt.Errorf("list its processes: %w", err)
+	r := st.runtime
+	r.mu.Lock()
+	podman := r.podman
+	r.mu.Unlock()
+	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,args"}, psProcesses
+	if podman {
+		args, read = []string{"hpid,pid,ppid,args"}, podmanProcesses
 	}
+	top, err := r.api.ContainerTop(ctx, id, args)
+	if err == nil {
+		var list []stacks.Process
+		if list, err = read(top.Processes); err == nil {
+			return list, nil
+		}
+	}
+	return nil, fmt.Errorf("list its processes: %w", err)
+}
+
+// psProcesses reads what ps answers to -o pid,ppid,nlwp,args.
+func psProcesses(rows [][]string) ([]stacks.Process, error) {
 	var list []stacks.Process
-	for _, row := range top.Processes {
-		if len(row) < 4 {
-			return nil, fmt.Errorf("list its processes: ps answered %q", row)
+	for _, row := range rows {
+		n, err := numbers(row, 3)
+		if err != nil {
+			return nil, err
 		}
-		var p stacks.Process
-		var errs [3]error
-		p.PID, errs[0] = strconv.Atoi(row[0])
-		p.Parent, errs[1] = strconv.Atoi(row[1])
-		p.Threads, errs[2] = strconv.Atoi(row[2])
-		if err := errors.Join(errs[:]...); err != nil {
-			return nil, fmt.Errorf("list its processes: %w", err)
-		}
-		p.Command = row[3]
-		list = append(list, p)
+		list = append(list, stacks.Process{PID: n[0], Parent: n[1], Threads: n[2], Command: row[3]})
 	}
 	return list, nil
+}
+
+// podmanProcesses reads what Podman answers to hpid,pid,ppid,args. It runs no
+// ps: it knows other columns, the parent only by its PID in the container, and
+// no number of threads.
+func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
+	host := map[int]int{} // PID on the host by that in the container
+	var list []stacks.Process
+	for _, row := range rows {
+		n, err := numbers(row, 3)
+		if err != nil {
+			return nil, err
+		}
+		host[n[1]] = n[0]
+		list = append(list, stacks.Process{PID: n[0], Parent: n[2], Command: row[3]})
+	}
+	for i := range list {
+		list[i].Parent = host[list[i].Parent] // 0 where it is outside of the container
+	}
+	return list, nil
+}
+
+// numbers reads the first columns of a row, after which there is one more.
+func numbers(row []string, columns int) ([]int, error) {
+	if len(row) <= columns {
+		return nil, fmt.Errorf("the engine answered %q", row)
+	}
+	var all []int
+	for _, text := range row[:columns] {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("the engine answered %q", row)
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }
 
 // Exec implements stacks.Stack.
