@@ -219,3 +219,39 @@ func TestFault06EngineHangs(t *testing.T) {
 		})
 	}
 }
+
+// TestFault04RemovalHangs cancels a run while its stack is being removed, by an
+// engine that does none of it. What could not be removed is named in time for
+// whoever cancels a job, and kills it after ten seconds.
+func TestFault04RemovalHangs(t *testing.T) {
+	b, p := newHangBench(t)
+	b.Runtime.(*docker.Runtime).Limits = docker.Limits{} // too long to help
+	terminated := errors.New("terminated by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var at time.Time
+	b.onEvent = func(e orchestrator.Event) {
+		switch e.Kind {
+		case orchestrator.EventResult:
+			p.hangs("(POST|DELETE) ", 1<<30)
+		case orchestrator.EventStop:
+			at = time.Now()
+			cancel(terminated)
+		}
+	}
+	records, err := b.execute(ctx, b.plan(hangScenario))
+	if took := time.Since(at); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if p.met.Load() == 0 || !errors.Is(err, terminated) || len(records) != 1 {
+		t.Errorf("%d calls hung; %v; records %+v", p.met.Load(), err, records)
+	}
+	removed, failed := b.engine.Sweep(t.Context(), b.run)
+	if failed != nil || len(removed) != 3 {
+		t.Errorf("left behind were %v, %v; want two containers and a network", removed, failed)
+	}
+	for _, name := range removed {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not named: %v", name, err)
+		}
+	}
+}

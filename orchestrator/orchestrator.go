@@ -92,7 +92,8 @@ var ErrImages = errors.New("the run cannot be resumed, because its images have c
 // scenario's.
 const (
 	stopTimeout        = 2 * time.Minute
-	interruptedTimeout = 8 * time.Second // of removing everything once the run was cancelled: who cancels waits
+	interruptedTimeout = 7 * time.Second // of removing everything once the run was cancelled: who cancels waits, and kills after ten seconds
+	lastLookTimeout    = time.Second     // of looking whether anything is left, where removing took all of that
 	recordTimeout      = 30 * time.Second
 	logTimeout         = 30 * time.Second
 )
@@ -225,17 +226,28 @@ func (r *run) leftovers(ctx context.Context) error {
 }
 
 // cleanup is the context for removing something, also after the run was
-// cancelled: then all that is left to remove has to be gone by one moment.
+// cancelled: then all that is left to remove has to be gone by one moment, and
+// so has what was being removed when it was.
 func (r *run) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
-	if ctx.Err() == nil {
-		return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	clean, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	late := time.AfterFunc(stopTimeout, func() { cancel(context.DeadlineExceeded) })
+	hurry := context.AfterFunc(ctx, func() { late.Reset(max(lastLookTimeout, time.Until(r.hurried()))) })
+	return clean, func() {
+		hurry()
+		late.Stop()
+		cancel(nil)
 	}
+}
+
+// hurried is by when everything has to be removed. It is asked first when the
+// run is cancelled.
+func (r *run) hurried() time.Time {
 	r.steps.mu.Lock()
 	defer r.steps.mu.Unlock()
 	if r.hurry.IsZero() {
 		r.hurry = time.Now().Add(interruptedTimeout)
 	}
-	return context.WithDeadline(context.WithoutCancel(ctx), r.hurry)
+	return r.hurry
 }
 
 // trials makes the images and then measures trial after trial.

@@ -107,7 +107,10 @@ func (r *run) guarded(ctx context.Context, do func(context.Context) error) error
 	ctx, r.cancel = context.WithCancelCause(ctx)
 	defer r.cancel(nil)
 	at := make(chan string, 1)
-	defer context.AfterFunc(ctx, func() { at <- r.doing() })()
+	defer context.AfterFunc(ctx, func() {
+		r.hurried()
+		at <- r.doing()
+	})()
 	done := make(chan error, 1)
 	go func() { done <- do(ctx) }()
 	select {
@@ -120,10 +123,13 @@ func (r *run) guarded(ctx context.Context, do func(context.Context) error) error
 	defer late.Stop()
 	select {
 	case err := <-done:
-		if cause := context.Cause(ctx); err != nil && errors.Is(err, cause) {
-			return fmt.Errorf("%w (it was at: %s)", err, was)
+		if err == nil {
+			return nil
 		}
-		return err
+		if cause := context.Cause(ctx); !errors.Is(err, cause) {
+			err = errors.Join(cause, err) // all that it says is what could not be removed
+		}
+		return fmt.Errorf("%w (it was at: %s)", err, was)
 	case <-late.C:
 		r.abandoned.Store(true)
 		return fmt.Errorf("%w; it did not end, and is left behind at: %s", context.Cause(ctx), r.doing())

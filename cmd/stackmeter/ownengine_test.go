@@ -129,10 +129,8 @@ func (e *ownEngine) stop() {
 	if e.dockerd == nil {
 		return
 	}
-	// Its PID in its own namespace is 1; from here it is the child of unshare,
-	// in a process group of its own.
-	_ = syscall.Kill(-e.dockerd.Process.Pid, syscall.SIGTERM)
-	forced := time.AfterFunc(time.Minute, func() { _ = syscall.Kill(-e.dockerd.Process.Pid, syscall.SIGKILL) })
+	e.signal(syscall.SIGTERM)
+	forced := time.AfterFunc(time.Minute, func() { e.signal(syscall.SIGKILL) })
 	defer forced.Stop()
 	_ = e.dockerd.Wait() // unshare ends by the signal
 	e.dockerd = nil
@@ -175,9 +173,23 @@ warmup: 1
 matrix: {requests: [%d], client: [single]}
 `
 
+// hang makes the engine answer nothing any more until goOn. Its containers go
+// on.
+func (e *ownEngine) hang() { e.signal(syscall.SIGSTOP) }
+
+func (e *ownEngine) goOn() { e.signal(syscall.SIGCONT) }
+
+// signal sends to the engine and to what keeps its namespaces. Its PID in its
+// own is 1; from here it is the child of unshare, in a process group of its own.
+func (e *ownEngine) signal(sig syscall.Signal) {
+	if e.dockerd != nil {
+		_ = syscall.Kill(-e.dockerd.Process.Pid, sig)
+	}
+}
+
 // run measures the guest and returns the exit status and the cells, after
-// calling on for each event.
-func (e *ownEngine) run(requests int, on func(orchestrator.Event), args ...string) (status int, cells []guestCell, said string) {
+// calling on for each event, with the process.
+func (e *ownEngine) run(requests int, on func(orchestrator.Event, *os.Process), args ...string) (status int, cells []guestCell, said string) {
 	e.t.Helper()
 	program := filepath.Join(e.dir, "stackmeter")
 	if _, err := os.Stat(program); err != nil {
@@ -204,7 +216,7 @@ func (e *ownEngine) run(requests int, on func(orchestrator.Event), args ...strin
 		fmt.Fprintln(&all, lines.Text())
 		var event orchestrator.Event
 		if json.Unmarshal(lines.Bytes(), &event) == nil && on != nil {
-			on(event)
+			on(event, cmd.Process)
 		}
 	}
 	_ = cmd.Wait() // its status says it
@@ -224,18 +236,18 @@ type guestCell struct {
 	Duration *float64 `json:"duration_s"`
 }
 
-// left lists the engine's containers and networks of stackmeter's.
-func (e *ownEngine) left() string {
+// names lists the engine's containers and networks of stackmeter's.
+func (e *ownEngine) names() []string {
 	e.t.Helper()
-	var left []byte
-	for _, list := range [][]string{{"ps", "-aq"}, {"network", "ls", "-q"}} {
+	var names []string
+	for _, list := range [][]string{{"ps", "-a", "--format", "{{.Names}}"}, {"network", "ls", "--format", "{{.Name}}"}} {
 		out, err := e.inside("docker", append(list, "--filter", "label=stackmeter.run")...).CombinedOutput()
 		if err != nil {
 			e.t.Fatalf("%v: %s", err, out)
 		}
-		left = append(left, out...)
+		names = append(names, strings.Fields(string(out))...)
 	}
-	return string(left)
+	return names
 }
 
 // TestFault07EngineRestarts stops and starts the engine in the middle of a
@@ -243,7 +255,7 @@ func (e *ownEngine) left() string {
 func TestFault07EngineRestarts(t *testing.T) {
 	e := startOwnEngine(t)
 	restarted := 0
-	status, cells, said := e.run(100, func(event orchestrator.Event) {
+	status, cells, said := e.run(100, func(event orchestrator.Event, _ *os.Process) {
 		if event.Kind == orchestrator.EventProgress && event.Done > 0 && restarted == 0 {
 			restarted++
 			e.stop()
@@ -263,8 +275,8 @@ func TestFault07EngineRestarts(t *testing.T) {
 	if !strings.Contains(said, "waiting for the engine") || !strings.Contains(said, "the engine answers again") || !strings.Contains(said, "is void and is measured again") {
 		t.Errorf("it was not said what happened:\n%s", said)
 	}
-	if left := e.left(); left != "" {
-		t.Errorf("left behind: %s", left)
+	if left := e.names(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 
@@ -284,8 +296,8 @@ func TestFault09AddressPools(t *testing.T) {
 			t.Errorf("the reason does not mention %q: %s", part, cells[0].Reason)
 		}
 	}
-	if left := e.left(); left != "" {
-		t.Errorf("left behind: %s", left)
+	if left := e.names(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 	if out, err := e.inside("docker", "network", "inspect", "somebody-elses").CombinedOutput(); err != nil {
 		t.Errorf("somebody else's network: %v, %s", err, out)

@@ -169,6 +169,9 @@ type unansweredError struct {
 }
 
 func (e *unansweredError) Error() string {
+	if e.after < time.Second/20 {
+		return "there was no time left for the engine to answer " + e.call
+	}
 	return fmt.Sprintf("the engine did not answer %s within %v", e.call, e.after.Round(time.Second/10))
 }
 

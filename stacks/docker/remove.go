@@ -84,11 +84,11 @@ func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Su
 	defer cancel()
 	containers, err := r.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filter})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list containers: %w", err)
+		return nil, nil, fmt.Errorf("list containers: %w", lost(err))
 	}
 	networks, err := r.api.NetworkList(ctx, network.ListOptions{Filters: filter})
 	if err != nil {
-		return nil, nil, fmt.Errorf("list networks: %w", err)
+		return nil, nil, fmt.Errorf("list networks: %w", lost(err))
 	}
 	return containers, networks, nil
 }
@@ -149,7 +149,7 @@ func (r *Runtime) removeAll(ctx context.Context, containers []container.Summary,
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, lost(err)))
 		} else {
 			removed = append(removed, name)
 		}

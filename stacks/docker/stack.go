@@ -299,12 +299,29 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 
 // Stop implements stacks.Stack. What there is to remove is asked of the
 // engine, by the stack's label: it also knows what a call that was cut short
-// has made.
+// has made. Where it does not answer, what was made is named.
 func (st *stack) Stop(ctx context.Context) error {
 	st.watching.close()
 	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), stacks.Grace)
+	if errors.Is(err, stacks.ErrLost) {
+		return fmt.Errorf("remove stack %s: %w; once the engine answers, the next run or stackmeter clean removes what is still there of %s", st.spec.Name, err, strings.Join(st.made(), ", "))
+	}
 	if err != nil {
-		return fmt.Errorf("remove stack %s: %w", st.spec.Name, lost(err))
+		return fmt.Errorf("remove stack %s: %w", st.spec.Name, err)
 	}
 	return nil
+}
+
+// made names what was made for the stack.
+func (st *stack) made() []string {
+	var names []string
+	for i, s := range st.spec.Services {
+		if st.services[i].container != "" {
+			names = append(names, "container "+st.name(s.Name))
+		}
+	}
+	if st.network != "" {
+		names = append(names, "network "+st.name("net"))
+	}
+	return names
 }
