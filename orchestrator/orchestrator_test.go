@@ -21,10 +21,19 @@ import (
 	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/docker"
+	"stackmeter/stacks/process"
 )
 
-// TestMain is also the client processes that the native client starts.
+// TestMain is also the client processes that the native client starts, and the
+// launchers of local services.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == process.LauncherArgument {
+		if err := process.Launcher(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if len(os.Args) > 1 && os.Args[1] == load.WorkerArgument {
 		if err := load.Worker(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -83,6 +92,24 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Cleanup(b.nothingLeft)
 	return b
+}
+
+// local makes the bench's stacks local processes. It is skipped where a program
+// of theirs is missing.
+func (b *bench) local() {
+	b.t.Helper()
+	b.t.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	b.t.Setenv("XDG_RUNTIME_DIR", b.t.TempDir())
+	processes, err := process.New()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, program := range processes.Programs() {
+		if program.Path == "" {
+			b.t.Skipf("needs %s: %s", program.Name, program.Remedy)
+		}
+	}
+	b.Runtime = processes
 }
 
 // nothingLeft fails the test when anything of the run still exists.

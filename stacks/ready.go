@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -35,8 +36,12 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	watching.Go(func() { watchServices(ctx, stack, ended) })
 
 	// Each probe makes its own connection: one that waits in the backlog of a
-	// server that is still starting must not decide over the next.
-	transport := &http.Transport{DisableKeepAlives: true}
+	// server that is still starting must not decide over the next. And none
+	// outlives the wait: a transport goes on connecting for a request that was
+	// given up, to an address that may be another stack's by then.
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
 	if spec.TLS != nil {
 		config, err := spec.TLS.Config()
 		if err != nil {

@@ -206,16 +206,11 @@ func (c *Client) Wait() error {
 func (c *Client) status() (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
-	ended, failed := c.runtime.api.ContainerWait(ctx, c.container, container.WaitConditionNotRunning)
-	select {
-	case end := <-ended:
-		if end.Error != nil {
-			return 0, fmt.Errorf("wait for the load client's container: %s", end.Error.Message)
-		}
-		return end.StatusCode, nil
-	case err := <-failed:
-		return 0, fmt.Errorf("wait for the load client's container: %w", err)
+	end := <-c.runtime.ended(ctx, c.container)
+	if end.err != nil {
+		return 0, fmt.Errorf("wait for the load client's container: %w", end.err)
 	}
+	return end.status, nil
 }
 
 // Kill ends the client at once. It may be called more than once.

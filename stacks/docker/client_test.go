@@ -51,6 +51,7 @@ func TestRunClient(t *testing.T) {
 			name = "published"
 		}
 		t.Run(name, func(t *testing.T) {
+			stackstest.NoLeaks(t)
 			r := engine(t)
 			r.Publish = publish
 			run := "test-client-" + filepath.Base(t.TempDir())
@@ -106,6 +107,7 @@ func TestRunClientRestrictions(t *testing.T) {
 }
 
 func TestRunClientKilled(t *testing.T) {
+	stackstest.NoLeaks(t)
 	r := engine(t)
 	run := "test-client-killed-" + filepath.Base(t.TempDir())
 	stack := runningStack(t, r, run)

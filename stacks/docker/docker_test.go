@@ -45,6 +45,7 @@ func (r *Runtime) leftovers(ctx context.Context, run string) ([]string, error) {
 }
 
 func TestConformance(t *testing.T) {
+	stackstest.NoLeaks(t)
 	r := engine(t)
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers, Names: true, Limits: true})
 }

@@ -121,12 +121,9 @@ func (st *stack) listGPUs(ctx context.Context, s stacks.Service, imageID string,
 
 // result waits for a container's end.
 func (r *Runtime) result(ctx context.Context, id string) (status int64, output string, err error) {
-	ended, failed := r.api.ContainerWait(ctx, id, container.WaitConditionNotRunning)
-	select {
-	case end := <-ended:
-		status = end.StatusCode
-	case err := <-failed:
-		return 0, "", fmt.Errorf("wait for nvidia-smi in a container: %w; see whether nvidia-smi answers on the machine itself", err)
+	end := <-r.ended(ctx, id)
+	if end.err != nil {
+		return 0, "", fmt.Errorf("wait for nvidia-smi in a container: %w; see whether nvidia-smi answers on the machine itself", end.err)
 	}
 	body, err := r.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true})
 	if err != nil {
@@ -137,5 +134,5 @@ func (r *Runtime) result(ctx context.Context, id string) (status int64, output s
 	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, logBytes)); err != nil {
 		return 0, "", fmt.Errorf("read what nvidia-smi said in a container: %w", err)
 	}
-	return status, out.String(), nil
+	return end.status, out.String(), nil
 }

@@ -196,23 +196,43 @@ func (r *Runtime) end(ctx context.Context, c container.Summary, grace time.Durat
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace+r.Limits.call())
 	defer cancel()
-	ended, failed := r.api.ContainerWait(ctx, c.ID, container.WaitConditionNotRunning)
+	ended := r.ended(ctx, c.ID)
 	if grace > 0 && r.api.ContainerKill(ctx, c.ID, "SIGTERM") == nil {
 		select {
 		case <-ended:
 			return
-		case <-failed:
-			return
 		case <-time.After(grace):
 		}
 	}
-	if r.api.ContainerKill(ctx, c.ID, "SIGKILL") != nil {
-		return
+	if r.api.ContainerKill(ctx, c.ID, "SIGKILL") == nil {
+		<-ended
 	}
-	select {
-	case <-ended:
-	case <-failed:
-	}
+}
+
+// A containerEnd is the exit status of a container, or why it is not known.
+type containerEnd struct {
+	status int64
+	err    error
+}
+
+// ended tells of a container's end, or that ctx ended before. Nobody has to
+// listen: the client's own channels keep a goroutine until somebody does.
+func (r *Runtime) ended(ctx context.Context, id string) <-chan containerEnd {
+	told := make(chan containerEnd, 1)
+	ended, failed := r.api.ContainerWait(ctx, id, container.WaitConditionNotRunning)
+	go func() {
+		select {
+		case end := <-ended:
+			one := containerEnd{status: end.StatusCode}
+			if end.Error != nil {
+				one.err = errors.New(end.Error.Message)
+			}
+			told <- one
+		case err := <-failed:
+			told <- containerEnd{err: err}
+		}
+	}()
+	return told
 }
 
 // gone waits until a container that is being removed by someone else is no

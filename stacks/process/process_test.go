@@ -82,6 +82,7 @@ func grouped(t *testing.T, programs ...string) *Runtime {
 }
 
 func TestConformance(t *testing.T) {
+	stackstest.NoLeaks(t)
 	r := grouped(t, "flask", "gunicorn", "nginx")
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.Leftovers, Limits: true})
 	if _, err := os.Stat(r.folders[0]); !os.IsNotExist(err) {
@@ -90,6 +91,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceWithoutGroups(t *testing.T) {
+	stackstest.NoLeaks(t)
 	r := machine(t, "flask", "gunicorn", "nginx")
 	r.NoGroup = true
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.Leftovers})

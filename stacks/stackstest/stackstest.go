@@ -162,10 +162,14 @@ func (s *suite) prepare(t *testing.T, spec stacks.Spec) {
 	}
 }
 
+// visitor is the suite's own client. It keeps no connection to a stack that is
+// gone.
+var visitor = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // get asks the stack and returns the answer's body.
 func get(t *testing.T, stack stacks.Stack, path string) string {
 	t.Helper()
-	resp, err := http.Get(stack.URL() + path)
+	resp, err := visitor.Get(stack.URL() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +189,7 @@ func (s *suite) presets(t *testing.T) {
 		t.Run(topology.Name, func(t *testing.T) {
 			spec, stack := s.start(t, topology, nil)
 			body := strings.Repeat("stackmeter", 20<<10)
-			resp, err := http.Post(stack.URL()+"/predict", "application/octet-stream", strings.NewReader(body))
+			resp, err := visitor.Post(stack.URL()+"/predict", "application/octet-stream", strings.NewReader(body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -320,7 +324,7 @@ func (s *suite) dies(t *testing.T) {
 	if err := stack.Check(t.Context()); err != nil {
 		t.Fatalf("it runs, but: %v", err)
 	}
-	if resp, err := http.Get(stack.URL() + "/exit?code=7"); err == nil {
+	if resp, err := visitor.Get(stack.URL() + "/exit?code=7"); err == nil {
 		resp.Body.Close()
 	}
 	err := s.eventually(t, func() error { return stack.Check(t.Context()) })
@@ -412,7 +416,7 @@ func (s *suite) oom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp, err := http.Get(stack.URL() + "/memory?mib=400"); err == nil {
+	if resp, err := visitor.Get(stack.URL() + "/memory?mib=400"); err == nil {
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
 			t.Errorf("400 MiB under a limit of 200 MiB: %s", resp.Status)
