@@ -1,8 +1,11 @@
 package orchestrator_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +13,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/stacks/docker"
 )
 
 // TestFault14ImageThatCannotBeHad: a registry that refuses, one that does not
@@ -66,5 +70,85 @@ matrix: {requests: [2], client: [single]}
 	r := records["flask/single/n2"]
 	if r.Status != results.StatusOK || r.Stack == nil || !strings.HasPrefix(r.Stack.Services[0].Digest, "sha256:") {
 		t.Errorf("flask: %s, %s, %+v", r.Status, r.Reason, r.Stack)
+	}
+}
+
+// TestFault14ImageChanges gives an image's name to another image between two
+// trials. Cells of one run are measured on the same image, or not at all.
+func TestFault14ImageChanges(t *testing.T) {
+	b := newBench(t)
+	command := func(input string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("docker", args...)
+		cmd.Stdin = strings.NewReader(input)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("docker %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	name := "stackmeter-test/changes:" + strings.TrimPrefix(b.run, "test-")
+	app := b.mustExecute(b.plan("topologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"))["flask/single/n1"].Stack.Services[0].Digest
+	made := func() string { // an image of the test's own, so that it can be removed
+		command(fmt.Sprintf("FROM %s\nLABEL stackmeter.test=%s\n", app, b.run), "build", "--quiet", "--tag", name, "-")
+		return command("", "image", "inspect", "--format", "{{.Id}}", name)
+	}
+	defer func() { command("", "image", "rm", name) }()
+	plan := b.plan(fmt.Sprintf(`
+topologies: [{name: app, server: flask, image: %q}]
+matrix: {requests: [2], client: [single]}
+repeats: 2
+`, name))
+	// execute measures one repeat on a new image of that name, and the other one
+	// after change.
+	execute := func(run string, change func(began string)) (began string, records []results.Record) {
+		t.Helper()
+		began = made()
+		changed := false
+		b.onEvent = func(e orchestrator.Event) {
+			if e.Kind == orchestrator.EventStopped && !changed {
+				changed = true
+				change(began)
+			}
+		}
+		b.run += run
+		b.Runtime = b.another()
+		if _, err := b.execute(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		stored, records, err := b.store.Run(t.Context(), b.run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stored.Images["app/app"]; got != began {
+			t.Errorf("%s: the run began on image %q, want %s", run, got, began)
+		}
+		return began, records
+	}
+	anew := func(string) { command("", "tag", docker.BaseImage, name) }
+
+	began, records := execute("-tagged", anew)
+	for _, r := range records {
+		if r.Status != results.StatusOK || r.Stack.Services[0].Digest != began {
+			t.Errorf("repeat %d: %s %s, on %s", r.Cell.Repeat, r.Status, r.Reason, r.Stack.Services[0].Digest)
+		}
+	}
+	stored, _, err := b.store.Run(t.Context(), b.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Images, b.Runtime = stored.Images, b.another()
+	if _, err := b.execute(t.Context(), plan); !errors.Is(err, orchestrator.ErrImages) || !strings.Contains(err.Error(), "app/app: was "+began) {
+		t.Errorf("resumed: %v", err)
+	}
+	b.Images = nil
+
+	_, records = execute("-removed", func(began string) {
+		anew(began)
+		command("", "image", "rm", began)
+	})
+	if len(records) != 2 || records[0].Status != results.StatusOK || records[1].Status != results.StatusFailed ||
+		!strings.Contains(records[1].Reason, "somebody removed the image since the run began") {
+		t.Errorf("with its image removed: %+v", records)
 	}
 }

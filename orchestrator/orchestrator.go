@@ -37,9 +37,9 @@ type Orchestrator struct {
 	Devices []gpu.Device  // that the machine has
 	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 
-	// Images are the content addresses, by topology and service, that the cells
-	// of a resumed run were measured on: it is refused when they are others now.
-	Images map[string]map[string]string
+	// Images are those that a resumed run began with, see results.Run: it is
+	// refused when they are others now.
+	Images map[string]string
 
 	EngineWait time.Duration // for an engine that went away to come back; 0: DefaultEngineWait
 	StepLimit  time.Duration // of any step, before it counts as stuck; 0: what follows from the scenario and the deadlines within
@@ -50,6 +50,11 @@ type Orchestrator struct {
 
 // A Client prepares batches of requests.
 type Client interface {
+	// Image makes the image that the client runs from and returns its content
+	// address; empty where it runs from none. It may be called again and then
+	// costs little. What it is doing is told to progress, a line at a time.
+	Image(ctx context.Context, progress func(string)) (digest string, err error)
+
 	Prepare(ctx context.Context, job load.Job) (Batch, error)
 }
 
@@ -81,12 +86,15 @@ type Recorder interface {
 	// errors and the duration. It is asked once, of a plan with Until.
 	Repeats(ctx context.Context, run string) ([]results.Record, error)
 
+	// Images records what the run is made from, see results.Run.
+	Images(ctx context.Context, run string, images map[string]string) error
+
 	// Spent adds to the wall time that the run spent on a phase.
 	Spent(ctx context.Context, run string, phase string, d time.Duration) error
 }
 
 // ErrImages marks the error of a run that is resumed with other images.
-var ErrImages = errors.New("the run cannot be resumed, because its images have changed since its cells were measured, so that new ones could not be compared with them")
+var ErrImages = errors.New("the run cannot be resumed, because its images have changed since it began, so that new cells could not be compared with its own")
 
 // Limits of the loop's own steps. Those of requests and of readiness are the
 // scenario's.
@@ -348,18 +356,33 @@ func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	if len(r.Images) > 0 {
 		todo = slices.Concat(todo, r.plan.Trials) // those that are finished are compared too
 	}
-	err := r.prepareAll(ctx, todo)
+	images, err := r.prepareAll(ctx, todo)
 	if errors.Is(err, stacks.ErrNoGPU) && r.plan.Resources.GPU.Mode == scenarios.GPUAuto {
 		r.gpus, r.noGPU = nil, err.Error()
 		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
-		err = r.prepareAll(ctx, todo)
+		images, err = r.prepareAll(ctx, todo)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.pin(ctx, images)
 }
 
-func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
+// clientImage is the name of the load client's image among those of a run.
+const clientImage = "load client"
+
+// prepareAll returns the images by name, see results.Run. What the runtime made
+// or found is what it starts from then on, whatever becomes of its tags.
+func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[string]string, error) {
 	r.broken = map[string]error{}
-	var changed []string
+	images := map[string]string{}
+	digest, err := r.prepareClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if digest != "" {
+		images[clientImage] = digest
+	}
 	seen := map[string]bool{}
 	for _, trial := range todo {
 		name := trial.Topology.Name
@@ -377,33 +400,57 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) error {
 		leave()
 		switch {
 		case err == nil:
-			changed = append(changed, r.changedImages(spec)...)
+			for _, s := range spec.Services {
+				if digest := r.Runtime.Digest(s); digest != "" {
+					images[name+"/"+s.Name] = digest
+				}
+			}
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU), errors.Is(err, stacks.ErrLost):
-			return fmt.Errorf("topology %s: %w", name, err)
+			return nil, fmt.Errorf("topology %s: %w", name, err)
 		default:
 			r.broken[name] = err
 			r.notify(Event{Kind: EventNote, Topology: name, Message: fmt.Sprintf("%s cannot be started: %v", name, err)})
 		}
 	}
-	if len(changed) > 0 {
-		return fmt.Errorf("%w:\n  %s\nstart a new run", ErrImages, strings.Join(changed, "\n  "))
-	}
-	return nil
+	return images, nil
 }
 
-// changedImages says which of a stack's images are no longer those that its
-// topology was measured on.
-func (r *run) changedImages(spec stacks.Spec) []string {
-	var changed []string
-	for _, s := range spec.Services {
-		was, is := r.Images[spec.Name][s.Name], r.Runtime.Digest(s)
-		if was != "" && is != "" && was != is {
-			changed = append(changed, fmt.Sprintf("topology %s, service %s: was %s, is %s", spec.Name, s.Name, was, is))
-		}
+// prepareClient makes the load client's image. Without it there is nothing to
+// measure with.
+func (r *run) prepareClient(ctx context.Context) (digest string, err error) {
+	defer r.enter(boundImages, "make the image of the load client")()
+	digest, err = r.Client.Image(ctx, func(line string) {
+		r.notify(Event{Kind: EventImage, Message: line})
+	})
+	switch {
+	case err == nil:
+		return digest, nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
 	}
-	return changed
+	return "", fmt.Errorf("load client: %w", err)
+}
+
+// pin records the images that the run is made from. Those that it began with
+// have to be the same; one that could not be had then is new.
+func (r *run) pin(ctx context.Context, images map[string]string) error {
+	var changed []string
+	for name, was := range r.Images {
+		if is := images[name]; is != "" && is != was {
+			changed = append(changed, fmt.Sprintf("%s: was %s, is %s", name, was, is))
+		}
+		images[name] = was
+	}
+	if len(changed) > 0 {
+		slices.Sort(changed)
+		return fmt.Errorf("%w:\n  %s\nstart a new run", ErrImages, strings.Join(changed, "\n  "))
+	}
+	if len(images) == 0 {
+		return nil
+	}
+	return r.Recorder.Images(ctx, r.id, images)
 }
 
 // spend measures a phase until the returned function is called.

@@ -112,6 +112,18 @@ func (b *bench) local() {
 	b.Runtime = processes
 }
 
+// another is a runtime over the same engine that has seen no image yet, as that
+// of another process.
+func (b *bench) another() *docker.Runtime {
+	b.t.Helper()
+	engine, err := docker.New()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { engine.Close() })
+	return engine
+}
+
 // nothingLeft fails the test when anything of the run still exists.
 func (b *bench) nothingLeft() {
 	removed, err := b.engine.Sweep(context.Background(), b.run)

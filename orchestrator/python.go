@@ -10,6 +10,11 @@ import (
 // PythonRequests is the load client of the engine python-requests as a Client.
 type PythonRequests struct{ Client *python.Client }
 
+// Image implements Client.
+func (p PythonRequests) Image(ctx context.Context, progress func(string)) (string, error) {
+	return p.Client.Launcher.Image(ctx, progress)
+}
+
 // Prepare implements Client.
 func (p PythonRequests) Prepare(ctx context.Context, job load.Job) (Batch, error) {
 	batch, err := p.Client.Prepare(ctx, job)

@@ -35,16 +35,17 @@ const (
 
 // A Run is one execution of a plan.
 type Run struct {
-	ID         string         `json:"id"`
-	Scenario   string         `json:"scenario"`
-	File       string         `json:"file"`
-	Started    time.Time      `json:"started"`
-	Finished   *time.Time     `json:"finished"` // nil while it runs, and after a kill
-	Outcome    string         `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
-	Runtime    string         `json:"runtime"`
-	Host       Host           `json:"host"`
-	GPUDevices []gpu.Device   `json:"gpu_devices"`
-	Plan       scenarios.Plan `json:"plan"` // redacted
+	ID         string            `json:"id"`
+	Scenario   string            `json:"scenario"`
+	File       string            `json:"file"`
+	Started    time.Time         `json:"started"`
+	Finished   *time.Time        `json:"finished"` // nil while it runs, and after a kill
+	Outcome    string            `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
+	Runtime    string            `json:"runtime"`
+	Host       Host              `json:"host"`
+	GPUDevices []gpu.Device      `json:"gpu_devices"`
+	Images     map[string]string `json:"images,omitempty"` // content addresses that it began with, by TOPOLOGY/SERVICE, and of a "load client" in a container
+	Plan       scenarios.Plan    `json:"plan"`             // redacted
 	// Fingerprint is that of the plan before it was redacted: a run is resumed
 	// only with a plan that has the same.
 	Fingerprint string             `json:"fingerprint"`

@@ -14,7 +14,7 @@ import (
 
 // A clientRuntime is a runtime that can run a load client beside its stacks.
 type clientRuntime interface {
-	PrepareClient(ctx context.Context, progress func(string)) error
+	ClientImage(ctx context.Context, progress func(string)) (digest string, err error)
 	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
 }
 
@@ -36,23 +36,24 @@ func checkEngine(plan scenarios.Plan) error {
 	return nil
 }
 
-// openEngine is the load client of a scenario, and the runtime with what the
-// client needs of it.
-func openEngine(engine string, runtime stacks.Runtime) (orchestrator.Client, stacks.Runtime) {
+// openEngine is the load client of a scenario.
+func openEngine(engine string, runtime stacks.Runtime) orchestrator.Client {
 	if engine != scenarios.EnginePythonRequests {
-		return orchestrator.Native{Client: &load.Client{}}, runtime
+		return orchestrator.Native{Client: &load.Client{}}
 	}
-	beside, ok := runtime.(clientRuntime)
-	if !ok {
-		// Stacks that are local processes are reached from this machine.
-		return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}, runtime
+	if beside, ok := runtime.(clientRuntime); ok {
+		return orchestrator.PythonRequests{Client: &python.Client{Launcher: besideStack{beside}}}
 	}
-	client := &python.Client{Launcher: besideStack{beside}}
-	return orchestrator.PythonRequests{Client: client}, withClient{runtime, beside}
+	// Stacks that are local processes are reached from this machine.
+	return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}
 }
 
 // besideStack starts Python's client in a container beside the stack.
 type besideStack struct{ runtime clientRuntime }
+
+func (b besideStack) Image(ctx context.Context, progress func(string)) (string, error) {
+	return b.runtime.ClientImage(ctx, progress)
+}
 
 func (b besideStack) Launch(ctx context.Context, url string) (python.Process, error) {
 	client, err := b.runtime.RunClient(ctx, url, python.Argv("python3"))
@@ -60,23 +61,6 @@ func (b besideStack) Launch(ctx context.Context, url string) (python.Process, er
 		return nil, err // not a typed nil
 	}
 	return client, nil
-}
-
-// withClient is a runtime that prepares the client's image together with the
-// stacks'.
-type withClient struct {
-	stacks.Runtime
-	client clientRuntime
-}
-
-func (w withClient) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
-	if err := w.client.PrepareClient(ctx, progress); err != nil {
-		if ctx.Err() != nil {
-			return err
-		}
-		return fmt.Errorf("%w: load client: %w", stacks.ErrUnavailable, err)
-	}
-	return w.Runtime.Prepare(ctx, spec, progress)
 }
 
 // sharedCores are the cores of this machine, where the stacks run on it too.

@@ -19,39 +19,22 @@ import (
 
 // resume takes over a run that no longer has a process, if nothing has changed
 // since that its cells depend on: now is the run as it would be if it were new.
-// It returns the run as it is stored, and the images that its cells ran on, by
-// topology and service; the orchestrator compares those.
-func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, which string) (results.Run, map[string]map[string]string, error) {
+// It returns the run as it is stored; the orchestrator compares its images.
+func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, which string) (results.Run, error) {
 	before, err := findRun(ctx, store, which, now.Scenario)
 	if err != nil {
-		return before, nil, err
+		return before, err
 	}
 	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
-		return before, nil, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+		return before, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
 	}
 	changes := append(planChanges(before, now), machineChanges(before, now)...)
 	if len(changes) > 0 {
-		return before, nil, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its own; since it began there changed:\n  %s\nstart a new run, or undo that (the same scenario, --set and --only, on the same machine)",
+		return before, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its own; since it began there changed:\n  %s\nstart a new run, or undo that (the same scenario, --set and --only, on the same machine)",
 			before.ID, strings.Join(changes, "\n  "))}
 	}
-	_, records, err := store.Run(ctx, before.ID)
-	if err != nil {
-		return before, nil, err
-	}
-	images := map[string]map[string]string{}
-	for _, r := range records {
-		if r.Status != results.StatusOK || r.Stack == nil {
-			continue
-		}
-		for _, s := range r.Stack.Services {
-			if images[r.Topology.Name] == nil {
-				images[r.Topology.Name] = map[string]string{}
-			}
-			images[r.Topology.Name][s.Name] = s.Digest
-		}
-	}
 	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
-	return before, images, store.Resume(ctx, before.ID, owner.String())
+	return before, store.Resume(ctx, before.ID, owner.String())
 }
 
 // machineChanges says, in words, what of the machine is no longer what the run

@@ -39,9 +39,9 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 		return cmd.ProcessState.ExitCode(), said.String()
 	}
 	write("session.yaml", scenario)
-	s.run(once(syscall.SIGINT, orchestrator.EventCell, "nginx+gunicorn-w1-t2"))
+	s.run(once(syscall.SIGINT, orchestrator.EventStart, "flask"))
 	run, before := s.stored()
-	if len(before) == 0 || len(before) == sessionCells {
+	if len(before) > 0 {
 		t.Fatalf("%d cells were finished", len(before))
 	}
 
@@ -58,7 +58,7 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 	}
 	write("app/wsgi.py", string(wsgi)+"\n# changed\n")
 	status, said = resume()
-	if status != exitUsage || !strings.Contains(said, "topology flask, service app: was sha256:") {
+	if status != exitUsage || !strings.Contains(said, "flask/app: was sha256:") {
 		t.Errorf("another image: exit status %d: %s", status, said)
 	}
 	if _, now := s.stored(); len(now) != len(before) {

@@ -155,8 +155,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
 		defer stop()
 	}
-	images, err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o)
-	if err != nil {
+	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
 		return err
 	}
 	owned.Store(&run.ID)
@@ -164,9 +163,8 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	client, starter := openEngine(plan.Client.Engine, runtime)
 	loop := orchestrator.Orchestrator{
-		Runtime: starter, Client: client, Images: images,
+		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
 		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
 	}
@@ -199,24 +197,23 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	return checkOutput("--json", o.jsonFile)
 }
 
-// begin makes the run's row in the store, or finds the one to resume, with the
-// images that its cells ran on.
-func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (images map[string]map[string]string, err error) {
+// begin makes the run's row in the store, or finds the one to resume.
+func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) error {
 	owner, err := stacks.Self()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	run.Scenario, run.File, run.Started = scenario.Name, scenario.File, time.Now()
 	run.Runtime, run.Host, run.GPUDevices = o.runtime, host(runtime.Describe(ctx)), devices
 	run.Plan, run.Fingerprint, run.Owner = plan, plan.Fingerprint(), owner.String()
 	if o.resume != "" {
-		*run, images, err = a.resume(ctx, store, *run, owner, o.resume)
-		return images, err
+		*run, err = a.resume(ctx, store, *run, owner, o.resume)
+		return err
 	}
 	if o.gate.tag != "" {
 		run.Tags = []string{o.gate.tag}
 	}
-	return nil, store.Begin(ctx, *run)
+	return store.Begin(ctx, *run)
 }
 
 // newRunID sorts by time and is never the same twice.

@@ -34,6 +34,7 @@ type jsonRun struct {
 	Runtime           string             `json:"runtime"`
 	Host              results.Host       `json:"host"`
 	GPUDevices        []gpu.Device       `json:"gpu_devices"`
+	Images            map[string]string  `json:"images,omitempty"`
 	MeasuringFraction *float64           `json:"measuring_fraction"`
 	SpentS            map[string]float64 `json:"spent_s"`
 	Repeats           []jsonEnd          `json:"repeats,omitempty"` // how they ended, of a plan with until
@@ -113,7 +114,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 		Run: jsonRun{
 			ID: run.ID, Scenario: run.Scenario, File: run.File,
 			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,
-			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices,
+			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices, Images: run.Images,
 			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
 			Verdict: run.Verdict, Against: run.Against, Checks: run.Checks, Tags: run.Tags, Imported: run.Imported,
 			Plan: run.Plan.Redacted(),

@@ -56,7 +56,7 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	j := read.Run
 	run := results.Run{
 		ID: j.ID, Scenario: j.Scenario, File: j.File, Started: j.Started, Finished: j.Finished, Outcome: j.Outcome,
-		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Plan: j.Plan, Spent: j.SpentS,
+		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Images: j.Images, Plan: j.Plan, Spent: j.SpentS,
 		Verdict: j.Verdict, Against: j.Against, Checks: j.Checks, Tags: j.Tags, Imported: j.Imported,
 	}
 	one := Imported{Run: run}

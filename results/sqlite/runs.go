@@ -36,6 +36,10 @@ func begin(ctx context.Context, conn *sql.Conn, run results.Run) error {
 	if err != nil {
 		return err
 	}
+	images, err := jsonOrNull(run.Images, run.Images == nil)
+	if err != nil {
+		return err
+	}
 	plan, err := json.Marshal(run.Plan.Redacted())
 	if err != nil {
 		return err
@@ -52,10 +56,10 @@ func begin(ctx context.Context, conn *sql.Conn, run results.Run) error {
 		return errors.New("the store holds a run with this id already")
 	}
 	if _, err := conn.ExecContext(ctx,
-		`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner, verdict, against, checks, imported)
-		 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, images, plan, fingerprint, owner, verdict, against, checks, imported)
+		 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
-		string(host), devices, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
+		string(host), devices, images, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
 		return err
 	}
 	for _, tag := range run.Tags {
@@ -112,6 +116,17 @@ func (s *Store) Import(ctx context.Context, run results.Run, records []results.R
 func (s *Store) Resume(ctx context.Context, run, owner string) error {
 	return named("resume run", run, s.write(ctx, func(conn *sql.Conn) error {
 		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', verdict = '', against = '', checks = NULL, owner = ? WHERE id = ?", owner, run)
+	}))
+}
+
+// Images records what the run's stacks and its load client are made from.
+func (s *Store) Images(ctx context.Context, run string, images map[string]string) error {
+	text, err := jsonOrNull(images, len(images) == 0)
+	if err != nil {
+		return named("record the images of run", run, err)
+	}
+	return named("record the images of run", run, s.write(ctx, func(conn *sql.Conn) error {
+		return updateOne(ctx, conn, "UPDATE runs SET images = ? WHERE id = ?", text, run)
 	}))
 }
 
@@ -206,7 +221,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		return nil, err
 	}
 	rows, err := conn.QueryContext(ctx,
-		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, plan, fingerprint, owner,
+		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, images, plan, fingerprint, owner,
 			verdict, against, checks, imported
 		 FROM runs `+where+` ORDER BY started DESC, rowid DESC`, args...)
 	if err != nil {
@@ -217,9 +232,9 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 	for rows.Next() {
 		var run results.Run
 		var started, host, plan string
-		var finished, devices, checks sql.NullString
+		var finished, devices, images, checks sql.NullString
 		if err := rows.Scan(&run.ID, &run.Scenario, &run.File, &started, &finished, &run.Outcome, &run.Runtime,
-			&host, &devices, &plan, &run.Fingerprint, &run.Owner,
+			&host, &devices, &images, &plan, &run.Fingerprint, &run.Owner,
 			&run.Verdict, &run.Against, &checks, &run.Imported); err != nil {
 			return nil, err
 		}
@@ -238,7 +253,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 			into         any
 		}{
 			{"host", host, &run.Host}, {"gpu_devices", devices.String, &run.GPUDevices}, {"plan", plan, &run.Plan},
-			{"checks", checks.String, &run.Checks},
+			{"images", images.String, &run.Images}, {"checks", checks.String, &run.Checks},
 		} {
 			if err := fromJSON(part.text, part.into); err != nil {
 				return nil, fmt.Errorf("run %s: %s: %w", run.ID, part.column, err)

@@ -18,7 +18,7 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1, schema2, schema3, schema4} }
+func migrations() []string { return []string{schema1, schema2, schema3, schema4, schema5} }
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -271,3 +271,6 @@ CREATE TABLE tags (
 CREATE INDEX tags_by_run ON tags (run);
 CREATE INDEX runs_by_scenario ON runs (scenario, started);
 `
+
+// schema5 adds the images that a run began with.
+const schema5 = `ALTER TABLE runs ADD COLUMN images TEXT` // JSON: {"TOPOLOGY/SERVICE": "sha256:…"}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -232,6 +233,10 @@ func TestRunLifecycle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	images := map[string]string{"flask/app": "sha256:1", "load client": "sha256:2"}
+	if err := store.Images(ctx, "one", images); err != nil {
+		t.Fatal(err)
+	}
 	at := time.Unix(99, 0).UTC()
 	if err := store.Finish(ctx, "one", results.OutcomeInterrupted, at); err != nil {
 		t.Fatal(err)
@@ -245,11 +250,12 @@ func TestRunLifecycle(t *testing.T) {
 		t.Fatal(err)
 	}
 	run, _, err = store.Run(ctx, "")
-	if err != nil || run.Outcome != "" || run.Finished != nil || run.Spent[results.PhaseMeasure] != 3 {
+	if err != nil || run.Outcome != "" || run.Finished != nil || run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) {
 		t.Fatalf("resumed run = %+v (%v)", run, err)
 	}
 	for name, err := range map[string]error{
 		"Spent":  store.Spent(ctx, "none", "x", 1),
+		"Images": store.Images(ctx, "none", images),
 		"Finish": store.Finish(ctx, "none", "ok", at),
 		"Resume": store.Resume(ctx, "none", "another process"),
 	} {

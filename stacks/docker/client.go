@@ -40,21 +40,17 @@ type Client struct {
 	stderr    clientTail
 }
 
-// PrepareClient makes the image that RunClient starts containers of. Like
-// Runtime.Prepare it may be called again and then costs little.
-func (r *Runtime) PrepareClient(ctx context.Context, progress func(string)) error {
-	_, err := r.clientImage(ctx, progress)
-	return err
-}
-
-func (r *Runtime) clientImage(ctx context.Context, progress func(string)) (string, error) {
+// ClientImage makes the image that RunClient starts containers of, and returns
+// its id. Like Runtime.Prepare it may be called again and then costs little.
+func (r *Runtime) ClientImage(ctx context.Context, progress func(string)) (_ string, err error) {
+	defer func() { err = lost(err) }()
 	r.mu.Lock()
 	id := r.images[clientImage]
 	r.mu.Unlock()
 	if id != "" {
 		return id, nil
 	}
-	id, err := r.buildOwn(ctx, clientImage, images.PythonRequests(), progress)
+	id, err = r.buildOwn(ctx, clientImage, images.PythonRequests(), progress)
 	if err != nil {
 		return "", err
 	}
@@ -69,7 +65,7 @@ func (r *Runtime) clientImage(ctx context.Context, progress func(string)) (strin
 // left behind.
 func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string) (_ *Client, err error) {
 	defer func() { err = lost(err) }()
-	id, err := r.clientImage(ctx, func(string) {})
+	id, err := r.ClientImage(ctx, func(string) {})
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
@@ -250,6 +251,9 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		st.network: {Aliases: []string{s.Name}},
 	}}
 	made, err := st.runtime.api.ContainerCreate(ctx, config, host, net, nil, st.name(s.Name))
+	if errdefs.IsNotFound(err) {
+		return fmt.Errorf("create the container: %w; somebody removed the image since the run began, and what is now called so may be another one: start a new run", err)
+	}
 	if err != nil {
 		return fmt.Errorf("create the container: %w", err)
 	}

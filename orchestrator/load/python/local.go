@@ -20,6 +20,9 @@ type Local struct {
 	Python string
 }
 
+// Image implements Launcher: a process of this machine is made from none.
+func (Local) Image(context.Context, func(string)) (string, error) { return "", nil }
+
 // Launch implements Launcher.
 func (l Local) Launch(_ context.Context, url string) (Process, error) {
 	interpreter := firstOf(l.Python, "python3")

@@ -41,6 +41,11 @@ func Argv(python string) []string {
 
 // A Launcher starts the client's program.
 type Launcher interface {
+	// Image makes the image that Launch starts and returns its content
+	// address; empty where it starts none. It may be called again and then
+	// costs little. What it is doing is told to progress, a line at a time.
+	Image(ctx context.Context, progress func(string)) (digest string, err error)
+
 	// Launch starts Argv somewhere from where the server at the URL can be
 	// reached. On error it leaves nothing behind. When ctx ends later, the
 	// process goes on.
