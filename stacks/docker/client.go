@@ -154,7 +154,9 @@ func (c *Client) start(ctx context.Context, imageID string, to entry, argv []str
 		return fmt.Errorf("create the container: %w", err)
 	}
 	c.container = made.ID
-	c.streams, err = api.ContainerAttach(ctx, c.container, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	c.streams, err = c.runtime.stream("POST /containers/"+c.container+"/attach", func() (types.HijackedResponse, error) {
+		return api.ContainerAttach(ctx, c.container, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	})
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}

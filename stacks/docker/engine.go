@@ -8,12 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/client"
 
 	"stackmeter/stacks"
@@ -55,7 +57,7 @@ func connect() (*client.Client, *waiting, error) {
 		return nil, nil, err
 	}
 	named := api.HTTPClient()
-	waiting := &waiting{calls: map[*http.Request]time.Time{}}
+	waiting := &waiting{calls: map[*call]bool{}}
 	named.Transport = namingTransport{named.Transport, waiting}
 	if err := client.WithHTTPClient(named)(api); err != nil {
 		return nil, nil, err
@@ -93,7 +95,12 @@ type namingTransport struct {
 // waiting are the calls whose answer has not begun.
 type waiting struct {
 	mu    sync.Mutex
-	calls map[*http.Request]time.Time
+	calls map[*call]bool
+}
+
+type call struct {
+	name  string // as callName says it
+	since time.Time
 }
 
 // Waiting lists the calls that the engine has not answered yet, each with how
@@ -102,36 +109,46 @@ func (r *Runtime) Waiting() []string {
 	r.waiting.mu.Lock()
 	defer r.waiting.mu.Unlock()
 	var list []string
-	for req, since := range r.waiting.calls {
+	for c := range r.waiting.calls {
 		// Some are there to wait for a container's end.
-		if !strings.HasSuffix(req.URL.Path, "/wait") {
-			list = append(list, fmt.Sprintf("%s for %v", callName(req), time.Since(since).Round(time.Second/10)))
+		if !strings.HasSuffix(c.name, "/wait") {
+			list = append(list, fmt.Sprintf("%s for %v", c.name, time.Since(c.since).Round(time.Second/10)))
 		}
 	}
 	slices.Sort(list)
 	return list
 }
 
-func (w *waiting) begin(req *http.Request) (end func()) {
+// begin is called before a call. What its error is given to says of a deadline
+// which call was not answered within it.
+func (w *waiting) begin(name string) (named func(error) error, end func()) {
+	c := &call{name, time.Now()}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.calls[req] = time.Now()
-	return func() {
+	w.calls[c] = true
+	named = func(err error) error {
+		if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		return &unansweredError{call: name, after: time.Since(c.since), err: err}
+	}
+	return named, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		delete(w.calls, req)
+		delete(w.calls, c)
 	}
 }
 
+// stream makes a call whose answer is a stream, past the transport.
+func (r *Runtime) stream(name string, do func() (types.HijackedResponse, error)) (types.HijackedResponse, error) {
+	named, end := r.waiting.begin(name)
+	defer end()
+	conn, err := do()
+	return conn, named(err)
+}
+
 func (t namingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	began := time.Now()
-	name := func(err error) error {
-		if !errors.Is(err, context.DeadlineExceeded) {
-			return err
-		}
-		return &unansweredError{call: callName(req), after: time.Since(began), err: err}
-	}
-	end := t.waiting.begin(req)
+	name, end := t.waiting.begin(callName(req))
 	resp, err := t.RoundTripper.RoundTrip(req)
 	end()
 	if err != nil {

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -206,11 +205,9 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byt
 	if err != nil {
 		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
-	began := time.Now()
-	conn, err := st.runtime.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = &unansweredError{call: "POST /exec/" + made.ID + "/start", after: time.Since(began), err: err}
-	}
+	conn, err := st.runtime.stream("POST /exec/"+made.ID+"/start", func() (types.HijackedResponse, error) {
+		return st.runtime.api.ContainerExecAttach(ctx, made.ID, container.ExecAttachOptions{})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
