@@ -75,7 +75,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 			return rec, false, context.Cause(ctx)
 		}
 		l.fail(ctx, &rec, err)
-		if errors.Is(err, errLostGPU) || errors.Is(err, stacks.ErrLost) {
+		if errors.Is(err, errLostGPU) || disturbed(err) {
 			l.void = err
 			return rec, false, nil
 		}
@@ -98,6 +98,8 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 			limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
 		}
 		return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(died))
+	case errors.Is(died, stacks.ErrStopped):
+		return fmt.Errorf("the cell is void: %w", died)
 	case errors.Is(died, stacks.ErrEnded):
 		return fmt.Errorf("%w: %w", errServiceDied, died)
 	}
@@ -217,7 +219,7 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 			case <-progress.C:
 				l.notify(Event{Kind: EventProgress, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
 			case <-look.C:
-				if err := l.stack.Check(ctx); errors.Is(err, stacks.ErrLost) && ctx.Err() == nil {
+				if err := l.stack.Check(ctx); disturbed(err) && ctx.Err() == nil {
 					cancel(err)
 					return
 				} else if errors.Is(err, stacks.ErrEnded) {

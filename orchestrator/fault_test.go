@@ -156,8 +156,13 @@ func TestFault12ServerCrashes(t *testing.T) {
 	b := newBench(t)
 	b.onceUnderLoad("flask", func() {
 		for _, id := range b.containers() {
-			if out, err := exec.Command("docker", "kill", "--signal", "KILL", id).CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
+			out, err := exec.Command("docker", "inspect", "--format", "{{.State.Pid}}", id).Output()
+			pid, _ := strconv.Atoi(strings.TrimSpace(string(out)))
+			if err == nil && pid > 1 {
+				err = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			if err != nil {
+				t.Errorf("kill the server: %v: %s", err, out)
 			}
 		}
 	})
@@ -177,6 +182,92 @@ matrix: {requests: [100000], client: [mt], pool: [2], include: [{client: mt, poo
 	}
 	if next := records["flask/mt4/n20"]; next.Status != results.StatusOK {
 		t.Errorf("the next cell: %s, %s", next.Status, next.Reason)
+	}
+}
+
+// TestFault12StoppedFromOutside: somebody stops, kills or removes the container
+// under measurement. That is no crash of the server's: the cell is void and is
+// measured once more, on a new stack.
+func TestFault12StoppedFromOutside(t *testing.T) {
+	const once, always = 1, 1 << 30
+	for _, test := range []struct {
+		name    string
+		command []string
+		times   int
+		said    string
+	}{
+		{"stop", []string{"stop"}, once, "signal 15"},
+		{"kill", []string{"kill"}, once, "signal 9"},
+		{"remove", []string{"rm", "--force"}, once, "its container was removed by someone else"},
+		{"restart", []string{"restart", "--time", "0"}, once, "through the engine"},
+		{"kill again and again", []string{"kill"}, always, "signal 9"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			done := map[string]bool{} // containers
+			b.onEvent = func(e orchestrator.Event) {
+				if e.Kind != orchestrator.EventProgress || e.Done == 0 || e.Requests != 100 || len(done) >= test.times {
+					return
+				}
+				for _, id := range b.containers() {
+					if done[id] {
+						continue
+					}
+					done[id] = true
+					if out, err := exec.Command("docker", append(test.command, id)...).CombinedOutput(); err != nil {
+						t.Errorf("docker %v: %v: %s", test.command, err, out)
+					}
+				}
+			}
+			records := b.mustExecute(b.plan(`
+request: {path: "/sleep?s=0.03"}
+topologies: [flask]
+matrix: {requests: [100], client: [single], include: [{client: mt, pool: 4, requests: 120}]}
+`))
+			r := records["flask/single/n100"]
+			told := slices.ContainsFunc(b.events, func(e orchestrator.Event) bool {
+				return e.Kind == orchestrator.EventNote && strings.Contains(e.Message, "is void and is measured again on a new stack") &&
+					strings.Contains(e.Message, "service app was stopped from outside") && strings.Contains(e.Message, test.said)
+			})
+			if !told || !slices.Contains(r.Flags, results.FlagRepeated) {
+				t.Errorf("what happened was told: %v; flags %v; %s %s", told, r.Flags, r.Status, r.Reason)
+			}
+			if test.times == once && (r.Status != results.StatusOK || r.Replies != 100) {
+				t.Errorf("measured again: %s %s, %d replies", r.Status, r.Reason, r.Replies)
+			}
+			if test.times == always {
+				failed(t, records, "flask/single/n100", "the cell is void", "service app was stopped from outside")
+			}
+			if next := records["flask/mt4/n120"]; next.Status != results.StatusOK || slices.Contains(next.Flags, results.FlagRepeated) {
+				t.Errorf("the next cell: %s %s, flags %v", next.Status, next.Reason, next.Flags)
+			}
+		})
+	}
+}
+
+// TestFault12StoppedWhileStarting does so before there is anything to measure.
+func TestFault12StoppedWhileStarting(t *testing.T) {
+	b := newBench(t)
+	var once sync.Once
+	b.onEvent = func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventReady {
+			once.Do(func() {
+				for _, id := range b.containers() {
+					if out, err := exec.Command("docker", "kill", id).CombinedOutput(); err != nil {
+						t.Errorf("%v: %s", err, out)
+					}
+				}
+			})
+		}
+	}
+	records := b.mustExecute(b.plan("topologies: [flask]\nmatrix: {requests: [3], client: [single]}\n"))
+	if r := records["flask/single/n3"]; r.Status != results.StatusOK {
+		t.Errorf("%s: %s", r.Status, r.Reason)
+	}
+	if !slices.ContainsFunc(b.events, func(e orchestrator.Event) bool {
+		return strings.Contains(e.Message, "starting it again: ") && strings.Contains(e.Message, "service app was stopped from outside")
+	}) {
+		t.Errorf("what happened was not told: %+v", b.events)
 	}
 }
 

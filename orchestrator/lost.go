@@ -16,15 +16,20 @@ const (
 
 	enginePoll = 250 * time.Millisecond // between two looks whether it is back
 
-	// lostStarts is how often a stack is started anew because the engine went
-	// away meanwhile. A start that the engine did not survive says nothing
-	// about the cells.
+	// lostStarts is how often a stack is started anew because it was disturbed
+	// meanwhile. Such a start says nothing about the cells.
 	lostStarts = 3
 )
 
 // errEngine is the run's error at its end when cells failed because of the
 // engine: they are no verdict on the topology.
 var errEngine = errors.New("the engine failed, not what was measured")
+
+// disturbed reports whether it was not the stack's own doing: the engine went
+// away, or somebody stopped a service of it.
+func disturbed(err error) bool {
+	return errors.Is(err, stacks.ErrLost) || errors.Is(err, stacks.ErrStopped)
+}
 
 // reconnect waits until the runtime answers again.
 func (r *run) reconnect(ctx context.Context, why error) error {
@@ -52,7 +57,9 @@ func (r *run) reconnect(ctx context.Context, why error) error {
 // startOver waits until the runtime answers again, and removes what of this run
 // it could not be told to remove before.
 func (r *run) startOver(ctx context.Context, why error) error {
-	if err := r.reconnect(ctx, why); err != nil {
+	if !errors.Is(why, stacks.ErrLost) {
+		r.notify(Event{Kind: EventNote, Message: fmt.Sprintf("starting it again: %v", why)})
+	} else if err := r.reconnect(ctx, why); err != nil {
 		return err
 	}
 	_, err := r.Runtime.Sweep(ctx, r.id)
@@ -80,8 +87,7 @@ func standing(ctx context.Context, stack stacks.Stack) string {
 	return "its services still run"
 }
 
-// A lostStart is a stack that could not be made ready because the engine went
-// away.
+// A lostStart is a stack that could not be made ready because it was disturbed.
 type lostStart struct{ err error }
 
 func (e *lostStart) Error() string { return e.err.Error() }

@@ -27,7 +27,7 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 		return err
 	}
 	again := map[string]bool{} // cells that were void once, by name
-	starts := 0                // that the engine did not survive
+	starts := 0                // that came to nothing for a reason outside of the stack
 	for cells := trial.Cells; len(cells) > 0; {
 		r.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: r.finished + 1, Trials: trials})
 		measured, err := r.stack(ctx, spec, trial, cells, again)
@@ -91,8 +91,8 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 			return 0, context.Cause(ctx)
 		}
 		err = fmt.Errorf("%s: %w", spec.Name, err)
-		if away := l.stack.Check(ctx); errors.Is(err, stacks.ErrLost) || errors.Is(away, stacks.ErrLost) {
-			return 0, &lostStart{errors.Join(err, away)}
+		if why := l.stack.Check(ctx); disturbed(err) || disturbed(why) {
+			return 0, &lostStart{errors.Join(err, why)}
 		}
 		return len(cells), r.failAll(ctx, trial, cells, err, l.logs(ctx), &l.facts)
 	}

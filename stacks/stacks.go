@@ -31,6 +31,10 @@ var ErrEnded = errors.New("ended")
 // Runtime.Check passes again.
 var ErrLost = errors.New("the engine went away")
 
+// ErrStopped marks an error of a stack of which somebody stopped or removed a
+// service through its engine. It says nothing about the stack either.
+var ErrStopped = errors.New("was stopped from outside")
+
 // ErrOutOfMemory marks the end of a service that the kernel killed at its
 // memory limit.
 var ErrOutOfMemory = errors.New("killed for memory (oom)")
@@ -132,7 +136,9 @@ type Stack interface {
 	URL() string
 
 	// Check returns nil while every service runs, and otherwise an error that
-	// names the service and how it ended, and wraps ErrEnded.
+	// names the service and how it ended, and wraps ErrEnded. It wraps ErrLost
+	// or ErrStopped where that is known to be why, also when every service runs
+	// again.
 	Check(ctx context.Context) error
 
 	// Inspect reads back what was really started.

@@ -46,11 +46,11 @@ func (st *stack) URL() string { return st.url }
 // Check implements stacks.Stack.
 func (st *stack) Check(ctx context.Context) error {
 	err := lost(st.look(ctx))
-	if away := st.watching.lost(ctx); away != nil {
+	if why := st.watching.interference(ctx); why != nil {
 		if err != nil {
-			return fmt.Errorf("%w: %w", away, err)
+			return fmt.Errorf("%w: %w", why, err)
 		}
-		return away
+		return why
 	}
 	return err
 }

@@ -15,17 +15,17 @@ import (
 // A watch listens to what the engine says of one stack's containers, for as
 // long as the stack is up. It is how a stack learns of what two looks at its
 // containers do not tell: that the engine went away and came back in between,
-// or that it was the engine that ended a container.
+// or that a container ended because the engine was told to end it.
 type watch struct {
 	cancel context.CancelFunc
 	closed chan struct{}
 
-	mu   sync.Mutex
-	why  error               // wraps stacks.ErrLost; nil while nothing happened
-	died map[string]struct{} // containers whose end was told
-	news chan struct{}       // closed and replaced at each change
-
-	waited bool // for the engine that ended a container to end itself
+	mu      sync.Mutex
+	away    error               // wraps stacks.ErrLost; nil while the engine is there
+	stopped error               // wraps stacks.ErrStopped; nil while the engine was told to end nothing
+	ending  bool                // the engine may end itself: that is how it ends its containers then
+	died    map[string]struct{} // containers whose end was told
+	news    chan struct{}       // closed and replaced at each change
 }
 
 // deathPatience is how long the engine may take to tell of a container's end
@@ -58,7 +58,7 @@ func (st *stack) watch(ctx context.Context) (*watch, error) {
 				w.note(m)
 			case err := <-failed:
 				if ctx.Err() == nil {
-					w.change(func() { w.why = fmt.Errorf("%w while the stack was up (%v)", stacks.ErrLost, err) })
+					w.change(func() { w.away = fmt.Errorf("%w while the stack was up (%v)", stacks.ErrLost, err) })
 				}
 				return
 			}
@@ -73,14 +73,14 @@ func (w *watch) note(m events.Message) {
 	}
 	switch m.Action {
 	case events.ActionKill:
-		// An engine that stops sends SIGTERM first; SIGKILL alone is somebody's,
-		// and what it ends has ended.
-		if m.Actor.Attributes["signal"] != "15" {
+		signal := m.Actor.Attributes["signal"]
+		if !endsProcess[signal] {
 			return
 		}
 		w.change(func() {
-			if w.why == nil {
-				w.why = fmt.Errorf("%w: it ended service %s, because somebody asked it to or because it is stopping itself", stacks.ErrLost, m.Actor.Attributes[LabelService])
+			if w.stopped == nil {
+				w.stopped = fmt.Errorf("service %s %w: signal %s was sent to it through the engine", m.Actor.Attributes[LabelService], stacks.ErrStopped, signal)
+				w.ending = signal != killSignal
 			}
 		})
 	case events.ActionDie:
@@ -96,33 +96,42 @@ func (w *watch) change(do func()) {
 	w.news = make(chan struct{})
 }
 
+// endsProcess are the signals by which a container is ended, as the engine
+// numbers them: the stop signals of images, and the one that cannot be caught.
+var endsProcess = map[string]bool{"2": true, "3": true, "15": true, killSignal: true}
+
+const killSignal = "9" // an engine that ends itself sends another one first
+
 // stopPatience is how long an engine that ends a stack may take to be gone
 // itself: it first waits for the other containers. Until then it still answers,
 // and makes things that do not outlive it.
 const stopPatience = 15 * time.Second
 
-// lost says why the stack is no longer one that was left to itself; nil while
-// it is. Where the engine may be stopping, it first waits for the engine's end.
-func (w *watch) lost(ctx context.Context) error {
+// interference says why the stack is no longer one that was left to itself; nil
+// while it is. Where the engine may be ending itself, it first waits for that.
+func (w *watch) interference(ctx context.Context) error {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
-	why, waited := w.why, w.waited
+	wait := w.ending && w.away == nil
 	w.mu.Unlock()
-	if why == nil || waited {
-		return why
-	}
-	select {
-	case <-ctx.Done():
-		return why
-	case <-w.closed:
-	case <-time.After(stopPatience):
+	if wait {
+		select {
+		case <-ctx.Done():
+		case <-w.closed:
+		case <-time.After(stopPatience):
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waited = true
-	return why
+	if wait && ctx.Err() == nil {
+		w.ending = false
+	}
+	if w.away != nil {
+		return w.away
+	}
+	return w.stopped
 }
 
 // ended waits until the engine has told of a container's end, or is gone: what
@@ -136,7 +145,7 @@ func (w *watch) ended(ctx context.Context, container string) {
 	for {
 		w.mu.Lock()
 		_, told := w.died[container]
-		done, news := told || w.why != nil, w.news
+		done, news := told || w.away != nil, w.news
 		w.mu.Unlock()
 		if done {
 			return
