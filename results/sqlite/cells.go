@@ -21,7 +21,7 @@ import (
 func (s *Store) Done(run, topology string, cell scenarios.Cell) (bool, error) {
 	ctx := context.Background()
 	var held int
-	err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) error {
+	err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error {
 		return conn.QueryRowContext(ctx,
 			"SELECT count(*) FROM cells WHERE run = ? AND topology = ? AND cell = ? AND repeat = ? AND status = ?",
 			run, topology, cell.Name, cell.Repeat, results.StatusOK).Scan(&held)

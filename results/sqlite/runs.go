@@ -138,7 +138,7 @@ func (s *Store) Spent(ctx context.Context, run, phase string, d time.Duration) e
 		return fmt.Errorf("store %s: opened for reading only", s.path)
 	}
 	var held int
-	err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) error {
+	err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error {
 		return conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run).Scan(&held)
 	})
 	if err == nil && held == 0 {

@@ -39,7 +39,7 @@ func (s *Store) prepare(ctx context.Context, steps []string) error {
 		return ErrNewer
 	}
 	if version > 0 {
-		if err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) error { return s.check(ctx, conn) }); err != nil {
+		if err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error { return s.check(ctx, conn) }); err != nil {
 			return err
 		}
 		// Someone may have switched it with another tool.
@@ -50,7 +50,12 @@ func (s *Store) prepare(ctx context.Context, steps []string) error {
 	if version == len(steps) {
 		return nil
 	}
-	return s.transaction(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
+	return migrate(ctx, s.db, steps)
+}
+
+// migrate brings a database to the last of the steps, or leaves it as it is.
+func migrate(ctx context.Context, db *sql.DB, steps []string) error {
+	return transaction(ctx, db, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
 		// Another process may have been faster.
 		version, err := versionOf(ctx, conn)
 		if err != nil {
@@ -99,7 +104,7 @@ func (s *Store) check(ctx context.Context, conn *sql.Conn) error {
 // empty one, and ErrForeign for a database of someone else's.
 func (s *Store) version(ctx context.Context) (int, error) {
 	var version int
-	err := s.transaction(ctx, "BEGIN", func(conn *sql.Conn) (err error) {
+	err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) (err error) {
 		version, err = versionOf(ctx, conn)
 		return err
 	})

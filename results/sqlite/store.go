@@ -13,7 +13,8 @@
 // https://www.sqlite.org/wal.html.
 //
 // A file that is not a store, was written by a newer stackmeter, or is damaged
-// is refused and left as it is, byte for byte.
+// is refused and left as it is, byte for byte. One that an older stackmeter
+// wrote is migrated by the first that writes to it, and by none that only reads.
 package sqlite
 
 import (
@@ -36,7 +37,6 @@ import (
 var (
 	ErrForeign = errors.New("not a stackmeter store")
 	ErrNewer   = errors.New("written by a newer stackmeter")
-	ErrOlder   = errors.New("written by an older stackmeter")
 	ErrDamaged = errors.New("damaged")
 	ErrBusy    = errors.New("in use by another program")
 	ErrNoRun   = errors.New("no such run")
@@ -53,7 +53,9 @@ const busyTimeout = 30_000
 type Store struct {
 	db       *sql.DB
 	path     string
+	name     string // what SQLite opens it by
 	readOnly bool
+	older    *older // nil but for reading a store of an older schema
 
 	writing sync.Mutex                    // held by whoever writes
 	spent   map[string]map[string]float64 // seconds by run and phase, not written yet
@@ -79,7 +81,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 // OpenReadOnly opens the store at path for reading; every method that writes
 // fails. The file has to exist, and only its header and schema are checked: of
 // a damaged store it reads what can be read. While another process writes, it
-// sees what that has finished.
+// sees what that has finished. One that an older stackmeter wrote is read
+// through a copy in the current schema, and the file is left as it is.
 func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store %s: %w; `stackmeter run` makes one, --db names another", path, fs.ErrNotExist)
@@ -99,7 +102,7 @@ func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
 		case version > current:
 			err = ErrNewer
 		case version < current:
-			err = ErrOlder
+			store.older = new(older)
 		}
 	}
 	if err != nil {
@@ -134,13 +137,19 @@ func open(path, mode string, readOnly bool) (*Store, error) {
 	// One connection: transactions of one process then queue here instead of
 	// waiting for each other's locks.
 	db.SetMaxOpenConns(1)
-	return &Store{db: db, path: path, readOnly: readOnly}, nil
+	return &Store{db: db, path: path, name: name, readOnly: readOnly}, nil
 }
 
 // Close writes what Spent still holds back and closes the store. Only its file
 // is left behind. It may be called more than once.
 func (s *Store) Close() error {
-	return errors.Join(s.flush(context.Background()), s.db.Close())
+	err := errors.Join(s.flush(context.Background()), s.db.Close())
+	if s.older != nil {
+		s.older.mu.Lock()
+		defer s.older.mu.Unlock()
+		err = errors.Join(err, s.older.close())
+	}
+	return err
 }
 
 // write runs do in one transaction, together with what Spent holds back.
@@ -152,7 +161,7 @@ func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	err := s.transaction(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
+	err := transaction(ctx, s.db, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
 		for run, phases := range s.spent {
 			if err := addSpent(ctx, conn, run, phases); err != nil {
 				return err
@@ -182,11 +191,14 @@ func (s *Store) read(ctx context.Context, do func(*sql.Conn) error) error {
 	// What cannot be written, to a full disk, is still held back, and Close
 	// says so: what is there can be read all the same.
 	_ = s.flush(ctx)
-	return s.explain(s.transaction(ctx, "BEGIN", do))
+	if s.older != nil {
+		return s.explain(s.readOlder(ctx, do))
+	}
+	return s.explain(transaction(ctx, s.db, "BEGIN", do))
 }
 
-func (s *Store) transaction(ctx context.Context, begin string, do func(*sql.Conn) error) error {
-	conn, err := s.db.Conn(ctx)
+func transaction(ctx context.Context, db *sql.DB, begin string, do func(*sql.Conn) error) error {
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -235,8 +247,6 @@ func (s *Store) explain(err error) error {
 		return fmt.Errorf("store %s: %w; it was left as it is, name another file with --db", s.path, err)
 	case errors.Is(kind, ErrNewer):
 		return fmt.Errorf("store %s: %w; it was left as it is, use that version or name another file with --db", s.path, err)
-	case errors.Is(kind, ErrOlder):
-		return fmt.Errorf("store %s: %w; the next `stackmeter run --db` on it brings it up to date", s.path, err)
 	case errors.Is(kind, ErrDamaged):
 		return fmt.Errorf("store %s: %w; it was left as it is: keep a copy, and move it away or name another file with --db to go on", s.path, err)
 	case errors.Is(kind, ErrBusy):

@@ -1,0 +1,91 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	driver "modernc.org/sqlite"
+)
+
+// An older is a store of an older schema that is open for reading: what is read
+// is a copy that went through the missing migrations. The file stays as it is,
+// because reading must not change it: it may be on a disk without room, be
+// somebody else's, or be written by the older stackmeter right now.
+type older struct {
+	mu   sync.Mutex // held while the copy is read
+	copy *sql.DB    // nil before the first read
+	seen int64      // the file's data_version when it was copied
+}
+
+// readOlder runs do in one transaction on the copy, which is made anew where
+// the file has changed since.
+func (s *Store) readOlder(ctx context.Context, do func(*sql.Conn) error) error {
+	s.older.mu.Lock()
+	defer s.older.mu.Unlock()
+	// https://www.sqlite.org/pragma.html#pragma_data_version
+	var version int64
+	if err := s.db.QueryRowContext(ctx, "PRAGMA data_version").Scan(&version); err != nil {
+		return err
+	}
+	if s.older.copy == nil || s.older.seen != version {
+		made, err := s.migratedCopy(ctx)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(s.older.close(), ctx.Err()); err != nil {
+			return errors.Join(err, made.Close())
+		}
+		s.older.copy, s.older.seen = made, version
+	}
+	return transaction(ctx, s.older.copy, "BEGIN", do)
+}
+
+// migratedCopy copies the file, as it is at one moment, and brings the copy to
+// the current schema. Whole pages are copied, so that a damaged store can be
+// read as far as a current one.
+func (s *Store) migratedCopy(ctx context.Context) (_ *sql.DB, err error) {
+	// A database without a name is a temporary one: SQLite holds it in memory
+	// until it outgrows its cache, then in a file without a name, of which
+	// nothing is left even where the process is killed.
+	// See https://www.sqlite.org/inmemorydb.html#temp_db.
+	made, err := sql.Open("sqlite", "")
+	if err != nil {
+		return nil, err
+	}
+	made.SetMaxOpenConns(1) // each connection would have a database of its own
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("copy it to read it in the current schema: %w", err), made.Close())
+		}
+	}()
+	conn, err := made.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Raw(func(raw any) error {
+		backup, err := raw.(interface {
+			NewRestore(from string) (*driver.Backup, error)
+		}).NewRestore(s.name)
+		if err != nil {
+			return err
+		}
+		_, err = backup.Step(-1) // all pages
+		return errors.Join(err, backup.Finish())
+	})
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return nil, err
+	}
+	return made, migrate(ctx, made, migrations())
+}
+
+func (o *older) close() error {
+	if o.copy == nil {
+		return nil
+	}
+	err := o.copy.Close()
+	o.copy = nil
+	return err
+}
