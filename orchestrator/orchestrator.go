@@ -99,7 +99,7 @@ var ErrImages = errors.New("the run cannot be resumed, because its images have c
 // Limits of the loop's own steps. Those of requests and of readiness are the
 // scenario's.
 const (
-	stopTimeout        = 2 * time.Minute
+	stopTimeout        = 4 * time.Minute
 	interruptedTimeout = 7 * time.Second // of removing everything once the run was cancelled: who cancels waits, and kills after ten seconds
 	lastLookTimeout    = time.Second     // of looking whether anything is left, where removing took all of that
 	recordTimeout      = 30 * time.Second

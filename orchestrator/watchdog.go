@@ -27,7 +27,7 @@ const abandonAfter = interruptedTimeout + time.Second/2
 // sum of the deadlines within.
 const (
 	boundEngine = 10 * time.Minute // a question to the engine, starting or removing a stack
-	boundImages = 3 * time.Hour    // of one topology: a build may take an hour
+	boundImages = 24 * time.Hour   // of one topology: a pull or build goes on while the engine tells of it
 	boundRecord = 2 * recordTimeout
 	boundSpare  = 10 * time.Minute // beside the requests of a load, and the readiness of a stack
 	searchSteps = 64               // loads that a search for the highest rate may send

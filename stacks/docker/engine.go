@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,29 +26,40 @@ import (
 // hang the run: every call has one of them. The zero value is the defaults.
 type Limits struct {
 	Call  time.Duration // of any call but those below; 0: 30 s
-	Start time.Duration // of a container's start, which may wait for the disk or the toolkit; 0: four times Call
-}
+	Start time.Duration // of making, starting or removing a container, which may wait for the disk or the toolkit; 0: four times Call
 
-const callTimeout = 30 * time.Second
+	// Pulling and building take as long as they take: what has a limit is how
+	// long the engine says nothing of them.
+	Pull  time.Duration // 0: 10 min
+	Build time.Duration // 0: 1 h; a step that compiles may say nothing until it is done
+}
 
 const (
-	pullTimeout  = 30 * time.Minute
-	buildTimeout = time.Hour
+	callTimeout  = 30 * time.Second
+	pullSilence  = 10 * time.Minute
+	buildSilence = time.Hour
 )
 
-func (l Limits) call() time.Duration {
-	if l.Call > 0 {
-		return l.Call
+func (l Limits) call() time.Duration  { return cmp.Or(l.Call, callTimeout) }
+func (l Limits) start() time.Duration { return cmp.Or(l.Start, 4*l.call()) }
+func (l Limits) pull() time.Duration  { return cmp.Or(l.Pull, pullSilence) }
+func (l Limits) build() time.Duration { return cmp.Or(l.Build, buildSilence) }
+
+// whileHeard is a context that ends when heard has not been called for so long.
+func whileHeard(ctx context.Context, silence time.Duration) (_ context.Context, heard func(), cancel func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(silence, func() { end(&silentError{silence}) })
+	return ctx, func() { timer.Reset(silence) }, func() {
+		timer.Stop()
+		end(nil)
 	}
-	return callTimeout
 }
 
-func (l Limits) start() time.Duration {
-	if l.Start > 0 {
-		return l.Start
-	}
-	return 4 * l.call()
-}
+// A silentError says that the engine has begun to answer and then stopped.
+type silentError struct{ silence time.Duration }
+
+func (e *silentError) Error() string { return fmt.Sprintf("it has said nothing for %v", e.silence) }
+func (e *silentError) Unwrap() error { return context.DeadlineExceeded }
 
 // connect makes a client of the engine that DOCKER_HOST and its companions
 // name, whose errors tell when the engine did not answer, and on which call.
@@ -186,6 +198,10 @@ type unansweredError struct {
 }
 
 func (e *unansweredError) Error() string {
+	var silent *silentError
+	if errors.As(e.err, &silent) {
+		return fmt.Sprintf("the engine has said nothing of %s for %v", e.call, silent.silence)
+	}
 	if e.after < time.Second/20 {
 		return "there was no time left for the engine to answer " + e.call
 	}

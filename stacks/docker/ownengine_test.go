@@ -177,7 +177,7 @@ func (e *ownEngine) load(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := follow(body, func(string) {}); err != nil {
+	if _, err := follow(body, func() {}, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 }

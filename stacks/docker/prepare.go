@@ -123,11 +123,11 @@ func (r *Runtime) find(ctx context.Context, ref string, progress func(string)) (
 		return id, err
 	}
 	progress("pull " + ref)
-	ctx, cancel := context.WithTimeout(ctx, pullTimeout)
-	defer cancel()
-	body, err := r.api.ImagePull(ctx, ref, image.PullOptions{})
+	pulling, heard, stop := whileHeard(ctx, r.Limits.pull())
+	defer stop()
+	body, err := r.api.ImagePull(pulling, ref, image.PullOptions{})
 	if err == nil {
-		_, err = follow(body, func(string) {})
+		_, err = follow(body, heard, func(string) {})
 	}
 	if err != nil {
 		return "", fmt.Errorf("image %s is not in the engine and cannot be pulled: %w; build it, or pull it where you are logged in (docker pull %s), or correct its name in the scenario", ref, err, ref)
@@ -212,8 +212,8 @@ func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, prog
 // tag meant another image before, that one is removed unless it is in use, so
 // that a nightly run does not fill the disk with its predecessors.
 func (r *Runtime) build(ctx context.Context, name string, key []byte, content io.Reader, dockerfile string, args map[string]string, progress func(string)) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
-	defer cancel()
+	building, heard, stop := whileHeard(ctx, r.Limits.build())
+	defer stop()
 	tag := fmt.Sprintf("stackmeter/%s:%.6x", tagName(name), sha256.Sum256(key))
 	before, _ := r.inspectImage(ctx, tag)
 
@@ -222,7 +222,7 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 		given[name] = &value
 	}
 	progress("build " + tag)
-	resp, err := r.api.ImageBuild(ctx, content, build.ImageBuildOptions{
+	resp, err := r.api.ImageBuild(building, content, build.ImageBuildOptions{
 		Version:    build.BuilderV1,
 		Tags:       []string{tag},
 		Dockerfile: dockerfile,
@@ -233,13 +233,15 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	if err != nil {
 		return "", err
 	}
-	tail, err := follow(resp.Body, progress)
+	tail, err := follow(resp.Body, heard, progress)
 	if err != nil {
 		return "", fmt.Errorf("%w%s\n%s", err, baseHint(err), strings.Join(tail, "\n"))
 	}
 	id, err := r.inspectImage(ctx, tag)
 	if err == nil && before != "" && before != id {
 		// Kept where a container still uses it: that is not ours to judge.
+		ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
+		defer cancel()
 		_, _ = r.api.ImageRemove(ctx, before, image.RemoveOptions{})
 	}
 	return id, err
@@ -289,9 +291,9 @@ const (
 )
 
 // follow reads a build's or pull's progress to its end and returns its last
-// lines, with the error that the engine put into the stream, if any. Steps
-// that the engine had in its cache are not told.
-func follow(body io.ReadCloser, progress func(string)) (tail []string, err error) {
+// lines, with the error that the engine put into the stream, if any. heard is
+// called for each message. Steps that the engine had in its cache are not told.
+func follow(body io.ReadCloser, heard func(), progress func(string)) (tail []string, err error) {
 	defer body.Close()
 	dec := json.NewDecoder(bufio.NewReader(body))
 	step := ""
@@ -302,6 +304,7 @@ func follow(body io.ReadCloser, progress func(string)) (tail []string, err error
 		} else if err != nil {
 			return tail, err
 		}
+		heard()
 		if m.Error != "" {
 			return tail, errors.New(m.Error)
 		}

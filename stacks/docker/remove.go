@@ -176,7 +176,7 @@ func containerName(c container.Summary) string {
 }
 
 func (r *Runtime) removeContainer(ctx context.Context, c container.Summary) error {
-	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
 	defer cancel()
 	err := r.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err == nil || errdefs.IsNotFound(err) {

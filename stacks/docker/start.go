@@ -47,7 +47,7 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, 
 		st.services = append(st.services, service{})
 	}
 	if err := st.start(ctx); err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
 		defer cancel()
 		if left := st.Stop(stopCtx); left != nil {
 			return nil, fmt.Errorf("%w; and then: %w", err, left)
@@ -222,7 +222,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
 	defer cancel()
 
 	labels := st.labels()
