@@ -120,6 +120,9 @@ func CompareRuns(base, head Run, baseRecords, headRecords []Record) Comparison {
 	return c
 }
 
+// Topology is that of the head, or of the base where the head has none.
+func (c CellComparison) Topology() scenarios.Topology { return c.either().Topology }
+
 func (c CellComparison) either() Summary {
 	if c.Head != nil {
 		return *c.Head

@@ -124,8 +124,13 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 		}
 	}
 	comparison := results.CompareRuns(before.Run, after.Run, before.Records, after.Records)
-	if err := comparable(comparison, o.across); err != nil {
-		return err
+	if refused := comparable(comparison, o.across); refused != nil {
+		if o.format != "junit" {
+			return refused
+		}
+		return errors.Join(refused, a.output(o.output, func(w io.Writer) error {
+			return report.WriteRefusedJUnit(w, comparison, refused.Error())
+		}))
 	}
 	checks := results.CheckThresholds(thresholds, results.Summarise(after.Records), results.Summarise(before.Records))
 	if err := a.output(o.output, func(w io.Writer) error {

@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"slices"
@@ -11,118 +10,6 @@ import (
 
 	"stackmeter/results"
 )
-
-// The JUnit format is the one that CI systems agree on: a test case for each
-// cell and for each threshold at a cell; a failed cell is an error, a broken
-// threshold a failure. See https://github.com/testmoapp/junitxml.
-type junitSuites struct {
-	XMLName  xml.Name     `xml:"testsuites"`
-	Name     string       `xml:"name,attr"`
-	Tests    int          `xml:"tests,attr"`
-	Failures int          `xml:"failures,attr"`
-	Errors   int          `xml:"errors,attr"`
-	Suites   []junitSuite `xml:"testsuite"`
-}
-
-type junitSuite struct {
-	Name       string          `xml:"name,attr"`
-	Tests      int             `xml:"tests,attr"`
-	Failures   int             `xml:"failures,attr"`
-	Errors     int             `xml:"errors,attr"`
-	Skipped    int             `xml:"skipped,attr"`
-	Time       string          `xml:"time,attr"`
-	Timestamp  string          `xml:"timestamp,attr"`
-	Properties []junitProperty `xml:"properties>property"`
-	Cases      []junitCase     `xml:"testcase"`
-}
-
-type junitProperty struct {
-	Name  string `xml:"name,attr"`
-	Value string `xml:"value,attr"`
-}
-
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Time    string        `xml:"time,attr,omitempty"`
-	Failure *junitMessage `xml:"failure"`
-	Error   *junitMessage `xml:"error"`
-	Skipped *junitMessage `xml:"skipped"`
-	Out     string        `xml:"system-out,omitempty"`
-}
-
-type junitMessage struct {
-	Message string `xml:"message,attr"`
-	Type    string `xml:"type,attr,omitempty"`
-	Text    string `xml:",chardata"`
-}
-
-func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	suite := junitSuite{Name: cleanLine(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
-	property := func(name, value string) {
-		if value != "" {
-			suite.Properties = append(suite.Properties, junitProperty{name, cleanLine(value)})
-		}
-	}
-	property("run", run.ID)
-	property("outcome", run.Outcome)
-	property("verdict", run.Verdict)
-	property("against", run.Against)
-	property("runtime", run.Runtime)
-	property("engine", run.Host.Engine)
-	property("machine", strings.TrimSpace(run.Host.Name+" "+run.Host.CPU))
-	property("imported", run.Imported)
-	for _, device := range run.GPUDevices {
-		property("gpu", device.Name+", driver "+device.Driver)
-	}
-	if total := run.SpentTotal(); total > 0 {
-		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
-	}
-	for _, r := range records {
-		one := junitCase{Class: cleanLine(run.Scenario + "." + r.Topology.Name), Name: cleanLine(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
-		if r.Duration != nil {
-			one.Time = float(*r.Duration)
-		}
-		if r.Status != results.StatusOK {
-			reason := cmp.Or(r.Reason, "no reason was recorded")
-			first, _, _ := strings.Cut(reason, "\n")
-			one.Error = &junitMessage{Message: cleanLine(first), Type: "failed cell", Text: Clean(reason + "\n" + strings.Join(tail(r.LogTail), "\n"))}
-			suite.Errors++
-		}
-		suite.Cases = append(suite.Cases, one)
-	}
-	for _, c := range run.Checks {
-		one := junitCase{Class: cleanLine(run.Scenario + ".thresholds"), Name: cleanLine(c.Threshold + " at " + c.Cell)}
-		text := cleanLine(checkText(c))
-		switch {
-		case c.Broken():
-			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}
-			suite.Failures++
-		case c.Status == results.CheckNoBaseline:
-			one.Skipped = &junitMessage{Message: text}
-			suite.Skipped++
-		default:
-			one.Out = text
-		}
-		suite.Cases = append(suite.Cases, one)
-	}
-	if missing := run.Count(records).Missing(); missing > 0 {
-		suite.Cases = append(suite.Cases, junitCase{Class: cleanLine(run.Scenario), Name: "every planned cell has a record",
-			Error: &junitMessage{Message: plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
-		suite.Errors++
-	}
-	suite.Tests = len(suite.Cases)
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	out := xml.NewEncoder(w)
-	out.Indent("", "  ")
-	if err := out.Encode(junitSuites{Name: "stackmeter", Tests: suite.Tests, Failures: suite.Failures, Errors: suite.Errors, Suites: []junitSuite{suite}}); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
-}
 
 // writeSummary is short enough for a comment on a pull request or the summary
 // of a job: the verdict, what is wrong, and the conditions worth having.

@@ -14,7 +14,7 @@ import (
 
 // ComparisonFormats are the formats that WriteComparison knows.
 func ComparisonFormats() []string {
-	return []string{"table", "markdown", "summary", "json", "csv", "html"}
+	return []string{"table", "markdown", "summary", "json", "csv", "junit", "html"}
 }
 
 // WriteComparison writes what became of a run's cells, and what thresholds say
@@ -36,6 +36,8 @@ func WriteComparison(w io.Writer, format string, c results.Comparison, checks []
 		return out.Encode(newJSONComparison(c, checks))
 	case "csv":
 		return writeComparisonCSV(w, c)
+	case "junit":
+		return writeComparisonJUnit(w, c, checks)
 	case "html":
 		return WriteComparisonPage(w, c, checks, PageOptions{}, nil)
 	}
@@ -149,16 +151,20 @@ func cellStates(c results.Comparison) *section {
 		if cell.State == results.CellBoth {
 			continue
 		}
-		text := cell.State
-		if cell.Head != nil && len(cell.Head.Failures) > 0 {
-			text += ": " + cell.Head.Failures[0].Reason
-		}
-		s.items = append(s.items, item{name: cleanLine(cell.Name), text: Clean(text)})
+		s.items = append(s.items, item{name: cleanLine(cell.Name), text: Clean(stateText(cell))})
 	}
 	if len(s.items) == 0 {
 		return nil
 	}
 	return s
+}
+
+// stateText is a cell's state, and why the head failed.
+func stateText(cell results.CellComparison) string {
+	if cell.Head != nil && len(cell.Head.Failures) > 0 {
+		return cell.State + ": " + cell.Head.Failures[0].Reason
+	}
+	return cell.State
 }
 
 // verdictLines say what a comparison found, the most important first.

@@ -117,20 +117,27 @@ func TestHistoryGolden(t *testing.T) {
 func TestJUnitIsXML(t *testing.T) {
 	run, records := hostile()
 	run.Checks = []results.Check{{Threshold: "p99 < 2s]]>", Cell: "\x1b<a>", Status: results.CheckBroken}}
+	run.Verdict, run.Against = results.VerdictRefused, "night-1"
 	var read struct {
 		Failures int `xml:"failures,attr"`
 		Errors   int `xml:"errors,attr"`
 		Suites   []struct {
 			Cases []struct {
-				Name string `xml:"name,attr"`
+				Name  string `xml:"name,attr"`
+				Error struct {
+					Type string `xml:"type,attr"`
+				} `xml:"error"`
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
 	if err := xml.Unmarshal([]byte(render(t, "junit", run, records, report.Options{})), &read); err != nil {
 		t.Fatal(err)
 	}
-	if read.Failures != 1 || read.Errors != 1 || len(read.Suites) != 1 || len(read.Suites[0].Cases) != 3 {
-		t.Errorf("read back %+v", read)
+	if read.Failures != 1 || read.Errors != 2 || len(read.Suites) != 1 || len(read.Suites[0].Cases) != 4 {
+		t.Fatalf("read back %+v", read)
+	}
+	if last := read.Suites[0].Cases[3]; last.Name != "is comparable with run night-1" || last.Error.Type != results.VerdictRefused {
+		t.Errorf("of the refused comparison it says %+v", last)
 	}
 }
 

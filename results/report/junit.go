@@ -1,0 +1,198 @@
+package report
+
+import (
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"stackmeter/results"
+)
+
+// The JUnit format is the one that CI systems agree on: a test case for each
+// cell and for each threshold at a cell; a failed cell is an error, a broken
+// threshold a failure. See https://github.com/testmoapp/junitxml.
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Errors   int          `xml:"errors,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name       string          `xml:"name,attr"`
+	Tests      int             `xml:"tests,attr"`
+	Failures   int             `xml:"failures,attr"`
+	Errors     int             `xml:"errors,attr"`
+	Skipped    int             `xml:"skipped,attr"`
+	Time       string          `xml:"time,attr"`
+	Timestamp  string          `xml:"timestamp,attr"`
+	Properties []junitProperty `xml:"properties>property"`
+	Cases      []junitCase     `xml:"testcase"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Time    string        `xml:"time,attr,omitempty"`
+	Failure *junitMessage `xml:"failure"`
+	Error   *junitMessage `xml:"error"`
+	Skipped *junitMessage `xml:"skipped"`
+	Out     string        `xml:"system-out,omitempty"`
+}
+
+type junitMessage struct {
+	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr,omitempty"`
+	Text    string `xml:",chardata"`
+}
+
+func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+	suite := newJUnitSuite(run)
+	suite.property("outcome", run.Outcome)
+	suite.property("verdict", run.Verdict)
+	suite.property("against", run.Against)
+	if total := run.SpentTotal(); total > 0 {
+		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
+	}
+	for _, r := range records {
+		one := junitCase{Class: cleanLine(run.Scenario + "." + r.Topology.Name), Name: cleanLine(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
+		if r.Duration != nil {
+			one.Time = float(*r.Duration)
+		}
+		if r.Status != results.StatusOK {
+			reason := cmp.Or(r.Reason, "no reason was recorded")
+			first, _, _ := strings.Cut(reason, "\n")
+			one.Error = &junitMessage{Message: cleanLine(first), Type: "failed cell", Text: Clean(reason + "\n" + strings.Join(tail(r.LogTail), "\n"))}
+		}
+		suite.Cases = append(suite.Cases, one)
+	}
+	suite.check(run.Checks)
+	if run.Verdict == results.VerdictRefused {
+		suite.refused(run.Against, fmt.Sprintf("%s is not comparable with %s: they differ in kind; stackmeter compare %s %s says in what", run.ID, run.Against, run.Against, run.ID))
+	}
+	if missing := run.Count(records).Missing(); missing > 0 {
+		suite.Cases = append(suite.Cases, junitCase{Class: cleanLine(run.Scenario), Name: "every planned cell has a record",
+			Error: &junitMessage{Message: plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
+	}
+	return suite.write(w)
+}
+
+// writeComparisonJUnit has a test case for each cell of either run, which fails
+// where the base had it and the head does not give it any more, and one for
+// each threshold at a cell.
+func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Check) error {
+	suite := newJUnitSuite(c.Head)
+	suite.property("against", c.Base.ID)
+	for _, d := range c.Disparities {
+		suite.property("differ in", d.String())
+	}
+	for _, cell := range c.Cells {
+		one := junitCase{Class: suite.Name + "." + cleanLine(cell.Topology().Name), Name: cleanLine(cell.Name)}
+		text := stateText(cell)
+		for _, change := range cell.Changes {
+			if change.Difference.Shown {
+				text += "; " + change.Metric.Title + " " + shownText(change)
+			}
+		}
+		switch text = cleanLine(text); cell.State {
+		case results.CellNewlyFailing, results.CellMissing:
+			one.Failure = &junitMessage{Message: text, Type: cell.State, Text: text}
+		case results.CellBoth:
+			one.Out = "ok in " + text
+		case results.CellNewlyOK:
+			one.Out = text
+		default:
+			one.Skipped = &junitMessage{Message: text}
+		}
+		suite.Cases = append(suite.Cases, one)
+	}
+	suite.check(checks)
+	return suite.write(w)
+}
+
+// WriteRefusedJUnit writes, for a CI system that reads the file and not the
+// exit status, that two runs were not compared, and why.
+func WriteRefusedJUnit(w io.Writer, c results.Comparison, reason string) error {
+	suite := newJUnitSuite(c.Head)
+	suite.refused(c.Base.ID, reason)
+	return suite.write(w)
+}
+
+// newJUnitSuite is a suite without cases, with what is known of the run.
+func newJUnitSuite(run results.Run) *junitSuite {
+	s := &junitSuite{Name: cleanLine(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
+	s.property("run", run.ID)
+	s.property("runtime", run.Runtime)
+	s.property("engine", run.Host.Engine)
+	s.property("machine", strings.TrimSpace(run.Host.Name+" "+run.Host.CPU))
+	s.property("imported", run.Imported)
+	for _, device := range run.GPUDevices {
+		s.property("gpu", device.Name+", driver "+device.Driver)
+	}
+	return s
+}
+
+func (s *junitSuite) property(name, value string) {
+	if value != "" {
+		s.Properties = append(s.Properties, junitProperty{name, cleanLine(value)})
+	}
+}
+
+// check adds a case for each threshold at a cell.
+func (s *junitSuite) check(checks []results.Check) {
+	for _, c := range checks {
+		one := junitCase{Class: s.Name + ".thresholds", Name: cleanLine(c.Threshold + " at " + c.Cell)}
+		text := cleanLine(checkText(c))
+		switch {
+		case c.Broken():
+			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}
+		case c.Status == results.CheckNoBaseline:
+			one.Skipped = &junitMessage{Message: text}
+		default:
+			one.Out = text
+		}
+		s.Cases = append(s.Cases, one)
+	}
+}
+
+// refused adds the case of a comparison that was not made.
+func (s *junitSuite) refused(base, reason string) {
+	reason = cleanLine(reason)
+	s.Cases = append(s.Cases, junitCase{Class: s.Name, Name: cleanLine("is comparable with run " + base),
+		Error: &junitMessage{Message: reason, Type: results.VerdictRefused, Text: reason}})
+}
+
+// write counts the cases and writes the suite as a file of its own.
+func (s *junitSuite) write(w io.Writer) error {
+	s.Tests = len(s.Cases)
+	for _, one := range s.Cases {
+		switch {
+		case one.Error != nil:
+			s.Errors++
+		case one.Failure != nil:
+			s.Failures++
+		case one.Skipped != nil:
+			s.Skipped++
+		}
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	out := xml.NewEncoder(w)
+	out.Indent("", "  ")
+	if err := out.Encode(junitSuites{Name: "stackmeter", Tests: s.Tests, Failures: s.Failures, Errors: s.Errors, Suites: []junitSuite{*s}}); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
