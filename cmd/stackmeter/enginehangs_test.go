@@ -18,7 +18,7 @@ func TestFault04TerminatedWhileEngineHangs(t *testing.T) {
 	const promised = 10 * time.Second
 	const requests = "matrix.requests=[3, 200]"
 	e := startOwnEngine(t)
-	defer e.goOn()
+	defer e.GoOn()
 	var made []string
 	var sent time.Time
 	status, cells, said := e.run(0, func(event orchestrator.Event, p *os.Process) {
@@ -26,7 +26,7 @@ func TestFault04TerminatedWhileEngineHangs(t *testing.T) {
 		case event.Kind == orchestrator.EventReady:
 			made = e.names()
 		case sent.IsZero() && event.Kind == orchestrator.EventProgress && event.Requests == 200 && event.Done > 0:
-			e.hang()
+			e.Hang()
 			sent = time.Now()
 			_ = p.Signal(syscall.SIGTERM)
 		}
@@ -47,7 +47,7 @@ func TestFault04TerminatedWhileEngineHangs(t *testing.T) {
 		}
 	}
 
-	e.goOn()
+	e.GoOn()
 	status, cells, said = e.run(0, nil, "--set", requests, "--resume")
 	if status != exitOK || len(cells) != 2 {
 		t.Errorf("resumed: exit status %d, cells %+v\n%s", status, cells, said)

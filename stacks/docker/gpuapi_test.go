@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"stackmeter/stacks"
+	"stackmeter/stacks/docker/enginetest"
 )
 
 // An apiServer answers the engine calls of Runtime.Prepare as another engine
@@ -55,7 +56,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(http.StatusOK, s.info)
 	case "GET /version":
 		answer(http.StatusOK, s.version)
-	case "GET /images/" + guestImage + "/json":
+	case "GET /images/" + enginetest.Guest + "/json":
 		answer(http.StatusOK, `{"Id": "sha256:0123"}`)
 	case "POST /containers/create":
 		var body struct {

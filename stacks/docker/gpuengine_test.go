@@ -11,6 +11,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/docker/enginetest"
 )
 
 const (
@@ -26,8 +27,8 @@ func gpuSpec(t *testing.T, uuids ...string) stacks.Spec {
 		Run: "test-gpu-" + filepath.Base(t.TempDir()), Name: "waits",
 		Topology: scenarios.Topology{Name: "waits", Server: scenarios.ServerCommand},
 		Services: []stacks.Service{{
-			Name: stacks.AppService, Role: stacks.RoleApp, Image: guestImage,
-			Command: []string{"/serve"}, Port: 8000, GPUs: uuids,
+			Name: stacks.AppService, Role: stacks.RoleApp, Image: enginetest.Guest,
+			Command: []string{enginetest.GuestProgram}, Port: 8000, GPUs: uuids,
 		}},
 	}
 }
