@@ -73,7 +73,7 @@ func TestFindBound(t *testing.T) {
 		{"one interpreter", using(w1t4, 4, 1.02, 0.05), scenarios.Plan{}, 4, results.BoundWorkers, "1 worker kept 1.02 of 4 cores busy"},
 		{"flask's one interpreter", using(flask(), 4, 1.02, 0.05), scenarios.Plan{}, 4, results.BoundWorkers, "1 worker kept"},
 		{"more cores than interpreters: libraries compute", using(w1t4, 4, 2.4, 0.05), scenarios.Plan{}, 4, results.BoundUnclear, "used 2.40 of 4 cores"},
-		{"they wait, and there are too few", using(w1t1, 10, 0.02, 0.02), scenarios.Plan{}, 2, results.BoundWorkers, "10.0 requests at once waited for 1 × 1 worker threads"},
+		{"they wait, and there are too few", using(w1t1, 10, 0.02, 0.02), scenarios.Plan{}, 2, results.BoundWorkers, "10.0 requests at once waited for 1 worker thread (1 × 1)"},
 		{"two that compute, on a machine that others use", using(gunicorn("w2-t1", false, 2, 1), 4, 0.52, 0.02), scenarios.Plan{}, 2, results.BoundUnclear, "used 0.52 of 2 cores"},
 		{"they seem to wait, on a machine that others use", crowded, scenarios.Plan{}, 2, results.BoundUnclear, "other programs kept 1.60 of the machine's 2 cores busy, and the stack had 0.31"},
 		{"they wait, and there are enough", using(w1t4, 4, 0.02, 0.02), scenarios.Plan{}, 2, results.BoundUnclear, "4.0 requests at once for 4 worker threads"},

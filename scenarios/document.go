@@ -65,7 +65,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	}
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.problem(o.keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",
-			"%d topologies × %d loads × %d repeats are %d cells, more than the limit of %d",
+			"topologies × loads × repeats are %d × %d × %d = %d cells, more than the limit of %d",
 			len(s.Topologies), len(s.Loads), s.Repeats, cells, d.maxCells)
 	}
 	return s

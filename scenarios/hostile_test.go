@@ -181,7 +181,7 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 func TestFault30TenThousandCells(t *testing.T) {
 	text := []byte("name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1, 2], client: [mp], pool: [1, 2, 3, 4, 5]}\nrepeats: 1000\n")
 	_, err := Parse("case.yaml", text)
-	if err == nil || !strings.Contains(err.Error(), "are 10000 cells, more than the limit of 5000") || !strings.Contains(err.Error(), "--max-cells") {
+	if err == nil || !strings.Contains(err.Error(), "= 10000 cells, more than the limit of 5000") || !strings.Contains(err.Error(), "--max-cells") {
 		t.Errorf("ten thousand cells: %v", err)
 	}
 	s, err := Loader{MaxCells: 10_000}.Parse("case.yaml", text)

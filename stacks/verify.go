@@ -39,15 +39,15 @@ func Verify(ctx context.Context, spec Spec, stack Stack) (Verified, error) {
 	if t.Server == scenarios.ServerGunicorn {
 		switch {
 		case found.Workers == nil || *found.Workers != t.Workers:
-			return found, fmt.Errorf("%w: gunicorn runs %s workers, the topology says %d; look for settings in the image that win over the command line", ErrDiffers, number(found.Workers), t.Workers)
+			return found, fmt.Errorf("%w: gunicorn runs with workers %s, and the topology says %d; look for settings in the image that win over the command line", ErrDiffers, number(found.Workers), t.Workers)
 		case found.Threads != nil && *found.Threads != t.Threads:
-			return found, fmt.Errorf("%w: gunicorn runs with %d threads a worker, the topology says %d", ErrDiffers, *found.Threads, t.Threads)
+			return found, fmt.Errorf("%w: gunicorn runs with threads %d in each worker, and the topology says %d", ErrDiffers, *found.Threads, t.Threads)
 		}
 		if found.Class, err = workerClass(ctx, stack); err != nil {
 			return found, err
 		}
 		if want := classFor(t.Threads); found.Class != "" && found.Class != want {
-			return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, %d threads a worker are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", ErrDiffers, found.Class, t.Threads, want)
+			return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, and those with threads %d are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", ErrDiffers, found.Class, t.Threads, want)
 		}
 		found.Unread = unread(found)
 	}

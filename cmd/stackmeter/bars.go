@@ -75,14 +75,14 @@ func (b *bars) begin(requests int64) {
 	b.run = b.all.AddBar(requests,
 		mpb.PrependDecorators(
 			decor.Name("run", decor.WCSyncSpaceR),
-			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
+			decor.CountersNoUnit("requests %d/%d", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(
 			decor.Percentage(decor.WCSyncSpace),
 			decor.Any(func(s decor.Statistics) string { return remaining(time.Since(b.began), s.Current, s.Total) })))
 	b.cell = b.all.AddBar(0,
 		mpb.PrependDecorators(
 			decor.Name("cell", decor.WCSyncSpaceR),
-			decor.CountersNoUnit("%d/%d requests", decor.WCSyncSpaceR)),
+			decor.CountersNoUnit("requests %d/%d", decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
 			b.mu.Lock()
 			defer b.mu.Unlock()

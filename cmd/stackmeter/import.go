@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 )
@@ -71,7 +72,7 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 		if err := store.Import(ctx, one.Run, one.Records); err != nil {
 			return fmt.Errorf("import %s: %w", file, err)
 		}
-		fmt.Fprintf(a.stdout, "%s  %s, %d records\n", report.Clean(one.Run.ID), report.Clean(one.Run.Scenario), len(one.Records))
+		fmt.Fprintf(a.stdout, "%s  %s, %s\n", report.Clean(one.Run.ID), report.Clean(one.Run.Scenario), results.Plural(len(one.Records), "record"))
 	}
 	return nil
 }

@@ -131,8 +131,8 @@ func (o loadOptions) send(ctx context.Context, client orchestrator.Client, job l
 	switch {
 	case ctx.Err() != nil:
 		rec.Status, rec.Duration = results.StatusFailed, nil
-		rec.Reason = fmt.Sprintf("interrupted: %d of %d requests were finished, the last one after %v",
-			sent.Replies+sent.Errors, rec.Cell.Load.Requests, sent.Duration.Round(time.Millisecond))
+		rec.Reason = fmt.Sprintf("interrupted: %d of %s finished, the last one after %v",
+			sent.Replies+sent.Errors, results.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
 		return errLoadInterrupted
 	case err != nil:
 		return err

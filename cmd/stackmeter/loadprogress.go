@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"stackmeter/orchestrator"
+	"stackmeter/results"
 )
 
 // newLoadProgress is newProgress for a load that is sent alone: one bar, or a
@@ -39,7 +40,7 @@ func (p *tenths) event(e orchestrator.Event) {
 	}
 	if tenth := 10 * e.Done / e.Requests; tenth != p.told {
 		p.told = tenth
-		fmt.Fprintf(p.w, "%s %d of %d requests\n", e.Time.Format("15:04:05"), e.Done, e.Requests)
+		fmt.Fprintf(p.w, "%s %d of %s\n", e.Time.Format("15:04:05"), e.Done, results.Plural(e.Requests, "request"))
 	}
 }
 
@@ -58,7 +59,7 @@ func (p *loadBar) event(e orchestrator.Event) {
 		p.began = e.Time
 		p.bar = p.all.AddBar(int64(e.Requests),
 			mpb.BarRemoveOnComplete(),
-			mpb.PrependDecorators(decor.CountersNoUnit("%d/%d requests")),
+			mpb.PrependDecorators(decor.CountersNoUnit("requests %d/%d")),
 			mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
 				elapsed := time.Since(p.began)
 				if s.Current <= 0 || elapsed <= 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/scenarios"
 )
 
@@ -63,8 +64,8 @@ func (a *app) printPlan(p scenarios.Plan) error {
 		most = "at most "
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s: %s%d stacks, %d cells, %d requests and %d of warm-up for each worker; order: %s\n",
-		p.Scenario, most, len(p.Trials), p.Cells(), requests, p.Warmup, order)
+	fmt.Fprintf(w, "%s: %s%s, %s, %s and %d of warm-up for each worker; order: %s\n",
+		p.Scenario, most, results.Plural(len(p.Trials), "stack"), results.Plural(p.Cells(), "cell"), results.Plural(requests, "request"), p.Warmup, order)
 	if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
 			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)

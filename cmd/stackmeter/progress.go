@@ -86,7 +86,7 @@ func describe(e orchestrator.Event) string {
 	case orchestrator.EventNote, orchestrator.EventStuck:
 		return report.Clean(e.Message)
 	case orchestrator.EventRun:
-		return fmt.Sprintf("%d stacks to start, %d requests to send", e.Trials, e.Requests)
+		return results.Plural(e.Trials, "stack") + " to start, " + results.Plural(e.Requests, "request") + " to send"
 	case orchestrator.EventImage:
 		return "image: " + report.Clean(e.Message)
 	case orchestrator.EventStart:

@@ -30,7 +30,7 @@ func bounds(run results.Run, summaries []results.Summary) *section {
 		return nil
 	}
 	if more > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("and %s, in the formats json and csv", plural(more, "cell")))
+		s.notes = append(s.notes, fmt.Sprintf("and %s, in the formats json and csv", results.Plural(more, "cell")))
 	}
 	return s
 }

@@ -61,7 +61,7 @@ func checksText(checks []results.Check) string {
 			broken++
 		}
 	}
-	text := fmt.Sprintf("%d of %s broken", broken, plural(len(checks), "threshold check"))
+	text := fmt.Sprintf("%d of %s broken", broken, results.Plural(len(checks), "threshold check"))
 	for _, part := range []struct{ status, words string }{
 		{results.CheckUndecided, "over the limit with too few repeats to tell it from noise"},
 		{results.CheckNotMeasured, "not evaluated for want of a figure"},

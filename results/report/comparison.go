@@ -119,10 +119,10 @@ func changes(c results.Comparison, metric int) *section {
 		s.table.rows = append(s.table.rows, row)
 	}
 	if unshown > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", plural(unshown, "cell")))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", results.Plural(unshown, "cell")))
 	}
 	if unable > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", plural(unable, "cell"), results.RepeatsForDifference()))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", results.Plural(unable, "cell"), results.RepeatsForDifference()))
 	}
 	return s
 }
@@ -187,11 +187,11 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	for _, state := range []string{results.CellNewlyFailing, results.CellMissing, results.CellFailing, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
 		if n := counts[state]; n > 0 {
-			lines = append(lines, plural(n, "cell")+" "+state+".")
+			lines = append(lines, results.Plural(n, "cell")+" "+state+".")
 		}
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
-		plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
+		results.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
 	return lines
 }
 
@@ -225,7 +225,7 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 		fmt.Fprintf(&b, "\n%s\n", markdownTable(g))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "\nand %s more.\n", plural(more, "change"))
+		fmt.Fprintf(&b, "\nand %s more.\n", results.Plural(more, "change"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -11,7 +11,7 @@ import (
 
 // conclusion prints the conditions worth having.
 func conclusion(c results.Conclusion, notes *notes) section {
-	s := section{title: "The conditions worth having, " + plural(c.Requests, "request")}
+	s := section{title: "The conditions worth having, " + results.Plural(c.Requests, "request")}
 	var durations, peaks []*results.Sample
 	for _, condition := range c.Conditions {
 		durations = append(durations, condition.Summary.Duration)
@@ -73,13 +73,13 @@ func conclusionNotes(c results.Conclusion) []string {
 		notes = append(notes, "The baseline is listed for comparison only.")
 	}
 	if c.Excluded > 0 {
-		notes = append(notes, plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
+		notes = append(notes, results.Plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
 	}
 	if c.Scheduled > 0 {
-		notes = append(notes, plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
+		notes = append(notes, results.Plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
 	}
 	if c.Unmeasured > 0 {
-		notes = append(notes, plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
+		notes = append(notes, results.Plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
 	}
 	return notes
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"stackmeter/results"
@@ -123,7 +122,7 @@ func memorySection(pivot results.Pivot, baselines results.Baselines, memory stri
 
 func pivotTitle(pivot results.Pivot) string {
 	if pivot.Requests > 0 {
-		return ", " + plural(pivot.Requests, "request")
+		return ", " + results.Plural(pivot.Requests, "request")
 	}
 	return ", " + cleanLine(pivot.Topology) + ", by number of requests"
 }
@@ -356,7 +355,7 @@ func missingCells(run results.Run, records []results.Record) *section {
 	}
 	return &section{title: "Not complete", notes: []string{
 		fmt.Sprintf("%d of %s have no record: the run was interrupted, or is still under way.",
-			counts.Missing(), plural(counts.Planned, "planned cell"))}}
+			counts.Missing(), results.Plural(counts.Planned, "planned cell"))}}
 }
 
 // repeatsMade says how the repeats of a plan with until ended.
@@ -392,13 +391,6 @@ func timeSpent(run results.Run) *section {
 		text += "; the rest on: " + strings.Join(rest, ", ")
 	}
 	return &section{title: "Where the time went", notes: []string{text + "."}}
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 func sortedKeys[V any](m map[string]V) []string {

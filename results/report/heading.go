@@ -52,7 +52,7 @@ func atLeastOne(n int, noun string) string {
 	if n <= 0 {
 		return ""
 	}
-	return plural(n, noun)
+	return results.Plural(n, noun)
 }
 
 func gibibytes(bytes int64) string {
@@ -119,7 +119,7 @@ func warmupText(plan scenarios.Plan) string {
 	if plan.Warmup <= 0 {
 		return ""
 	}
-	return plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
+	return results.Plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
 }
 
 func freshText(plan scenarios.Plan) string {
@@ -175,7 +175,7 @@ func figuresText(summaries []results.Summary) string {
 // fromTo is a number of repeats, or what they range over.
 func fromTo(least, most int) string {
 	if least == most {
-		return plural(most, "repeat")
+		return results.Plural(most, "repeat")
 	}
 	return fmt.Sprintf("%d to %d repeats", least, most)
 }

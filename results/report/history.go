@@ -34,7 +34,7 @@ func WriteHistory(w io.Writer, format string, h results.History, opts Options) e
 }
 
 func newHistoryDocument(h results.History) document {
-	doc := document{title: cleanLine(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, plural(len(h.Runs), "run")))}
+	doc := document{title: cleanLine(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, results.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {
 		doc.facts = []fact{{"runs", cleanLine(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
 	}

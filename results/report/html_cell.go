@@ -95,7 +95,7 @@ func (b *builder) cellStatus(s results.Summary) *status {
 	case s.Failed > 0:
 		return &status{fmt.Sprintf("%d of %d failed", s.Failed, s.OK+s.Failed), "bad"}
 	case s.Errors > 0:
-		return &status{plural(s.Errors, "error"), "bad"}
+		return &status{results.Plural(s.Errors, "error"), "bad"}
 	case b.ownFlags(s) != "":
 		return &status{b.ownFlags(s), "warn"}
 	}
@@ -176,7 +176,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			continue
 		}
 		if r.Stack.Workers != nil || r.Stack.Threads != nil {
-			add("gunicorn", fmt.Sprintf("%s workers, %s threads each, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
+			add("gunicorn", fmt.Sprintf("workers %s, threads of each %s, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
 		}
 		add("route", cleanLine(r.Stack.Route))
 		for _, service := range r.Stack.Services {
@@ -232,7 +232,7 @@ func latencyChart(s results.Summary) *chart.Chart {
 			Label: fmt.Sprintf("%.1f to %.1f ms: %d", from, to, bin.Count)})
 	}
 	var rules chart.Rules
-	text := fmt.Sprintf("Latency of %d answers", all.Count())
+	text := "Latency of " + results.Plural(int(all.Count()), "answer")
 	for _, p := range []float64{50, 90, 99} {
 		at := float64(all.Percentile(p)) * ms
 		label := fmt.Sprintf("p%.0f %s ms", p, threeDigits(at))
@@ -240,7 +240,7 @@ func latencyChart(s results.Summary) *chart.Chart {
 		text += ", " + label
 	}
 	return &chart.Chart{
-		Name: "latency", Title: "Latency of " + plural(int(all.Count()), "answer"), Text: text + ".",
+		Name: "latency", Title: text, Text: text + ".",
 		X: chart.Axis{Label: "ms"}, Y: chart.Axis{Label: "answers", Zero: true}, Height: 150,
 		Layers: []chart.Layer{columns, rules},
 	}

@@ -116,9 +116,9 @@ func (b *builder) tradeoff() *drawing {
 	}
 	legend = append(legend, chart.Key{Label: "nothing is faster with no more memory", Ink: chart.InkFront, Shape: chart.Ring})
 	d := &drawing{full: true, chart: chart.Chart{
-		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + plural(frontier.Requests, "request"),
+		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + results.Plural(frontier.Requests, "request"),
 		Text: fmt.Sprintf("Duration against %s of %s. On the front, from the least memory to the most: %s.",
-			memoryName(frontier.Memory), plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
+			memoryName(frontier.Memory), results.Plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
 		X: chart.Axis{Label: memoryName(frontier.Memory) + ", MiB"}, Y: chart.Axis{Label: "duration, s"},
 		Legend: legend, Height: 340,
 		Layers: []chart.Layer{chart.Dots{Points: dots, Ink: chart.Series(7)},
@@ -223,7 +223,7 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 	c.Legend = legend
 	d := &drawing{chart: c, caption: b.whiskers()}
 	if skipped > 0 {
-		d.caption += fmt.Sprintf(" %s more than fit here.", plural(skipped, "cell"))
+		d.caption += fmt.Sprintf(" %s more than fit here.", results.Plural(skipped, "cell"))
 	}
 	return d
 }

@@ -23,7 +23,7 @@ func (b *builder) drawings() []drawing {
 	requests := b.requests()
 	for _, n := range requests[max(0, len(requests)-2):] {
 		cells := b.at(n)
-		title := plural(n, "request")
+		title := results.Plural(n, "request")
 		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, seconds(),
 			func(s results.Summary) *results.Sample { return s.Duration }))
 		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, mebibytes(),
@@ -34,7 +34,7 @@ func (b *builder) drawings() []drawing {
 		for _, client := range []string{scenarios.ClientMP, scenarios.ClientMT} {
 			lines := b.lines(b.at(n), func(s results.Summary) bool { return s.Load.Client == client && !s.Load.KeepAlive },
 				func(s results.Summary) string { return cleanLine(s.Topology.Name) })
-			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, plural(n, "request")),
+			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, results.Plural(n, "request")),
 				"pool", func(s results.Summary) float64 { return float64(s.Load.Pool) }, false))
 		}
 	}

@@ -53,7 +53,7 @@ func historyChart(h results.History, cell results.CellHistory) chart.Chart {
 	u := unitOf(h.Metric.Unit)
 	c := chart.Chart{
 		Name: "history-" + fileName(cell.Name), Title: cleanLine(cell.Name),
-		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), cleanLine(cell.Name), plural(len(h.Runs), "run"), plural(len(cell.Steps), "step")),
+		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), cleanLine(cell.Name), results.Plural(len(h.Runs), "run"), results.Plural(len(cell.Steps), "step")),
 		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.name}, Height: 170,
 	}
 	for i := 0; i < len(h.Runs); i += max(1, (len(h.Runs)+4)/5) {

@@ -44,7 +44,7 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: countsText(run.Counts)}, before,
 		})
 	}
-	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s; a scenario leads to its history", plural(len(runs), "run"), store))}
+	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s; a scenario leads to its history", results.Plural(len(runs), "run"), store))}
 	return p.write(w, "runs", view)
 }
 

@@ -188,7 +188,7 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	if b.run.Outcome == "" {
 		counts := b.run.Count(records)
 		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Failed,
-			Text: fmt.Sprintf("%d of %s measured, %d failed.", counts.OK, plural(counts.Planned, "planned cell"), counts.Failed)}
+			Text: fmt.Sprintf("%d of %s measured, %d failed.", counts.OK, results.Plural(counts.Planned, "planned cell"), counts.Failed)}
 	}
 	if len(b.summaries) == 0 {
 		v.Verdict = []string{"No cell has been measured yet."}
@@ -196,7 +196,7 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 		concluded, alike := shortened(concluded)
 		s := conclusion(concluded, b.notes)
 		if alike > 0 {
-			s.notes = append(s.notes, plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
+			s.notes = append(s.notes, results.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
 		}
 		v.AnswerTitle = s.title
 		if asked := planned(b.run, b.summaries); asked != nil {

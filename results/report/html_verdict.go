@@ -19,7 +19,7 @@ func (b *builder) verdict() []string {
 	}
 	best := *r.Best
 	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", cleanLine(best.Condition()),
-		seconds().text(best.Duration, 2), plural(r.Frontier.Requests, "request"))
+		seconds().text(best.Duration, 2), results.Plural(r.Frontier.Requests, "request"))
 	if peak := best.Peak(r.Frontier.Memory); peak != nil {
 		text += ", " + mebibytes().text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
 	}
@@ -48,7 +48,7 @@ func changeText(d results.Difference) string {
 	text := fmt.Sprintf("%.1f%% %s", 100*change, word)
 	switch {
 	case !d.Able:
-		text += fmt.Sprintf(" by its median, which %d and %d repeats are too few to confirm", d.N1, d.N2)
+		text += fmt.Sprintf(" by its median, which so few repeats (%d and %d) cannot confirm", d.N1, d.N2)
 	case !d.Shown:
 		text += " by its median, which the repeats do not confirm"
 	}

@@ -82,7 +82,7 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 	}
 	if missing := run.Count(records).Missing(); missing > 0 {
 		suite.Cases = append(suite.Cases, junitCase{Class: cleanLine(run.Scenario), Name: "every planned cell has a record",
-			Error: &junitMessage{Message: plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
+			Error: &junitMessage{Message: results.Plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
 	}
 	return suite.write(w)
 }

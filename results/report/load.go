@@ -46,14 +46,14 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 
 // loadText says in words what was sent how.
 func loadText(l scenarios.LoadSpec) string {
-	text := plural(l.Requests, "request") + ", "
+	text := results.Plural(l.Requests, "request") + ", "
 	switch {
 	case l.Client == scenarios.ClientSingle:
 		text += "one after the other"
 	case l.Client == scenarios.ClientMT:
-		text += plural(l.Pool, "client") + " in threads of one process"
+		text += results.Plural(l.Pool, "client") + " in threads of one process"
 	case l.Client == scenarios.ClientMP:
-		text += plural(l.Pool, "client") + ", each a process"
+		text += results.Plural(l.Pool, "client") + ", each a process"
 	case l.Searches():
 		text += fmt.Sprintf("at the highest rate whose 99th percentile of latency is within %v, %s arrivals", l.P99, l.Arrivals)
 	case l.Rate > 0:
@@ -78,7 +78,7 @@ func requestText(r scenarios.Request) string {
 		case len(files) == 1:
 			text = filepath.Base(files[0])
 		default:
-			text = plural(len(files), "file")
+			text = results.Plural(len(files), "file")
 		}
 		switch {
 		case r.Pick == scenarios.PickRandom:
@@ -146,9 +146,9 @@ func statusText(r results.Record) string {
 	case r.Status != results.StatusOK:
 		return r.Status + ": " + r.Reason
 	case r.Errors > 0:
-		return fmt.Sprintf("%s, with errors: %d of %d answers were not as expected", r.Status, r.Errors, r.Errors+r.Replies)
+		return fmt.Sprintf("%s, with errors: %d of %s not as expected", r.Status, r.Errors, results.Plural(r.Errors+r.Replies, "answer"))
 	}
-	return fmt.Sprintf("%s, all of %s as expected", r.Status, plural(r.Replies, "answer"))
+	return fmt.Sprintf("%s, all of %s as expected", r.Status, results.Plural(r.Replies, "answer"))
 }
 
 // outcome are the figures that people look for first.

@@ -44,7 +44,7 @@ func (n *notes) marks(s results.Summary, missing []string) string {
 	if s.OK > 0 && s.Failed > 0 {
 		letters = append(letters, n.letter(fmt.Sprintf(
 			"%d of %s failed; the figure is that of the others, and the cell is never among the conditions worth having",
-			s.Failed, plural(s.OK+s.Failed, "repeat"))))
+			s.Failed, results.Plural(s.OK+s.Failed, "repeat"))))
 	}
 	for _, reason := range missing {
 		letters = append(letters, n.letter(cleanLine("not measured: "+reason)))

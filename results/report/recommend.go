@@ -52,7 +52,7 @@ func planned(run results.Run, summaries []results.Summary) *section {
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
 func recommendation(r results.Recommendation) section {
-	s := section{title: "Recommendation, " + plural(r.Frontier.Requests, "request")}
+	s := section{title: "Recommendation, " + results.Plural(r.Frontier.Requests, "request")}
 	s.text = []string{goalText(r.Goal) + "."}
 	if r.Best == nil {
 		s.notes = append(s.notes, "Nothing fits.")
@@ -110,7 +110,7 @@ func bestText(r results.Recommendation) string {
 	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
 		text += fmt.Sprintf(", %s of %s", percentText(r.Ratio, 2), cleanLine(r.Baseline.Condition()))
 	}
-	return text + fmt.Sprintf(" (%s).", plural(objective.N, "repeat"))
+	return text + fmt.Sprintf(" (%s).", results.Plural(objective.N, "repeat"))
 }
 
 func memoryTitle(memory string) string {
@@ -198,7 +198,7 @@ func choices(r results.Recommendation) *grid {
 
 func repeatsOf(d results.Difference) string {
 	if d.N1 == d.N2 {
-		return plural(d.N1, "repeat")
+		return results.Plural(d.N1, "repeat")
 	}
 	return fmt.Sprintf("%d and %d repeats", d.N1, d.N2)
 }
@@ -209,7 +209,7 @@ func fewestRepeats(r results.Recommendation) string {
 	for _, row := range beside(r) {
 		fewest = min(fewest, row.Difference.N2)
 	}
-	return plural(fewest, "repeat")
+	return results.Plural(fewest, "repeat")
 }
 
 // exceeds reports whether a cell is over a budget.
@@ -240,21 +240,21 @@ func leftOut(r results.Recommendation) []string {
 			if len(over) > mostNamed {
 				names, more = over[:mostNamed], fmt.Sprintf(" and %d more", len(over)-mostNamed)
 			}
-			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", plural(len(over), "cell"), budget.Metric.Name, cleanLine(budget.Text), strings.Join(names, ", "), more))
+			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", results.Plural(len(over), "cell"), budget.Metric.Name, cleanLine(budget.Text), strings.Join(names, ", "), more))
 		}
 		if unknown > 0 {
-			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", plural(unknown, "cell"), budget.Metric.Name))
+			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", results.Plural(unknown, "cell"), budget.Metric.Name))
 		}
 	}
 	f := r.Frontier
 	if f.Excluded > 0 {
-		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", plural(f.Excluded, "cell"), f.Objective.Title))
+		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", results.Plural(f.Excluded, "cell"), f.Objective.Title))
 	}
 	if f.Scheduled > 0 {
-		notes = append(notes, plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
+		notes = append(notes, results.Plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
 	}
 	if f.Unmeasured > 0 {
-		notes = append(notes, plural(f.Unmeasured, "cell")+" left out: the memory is not known.")
+		notes = append(notes, results.Plural(f.Unmeasured, "cell")+" left out: the memory is not known.")
 	}
 	return notes
 }
