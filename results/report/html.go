@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"stackmeter/results"
@@ -74,6 +75,10 @@ func (p page) write(w io.Writer, name string, data any) error {
 	script, err := fs.ReadFile(assets, "html/page.js")
 	if err != nil {
 		return err
+	}
+	p.Nav = slices.Clone(p.Nav)
+	for i := range p.Nav {
+		p.Nav[i].Text = cleanLine(p.Nav[i].Text) // a run's id among them
 	}
 	p.Body = template.HTML(body.String()) // made by the templates above
 	p.Style, p.Script = template.CSS(style), template.JS(script)

@@ -1,14 +1,18 @@
 package report_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +22,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
@@ -100,26 +105,21 @@ func evaluate[T any](t testing.TB, b *browser, expression string) T {
 // writePage writes the HTML report of a run to a file and returns its address.
 func writePage(t *testing.T, run results.Run, records []results.Record) string {
 	t.Helper()
+	return writeFile(t, []byte(render(t, "html", run, records, report.Options{})))
+}
+
+// writeFile writes a page to a file and returns its address.
+func writeFile(t *testing.T, page []byte) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.html")
-	if err := os.WriteFile(file, []byte(render(t, "html", run, records, report.Options{})), 0o644); err != nil {
+	if err := os.WriteFile(file, page, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return "file://" + file
 }
 
-// TestHostileNamesInABrowser opens a report in which every name wants to run
-// or to fetch something.
-func TestHostileNamesInABrowser(t *testing.T) {
-	var hits []string
-	var mu sync.Mutex
-	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		hits = append(hits, r.URL.String())
-	}))
-	defer trap.Close()
-	b := newBrowser(t)
-
+// hostileNames want to run or to fetch something from the trap.
+func hostileNames(trap string) []string {
 	evil := []string{
 		`<script>window.owned=1;fetch('TRAP/script')</script>`,
 		`</script><script>window.owned=1</script>`,
@@ -132,8 +132,14 @@ func TestHostileNamesInABrowser(t *testing.T) {
 		`@import url(TRAP/import); background:url(TRAP/url)`,
 	}
 	for i := range evil {
-		evil[i] = strings.ReplaceAll(evil[i], "TRAP", trap.URL)
+		evil[i] = strings.ReplaceAll(evil[i], "TRAP", trap)
 	}
+	return evil
+}
+
+// hostileRun has such names wherever there are names and texts. Each cell has
+// an ok repeat, and then one that failed.
+func hostileRun(evil []string) (results.Run, []results.Record) {
 	all := strings.Join(evil, " ")
 	var records []results.Record
 	for i, name := range evil {
@@ -155,12 +161,117 @@ func TestHostileNamesInABrowser(t *testing.T) {
 			records = append(records, good, bad)
 		}
 	}
-	run := results.Run{ID: all, Scenario: all, File: all, Runtime: all, Outcome: all, Fingerprint: all,
+	return results.Run{ID: all, Scenario: all, File: all, Runtime: all, Outcome: all, Fingerprint: all, Imported: all,
 		Host:       results.Host{Name: all, OS: all, Kernel: all, CPU: all, Engine: all, Stackmeter: all, Go: all},
 		GPUDevices: []gpu.Device{{Name: all, Driver: all}}, Spent: map[string]float64{all: 1, results.PhaseMeasure: 2},
 		Plan: scenarios.Plan{Client: scenarios.Client{Engine: all}},
+	}, records
+}
+
+// hostilePages writes each page that there is about a hostile run.
+func hostilePages(t *testing.T, evil []string) map[string]string {
+	t.Helper()
+	all := strings.Join(evil, " ")
+	run, records := hostileRun(evil)
+	at := func(names ...string) string { return "/" + url.PathEscape(strings.Join(names, "&")) }
+	one := func(name string) string { return at(name) }
+	opts := report.PageOptions{Nav: []report.Link{{Text: all, Href: at(all)}}}
+
+	before := run
+	before.ID, before.Host.CPU, before.GPUDevices = "before "+all, "another "+all, []gpu.Device{{Name: "another " + all, Driver: "another " + all}}
+	var base, head []results.Record
+	for i, r := range records {
+		switch {
+		case r.Status == results.StatusOK:
+			base = append(base, r)
+			if i%4 == 0 {
+				head = append(head, r)
+			}
+		case i%4 == 3:
+			head = append(head, r) // of a cell that was ok
+		}
 	}
-	address := writePage(t, run, records)
+	checks := []results.Check{{Threshold: all, Cell: all, Status: results.CheckNotMeasured, Missing: evil}}
+
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nights []results.Run
+	var observations []results.Observation
+	for night := range 20 {
+		at := before
+		if night >= 10 {
+			at = run // another kind from the night of the step on
+		}
+		at.ID, at.Started = strconv.Itoa(night)+all, time.Date(2026, 11, 1+night, 2, 0, 0, 0, time.UTC)
+		nights = append(nights, at)
+		for i, name := range evil {
+			value := float64(10+i) + float64(night*7%5)/10 + float64(night/10*5)
+			observations = append(observations, results.Observation{Run: at.ID, Cell: name, Repeat: 1, Clean: true, Value: &value})
+		}
+	}
+
+	pages := map[string]string{}
+	for name, write := range map[string]func(io.Writer) error{
+		"run": func(w io.Writer) error { return report.WritePage(w, run, records, opts) },
+		"comparison": func(w io.Writer) error {
+			return report.WriteComparisonPage(w, results.CompareRuns(before, run, base, head), checks, opts, one)
+		},
+		"list": func(w io.Writer) error {
+			unfinished := run
+			unfinished.Outcome = ""
+			return report.WriteRunsPage(w, all, []results.Run{run, before, unfinished, run},
+				report.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
+		},
+		"cell": func(w io.Writer) error {
+			return report.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts)
+		},
+		"error": func(w io.Writer) error { return report.WriteErrorPage(w, all, all, opts.Nav) },
+		"history": func(w io.Writer) error {
+			return report.WriteHistoryPage(w, results.NewHistory(all, duration, nights, observations), opts.Nav)
+		},
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		pages[name] = writeFile(t, b.Bytes())
+	}
+	return pages
+}
+
+// TestHostileNamesInABrowser opens every page of a run in which each name wants
+// to run or to fetch something.
+func TestHostileNamesInABrowser(t *testing.T) {
+	var hits []string
+	var mu sync.Mutex
+	trap := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		hits = append(hits, r.URL.String())
+	}))
+	defer trap.Close()
+	b := newBrowser(t)
+	for name, address := range hostilePages(t, hostileNames(trap.URL)) {
+		t.Run(name, func(t *testing.T) { b.openHostile(t, address) })
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(hits) > 0 {
+		t.Errorf("the trap was asked for %s", hits)
+	}
+	if _, err := net.Dial("tcp", strings.TrimPrefix(trap.URL, "http://")); err != nil {
+		t.Errorf("the trap was not even there: %v", err)
+	}
+}
+
+// openHostile opens a page with hostile names, touches everything in it, and
+// holds that nothing ran and nothing was fetched.
+func (b *browser) openHostile(t *testing.T, address string) {
+	b.mu.Lock()
+	b.fetched, b.ran = nil, nil
+	b.mu.Unlock()
 	b.run(t, chromedp.Navigate(address), chromedp.WaitReady("main"))
 	// Open, hover and focus everything that there is.
 	evaluate[bool](t, b, `(() => {
@@ -177,16 +288,17 @@ func TestHostileNamesInABrowser(t *testing.T) {
 	if n := evaluate[int](t, b, `document.querySelectorAll("script, iframe, object, embed, img, link, base, form").length`); n != 1 {
 		t.Errorf("%d elements that could run or fetch, want our one script", n)
 	}
-	if odd := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("[href]"), e => e.getAttribute("href")).filter(h => !h.startsWith("#"))`); len(odd) > 0 {
+	if odd := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("[href]"), e => e.getAttribute("href")).filter(h => !/^(#|\/(?!\/))/.test(h))`); len(odd) > 0 {
 		t.Errorf("links lead to %q", odd)
 	}
 	if odd := evaluate[[]string](t, b, `Array.from(document.querySelectorAll("*")).flatMap(e => e.getAttributeNames()).filter(n => n.startsWith("on"))`); len(odd) > 0 {
 		t.Errorf("handlers: %q", odd)
 	}
-	if odd := evaluate[bool](t, b, `/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/.test(document.documentElement.textContent)`); odd {
-		t.Error("control characters reached the page")
+	if odd := evaluate[string](t, b, `(/.{0,40}[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/.exec(
+		document.documentElement.textContent + Array.from(document.querySelectorAll("*")).flatMap(e => Array.from(e.attributes, a => a.value)).join("")) || [""])[0]`); odd != "" {
+		t.Errorf("control characters reached the page: %q", odd)
 	}
-	if n := evaluate[int](t, b, `document.querySelectorAll("th button").length`); n == 0 {
+	if n := evaluate[int](t, b, `document.querySelectorAll("div.tip").length`); n != 1 {
 		t.Error("our own script did not run, so that this test proves nothing")
 	}
 	b.mu.Lock()
@@ -202,18 +314,10 @@ func TestHostileNamesInABrowser(t *testing.T) {
 	if len(b.ran) > 0 {
 		t.Errorf("in the page there was %s", b.ran)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(hits) > 0 {
-		t.Errorf("the trap was asked for %s", hits)
-	}
-	if _, err := net.Dial("tcp", strings.TrimPrefix(trap.URL, "http://")); err != nil {
-		t.Errorf("the trap was not even there: %v", err)
-	}
 }
 
-// TestPageInABrowser uses a page as a reader would: sorts, filters, follows a
-// link to a cell, focuses a point of the chart, and on a phone
+// TestPageInABrowser uses a page as a reader would: sorts, filters,
+// presses Enter on a point of the chart, which leads to its cell, and on a phone
 // finds nothing that is wider than the screen.
 func TestPageInABrowser(t *testing.T) {
 	b := newBrowser(t)
@@ -247,10 +351,10 @@ func TestPageInABrowser(t *testing.T) {
 		t.Errorf("focusing a point says %q", tip)
 	}
 	target := evaluate[string](t, b, `document.activeElement.getAttribute("href")`)
-	evaluate[bool](t, b, `document.activeElement.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true, view: window})) || true`)
-	if opened := evaluate[bool](t, b, `new Promise(done => setTimeout(() => done(document.querySelector("`+target+`").open), 0))`); !opened {
-		t.Errorf("the link to %s did not open it", target)
+	if open := evaluate[bool](t, b, `document.querySelector("`+target+`").open`); open {
+		t.Errorf("%s is open before anybody asked for it", target)
 	}
+	b.run(t, chromedp.KeyEvent(kb.Enter), chromedp.WaitReady(target+"[open]"))
 
 	b.run(t, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), chromedp.Reload(), chromedp.WaitReady("main"))
 	if width := evaluate[int](t, b, `document.documentElement.scrollWidth`); width > 390 {
