@@ -220,6 +220,45 @@ func TestFault06EngineHangs(t *testing.T) {
 	}
 }
 
+// TestFault04MakingHangs cancels a run when the engine does not come to an end
+// with a container that it makes. What there is of the stack already is removed
+// in time, or named.
+func TestFault04MakingHangs(t *testing.T) {
+	b, p := newHangBench(t)
+	b.Runtime.(*docker.Runtime).Limits = docker.Limits{} // too long to help
+	terminated := errors.New("terminated by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	at := make(chan time.Time, 1)
+	b.onEvent = func(e orchestrator.Event) {
+		if e.Kind != orchestrator.EventStart {
+			return
+		}
+		p.hangs("POST .*/containers/create", 1<<30)
+		go func() {
+			for p.met.Load() == 0 && ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			at <- time.Now()
+			cancel(terminated)
+		}()
+	}
+	_, err := b.execute(ctx, b.plan(hangScenario))
+	cancel(nil)
+	if took := time.Since(<-at); took > 10*time.Second || !errors.Is(err, terminated) {
+		t.Errorf("after %v: %v", took, err)
+	}
+	removed, failed := b.engine.Sweep(t.Context(), b.run)
+	if failed != nil {
+		t.Error(failed)
+	}
+	for _, name := range removed {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s was left behind and is not named: %v", name, err)
+		}
+	}
+}
+
 // TestFault04RemovalHangs cancels a run while its stack is being removed, by an
 // engine that does none of it. What could not be removed is named in time for
 // whoever cancels a job, and kills it after ten seconds.

@@ -237,6 +237,9 @@ func (r *run) leftovers(ctx context.Context) error {
 // cancelled: then all that is left to remove has to be gone by one moment, and
 // so has what was being removed when it was.
 func (r *run) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return context.WithTimeout(context.WithoutCancel(ctx), max(lastLookTimeout, time.Until(r.hurried())))
+	}
 	clean, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	late := time.AfterFunc(stopTimeout, func() { cancel(context.DeadlineExceeded) })
 	hurry := context.AfterFunc(ctx, func() { late.Reset(max(lastLookTimeout, time.Until(r.hurried()))) })

@@ -41,8 +41,13 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 // was told to. What it makes later is the next start's to find.
 const settleTimeout = 4 * time.Second
 
-// settle waits until this process has nothing under way that makes an object.
+// settle waits until this process has nothing under way that makes an object,
+// and leaves time for what comes after it.
 func (r *Runtime) settle(ctx context.Context) {
+	patience := settleTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2)
+	}
 	settled := make(chan struct{})
 	go func() {
 		r.making.Lock()
@@ -52,7 +57,7 @@ func (r *Runtime) settle(ctx context.Context) {
 	select {
 	case <-settled:
 	case <-ctx.Done():
-	case <-time.After(settleTimeout):
+	case <-time.After(patience):
 	}
 }
 
