@@ -24,8 +24,8 @@ var (
 )
 
 type compareOptions struct {
-	db, format, output string
-	failOn, across     []string
+	db, format, output, charts string
+	failOn, across             []string
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -56,6 +56,7 @@ broken, or a cell that was ok fails or is missing.`,
 	failOnFlag(cmd, &o.failOn)
 	acrossFlag(cmd, &o.across)
 	cmd.Flags().StringVar(&o.format, "format", "table", strings.Join(report.ComparisonFormats(), ", "))
+	chartsFlag(cmd, &o.charts)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
 }
@@ -133,9 +134,13 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 		}))
 	}
 	checks := results.CheckThresholds(thresholds, results.Summarise(after.Records), results.Summarise(before.Records))
-	if err := a.output(o.output, func(w io.Writer) error {
+	var undrawn error
+	if o.charts != "" {
+		_, undrawn = report.WriteComparisonCharts(o.charts, comparison)
+	}
+	if err := errors.Join(undrawn, a.output(o.output, func(w io.Writer) error {
 		return report.WriteComparison(w, o.format, comparison, checks, a.reportOptions(w))
-	}); err != nil {
+	})); err != nil {
 		return err
 	}
 	return judged(comparison.Regressed(), checks)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,7 +14,7 @@ import (
 )
 
 func (a *app) historyCommand() *cobra.Command {
-	var db, scenario, cell, metric, format, output string
+	var db, scenario, cell, metric, format, output, charts string
 	var last int
 	cmd := &cobra.Command{
 		Use:   "history",
@@ -47,9 +48,14 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 			if err != nil {
 				return err
 			}
-			return a.output(output, func(w io.Writer) error {
-				return report.WriteHistory(w, format, results.NewHistory(of, m, runs, observations), a.reportOptions(w))
-			})
+			h := results.NewHistory(of, m, runs, observations)
+			var undrawn error
+			if charts != "" {
+				_, undrawn = report.WriteHistoryCharts(charts, h)
+			}
+			return errors.Join(undrawn, a.output(output, func(w io.Writer) error {
+				return report.WriteHistory(w, format, h, a.reportOptions(w))
+			}))
 		},
 	}
 	storeFlag(cmd, &db)
@@ -58,6 +64,7 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 	cmd.Flags().StringVar(&metric, "metric", results.MetricDuration, "the figure")
 	cmd.Flags().IntVar(&last, "last", 30, "how many runs")
 	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.HistoryFormats(), ", "))
+	chartsFlag(cmd, &charts)
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
 }

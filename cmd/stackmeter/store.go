@@ -24,6 +24,10 @@ func storeFlag(cmd *cobra.Command, db *string) {
 	cmd.Flags().StringVar(db, "db", defaultStore, "the store, an SQLite `FILE`")
 }
 
+func chartsFlag(cmd *cobra.Command, charts *string) {
+	cmd.Flags().StringVar(charts, "charts", "", "also write the charts into `DIR`, as PNG")
+}
+
 // openStore opens a store to read it. One that is not there is a wrong
 // argument.
 func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
@@ -67,18 +71,17 @@ func (a *app) reportCommand() *cobra.Command {
 				return err
 			}
 			damaged := err // what could be read is shown with it
+			var undrawn error
 			if charts != "" {
-				if _, err := report.WriteCharts(charts, run, records); err != nil {
-					return err
-				}
+				_, undrawn = report.WriteCharts(charts, run, records)
 			}
-			return errors.Join(damaged, a.output(output, func(w io.Writer) error {
+			return errors.Join(damaged, undrawn, a.output(output, func(w io.Writer) error {
 				return report.Write(w, format, run, records, a.reportOptions(w))
 			}))
 		},
 	}
 	storeFlag(cmd, &db)
-	cmd.Flags().StringVar(&charts, "charts", "", "also write the charts into `DIR`, as PNG")
+	chartsFlag(cmd, &charts)
 	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd

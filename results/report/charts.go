@@ -2,9 +2,11 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
@@ -16,11 +18,8 @@ const pngWidth = 900
 // WriteCharts writes the charts of a run as PNG files into a folder, which it
 // makes where there is none, and returns their paths. Names are of letters,
 // digits and -, whatever a topology is called; a file that is there already is
-// replaced.
+// replaced. It is an error when there is nothing to draw.
 func WriteCharts(dir string, run results.Run, records []results.Record) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder for charts: %w", err)
-	}
 	b := newBuilder(run, records, PageOptions{})
 	var charts []chart.Chart
 	if d := b.tradeoff(); d != nil {
@@ -32,7 +31,36 @@ func WriteCharts(dir string, run results.Run, records []results.Record) ([]strin
 	if c := spentChart(run); c != nil {
 		charts = append(charts, *c)
 	}
-	fake := len(banners(run, records)) > 0
+	return writeCharts(dir, charts, len(banners(run, records)) > 0)
+}
+
+// WriteComparisonCharts writes the charts of a comparison as WriteCharts does,
+// one for each metric that both runs have.
+func WriteComparisonCharts(dir string, c results.Comparison) ([]string, error) {
+	var charts []chart.Chart
+	for i, metric := range c.Metrics {
+		if rows := changesOf(c, i); len(rows) > 0 {
+			charts = append(charts, changesChart(metric, rows).chart)
+		}
+	}
+	return writeCharts(dir, charts, len(banners(c.Base, nil))+len(banners(c.Head, nil)) > 0)
+}
+
+// WriteHistoryCharts writes the charts of a history as WriteCharts does, one
+// for each cell that the page draws.
+func WriteHistoryCharts(dir string, h results.History) ([]string, error) {
+	charts, _ := historyCharts(h)
+	fake := slices.ContainsFunc(h.Runs, func(run results.Run) bool { return len(banners(run, nil)) > 0 })
+	return writeCharts(dir, charts, fake)
+}
+
+func writeCharts(dir string, charts []chart.Chart, fake bool) ([]string, error) {
+	if len(charts) == 0 {
+		return nil, errors.New("there are no charts: nothing in this report has a figure to draw")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder for charts: %w", err)
+	}
 	var files []string
 	used := map[string]bool{}
 	for _, c := range charts {

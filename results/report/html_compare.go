@@ -50,13 +50,12 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 			continue
 		}
 		view.Grids = append(view.Grids, sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)})
-		if d := changesChart(metric, rows); d != nil {
-			f, err := newFigure(d.chart, d.caption, false)
-			if err != nil {
-				return err
-			}
-			view.Figures = append(view.Figures, f)
+		d := changesChart(metric, rows)
+		f, err := newFigure(d.chart, d.caption, false)
+		if err != nil {
+			return err
 		}
+		view.Figures = append(view.Figures, f)
 	}
 	others := &grid{labels: 1, head: []string{"cell", "state"}}
 	for _, cell := range c.Cells {

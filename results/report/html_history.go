@@ -25,17 +25,10 @@ type historyView struct {
 func WriteHistoryPage(w io.Writer, h results.History, nav []Link) error {
 	doc := newHistoryDocument(h)
 	view := historyView{Levels: newSection(doc.sections[0]), Steps: newSection(doc.sections[1])}
-	cells := slices.Clone(h.Cells)
-	slices.SortStableFunc(cells, func(a, b results.CellHistory) int { return len(b.Steps) - len(a.Steps) })
-	for i, cell := range cells {
-		if i == mostHistories {
-			view.Note = fmt.Sprintf("%d of %d cells have a chart: those that stepped first.", i, len(cells))
-			break
-		}
-		if len(cell.Points) == 0 {
-			continue
-		}
-		f, err := newFigure(historyChart(h, cell), "", false)
+	charts, note := historyCharts(h)
+	view.Note = note
+	for _, c := range charts {
+		f, err := newFigure(c, "", false)
 		if err != nil {
 			return err
 		}
@@ -46,6 +39,21 @@ func WriteHistoryPage(w io.Writer, h results.History, nav []Link) error {
 		p.Under = f.label + " " + f.text
 	}
 	return p.write(w, "history", view)
+}
+
+// historyCharts are those of the cells, and a note where there are more cells.
+func historyCharts(h results.History) (charts []chart.Chart, note string) {
+	cells := slices.Clone(h.Cells)
+	slices.SortStableFunc(cells, func(a, b results.CellHistory) int { return len(b.Steps) - len(a.Steps) })
+	for i, cell := range cells {
+		if i == mostHistories {
+			return charts, fmt.Sprintf("%d of %d cells have a chart: those that stepped first.", i, len(cells))
+		}
+		if len(cell.Points) > 0 {
+			charts = append(charts, historyChart(h, cell))
+		}
+	}
+	return charts, ""
 }
 
 // historyChart is one cell over its runs, with its levels between steps.
