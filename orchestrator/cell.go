@@ -34,7 +34,7 @@ const (
 // Reasons that end a cell and its stack.
 var (
 	errServiceDied = errors.New("a service ended during the cell")
-	errOutOfMemory = errors.New("processes of the stack were killed for memory during the cell")
+	errOutOfMemory = errors.New("processes of the stack were killed for memory")
 	errLostGPU     = errors.New("a container of the stack lost its GPU")
 )
 
@@ -55,6 +55,10 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 
 	leave := l.enter(2*l.gpuWait()+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
 	defer leave()
+	said := 0 // lines about the GPU's memory that are not this cell's
+	if len(l.gpus) > 0 {
+		said = len(gpuMemoryLines(l.logs(ctx)))
+	}
 	found, sendErr := l.fire(ctx, cell)
 	defer func() {
 		// What counts as measuring is what a duration counts; preparing the
@@ -74,7 +78,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 			// that, and the cell has none.
 			return rec, false, context.Cause(ctx)
 		}
-		l.fail(ctx, &rec, err)
+		l.fail(ctx, &rec, err, said)
 		if errors.Is(err, errLostGPU) || disturbed(err) {
 			l.void = err
 			return rec, false, nil
@@ -93,11 +97,7 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	case errors.Is(died, stacks.ErrLost):
 		return fmt.Errorf("the cell is void: %w", died)
 	case f.usage.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
-		limit := "the machine's memory was used up"
-		if l.plan.Resources.Memory > 0 {
-			limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
-		}
-		return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(died))
+		return l.killed(died)
 	case errors.Is(died, stacks.ErrStopped):
 		return fmt.Errorf("the cell is void: %w", died)
 	case errors.Is(died, stacks.ErrEnded):
@@ -282,11 +282,13 @@ func above(start, warmed *int64) bool {
 
 // fail turns a record into one of a failure. What was measured stays in it,
 // except the duration: it is not that of the load that was asked for.
-func (l *live) fail(ctx context.Context, rec *results.Record, reason error) {
+// said is how many lines of the output were about the GPU's memory before.
+func (l *live) fail(ctx context.Context, rec *results.Record, reason error, said int) {
 	rec.Status = results.StatusFailed
-	rec.Reason = reason.Error()
 	rec.Duration = nil
 	rec.LogTail = l.logs(ctx)
+	reason = l.explained(reason, rec.LogTail, said, rec.GPU)
+	rec.Reason, rec.OutOfMemory = reason.Error(), l.outOfMemory(reason)
 }
 
 // sameWorkers fails when gunicorn's workers are not those that the cell began

@@ -81,9 +81,11 @@ type Recorder interface {
 	// Put writes a record. It replaces an earlier one of the same cell.
 	Put(ctx context.Context, r results.Record) error
 
-	// Repeats are the run's records so far. Only what says whether a cell has
-	// to be repeated is needed of them: the cell, the repeat, the status, the
-	// errors and the duration. It is asked once, of a plan with Until.
+	// Repeats are the run's records so far, in the order in which they were
+	// made. Only what says whether a cell has to be measured is needed of them:
+	// the cell, the repeat, the status, the errors, the duration, which memory
+	// it failed for, and of its stack whether it got warm. It is asked once, of
+	// a plan with Until or Prune.
 	Repeats(ctx context.Context, run string) ([]results.Record, error)
 
 	// Images records what the run is made from, see results.Run.
@@ -143,6 +145,7 @@ type run struct {
 	cores   []int            // that the client may use; any when empty
 	broken  map[string]error // by topology: why it cannot be started at all
 	repeats *results.Repeats // which trials are still needed; nil of a plan without Until
+	pruning *results.Pruning // which cells need not be started; nil of a plan without Prune
 
 	steps     steps
 	cancel    context.CancelCauseFunc // of the run's own context
@@ -263,16 +266,22 @@ func (r *run) hurried() time.Time {
 
 // trials makes the images and then measures trial after trial.
 func (r *run) trials(ctx context.Context) error {
-	if r.plan.Until != nil {
-		made, err := r.Recorder.Repeats(ctx, r.id)
-		if err != nil {
+	var made []results.Record
+	if r.plan.Until != nil || r.plan.Prune {
+		var err error
+		if made, err = r.Recorder.Repeats(ctx, r.id); err != nil {
 			return err
 		}
+	}
+	if r.plan.Until != nil {
 		r.repeats = results.NewRepeats(r.plan, made)
 	}
 	todo, err := r.missing()
 	if err != nil {
 		return err
+	}
+	if r.plan.Prune {
+		r.pruning = results.NewPruning(r.plan, made, todo)
 	}
 	if err := r.prepare(ctx, todo); err != nil {
 		return err
@@ -514,6 +523,9 @@ func (r *run) put(ctx context.Context, rec results.Record) error {
 	}
 	if r.repeats != nil {
 		r.repeats.Add(rec)
+	}
+	if r.pruning != nil {
+		r.pruning.Add(rec)
 	}
 	r.notify(Event{Kind: EventResult, Topology: rec.Topology.Name, Cell: rec.Cell.Name, Repeat: rec.Cell.Repeat,
 		Requests: rec.Cell.Load.Requests, Status: rec.Status, Duration: rec.Duration, Message: rec.Reason, Flags: rec.Flags})

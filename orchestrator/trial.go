@@ -22,6 +22,10 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 	if err := r.broken[name]; err != nil {
 		return r.failAll(ctx, trial, trial.Cells, err, "", nil)
 	}
+	trial, err := r.prune(ctx, trial)
+	if err != nil {
+		return err
+	}
 	spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
 	if err != nil {
 		return err
@@ -94,7 +98,8 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		if why := l.stack.Check(ctx); disturbed(err) || disturbed(why) {
 			return 0, &lostStart{errors.Join(err, why)}
 		}
-		return len(cells), r.failAll(ctx, trial, cells, err, l.logs(ctx), &l.facts)
+		output := l.logs(ctx)
+		return len(cells), r.failAll(ctx, trial, cells, l.explained(err, output, 0, gpu.Usage{}), output, &l.facts)
 	}
 	for i, cell := range cells {
 		rec, alive, err := l.measure(ctx, cell)
@@ -149,14 +154,45 @@ func (r *run) failAll(ctx context.Context, trial scenarios.Trial, cells []scenar
 		rec := results.Record{
 			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
 			Status: results.StatusFailed, Reason: reason.Error(), LogTail: logs, Stack: facts,
+			OutOfMemory: r.outOfMemory(reason),
 		}
-		rec.GPU.Reason = "the cell was not measured"
-		rec.Memory.Reason = "the cell was not measured"
-		if err := r.put(ctx, rec); err != nil {
+		if err := r.putUnmeasured(ctx, rec); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// prune records the cells of a trial that a smaller topology says cannot fit,
+// and returns the trial with those that are left.
+func (r *run) prune(ctx context.Context, trial scenarios.Trial) (scenarios.Trial, error) {
+	if r.pruning == nil {
+		return trial, nil
+	}
+	var left []scenarios.Cell
+	for _, cell := range trial.Cells {
+		reason := r.pruning.Of(trial.Topology, cell)
+		if reason == "" {
+			left = append(left, cell)
+			continue
+		}
+		rec := results.Record{
+			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
+			Status: results.StatusPruned, Reason: reason,
+		}
+		if err := r.putUnmeasured(ctx, rec); err != nil {
+			return trial, err
+		}
+	}
+	trial.Cells = left
+	return trial, nil
+}
+
+// putUnmeasured writes the record of a cell that was not started.
+func (r *run) putUnmeasured(ctx context.Context, rec results.Record) error {
+	rec.GPU.Reason = "the cell was not measured"
+	rec.Memory.Reason = "the cell was not measured"
+	return r.put(ctx, rec)
 }
 
 // A live is one running stack under measurement.
@@ -188,9 +224,16 @@ func (l *live) makeReady(ctx context.Context) error {
 		took  **float64 // of the facts; nil where they have none
 		do    func(context.Context) error
 	}{
-		{results.PhaseReady, &l.facts.ReadyS, func(ctx context.Context) error { return stacks.WaitReady(ctx, l.spec, l.stack) }},
+		{results.PhaseReady, &l.facts.ReadyS, func(ctx context.Context) error {
+			return l.survived(ctx, func(ctx context.Context) error { return stacks.WaitReady(ctx, l.spec, l.stack) })
+		}},
 		{results.PhaseVerify, nil, l.readBack},
-		{results.PhaseWarmup, &l.facts.WarmupS, l.warmUp},
+		{results.PhaseWarmup, &l.facts.WarmupS, func(ctx context.Context) error {
+			if err := l.survived(ctx, l.warmUp); err != nil {
+				return err
+			}
+			return l.warmedUp(ctx)
+		}},
 	} {
 		began := time.Now()
 		leave := l.enter(l.stepBound(), "wait until it is ready, the same and warm:", l.spec.Name)
@@ -303,6 +346,11 @@ func (l *live) warmUp(ctx context.Context) error {
 			return fmt.Errorf("warm-up: %s", noReply(result))
 		}
 	}
+	return nil
+}
+
+// warmedUp notes the memory that a cell may begin at.
+func (l *live) warmedUp(ctx context.Context) error {
 	meter, err := l.stack.Meter(ctx)
 	if err != nil {
 		return err

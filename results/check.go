@@ -10,7 +10,7 @@ import (
 // Verdicts of a run about its thresholds. A run without any has none.
 const (
 	VerdictPassed  = "passed"  // complete, every cell ok, and no threshold broken
-	VerdictFailed  = "failed"  // a cell failed or is missing, or a threshold is broken
+	VerdictFailed  = "failed"  // a cell failed, was pruned or is missing, or a threshold is broken
 	VerdictRefused = "refused" // the baseline differs in kind, so that thresholds could not be judged
 )
 
@@ -19,7 +19,7 @@ const (
 	CheckOK          = "ok"
 	CheckBroken      = "broken"
 	CheckUndecided   = "undecided"    // over the limit, and so few repeats cannot tell that from noise; counts as broken
-	CheckNotMeasured = "not measured" // a figure that it names is null, or the cell failed; counts as broken
+	CheckNotMeasured = "not measured" // a figure that it names is null, or the cell failed or was pruned; counts as broken
 	CheckNoise       = "within noise" // over the limit, and no difference from the baseline is shown; counts as kept
 	CheckNoBaseline  = "no baseline"  // the baseline has no such cell or figure, or there is none; counts as kept
 )
@@ -176,7 +176,7 @@ func repeatsForSide() int {
 
 func medianOf(s Summary) func(Metric) *float64 {
 	return func(m Metric) *float64 {
-		if m.Name == MetricErrors && s.OK+s.Failed > 0 {
+		if m.Name == MetricErrors && s.OK+s.Failed > 0 { // a pruned cell has no answers
 			errors := float64(s.Errors)
 			return &errors
 		}
@@ -209,7 +209,7 @@ func valuesOf(names []string, of func(Metric) *float64) (values map[string]float
 // Judge is the verdict about a run: its cells and its checks.
 func Judge(run Run, records []Record, checks []Check) string {
 	counts := run.Count(records)
-	if counts.Failed > 0 || counts.Missing() > 0 || counts.OK == 0 || slices.ContainsFunc(checks, Check.Broken) {
+	if counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0 || slices.ContainsFunc(checks, Check.Broken) {
 		return VerdictFailed
 	}
 	return VerdictPassed

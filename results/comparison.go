@@ -17,6 +17,8 @@ const (
 	CellNewlyFailing = "newly failing" // every repeat ok in the base, and not in the head
 	CellNewlyOK      = "newly ok"      // the other way round
 	CellFailing      = "failing"       // in both
+	CellNewlyPruned  = "newly pruned"  // every repeat ok in the base, and not started in the head
+	CellPruned       = "pruned"        // not started in the head, nor ok in the base
 	CellChanged      = "changed"       // of the same name, and asked for differently
 )
 
@@ -84,11 +86,17 @@ func (c Comparison) Counts() map[string]int {
 }
 
 // Regressed reports whether a cell of the base no longer gives what it gave: it
-// fails in the head, or the head planned it and holds no record.
+// fails in the head or was pruned, or the head planned it and holds no record.
 func (c Comparison) Regressed() bool {
 	return slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
-		return cell.State == CellNewlyFailing || cell.State == CellMissing
+		return CellRegressed(cell.State)
 	})
+}
+
+// CellRegressed reports whether a state is that of a cell which no longer gives
+// what it gave.
+func CellRegressed(state string) bool {
+	return state == CellNewlyFailing || state == CellNewlyPruned || state == CellMissing
 }
 
 // CompareRuns puts the cells of two runs beside each other. Cells are matched
@@ -151,7 +159,6 @@ func plannedNames(plan scenarios.Plan) map[string]bool {
 // compare compares one cell, of which one side may be missing.
 func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellComparison {
 	cell := CellComparison{Base: base, Head: head}
-	ok := func(s *Summary) bool { return s.OK > 0 && s.Failed == 0 }
 	switch {
 	case base == nil:
 		cell.Name, cell.State = head.Name(), CellNew
@@ -165,11 +172,15 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 	case !sameTopology(base.Topology, head.Topology):
 		cell.Name, cell.State = head.Name(), CellChanged
 		return cell
-	case ok(base) && !ok(head):
+	case base.Whole() && head.Spared():
+		cell.State = CellNewlyPruned
+	case base.Whole() && !head.Whole():
 		cell.State = CellNewlyFailing
-	case !ok(base) && ok(head):
+	case !base.Whole() && head.Whole():
 		cell.State = CellNewlyOK
-	case !ok(base):
+	case head.Spared():
+		cell.State = CellPruned
+	case !base.Whole():
 		cell.State = CellFailing
 	default:
 		cell.State = CellBoth

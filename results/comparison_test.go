@@ -31,15 +31,24 @@ func failing(records []results.Record, repeat int) []results.Record {
 	return records
 }
 
+func pruned(records []results.Record) []results.Record {
+	records = slices.Clone(records)
+	for i := range records {
+		records[i].Status, records[i].Duration, records[i].Replies = results.StatusPruned, nil, 0
+	}
+	return records
+}
+
 func TestCompareRunsStates(t *testing.T) {
 	other := repeated("g", 1, 1)
 	for i := range other {
 		other[i].Topology.Workers = 2
 	}
 	base := slices.Concat(repeated("a", 1, 1), repeated("b", 1, 1), repeated("c", 1), failing(repeated("d", 1, 1), 2),
-		failing(repeated("e", 1), 1), repeated("g", 1, 1), repeated("h", 1))
+		failing(repeated("e", 1), 1), repeated("g", 1, 1), repeated("h", 1),
+		repeated("i", 1, 1), pruned(repeated("j", 1)), pruned(repeated("k", 1)), pruned(repeated("l", 1)))
 	head := slices.Concat(repeated("a", 1, 1), failing(repeated("b", 1, 1), 2), repeated("d", 1, 1), failing(repeated("e", 1), 1),
-		repeated("f", 1), other)
+		repeated("f", 1), other, pruned(repeated("i", 1, 1)), pruned(repeated("j", 1)), repeated("k", 1), failing(repeated("l", 1), 1))
 	run := results.Run{Plan: scenarios.Plan{Trials: []scenarios.Trial{{Cells: []scenarios.Cell{{Name: "h/mt5/n100"}}}}}}
 	got := map[string]string{}
 	for _, cell := range results.CompareRuns(results.Run{}, run, base, head).Cells {
@@ -49,6 +58,7 @@ func TestCompareRunsStates(t *testing.T) {
 		"a/mt5/n100": results.CellBoth, "b/mt5/n100": results.CellNewlyFailing, "c/mt5/n100": results.CellGone,
 		"d/mt5/n100": results.CellNewlyOK, "e/mt5/n100": results.CellFailing, "f/mt5/n100": results.CellNew,
 		"g/mt5/n100": results.CellChanged, "h/mt5/n100": results.CellMissing,
+		"i/mt5/n100": results.CellNewlyPruned, "j/mt5/n100": results.CellPruned, "k/mt5/n100": results.CellNewlyOK, "l/mt5/n100": results.CellFailing,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)

@@ -14,6 +14,11 @@ func (r Record) Key() Key {
 	return Key{Topology: r.Topology.Name, Load: r.Cell.Load.Name(), Repeat: r.Cell.Repeat}
 }
 
+// KnownStatus reports whether a record can have the status.
+func KnownStatus(status string) bool {
+	return status == StatusOK || status == StatusFailed || status == StatusPruned
+}
+
 // Attempted reports whether the record's load was fired at all. Where it was
 // not, because the stack never became ready for instance, the counts of replies
 // and errors are no measurements and are shown as missing instead of as 0.

@@ -13,7 +13,7 @@ import (
 const (
 	EndWithin  = "within"  // every interval is as narrow as the plan asks
 	EndMaximum = "maximum" // all planned repeats were made, and one is not
-	EndFailing = "failing" // no repeat is ok: more of them would tell nothing
+	EndFailing = "failing" // no repeat is ok, each failed or was pruned: more of them would tell nothing
 	EndNone    = ""        // it has not ended
 )
 

@@ -19,6 +19,7 @@ import (
 const (
 	StatusOK     = "ok"
 	StatusFailed = "failed" // Reason says why
+	StatusPruned = "pruned" // not started, because a smaller topology ran out of memory: Reason says which
 )
 
 // Flags of a record: doubts that travel with the figures.
@@ -93,9 +94,13 @@ type Record struct {
 	Started  time.Time
 
 	Status  string
-	Reason  string // why it failed; what to do next
+	Reason  string // why it failed or was pruned; what to do next
 	LogTail string // of the stack's services, when it failed
 	Flags   []string
+
+	// OutOfMemory is which memory the stack ran out of, when that is why it
+	// failed: MemoryGPU or MemoryMain.
+	OutOfMemory string
 
 	Duration    *float64 // seconds, from gun to last reply
 	Replies     int

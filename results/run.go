@@ -10,7 +10,7 @@ import (
 // Outcomes of a run. A run that has none is under way, or was killed.
 const (
 	OutcomeOK             = "ok"             // every cell is ok
-	OutcomeFailed         = "failed"         // some cells failed
+	OutcomeFailed         = "failed"         // some cells failed, or were pruned
 	OutcomeInterrupted    = "interrupted"    // by the user, or by a signal
 	OutcomeInfrastructure = "infrastructure" // the run itself could not go on
 )
@@ -41,12 +41,16 @@ func (r Run) MeasuringFraction() *float64 {
 type Counts struct {
 	OK      int
 	Failed  int
+	Pruned  int
 	Planned int // without those that the plan's Until made needless
 }
 
 // Missing is how many planned cells hold no record: they were never reached,
 // or interrupted.
-func (c Counts) Missing() int { return max(0, c.Planned-c.OK-c.Failed) }
+func (c Counts) Missing() int { return max(0, c.Planned-c.OK-c.Failed-c.Pruned) }
+
+// Bad is how many cells were to be measured and were not.
+func (c Counts) Bad() int { return c.Failed + c.Pruned }
 
 // Count counts the run's planned cells and the records that it holds of them.
 func (r Run) Count(records []Record) Counts {
@@ -55,9 +59,12 @@ func (r Run) Count(records []Record) Counts {
 		counts.Planned -= NewRepeats(r.Plan, records).Needless()
 	}
 	for _, record := range records {
-		if record.Status == StatusOK {
+		switch record.Status {
+		case StatusOK:
 			counts.OK++
-		} else {
+		case StatusPruned:
+			counts.Pruned++
+		default:
 			counts.Failed++
 		}
 	}

@@ -20,6 +20,7 @@ type Summary struct {
 
 	OK     int // repeats
 	Failed int // repeats
+	Pruned int // repeats
 	Errors int // answers that were not as expected, over all repeats
 
 	// Figures over the repeats that are ok. Repeats with errors among their
@@ -36,6 +37,7 @@ type Summary struct {
 	Flags     []string // of any repeat and of Stability, sorted
 	Stability Stability
 	Failures  []Record // the failed repeats, in order
+	Prunings  []Record // the pruned repeats, in order
 
 	// Speaking are the repeats that the figures come from, in order.
 	Speaking []Record
@@ -66,7 +68,16 @@ func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.
 
 // Clean reports whether the cell can be recommended: every repeat is ok and
 // every answer was as expected.
-func (s Summary) Clean() bool { return s.OK > 0 && s.Failed == 0 && s.Errors == 0 }
+func (s Summary) Clean() bool { return s.Whole() && s.Errors == 0 }
+
+// Whole reports whether every repeat is ok.
+func (s Summary) Whole() bool { return s.OK > 0 && s.OK == s.Repeats() }
+
+// Repeats is how many repeats have a record.
+func (s Summary) Repeats() int { return s.OK + s.Failed + s.Pruned }
+
+// Spared reports whether the cell was never started: each repeat was pruned.
+func (s Summary) Spared() bool { return s.Pruned > 0 && s.Pruned == s.Repeats() }
 
 // Peak is the peak of the given kind of memory in bytes, or nil.
 func (s Summary) Peak(memory string) *Sample {
@@ -132,7 +143,12 @@ func summarise(repeats []Record) Summary {
 	for _, record := range repeats {
 		summary.Errors += record.Errors
 		summary.Flags = append(summary.Flags, record.AllFlags()...)
-		if record.Status != StatusOK {
+		switch record.Status {
+		case StatusOK:
+		case StatusPruned:
+			summary.Pruned++
+			summary.Prunings = append(summary.Prunings, record)
+		default:
 			summary.Failed++
 			summary.Failures = append(summary.Failures, record)
 		}

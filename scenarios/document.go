@@ -43,6 +43,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, 100_000) }},
 		field{"fresh", func(n *yaml.Node) { d.choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }},
 		field{"order", func(n *yaml.Node) { d.choice(n, "order", &s.Order, OrderShuffle, OrderListed) }},
+		field{"prune", func(n *yaml.Node) { d.boolean(n, "prune", &s.Prune) }},
 		field{"seed", func(n *yaml.Node) { d.seed(n, "seed", &s.Seed) }},
 		field{"baseline", func(n *yaml.Node) { s.Baseline = d.baseline(n, s) }},
 		field{"thresholds", func(n *yaml.Node) { s.Thresholds = d.thresholds(n) }},

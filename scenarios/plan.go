@@ -2,7 +2,8 @@ package scenarios
 
 // A Plan is everything that a run will do, in the order in which it will do
 // it. It can be printed, stored and compared; nothing is decided later, except
-// that trials whose repeats Until makes needless are left out.
+// that trials whose repeats Until makes needless are left out, and cells that
+// Prune spares.
 type Plan struct {
 	Scenario   string     `json:"scenario"`
 	App        App        `json:"app"`
@@ -11,6 +12,7 @@ type Plan struct {
 	Client     Client     `json:"client"`
 	Warmup     int        `json:"warmup"`
 	Order      string     `json:"order"`
+	Prune      bool       `json:"prune,omitempty"`
 	Seed       uint64     `json:"seed"`
 	Fresh      string     `json:"fresh"`
 	Repeats    int        `json:"repeats"` // the most, where Until may end them earlier

@@ -173,6 +173,7 @@ func TestFingerprint(t *testing.T) {
 		{"repeats=4", true},
 		{"thresholds=[errors == 0]", true},
 		{"baseline=null", true},
+		{"prune=true", true},
 		{"topologies=[gunicorn, flask, nginx + gunicorn w2/t4]", true},
 		{"topologies=[flask, gunicorn]", false},
 		{"topologies.1=gunicorn t2", false},

@@ -14,7 +14,10 @@ import (
 // topologies. Within a repeat the trials are in the order of the topologies,
 // or, with order: shuffle, permuted by a PCG generator whose two words of seed
 // are the scenario's seed and the number of the repeat: each repeat has an
-// order of its own that does not depend on how many there are.
+// order of its own that does not depend on how many there are. With prune the
+// topologies that differ in their workers and threads alone then go from the
+// smallest to the largest, in the places that the shuffle gave to them; what is
+// listed stays as it is listed.
 //
 // With fresh: topology a trial is one topology with all its cells, from the
 // lightest to the heaviest, because a server keeps the memory that it once
@@ -28,6 +31,7 @@ func (s *Scenario) Plan() Plan {
 		Client:     s.Client,
 		Warmup:     s.Warmup,
 		Order:      s.Order,
+		Prune:      s.Prune,
 		Seed:       s.Seed,
 		Fresh:      s.Fresh,
 		Repeats:    s.Repeats,
@@ -45,6 +49,9 @@ func (s *Scenario) Plan() Plan {
 		if s.Order == OrderShuffle {
 			random := rand.New(rand.NewPCG(s.Seed, uint64(repeat)))
 			random.Shuffle(len(trials), func(i, j int) { trials[i], trials[j] = trials[j], trials[i] })
+			if s.Prune {
+				smallestFirst(trials)
+			}
 		}
 		p.Trials = append(p.Trials, trials...)
 	}

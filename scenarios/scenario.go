@@ -94,6 +94,7 @@ type Scenario struct {
 	Warmup     int    // requests sent for each worker of a fresh stack and thrown away
 	Fresh      string
 	Order      string
+	Prune      bool   // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
 	Seed       uint64 // of all that is drawn by chance; recorded with the run
 	Baseline   *Baseline
 	Thresholds []string

@@ -87,9 +87,9 @@ func (p Plan) names(parts int) []string {
 
 // Fingerprint is the SHA-256, in hexadecimal, of what has to be the same for
 // cells of two runs to be comparable: app, request, resources, client, warm-up,
-// fresh, topologies and loads. Order, seed, repeats, baseline and thresholds
-// are not part of it, nor is the folder that a checkout lies in: of files and
-// folders only the last element of the path counts.
+// fresh, topologies and loads. Order, prune, seed, repeats, baseline and
+// thresholds are not part of it, nor is the folder that a checkout lies in: of
+// files and folders only the last element of the path counts.
 func (p Plan) Fingerprint() string {
 	app, request := p.App, p.Request
 	if app.Build != nil {

@@ -67,21 +67,22 @@ func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
 }
 
 // A fakeResult is what this test reads of the JSON result.
-type fakeResult struct {
-	Cells []struct {
-		Cell     string
-		Status   string
-		Reason   string
-		Flags    []string
-		Duration *float64 `json:"duration_s"`
-		GPU      struct {
-			Peak   *float64 `json:"device_used_peak_mib"`
-			Stack  *float64 `json:"stack_peak_mib"`
-			Reason string
-			Detail gpu.Usage
-		}
-		Stack results.Stack
+type fakeResult struct{ Cells []fakeCell }
+
+type fakeCell struct {
+	Cell        string
+	Status      string
+	Reason      string
+	OutOfMemory string `json:"out_of_memory"`
+	Flags       []string
+	Duration    *float64 `json:"duration_s"`
+	GPU         struct {
+		Peak   *float64 `json:"device_used_peak_mib"`
+		Stack  *float64 `json:"stack_peak_mib"`
+		Reason string
+		Detail gpu.Usage
 	}
+	Stack *results.Stack
 }
 
 // write makes the state the driver's.

@@ -255,3 +255,63 @@ matrix: {requests: [200], client: [single]}
 		})
 	}
 }
+
+// TestFault29GPUOutOfMemory lets two topologies run out of the (FAKE) device's
+// memory, one under a load and one at its start: those that are larger than
+// them are pruned, the first at that load alone, and all others are measured.
+func TestFault29GPUOutOfMemory(t *testing.T) {
+	f := newFakeGPU(t)
+	// Enough for one process and three of its threads.
+	f.state.Devices[0].Total = fakeBase + fakeProcess + 3*fakeThread
+	f.write()
+	started := map[string]int{}
+	result := f.run(`topologies: [gunicorn w1/t1, gunicorn w2/t1, gunicorn w1/t4, gunicorn w4/t1, gunicorn w1/t8, gunicorn w4/t4, nginx + gunicorn w1/t2]
+matrix: {requests: [120], client: [single, mp], pool: [6]}
+prune: true
+`, func(e orchestrator.Event) {
+		if e.Kind == orchestrator.EventStart {
+			started[e.Topology]++
+		}
+	}, "--set", "request.max_errors=5")
+	const atStart = "not started: gunicorn-w2-t1, which is smaller, ran out of GPU memory before its first cell (repeat 1)"
+	for _, want := range []struct{ cell, status, reason string }{
+		{"gunicorn-w1-t1/single/n120", results.StatusOK, ""},
+		{"gunicorn-w1-t1/mp6/n120", results.StatusOK, ""},
+		{"gunicorn-w2-t1/single/n120", results.StatusFailed, "oom: the stack ran out of GPU memory (app | fakegpu.OutOfMemoryError: CUDA out of memory. Tried to allocate 2600.00 MiB.)"},
+		{"gunicorn-w2-t1/mp6/n120", results.StatusFailed, "CUDA out of memory"},
+		{"gunicorn-w1-t4/single/n120", results.StatusOK, ""},
+		{"gunicorn-w1-t4/mp6/n120", results.StatusFailed, "CUDA out of memory. Tried to allocate 500.00 MiB."},
+		{"gunicorn-w4-t1/single/n120", results.StatusPruned, atStart},
+		{"gunicorn-w4-t1/mp6/n120", results.StatusPruned, atStart},
+		{"gunicorn-w1-t8/single/n120", results.StatusOK, ""},
+		{"gunicorn-w1-t8/mp6/n120", results.StatusPruned, "not started: gunicorn-w1-t4, which is smaller, ran out of GPU memory at mp6/n120 (repeat 1)"},
+		{"gunicorn-w4-t4/single/n120", results.StatusPruned, atStart},
+		{"gunicorn-w4-t4/mp6/n120", results.StatusPruned, atStart},
+		{"nginx+gunicorn-w1-t2/single/n120", results.StatusOK, ""},
+		{"nginx+gunicorn-w1-t2/mp6/n120", results.StatusOK, ""},
+	} {
+		i := slices.IndexFunc(result.Cells, func(c fakeCell) bool { return c.Cell == want.cell })
+		if i < 0 {
+			t.Errorf("no record of %s", want.cell)
+			continue
+		}
+		c := result.Cells[i]
+		if c.Status != want.status || !strings.Contains(c.Reason, want.reason) {
+			t.Errorf("%s: %s, %s", c.Cell, c.Status, c.Reason)
+		}
+		if memory := map[string]string{results.StatusFailed: results.MemoryGPU}[c.Status]; c.OutOfMemory != memory {
+			t.Errorf("%s ran out of the memory %q, want %q", c.Cell, c.OutOfMemory, memory)
+		}
+		if c.Status == results.StatusPruned && (c.Duration != nil || c.GPU.Peak != nil || c.GPU.Stack != nil || c.Stack != nil) {
+			t.Errorf("%s was not started and has figures: %+v", c.Cell, c)
+		}
+	}
+	for _, pruned := range []string{"gunicorn-w4-t1", "gunicorn-w4-t4"} {
+		if started[pruned] != 0 {
+			t.Errorf("%s was started", pruned)
+		}
+	}
+	if !strings.Contains(f.said, "some cells failed: 3 of 14, and 5 pruned") {
+		t.Errorf("said at the end: %s", f.said)
+	}
+}

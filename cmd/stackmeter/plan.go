@@ -58,6 +58,9 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	order := p.Order
 	if order == scenarios.OrderShuffle {
 		order = fmt.Sprintf("shuffled within each repeat by seed %d", p.Seed)
+		if p.Prune {
+			order += ", of the same server the smallest first"
+		}
 	}
 	most := ""
 	if p.Until != nil {
@@ -69,6 +72,9 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
 			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)
+	}
+	if p.Prune {
+		fmt.Fprintln(w, "prune: where a topology runs out of memory, those that are the same with more workers or threads are not started at that load or a heavier one")
 	}
 	repeat := 0
 	for _, t := range p.Trials {

@@ -231,19 +231,14 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	bad := 0
-	for _, r := range records {
-		if r.Status != results.StatusOK {
-			bad++
-		}
-	}
+	counts := run.Count(records)
 	outcome := results.OutcomeOK
 	switch {
 	case interrupted:
 		outcome = results.OutcomeInterrupted
 	case failed != nil:
 		outcome = results.OutcomeInfrastructure
-	case bad > 0:
+	case counts.Bad() > 0:
 		outcome = results.OutcomeFailed
 	}
 	at := time.Now()
@@ -264,8 +259,12 @@ func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runO
 			return err
 		}
 	}
-	if bad > 0 {
-		return fmt.Errorf("%w: %d of %d; the reasons are in the report (stackmeter report %s)", errCellsFailed, bad, len(records), id)
+	if counts.Bad() > 0 {
+		pruned := ""
+		if counts.Pruned > 0 {
+			pruned = fmt.Sprintf(", and %d pruned", counts.Pruned)
+		}
+		return fmt.Errorf("%w: %d of %d%s; the reasons are in the report (stackmeter report %s)", errCellsFailed, counts.Failed, len(records), pruned, id)
 	}
 	return judgement
 }

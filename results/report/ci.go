@@ -26,18 +26,8 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 	}
 	writeBroken(&b, run.Checks)
 	summaries := results.Summarise(records)
-	failed := 0
-	for _, s := range summaries {
-		for _, r := range s.Failures {
-			if failed++; failed <= summaryRows {
-				reason, _, _ := strings.Cut(r.Reason, "\n")
-				fmt.Fprintf(&b, "- %s, repeat %d, failed: %s\n", escape(cleanLine(s.Name())), r.Cell.Repeat, escape(cleanLine(shorten(reason, logRunes))))
-			}
-		}
-	}
-	if failed > summaryRows {
-		fmt.Fprintf(&b, "- and %d more failed\n", failed-summaryRows)
-	}
+	writeUnmeasured(&b, summaries, results.StatusFailed, func(s results.Summary) []results.Record { return s.Failures })
+	writeUnmeasured(&b, summaries, results.StatusPruned, func(s results.Summary) []results.Record { return s.Prunings })
 	if len(summaries) > 0 {
 		s := conclusion(results.Conclude(summaries, run.Plan.Baseline), newNotes(summaries))
 		if s.table != nil {
@@ -51,6 +41,22 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeUnmeasured lists the first repeats of a status that is not ok.
+func writeUnmeasured(b *strings.Builder, summaries []results.Summary, status string, of func(results.Summary) []results.Record) {
+	found := 0
+	for _, s := range summaries {
+		for _, r := range of(s) {
+			if found++; found <= summaryRows {
+				reason, _, _ := strings.Cut(r.Reason, "\n")
+				fmt.Fprintf(b, "- %s, repeat %d, %s: %s\n", escape(cleanLine(s.Name())), r.Cell.Repeat, status, escape(cleanLine(shorten(reason, logRunes))))
+			}
+		}
+	}
+	if found > summaryRows {
+		fmt.Fprintf(b, "- and %d more %s\n", found-summaryRows, status)
+	}
 }
 
 // writePrometheus is the text exposition format, for a textfile collector. A
@@ -82,6 +88,7 @@ func writePrometheus(w io.Writer, run results.Run, records []results.Record, _ O
 	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="pruned"} %d`, labelText(run.Scenario), counts.Pruned),
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
 	summaries := results.Summarise(records)
 	labels := func(s results.Summary) string {

@@ -164,6 +164,9 @@ func stateText(cell results.CellComparison) string {
 	if cell.Head != nil && len(cell.Head.Failures) > 0 {
 		return cell.State + ": " + cell.Head.Failures[0].Reason
 	}
+	if cell.Head != nil && len(cell.Head.Prunings) > 0 {
+		return cell.State + ": " + cell.Head.Prunings[0].Reason
+	}
 	return cell.State
 }
 
@@ -185,7 +188,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	if len(checks) > 0 {
 		lines = append(lines, checksText(checks))
 	}
-	for _, state := range []string{results.CellNewlyFailing, results.CellMissing, results.CellFailing, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
+	for _, state := range []string{results.CellNewlyFailing, results.CellNewlyPruned, results.CellMissing, results.CellFailing, results.CellPruned, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
 		if n := counts[state]; n > 0 {
 			lines = append(lines, results.Plural(n, "cell")+" "+state+".")
 		}

@@ -92,6 +92,7 @@ func csvColumns() []column {
 		{"started", func(r record) string { return r.Started.UTC().Format(time.RFC3339Nano) }},
 		{"status", func(r record) string { return r.Status }},
 		{"reason", func(r record) string { return r.Reason }},
+		{"out_of_memory", func(r record) string { return r.OutOfMemory }},
 		{"flags", func(r record) string { return strings.Join(r.AllFlags(), " ") }},
 		{"duration_s", func(r record) string { return floatOf(r.Duration) }},
 		{"throughput_rps", func(r record) string { return floatOf(r.Throughput()) }},

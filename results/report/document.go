@@ -74,6 +74,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, openLoops(records))
 	doc.sections = appendIf(doc.sections, bounds(run, summaries))
 	doc.sections = appendIf(doc.sections, failures(summaries))
+	doc.sections = appendIf(doc.sections, prunings(summaries))
 	doc.sections = appendIf(doc.sections, errorList(records))
 	doc.sections = appendIf(doc.sections, missingCells(run, records))
 	doc.sections = appendIf(doc.sections, repeatsMade(run, records))
@@ -150,6 +151,8 @@ func baselineText(pivot results.Pivot, baselines results.Baselines, has func(res
 	switch {
 	case !found:
 		return []string{"No ratios: no cell matches the scenario's baseline."}
+	case base.Spared():
+		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", was pruned."}
 	case !base.Clean():
 		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", failed or had errors among its answers."}
 	case !has(base):
@@ -229,7 +232,7 @@ func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
 			e := entry{text: join(parts[r], widest)}
 			switch cell := row.Cells[c]; {
 			case cell == nil:
-			case cell.OK == 0:
+			case cell.Failed > 0 && cell.OK == 0:
 				e.tone = bad
 			case fastest != nil && len(samples) > 1 && asGood(cell, fastest, f):
 				e.tone = best
@@ -257,7 +260,7 @@ func asGood(cell, best *results.Summary, f figure) bool {
 func cellParts(cell results.Summary, f figure, decimals int, notes *notes) [3]string {
 	marks := notes.marks(cell, f.why(cell))
 	if cell.OK == 0 {
-		return [3]string{"failed", "", marks}
+		return [3]string{unmeasuredText(cell), "", marks}
 	}
 	sample := f.sample(cell)
 	if sample == nil {
@@ -294,12 +297,21 @@ func pad(text string, to int, right bool) string {
 
 // failures lists what failed, once for each reason.
 func failures(summaries []results.Summary) *section {
-	s := &section{title: "Failed"}
+	return unmeasured("Failed", summaries, func(s results.Summary) []results.Record { return s.Failures })
+}
+
+// prunings lists what was not started, once for each reason.
+func prunings(summaries []results.Summary) *section {
+	return unmeasured("Pruned", summaries, func(s results.Summary) []results.Record { return s.Prunings })
+}
+
+func unmeasured(title string, summaries []results.Summary, of func(results.Summary) []results.Record) *section {
+	s := &section{title: title}
 	at := map[string]int{} // of the item, by reason and log
 	for _, summary := range summaries {
-		for _, record := range summary.Failures {
+		for _, record := range of(summary) {
 			name := summary.Name()
-			if summary.OK+summary.Failed > 1 {
+			if summary.Repeats() > 1 {
 				name += fmt.Sprintf(", repeat %d", record.Cell.Repeat)
 			}
 			reason := cmp.Or(record.Reason, "no reason was recorded")

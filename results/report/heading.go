@@ -36,7 +36,7 @@ func heading(run results.Run, records []results.Record, summaries []results.Summ
 	add("memory", memoryText(records, memory))
 	plan := run.Plan
 	add("client", plan.Client.Engine, warmupText(plan))
-	add("stacks", freshText(plan), orderText(plan))
+	add("stacks", freshText(plan), orderText(plan), pruneText(plan))
 	add("figures", figuresText(summaries))
 	return facts
 }
@@ -140,6 +140,13 @@ func orderText(plan scenarios.Plan) string {
 		return "in the order listed"
 	}
 	return ""
+}
+
+func pruneText(plan scenarios.Plan) string {
+	if !plan.Prune {
+		return ""
+	}
+	return "pruned where a smaller one ran out of memory"
 }
 
 // figuresText says what a printed figure is of its repeats, and of too few

@@ -60,11 +60,15 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 		view.Doubts = append(view.Doubts, cleanLine("not measured: "+reason))
 	}
 	view.Doubts = append(view.Doubts, errorTexts(records)...)
-	for _, failure := range s.Failures {
+	for _, record := range slices.Concat(s.Failures, s.Prunings) {
+		name := "Repeat %d failed"
+		if record.Status == results.StatusPruned {
+			name = "Repeat %d was pruned"
+		}
 		view.Failures = append(view.Failures, itemView{
-			Name: fmt.Sprintf("Repeat %d failed", failure.Cell.Repeat),
-			Text: Clean(cmp.Or(failure.Reason, "no reason was recorded")),
-			Log:  strings.Join(tail(failure.LogTail), "\n"),
+			Name: fmt.Sprintf(name, record.Cell.Repeat),
+			Text: Clean(cmp.Or(record.Reason, "no reason was recorded")),
+			Log:  strings.Join(tail(record.LogTail), "\n"),
 		})
 	}
 	view.Repeats = newGrid("repeats of "+view.Name, repeatsGrid(records))
@@ -90,10 +94,14 @@ func (b *builder) ownFlags(s results.Summary) string {
 
 func (b *builder) cellStatus(s results.Summary) *status {
 	switch {
+	case s.Spared():
+		return &status{results.StatusPruned, ""}
 	case s.OK == 0:
-		return &status{"failed", "bad"}
+		return &status{results.StatusFailed, "bad"}
 	case s.Failed > 0:
-		return &status{fmt.Sprintf("%d of %d failed", s.Failed, s.OK+s.Failed), "bad"}
+		return &status{fmt.Sprintf("%d of %d failed", s.Failed, s.Repeats()), "bad"}
+	case s.Pruned > 0:
+		return &status{fmt.Sprintf("%d of %d pruned", s.Pruned, s.Repeats()), "bad"}
 	case s.Errors > 0:
 		return &status{results.Plural(s.Errors, "error"), "bad"}
 	case b.ownFlags(s) != "":

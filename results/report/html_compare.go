@@ -63,7 +63,7 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 			continue
 		}
 		e := entry{text: cleanLine(cell.State)}
-		if cell.State == results.CellNewlyFailing || cell.State == results.CellMissing {
+		if results.CellRegressed(cell.State) {
 			e.tone = bad
 		}
 		others.rows = append(others.rows, []entry{{text: cleanLine(cell.Name)}, e})

@@ -97,7 +97,7 @@ func (b *builder) newPivotCell(cell results.Summary, f figure, decimals int) *pi
 	sample := f.sample(cell)
 	switch {
 	case cell.OK == 0:
-		view.Figure = "failed"
+		view.Figure = unmeasuredText(cell)
 	case sample != nil:
 		text := strings.TrimSuffix(f.unit.text(sample, decimals), " "+f.unit.name)
 		view.Figure, view.Spread, _ = strings.Cut(text, " ")

@@ -187,8 +187,12 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	v := runView{Figure: upper(figuresText(b.summaries)), AnswerTitle: "The answer"}
 	if b.run.Outcome == "" {
 		counts := b.run.Count(records)
-		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Failed,
-			Text: fmt.Sprintf("%d of %s measured, %d failed.", counts.OK, results.Plural(counts.Planned, "planned cell"), counts.Failed)}
+		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Bad(),
+			Text: fmt.Sprintf("%d of %s measured, %d failed", counts.OK, results.Plural(counts.Planned, "planned cell"), counts.Failed)}
+		if counts.Pruned > 0 {
+			v.Progress.Text += fmt.Sprintf(", %d pruned", counts.Pruned)
+		}
+		v.Progress.Text += "."
 	}
 	if len(b.summaries) == 0 {
 		v.Verdict = []string{"No cell has been measured yet."}
@@ -258,7 +262,7 @@ func shortened(c results.Conclusion) (results.Conclusion, int) {
 
 // machine is what the page says about the run itself.
 func (b *builder) machine(v *runView, records []results.Record) {
-	for _, s := range []*section{openLoops(records), failures(b.summaries), errorList(records), missingCells(b.run, records), repeatsMade(b.run, records)} {
+	for _, s := range []*section{openLoops(records), failures(b.summaries), prunings(b.summaries), errorList(records), missingCells(b.run, records), repeatsMade(b.run, records)} {
 		if s != nil {
 			v.Problems = append(v.Problems, newSection(*s))
 		}

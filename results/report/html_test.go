@@ -52,6 +52,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 	run, records := repeats()
 	nothing := record(flask, single, 1)
 	nothing.Memory.Reason = "no cgroup could be read"
+	spared, sparedRecords := pruning()
 	under := sampleRun()
 	under.Outcome = ""
 	for name, test := range map[string]struct {
@@ -63,6 +64,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 		"all failed": {sampleRun(), records[12:], []string{"there is nothing to recommend", "No module named &#39;wsgi&#39;", "never ready within 30s"}},
 		"unmeasured": {sampleRun(), []results.Record{nothing, measured(flask, mt5, 1, 1.5, 0)}, []string{"– (not measured)", "no cgroup could be read"}},
 		"repeats":    {run, records, []string{"the app was killed for memory", "500 Internal Server Error", "57.3%"}},
+		"pruned":     {spared, sparedRecords, []string{`>pruned<`, "Repeat 2 was pruned", "ran out of GPU memory at mt5/n40", "10 ok, 2 failed, 4 pruned"}},
 		"under way":  {under, records[:2], []string{"not finished", "<progress"}},
 	} {
 		t.Run(name, func(t *testing.T) {

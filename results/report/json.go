@@ -63,6 +63,7 @@ type jsonCell struct {
 	Started     time.Time          `json:"started"`
 	Status      string             `json:"status"`
 	Reason      string             `json:"reason"`
+	OutOfMemory string             `json:"out_of_memory,omitempty"` // gpu or main, of a failed cell
 	LogTail     string             `json:"log_tail,omitempty"`
 	Flags       []string           `json:"flags"`
 	DurationS   *float64           `json:"duration_s"`
@@ -142,7 +143,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx,
 		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
 		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat,
-		Started: r.Started, Status: r.Status, Reason: r.Reason, LogTail: r.LogTail,
+		Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),
 		ErrorKinds: maps.Clone(r.ErrorKinds), FirstErrors: r.FirstErrors,

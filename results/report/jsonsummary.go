@@ -15,6 +15,7 @@ type jsonSummary struct {
 	Requests  int                    `json:"requests"`
 	OK        int                    `json:"repeats_ok"`
 	Failed    int                    `json:"repeats_failed"`
+	Pruned    int                    `json:"repeats_pruned"`
 	Speaking  int                    `json:"repeats_counted"` // that the figures come from
 	Errors    int                    `json:"errors"`
 	Flags     []string               `json:"flags"`
@@ -57,7 +58,7 @@ func newJSONSummaries(run results.Run, summaries []results.Summary) []jsonSummar
 		one := jsonSummary{
 			BoundBy: bound.By, BoundWhy: bound.Why,
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(), Requests: s.Load.Requests,
-			OK: s.OK, Failed: s.Failed, Speaking: len(s.Speaking), Errors: s.Errors,
+			OK: s.OK, Failed: s.Failed, Pruned: s.Pruned, Speaking: len(s.Speaking), Errors: s.Errors,
 			Flags:     slices.Concat([]string{}, s.Flags),
 			Variation: s.Stability.Variation, Drift: s.Stability.Drift, DriftP: s.Stability.DriftP,
 			Metrics: map[string]*jsonSample{},

@@ -13,7 +13,7 @@ import (
 
 // The JUnit format is the one that CI systems agree on: a test case for each
 // cell and for each threshold at a cell; a failed cell is an error, a broken
-// threshold a failure. See https://github.com/testmoapp/junitxml.
+// threshold a failure, and a pruned cell is skipped. See https://github.com/testmoapp/junitxml.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Name     string       `xml:"name,attr"`
@@ -69,7 +69,11 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 		if r.Duration != nil {
 			one.Time = float(*r.Duration)
 		}
-		if r.Status != results.StatusOK {
+		switch r.Status {
+		case results.StatusOK:
+		case results.StatusPruned:
+			one.Skipped = &junitMessage{Message: cleanLine("pruned: " + r.Reason)}
+		default:
 			reason := cmp.Or(r.Reason, "no reason was recorded")
 			first, _, _ := strings.Cut(reason, "\n")
 			one.Error = &junitMessage{Message: cleanLine(first), Type: "failed cell", Text: Clean(reason + "\n" + strings.Join(tail(r.LogTail), "\n"))}
@@ -105,7 +109,7 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 			}
 		}
 		switch text = cleanLine(text); cell.State {
-		case results.CellNewlyFailing, results.CellMissing:
+		case results.CellNewlyFailing, results.CellNewlyPruned, results.CellMissing:
 			one.Failure = &junitMessage{Message: text, Type: cell.State, Text: text}
 		case results.CellBoth:
 			one.Out = "ok in " + text

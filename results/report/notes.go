@@ -41,10 +41,9 @@ func (n *notes) marks(s results.Summary, missing []string) string {
 			letters = append(letters, n.letter(cleanLine(withMeaning(flag))))
 		}
 	}
-	if s.OK > 0 && s.Failed > 0 {
+	if s.OK > 0 && !s.Whole() {
 		letters = append(letters, n.letter(fmt.Sprintf(
-			"%d of %s failed; the figure is that of the others, and the cell is never among the conditions worth having",
-			s.Failed, results.Plural(s.OK+s.Failed, "repeat"))))
+			"%s; the figure is that of the others, and the cell is never among the conditions worth having", notOKText(s))))
 	}
 	for _, reason := range missing {
 		letters = append(letters, n.letter(cleanLine("not measured: "+reason)))

@@ -102,8 +102,8 @@ func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[st
 	if c.Cell == "" || c.Topology == "" || c.Repeat < 1 || c.Requests < 1 || c.Pool < 0 {
 		return results.Record{}, errors.New("cell, topology, requests and repeat have to be there")
 	}
-	if c.Status != results.StatusOK && c.Status != results.StatusFailed {
-		return results.Record{}, fmt.Errorf("status %q: there is ok and failed", c.Status)
+	if !results.KnownStatus(c.Status) {
+		return results.Record{}, fmt.Errorf("status %q: there is ok, failed and pruned", c.Status)
 	}
 	for what, value := range map[string]*float64{"duration_s": c.DurationS, "cpu.stack_s": c.CPU.Stack, "cpu.client_s": c.CPU.Client,
 		"gpu": c.GPU.PeakMiB, "memory": c.Memory.StackPeakMiB} {
@@ -121,7 +121,7 @@ func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[st
 	}
 	r := results.Record{
 		Topology: topology, Cell: scenarios.Cell{Name: c.Cell, Repeat: c.Repeat, Load: spec}, Started: c.Started,
-		Status: c.Status, Reason: c.Reason, LogTail: c.LogTail, Duration: c.DurationS,
+		Status: c.Status, Reason: c.Reason, OutOfMemory: c.OutOfMemory, LogTail: c.LogTail, Duration: c.DurationS,
 		Replies: valueOf(c.Replies), Errors: valueOf(c.Errors), FirstErrors: c.FirstErrors, CPU: c.CPU, Stack: c.Stack,
 		Memory: results.Memory{
 			Method: c.Memory.Method, Reason: c.Memory.Reason, Samples: c.Memory.Samples, MaxGap: valueOf(c.Memory.MaxGapMS) / 1000,

@@ -226,7 +226,7 @@ func (c *csvReader) own() (table string, r results.Record) {
 		KeepAlive: c.text("keepalive") == "true", Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
 	}
 	r = results.Record{
-		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), Duration: c.number("duration_s"),
+		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), OutOfMemory: c.text("out_of_memory"), Duration: c.number("duration_s"),
 		Cell:    scenarios.Cell{Name: c.text("cell"), Repeat: c.whole("repeat", 100_000, false), Load: spec},
 		Replies: c.whole("replies", math.MaxInt32, true), Errors: c.whole("errors", math.MaxInt32, true),
 		Memory: results.Memory{Method: MethodImported, Peak: c.bytes("memory_peak_bytes"), Reason: c.text("memory_reason")},
@@ -236,8 +236,8 @@ func (c *csvReader) own() (table string, r results.Record) {
 	if r.Cell.Name == "" || topology.Name == "" {
 		c.wrong("cell", "cell and topology have to be there")
 	}
-	if r.Status != results.StatusOK && r.Status != results.StatusFailed {
-		c.wrong("status", "there is ok and failed")
+	if !results.KnownStatus(r.Status) {
+		c.wrong("status", "there is ok, failed and pruned")
 	}
 	r.Started = time.Unix(0, 0).UTC()
 	if text := c.text("started"); text != "" {

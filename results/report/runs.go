@@ -52,6 +52,9 @@ func countsText(counts *results.Counts) string {
 	if counts.Failed > 0 {
 		parts = append(parts, fmt.Sprintf("%d failed", counts.Failed))
 	}
+	if counts.Pruned > 0 {
+		parts = append(parts, fmt.Sprintf("%d pruned", counts.Pruned))
+	}
 	if missing := counts.Missing(); missing > 0 {
 		parts = append(parts, fmt.Sprintf("%d missing", missing))
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
@@ -82,4 +83,26 @@ func withMeaning(flag string) string {
 		return flag + ": " + words
 	}
 	return flag
+}
+
+// unmeasuredText stands for the figure of a cell no repeat of which is ok.
+func unmeasuredText(s results.Summary) string {
+	if s.Spared() {
+		return results.StatusPruned
+	}
+	return results.StatusFailed
+}
+
+// notOKText is how many repeats of a cell are not ok.
+func notOKText(s results.Summary) string {
+	var parts []string
+	for _, of := range []struct {
+		n      int
+		status string
+	}{{s.Failed, results.StatusFailed}, {s.Pruned, results.StatusPruned}} {
+		if of.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d of %s %s", of.n, results.Plural(s.Repeats(), "repeat"), of.status))
+		}
+	}
+	return strings.Join(parts, ", ")
 }

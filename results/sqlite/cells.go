@@ -29,8 +29,8 @@ func (s *Store) Done(run, topology string, cell scenarios.Cell) (bool, error) {
 	return held > 0, named("look up cell", cell.Name, s.explain(err))
 }
 
-// Put writes a record; it is on disk when Put returns nil. A failed record of
-// the same cell and repeat is replaced. An ok one is replaced only by itself,
+// Put writes a record; it is on disk when Put returns nil. A failed or pruned
+// record of the same cell and repeat is replaced. An ok one is replaced only by itself,
 // the record of the same start, with what became known since; anything else
 // is ErrHeld. The run has to have begun.
 func (s *Store) Put(ctx context.Context, record results.Record) error {
@@ -145,6 +145,7 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("status", r.Status)
 	row.add("reason", r.Reason)
 	row.add("log_tail", r.LogTail)
+	row.add("out_of_memory", nullIfZero(r.OutOfMemory))
 	row.addJSON("flags", r.Flags, r.Flags == nil)
 	row.add("duration_s", nullable(r.Duration))
 	row.add("throughput_rps", nullable(r.Throughput()))
@@ -161,7 +162,7 @@ func newRow(r results.Record, topology, stack *fact) (*row, error) {
 	row.add("memory_start_bytes", nullable(r.Memory.Start))
 	row.add("memory_kernel_peak_bytes", nullable(r.Memory.KernelPeak))
 	row.addJSON("memory_services", r.Memory.Services, r.Memory.Services == nil)
-	row.add("memory_samples", r.Memory.Samples)
+	row.add("memory_samples", nullIfZero(r.Memory.Samples))
 	row.add("memory_max_gap_s", nullIfZero(r.Memory.MaxGap))
 	row.addJSON("memory_series", r.Memory.Series, r.Memory.Series == nil)
 	row.add("memory_reason", nullIfZero(r.Memory.Reason))
@@ -219,7 +220,7 @@ func addGPU(row *row, usage gpu.Usage) {
 	row.add("gpu_start_bytes", nullable(usage.Start))
 	row.add("gpu_peak_bytes", nullable(usage.Peak))
 	row.add("gpu_stack_peak_bytes", nullable(usage.Stack))
-	row.add("gpu_samples", usage.Samples)
+	row.add("gpu_samples", nullIfZero(usage.Samples))
 	row.add("gpu_interval_s", nullIfZero(usage.Interval.Seconds()))
 	row.add("gpu_max_gap_s", nullIfZero(usage.MaxGap.Seconds()))
 	row.addJSON("gpu", usage, false)

@@ -17,11 +17,11 @@ import (
 func selectRecords(ctx context.Context, conn *sql.Conn, run string) ([]results.Record, error) {
 	rows, err := conn.QueryContext(ctx, `
 		SELECT c.cell, c.repeat, c.client, c.pool, c.requests, c.keepalive, coalesce(c.rate, 0), coalesce(c.arrivals, ''), coalesce(c.search_p99_s, 0),
-			c.started, c.status, c.reason, c.log_tail, c.flags,
+			c.started, c.status, c.reason, c.log_tail, coalesce(c.out_of_memory, ''), c.flags,
 			c.duration_s, c.replies, c.errors, c.error_kinds, c.first_errors, c.latency,
 			c.gpu,
 			c.memory_method, c.memory_peak_bytes, c.memory_start_bytes, c.memory_kernel_peak_bytes,
-			c.memory_services, c.memory_samples, c.memory_max_gap_s, c.memory_reason, c.memory_series,
+			c.memory_services, coalesce(c.memory_samples, 0), c.memory_max_gap_s, c.memory_reason, c.memory_series,
 			c.cpu_stack_s, c.cpu_client_s, c.cpu_machine_s, c.load,
 			c.start_s, c.ready_s, c.warmup_s, t.json, s.json
 		FROM cells c
@@ -58,7 +58,7 @@ func scanRecord(rows *sql.Rows) (results.Record, error) {
 	if err := rows.Scan(&r.Cell.Name, &r.Cell.Repeat,
 		&r.Cell.Load.Client, &r.Cell.Load.Pool, &r.Cell.Load.Requests, &r.Cell.Load.KeepAlive,
 		&r.Cell.Load.Rate, &r.Cell.Load.Arrivals, &search,
-		&started, &r.Status, &r.Reason, &r.LogTail, &flags,
+		&started, &r.Status, &r.Reason, &r.LogTail, &r.OutOfMemory, &flags,
 		&r.Duration, &replies, &errors, &errorKinds, &firstErrors, &histogram,
 		&usage,
 		&memoryMethod, &r.Memory.Peak, &r.Memory.Start, &r.Memory.KernelPeak,

@@ -281,9 +281,10 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 	return runs, nil
 }
 
-// Repeats are the run's records with what says whether a cell has to be
-// repeated, and nothing else: the cell, the repeat, the status, the errors and
-// the duration.
+// Repeats are the run's records, in the order in which they were made, with
+// what says whether a cell has to be measured, and nothing else: the cell, the
+// repeat, the status, the errors, the duration, which memory it failed for, and
+// of its stack whether it got warm.
 func (s *Store) Repeats(ctx context.Context, run string) ([]results.Record, error) {
 	var records []results.Record
 	err := s.read(ctx, func(conn *sql.Conn) (err error) {
@@ -295,7 +296,8 @@ func (s *Store) Repeats(ctx context.Context, run string) ([]results.Record, erro
 
 func selectRepeats(ctx context.Context, conn *sql.Conn, run string) ([]results.Record, error) {
 	rows, err := conn.QueryContext(ctx,
-		"SELECT topology, cell, repeat, status, coalesce(errors, 0), duration_s FROM cells WHERE run = ?", run)
+		`SELECT topology, cell, repeat, status, coalesce(errors, 0), duration_s, coalesce(out_of_memory, ''), warmup_s
+		 FROM cells WHERE run = ? ORDER BY started`, run)
 	if err != nil {
 		return nil, err
 	}
@@ -303,8 +305,12 @@ func selectRepeats(ctx context.Context, conn *sql.Conn, run string) ([]results.R
 	var records []results.Record
 	for rows.Next() {
 		r := results.Record{Run: run}
-		if err := rows.Scan(&r.Topology.Name, &r.Cell.Name, &r.Cell.Repeat, &r.Status, &r.Errors, &r.Duration); err != nil {
+		stack := results.Stack{}
+		if err := rows.Scan(&r.Topology.Name, &r.Cell.Name, &r.Cell.Repeat, &r.Status, &r.Errors, &r.Duration, &r.OutOfMemory, &stack.WarmupS); err != nil {
 			return nil, err
+		}
+		if stack.WarmupS != nil {
+			r.Stack = &stack
 		}
 		records = append(records, r)
 	}
@@ -335,7 +341,7 @@ func selectSpent(ctx context.Context, conn *sql.Conn) (map[string]map[string]flo
 
 // selectCounts counts the records of every run.
 func selectCounts(ctx context.Context, conn *sql.Conn) (map[string]results.Counts, error) {
-	rows, err := conn.QueryContext(ctx, "SELECT run, sum(status = 'ok'), sum(status <> 'ok') FROM cells GROUP BY run")
+	rows, err := conn.QueryContext(ctx, "SELECT run, sum(status = 'ok'), sum(status = 'failed'), sum(status = 'pruned') FROM cells GROUP BY run")
 	if err != nil {
 		return nil, err
 	}
@@ -344,7 +350,7 @@ func selectCounts(ctx context.Context, conn *sql.Conn) (map[string]results.Count
 	for rows.Next() {
 		var run string
 		var count results.Counts
-		if err := rows.Scan(&run, &count.OK, &count.Failed); err != nil {
+		if err := rows.Scan(&run, &count.OK, &count.Failed, &count.Pruned); err != nil {
 			return nil, err
 		}
 		counts[run] = count

@@ -18,7 +18,7 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1, schema2, schema3, schema4, schema5} }
+func migrations() []string { return []string{schema1, schema2, schema3, schema4, schema5, schema6} }
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -279,3 +279,100 @@ CREATE INDEX runs_by_scenario ON runs (scenario, started);
 
 // schema5 adds the images that a run began with.
 const schema5 = `ALTER TABLE runs ADD COLUMN images TEXT` // JSON: {"TOPOLOGY/SERVICE": "sha256:…"}
+
+// schema6 adds the status pruned, and which memory a cell failed for. SQLite
+// changes no constraint of a table that is there, so the cells move to a new
+// one: the columns are in the order in which the steps before have added them.
+// See https://www.sqlite.org/lang_altertable.html#otheralter.
+const schema6 = `
+CREATE TABLE cells_6 (
+	run       TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	cell      TEXT NOT NULL, -- nginx+gunicorn-w1-t4/mt10/n100
+	repeat    INTEGER NOT NULL,
+
+	topology  TEXT NOT NULL,
+	server    TEXT NOT NULL,
+	workers   INTEGER,
+	threads   INTEGER,
+	nginx     INTEGER NOT NULL,
+	client    TEXT NOT NULL,
+	pool      INTEGER NOT NULL,
+	requests  INTEGER NOT NULL,
+	keepalive INTEGER NOT NULL,
+	rate      REAL,          -- of an open loop, requests per second; NULL for max and where it is searched
+	arrivals  TEXT,
+	search_p99_s REAL,
+
+	started   TEXT NOT NULL, -- UTC, RFC 3339 with nanoseconds
+	status    TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'pruned')),
+	reason    TEXT NOT NULL,
+	log_tail  TEXT NOT NULL,
+	flags     TEXT,          -- JSON
+
+	duration_s     REAL,
+	throughput_rps REAL,
+	replies        INTEGER,
+	errors         INTEGER,
+	error_kinds    TEXT,     -- JSON
+	first_errors   TEXT,     -- JSON
+
+	latency_min_s  REAL,
+	latency_mean_s REAL,
+	latency_p50_s  REAL,
+	latency_p90_s  REAL,
+	latency_p99_s  REAL,
+	latency_max_s  REAL,
+	latency        BLOB,     -- the histogram that these come from
+
+	gpu_validity         TEXT,
+	gpu_reason           TEXT,
+	gpu_flags            TEXT, -- JSON
+	gpu_method           TEXT,
+	gpu_baseline_bytes   INTEGER,
+	gpu_start_bytes      INTEGER,
+	gpu_peak_bytes       INTEGER,
+	gpu_stack_peak_bytes INTEGER,
+	gpu_samples          INTEGER,
+	gpu_interval_s       REAL,
+	gpu_max_gap_s        REAL,
+	gpu                  TEXT, -- JSON: the measurement that these come from
+
+	memory_method            TEXT,
+	memory_peak_bytes        INTEGER,
+	memory_start_bytes       INTEGER,
+	memory_kernel_peak_bytes INTEGER,
+	memory_services          TEXT, -- JSON
+	memory_samples           INTEGER,
+	memory_max_gap_s         REAL,
+	memory_reason            TEXT,
+
+	cpu_stack_s  REAL,
+	cpu_client_s REAL,
+
+	hand          TEXT,
+	start_delay_s REAL,
+	bytes_sent    INTEGER,
+	bytes_read    INTEGER,
+	load           TEXT, -- JSON: how the load was sent; some of it has columns
+
+	start_s  REAL,
+	ready_s  REAL,
+	warmup_s REAL,
+
+	topology_facts TEXT NOT NULL REFERENCES facts (sha256),
+	stack_facts    TEXT REFERENCES facts (sha256),
+
+	memory_series TEXT, -- JSON: [{"at_s": seconds, "used": bytes}]
+	cpu_machine_s REAL,
+	out_of_memory TEXT CHECK (out_of_memory IN ('gpu', 'main')), -- which one it failed for; NULL for none
+
+	PRIMARY KEY (run, cell, repeat)
+) STRICT;
+
+INSERT INTO cells_6 SELECT *, NULL FROM cells;
+DROP TABLE cells;
+ALTER TABLE cells_6 RENAME TO cells;
+
+CREATE INDEX cells_by_status ON cells (run, status);
+CREATE INDEX cells_by_topology ON cells (topology, requests, client, pool);
+`

@@ -104,7 +104,7 @@ func fill(v reflect.Value, n *int) {
 func TestRoundTrip(t *testing.T) {
 	full := results.Record{}
 	fill(reflect.ValueOf(&full).Elem(), new(int))
-	full.Run, full.Status, full.Cell.Name = "one", results.StatusOK, "full"
+	full.Run, full.Status, full.Cell.Name, full.OutOfMemory = "one", results.StatusOK, "full", results.MemoryGPU
 	empty := cell("one", results.StatusFailed, 7)
 
 	run := results.Run{}

@@ -243,7 +243,7 @@ func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
 func (s *Server) version(run results.Run) string {
 	text := run.Outcome + fmt.Sprint(s.alive(run))
 	if run.Counts != nil {
-		text += fmt.Sprintf(" %d %d", run.Counts.OK, run.Counts.Failed)
+		text += fmt.Sprintf(" %d %d %d", run.Counts.OK, run.Counts.Failed, run.Counts.Pruned)
 	}
 	return text
 }

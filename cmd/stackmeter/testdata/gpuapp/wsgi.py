@@ -63,9 +63,9 @@ def predict():
     request.get_data()
     if not hasattr(mine, "workspace"):
         with lock:
+            hold(WORKSPACE)  # refused where the device is full, and asked for again
             workspaces += 1
             mine.workspace = True
-            hold()
     time.sleep(0.004)
     return jsonify(pid=os.getpid())
 

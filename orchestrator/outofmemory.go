@@ -1,0 +1,109 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/results"
+	"stackmeter/stacks"
+)
+
+// errOutOfGPUMemory marks a failure for which the stack's own words name the
+// GPU's memory.
+var errOutOfGPUMemory = errors.New("the stack ran out of GPU memory")
+
+// gpuMemoryWords is what programs print when an allocation on a GPU failed.
+// Only what names the device's memory is here; a status of 500 while the device
+// is nearly full is no proof, and neither is CUBLAS_STATUS_ALLOC_FAILED, which
+// NVIDIA says is usually but not always that. They are from:
+//
+//   - CUDA's driver API, error 2, CUDA_ERROR_OUT_OF_MEMORY, as TensorFlow, XLA,
+//     Numba and PyCUDA print it, and its runtime API, cudaErrorMemoryAllocation,
+//     whose text is "out of memory": "CUDA error: out of memory" (PyTorch, ggml),
+//     "CUDA failed with error out of memory" (CTranslate2), "cudaMalloc failed: out
+//     of memory" (ggml), "cuMemAlloc failed: out of memory" (PyCUDA), "CUDA failure
+//     2: out of memory" (ONNX Runtime), "Cuda Runtime (out of memory)" (TensorRT)
+//   - PyTorch's caching allocator, c10/cuda/CUDACachingAllocator.cpp: "CUDA out
+//     of memory. Tried to allocate"
+//   - TensorFlow's ResourceExhaustedError: "OOM when allocating tensor with
+//     shape[…] … device:GPU:0 by allocator GPU_0_bfc"; of a CPU it names a CPU
+//   - XLA's allocator for devices, as JAX prints it: "RESOURCE_EXHAUSTED: Out of
+//     memory while trying to allocate"
+//   - CuPy's cupy.cuda.memory.OutOfMemoryError
+var gpuMemoryWords = regexp.MustCompile(`CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation` +
+	`|CUDA error: out of memory|CUDA failed with error out of memory|(?:cudaMalloc|cuMemAlloc) failed: out of memory` +
+	`|CUDA failure 2: out of memory|Cuda Runtime \(out of memory\)` +
+	`|CUDA out of memory|OOM when allocating tensor.*\bGPU\b` +
+	`|RESOURCE_EXHAUSTED: Out of memory while trying to allocate|cupy\.cuda\.memory\.OutOfMemoryError`)
+
+// quotedRunes bounds what a reason quotes of a line; the log's tail has it all.
+const quotedRunes = 160
+
+// gpuMemoryLines are the lines of a stack's output that say so.
+func gpuMemoryLines(output string) []string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if gpuMemoryWords.MatchString(line) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// outOfMemory says which memory a failure is for the want of, as a Record has
+// it; empty where nothing shows it. The machine's own end is not the stack's
+// doing: without a limit, other programs may have used it up.
+func (r *run) outOfMemory(reason error) string {
+	switch {
+	case errors.Is(reason, errOutOfGPUMemory):
+		return results.MemoryGPU
+	case r.plan.Resources.Memory > 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory)):
+		return results.MemoryMain
+	}
+	return ""
+}
+
+// explained puts in front of a failure what the stack's output says about the
+// GPU's memory. Of the lines that say so as many as before are an earlier
+// cell's. What ran out beside somebody else's process says nothing about the
+// stack.
+func (l *live) explained(reason error, output string, before int, usage gpu.Usage) error {
+	lines := gpuMemoryLines(output)
+	if len(l.gpus) == 0 || len(lines) <= before || slices.Contains(usage.Flags, gpu.FlagForeign) {
+		return reason
+	}
+	if disturbed(reason) || errors.Is(reason, errLostGPU) || errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory) {
+		return reason
+	}
+	last := []rune(lines[len(lines)-1])
+	return fmt.Errorf("oom: %w (%s): %w", errOutOfGPUMemory, string(last[:min(len(last), quotedRunes)]), reason)
+}
+
+// killed is the error of a stack whose processes the kernel killed for memory,
+// and what followed from that, if anything did.
+func (l *live) killed(then error) error {
+	limit := "the machine's memory was used up"
+	if l.plan.Resources.Memory > 0 {
+		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
+	}
+	return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(then))
+}
+
+// survived does what makes a stack ready, and fails where the kernel killed
+// processes of it meanwhile: a server that replaces them would go on for ever.
+func (l *live) survived(ctx context.Context, do func(context.Context) error) error {
+	meter, err := l.stack.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	err = do(ctx)
+	if meter.Stop().OOMKills > 0 && ctx.Err() == nil {
+		return l.killed(err)
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package scenarios
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// LargerThan reports whether the topology is the other one with more workers,
+// more threads or both, and fewer of neither, so that it cannot be expected to
+// need less memory. It is a partial order: of w1/t4 and w2/t1 neither is larger
+// than the other, and neither are topologies that differ in anything else.
+func (t Topology) LargerThan(other Topology) bool {
+	return t.Workers >= other.Workers && t.Threads >= other.Threads &&
+		(t.Workers > other.Workers || t.Threads > other.Threads) &&
+		t.sameFamily(other)
+}
+
+// sameFamily reports whether two topologies differ in their workers and threads
+// at most, and in the name, which follows from those.
+func (t Topology) sameFamily(other Topology) bool {
+	return t.Server == other.Server && t.Nginx == other.Nginx && t.TLS == other.TLS && t.Image == other.Image &&
+		maps.Equal(t.Env, other.Env) && t.sameCommand(other, t.Command, other.Command) &&
+		slices.EqualFunc(t.Services, other.Services, func(a, b Service) bool {
+			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) &&
+				t.sameCommand(other, a.Command, b.Command)
+		})
+}
+
+// numbers are those in an argument: the words around a filled placeholder are
+// what the scenario says.
+var numbers = regexp.MustCompile(`[0-9]+`)
+
+// sameCommand reports whether a command of this topology and one of the other
+// are the same but for numbers that are their workers or their threads.
+func (t Topology) sameCommand(other Topology, mine, others []string) bool {
+	return slices.EqualFunc(mine, others, func(a, b string) bool {
+		if a == b {
+			return true
+		}
+		if !slices.Equal(numbers.Split(a, -1), numbers.Split(b, -1)) {
+			return false
+		}
+		return slices.EqualFunc(numbers.FindAllString(a, -1), numbers.FindAllString(b, -1), func(m, n string) bool {
+			return m == n || m == strconv.Itoa(t.Workers) && n == strconv.Itoa(other.Workers) ||
+				m == strconv.Itoa(t.Threads) && n == strconv.Itoa(other.Threads)
+		})
+	})
+}
+
+// AtLeast reports whether a load asks no less of a stack than another one: as
+// many clients of the same kind or more, that go on as long or longer. One
+// client alone is less than any closed loop, whatever its clients are.
+func (l LoadSpec) AtLeast(other LoadSpec) bool {
+	alone := other.Client == ClientSingle && l.Client != ClientOpen
+	return (l.Client == other.Client || alone) && l.KeepAlive == other.KeepAlive && l.P99 == other.P99 &&
+		(l.Arrivals == other.Arrivals || math.IsInf(l.offered(), 1)) &&
+		l.Pool >= other.Pool && l.Requests >= other.Requests && l.offered() >= other.offered()
+}
+
+// offered is the rate of an open loop: without bound where each request is
+// sent as soon as it can be. Where the rate is searched, it is what a search
+// finds that counts, and that is bounded by LoadSpec.P99.
+func (l LoadSpec) offered() float64 {
+	if l.Client == ClientOpen && l.Rate == 0 && !l.Searches() {
+		return math.Inf(1)
+	}
+	return l.Rate
+}
+
+// smallestFirst puts the trials of each family of topologies in order of size,
+// in the places that they have among the others': so that pruning can spare
+// whatever a smaller one says cannot fit. The order of incomparable ones, by
+// workers and then by threads, is one that agrees with LargerThan.
+func smallestFirst(trials []Trial) {
+	done := make([]bool, len(trials))
+	for i := range trials {
+		if done[i] {
+			continue
+		}
+		var places []int
+		var family []Trial
+		for j := i; j < len(trials); j++ {
+			if !done[j] && trials[j].Topology.sameFamily(trials[i].Topology) {
+				places, family = append(places, j), append(family, trials[j])
+				done[j] = true
+			}
+		}
+		slices.SortStableFunc(family, func(a, b Trial) int {
+			return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads))
+		})
+		for n, place := range places {
+			trials[place] = family[n]
+		}
+	}
+}
