@@ -64,6 +64,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.problem(o.keys["request"], "add tls: true to those that do, or take request.tls out", "the request has tls, and no topology speaks it")
 	}
+	d.checkEngine(root, s)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.problem(o.keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats are %d × %d × %d = %d cells, more than the limit of %d",

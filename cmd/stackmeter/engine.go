@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/load"
@@ -16,24 +15,6 @@ import (
 type clientRuntime interface {
 	ClientImage(ctx context.Context, progress func(string)) (digest string, err error)
 	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
-}
-
-// checkEngine says what of a plan its load client cannot do.
-func checkEngine(plan scenarios.Plan) error {
-	if plan.Client.Engine != scenarios.EnginePythonRequests {
-		return nil
-	}
-	for _, trial := range plan.Trials {
-		if trial.Topology.TLS {
-			return usageError{fmt.Errorf("topology %s: the engine python-requests verifies certificates by its own rules only; use engine: native, or take tls out", trial.Topology.Name)}
-		}
-		for _, cell := range trial.Cells {
-			if err := python.Check(plan.Request, cell.Load); err != nil {
-				return usageError{fmt.Errorf("%s: %w", cell.Name, err)}
-			}
-		}
-	}
-	return nil
 }
 
 // openEngine is the load client of a scenario.

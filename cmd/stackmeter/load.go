@@ -61,7 +61,7 @@ func (a *app) load(ctx context.Context, rawURL string, o loadOptions) error {
 	if err := checkOutput("--json", o.jsonFile); err != nil {
 		return err
 	}
-	client, err := o.client(plan)
+	client, err := o.client(job)
 	if err != nil {
 		return usageError{err}
 	}
@@ -181,12 +181,12 @@ func interruptedOr(ctx context.Context, err error) error {
 }
 
 // client is the engine that sends the load, from this machine.
-func (o loadOptions) client(plan scenarios.Plan) (orchestrator.Client, error) {
+func (o loadOptions) client(job load.Job) (orchestrator.Client, error) {
 	switch o.engine {
 	case scenarios.EngineNative:
 		return orchestrator.Native{Client: &load.Client{}}, nil
 	case scenarios.EnginePythonRequests:
-		if err := checkEngine(plan); err != nil {
+		if err := python.Check(job.Request, job.Load); err != nil {
 			return nil, err
 		}
 		return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}, nil

@@ -188,9 +188,6 @@ func bySignal(ctx context.Context, err error) error {
 // refuse says what of a plan or of the flags cannot be done, before anything
 // is touched.
 func refuse(plan scenarios.Plan, o runOptions) error {
-	if err := checkEngine(plan); err != nil {
-		return err
-	}
 	if err := o.gate.check(plan); err != nil {
 		return err
 	}

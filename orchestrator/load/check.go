@@ -13,17 +13,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"stackmeter/scenarios"
 )
 
-// A checker says whether an answer is as expected. It is used by one goroutine.
-type checker struct {
+// A Checker says whether an answer is as expected. It is used by one goroutine.
+type Checker struct {
 	status int // 0: any 2xx
 	match  *regexp.Regexp
 	json   []jsonCheck
 	same   bool
-	arena  *arena // holds the digests that all processes share
+	digest func(request int) *atomic.Uint64 // of the first answer to a distinct request; 0 before
+}
+
+// NewChecker is the Checker of an engine outside this package, of a batch with
+// a number of distinct requests: all engines are held to one judgement.
+func NewChecker(expect scenarios.Expect, requests int) (*Checker, error) {
+	digests := make([]atomic.Uint64, requests)
+	return newChecker(expect, func(i int) *atomic.Uint64 { return &digests[i] })
 }
 
 // A jsonCheck expects something at one place of a JSON body.
@@ -34,8 +42,8 @@ type jsonCheck struct {
 	match *regexp.Regexp // of the value as text
 }
 
-func newChecker(expect scenarios.Expect, a *arena) (*checker, error) {
-	c := &checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, arena: a}
+func newChecker(expect scenarios.Expect, digest func(int) *atomic.Uint64) (*Checker, error) {
+	c := &Checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, digest: digest}
 	var err error
 	if expect.Match != "" {
 		if c.match, err = regexp.Compile(expect.Match); err != nil {
@@ -58,12 +66,22 @@ func newChecker(expect scenarios.Expect, a *arena) (*checker, error) {
 	return c, nil
 }
 
-// wantsBody reports whether the answer's body is looked at. Where it is not,
+// WantsBody reports whether the answer's body is looked at. Where it is not,
 // it is thrown away as it comes.
-func (c *checker) wantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
+func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
-// check judges the answer to a distinct request; nil means as expected.
-func (c *checker) check(request, status int, body []byte) error {
+// Check judges the answer to a distinct request and says of what kind of error
+// it is, and why; both are empty where it is as expected. The same answer gets
+// the same judgement however often it is given.
+func (c *Checker) Check(request, status int, body []byte) (kind, message string) {
+	if f := (*failure)(nil); errors.As(c.check(request, status, body), &f) {
+		return f.kind, clean(f.message)
+	}
+	return "", ""
+}
+
+// check is Check within this package; nil means as expected.
+func (c *Checker) check(request, status int, body []byte) error {
 	if status != c.status && (c.status != 0 || status/100 != 2) {
 		if c.status == 0 {
 			return failed(ErrStatus, "status %d instead of 2xx", status)
@@ -87,7 +105,7 @@ func (c *checker) check(request, status int, body []byte) error {
 // beginning is as much of a body as a message quotes.
 func beginning(body []byte) []byte { return body[:min(len(body), 60)] }
 
-func (c *checker) checkJSON(body []byte) error {
+func (c *Checker) checkJSON(body []byte) error {
 	value, err := decodeJSON(body)
 	if err != nil {
 		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %q", err, beginning(body))
@@ -170,10 +188,10 @@ func equalJSON(a, b any) bool {
 // checkDigest compares a body with the first one that any client of the batch
 // got for the same request. Which of two different ones is right is not known:
 // the first is kept, and each that differs is counted.
-func (c *checker) checkDigest(request int, body []byte) error {
+func (c *Checker) checkDigest(request int, body []byte) error {
 	sum := sha256.Sum256(body)
 	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none yet
-	slot := c.arena.digest(request)
+	slot := c.digest(request)
 	if slot.CompareAndSwap(0, digest) || slot.Load() == digest {
 		return nil
 	}

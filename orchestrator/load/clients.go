@@ -30,7 +30,7 @@ type client struct {
 func (e *engine) newClient() *client {
 	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family, e.secure)
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
-	c.answers.keep = e.checker.wantsBody()
+	c.answers.keep = e.checker.WantsBody()
 	c.next, c.abandon = iter.Pull(c.run)
 	e.clients = append(e.clients, c)
 	e.running++

@@ -67,7 +67,7 @@ type engine struct {
 	arena   *arena
 	clock   clock
 	poller  *poller
-	checker *checker
+	checker *Checker
 	done    *atomic.Int64 // replies and errors so far, seen by the orchestrator
 	stopped atomic.Bool
 	hold    bool // waits may keep the P: see poller.wait
@@ -109,7 +109,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, family: unix.AF_UNIX, file: a.fd()}
-	if e.checker, err = newChecker(o.Expect, a); err != nil {
+	if e.checker, err = newChecker(o.Expect, a.digest); err != nil {
 		return nil, err
 	}
 	if o.Socket != "" {

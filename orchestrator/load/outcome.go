@@ -1,14 +1,21 @@
 package load
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// An Outcome is what became of one request.
+// An Outcome is what became of one request. Its moments are nanoseconds on the
+// monotonic clock of the Account's Gun.
 type Outcome struct {
-	Client     int    // which client of the batch sent it, from 0
-	Begin, End int64  // nanoseconds on the monotonic clock of the Account's Gun
-	Kind       string // one of the kinds of errors; empty for a reply that was as expected
-	Message    string // of an error; may be empty
-	Sent, Read int64  // bytes
+	Client     int           // which client of the batch sent it, from 0
+	Intended   int64         // open loop at a rate: when it was to be sent; otherwise 0
+	Begin, End int64         // when it was sent, and when the reply or error was there
+	FirstByte  int64         // of the answer; 0: none came
+	Connect    time.Duration // that the new connection took, if there was one; otherwise 0
+	Kind       string        // one of the kinds of errors; empty for a reply that was as expected
+	Message    string        // of an error; may be empty
+	Sent, Read int64         // bytes
 }
 
 // An Account is what a client engine outside this package tells of a batch:
@@ -16,17 +23,20 @@ type Outcome struct {
 // so that every engine's figures are counted in the same way.
 type Account struct {
 	Requests int    // asked for
+	Open     bool   // the clients did not wait for each other's answers
 	Cores    int    // that the clients can use at most
 	Hand     string // how requests were handed to them
 	Gun      int64  // nanoseconds, when they were released
 	CPU      time.Duration
+	Memory   int64 // bytes, the most that one process had resident; 0: not known
+	Retries  int
 	Outcomes []Outcome
 }
 
-// Result counts the outcomes. It has no timings beside Latency.
+// Result counts the outcomes.
 func (a Account) Result() Result {
-	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU}
-	var latency Latency
+	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Memory: a.Memory, Retries: a.Retries}
+	var all histograms
 	var failures tally
 	var failing time.Duration
 	type span struct{ begin, end int64 }
@@ -41,8 +51,23 @@ func (a Account) Result() Result {
 		r.Duration = max(r.Duration, time.Duration(o.End-a.Gun))
 		r.BytesSent += o.Sent
 		r.BytesRead += o.Read
+		if o.Connect > 0 {
+			all.Connect.Record(o.Connect)
+		}
+		intended := o.Begin
+		if o.Intended != 0 {
+			intended = o.Intended
+			lateness := time.Duration(o.Begin - intended)
+			all.Lateness.Record(lateness)
+			if lateness > lateFrom {
+				r.Late++
+			}
+		}
 		if o.Kind == "" {
-			latency.Record(time.Duration(o.End - o.Begin))
+			all.reply(instant(intended), instant(o.Begin), instant(o.FirstByte), instant(o.End))
+			if a.Open {
+				all.Service.Record(time.Duration(o.End - o.Begin))
+			}
 			continue
 		}
 		failing += time.Duration(o.End - o.Begin)
@@ -50,15 +75,40 @@ func (a Account) Result() Result {
 	}
 	var active time.Duration
 	for _, s := range clients {
-		r.StartDelay = max(r.StartDelay, time.Duration(s.begin-a.Gun))
+		if !a.Open {
+			r.StartDelay = max(r.StartDelay, time.Duration(s.begin-a.Gun))
+		}
 		active += time.Duration(s.end - s.begin)
 	}
-	r.Replies = int(latency.Count())
+	if a.Open {
+		r.InFlight = inFlight(a.Outcomes)
+	}
+	r.Replies = int(all.Latency.Count())
 	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
-	r.Latency = nonEmpty(&latency)
-	if r.Latency != nil && active > 0 {
-		r.Little = (latency.sum + float64(failing)) / float64(active)
+	r.Latency, r.Connect, r.FirstByte = nonEmpty(&all.Latency), nonEmpty(&all.Connect), nonEmpty(&all.FirstByte)
+	r.Service, r.Lateness = nonEmpty(&all.Service), nonEmpty(&all.Lateness)
+	if r.Latency != nil && active > 0 && !a.Open {
+		r.Little = (all.Latency.sum + float64(failing)) / float64(active)
 	}
 	r.Flags = r.doubts(a.Cores)
 	return r
+}
+
+// inFlight is the most requests that were under way at once. One that ends when
+// another begins is not under way any more.
+func inFlight(outcomes []Outcome) int {
+	var begins, ends []int64
+	for _, o := range outcomes {
+		begins, ends = append(begins, o.Begin), append(ends, o.End)
+	}
+	slices.Sort(begins)
+	slices.Sort(ends)
+	most, ended := 0, 0
+	for i, begin := range begins {
+		for ended < len(ends) && ends[ended] <= begin {
+			ended++
+		}
+		most = max(most, i+1-ended)
+	}
+	return most
 }

@@ -41,6 +41,12 @@ func (s schedule) offsets(n int) []time.Duration {
 	return offsets
 }
 
+// Offsets are the moments of an open loop's requests, counted from the gun; nil
+// where it has no rate.
+func Offsets(l scenarios.LoadSpec, seed uint64) []time.Duration {
+	return schedule{Rate: l.Rate, Arrivals: l.Arrivals, Seed: seed}.offsets(l.Requests)
+}
+
 // lateFrom is from which delay on a request of an open loop counts as late:
 // what timers and the scheduler need stays below it on a machine that is not
 // overloaded.

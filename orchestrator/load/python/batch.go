@@ -2,6 +2,7 @@ package python
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,14 +18,20 @@ import (
 type Batch struct {
 	process  Process
 	requests int
-	cores    int // that the clients can use at most
+	open     bool
+	offsets  []time.Duration // of an open loop at a rate
+	cores    int             // that the clients can use at most
 	hand     string
 	cpus     []int // that the program is held to
+	checker  *load.Checker
+	distinct int // requests
 
 	done     atomic.Int64
 	ready    chan struct{} // closed when the program waits for the gun
-	finished chan struct{} // closed when nothing of the program is left; then report and err are set
-	report   *report
+	finished chan struct{} // closed when nothing of the program is left; then account and err are set
+	verdicts map[int32]verdict
+	failure  string        // of the program's report
+	account  *load.Account // from it
 	err      error
 
 	mu     sync.Mutex // guards what follows
@@ -36,7 +43,17 @@ type Batch struct {
 type message struct {
 	Ready  bool    `json:"ready"`
 	Done   int64   `json:"done"`
+	Ask    *answer `json:"ask"`
 	Report *report `json:"report"`
+}
+
+// An answer is one that the program has not seen before, to be judged. The
+// program waits for the verdict only when the client's next answer is there.
+type answer struct {
+	Request int32  `json:"request"` // of the batch
+	Payload int    `json:"payload"`
+	Status  int    `json:"status"`
+	Body    []byte `json:"body"`
 }
 
 // follow listens to the program until it is gone.
@@ -50,12 +67,12 @@ func (b *Batch) follow() {
 	_, _ = io.Copy(io.Discard, b.process)
 	ended := b.process.Wait()
 	switch {
-	case b.report != nil && b.report.Failure != "":
-		b.err = errors.New(b.report.Failure)
+	case b.account != nil && b.failure != "":
+		b.err = errors.New(b.failure)
 		if ended != nil {
 			b.err = fmt.Errorf("%w: %w", b.err, ended)
 		}
-	case b.report != nil:
+	case b.account != nil:
 	case errors.Is(err, errEnded) && ended != nil:
 		b.err = ended // which says how
 	default:
@@ -81,12 +98,18 @@ func (b *Batch) listen(messages *json.Decoder) error {
 		}
 		switch {
 		case m.Report != nil:
-			if err := m.Report.check(b.requests); err != nil {
+			figures, err := m.Report.decode(b.requests)
+			if err != nil {
 				return err
 			}
-			b.report = m.Report
-			b.done.Store(int64(m.Report.finished()))
+			account := m.Report.account(figures, b.verdicts, b.offsets)
+			b.failure, b.account = m.Report.Failure, &account
+			b.done.Store(int64(len(account.Outcomes)))
 			return nil
+		case m.Ask != nil:
+			if err := b.judge(*m.Ask); err != nil {
+				return err
+			}
 		case m.Ready && !isReady:
 			isReady = true
 			close(b.ready)
@@ -98,8 +121,26 @@ func (b *Batch) listen(messages *json.Decoder) error {
 	}
 }
 
-// tell gives the program itself, the order and the payloads to the process,
-// and waits until it is ready.
+// judge gives the program the verdict on an answer.
+func (b *Batch) judge(a answer) error {
+	if a.Request < 0 || int(a.Request) >= b.requests || a.Payload < 0 || a.Payload >= b.distinct {
+		return fmt.Errorf("the Python client asked about request %d with payload %d, which are none", a.Request, a.Payload)
+	}
+	var v verdict
+	v.kind, v.message = b.checker.Check(a.Payload, a.Status, a.Body)
+	b.verdicts[a.Request] = v
+	word := "right"
+	if v.kind != "" {
+		word = "wrong"
+	}
+	// A write that fails means that the program is gone or was told to end, and
+	// that nobody waits for the verdict.
+	_, _ = fmt.Fprintf(b.process, "%s %d\n", word, a.Request)
+	return nil
+}
+
+// tell gives the program itself, the order, the payloads and the schedule to
+// the process, and waits until it is ready.
 func (b *Batch) tell(ctx context.Context, o order, payloads []load.Payload) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("the Python client was not ready within %v", startLimit))
 	defer cancel()
@@ -119,7 +160,10 @@ func (b *Batch) tell(ctx context.Context, o order, payloads []load.Payload) erro
 				return err
 			}
 		}
-		return nil
+		if b.offsets == nil {
+			return nil
+		}
+		return binary.Write(b.process, binary.LittleEndian, b.offsets)
 	}()
 	if told != nil {
 		// Why it did not listen is in its last words.
@@ -185,14 +229,15 @@ func (b *Batch) await(ctx context.Context) error {
 
 // result counts what the program reported. It has to be finished, or not fired.
 func (b *Batch) result() load.Result {
-	a := load.Account{Requests: b.requests, Cores: b.cores, Hand: b.hand}
+	var a load.Account
 	select {
 	case <-b.finished:
-		if b.report != nil {
-			a.Gun, a.CPU, a.Outcomes = b.report.Gun, b.report.CPU, b.report.outcomes()
+		if b.account != nil {
+			a = *b.account
 		}
 	default:
 	}
+	a.Requests, a.Open, a.Cores, a.Hand = b.requests, b.open, b.cores, b.hand
 	r := a.Result()
 	r.Cores = b.cpus
 	return r

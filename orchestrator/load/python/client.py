@@ -3,23 +3,39 @@
 It sends a batch the way that people do with Python's requests: one loop
 (single), multiprocessing's process pool (mp) or its thread pool (mt), with
 requests.request for each, or with a Session for each worker where connections
-are kept. It is started by stackmeter, which talks to it over its streams:
+are kept; an open loop is a pool of threads. It is started by stackmeter, which
+talks to it over its streams:
 
   stdin   the order as a line of JSON, the payloads' bytes one after the other,
-          then "fire"; the end of the stream stops the batch
-  stdout  lines of JSON: ready, done (how many so far), report
+          the schedule of an open loop, then "fire"; verdicts on answers, each
+          the number of a request and right or wrong; the end of the stream
+          stops the batch
+  stdout  lines of JSON: ready, done (how many so far), ask (an answer to be
+          judged), report
   stderr  last words
 
 Every request has a place in memory that all processes share, so that what was
 finished is known however the batch ends.
+
+What an answer has to hold is judged by stackmeter itself, with the code of its
+own client, because Python's regular expressions and JSON differ from Go's. Each
+process hands over an answer that it has not seen before, and knows the others
+by their digests. It does so after the answer's latency was taken, and goes on
+sending meanwhile: it waits for a verdict only once the next answer is there. So
+what a check costs is in the client's CPU time and not in any latency, at most
+one answer of each client is unjudged, and a limit of errors may be exceeded by
+that much more.
 """
 
 import base64
+import hashlib
 import http.client
+import http.cookiejar
 import json
 import mmap
 import multiprocessing
 import os
+import resource
 import struct
 import sys
 import threading
@@ -38,11 +54,16 @@ except ImportError as missing:
 # reader of the report has the same list.
 OUTCOMES = ("", "reply", "connect", "timeout", "reset", "truncated", "protocol", "status")
 
-# A request's figure: begin and end (nanoseconds, monotonic), bytes sent and
-# received, the client that sent it, the outcome. The outcome is written last.
-FIGURE = struct.Struct("<qqqqii")
+# A request's figure: begin, first byte of the answer and end (nanoseconds,
+# monotonic), the duration of its new connection (0: none), bytes sent and
+# received, the client that sent it, the request whose verdict holds for its
+# answer (-1: none), how often it was sent again, the outcome.
+FIGURE = struct.Struct("<qqqqqqiiii")
 COUNTER = struct.Struct("<qqq")  # a client's finished requests, its process's CPU nanoseconds, its errors
 MESSAGE = 256  # bytes of an error's message
+RIGHT, WRONG = 1, 2  # verdicts; 0 is none yet
+HEAD = 64 * 1024  # bytes of an answer's head, the interim ones included
+LINE = 16 * 1024  # bytes of a line of it
 CHUNK = 10 * 1024  # what requests itself reads of a body at a time
 PROGRESS = 0.25  # seconds between two lines of progress
 
@@ -75,10 +96,14 @@ class Batch:
         self.arguments = [self.prepare(p, stdin.read(p["size"])) for p in order["payloads"] or []]
         if not self.arguments:
             self.arguments = [{"headers": order["headers"]}]
+        self.offsets = None  # of an open loop at a rate: nanoseconds after the gun
+        if order["scheduled"]:
+            self.offsets = struct.unpack(f"<{self.requests}q", stdin.read(8 * self.requests))
         self.figures = mmap.mmap(-1, self.requests * FIGURE.size)
         self.messages = mmap.mmap(-1, self.requests * MESSAGE)
         self.counters = mmap.mmap(-1, self.clients * COUNTER.size)
         self.over = mmap.mmap(-1, 1)  # not 0: there are more errors than allowed
+        self.verdicts = mmap.mmap(-1, self.requests)  # on the answers to the requests that asked
 
     def prepare(self, payload, data):
         """What requests.request is given for a payload, from memory."""
@@ -98,16 +123,20 @@ class Batch:
         return sum(COUNTER.unpack_from(self.counters, i * COUNTER.size)[2] for i in range(self.clients))
 
     def payload(self, i):
-        """What the i-th request sends."""
+        """Which payload the i-th request sends."""
         seed, n = self.order["draw"], len(self.arguments)
-        return self.arguments[i % n if seed is None else drawn(seed, i, n)]
+        return i % n if seed is None else drawn(seed, i, n)
+
+    def judged(self):
+        """Whether there is a verdict on every answer that has to have one."""
+        return all(not f[9] or f[7] < 0 or self.verdicts[f[7]] for f in FIGURE.iter_unpack(self.figures))
 
     def report(self, gun, cpu, failure):
         figures = bytes(self.figures)
         for i in range(self.clients):
             cpu += COUNTER.unpack_from(self.counters, i * COUNTER.size)[1]
         first = {}
-        for i, (_, end, _, _, _, outcome) in enumerate(FIGURE.iter_unpack(figures)):
+        for i, (_, _, end, _, _, _, _, _, _, outcome) in enumerate(FIGURE.iter_unpack(figures)):
             if outcome > 1 and (outcome not in first or end < first[outcome][0]):
                 first[outcome] = end, i
         messages = {}
@@ -117,6 +146,7 @@ class Batch:
         return {
             "gun": gun,
             "cpu": cpu,
+            "memory": 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
             "messages": messages,
             "figures": base64.b64encode(figures).decode("ascii"),
             "failure": failure,
@@ -126,9 +156,11 @@ class Batch:
 class Process:
     """What the clients of one process have in common."""
 
-    def __init__(self, batch, clients, counts_cpu):
+    def __init__(self, batch, clients, counts_cpu, tell):
         self.batch = batch
-        self.clients = clients
+        self.clients = clients  # those of an open loop join as they are needed
+        self.tell = tell  # hands a message to stackmeter
+        self.seen = {}  # answers, by digest: the request that asked
         self.counts_cpu = counts_cpu
         self.cpu = time.process_time_ns()
         self.lock = threading.Lock()
@@ -136,6 +168,18 @@ class Process:
         self.hopeless = False
         self.deadlines = {}  # of each client: when its request is over, and its socket
         threading.Thread(target=self.watch, daemon=True).start()
+
+    def ask(self, i, status, body):
+        """Returns the request whose verdict holds for the answer to the i-th one, which may be itself."""
+        payload = self.batch.payload(i) if self.batch.order["by_payload"] else 0
+        asked = self.seen.setdefault((payload, status, hashlib.sha256(body).digest()), i)
+        if asked == i:
+            self.tell({"ask": {"request": i, "payload": payload, "status": status, "body": base64.b64encode(body).decode("ascii")}})
+        return asked
+
+    def join(self):
+        with self.lock:
+            self.clients += 1
 
     def count(self, reply):
         """Notes an outcome; nobody goes on when nothing has ever worked."""
@@ -172,12 +216,22 @@ class Client:
         self.index = index
         self.done = self.errors = 0
         self.deadline = 0
-        self.answered = False
+        self.asked = -1  # the request whose verdict on the last answer is still to be learnt; -1: none
         self.session = self.socket = None
+        self.forget()
         if self.batch.order["keepalive"]:
-            self.session = requests.Session()
+            self.session = new_session()
+
+    def forget(self):
+        """Begins the figures of an attempt."""
+        self.first = self.connect = self.head = self.extra = 0
+        self.fresh = False  # a connection was made for it
 
     def connecting(self, socket):
+        self.fresh = True
+        self.hold(socket)
+
+    def hold(self, socket):
         self.process.deadlines[self.index] = self.deadline, socket
 
     def rest(self):
@@ -187,73 +241,214 @@ class Client:
 
     def send(self, i):
         """Sends the i-th request and writes down what became of it."""
+        self.learn(wait=False)
         if self.process.hopeless or self.batch.over[0]:
             return
+        if self.batch.order["client"] == "open" and self.done == 0:
+            self.process.join()
         begin = time.monotonic_ns()
         self.deadline = begin + self.batch.timeout
-        self.connecting(self.socket)
-        self.answered = False
-        outcome, message, sent, received = "reply", "", 0, 0
+        self.hold(self.socket)
+        again = 0
+        answer = self.attempt(i)
+        if answer.outcome == "reset" and self.session is not None and not self.fresh:
+            # A kept connection that the server closed while it was idle.
+            again = 1
+            answer = self.attempt(i)
+        end = answer.end
+        if end - begin >= self.batch.timeout:
+            answer.fail("timeout", "no whole answer within the request's time-out")
+        self.rest()
+        asked = -1
+        if answer.outcome == "reply" and self.batch.order["judged"]:
+            asked = self.process.ask(i, answer.status, answer.body)
+        self.write(i, (begin, self.first, end, self.connect, answer.sent, answer.received, self.index, asked, again), answer)
+        self.learn(wait=True)
+        if asked < 0:
+            self.count(answer.outcome == "reply")
+        else:
+            self.asked = asked
+            self.learn(wait=False)  # the answer may be known
+
+    def attempt(self, i):
+        self.forget()
+        answer = Answer()
         try:
             if self.session is not None:
-                response, end = self.exchange(self.session, i)
+                self.exchange(self.session, i, answer)
             else:
-                with requests.Session() as session:  # what requests.request does
-                    response, end = self.exchange(session, i)
-            sent, received = request_size(response.request), answer_size(response)
-            self.check(response, received)
+                with new_session() as session:  # what requests.request does
+                    self.exchange(session, i, answer)
+            self.check(answer)
         except Refused as refused:
-            end = time.monotonic_ns()
-            outcome, message = refused.kind, str(refused)
+            answer.fail(refused.kind, str(refused))
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            end = time.monotonic_ns()
-            outcome, message = kind_of(error, self.answered), words(error)
-        if end - begin >= self.batch.timeout:
-            outcome, message = "timeout", "no whole answer within the request's time-out"
-        self.rest()
-        self.write(i, (begin, end, sent, received, self.index, OUTCOMES.index(outcome)), message)
+            answer.fail(kind_of(error, self.head > 0), words(error))
+        return answer
 
-    def exchange(self, session, i):
-        """Sends a request and reads its whole answer; returns it with the moment of the last byte."""
+    def exchange(self, session, i, answer):
+        """Sends a request and reads its whole answer."""
         order = self.batch.order
-        arguments = self.batch.payload(i)
+        arguments = self.batch.arguments[self.batch.payload(i)]
         # A redirect is an answer like any other: what it leads to was not asked for.
         response = session.request(
             order["method"], order["url"], timeout=self.batch.timeout / 1e9, stream=True, allow_redirects=False, **arguments
         )
-        self.answered = True
+        parts, size = [], 0
         with response:
-            size = 0
             for part in response.iter_content(CHUNK):
                 size += len(part)
                 if size > order["max_body"]:
                     raise Refused("protocol", f"a body of more than {order['max_body']} bytes is larger than allowed")
-            return response, time.monotonic_ns()
+                if order["judged"]:
+                    parts.append(part)
+            answer.end = time.monotonic_ns()
+        answer.response, answer.status, answer.body = response, response.status_code, b"".join(parts)
+        # Without what frames the chunks of a chunked body.
+        answer.sent, answer.received = request_size(response.request), self.head + response.raw.tell()
 
-    def check(self, response, received):
+    def check(self, answer):
+        response = answer.response
         length = response.headers.get("Content-Length", "")
         without = response.request.method == "HEAD" or response.status_code in (204, 304)
         if length.isdigit() and not without and "Transfer-Encoding" not in response.headers:
             # Older versions take what comes before the connection's end for all of it.
             if response.raw.tell() < int(length):
                 raise Refused("truncated", f"{response.raw.tell()} bytes of a body of {length}")
+        if self.extra:
+            raise Refused("truncated", f"{self.extra} bytes came after the answer's end: its length is wrong")
         want = self.batch.order["status"]
         if response.status_code != want and (want or response.status_code // 100 != 2):
             raise Refused("status", f"status {response.status_code} instead of {want or '2xx'}")
 
-    def write(self, i, figure, message):
-        if message:
-            text = message.encode("utf-8", "replace")[:MESSAGE]
+    def write(self, i, figure, answer):
+        if answer.message:
+            text = answer.message.encode("utf-8", "replace")[:MESSAGE]
             self.batch.messages[i * MESSAGE : i * MESSAGE + len(text)] = text
-        FIGURE.pack_into(self.batch.figures, i * FIGURE.size, *figure)
+        FIGURE.pack_into(self.batch.figures, i * FIGURE.size, *figure, OUTCOMES.index(answer.outcome))
         self.done += 1
-        self.errors += bool(message)
+        self.counted()
+
+    def counted(self):
         cpu = time.process_time_ns() - self.process.cpu if self.process.counts_cpu else 0
         COUNTER.pack_into(self.batch.counters, self.index * COUNTER.size, self.done, cpu, self.errors)
-        self.process.count(not message)
+
+    def learn(self, wait):
+        """Counts the answer before, once there is a verdict on it."""
+        if self.asked < 0:
+            return
+        while not self.batch.verdicts[self.asked]:
+            if not wait:
+                return
+            time.sleep(0.0005)
+        right = self.batch.verdicts[self.asked] == RIGHT
+        self.asked = -1
+        self.count(right)
+
+    def count(self, reply):
+        self.process.count(reply)
         limit = self.batch.order["max_errors"]
-        if message and limit is not None and self.batch.failed() > limit:
+        if reply:
+            return
+        self.errors += 1
+        self.counted()
+        if limit is not None and self.batch.failed() > limit:
             self.batch.over[0] = 1
+
+
+class Answer:
+    """What came back to a request, if anything did."""
+
+    def __init__(self):
+        self.outcome, self.message = "reply", ""
+        self.response = None
+        self.status = self.end = self.sent = self.received = 0
+        self.body = b""
+
+    def fail(self, kind, message):
+        self.outcome, self.message = kind, message or kind
+        self.end = self.end or time.monotonic_ns()
+
+
+def new_session():
+    session = requests.Session()
+    # All requests are the same, whatever a server sets.
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+class Head:
+    """The stream of an answer while its head is read: it has bounds and an end that http.client does not look for."""
+
+    def __init__(self, stream, client):
+        self.stream = stream
+        self.client = client
+
+    def readline(self, limit=-1):
+        line = self.stream.readline(limit)
+        self.client.head += len(line)
+        if self.client.head > HEAD:
+            raise Refused("protocol", f"the answer's head is longer than {HEAD} bytes")
+        if len(line) > LINE:
+            raise Refused("protocol", f"a line of the answer's head is longer than {LINE} bytes")
+        if not line.endswith(b"\n") and self.client.head:
+            raise Refused("truncated", f"the server closed the connection after {self.client.head} bytes of an answer")
+        return line
+
+    def close(self):
+        self.stream.close()
+
+
+class Response(http.client.HTTPResponse):
+    """http.client's answer, with the moment of its first byte."""
+
+    def begin(self):
+        client = here.client
+        stream = self.fp
+        stream.peek(1)  # returns when something is there
+        client.first = time.monotonic_ns()
+        self.fp = Head(stream, client)
+        try:
+            super().begin()
+        finally:
+            self.fp = stream if self.fp is not None else None
+
+    def _close_conn(self):
+        here.client.extra = left(self.fp)
+        super()._close_conn()
+
+
+def left(stream):
+    """How many bytes are there behind an answer's end."""
+    try:
+        socket = stream.raw._sock
+        timeout = socket.gettimeout()
+        socket.settimeout(0)
+        try:
+            return len(stream.peek(1))
+        finally:
+            socket.settimeout(timeout)
+    except (AttributeError, OSError, ValueError):
+        return 0  # the connection is closed already
+
+
+def timed(connect):
+    """A connection's connect, with the time that it takes; the TLS handshake is part of it."""
+
+    def connect_timed(self):
+        begin = time.monotonic_ns()
+        connect(self)
+        here.client.connect = time.monotonic_ns() - begin
+
+    return connect_timed
+
+
+def instrument():
+    """Has the library tell the moments that it knows and does not say."""
+    sys.addaudithook(hook)
+    for kind in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
+        kind.response_class = Response
+        kind.connect = timed(kind.connect)
 
 
 def request_size(request):
@@ -261,12 +456,6 @@ def request_size(request):
     host = request.url.split("/")[2]
     start = f"{request.method} {request.path_url} HTTP/1.1\r\nHost: {host}\r\n"
     return len(start) + headers_size(request.headers) + len(request.body or b"")
-
-
-def answer_size(response):
-    """Bytes of an answer, without what frames the chunks of a chunked body."""
-    start = f"HTTP/1.1 {response.status_code} {response.reason}\r\n"
-    return len(start) + headers_size(response.raw.headers) + response.raw.tell()
 
 
 def headers_size(headers):
@@ -315,13 +504,13 @@ def words(error):
 here = threading.local()
 
 
-def begin(batch, clients, process, lifeline, numbers, ready):
+def begin(batch, process, lifeline, asks, numbers, ready):
     """Prepares a worker of a pool: its client, and its end when its parent ends."""
     if lifeline is not None:
         read, write = lifeline
         os.close(write)
         threading.Thread(target=follow, args=(read,), daemon=True).start()
-        process = Process(batch, clients, counts_cpu=True)
+        process = Process(batch, 1, counts_cpu=True, tell=asks.put)
     with numbers.get_lock():
         index = numbers.value
         numbers.value += 1
@@ -345,6 +534,74 @@ def hook(event, args):
             client.connecting(args[0])
 
 
+def give_up():
+    """Ends the program with its last words."""
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+class Schedule:
+    """Sends an open loop: one idle client waits for the next request's moment.
+
+    Before it sends, it leaves the next one to the client that became idle last,
+    so that few kept connections are used, as many as it takes. Where none is
+    idle, whoever becomes free goes on with what is due by then.
+    """
+
+    def __init__(self, batch):
+        self.batch = batch
+        self.gun = 0
+        self.fired = threading.Event()
+        self.next = 0
+        self.led = False
+        self.idle = []  # what wakes the others, the last used one last
+        self.lock = threading.Lock()
+
+    def fire(self, gun):
+        self.gun = gun
+        self.fired.set()
+
+    def run(self, client):
+        """The thread of one client. An error of the program ends all of it, as in the other modes."""
+        try:
+            self.follow(client)
+        except BaseException:
+            give_up()
+
+    def follow(self, client):
+        here.client = client
+        wake = threading.Semaphore(0)
+        while True:
+            with self.lock:
+                waits = self.led
+                if waits:
+                    self.idle.append(wake)
+                self.led = True
+            if waits:
+                wake.acquire()
+            self.fired.wait()
+            i = self.next
+            ends = i == self.batch.requests or client.process.hopeless or self.batch.over[0]
+            if not ends:
+                self.next += 1
+                self.await_moment(i)
+            with self.lock:
+                if self.idle:
+                    self.idle.pop().release()
+                else:
+                    self.led = False
+            if ends:
+                return
+            client.send(i)
+
+    def await_moment(self, i):
+        if self.batch.offsets is not None:
+            early = self.gun + self.batch.offsets[i] - time.monotonic_ns()
+            if early > 0:
+                time.sleep(early / 1e9)
+
+
 class Program:
     """The whole of a batch, in the process that stackmeter started."""
 
@@ -355,24 +612,31 @@ class Program:
         self.fired = threading.Event()
         self.batch = Batch(self.stdin)
         self.pool = None
+        self.schedule = None  # of an open loop
+        self.threads = []  # its clients
         self.workers = []  # the pool's processes
         self.gun = self.cpu = 0
 
-    def say(self, **message):
+    def say(self, message):
         with self.saying:
             sys.stdout.write(json.dumps(message) + "\n")
             sys.stdout.flush()
 
     def run(self):
-        sys.addaudithook(hook)
+        instrument()
         self.start()
         threading.Thread(target=self.progress, daemon=True).start()
-        threading.Thread(target=self.stopped, daemon=True).start()
-        self.say(ready=True, version=f"requests {requests.__version__}, Python {sys.version.split()[0]}")
+        threading.Thread(target=self.listen, daemon=True).start()
+        self.say({"ready": True})
         if self.stdin.readline() != b"fire\n":
             os._exit(0)  # closed before it was fired
         self.gun, self.cpu = time.monotonic_ns(), time.process_time_ns()
-        if self.pool is None:
+        if self.schedule is not None:
+            self.fired.set()
+            self.schedule.fire(self.gun)
+            for thread in self.threads:
+                thread.join()
+        elif self.pool is None:
             self.fired.set()
             for i in range(self.batch.requests):
                 send(i)
@@ -380,6 +644,8 @@ class Program:
             result = self.pool.map_async(send, range(self.batch.requests))
             self.fired.set()
             result.get()
+        while not self.batch.judged():
+            time.sleep(0.001)
         self.end("")
 
     def start(self):
@@ -388,22 +654,32 @@ class Program:
         if batch.order["cores"]:
             os.sched_setaffinity(0, batch.order["cores"])  # the pool inherits it
         if mode == "single":
-            here.client = Client(Process(batch, 1, counts_cpu=False), 0)
+            here.client = Client(Process(batch, 1, counts_cpu=False, tell=self.say), 0)
+            return
+        if mode == "open":
+            process = Process(batch, 0, counts_cpu=False, tell=self.say)
+            self.schedule = Schedule(batch)
+            for i in range(batch.clients):
+                thread = threading.Thread(target=self.schedule.run, args=(Client(process, i),), daemon=True)
+                thread.start()
+                self.threads.append(thread)
             return
         context = multiprocessing.get_context("fork")
         numbers, ready = context.Value("i", 0), context.Semaphore(0)
         if mode == "mt":
-            process = Process(batch, batch.clients, counts_cpu=False)
-            self.pool = ThreadPool(batch.clients, begin, (batch, batch.clients, process, None, numbers, ready))
+            process = Process(batch, batch.clients, counts_cpu=False, tell=self.say)
+            self.pool = ThreadPool(batch.clients, begin, (batch, process, None, None, numbers, ready))
         else:
-            lifeline = os.pipe()
-            self.pool = context.Pool(batch.clients, begin, (batch, 1, None, lifeline, numbers, ready))
+            # Only this process speaks: one that is killed amid a message would leave half of it.
+            lifeline, asks = os.pipe(), context.SimpleQueue()
+            self.pool = context.Pool(batch.clients, begin, (batch, None, lifeline, asks, numbers, ready))
             os.close(lifeline[0])
             # A worker that dies is not replaced: the batch is over, and a fork of
             # a process that has threads by now may hang.
             os.register_at_fork(before=threading.Event().wait)
             self.workers = multiprocessing.active_children()
             threading.Thread(target=self.guard, daemon=True).start()
+            threading.Thread(target=self.forward, args=(asks,), daemon=True).start()
         for _ in range(batch.clients):
             ready.acquire()
 
@@ -417,15 +693,22 @@ class Program:
             time.sleep(0.01)
         self.end(f"process {dead.pid} of the pool ended with status {dead.exitcode}")
 
+    def forward(self, asks):
+        while True:
+            self.say(asks.get())
+
     def progress(self):
         self.fired.wait()
         while True:
             time.sleep(PROGRESS)
-            self.say(done=self.batch.finished())
+            self.say({"done": self.batch.finished()})
 
-    def stopped(self):
+    def listen(self):
+        """Takes verdicts, and ends the batch with the stream."""
         self.fired.wait()
-        self.stdin.read(1)  # only the end comes
+        for line in iter(self.stdin.readline, b""):
+            verdict, i = line.split()
+            self.batch.verdicts[int(i)] = RIGHT if verdict == b"right" else WRONG
         self.end("")
 
     def end(self, failure):
@@ -439,7 +722,7 @@ class Program:
             for worker in self.workers:
                 worker.join()
             if self.gun:
-                self.say(report=self.batch.report(self.gun, cpu, failure))
+                self.say({"report": self.batch.report(self.gun, cpu, failure)})
                 status = 0
             else:
                 print(failure, file=sys.stderr, flush=True)
@@ -451,6 +734,4 @@ if __name__ == "__main__":
     try:
         Program().run()
     except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-        os._exit(1)
+        give_up()

@@ -87,13 +87,13 @@ type Client struct {
 const (
 	maxBodyDefault = 64 << 20
 	timeoutDefault = 60 * time.Second
-	maxPool        = 1000            // a Python process takes some 30 MB and a tenth of a second to start
 	startLimit     = 2 * time.Minute // until the program is ready
 	stopGrace      = 2 * time.Second // for its report after it was stopped
 )
 
 // An order is what the program is told to do. After it come the payloads'
-// bytes.
+// bytes, then the schedule: of each request the nanoseconds after the gun, as
+// 64-bit numbers, little-endian.
 type order struct {
 	URL       string            `json:"url"`
 	Method    string            `json:"method"`
@@ -109,7 +109,10 @@ type order struct {
 	Requests  int               `json:"requests"`
 	Client    string            `json:"client"`
 	Clients   int               `json:"clients"`
-	Cores     []int             `json:"cores"` // that all processes are held to; none: any
+	Cores     []int             `json:"cores"`      // that all processes are held to; none: any
+	Judged    bool              `json:"judged"`     // answers are handed over to be judged
+	ByPayload bool              `json:"by_payload"` // the same answer to another payload is another one
+	Scheduled bool              `json:"scheduled"`  // the moments of all requests follow the payloads
 	Payloads  []payload         `json:"payloads"`
 }
 
@@ -136,16 +139,26 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 	if err != nil {
 		return nil, err
 	}
+	b := &Batch{
+		requests: o.Requests, open: o.Client == scenarios.ClientOpen, cores: 1, hand: HandChunks, cpus: o.Cores,
+		distinct: max(1, len(payloads)), verdicts: map[int32]verdict{},
+		ready: make(chan struct{}), finished: make(chan struct{}),
+	}
+	if b.open {
+		b.offsets = load.Offsets(job.Load, job.Seed)
+		o.Scheduled = b.offsets != nil
+	}
+	if b.checker, err = load.NewChecker(job.Request.Expect, b.distinct); err != nil {
+		return nil, err
+	}
+	o.Judged, o.ByPayload = b.checker.WantsBody(), job.Request.Expect.BodyDigest == scenarios.DigestSame
 	process, err := c.Launcher.Launch(ctx, job.URL)
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{
-		process: process, requests: o.Requests, cores: 1, hand: HandChunks, cpus: o.Cores,
-		ready: make(chan struct{}), finished: make(chan struct{}),
-	}
+	b.process = process
 	switch o.Client {
-	case scenarios.ClientSingle:
+	case scenarios.ClientSingle, scenarios.ClientOpen:
 		b.hand = load.HandNext
 	case scenarios.ClientMP:
 		b.cores = min(o.Clients, runtime.NumCPU())
@@ -208,25 +221,26 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 }
 
 // Check says what of a request or a load this engine cannot do; nil when it can
-// send them.
+// send them. A scenario is checked for the same when it is read.
 func Check(r scenarios.Request, l scenarios.LoadSpec) error {
+	if reason := scenarios.NotForPython(r, l); reason != "" {
+		return errors.New(reason)
+	}
 	switch l.Client {
-	case scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP:
+	case scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen:
 	default:
-		return fmt.Errorf("client %q is not one of the engine python-requests; they are %s, %s and %s",
-			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP)
+		return fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s",
+			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen)
 	}
 	switch {
-	case r.TLS != nil:
-		return errors.New("request.tls: the engine python-requests verifies by its own rules only; use engine: native, or take it out")
 	case l.Requests < 1:
 		return fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
 	case l.Client == scenarios.ClientSingle && l.Pool > 1:
 		return fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
-	case l.Client != scenarios.ClientSingle && (l.Pool < 1 || l.Pool > maxPool):
-		return fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
-	case len(r.Expect.JSON) > 0 || r.Expect.Match != "" || r.Expect.BodyDigest != "":
-		return errors.New("request.expect: the engine python-requests checks the status only; leave json, match and body_digest out, or use the engine native")
+	case l.Client != scenarios.ClientSingle && l.Pool < 1:
+		return fmt.Errorf("a pool of %d cannot be made; it has to be 1 or more", l.Pool)
+	case !(l.Rate >= 0 && l.Rate <= scenarios.MaxRate):
+		return fmt.Errorf("a rate of %v/s cannot be sent; it has to be 0 (as fast as possible) to %v", l.Rate, float64(scenarios.MaxRate))
 	case r.Multipart != nil && r.Multipart.Field == "":
 		return errors.New("request: multipart: the field's name is empty")
 	}

@@ -1,0 +1,81 @@
+package python
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// local is a client over a Python of this machine that has requests; without
+// one the test is skipped.
+func local(t testing.TB) *Client {
+	t.Helper()
+	for _, candidate := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(candidate, "-I", "-c", "import requests").Run() == nil {
+			return &Client{Launcher: Local{Python: candidate}}
+		}
+	}
+	t.Skip("needs a python3 with requests: apt-get install python3-requests")
+	return nil
+}
+
+// modes are one load of each kind.
+func modes(requests int, keepAlive bool) []scenarios.LoadSpec {
+	return []scenarios.LoadSpec{
+		{Requests: requests, Client: scenarios.ClientSingle, Pool: 1, KeepAlive: keepAlive},
+		{Requests: requests, Client: scenarios.ClientMT, Pool: 4, KeepAlive: keepAlive},
+		{Requests: requests, Client: scenarios.ClientMP, Pool: 3, KeepAlive: keepAlive},
+	}
+}
+
+// get is a small request that expects 200.
+func get(path string) scenarios.Request {
+	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: scenarios.Expect{Status: 200}}
+}
+
+func mustPrepare(t testing.TB, c *Client, job load.Job) *Batch {
+	t.Helper()
+	b, err := c.Prepare(t.Context(), job)
+	if err != nil {
+		t.Fatalf("Prepare: %v", err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func mustFire(t testing.TB, c *Client, job load.Job) load.Result {
+	t.Helper()
+	b := mustPrepare(t, c, job)
+	r, err := b.Fire(t.Context())
+	if err != nil {
+		t.Fatalf("Fire: %v", err)
+	}
+	if got := b.Done(); got != r.Replies+r.Errors {
+		t.Errorf("Done is %d after %d replies and %d errors", got, r.Replies, r.Errors)
+	}
+	return r
+}
+
+func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
+	return func(yield func(K) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// eventually waits for what happens in another process.
+func eventually(t *testing.T, otherwise string, is func() bool) {
+	t.Helper()
+	for began := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Error(otherwise)
+			return
+		}
+	}
+}
