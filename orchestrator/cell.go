@@ -55,9 +55,9 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 
 	leave := l.enter(2*l.gpuWait()+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
 	defer leave()
-	said := 0 // lines about the GPU's memory that are not this cell's
+	said := "" // before this cell, where it can be about a GPU's memory
 	if len(l.gpus) > 0 {
-		said = len(gpuMemoryLines(l.logs(ctx)))
+		said = l.logs(ctx)
 	}
 	found, sendErr := l.fire(ctx, cell)
 	defer func() {
@@ -282,12 +282,12 @@ func above(start, warmed *int64) bool {
 
 // fail turns a record into one of a failure. What was measured stays in it,
 // except the duration: it is not that of the load that was asked for.
-// said is how many lines of the output were about the GPU's memory before.
-func (l *live) fail(ctx context.Context, rec *results.Record, reason error, said int) {
+// said is the tail of the logs from before the cell.
+func (l *live) fail(ctx context.Context, rec *results.Record, reason error, said string) {
 	rec.Status = results.StatusFailed
 	rec.Duration = nil
 	rec.LogTail = l.logs(ctx)
-	reason = l.explained(reason, rec.LogTail, said, rec.GPU)
+	reason = l.explained(reason, said, rec.LogTail, rec.GPU)
 	rec.Reason, rec.OutOfMemory = reason.Error(), l.outOfMemory(reason)
 }
 

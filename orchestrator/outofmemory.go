@@ -68,13 +68,47 @@ func (r *run) outOfMemory(reason error) string {
 	return ""
 }
 
+// gained is what a stack's output has more than it had before. Both are tails
+// of it, as Stack.Logs writes them: each line with its service in front.
+func gained(before, now string) string {
+	earlier, _ := byService(before)
+	later, order := byService(now)
+	var lines []string
+	for _, service := range order {
+		lines = append(lines, later[service][overlap(earlier[service], later[service]):]...)
+	}
+	return strings.Join(lines, "")
+}
+
+// byService are the lines of each service, and the services as they come.
+func byService(output string) (lines map[string][]string, order []string) {
+	lines = map[string][]string{}
+	for line := range strings.Lines(output) {
+		service, _, _ := strings.Cut(line, " | ")
+		if lines[service] == nil {
+			order = append(order, service)
+		}
+		lines[service] = append(lines[service], line)
+	}
+	return lines, order
+}
+
+// overlap is how many lines at the end of a tail are the first of a later one.
+func overlap(before, now []string) int {
+	for n := min(len(before), len(now)); n > 0; n-- {
+		if slices.Equal(before[len(before)-n:], now[:n]) {
+			return n
+		}
+	}
+	return 0
+}
+
 // explained puts in front of a failure what the stack's output says about the
-// GPU's memory. Of the lines that say so as many as before are an earlier
-// cell's. What ran out beside somebody else's process says nothing about the
-// stack.
-func (l *live) explained(reason error, output string, before int, usage gpu.Usage) error {
-	lines := gpuMemoryLines(output)
-	if len(l.gpus) == 0 || len(lines) <= before || slices.Contains(usage.Flags, gpu.FlagForeign) {
+// GPU's memory since before. What ran out beside somebody else's process says
+// nothing about the stack.
+func (l *live) explained(reason error, before, output string, usage gpu.Usage) error {
+	lines := gpuMemoryLines(gained(before, output))
+	if len(l.gpus) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
 		return reason
 	}
 	if disturbed(reason) || errors.Is(reason, errLostGPU) || errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory) {

@@ -44,34 +44,53 @@ func TestGPUMemoryLines(t *testing.T) {
 // TestExplained: what a failure is put down to, by what the stack said.
 func TestExplained(t *testing.T) {
 	const line = "app | torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+	const other = "app | torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 3.00 GiB.\n"
 	failure := errors.New("none of 5 requests was answered as expected")
 	for _, test := range []struct {
 		name   string
 		gpus   []string
 		limit  int64
 		reason error
+		before string
 		output string
-		before int
 		flags  []string
 		want   string
 	}{
-		{"its own words", []string{"GPU-1"}, 0, failure, line, 0, nil, results.MemoryGPU},
-		{"an earlier cell's words", []string{"GPU-1"}, 0, failure, line, 1, nil, ""},
-		{"its own words after an earlier cell's", []string{"GPU-1"}, 0, failure, line + line, 1, nil, results.MemoryGPU},
-		{"no such words", []string{"GPU-1"}, 0, failure, "app | started\n", 0, nil, ""},
-		{"without a GPU", nil, 0, failure, line, 0, nil, ""},
-		{"beside somebody else's process", []string{"GPU-1"}, 0, failure, line, 0, []string{gpu.FlagForeign}, ""},
-		{"a GPU that was lost", []string{"GPU-1"}, 0, fmt.Errorf("%w", errLostGPU), line, 0, nil, ""},
-		{"an engine that went away", []string{"GPU-1"}, 0, fmt.Errorf("%w", stacks.ErrLost), line, 0, nil, ""},
-		{"killed at its limit", nil, 1 << 30, fmt.Errorf("oom: %w", errOutOfMemory), "", 0, nil, results.MemoryMain},
-		{"killed at its limit with those words", []string{"GPU-1"}, 1 << 30, fmt.Errorf("%w", stacks.ErrOutOfMemory), line, 0, nil, results.MemoryMain},
-		{"killed without a limit", nil, 0, fmt.Errorf("oom: %w", errOutOfMemory), "", 0, nil, ""},
+		{"its own words", []string{"GPU-1"}, 0, failure, "", line, nil, results.MemoryGPU},
+		{"an earlier cell's words", []string{"GPU-1"}, 0, failure, line, line + "app | GET /\n", nil, ""},
+		{"its own words after an earlier cell's", []string{"GPU-1"}, 0, failure, line, line + other, nil, results.MemoryGPU},
+		{"no such words", []string{"GPU-1"}, 0, failure, "", "app | started\n", nil, ""},
+		{"without a GPU", nil, 0, failure, "", line, nil, ""},
+		{"beside somebody else's process", []string{"GPU-1"}, 0, failure, "", line, []string{gpu.FlagForeign}, ""},
+		{"a GPU that was lost", []string{"GPU-1"}, 0, fmt.Errorf("%w", errLostGPU), "", line, nil, ""},
+		{"an engine that went away", []string{"GPU-1"}, 0, fmt.Errorf("%w", stacks.ErrLost), "", line, nil, ""},
+		{"killed at its limit", nil, 1 << 30, fmt.Errorf("oom: %w", errOutOfMemory), "", "", nil, results.MemoryMain},
+		{"killed at its limit with those words", []string{"GPU-1"}, 1 << 30, fmt.Errorf("%w", stacks.ErrOutOfMemory), "", line, nil, results.MemoryMain},
+		{"killed without a limit", nil, 0, fmt.Errorf("oom: %w", errOutOfMemory), "", "", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := &live{run: &run{gpus: test.gpus, plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
-			reason := l.explained(test.reason, test.output, test.before, gpu.Usage{Flags: test.flags})
+			reason := l.explained(test.reason, test.before, test.output, gpu.Usage{Flags: test.flags})
 			if got := l.outOfMemory(reason); got != test.want || !errors.Is(reason, test.reason) {
 				t.Errorf("ran out of %q, want %q: %v", got, test.want, reason)
+			}
+		})
+	}
+}
+
+func TestGained(t *testing.T) {
+	for _, test := range []struct{ name, before, now, want string }{
+		{"nothing", "app | 1\napp | 2\n", "app | 1\napp | 2\n", ""},
+		{"from the first line on", "", "app | 1\n", "app | 1\n"},
+		{"more lines", "app | 1\napp | 2\n", "app | 1\napp | 2\napp | 3\n", "app | 3\n"},
+		{"a tail that has moved on", "app | 1\napp | 2\n", "app | 2\napp | 3\n", "app | 3\n"},
+		{"a tail that is new", "app | 1\napp | 2\n", "app | 3\napp | 4\n", "app | 3\napp | 4\n"},
+		{"each service by itself", "app | 1\nnginx | 1\n", "app | 1\napp | 2\nnginx | 1\nnginx | 2\n", "app | 2\nnginx | 2\n"},
+		{"a line that comes again", "app | 1\napp | 1\n", "app | 1\napp | 1\napp | 1\n", "app | 1\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := gained(test.before, test.now); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
 	}

@@ -99,7 +99,7 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 			return 0, &lostStart{errors.Join(err, why)}
 		}
 		output := l.logs(ctx)
-		return len(cells), r.failAll(ctx, trial, cells, l.explained(err, output, 0, gpu.Usage{}), output, &l.facts)
+		return len(cells), r.failAll(ctx, trial, cells, l.explained(err, "", output, gpu.Usage{}), output, &l.facts)
 	}
 	for i, cell := range cells {
 		rec, alive, err := l.measure(ctx, cell)

@@ -266,7 +266,7 @@ func TestFault29GPUOutOfMemory(t *testing.T) {
 	f.write()
 	started := map[string]int{}
 	result := f.run(`topologies: [gunicorn w1/t1, gunicorn w2/t1, gunicorn w1/t4, gunicorn w4/t1, gunicorn w1/t8, gunicorn w4/t4, nginx + gunicorn w1/t2]
-matrix: {requests: [120], client: [single, mp], pool: [6]}
+matrix: {requests: [120], client: [single, mp, mt], pool: [6]}
 prune: true
 `, func(e orchestrator.Event) {
 		if e.Kind == orchestrator.EventStart {
@@ -281,10 +281,12 @@ prune: true
 		{"gunicorn-w2-t1/mp6/n120", results.StatusFailed, "CUDA out of memory"},
 		{"gunicorn-w1-t4/single/n120", results.StatusOK, ""},
 		{"gunicorn-w1-t4/mp6/n120", results.StatusFailed, "CUDA out of memory. Tried to allocate 500.00 MiB."},
+		{"gunicorn-w1-t4/mt6/n120", results.StatusFailed, "CUDA out of memory. Tried to allocate 500.00 MiB."}, // on the same stack
 		{"gunicorn-w4-t1/single/n120", results.StatusPruned, atStart},
 		{"gunicorn-w4-t1/mp6/n120", results.StatusPruned, atStart},
 		{"gunicorn-w1-t8/single/n120", results.StatusOK, ""},
 		{"gunicorn-w1-t8/mp6/n120", results.StatusPruned, "not started: gunicorn-w1-t4, which is smaller, ran out of GPU memory at mp6/n120 (repeat 1)"},
+		{"gunicorn-w1-t8/mt6/n120", results.StatusPruned, "not started: gunicorn-w1-t4, which is smaller, ran out of GPU memory at mt6/n120 (repeat 1)"},
 		{"gunicorn-w4-t4/single/n120", results.StatusPruned, atStart},
 		{"gunicorn-w4-t4/mp6/n120", results.StatusPruned, atStart},
 		{"nginx+gunicorn-w1-t2/single/n120", results.StatusOK, ""},
@@ -311,7 +313,7 @@ prune: true
 			t.Errorf("%s was started", pruned)
 		}
 	}
-	if !strings.Contains(f.said, "some cells failed: 3 of 14, and 5 pruned") {
+	if !strings.Contains(f.said, "some cells failed: 5 of 21, and 8 pruned") {
 		t.Errorf("said at the end: %s", f.said)
 	}
 }
