@@ -90,3 +90,26 @@ func TestAccount(t *testing.T) {
 		})
 	}
 }
+
+// TestAccountOfAnOpenLoop: latency from the moments, service from the sending,
+// and what was late.
+func TestAccountOfAnOpenLoop(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	outcome := func(intended, begin, end int64) Outcome {
+		return Outcome{Client: int(begin), Intended: intended * ms, Begin: begin * ms, FirstByte: (begin + 1) * ms, End: end * ms, Connect: time.Microsecond}
+	}
+	failed := outcome(20, 24, 25)
+	failed.Kind = ErrReset
+	r := Account{Requests: 5, Open: true, Cores: 1, Gun: 9 * ms, Outcomes: []Outcome{
+		outcome(10, 10, 20), outcome(12, 15, 30), outcome(20, 20, 31), failed,
+	}}.Result()
+	if r.Replies != 3 || r.Errors != 1 || r.InFlight != 3 || r.Late != 2 || r.Lateness.Count() != 4 || r.Lateness.Max() != 4*time.Millisecond {
+		t.Errorf("%d replies, %d errors, at most %d under way, %d late of %d", r.Replies, r.Errors, r.InFlight, r.Late, r.Lateness.Count())
+	}
+	if r.Latency.Max() != 18*time.Millisecond || r.Service.Max() != 15*time.Millisecond || r.FirstByte.Max() != time.Millisecond || r.Connect.Count() != 4 {
+		t.Errorf("latency up to %v, service up to %v, first byte up to %v, %d connections", r.Latency.Max(), r.Service.Max(), r.FirstByte.Max(), r.Connect.Count())
+	}
+	if r.Little != 0 || r.StartDelay != 0 || !slices.Contains(r.Flags, FlagClientLate) {
+		t.Errorf("Little %v, start delay %v, flags %v", r.Little, r.StartDelay, r.Flags)
+	}
+}

@@ -283,7 +283,7 @@ class Client:
         except Refused as refused:
             answer.fail(refused.kind, str(refused))
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            answer.fail(kind_of(error, self.head > 0), words(error))
+            answer.fail(kind_of(error, not self.fresh or self.connect > 0, self.head > 0), words(error))
         return answer
 
     def exchange(self, session, i, answer):
@@ -473,8 +473,8 @@ def causes(error, seen=None):
         yield from causes(inner, seen)
 
 
-def kind_of(error, answered):
-    """The kind of an exception of requests. answered: the answer's head was there."""
+def kind_of(error, connected, answered):
+    """The kind of an exception of requests. connected: the TLS handshake included. answered: something was there."""
     chain = list(causes(error))
 
     def has(*types):
@@ -484,6 +484,8 @@ def kind_of(error, answered):
         return "connect"
     if has(requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
         return "timeout"
+    if not connected:
+        return "connect"
     if has(urllib3.exceptions.InvalidChunkLength):
         cut = any(getattr(e, "length", None) in (b"", 0) for e in chain)
         return "truncated" if cut else "protocol"

@@ -1,6 +1,7 @@
 package python
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -121,28 +122,38 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// TestFault25TooManyErrorsStopTheLoad: as with the native client.
+// TestFault25TooManyErrorsStopTheLoad: as with the native client, whatever is
+// wrong with the answers.
 func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 	const requests, allowed = 200, 6
 	c := local(t)
-	var mu sync.Mutex
-	n := 0
-	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		mu.Lock()
-		defer mu.Unlock()
-		if n++; n%3 == 0 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})
-	request := get("/")
-	request.MaxErrors = &scenarios.ErrorLimit{Percent: 3}
-	for _, l := range modes(requests, true) {
-		r := mustFire(t, c, load.Job{URL: url, Request: request, Load: l})
-		if r.Errors <= allowed || r.Errors > allowed+l.Pool || r.ErrorKinds[load.ErrStatus] != r.Errors {
-			t.Errorf("%s: %d errors, with a limit of %d: %v", l.Client, r.Errors, allowed, r.ErrorKinds)
-		}
-		if r.Replies == 0 || r.Replies+r.Errors > 5*allowed {
-			t.Errorf("%s: %d replies beside %d errors", l.Client, r.Replies, r.Errors)
+	for kind, expect := range map[string]scenarios.Expect{
+		load.ErrStatus:   {Status: 200},
+		load.ErrMismatch: {Status: 200, Match: "^right [0-9]+$"}, // no two answers are the same
+	} {
+		var mu sync.Mutex
+		n := 0
+		url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			n++
+			wrong := n%3 == 0
+			if wrong && kind == load.ErrStatus {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			fmt.Fprintf(w, "%s %d", map[bool]string{true: "wrong", false: "right"}[wrong], n)
+		})
+		request := get("/")
+		request.Expect, request.MaxErrors = expect, &scenarios.ErrorLimit{Percent: 3}
+		for _, l := range modes(requests, true) {
+			r := mustFire(t, c, load.Job{URL: url, Request: request, Load: l})
+			// Each client may have one request under way, and one answer unjudged.
+			if r.Errors <= allowed || r.Errors > allowed+2*l.Pool || r.ErrorKinds[kind] != r.Errors {
+				t.Errorf("%s, %s: %d errors, with a limit of %d: %v", kind, l.Client, r.Errors, allowed, r.ErrorKinds)
+			}
+			if r.Replies == 0 || r.Replies+r.Errors > 5*allowed {
+				t.Errorf("%s, %s: %d replies beside %d errors", kind, l.Client, r.Replies, r.Errors)
+			}
 		}
 	}
 }

@@ -103,7 +103,9 @@ func TestOpenLoopUsesFewConnections(t *testing.T) {
 	c := local(t)
 	url, connections := serve(t, func(http.ResponseWriter, *http.Request) {})
 	r := mustFire(t, c, load.Job{URL: url, Request: get("/"), Load: openLoad(30, scenarios.OpenPool, 100, scenarios.ArrivalsConstant)})
-	if n := int(connections.Load()); r.Replies != 30 || n > r.InFlight+1 {
+	// One more waits for the next moment, and a client is busy for a while after
+	// its answer; without the rule each request would have a connection.
+	if n := int(connections.Load()); r.Replies != 30 || n > 2*r.InFlight+4 {
 		t.Errorf("%d replies over %d connections, at most %d under way", r.Replies, n, r.InFlight)
 	}
 }
