@@ -149,6 +149,9 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 		Under:  cleanLine(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
 		Status: runStatus(run, records), Banners: banners(run, records), Nav: opts.Nav, Follow: opts.Follow,
 	}
+	if opts.Follow != nil { // how far it is, the page's first section says
+		p.Status = &status{"under way", "warn"}
+	}
 	if opts.Banner != "" {
 		p.Banners = append(p.Banners, cleanLine(opts.Banner))
 	}

@@ -106,8 +106,40 @@ function reveal() {
 addEventListener("hashchange", reveal);
 
 // A run under way: look again when the store has more of it, and keep what the
-// reader has opened.
+// reader has opened, sorted and filtered, and what is at the top of the screen.
 function enhance(root) { sortable(root); filterable(root); }
+function tables(main) { return Array.from(main.querySelectorAll("table.sortable"), table => [table.parentNode.getAttribute("aria-label"), table]); }
+function fields(main) { return Array.from(main.querySelectorAll("[data-filter] input"), field => [field.getAttribute("aria-label"), field]); }
+function replace(main, fresh) {
+  const open = Array.from(main.querySelectorAll("details[open][id]"), d => d.id);
+  const sorted = new Map(tables(main).map(([name, table]) => {
+    const heading = table.querySelector("th[aria-sort]");
+    return [name, heading && [heading.cellIndex, heading.getAttribute("aria-sort")]];
+  }));
+  const filtered = new Map(fields(main).map(([name, field]) => [name, field.value]));
+  const top = Array.from(main.querySelectorAll("section[id], details[id]")).findLast(e => e.getClientRects().length && e.getBoundingClientRect().top <= 0);
+  const was = top && top.getBoundingClientRect().top;
+  main.replaceChildren(...fresh.childNodes);
+  enhance(main);
+  for (const id of open) { const d = document.getElementById(id); if (d) d.open = true; }
+  for (const [name, table] of tables(main)) {
+    const [column, way] = sorted.get(name) || [];
+    const heading = way && table.tHead.rows[0].cells[column];
+    for (let i = 0; heading && i < 2 && heading.getAttribute("aria-sort") !== way; i++) sort(table, heading);
+  }
+  for (const [name, field] of fields(main)) {
+    if (!filtered.get(name)) continue;
+    field.value = filtered.get(name);
+    field.dispatchEvent(new Event("input"));
+  }
+  // Sections above are laid out in the next frames, which moves the place again.
+  const now = top && document.getElementById(top.id);
+  const hold = frames => {
+    scrollBy({top: now.getBoundingClientRect().top - was, behavior: "instant"});
+    if (frames > 0) requestAnimationFrame(() => hold(frames - 1));
+  };
+  if (now) hold(5);
+}
 async function follow(main) {
   const seconds = Number(main.dataset.follow);
   if (!seconds) return;
@@ -123,11 +155,8 @@ async function follow(main) {
       const page = new DOMParser().parseFromString(await (await fetch(location.href, {cache: "no-store"})).text(), "text/html");
       const fresh = page.querySelector("main"), head = page.querySelector("header");
       if (!fresh || document.activeElement && document.activeElement.matches("input")) continue;
-      const open = new Set(Array.from(main.querySelectorAll("details[open][id]"), d => d.id));
-      main.replaceChildren(...fresh.childNodes);
       if (head) document.querySelector("header").replaceChildren(...head.childNodes);
-      for (const id of open) { const d = document.getElementById(id); if (d) d.open = true; }
-      enhance(main);
+      replace(main, fresh);
       seen = state.version;
       if (!fresh.dataset.follow) return;
     } catch { /* the server is gone or busy: the page stays as it is */ }

@@ -104,9 +104,14 @@ func (s *site) begin(id string) {
 
 func (s *site) put(id string, repeat int) {
 	s.t.Helper()
+	s.putOf(id, topology, repeat)
+}
+
+func (s *site) putOf(id string, topology scenarios.Topology, repeat int) {
+	s.t.Helper()
 	duration := 1.25 + float64(repeat)
 	if err := s.store.Put(s.t.Context(), results.Record{Run: id, Topology: topology, Status: results.StatusOK, Replies: 10, Duration: &duration,
-		Cell: scenarios.Cell{Name: "flask/mt2/n10", Repeat: repeat, Load: mt2}, Started: time.Now()}); err != nil {
+		Cell: scenarios.Cell{Name: topology.Name + "/mt2/n10", Repeat: repeat, Load: mt2}, Started: time.Now()}); err != nil {
 		s.t.Fatal(err)
 	}
 }
