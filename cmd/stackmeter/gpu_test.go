@@ -194,6 +194,14 @@ matrix: {requests: [120], client: [mp, mt], pool: [6]}
 			t.Errorf("%s: idle %v, after teardown %v", c.Cell, d.Baseline, d.Teardown)
 		}
 	}
+	// With -v the table is there to look at.
+	report := exec.CommandContext(t.Context(), f.program, "report")
+	report.Dir = f.dir
+	text, err := report.CombinedOutput()
+	if err != nil || !strings.Contains(string(text), "FAKE") {
+		t.Errorf("the report does not say that the GPU is FAKE (%v)", err)
+	}
+	t.Logf("\n%s", text)
 }
 
 func TestFakeGPUSamplerOff(t *testing.T) {
