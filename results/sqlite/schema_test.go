@@ -53,22 +53,33 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// olderSchema makes a store that went through that many migrations, with the
+// run old and the facts f of a topology in it.
+func olderSchema(t *testing.T, path string, version int) *Store {
+	t.Helper()
+	old, err := open(path, "rwc", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.prepare(t.Context(), migrations()[:version]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.db.ExecContext(t.Context(), `
+		INSERT INTO runs (id, scenario, file, started, outcome, runtime, host, plan, fingerprint, owner)
+		VALUES ('old', 's', '', '1970-01-01T00:00:01.000000000Z', 'ok', '', '{}', '{}', '', '');
+		INSERT INTO facts (sha256, json) VALUES ('f', '{"name": "flask"}')`); err != nil {
+		t.Fatal(err)
+	}
+	return old
+}
+
 // TestOlderStore opens a store of the first schema, with a record in it: what
 // that did not hold is missing, not 0, and the next record has it.
 func TestOlderStore(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "s.db")
-	old, err := open(path, "rwc", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := old.prepare(ctx, migrations()[:1]); err != nil {
-		t.Fatal(err)
-	}
+	old := olderSchema(t, path, 1)
 	if _, err := old.db.ExecContext(ctx, `
-		INSERT INTO runs (id, scenario, file, started, outcome, runtime, host, plan, fingerprint, owner)
-		VALUES ('old', 's', '', '1970-01-01T00:00:01.000000000Z', 'ok', '', '{}', '{}', '', '');
-		INSERT INTO facts (sha256, json) VALUES ('f', '{"name": "flask"}');
 		INSERT INTO cells (run, cell, repeat, topology, server, nginx, client, pool, requests, keepalive, started, status, reason, log_tail, memory_peak_bytes, memory_samples, topology_facts)
 		VALUES ('old', 'flask/single/n1', 1, 'flask', 'flask', 0, 'single', 1, 1, 0, '2026-01-01T00:00:00.000000000Z', 'ok', '', '', 7, 3, 'f')`); err != nil {
 		t.Fatal(err)
@@ -130,19 +141,7 @@ func TestOlderStore(t *testing.T) {
 func TestOlderStoreKeepsEverything(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "s.db")
-	old, err := open(path, "rwc", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := old.prepare(ctx, migrations()[:4]); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := old.db.ExecContext(ctx, `
-		INSERT INTO runs (id, scenario, file, started, outcome, runtime, host, plan, fingerprint, owner)
-		VALUES ('old', 's', '', '1970-01-01T00:00:01.000000000Z', 'ok', '', '{}', '{}', '', '');
-		INSERT INTO facts (sha256, json) VALUES ('f', '{}')`); err != nil {
-		t.Fatal(err)
-	}
+	old := olderSchema(t, path, 4)
 	// A value of its own in each column.
 	values := map[string]string{"run": "'old'", "topology_facts": "'f'", "stack_facts": "'f'", "status": "'failed'"}
 	columns := columnsOf(t, old)
