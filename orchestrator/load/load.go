@@ -61,7 +61,7 @@ type Result struct {
 	Retries     int               // requests sent again because a kept connection had been closed while idle
 
 	CPU        time.Duration // of the client's processes while the batch ran, user and system
-	Memory     int64         // bytes, the most that one of the client's processes had resident; 0: not known
+	Memory     int64         // bytes, the most that one of the client's processes had resident, its program's start left out; 0: not known
 	BytesSent  int64
 	BytesRead  int64
 	Hand       string        // how requests were handed out: HandNext or HandSplit

@@ -63,8 +63,8 @@ func Cores() ([]int, error) {
 	return cores, nil
 }
 
-// peakMemory is the most memory that this process has had resident so far, in
-// bytes: the high-water mark that the kernel keeps since the program began.
+// peakMemory is the most memory that this process has had resident, in bytes:
+// the high-water mark that the kernel keeps since leavePages.
 // getrusage's is no use here, because it has the parent's in it.
 func peakMemory() (int64, error) {
 	status, err := os.ReadFile("/proc/self/status")

@@ -49,6 +49,9 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("%s is started by stackmeter itself and does nothing alone; use: stackmeter load URL", WorkerArgument)
 	}
 	debug.SetGCPercent(workerGC)
+	if err := leavePages(); err != nil {
+		return fmt.Errorf("give back the memory of the start: %w", err)
+	}
 	input := json.NewDecoder(stdin)
 	var o order
 	if err := input.Decode(&o); err != nil {
