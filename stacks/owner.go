@@ -44,7 +44,7 @@ func ParseOwner(label string) (Owner, error) {
 }
 
 // Gone reports whether the owner no longer runs, as far as the process self
-// can know: an owner of an earlier boot is gone, one in another PID namespace
+// can know: a zombie is gone, an owner of an earlier boot is gone, one in another PID namespace
 // cannot be seen and counts as alive.
 func (o Owner) Gone(self Owner) bool {
 	if o.Boot != self.Boot {
@@ -53,6 +53,5 @@ func (o Owner) Gone(self Owner) bool {
 	if o.Namespace != self.Namespace {
 		return false
 	}
-	start, err := StartTime(o.PID)
-	return err != nil || start != o.Start
+	return !runs(o.PID, o.Start)
 }

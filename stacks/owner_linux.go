@@ -19,18 +19,33 @@ func machine() (boot, namespace string, err error) {
 }
 
 // StartTime is when a process started, in clock ticks since boot. With the
-// PID it names a process for as long as the machine is up.
+// PID it names a process for as long as the machine is up. A zombie still has
+// one.
 func StartTime(pid int) (uint64, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	_, start, err := stat(pid)
+	return start, err
+}
+
+// runs reports whether the process of that PID and start time still executes.
+// A zombie does not: it has ended, and nobody has waited for it yet.
+func runs(pid int, since uint64) bool {
+	state, start, err := stat(pid)
+	return err == nil && start == since && state != "Z" && state != "X"
+}
+
+// stat reads /proc/PID/stat: the state, a letter, and the start time.
+func stat(pid int) (state string, start uint64, err error) {
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	// The command, in parentheses, may hold spaces and parentheses itself.
-	text := string(stat)
+	text := string(line)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const startField = 22 - 3 // the fields after the command begin with number 3
-	if len(fields) <= startField {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	const first, stateField, startField = 3, 3, 22 // the fields after the command begin with number 3
+	if len(fields) <= startField-first {
+		return "", 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
 	}
-	return strconv.ParseUint(fields[startField], 10, 64)
+	start, err = strconv.ParseUint(fields[startField-first], 10, 64)
+	return fields[stateField-first], start, err
 }

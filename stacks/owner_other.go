@@ -24,3 +24,9 @@ func StartTime(pid int) (uint64, error) {
 	}
 	return 0, nil
 }
+
+// runs reports whether the process exists, a zombie included.
+func runs(pid int, since uint64) bool {
+	start, err := StartTime(pid)
+	return err == nil && start == since
+}
