@@ -14,10 +14,11 @@ const (
 	CellNew          = "new"           // in the head only
 	CellGone         = "gone"          // no longer asked for
 	CellMissing      = "missing"       // the head planned it and holds no record of it
-	CellNewlyFailing = "newly failing" // every repeat ok in the base, and not in the head
+	CellNewlyFailing = "newly failing" // every repeat ok in the base, and not in the head; or some, and none in the head
+	CellNewlyErring  = "newly erring"  // ok in both, and the answers of the head have errors that those of the base had not
 	CellNewlyOK      = "newly ok"      // the other way round
 	CellFailing      = "failing"       // in both
-	CellNewlyPruned  = "newly pruned"  // every repeat ok in the base, and not started in the head
+	CellNewlyPruned  = "newly pruned"  // some repeat ok in the base, and not started in the head
 	CellPruned       = "pruned"        // not started in the head, nor ok in the base
 	CellChanged      = "changed"       // of the same name, and asked for differently
 )
@@ -51,6 +52,10 @@ type Change struct {
 	// with the rank test. See Hodges and Lehmann, Estimates of Location Based
 	// on Rank Tests (1963).
 	Interval *Interval
+
+	// Erring: a side has no repeat without errors among its answers. An error
+	// is often a fast answer, so nothing is tested and nothing is shown.
+	Erring bool
 
 	// Needs is how many repeats of each side would show a difference like this
 	// one four times in five; 0 where the samples do not hint at any. See
@@ -86,7 +91,8 @@ func (c Comparison) Counts() map[string]int {
 }
 
 // Regressed reports whether a cell of the base no longer gives what it gave: it
-// fails in the head or was pruned, or the head planned it and holds no record.
+// fails in the head, answers with errors or was pruned, or the head planned it
+// and holds no record.
 func (c Comparison) Regressed() bool {
 	return slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
 		return CellRegressed(cell.State)
@@ -96,7 +102,7 @@ func (c Comparison) Regressed() bool {
 // CellRegressed reports whether a state is that of a cell which no longer gives
 // what it gave.
 func CellRegressed(state string) bool {
-	return state == CellNewlyFailing || state == CellNewlyPruned || state == CellMissing
+	return state == CellNewlyFailing || state == CellNewlyErring || state == CellNewlyPruned || state == CellMissing
 }
 
 // CompareRuns puts the cells of two runs beside each other. Cells are matched
@@ -172,10 +178,12 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 	case !sameTopology(base.Topology, head.Topology):
 		cell.Name, cell.State = head.Name(), CellChanged
 		return cell
-	case base.Whole() && head.Spared():
+	case base.OK > 0 && head.Spared():
 		cell.State = CellNewlyPruned
-	case base.Whole() && !head.Whole():
+	case base.Whole() && !head.Whole(), base.OK > 0 && head.OK == 0:
 		cell.State = CellNewlyFailing
+	case base.Clean() && head.Errors > 0, base.CleanRepeat() && head.OK > 0 && !head.CleanRepeat():
+		cell.State = CellNewlyErring
 	case !base.Whole() && head.Whole():
 		cell.State = CellNewlyOK
 	case head.Spared():
@@ -189,7 +197,11 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 	for _, m := range c.Metrics {
 		before, after := base.Sample(m), head.Sample(m)
 		if before != nil || after != nil {
-			cell.Changes = append(cell.Changes, NewChange(m, before, after))
+			change := NewChange(m, before, after)
+			if before != nil && after != nil && !(base.CleanRepeat() && head.CleanRepeat()) {
+				change.void()
+			}
+			cell.Changes = append(cell.Changes, change)
 		}
 	}
 	return cell
@@ -212,6 +224,12 @@ func NewChange(m Metric, base, head *Sample) Change {
 	c.Interval = changeInterval(base.Values, head.Values)
 	c.Needs = repeatsLikely(base.Values, head.Values)
 	return c
+}
+
+// void takes back what was tested of figures that are those of errors.
+func (c *Change) void() {
+	c.Erring, c.Interval, c.Needs = true, nil, 0
+	c.Difference.P, c.Difference.Shown = 1, false
 }
 
 // changeInterval is the interval of the ratio of head to base, less 1.

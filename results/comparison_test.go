@@ -273,3 +273,73 @@ func TestCheckThresholds(t *testing.T) {
 		})
 	}
 }
+
+// erring are the records with so many errors in each, in a tenth of the time.
+func erring(records []results.Record, errors int) []results.Record {
+	records = slices.Clone(records)
+	for i := range records {
+		fast := *records[i].Duration / 10
+		records[i].Duration, records[i].Errors = &fast, errors
+		records[i].Replies = records[i].Cell.Load.Requests - errors
+	}
+	return records
+}
+
+// TestErrorsAreNoImprovement: a stack that answers with errors is ten times as
+// fast, and no better in anything.
+func TestErrorsAreNoImprovement(t *testing.T) {
+	five := repeated("a", 10, 10.1, 10.2, 10.3, 10.4)
+	mixed := erring(five, 90)
+	mixed[0] = five[0]
+	for _, test := range []struct {
+		name       string
+		base, head []results.Record
+		state      string
+		compared   bool
+	}{
+		{"every repeat", five, erring(five, 90), results.CellNewlyErring, false},
+		{"one repeat is clean", five, mixed, results.CellNewlyErring, true},
+		{"the last clean repeat gone", mixed, erring(five, 90), results.CellNewlyErring, false},
+		{"the base had them too", erring(five, 90), erring(five, 90), results.CellBoth, false},
+		{"mended", erring(five, 90), five, results.CellBoth, false},
+		{"some repeats clean in both", mixed, mixed, results.CellBoth, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := results.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+			cell := c.Cells[0]
+			if cell.State != test.state || c.Regressed() != (test.state == results.CellNewlyErring) {
+				t.Errorf("state %q, regressed %v; want %q", cell.State, c.Regressed(), test.state)
+			}
+			if len(cell.Changes) == 0 {
+				t.Fatal("no changes")
+			}
+			for _, change := range cell.Changes {
+				if change.Better() || change.Erring == test.compared || !test.compared && (change.Worse() || change.Interval != nil || change.Needs != 0) {
+					t.Errorf("%s: %+v", change.Metric.Name, change)
+				}
+			}
+		})
+	}
+}
+
+// TestFewerRepeatsOK: a cell that was ok at times and never is any more gives
+// no longer what it gave.
+func TestFewerRepeatsOK(t *testing.T) {
+	two := repeated("a", 1, 1)
+	none := failing(failing(two, 1), 2)
+	for _, test := range []struct {
+		name       string
+		base, head []results.Record
+		state      string
+	}{
+		{"1 of 2, then 0", failing(two, 2), none, results.CellNewlyFailing},
+		{"1 of 2, then not started", failing(two, 2), pruned(two), results.CellNewlyPruned},
+		{"1 of 2 in both", failing(two, 2), failing(two, 1), results.CellFailing},
+		{"never", none, none, results.CellFailing},
+	} {
+		c := results.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+		if got := c.Cells[0].State; got != test.state || c.Regressed() != (test.state != results.CellFailing) {
+			t.Errorf("%s: %q, regressed %v; want %q", test.name, got, c.Regressed(), test.state)
+		}
+	}
+}

@@ -70,6 +70,10 @@ func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.
 // every answer was as expected.
 func (s Summary) Clean() bool { return s.Whole() && s.Errors == 0 }
 
+// CleanRepeat reports whether there is a repeat that is ok and without errors:
+// then only such ones are Speaking.
+func (s Summary) CleanRepeat() bool { return len(s.Speaking) > 0 && s.Speaking[0].Clean() }
+
 // Whole reports whether every repeat is ok.
 func (s Summary) Whole() bool { return s.OK > 0 && s.OK == s.Repeats() }
 

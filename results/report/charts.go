@@ -39,7 +39,7 @@ func WriteCharts(dir string, run results.Run, records []results.Record) ([]strin
 func WriteComparisonCharts(dir string, c results.Comparison) ([]string, error) {
 	var charts []chart.Chart
 	for i, metric := range c.Metrics {
-		if rows := changesOf(c, i); len(rows) > 0 {
+		if rows := drawable(changesOf(c, i)); len(rows) > 0 {
 			charts = append(charts, changesChart(metric, rows).chart)
 		}
 	}

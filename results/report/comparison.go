@@ -92,13 +92,16 @@ func changes(c results.Comparison, metric int) *section {
 	}
 	u := unitOf(m.Unit)
 	decimals := u.decimals(samples)
-	unable, unshown := 0, 0
+	unable, unshown, erring := 0, 0, 0
 	for i, change := range rows {
 		row := []entry{
 			{text: cleanLine(names[i])}, {text: u.text(change.Base, decimals)}, {text: u.text(change.Head, decimals)},
 			{text: missing}, {text: missing}, {text: missing}, {text: missing},
 		}
-		if change.Base != nil && change.Head != nil {
+		switch {
+		case change.Erring:
+			erring++
+		case change.Base != nil && change.Head != nil:
 			row[3].text, row[4].text = shownText(change), intervalText(change)
 			row[5].text = fmt.Sprintf("%.3f", change.Difference.P)
 			row[6].text = strconv.Itoa(change.Difference.N1) + "+" + strconv.Itoa(change.Difference.N2)
@@ -117,6 +120,9 @@ func changes(c results.Comparison, metric int) *section {
 			}
 		}
 		s.table.rows = append(s.table.rows, row)
+	}
+	if erring > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%s %s: a side has no repeat without errors among its answers. An error is often a fast answer, so nothing is compared.", missing, results.Plural(erring, "cell")))
 	}
 	if unshown > 0 {
 		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", results.Plural(unshown, "cell")))
@@ -144,11 +150,11 @@ func intervalText(c results.Change) string {
 	return fmt.Sprintf("%+.1f%% to %+.1f%%", 100*c.Interval.Low, 100*c.Interval.High)
 }
 
-// cellStates lists the cells that are not simply in both runs.
+// cellStates lists the cells that are not simply ok in both runs.
 func cellStates(c results.Comparison) *section {
-	s := &section{title: "Cells that changed their state"}
+	s := &section{title: "Cells that changed their state, failed or have errors"}
 	for _, cell := range c.Cells {
-		if cell.State == results.CellBoth {
+		if unremarkable(cell) {
 			continue
 		}
 		s.items = append(s.items, item{name: cleanLine(cell.Name), text: Clean(stateText(cell))})
@@ -159,15 +165,29 @@ func cellStates(c results.Comparison) *section {
 	return s
 }
 
-// stateText is a cell's state, and why the head failed.
+// unremarkable reports whether there is nothing to say about a cell but its figures.
+func unremarkable(cell results.CellComparison) bool {
+	return cell.State == results.CellBoth && cell.Base.Errors == 0 && cell.Head.Errors == 0
+}
+
+// stateText is a cell's state, how many repeats and answers were not as
+// expected on both sides, and why the head failed.
 func stateText(cell results.CellComparison) string {
+	text := cell.State
+	if text == results.CellBoth {
+		text = "ok in both"
+	}
+	if cell.Base != nil && cell.Head != nil && !unremarkable(cell) {
+		text += fmt.Sprintf(" (repeats ok: %d of %d, then %d of %d; errors: %d, then %d)",
+			cell.Base.OK, cell.Base.Repeats(), cell.Head.OK, cell.Head.Repeats(), cell.Base.Errors, cell.Head.Errors)
+	}
 	if cell.Head != nil && len(cell.Head.Failures) > 0 {
-		return cell.State + ": " + cell.Head.Failures[0].Reason
+		return text + ": " + cell.Head.Failures[0].Reason
 	}
 	if cell.Head != nil && len(cell.Head.Prunings) > 0 {
-		return cell.State + ": " + cell.Head.Prunings[0].Reason
+		return text + ": " + cell.Head.Prunings[0].Reason
 	}
-	return cell.State
+	return text
 }
 
 // verdictLines say what a comparison found, the most important first.
@@ -184,14 +204,23 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 		}
 	}
 	counts := c.Counts()
+	erring := 0
+	for _, cell := range c.Cells {
+		if slices.ContainsFunc(cell.Changes, func(change results.Change) bool { return change.Erring }) {
+			erring++
+		}
+	}
 	var lines []string
 	if len(checks) > 0 {
 		lines = append(lines, checksText(checks))
 	}
-	for _, state := range []string{results.CellNewlyFailing, results.CellNewlyPruned, results.CellMissing, results.CellFailing, results.CellPruned, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
+	for _, state := range []string{results.CellNewlyFailing, results.CellNewlyErring, results.CellNewlyPruned, results.CellMissing, results.CellFailing, results.CellPruned, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
 		if n := counts[state]; n > 0 {
 			lines = append(lines, results.Plural(n, "cell")+" "+state+".")
 		}
+	}
+	if erring > 0 {
+		lines = append(lines, results.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
 		results.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
@@ -206,6 +235,7 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 	for _, line := range verdictLines(c, checks) {
 		fmt.Fprintf(&b, "- %s\n", escape(cleanLine(line)))
 	}
+	writeRegressed(&b, c)
 	writeBroken(&b, checks)
 	g := grid{labels: 2, head: []string{"cell", "figure", "base", "head", "change"}}
 	more := 0
@@ -232,6 +262,21 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeRegressed lists the cells that no longer give what they gave.
+func writeRegressed(b *strings.Builder, c results.Comparison) {
+	regressed := slices.DeleteFunc(slices.Clone(c.Cells), func(cell results.CellComparison) bool { return !results.CellRegressed(cell.State) })
+	if len(regressed) > 0 {
+		b.WriteByte('\n')
+	}
+	for i, cell := range regressed {
+		if i == summaryRows {
+			fmt.Fprintf(b, "- and %d more\n", len(regressed)-i)
+			return
+		}
+		fmt.Fprintf(b, "- %s: %s\n", escape(cleanLine(cell.Name)), escape(cleanLine(stateText(cell))))
+	}
 }
 
 // summaryRows is how many rows a summary has at most.
@@ -262,7 +307,25 @@ type jsonCompared struct {
 type jsonCellComparison struct {
 	Cell    string       `json:"cell"`
 	State   string       `json:"state"`
+	Base    *jsonSide    `json:"base"` // null where the run does not have the cell
+	Head    *jsonSide    `json:"head"`
 	Changes []jsonChange `json:"changes"`
+}
+
+// A jsonSide is what one run made of a cell: repeats by status, and answers
+// that were not as expected over all of them.
+type jsonSide struct {
+	OK     int `json:"ok"`
+	Failed int `json:"failed"`
+	Pruned int `json:"pruned"`
+	Errors int `json:"errors"`
+}
+
+func newJSONSide(s *results.Summary) *jsonSide {
+	if s == nil {
+		return nil
+	}
+	return &jsonSide{s.OK, s.Failed, s.Pruned, s.Errors}
 }
 
 // A jsonChange has shares: 0.05 is 5% more.
@@ -276,6 +339,7 @@ type jsonChange struct {
 	Shown    bool          `json:"shown"`
 	Able     bool          `json:"able"` // so many repeats could have shown a difference
 	Needs    int           `json:"needs_repeats,omitempty"`
+	Erring   bool          `json:"erring,omitempty"` // a side has no repeat without errors: nothing is tested
 }
 
 func newJSONComparison(c results.Comparison, checks []results.Check) jsonComparison {
@@ -288,10 +352,10 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 		Checks: slices.Concat([]results.Check{}, checks),
 	}
 	for _, cell := range c.Cells {
-		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Changes: []jsonChange{}}
+		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base), Head: newJSONSide(cell.Head), Changes: []jsonChange{}}
 		for _, change := range cell.Changes {
-			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head)}
-			if change.Base != nil && change.Head != nil {
+			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Erring: change.Erring}
+			if change.Base != nil && change.Head != nil && !change.Erring {
 				d := change.Difference
 				made.Change, made.P, made.Shown, made.Able, made.Needs = &d.Change, &d.P, d.Shown, d.Able, change.Needs
 			}
@@ -309,13 +373,15 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 // that has none.
 func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 	out := csv.NewWriter(w)
-	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown"}); err != nil {
+	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown",
+		"base_ok", "base_not_ok", "base_errors", "head_ok", "head_not_ok", "head_errors"}); err != nil {
 		return err
 	}
 	for _, cell := range c.Cells {
 		name := neutral(cleanLine(cell.Name))
+		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			if err := out.Write([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", ""}); err != nil {
+			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
 				return err
 			}
 		}
@@ -327,17 +393,26 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 			if change.Head != nil {
 				row[5], row[11] = float(change.Head.Median), strconv.Itoa(change.Head.N)
 			}
-			if change.Base != nil && change.Head != nil {
+			if change.Base != nil && change.Head != nil && !change.Erring {
 				row[6], row[9], row[12] = float(change.Difference.Change), float(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
 			}
 			if change.Interval != nil {
 				row[7], row[8] = float(change.Interval.Low), float(change.Interval.High)
 			}
-			if err := out.Write(row); err != nil {
+			if err := out.Write(append(row, sides...)); err != nil {
 				return err
 			}
 		}
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// sideFields are the repeats that are ok and those that are not, and the errors
+// over all of them; empty where the run does not have the cell.
+func sideFields(s *results.Summary) []string {
+	if s == nil {
+		return []string{"", "", ""}
+	}
+	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors)}
 }

@@ -340,3 +340,41 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestComparisonSaysErrors: every format says what became of the repeats and of
+// the errors, and that nothing was compared.
+func TestComparisonSaysErrors(t *testing.T) {
+	var before, after []results.Record
+	for repeat := 1; repeat <= 5; repeat++ {
+		before = append(before, measured(flask, single, repeat, 10+float64(repeat)/10, 400), measured(flask, mt5, repeat, 5, 500))
+		erring := measured(flask, single, repeat, 1+float64(repeat)/10, 400)
+		erring.Errors, erring.Replies = 8, erring.Replies-8
+		failed := record(flask, mt5, repeat)
+		failed.Status, failed.Reason = results.StatusFailed, "never ready"
+		after = append(after, erring, failed)
+	}
+	before[1].Status = results.StatusFailed
+	c := results.CompareRuns(sampleRun(), sampleRun(), before, after)
+	for format, wants := range map[string][]string{
+		"table":    {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "newly failing (repeats ok: 4 of 5, then 0 of 5;", "1 cell not compared"},
+		"markdown": {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "1 cell not compared"},
+		"html":     {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "not compared: a side has no repeat without errors"},
+		"summary":  {"**failed**", "newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)"},
+		"junit":    {`<failure message="newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)" type="newly erring">`},
+		"json":     {`"errors": 40`, `"erring": true`, `"state": "newly erring"`},
+		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,5,0,0,5,0,40"},
+	} {
+		var b bytes.Buffer
+		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("%s does not say %q", format, want)
+			}
+		}
+		if regexp.MustCompile(`[-−]8\d\.\d%`).MatchString(b.String()) {
+			t.Errorf("%s says that errors are faster", format)
+		}
+	}
+}

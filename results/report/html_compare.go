@@ -50,6 +50,9 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 			continue
 		}
 		view.Grids = append(view.Grids, sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)})
+		if rows = drawable(rows); len(rows) == 0 {
+			continue
+		}
 		d := changesChart(metric, rows)
 		f, err := newFigure(d.chart, d.caption, false)
 		if err != nil {
@@ -59,17 +62,17 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 	}
 	others := &grid{labels: 1, head: []string{"cell", "state"}}
 	for _, cell := range c.Cells {
-		if cell.State == results.CellBoth {
+		if unremarkable(cell) {
 			continue
 		}
-		e := entry{text: cleanLine(cell.State)}
+		e := entry{text: cleanLine(shorten(stateText(cell), logRunes))}
 		if results.CellRegressed(cell.State) {
 			e.tone = bad
 		}
 		others.rows = append(others.rows, []entry{{text: cleanLine(cell.Name)}, e})
 	}
 	if len(others.rows) > 0 {
-		view.Others = &sectionView{Title: "Cells that are not in both runs, or failed", Grid: newGrid("other cells", others)}
+		view.Others = &sectionView{Title: "Cells that are not in both runs, failed or have errors", Grid: newGrid("other cells", others)}
 	}
 	for i, run := range []results.Run{c.Base, c.Head} {
 		facts := runFacts{Title: []string{"Base", "Head"}[i] + ": " + cleanLine(run.ID)}
@@ -112,6 +115,11 @@ func changesOf(c results.Comparison, metric int) []changedCell {
 	return rows
 }
 
+// drawable are the rows whose figures are not those of errors.
+func drawable(rows []changedCell) []changedCell {
+	return slices.DeleteFunc(rows, func(row changedCell) bool { return row.change.Erring })
+}
+
 // changesGrid is a table of one metric.
 func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 	u := unitOf(metric.Unit)
@@ -124,17 +132,21 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 	for i, row := range rows {
 		d := row.change.Difference
 		verdict, class, p := "no difference shown", "", missing
+		change := entryView{Text: fmt.Sprintf("%+.1f%%", 100*d.Change), Right: true, Value: exact(d.Change)}
 		switch {
 		case row.change.Worse():
 			verdict, class = "worse", "failed"
 		case row.change.Better():
 			verdict, class = "better", "good"
+		case row.change.Erring:
+			verdict, change = "not compared: a side has no repeat without errors", entryView{Text: missing, Right: true}
 		case !d.Able:
 			verdict = "too few repeats"
 		}
-		if d.Able {
+		if d.Able && !row.change.Erring {
 			p = fmt.Sprintf("%.2g", d.P)
 		}
+		change.Class = class
 		interval := missing
 		if in := row.change.Interval; in != nil {
 			interval = fmt.Sprintf("%+.1f%% to %+.1f%%", 100*in.Low, 100*in.High)
@@ -142,7 +154,7 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 		g.Rows = append(g.Rows, []entryView{
 			{Text: row.name, Head: true},
 			{Text: u.text(bases[i], decimals), Right: true, Value: exact(bases[i].Median)}, {Text: u.text(heads[i], decimals), Right: true, Value: exact(heads[i].Median)},
-			{Text: fmt.Sprintf("%+.1f%%", 100*d.Change), Right: true, Value: exact(d.Change), Class: class}, {Text: interval, Right: true},
+			change, {Text: interval, Right: true},
 			{Text: p, Right: true}, {Text: verdict, Class: class},
 		})
 	}

@@ -109,13 +109,13 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 			}
 		}
 		switch text = cleanLine(text); cell.State {
-		case results.CellNewlyFailing, results.CellNewlyPruned, results.CellMissing:
-			one.Failure = &junitMessage{Message: text, Type: cell.State, Text: text}
-		case results.CellBoth:
-			one.Out = "ok in " + text
-		case results.CellNewlyOK:
+		case results.CellBoth, results.CellNewlyOK:
 			one.Out = text
 		default:
+			if results.CellRegressed(cell.State) {
+				one.Failure = &junitMessage{Message: text, Type: cell.State, Text: text}
+				break
+			}
 			one.Skipped = &junitMessage{Message: text}
 		}
 		suite.Cases = append(suite.Cases, one)
