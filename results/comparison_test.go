@@ -170,7 +170,8 @@ func TestDisparities(t *testing.T) {
 			GPUDevices: []gpu.Device{{Name: "A", Driver: "550"}},
 			Plan: scenarios.Plan{
 				App: scenarios.App{Image: "host:5000/team/app:1", WSGI: "a:b"}, Client: scenarios.Client{Engine: "native"}, Fresh: "topology",
-				Request: scenarios.Request{Method: "GET", Path: "/"},
+				Request:      scenarios.Request{Method: "GET", Path: "/"},
+				PayloadFiles: []scenarios.PayloadFile{{Name: "a.txt", Size: 1, SHA256: "one"}},
 			},
 		}
 		edit(&r)
@@ -191,6 +192,8 @@ func TestDisparities(t *testing.T) {
 		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{results.KindRuntime}},
 		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{results.KindLimits}},
 		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{results.KindClient}},
+		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{results.KindPayload}},
+		"payload unknown": {func(r *results.Run) { r.Plan.PayloadFiles = nil }, nil},
 		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{results.KindRequest}},
 		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{results.KindFresh}},
 		"machine unknown": {func(r *results.Run) { r.Host, r.GPUDevices = results.Host{}, nil }, nil},

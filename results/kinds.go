@@ -1,6 +1,7 @@
 package results
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"path"
 	"slices"
@@ -19,6 +20,7 @@ const (
 	KindLimits  = "limits"  // what each service may use
 	KindClient  = "client"  // the load client's engine, and its cores
 	KindRequest = "request" // what is sent
+	KindPayload = "payload" // what the files that are sent hold
 	KindApp     = "app"     // another image (not another tag of it) or callable
 	KindFresh   = "fresh"   // a new stack for each topology or for each cell
 	KindSource  = "source"  // measured here or imported
@@ -26,7 +28,7 @@ const (
 
 // Kinds lists them.
 func Kinds() []string {
-	return []string{KindGPU, KindDriver, KindCPU, KindRuntime, KindLimits, KindClient, KindRequest, KindApp, KindFresh, KindSource}
+	return []string{KindGPU, KindDriver, KindCPU, KindRuntime, KindLimits, KindClient, KindRequest, KindPayload, KindApp, KindFresh, KindSource}
 }
 
 // A Disparity is one kind in which two runs differ. What a run does not say is
@@ -87,6 +89,7 @@ func kindsOf(r Run) map[string]string {
 	if r.Plan.Client.Engine != "" { // otherwise the plan is not known
 		kinds[KindLimits] = limitsKind(r.Plan.Resources)
 		kinds[KindRequest] = requestKind(r.Plan.Request)
+		kinds[KindPayload] = payloadKind(r.Plan.PayloadFiles)
 	}
 	return kinds
 }
@@ -130,6 +133,20 @@ func requestKind(q scenarios.Request) string {
 		text += " with " + string(q.JSON)
 	}
 	return text
+}
+
+// payloadKind is empty where a run has no files or does not say what they held.
+func payloadKind(files []scenarios.PayloadFile) string {
+	if len(files) == 0 {
+		return ""
+	}
+	all := sha256.New()
+	size := int64(0)
+	for _, f := range files {
+		fmt.Fprintln(all, f.Size, f.SHA256)
+		size += f.Size
+	}
+	return fmt.Sprintf("%s, %d bytes, SHA-256 %.6x…", Plural(len(files), "file"), size, all.Sum(nil))
 }
 
 // appKind is the app without its version, which is what a comparison is often

@@ -21,6 +21,8 @@ type Plan struct {
 	Thresholds []string   `json:"thresholds,omitempty"`
 	Recommend  *Recommend `json:"recommend,omitempty"`
 	Trials     []Trial    `json:"trials"`
+
+	PayloadFiles []PayloadFile `json:"payload_files,omitempty"` // see WithPayloadFiles; none in a plan that is only looked at
 }
 
 // A Trial is the lifetime of one stack and the cells measured on it, from the

@@ -2,7 +2,10 @@ package scenarios
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -209,6 +212,50 @@ func TestFingerprintIgnoresTheCheckout(t *testing.T) {
 	}
 	if at("/one") != at("/two") {
 		t.Error("another folder gives another fingerprint")
+	}
+}
+
+// TestFingerprintOfPayloadFiles replaces what a plan's files hold. Two files
+// have the same name, and are two.
+func TestFingerprintOfPayloadFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	one, two := write("one/a.txt", "1"), write("two/a.txt", "22")
+	plan := Plan{Request: Request{Multipart: &Multipart{Files: []string{one, two}}}}
+	fingerprint := func() string {
+		t.Helper()
+		p, err := plan.WithPayloadFiles()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.PayloadFiles) != 2 || p.PayloadFiles[1].Size != 2 || p.PayloadFiles[1].Name != "a.txt" {
+			t.Errorf("payload files: %+v", p.PayloadFiles)
+		}
+		return p.Fingerprint()
+	}
+	first := fingerprint()
+	if fingerprint() != first {
+		t.Error("the same files give another fingerprint")
+	}
+	for name, was := range map[string]string{"one/a.txt": "1", "two/a.txt": "22"} {
+		write(name, strings.Repeat("x", len(was)))
+		if fingerprint() == first {
+			t.Errorf("%s holds something else and gives the same fingerprint", name)
+		}
+		write(name, was)
+	}
+	if err := os.Remove(two); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.WithPayloadFiles(); err == nil || !strings.Contains(err.Error(), two) {
+		t.Errorf("a file that is gone: %v", err)
 	}
 }
 

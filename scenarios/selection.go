@@ -87,7 +87,8 @@ func (p Plan) names(parts int) []string {
 
 // Fingerprint is the SHA-256, in hexadecimal, of what has to be the same for
 // cells of two runs to be comparable: app, request, resources, client, warm-up,
-// fresh, topologies and loads. Order, prune, seed, repeats, baseline and
+// fresh, topologies, loads and what the payload files hold, as WithPayloadFiles
+// found it. Order, prune, seed, repeats, baseline and
 // thresholds are not part of it, nor is the folder that a checkout lies in: of
 // files and folders only the last element of the path counts.
 func (p Plan) Fingerprint() string {
@@ -131,7 +132,8 @@ func (p Plan) Fingerprint() string {
 		Fresh      string
 		Topologies map[string]Topology
 		Cells      map[string]LoadSpec
-	}{app, request, p.Resources, p.Client, p.Warmup, p.Fresh, topologies, cells})
+		Payload    []PayloadFile `json:",omitempty"`
+	}{app, request, p.Resources, p.Client, p.Warmup, p.Fresh, topologies, cells, p.PayloadFiles})
 	if err != nil {
 		// Only Request.JSON can be refused, in a plan that Parse did not make.
 		text = fmt.Appendf(nil, "%#v", err.Error())

@@ -69,6 +69,9 @@ func (a *app) load(ctx context.Context, rawURL string, o loadOptions) error {
 	if err != nil {
 		return err
 	}
+	if plan, err = plan.WithPayloadFiles(); err != nil {
+		return err
+	}
 	ctx, release := a.interruptible(ctx)
 	defer release()
 

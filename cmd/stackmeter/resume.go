@@ -90,10 +90,13 @@ func planChanges(before, now results.Run) []string {
 	var changes []string
 	was, is := document(before.Plan), document(now.Plan.Redacted())
 	// The order follows from the seed; the rest is compared by name.
-	delete(was, "trials")
-	delete(is, "trials")
 	for i, trial := range []scenarios.Plan{before.Plan, now.Plan.Redacted()} {
 		into := []map[string]any{was, is}[i]
+		delete(into, "trials")
+		delete(into, "payload_files")
+		for n, f := range trial.PayloadFiles {
+			into[fmt.Sprintf("payload file %d, %s", n+1, f.Name)] = fmt.Sprintf("%d bytes, SHA-256 %.12s…", f.Size, f.SHA256)
+		}
 		for _, t := range trial.Trials {
 			into["topology "+t.Topology.Name] = document(t.Topology)
 			for _, c := range t.Cells {
@@ -102,6 +105,9 @@ func planChanges(before, now results.Run) []string {
 		}
 	}
 	differ("", was, is, &changes)
+	if len(before.Plan.PayloadFiles) == 0 && len(now.Plan.PayloadFiles) > 0 && reflect.DeepEqual(was["request"], is["request"]) {
+		changes = []string{"what the payload files hold: it was not written to the store when the run began, so that nobody can tell whether they are the same"}
+	}
 	// Cells follow from the rest, and there may be many.
 	slices.SortStableFunc(changes, func(a, b string) int {
 		return cmp.Compare(rank(a), rank(b))
@@ -156,7 +162,7 @@ func differ(path string, was, is any, changes *[]string) {
 		}
 	}
 	a, b := inShort(was), inShort(is)
-	named := strings.HasPrefix(path, "topology ") || strings.HasPrefix(path, "cell ")
+	named := strings.HasPrefix(path, "topology ") || strings.HasPrefix(path, "cell ") || strings.HasPrefix(path, "payload file ")
 	switch {
 	case fmt.Sprint(was) == fmt.Sprint(is):
 	case named && was == nil:

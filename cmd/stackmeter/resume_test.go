@@ -24,6 +24,7 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	scenario := strings.ReplaceAll(sessionScenario, "APP", "app")
+	scenario = strings.Replace(scenario, `request: {path: "/sleep?s=0.02"}`, `request: {method: POST, path: "/sleep?s=0.02", multipart: {field: file, files: ["pay/*.txt"]}}`, 1)
 	write := func(file, text string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(text), 0o644); err != nil {
@@ -38,6 +39,10 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 		_ = cmd.Run() // its status says it
 		return cmd.ProcessState.ExitCode(), said.String()
 	}
+	if err := os.Mkdir(filepath.Join(s.dir, "pay"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write("pay/a.txt", "one payload")
 	write("session.yaml", scenario)
 	s.run(once(syscall.SIGINT, orchestrator.EventStart, "flask"))
 	run, before := s.stored()
@@ -52,6 +57,11 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 	if status, said := resume("--runtime", "process"); status != exitUsage || !strings.Contains(said, "--runtime: was docker, is process") {
 		t.Errorf("another runtime: exit status %d: %s", status, said)
 	}
+	write("pay/a.txt", "two payload")
+	if status, said := resume(); status != exitUsage || !strings.Contains(said, "payload file 1, a.txt: was \"11 bytes, SHA-256 ") {
+		t.Errorf("another payload: exit status %d: %s", status, said)
+	}
+	write("pay/a.txt", "one payload")
 	wsgi, err := os.ReadFile(filepath.Join(app, "wsgi.py"))
 	if err != nil {
 		t.Fatal(err)
@@ -88,6 +98,25 @@ func TestMachineChanges(t *testing.T) {
 	const want = "the kernel: was 6.1, is 6.12; the GPUs: was A100 GPU-1 (driver 550), is A100 GPU-1 (driver 570); the machine's memory: was 65536 MiB, is 32768 MiB"
 	if got != want {
 		t.Errorf("%s\nwant %s", got, want)
+	}
+}
+
+// TestPlanChangesOfUnknownPayload resumes a run that was stored without what
+// its payload files held.
+func TestPlanChangesOfUnknownPayload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.txt")
+	if err := os.WriteFile(file, []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	was := results.Run{Plan: scenarios.Plan{Scenario: "s", Request: scenarios.Request{Body: &scenarios.Body{Files: []string{file}}}}}
+	is := was
+	var err error
+	if is.Plan, err = was.Plan.WithPayloadFiles(); err != nil {
+		t.Fatal(err)
+	}
+	was.Fingerprint, is.Fingerprint = was.Plan.Fingerprint(), is.Plan.Fingerprint()
+	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "what the payload files hold: it was not written") {
+		t.Errorf("%v", c)
 	}
 }
 

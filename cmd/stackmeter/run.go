@@ -155,6 +155,10 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
 		defer stop()
 	}
+	// Read once the machine is this run's: it may be hundreds of megabytes.
+	if plan, err = plan.WithPayloadFiles(); err != nil {
+		return err
+	}
 	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
 		return err
 	}
