@@ -221,7 +221,7 @@ func NewChange(m Metric, base, head *Sample) Change {
 	if base == nil || head == nil {
 		return c
 	}
-	c.Interval = changeInterval(base.Values, head.Values)
+	c.Interval = intervalBetween(base, head)
 	c.Needs = repeatsLikely(base.Values, head.Values)
 	return c
 }
@@ -230,6 +230,15 @@ func NewChange(m Metric, base, head *Sample) Change {
 func (c *Change) void() {
 	c.Erring, c.Interval, c.Needs = true, nil, 0
 	c.Difference.P, c.Difference.Shown = 1, false
+}
+
+// intervalBetween is changeInterval of two samples, of which either may be
+// missing.
+func intervalBetween(base, head *Sample) *Interval {
+	if base == nil || head == nil {
+		return nil
+	}
+	return changeInterval(base.Values, head.Values)
 }
 
 // changeInterval is the interval of the ratio of head to base, less 1.

@@ -25,9 +25,9 @@ type Recommendation struct {
 	Less     *Choice  // the next on the front that needs less
 
 	// PassedOver is the cell with the better median that the best one was
-	// taken instead of: no test shows a difference between the two in the
-	// objective, and one shows that the best needs less memory. Nil when the
-	// best has the best median.
+	// taken instead of: the best is as good in the objective within
+	// AlikeShare, and needs less memory by more than that, both with
+	// Confidence. Nil when the best has the best median.
 	PassedOver *Choice
 
 	Fitting []Summary // within all budgets, from the best median of the objective on
@@ -41,6 +41,7 @@ type Recommendation struct {
 type Choice struct {
 	Summary    Summary
 	Difference Difference // of the objective: from the best to this one
+	Interval   *Interval  // of the relative change, as of a Change
 	Bytes      *float64   // of peak memory that it needs more than the best; negative for less
 }
 
@@ -54,9 +55,10 @@ type Excess struct {
 // Recommend chooses among the candidates of the Frontier: clean cells of the
 // largest number of requests. A cell fits when every repeat of it is within
 // every budget. The best median of the objective wins, and of equal ones the
-// one with less memory. Where enough repeats were made to show a difference in
-// the objective and none is shown, the cell that is shown to need less memory
-// is preferred.
+// one with less memory. A cell that is as good as the one with the best median,
+// within AlikeShare, and saves more than that of its memory is preferred. That
+// no test shows a difference is not enough for it: few repeats of a noisy figure
+// show none of 50% either.
 func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Recommendation {
 	r := Recommendation{Goal: goal, Frontier: FindFrontier(summaries, goal.Objective)}
 	for _, s := range r.Frontier.Candidates {
@@ -109,13 +111,19 @@ func firstExcess(s Summary, budgets []Budget) *Excess {
 }
 
 // thriftiest is the fitting cell with the least memory among the fastest and
-// those that are no worse as far as enough repeats can tell.
+// those that are as good and save memory worth having. Both are said of the
+// whole interval of the ratio: an equivalence test by confidence intervals, see
+// Schuirmann, A Comparison of the Two One-Sided Tests Procedure and the Power
+// Approach for Assessing the Equivalence of Average Bioavailability (1987).
 func (r Recommendation) thriftiest(fastest Summary) Summary {
 	best, least := fastest, r.Frontier.peak(fastest)
 	for _, s := range r.Fitting {
-		objective := Compare(fastest.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))
-		memory := Compare(fastest.Peak(r.Frontier.Memory), s.Peak(r.Frontier.Memory))
-		if objective.Able && !objective.Shown && memory.Shown && r.Frontier.peak(s) < least {
+		objective := intervalBetween(fastest.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))
+		memory := intervalBetween(fastest.Peak(r.Frontier.Memory), s.Peak(r.Frontier.Memory))
+		if objective == nil || memory == nil || r.Frontier.peak(s) >= least {
+			continue
+		}
+		if objective.Low >= -AlikeShare && objective.High <= AlikeShare && memory.High < -AlikeShare {
 			best, least = s, r.Frontier.peak(s)
 		}
 	}
@@ -124,7 +132,8 @@ func (r Recommendation) thriftiest(fastest Summary) Summary {
 
 // choice puts a cell beside the best one.
 func (r Recommendation) choice(s Summary) *Choice {
-	c := &Choice{Summary: s, Difference: Compare(r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))}
+	best, this := r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective)
+	c := &Choice{Summary: s, Difference: Compare(best, this), Interval: intervalBetween(best, this)}
 	if mine, best := s.Peak(r.Frontier.Memory), r.Best.Peak(r.Frontier.Memory); mine != nil && best != nil {
 		bytes := mine.Median - best.Median
 		c.Bytes = &bytes

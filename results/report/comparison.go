@@ -359,9 +359,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 				d := change.Difference
 				made.Change, made.P, made.Shown, made.Able, made.Needs = &d.Change, &d.P, d.Shown, d.Able, change.Needs
 			}
-			if change.Interval != nil {
-				made.Interval = &jsonInterval{change.Interval.Low, change.Interval.High, change.Interval.Confidence}
-			}
+			made.Interval = newJSONInterval(change.Interval)
 			one.Changes = append(one.Changes, made)
 		}
 		report.Cells = append(report.Cells, one)

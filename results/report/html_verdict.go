@@ -28,8 +28,8 @@ func (b *builder) verdict() []string {
 	}
 	verdict := []string{text + "."}
 	if r.PassedOver != nil {
-		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but no difference that its repeats could show, and needs more memory.",
-			cleanLine(r.PassedOver.Summary.Condition())))
+		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
+			cleanLine(r.PassedOver.Summary.Condition()), 100*results.AlikeShare))
 	}
 	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > results.AlikeShare*best.Peak(r.Frontier.Memory).Median {
 		verdict = append(verdict, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,

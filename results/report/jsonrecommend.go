@@ -41,11 +41,12 @@ type jsonChoice struct {
 }
 
 type jsonDifference struct {
-	Change float64  `json:"change"` // of the objective's median, as a share of the best's
-	P      float64  `json:"p"`
-	Shown  bool     `json:"shown"`
-	Able   bool     `json:"able"` // so many repeats could have shown one
-	Bytes  *float64 `json:"memory_bytes"`
+	Change   float64       `json:"change"`   // of the objective's median, as a share of the best's
+	Interval *jsonInterval `json:"interval"` // of that share
+	P        float64       `json:"p"`
+	Shown    bool          `json:"shown"`
+	Able     bool          `json:"able"` // so many repeats could have shown one
+	Bytes    *float64      `json:"memory_bytes"`
 }
 
 type jsonExcess struct {
@@ -78,7 +79,7 @@ func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecomm
 			return nil
 		}
 		choice := one(c.Summary)
-		choice.Against = &jsonDifference{c.Difference.Change, c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
+		choice.Against = &jsonDifference{c.Difference.Change, newJSONInterval(c.Interval), c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
 		return choice
 	}
 	if r.Best != nil {

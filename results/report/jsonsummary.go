@@ -78,11 +78,16 @@ func newJSONSample(s *results.Sample) *jsonSample {
 	if s == nil {
 		return nil
 	}
-	sample := &jsonSample{N: s.N, Median: s.Median, Min: s.Min, Max: s.Max}
-	if s.Interval != nil {
-		sample.Interval = &jsonInterval{s.Interval.Low, s.Interval.High, s.Interval.Confidence}
-	} else {
+	sample := &jsonSample{N: s.N, Median: s.Median, Min: s.Min, Max: s.Max, Interval: newJSONInterval(s.Interval)}
+	if sample.Interval == nil {
 		sample.Needs = results.RepeatsForInterval()
 	}
 	return sample
+}
+
+func newJSONInterval(i *results.Interval) *jsonInterval {
+	if i == nil {
+		return nil
+	}
+	return &jsonInterval{i.Low, i.High, i.Confidence}
 }

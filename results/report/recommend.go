@@ -62,8 +62,9 @@ func recommendation(r results.Recommendation) section {
 	s.text = append(s.text, bestText(r))
 	s.table = choices(r)
 	if r.PassedOver != nil {
-		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, and no difference in %s is shown (p = %.2g, %s); the one that needs less memory is preferred.",
-			cleanLine(r.PassedOver.Summary.Condition()), r.Goal.Objective.Title, r.PassedOver.Difference.P, repeatsOf(r.PassedOver.Difference)))
+		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
+			cleanLine(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*results.Confidence,
+			repeatsOf(r.PassedOver.Difference), 100*results.AlikeShare))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
 		s.notes = append(s.notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-results.Confidence))

@@ -320,7 +320,7 @@ func TestRecommendationGolden(t *testing.T) {
 	var enough []results.Record
 	for repeat, d := range []float64{2.0, 2.02, 1.99, 2.01, 2.03, 2.0} {
 		enough = append(enough, measured(flask, single, repeat+1, d, 400), measured(gunicorn, mt5, repeat+1, d-0.8, 520),
-			measured(nginx, mt5, repeat+1, d-0.81+0.02*float64(repeat%3), 500+int64(repeat%2)), measured(nginx, single, repeat+1, d+0.3, 500))
+			measured(nginx, mt5, repeat+1, d-0.799+0.001*float64(repeat%3), 500+int64(repeat%2)), measured(nginx, single, repeat+1, d+0.3, 500))
 	}
 	for _, test := range []struct {
 		name    string
