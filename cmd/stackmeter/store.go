@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -85,39 +84,6 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
 	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
 	return cmd
-}
-
-// checkOutput refuses a file that cannot be written, before any work is done
-// for it.
-func checkOutput(flag, file string) error {
-	if file == "" || file == "-" {
-		return nil
-	}
-	dir := filepath.Dir(file)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return usageError{fmt.Errorf("%s %s: there is no folder %s", flag, file, dir)}
-	}
-	if info, err := os.Stat(file); err == nil && info.IsDir() {
-		return usageError{fmt.Errorf("%s %s: that is a folder", flag, file)}
-	}
-	return nil
-}
-
-// output writes to a file, which then is whole or not there, or to standard
-// output.
-func (a *app) output(file string, write func(io.Writer) error) (err error) {
-	if file == "-" {
-		return write(a.stdout)
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".stackmeter-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	defer os.Remove(tmp.Name())
-	if err := errors.Join(write(tmp), tmp.Chmod(0o644), tmp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return os.Rename(tmp.Name(), file)
 }
 
 func (a *app) runsCommand() *cobra.Command {
