@@ -19,16 +19,6 @@ type Search struct {
 	Probes []Probe       `json:"probes"`
 }
 
-// A Probe is one batch of a search. It holds when every request was answered
-// as expected and the 99th percentile of the latency, from the moments of the
-// schedule, is within the limit.
-type Probe struct {
-	Rate   float64       `json:"rate"`
-	P99    time.Duration `json:"p99"` // 0: no reply
-	Errors int           `json:"errors"`
-	Holds  bool          `json:"holds"`
-}
-
 // FlagNoRate marks a search that found no rate: the figures are those of the
 // lowest one that was tried.
 const FlagNoRate = "no-rate"
@@ -37,14 +27,14 @@ const (
 	searchPrecision = 1.05 // a rate that holds and one that does not are this near in the end
 	searchProbes    = 16   // at most
 	searchLowest    = 1.0 / 64
-	searchLimits    = 10 // a probe's schedule lasts at least this many times the limit
+	searchLimits    = 20 // a probe's schedule lasts at least this many times the limit
 )
 
 // requestsAt is how many requests a probe sends at a rate: as many as the load
-// has, and at least those of ten times the limit. A shorter batch is over before
-// a queue has grown to the limit, and holds at a rate that the stack does not:
-// at 1.1 times what it can do, the wait grows by a tenth of the time that the
-// probe takes.
+// has, and at least those of twenty times the limit. A shorter batch is over
+// before a queue has grown to the limit, and holds at a rate that the stack does
+// not: at 1.05 times what it can do, which is the search's precision, the wait
+// grows by a twentieth of the time that the probe takes.
 func requestsAt(rate float64, l scenarios.LoadSpec) int {
 	return max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate)))
 }
@@ -94,8 +84,8 @@ func bracket(probes []Probe) (low, high float64) {
 
 // readable is a rate to three digits.
 func readable(rate float64) float64 {
-	unit := math.Pow(10, math.Floor(math.Log10(rate))-2)
-	return math.Round(rate/unit) * unit
+	scale := math.Pow(10, 2-math.Floor(math.Log10(rate)))
+	return math.Round(rate*scale) / scale
 }
 
 // A Seeker is a prepared search for a rate. It is used like a Batch, many of
@@ -134,8 +124,9 @@ func (s *Seeker) single() Job {
 }
 
 // Fire searches. The Result is that of the highest rate that held, with the
-// Search in it, or, flagged, that of the lowest one tried. It can be called
-// once. What ends a batch ends the search.
+// Search in it, or, flagged, that of the lowest one tried. It has the client's
+// flags of the lowest rate that did not hold too, where the client was why. It
+// can be called once. What ends a batch ends the search.
 func (s *Seeker) Fire(ctx context.Context) (Result, error) {
 	s.mu.Lock()
 	batch, again := s.current, s.fired || s.closed
@@ -156,12 +147,7 @@ func (s *Seeker) Fire(ctx context.Context) (Result, error) {
 		if err != nil {
 			return result, err
 		}
-		probe := Probe{Rate: rate, Errors: result.Errors}
-		if result.Latency != nil {
-			probe.P99 = result.Latency.Percentile(99)
-			probe.Holds = result.Errors == 0 && result.Replies == result.Requests && probe.P99 <= search.P99
-		}
-		search.Probes = append(search.Probes, probe)
+		search.Probes = append(search.Probes, newProbe(rate, search.P99, s.schedule(rate), result))
 		found[rate] = result
 	}
 	low, lowest := bracket(search.Probes)
@@ -169,18 +155,33 @@ func (s *Seeker) Fire(ctx context.Context) (Result, error) {
 	best := found[low]
 	if low == 0 {
 		best = found[lowest]
-		best.Flags = append(best.Flags, FlagNoRate)
+		best.flag(FlagNoRate)
 	}
+	_, client := search.Bound()
+	best.flag(client...)
 	best.Search = search
 	return best, nil
 }
 
-// probe prepares and fires one batch at a rate.
-func (s *Seeker) probe(ctx context.Context, rate float64) (Result, error) {
+// at is the job of one batch at a rate.
+func (s *Seeker) at(rate float64) Job {
 	job := s.job
 	job.Load.Requests = requestsAt(rate, job.Load)
 	job.Load.Rate, job.Load.P99 = rate, 0
-	batch, err := s.client.Prepare(ctx, job)
+	return job
+}
+
+// schedule is how long the requests of a batch at a rate are to take: until the
+// last one is due, and a mean gap.
+func (s *Seeker) schedule(rate float64) time.Duration {
+	job := s.at(rate)
+	offsets := Offsets(job.Load, job.Seed)
+	return offsets[len(offsets)-1] + time.Duration(float64(time.Second)/rate)
+}
+
+// probe prepares and fires one batch at a rate.
+func (s *Seeker) probe(ctx context.Context, rate float64) (Result, error) {
+	batch, err := s.client.Prepare(ctx, s.at(rate))
 	if err != nil {
 		return Result{}, err
 	}

@@ -280,23 +280,28 @@ func probes(search *load.Search) *section {
 	if search == nil {
 		return nil
 	}
-	s := &section{title: "The search for the rate", table: &grid{labels: 1, head: []string{"rate", "p99", "errors", "holds"}}}
+	s := &section{title: "The search for the rate", table: &grid{labels: 1, head: []string{"rate", "answered", "p99", "errors", "sent late", "holds"}}}
 	tried := slices.Clone(search.Probes)
 	slices.SortStableFunc(tried, func(a, b load.Probe) int { return int(1000*a.Rate) - int(1000*b.Rate) })
 	for _, p := range tried {
-		p99, holds := missing, "no"
+		answered, p99, holds := missing, missing, "no"
 		if p.P99 > 0 {
-			p99 = inWords(p.P99.Seconds())
+			answered, p99 = digits(p.Achieved)+"/s", inWords(p.P99.Seconds())
 		}
 		if p.Holds {
 			holds = "yes"
 		}
-		s.table.rows = append(s.table.rows, []entry{{text: plainly(p.Rate) + "/s"}, {text: p99}, {text: fmt.Sprint(p.Errors)}, {text: holds}})
+		s.table.rows = append(s.table.rows, []entry{{text: plainly(p.Rate) + "/s"}, {text: answered}, {text: p99},
+			{text: fmt.Sprint(p.Errors)}, {text: fmt.Sprintf("%.0f%%", 100*p.Late)}, {text: holds}})
 	}
 	found := fmt.Sprintf("The highest rate within %v is %s/s.", search.P99, plainly(search.Rate))
 	if search.Rate == 0 {
 		found = fmt.Sprintf("None of the rates stayed within %v; the figures are those of the lowest one.", search.P99)
 	}
 	s.notes = []string{found}
+	if lowest, client := search.Bound(); len(client) > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("At %s/s it was the client that did not keep up (%s): the stack may hold more.",
+			plainly(lowest.Rate), strings.Join(client, ", ")))
+	}
 	return s
 }

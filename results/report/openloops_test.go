@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -46,5 +47,39 @@ func TestOpenLoops(t *testing.T) {
 	closed := record(scenarios.LoadSpec{Requests: 4, Client: scenarios.ClientSingle, Pool: 1}, results.LoadFacts{})
 	if text := render(t, "table", results.Run{}, []results.Record{closed}, report.Options{}); strings.Contains(text, "Open loops") {
 		t.Errorf("without an open loop:\n%s", text)
+	}
+}
+
+// TestSearchThatTheClientEnded: what a search tried stands there with what the
+// client had to do with it.
+func TestSearchThatTheClientEnded(t *testing.T) {
+	search := &load.Search{P99: 100 * time.Millisecond, Rate: 86, Probes: []load.Probe{
+		{Rate: 86, Achieved: 85.04, P99: 58_800 * time.Microsecond, Service: 41 * time.Millisecond, Late: 0.58, Holds: true, Flags: []string{load.FlagClientLate}},
+		{Rate: 89.8, Achieved: 85, P99: 131 * time.Millisecond, Service: 41 * time.Millisecond, Late: 0.84, Flags: []string{load.FlagClientLate}},
+		{Rate: 172, Errors: 3},
+	}}
+	for name, test := range map[string]struct {
+		bound []string // flags of the lowest rate that did not hold
+		says  bool
+	}{
+		"the client": {[]string{load.FlagClientLate}, true},
+		"the stack":  {nil, false},
+	} {
+		search.Probes[1].Flags = test.bound
+		var text bytes.Buffer
+		rec := results.Record{Status: results.StatusOK, Load: results.LoadFacts{Search: search}}
+		if err := report.WriteLoad(&text, results.Run{}, rec, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(strings.Fields(text.String()), " ")
+		for _, want := range []string{"86/s 85.0/s 58.8 ms 0 58% yes", "89.8/s 85.0/s 131 ms 0 84% no", "172/s – – 3 0% no"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: there is no %q in\n%s", name, want, &text)
+			}
+		}
+		const says = "At 89.8/s it was the client that did not keep up (client-late): the stack may hold more."
+		if strings.Contains(got, says) != test.says {
+			t.Errorf("%s: it says %q: %v, in\n%s", name, says, !test.says, &text)
+		}
 	}
 }

@@ -36,9 +36,9 @@ func meaning(flag string) string {
 	case results.FlagErrorsDiffer:
 		return "the repeats differ in their numbers of errors"
 	case load.FlagClientBound:
-		return "the client used nearly all the CPU that it could get: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
+		return "the client used nearly all the CPU that it could get, in a search at the rate found or at the lowest one that did not hold: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
 	case load.FlagClientLate:
-		return "the client fell behind its schedule: more than one request in a hundred was sent late, so the load was lighter than asked. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
+		return "the client fell behind its schedule, in a search at the rate found or at the lowest one that did not hold: more than one request in a hundred was sent late, so the server did not meet the arrivals that were asked for. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
 	case load.FlagInsecure:
 		return "the server's certificate was not verified (request.tls.insecure): whoever answered was measured"
 	case load.FlagNoRate:
