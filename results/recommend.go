@@ -94,6 +94,15 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 	return r
 }
 
+// Metrics are those that the choice is by: the objective and the memory.
+func (r Recommendation) Metrics() []Metric {
+	metrics := []Metric{r.Goal.Objective}
+	if m, err := FindMetric(PeakMetric(r.Frontier.Memory)); err == nil && m.Name != r.Goal.Objective.Name {
+		metrics = append(metrics, m)
+	}
+	return metrics
+}
+
 // firstExcess is the first budget that the cell breaks; nil when it fits.
 func firstExcess(s Summary, budgets []Budget) *Excess {
 	for _, b := range budgets {

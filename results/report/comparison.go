@@ -63,6 +63,7 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 		doc.sections = appendIf(doc.sections, changes(c, i))
 	}
 	doc.sections = appendIf(doc.sections, cellStates(c))
+	doc.sections = appendIf(doc.sections, comparisonFlags(c))
 	doc.sections = appendIf(doc.sections, checkList(checks))
 	verdict := section{title: "Verdict"}
 	for _, line := range verdictLines(c, checks) {
@@ -224,7 +225,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
 		results.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
-	return lines
+	return append(lines, comparisonDoubts(c)...)
 }
 
 // writeComparisonSummary is short enough for a comment on a pull request.
@@ -315,17 +316,30 @@ type jsonCellComparison struct {
 // A jsonSide is what one run made of a cell: repeats by status, and answers
 // that were not as expected over all of them.
 type jsonSide struct {
-	OK     int `json:"ok"`
-	Failed int `json:"failed"`
-	Pruned int `json:"pruned"`
-	Errors int `json:"errors"`
+	OK     int                 `json:"ok"`
+	Failed int                 `json:"failed"`
+	Pruned int                 `json:"pruned"`
+	Errors int                 `json:"errors"`
+	Flags  []string            `json:"flags"`
+	Doubts map[string][]string `json:"doubts,omitempty"` // the flags that void a metric, by metric
 }
 
-func newJSONSide(s *results.Summary) *jsonSide {
+func newJSONSide(s *results.Summary, metrics []results.Metric) *jsonSide {
 	if s == nil {
 		return nil
 	}
-	return &jsonSide{s.OK, s.Failed, s.Pruned, s.Errors}
+	return &jsonSide{s.OK, s.Failed, s.Pruned, s.Errors, slices.Concat([]string{}, s.Flags), doubtsOf(*s, metrics...)}
+}
+
+// doubtsOf are the flags of a cell that void a metric, by metric.
+func doubtsOf(s results.Summary, metrics ...results.Metric) map[string][]string {
+	doubts := map[string][]string{}
+	for _, m := range metrics {
+		if flags := s.Doubts(m); len(flags) > 0 {
+			doubts[m.Name] = flags
+		}
+	}
+	return doubts
 }
 
 // A jsonChange has shares: 0.05 is 5% more.
@@ -352,7 +366,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 		Checks: slices.Concat([]results.Check{}, checks),
 	}
 	for _, cell := range c.Cells {
-		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base), Head: newJSONSide(cell.Head), Changes: []jsonChange{}}
+		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base, c.Metrics), Head: newJSONSide(cell.Head, c.Metrics), Changes: []jsonChange{}}
 		for _, change := range cell.Changes {
 			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Erring: change.Erring}
 			if change.Base != nil && change.Head != nil && !change.Erring {
@@ -372,7 +386,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown",
-		"base_ok", "base_not_ok", "base_errors", "head_ok", "head_not_ok", "head_errors"}); err != nil {
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags"}); err != nil {
 		return err
 	}
 	for _, cell := range c.Cells {
@@ -406,11 +420,11 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 	return out.Error()
 }
 
-// sideFields are the repeats that are ok and those that are not, and the errors
-// over all of them; empty where the run does not have the cell.
+// sideFields are the repeats that are ok and those that are not, the errors
+// over all of them and the flags; empty where the run does not have the cell.
 func sideFields(s *results.Summary) []string {
 	if s == nil {
-		return []string{"", "", ""}
+		return []string{"", "", "", ""}
 	}
-	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors)}
+	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors), neutral(cleanLine(strings.Join(s.Flags, " ")))}
 }

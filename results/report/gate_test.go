@@ -360,9 +360,9 @@ func TestComparisonSaysErrors(t *testing.T) {
 		"markdown": {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "1 cell not compared"},
 		"html":     {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "not compared: a side has no repeat without errors"},
 		"summary":  {"**failed**", "newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)"},
-		"junit":    {`<failure message="newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)" type="newly erring">`},
+		"junit":    {`<failure message="newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)`, `type="newly erring">`},
 		"json":     {`"errors": 40`, `"erring": true`, `"state": "newly erring"`},
-		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,5,0,0,5,0,40"},
+		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,5,0,0,,5,0,40,"},
 	} {
 		var b bytes.Buffer
 		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {
@@ -376,5 +376,54 @@ func TestComparisonSaysErrors(t *testing.T) {
 		if regexp.MustCompile(`[-−]8\d\.\d%`).MatchString(b.String()) {
 			t.Errorf("%s says that errors are faster", format)
 		}
+	}
+}
+
+// TestDoubtsAreSaid: a flag that voids what a cell is chosen or compared by
+// stands beside it, with what it means, in every format.
+func TestDoubtsAreSaid(t *testing.T) {
+	var before, after []results.Record
+	for repeat := 1; repeat <= 5; repeat++ {
+		fast := measured(flask, single, repeat, 1+float64(repeat)/100, 400)
+		before = append(before, fast, measured(flask, mt5, repeat, 5, 500))
+		fast.Flags = []string{load.FlagClientBound, results.FlagInherited, results.FlagUnverified}
+		after = append(after, fast, measured(flask, mt5, repeat, 5, 500))
+	}
+	const meaning = "client-bound: the client used nearly all the CPU"
+	c := results.CompareRuns(sampleRun(), sampleRun(), before, after)
+	doubt := "In doubt, flask/single/n40: duration (client-bound), throughput (client-bound), peak memory (inherited) in the head."
+	for format, wants := range map[string][]string{
+		"table": {doubt, meaning}, "markdown": {doubt, meaning}, "html": {doubt, meaning}, "summary": {doubt},
+		"junit": {"flags of the head: client-bound, inherited, unverified"},
+		"json":  {`"doubts": {`, `"unverified"`}, "csv": {",client-bound inherited unverified\n"},
+	} {
+		var b bytes.Buffer
+		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 400}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("compare, %s does not say %q", format, want)
+			}
+		}
+	}
+	goal, err := results.NewGoal(scenarios.Recommend{Objective: "duration"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubt = "In doubt, the best, flask/single: duration (client-bound), peak memory (inherited)."
+	for format, wants := range map[string][]string{"text": {doubt, "flask/single [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
+		var b bytes.Buffer
+		if err := report.WriteRecommendation(&b, format, sampleRun(), results.Recommend(results.Summarise(after), nil, goal), report.Options{Width: 400}); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("recommend, %s does not say %q:\n%s", format, want, b.String())
+			}
+		}
+	}
+	if page := render(t, "html", sampleRun(), after, report.Options{}); !strings.Contains(page, doubt) {
+		t.Errorf("the page of the run does not say %q", doubt)
 	}
 }

@@ -18,6 +18,7 @@ type comparisonView struct {
 	Grids    []sectionView
 	Checks   *sectionView
 	Others   *sectionView
+	Flags    *sectionView
 	Figures  []figureView
 	Runs     []runFacts
 }
@@ -73,6 +74,10 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 	}
 	if len(others.rows) > 0 {
 		view.Others = &sectionView{Title: "Cells that are not in both runs, failed or have errors", Grid: newGrid("other cells", others)}
+	}
+	if s := comparisonFlags(c); s != nil {
+		flagged := newSection(*s)
+		view.Flags = &flagged
 	}
 	for i, run := range []results.Run{c.Base, c.Head} {
 		facts := runFacts{Title: []string{"Base", "Head"}[i] + ": " + cleanLine(run.ID)}

@@ -27,6 +27,7 @@ func (b *builder) verdict() []string {
 		text += fmt.Sprintf(", %s of the baseline's duration", percentText(r.Ratio, 1))
 	}
 	verdict := []string{text + "."}
+	verdict = append(verdict, doubted(r)...)
 	if r.PassedOver != nil {
 		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
 			cleanLine(r.PassedOver.Summary.Condition()), 100*results.AlikeShare))

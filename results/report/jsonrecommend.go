@@ -1,6 +1,10 @@
 package report
 
-import "stackmeter/results"
+import (
+	"slices"
+
+	"stackmeter/results"
+)
 
 // A jsonRecommendation is what `recommend --format json` prints. Figures are
 // in base units.
@@ -32,12 +36,15 @@ type jsonBudget struct {
 }
 
 type jsonChoice struct {
-	Cell      string          `json:"cell"`
-	Topology  string          `json:"topology"`
-	Load      string          `json:"load"`
-	Objective *jsonSample     `json:"objective"`
-	Memory    *jsonSample     `json:"memory"`
-	Against   *jsonDifference `json:"against_best,omitempty"`
+	Cell      string      `json:"cell"`
+	Topology  string      `json:"topology"`
+	Load      string      `json:"load"`
+	Objective *jsonSample `json:"objective"`
+	Memory    *jsonSample `json:"memory"`
+	Flags     []string    `json:"flags"`
+	// Doubts are the flags that void a metric that the choice is by, by metric.
+	Doubts  map[string][]string `json:"doubts,omitempty"`
+	Against *jsonDifference     `json:"against_best,omitempty"`
 }
 
 type jsonDifference struct {
@@ -72,6 +79,7 @@ func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecomm
 		return &jsonChoice{
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(),
 			Objective: newJSONSample(s.Sample(r.Goal.Objective)), Memory: newJSONSample(s.Peak(r.Frontier.Memory)),
+			Flags: slices.Concat([]string{}, s.Flags), Doubts: doubtsOf(s, r.Metrics()...),
 		}
 	}
 	beside := func(c *results.Choice) *jsonChoice {

@@ -108,6 +108,11 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 				text += "; " + change.Metric.Title + " " + shownText(change)
 			}
 		}
+		for _, side := range sidesOf(cell) {
+			if len(side.summary.Flags) > 0 {
+				text += "; flags of the " + side.name + ": " + strings.Join(side.summary.Flags, ", ")
+			}
+		}
 		switch text = cleanLine(text); cell.State {
 		case results.CellBoth, results.CellNewlyOK:
 			one.Out = text

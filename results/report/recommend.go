@@ -60,7 +60,9 @@ func recommendation(r results.Recommendation) section {
 		return s
 	}
 	s.text = append(s.text, bestText(r))
-	s.table = choices(r)
+	s.text = append(s.text, doubted(r)...)
+	flags := newNotes(nil)
+	s.table = choices(r, flags)
 	if r.PassedOver != nil {
 		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
 			cleanLine(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*results.Confidence,
@@ -77,7 +79,24 @@ func recommendation(r results.Recommendation) section {
 		s.notes = append(s.notes, "The one with more memory is over the budget: it is what more memory would buy.")
 	}
 	s.notes = append(s.notes, leftOut(r)...)
+	s.notes = append(s.notes, flags.legend()...)
 	return s
+}
+
+// doubted are warnings about the best cell and the one after it, where a flag
+// voids what they were chosen by.
+func doubted(r results.Recommendation) []string {
+	var lines []string
+	warn := func(role string, s results.Summary) {
+		if text := doubtText(s, r.Metrics()...); text != "" {
+			lines = append(lines, fmt.Sprintf("In doubt, the %s, %s: %s.", role, cleanLine(s.Condition()), text))
+		}
+	}
+	warn("best", *r.Best)
+	if r.RunnerUp != nil {
+		warn("runner-up", r.RunnerUp.Summary)
+	}
+	return lines
 }
 
 // goalText says what was looked for.
@@ -161,8 +180,9 @@ func beside(r results.Recommendation) []besideBest {
 	return rows
 }
 
-// choices is the table of the best cell and those beside it.
-func choices(r results.Recommendation) *grid {
+// choices is the table of the best cell and those beside it, with the marks of
+// their flags.
+func choices(r results.Recommendation, flags *notes) *grid {
 	rows := beside(r)
 	objectives, peaks := []*results.Sample{r.Best.Sample(r.Goal.Objective)}, []*results.Sample{r.Best.Peak(r.Frontier.Memory)}
 	for _, row := range rows {
@@ -182,7 +202,10 @@ func choices(r results.Recommendation) *grid {
 			{text: change}, {text: more}, {text: p}}
 		g.rows = append(g.rows, row[:len(g.head)])
 	}
-	add(entry{text: "best", tone: best}, entry{text: cleanLine(r.Best.Condition())}, 0, "", "", "")
+	marked := func(s results.Summary) entry {
+		return entry{text: strings.TrimSpace(cleanLine(s.Condition()) + " " + flags.marks(s, nil))}
+	}
+	add(entry{text: "best", tone: best}, marked(*r.Best), 0, "", "", "")
 	for i, row := range rows {
 		more := missing
 		if row.Bytes != nil {
@@ -192,7 +215,7 @@ func choices(r results.Recommendation) *grid {
 		if row.Difference.Able {
 			p = fmt.Sprintf("%.2g", row.Difference.P)
 		}
-		add(entry{text: row.role}, entry{text: cleanLine(row.Summary.Condition())}, i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
+		add(entry{text: row.role}, marked(row.Summary), i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
 	}
 	return g
 }
