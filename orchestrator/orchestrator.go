@@ -45,7 +45,7 @@ type Orchestrator struct {
 	StepLimit  time.Duration // of any step, before it counts as stuck; 0: what follows from the scenario and the deadlines within
 
 	Recorder Recorder
-	Notify   func(Event) // may be nil; is called from one goroutine at a time
+	Notify   func(Event) // may be nil; is called from one goroutine at a time, and holds up the run until it returns
 }
 
 // A Client prepares batches of requests.

@@ -23,6 +23,9 @@ var ErrStuck = errors.New("stuck")
 // it started. Then Run returns without it.
 const abandonAfter = interruptedTimeout + time.Second/2
 
+// tellTimeout is what ending a stuck run waits for whoever is told of it.
+const tellTimeout = time.Second
+
 // Bounds of steps that do not follow from the scenario. Each is well above the
 // sum of the deadlines within.
 const (
@@ -62,7 +65,16 @@ func (r *run) enter(bound time.Duration, what ...string) (leave func()) {
 	r.steps.mu.Unlock()
 	overdue := time.AfterFunc(bound, func() {
 		text := r.doing()
-		r.notify(Event{Kind: EventStuck, Message: fmt.Sprintf("stuck: %s; it should have taken less than %v", text, bound)})
+		// What is told shows where the program is, which cancelling changes.
+		told := make(chan struct{})
+		go func() {
+			r.notify(Event{Kind: EventStuck, Message: fmt.Sprintf("stuck: %s; it should have taken less than %v", text, bound)})
+			close(told)
+		}()
+		select {
+		case <-told:
+		case <-time.After(tellTimeout):
+		}
 		r.cancel(fmt.Errorf("%w: %s", ErrStuck, text))
 	})
 	return func() {

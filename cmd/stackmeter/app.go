@@ -38,13 +38,15 @@ func (e usageError) Unwrap() error { return e.error }
 
 // An app is one invocation with its streams.
 type app struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
+	stdin  io.Reader
+	stdout io.Writer
+	stderr *teller
 }
 
 // main runs a command line and returns the exit status: the one place that
 // maps errors to it.
 func (a *app) main(args []string) int {
+	defer a.stderr.flush(flushTimeout)
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

@@ -17,8 +17,8 @@ import (
 func (a *app) newLoadProgress(mode string) (progress, error) {
 	switch mode {
 	case progressAuto:
-		if isTerminal(a.stderr) {
-			return &loadBar{all: mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(40))}, nil
+		if isTerminal(a.stderr.to) {
+			return barsBehind{a.stderr, &loadBar{all: mpb.New(mpb.WithOutput(a.stderr.to), mpb.WithWidth(40))}}, nil
 		}
 		return &tenths{w: a.stderr}, nil
 	case progressPlain:

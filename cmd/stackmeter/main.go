@@ -24,6 +24,6 @@ import (
 )
 
 func main() {
-	a := app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := app{stdin: os.Stdin, stdout: os.Stdout, stderr: newTeller(os.Stderr)}
 	os.Exit(a.main(os.Args[1:]))
 }

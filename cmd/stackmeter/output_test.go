@@ -12,7 +12,7 @@ import (
 
 // TestOutputKeepsWhatItIs writes to what is no regular file of its own.
 func TestOutputKeepsWhatItIs(t *testing.T) {
-	a := &app{stdout: io.Discard, stderr: io.Discard}
+	a := &app{stdout: io.Discard, stderr: newTeller(io.Discard)}
 	write := func(file string) {
 		t.Helper()
 		if err := checkOutput("-o", file); err != nil {

@@ -31,8 +31,8 @@ type progress interface {
 func (a *app) newProgress(mode string) (progress, error) {
 	switch mode {
 	case progressAuto:
-		if isTerminal(a.stderr) {
-			return newBars(a.stderr), nil
+		if isTerminal(a.stderr.to) {
+			return barsBehind{a.stderr, newBars(a.stderr.to)}, nil
 		}
 		return plain{a.stderr}, nil
 	case progressPlain:

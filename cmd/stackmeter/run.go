@@ -30,6 +30,11 @@ import (
 // resumeLatest is --resume without a run.
 const resumeLatest = "latest"
 
+// interruptedExit is how long after the first Ctrl-C the command ends at the
+// latest: who cancels a job kills it after ten seconds. It is above what the
+// orchestrator takes to remove what was started, or to give up.
+const interruptedExit = 9500 * time.Millisecond
+
 // forcedCleanup bounds what a second Ctrl-C still waits for.
 const forcedCleanup = 10 * time.Second
 
@@ -305,7 +310,9 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 
 // signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, so that
 // the stack under measurement is removed and what is finished is printed. The
-// second one removes everything of the run by force and exits.
+// second one removes everything of the run by force and exits. So that the first
+// is enough whatever hangs, standard output included, the command exits by
+// itself after interruptedExit.
 //
 // A closed pipe behind standard output or error does not end the run: nobody
 // reads the progress any more, but what is measured is kept.
@@ -316,14 +323,21 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var finished atomic.Bool
 	go func() {
-		for n := 0; ; n++ {
-			if _, more := <-caught; !more || finished.Load() {
+		if _, more := <-caught; !more || finished.Load() {
+			return
+		}
+		late := time.After(interruptedExit)
+		cancel(errInterrupted)
+		fmt.Fprintln(a.stderr, "\nstackmeter: interrupted; removing what was started (once more to force it)")
+		select {
+		case <-late:
+			if finished.Load() {
 				return
 			}
-			if n == 0 {
-				fmt.Fprintln(a.stderr, "\nstackmeter: interrupted; removing what was started (once more to force it)")
-				cancel(errInterrupted)
-				continue
+			fmt.Fprintln(a.stderr, "stackmeter: it did not end by itself; what of it is left is removed by the next run, or by stackmeter clean")
+		case _, more := <-caught:
+			if !more || finished.Load() {
+				return
 			}
 			if run := owned.Load(); run != nil {
 				clean, stop := context.WithTimeout(context.WithoutCancel(ctx), forcedCleanup)
@@ -333,18 +347,19 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 					fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error()))
 				}
 			}
-			// A record that is being written gets the time to be whole.
-			closed := make(chan struct{})
-			go func() {
-				_ = closeStore()
-				close(closed)
-			}()
-			select {
-			case <-closed:
-			case <-time.After(forcedClose):
-			}
-			os.Exit(exitInterrupted)
 		}
+		// A record that is being written gets the time to be whole.
+		closed := make(chan struct{})
+		go func() {
+			_ = closeStore()
+			close(closed)
+		}()
+		select {
+		case <-closed:
+		case <-time.After(forcedClose):
+		}
+		a.stderr.flush(flushHurry)
+		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() {
 		finished.Store(true)
