@@ -12,14 +12,16 @@ import (
 )
 
 // Judge says why what a client did is no measurement of the load that was asked
-// for: nothing was answered as expected, or there were more errors than the
-// limit allows. It is nil when it is one; a nil limit allows any number.
+// for: nothing was answered as expected, there were more errors than the limit
+// allows, or not everything was sent. It is nil when it is one; a nil limit allows any number.
 func Judge(sent load.Result, limit *scenarios.ErrorLimit) error {
 	switch {
 	case sent.Replies == 0:
 		return errors.New(noReply(sent))
 	case limit != nil && sent.Errors > limit.Allowed(sent.Requests):
 		return errors.New(tooManyErrors(sent, *limit))
+	case sent.Replies+sent.Errors < sent.Requests:
+		return fmt.Errorf("the load stopped after %d of %d requests, the first of which all failed: %s", sent.Replies+sent.Errors, sent.Requests, kinds(sent))
 	}
 	return nil
 }

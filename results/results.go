@@ -122,7 +122,7 @@ type LoadFacts struct {
 	BytesSent  int64   `json:"bytes_sent"`
 	BytesRead  int64   `json:"bytes_read"`
 
-	Retries   int          `json:"retries"`             // sent again, because a kept connection had been closed while idle
+	Retries   int          `json:"retries"`             // requests that a kept connection was made anew for, because the server had closed it
 	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency ÷ active clients; 1 by Little's law
 	Connect   *Spread      `json:"connect_s"`           // of new connections
 	FirstByte *Spread      `json:"first_byte_s"`        // from the sending to the first byte of the answer

@@ -129,17 +129,22 @@ func parseStatusLine(line []byte) (head, error) {
 // header takes one header line into account.
 func (h *head) header(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
-	if colon <= 0 || line[0] == ' ' || line[0] == '\t' {
+	// A space before the colon hides a header from some and not from others
+	// (RFC 9112, section 5.1).
+	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {
 		return failed(ErrProtocol, "header line %q has no name", line[:min(len(line), 40)])
 	}
 	name, value := line[:colon], line[colon+1:]
 	switch {
 	case equalFold(name, "content-length"):
-		length, ok := parseLength(bytes.TrimSpace(value))
-		if !ok || h.length >= 0 && h.length != length {
-			return failed(ErrProtocol, "Content-Length %q is wrong or contradicts another one", value[:min(len(value), 40)])
+		// A list of equal lengths is one length (RFC 9110, section 8.6).
+		for one := range bytes.SplitSeq(value, []byte{','}) {
+			length, ok := parseLength(bytes.TrimSpace(one))
+			if !ok || h.length >= 0 && h.length != length {
+				return failed(ErrProtocol, "Content-Length %q is wrong or contradicts another one", value[:min(len(value), 40)])
+			}
+			h.length = length
 		}
-		h.length = length
 	case equalFold(name, "transfer-encoding"):
 		if h.chunked || !equalFold(bytes.TrimSpace(value), "chunked") {
 			return failed(ErrProtocol, "Transfer-Encoding %q is not understood; only chunked is", value[:min(len(value), 40)])

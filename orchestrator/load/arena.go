@@ -202,8 +202,7 @@ func (a *arena) request(i int) []byte {
 // pipe, which also comes when their parent dies: then it is still 0.
 func (a *arena) gun() *atomic.Int64 { return a.word(0) }
 
-// errors is the batch's number of errors, over all its processes. It is counted
-// only where there is a limit to them.
+// errors is the batch's number of errors, over all its processes.
 func (a *arena) errors() *atomic.Int64 {
 	return (*atomic.Int64)(unsafe.Pointer(&a.counters[errorsAt]))
 }
@@ -215,6 +214,15 @@ func (a *arena) digest(i int) *atomic.Uint64 {
 
 // counter is the i-th process's count of finished requests.
 func (a *arena) counter(i int) *atomic.Int64 { return a.word(1 + i) }
+
+// done is how many requests all of some processes have finished.
+func (a *arena) done(processes int) int64 {
+	var done int64
+	for i := range processes {
+		done += a.counter(i).Load()
+	}
+	return done
+}
 
 func (a *arena) word(i int) *atomic.Int64 {
 	return (*atomic.Int64)(unsafe.Pointer(&a.counters[i*counterSize]))

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"iter"
 	"syscall"
+	"time"
 )
 
-// orderlyCloses is from which request of a process on connections are reset
+// orderlyCloses is from which request of a batch on connections are reset
 // after the whole answer was read, instead of closed. Whoever closes first
 // keeps the connection's port for a minute (TIME_WAIT), a machine has 28,000
 // of them for each server, and a batch that used them up would measure that.
@@ -29,6 +30,7 @@ type client struct {
 // newClient adds a client that runs until it waits when it is resumed.
 func (e *engine) newClient() *client {
 	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family, e.secure)
+	k.look = e.look
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
 	c.answers.keep = e.checker.WantsBody()
 	c.next, c.abandon = iter.Pull(c.run)
@@ -64,15 +66,19 @@ func (c *client) run(yield func(struct{}) bool) {
 		if first {
 			c.begin = begin
 		}
-		err := c.do(i, begin)
-		end := e.clock.now()
-		e.seen = end
+		end, err := c.do(i, begin)
+		e.seen = e.clock.now()
 		if e.order.Schedule != nil {
 			e.inFlight--
 		}
-		if errors.Is(err, errInterrupted) {
+		switch local := (*localError)(nil); {
+		case errors.Is(err, errInterrupted):
+			return
+		case errors.As(err, &local):
+			e.broken = local
 			return
 		}
+		e.done.Add(1) // before the errors: what is done and no error has worked
 		if err == nil {
 			e.histograms.reply(intended, begin, c.conn.firstByte, end)
 			if e.order.Schedule != nil {
@@ -81,9 +87,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		} else {
 			e.failures.add(err)
 			e.failing += end.sub(begin)
-			if e.order.MaxErrors != nil {
-				e.arena.errors().Add(1)
-			}
+			e.arena.errors().Add(1)
 			if e.hopeless() || e.tooManyErrors() {
 				e.next = e.order.Last // nobody takes another one
 			}
@@ -93,7 +97,6 @@ func (c *client) run(yield func(struct{}) bool) {
 		}
 		c.end = end
 		e.end = max(e.end, end)
-		e.done.Add(1)
 	}
 }
 
@@ -136,7 +139,7 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 		} else {
 			e.idle = append(e.idle, c)
 			// While nobody was free the timer was not set.
-			if e.armErr = e.armNext(); e.armErr != nil {
+			if e.broken = e.armNext(); e.broken != nil {
 				return 0, 0, false
 			}
 			if !yield(struct{}{}) {
@@ -149,10 +152,11 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 	return i, e.due(i), true
 }
 
-// hopeless reports whether nothing has worked so far, often enough.
+// hopeless reports whether nothing of the batch has worked so far, often enough.
 func (e *engine) hopeless() bool {
-	limit := e.order.GiveUp
-	return limit > 0 && e.histograms.Latency.Count() == 0 && e.failures.total >= max(limit, min(e.order.Clients, len(e.clients)))
+	clients := min(e.order.Clients, len(e.clients)) * e.order.Processes
+	errors := e.arena.errors().Load()
+	return e.order.GiveUp > 0 && errors >= int64(max(e.order.GiveUp, clients)) && e.arena.done(e.order.Processes) <= errors
 }
 
 // tooManyErrors reports whether the batch has more errors than it may have. The
@@ -162,30 +166,53 @@ func (e *engine) tooManyErrors() bool {
 	return limit != nil && e.arena.errors().Load() > int64(*limit)
 }
 
+// idleFrom is from which pause on a kept connection is looked at before it is
+// used again: what came meanwhile may not have been told yet.
+const idleFrom = instant(time.Millisecond)
+
 // do sends the i-th request of the batch and reads its answer; nil means that
 // the answer was as expected. The time-out counts from begin and covers
-// everything, from connecting to the last byte.
+// everything, from connecting to the last byte, which is where the request ends:
+// what checking the answer takes is not the server's.
 //
-// A kept connection that turns out to be closed before a byte of the answer
-// came was closed by the server while idle: the request is sent once more, on
-// a new connection.
-func (c *client) do(i int, begin instant) error {
-	c.conn.deadline, c.conn.expired, c.conn.firstByte = begin+instant(c.engine.order.Timeout), false, 0
-	which := c.engine.order.which(i)
-	reused := c.conn.connected()
+// A kept connection that the server had closed while it was idle is made anew.
+// Where that shows only when the request has been sent, the request is sent once
+// more, if the server's kernel threw it away unread: a server that dies over a
+// request looks otherwise.
+func (c *client) do(i int, begin instant) (end instant, err error) {
+	k, order := c.conn, c.engine.order
+	k.deadline, k.expired, k.again, k.firstByte, k.unread = begin+instant(order.Timeout), false, 0, 0, false
+	which := order.which(i)
+	reused := k.connected()
+	if reused && (k.readable || k.ended || begin-c.end > idleFrom) {
+		closed, err := k.idle()
+		if err != nil {
+			k.close(false)
+			return c.engine.clock.now(), err
+		}
+		if closed {
+			reused = false
+			c.retries++
+			k.close(false)
+		}
+	}
 	got, err := c.exchange(which)
-	if reused && isReset(err) {
+	if reused && k.unread && isReset(err) {
 		c.retries++
-		c.conn.close(false)
+		k.close(false)
 		got, err = c.exchange(which)
 	}
-	if err != nil || !c.engine.order.KeepAlive || !got.keepAlive {
-		c.conn.close(i-c.engine.order.First >= orderlyCloses)
+	end = c.engine.clock.now()
+	if err == nil && end > k.deadline {
+		err = failed(ErrTimeout, "the time-out passed while reading the answer")
+	}
+	if err != nil || !order.KeepAlive || !got.keepAlive {
+		k.close(i-order.First >= orderlyCloses/order.Processes)
 	}
 	if err != nil {
-		return err
+		return end, err
 	}
-	return c.engine.checker.check(which, got.status, c.answers.body)
+	return end, c.engine.checker.check(which, got.status, c.answers.body)
 }
 
 // exchange sends a request, on a new connection if there is none, and reads
@@ -201,9 +228,9 @@ func (c *client) exchange(which int) (answer, error) {
 	}
 	c.answers.begin(fresh)
 	err := c.send(which)
-	// A server may answer before it has read everything and close: the write
-	// fails, but the answer is there to be read.
-	if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+	// A server may answer before it has read everything, and close or read no
+	// more: not all is sent, but the answer is there to be read.
+	if err != nil && !errors.Is(err, errAnswered) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		return answer{}, timedOutOr(err, ErrReset, "sending the request")
 	}
 	got, readErr := c.answers.next(c.engine.order.Method)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +22,26 @@ type clock struct {
 	offset instant
 }
 
+// clockApart is how far apart the two readings may be that a clock is made of.
+const clockApart = 5 * time.Microsecond
+
+// newClock reads both clocks until nothing came between: instants of different
+// processes are compared, and a process that was preempted between the two
+// readings would be wrong by as much for its whole life.
 func newClock() (clock, error) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return clock{}, fmt.Errorf("read the monotonic clock: %w", err)
+	var best clock
+	closest := time.Duration(math.MaxInt64)
+	for try := 0; try < 1000 && closest > clockApart; try++ {
+		var now unix.Timespec
+		base := time.Now()
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+			return clock{}, fmt.Errorf("read the monotonic clock: %w", err)
+		}
+		if apart := time.Since(base); apart < closest {
+			best, closest = clock{base: base, offset: instant(now.Nano())}, apart
+		}
 	}
-	return clock{base: time.Now(), offset: instant(now.Nano())}, nil
+	return best, nil
 }
 
 func (c clock) now() instant { return c.offset + instant(time.Since(c.base)) }

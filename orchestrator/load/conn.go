@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,14 +36,17 @@ type conn struct {
 	pause   func() (end bool) // returns when something changed; end: the batch was stopped
 	waiting bool              // inside pause, for the connection
 
-	deadline instant // of the request under way
-	expired  bool    // set by the engine: deadline has passed
+	deadline instant          // of the request under way
+	expired  bool             // set by the engine: deadline has passed
+	again    instant          // when to be resumed though nothing changed; 0: never
+	look     func(at instant) // tells the engine of again
 
 	// What the engine was told of the connection since it was last tried.
 	readable, writable bool
 	ended              bool // the other side sends no more: read until its end
 
 	watchesRoom bool // the poller watches for room to write
+	unread      bool // the other side threw away what was sent: it had closed the connection
 
 	firstByte      instant // when the first byte of the answer under way was read; 0 before
 	sent, received int64   // bytes, over all connections, as they are on the wire: TLS's own included
@@ -69,11 +74,11 @@ func sockaddr(peer netip.AddrPort) (unix.Sockaddr, int, error) {
 }
 
 // open connects; with TLS the handshake is part of it. Its error is of kind
-// connect, or timeout.
+// connect, or timeout, or a localError.
 func (k *conn) open() error {
 	fd, err := newSocket(k.family)
 	if err != nil {
-		return failed(ErrConnect, "%v", err)
+		return &localError{err, "raise the limit of open files (ulimit -n), or take fewer connections"}
 	}
 	if k.family != unix.AF_UNIX {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
@@ -87,11 +92,19 @@ func (k *conn) open() error {
 	if watched := k.poller.add(fd, k.token); watched != nil {
 		return failed(ErrConnect, "%v", watched)
 	}
-	for !done && err == nil {
-		if err := k.awaitRoom(); err != nil {
+	for !done && (err == nil || err == unix.EAGAIN) {
+		waited := k.awaitRoom
+		if err == unix.EAGAIN {
+			waited = k.awhile // a unix socket whose backlog is full, which says nothing when it no longer is
+		}
+		if err := waited(); err != nil {
 			return timedOutOr(err, ErrConnect, "connecting")
 		}
 		done, err = k.connect()
+	}
+	if err == unix.EADDRNOTAVAIL {
+		return &localError{os.NewSyscallError("connect", err),
+			"closed connections keep their ports for a minute; keep connections alive, send fewer requests, or widen net.ipv4.ip_local_port_range"}
 	}
 	if err != nil {
 		return failed(ErrConnect, "%v", os.NewSyscallError("connect", err))
@@ -144,7 +157,11 @@ func (k *conn) writeSocket(b []byte) error {
 			if err := k.awaitRoom(); err != nil {
 				return err
 			}
+			if k.answered() {
+				return errAnswered
+			}
 		default:
+			k.unread = gone(err)
 			return err
 		}
 	}
@@ -164,7 +181,11 @@ func (k *conn) writeFile(file int, part span) error {
 			if err := k.awaitRoom(); err != nil {
 				return err
 			}
+			if k.answered() {
+				return errAnswered
+			}
 		case err != nil:
+			k.unread = gone(err)
 			return err
 		case n == 0:
 			return io.ErrUnexpectedEOF // the file is shorter than its requests
@@ -195,6 +216,9 @@ func (k *conn) awaitRoom() error {
 func (k *conn) read(b []byte) (n int, err error) {
 	if k.secure != nil {
 		n, err = k.secure.Read(b)
+		if err == io.EOF {
+			k.unread = true // TLS says that it ends; who dies says nothing
+		}
 	} else {
 		n, err = k.readSocket(b)
 	}
@@ -219,8 +243,10 @@ func (k *conn) readSocket(b []byte) (int, error) {
 		case err == unix.EAGAIN:
 			k.readable, k.ended = false, false
 		case err != nil:
+			k.unread = gone(err)
 			return 0, err
 		case n == 0:
+			k.unread = k.unread || gone(socketError(k.fd))
 			return 0, io.EOF
 		default:
 			if n < len(b) {
@@ -230,6 +256,76 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			return n, nil
 		}
 	}
+}
+
+// errAnswered ends the sending of a request that is answered already.
+var errAnswered = errors.New("the server answered before it had read the request")
+
+// answered reports whether an answer came while there was no room for the rest
+// of the request. It tells that to the one who sends: whoever encrypts reads
+// other things too.
+func (k *conn) answered() bool { return k.secure == nil && !k.writable && k.readable }
+
+// idle looks at a kept connection before it is used again: whether the server
+// has closed it meanwhile. What it sent without being asked is an error, but for
+// a 408, with which a server says that it closes.
+func (k *conn) idle() (closed bool, err error) {
+	var early [64]byte
+	n, err := peek(k.fd, early[:])
+	switch {
+	case err == unix.EAGAIN:
+		k.readable, k.ended = false, false
+		return false, nil
+	case err != nil || n == 0 || k.secure != nil: // of TLS it is the end, in its own words
+		return true, nil
+	}
+	if h, err := parseStatusLine(early[:min(n, len("HTTP/1.1 408"))]); err == nil && h.status == http.StatusRequestTimeout {
+		return true, nil
+	}
+	return false, failed(ErrProtocol, "the server had sent %q on an idle connection, which nobody asked for", early[:min(n, 40)])
+}
+
+// peek gives what can be read, and leaves it there.
+func peek(fd int, b []byte) (int, error) {
+	n, _, err := unix.Recvfrom(fd, b, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return max(n, 0), err
+}
+
+// socketError is the error that a socket was told of, which it has only once.
+func socketError(fd int) error {
+	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil || code == 0 {
+		return err
+	}
+	return unix.Errno(code)
+}
+
+// gone reports whether an error says that the other side had closed the
+// connection before it took what was sent.
+func gone(err error) bool { return err == unix.ECONNRESET || err == unix.EPIPE }
+
+// A localError is why this machine cannot send: no measurement of a server
+// can be made with it.
+type localError struct {
+	err    error
+	remedy string
+}
+
+func (e *localError) Error() string {
+	return "the client's machine: " + e.err.Error() + "; " + e.remedy
+}
+func (e *localError) Unwrap() error { return e.err }
+
+// retryEvery is how often a connection is tried of which nothing is told.
+const retryEvery = instant(time.Millisecond)
+
+// awhile returns after a moment.
+func (k *conn) awhile() error {
+	k.again = k.clock.now() + retryEvery
+	k.look(k.again)
+	err := k.wait()
+	k.again = 0
+	return err
 }
 
 // wait returns when the connection changed, or with an error when the

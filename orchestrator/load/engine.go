@@ -84,9 +84,9 @@ type engine struct {
 	base    instant   // of the schedule: the gun
 	offsets []time.Duration
 	armed   int     // the request that the timer is set for; -1 before
-	armErr  error   // of setting it
 	seen    instant // the latest reading of the clock
-	check   instant // no request under way expires before
+	check   instant // no client has to be resumed before, unless its connection changes
+	broken  error   // why the batch cannot go on: this machine's fault, not the server's
 
 	mu     sync.Mutex // guards closed
 	closed bool
@@ -215,7 +215,7 @@ func (e *engine) loop() error {
 		return err
 	}
 	limit, held := shortWait, e.hold
-	for !e.finished() && !e.stopped.Load() && e.armErr == nil {
+	for !e.finished() && !e.stopped.Load() && e.broken == nil {
 		if e.seen >= e.check {
 			e.expire()
 		}
@@ -226,9 +226,8 @@ func (e *engine) loop() error {
 		if err != nil {
 			return fmt.Errorf("wait for answers: %w", err)
 		}
-		if n == 0 {
-			e.seen = e.clock.now()
-		}
+		// Time passes where answers keep coming too.
+		e.seen = e.clock.now()
 		limit, held = shortWait, e.hold && n > 0
 		for i := range n {
 			if err := e.handle(e.poller.event(i)); err != nil {
@@ -236,7 +235,7 @@ func (e *engine) loop() error {
 			}
 		}
 	}
-	return e.armErr
+	return e.broken
 }
 
 // start sets off the clients of a closed loop, or the schedule of an open one.
@@ -262,6 +261,7 @@ func (e *engine) handle(event pollEvent) error {
 	case tokenWake:
 		return nil // stopped is looked at next
 	case tokenTimer:
+		e.armed = -1
 		return e.dispatch()
 	}
 	c := e.clients[event.token]
@@ -272,8 +272,8 @@ func (e *engine) handle(event pollEvent) error {
 	return nil
 }
 
-// expire resumes the clients whose request's time-out has passed, and finds
-// out when to look again.
+// expire resumes the clients whose request's time-out has passed, or who want
+// to try again, and finds out when to look again.
 func (e *engine) expire() {
 	now := e.clock.now()
 	e.seen, e.check = now, now+instant(e.order.Timeout)
@@ -281,14 +281,23 @@ func (e *engine) expire() {
 		if !c.conn.waiting {
 			continue
 		}
-		if now >= c.conn.deadline {
+		switch {
+		case now >= c.conn.deadline:
 			c.conn.expired = true
 			c.resume()
-		} else {
-			e.check = min(e.check, c.conn.deadline)
+		case c.conn.again != 0 && now >= c.conn.again:
+			c.resume()
+		default:
+			e.look(c.conn.deadline)
+			if c.conn.again != 0 {
+				e.look(c.conn.again)
+			}
 		}
 	}
 }
+
+// look has the clients looked at by a moment at the latest.
+func (e *engine) look(at instant) { e.check = min(e.check, at) }
 
 // abandon ends the clients that still run, wherever they are.
 func (e *engine) abandon() {

@@ -18,9 +18,9 @@ type Job struct {
 	Request scenarios.Request
 	Load    scenarios.LoadSpec
 
-	// GiveUp ends the batch early when nothing works: once a client process
-	// has had this many errors, and at least one for each of its clients,
-	// without a single reply, it sends no more. 0: never.
+	// GiveUp ends the batch early when nothing works: once it has had this many
+	// errors, and at least one for each of its clients, without a single reply,
+	// no more is sent. 0: never.
 	GiveUp int
 
 	Seed  uint64 // of what is drawn by chance: arrivals, and payloads with pick: random
@@ -58,7 +58,7 @@ type Result struct {
 	Errors      int               // answers and failures that were not as expected
 	ErrorKinds  map[string]int    // by kind
 	FirstErrors map[string]string // the first message of each kind
-	Retries     int               // requests sent again because a kept connection had been closed while idle
+	Retries     int               // requests that a kept connection was made anew for, because the server had closed it
 
 	CPU        time.Duration // of the client's processes while the batch ran, user and system
 	Memory     int64         // bytes, the most that one of the client's processes had resident, its program's start left out; 0: not known

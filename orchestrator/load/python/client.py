@@ -28,6 +28,7 @@ that much more.
 """
 
 import base64
+import errno
 import hashlib
 import http.client
 import http.cookiejar
@@ -36,6 +37,7 @@ import mmap
 import multiprocessing
 import os
 import resource
+import socket
 import struct
 import sys
 import threading
@@ -226,6 +228,7 @@ class Client:
         """Begins the figures of an attempt."""
         self.first = self.connect = self.head = self.extra = 0
         self.fresh = False  # a connection was made for it
+        self.unread = False  # the server's kernel threw the request away: the connection had been closed
 
     def connecting(self, socket):
         self.fresh = True
@@ -249,10 +252,12 @@ class Client:
         begin = time.monotonic_ns()
         self.deadline = begin + self.batch.timeout
         self.hold(self.socket)
-        again = 0
+        kept = self.socket is not None and self.socket.fileno() >= 0
         answer = self.attempt(i)
-        if answer.outcome == "reset" and self.session is not None and not self.fresh:
-            # A kept connection that the server closed while it was idle.
+        # urllib3 makes a new connection where it sees that the server closed an idle one. What it sees only when
+        # the request has been sent is tried again if the server never read it: one that dies over it is an error.
+        again = int(kept and self.fresh)
+        if answer.outcome == "reset" and kept and not self.fresh and self.unread:
             again = 1
             answer = self.attempt(i)
         end = answer.end
@@ -283,6 +288,8 @@ class Client:
         except Refused as refused:
             answer.fail(refused.kind, str(refused))
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            if any(isinstance(e, ConnectionError) and e.errno in (errno.ECONNRESET, errno.EPIPE) for e in causes(error)):
+                self.unread = True
             answer.fail(kind_of(error, not self.fresh or self.connect > 0, self.head > 0), words(error))
         return answer
 
@@ -405,7 +412,8 @@ class Response(http.client.HTTPResponse):
     def begin(self):
         client = here.client
         stream = self.fp
-        stream.peek(1)  # returns when something is there
+        if not stream.peek(1):  # returns when something is there, or nothing more comes
+            client.unread = refused(stream)
         client.first = time.monotonic_ns()
         self.fp = Head(stream, client)
         try:
@@ -430,6 +438,17 @@ def left(stream):
             socket.settimeout(timeout)
     except (AttributeError, OSError, ValueError):
         return 0  # the connection is closed already
+
+
+TCP_CLOSE = 7  # the state of a connection that was reset; one that only ended is in CLOSE_WAIT
+
+
+def refused(stream):
+    """Whether the connection of a stream at its end was reset: its request came after the server had closed."""
+    try:
+        return stream.raw._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+    except (AttributeError, OSError):
+        return False
 
 
 def timed(connect):

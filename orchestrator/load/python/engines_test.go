@@ -199,21 +199,28 @@ func TestEnginesRecordAlike(t *testing.T) {
 	}
 }
 
-// TestEnginesSendAgain: a kept connection that the server closed while it was
-// idle is no error.
+// TestEnginesSendAgain: a kept connection that the server had closed is made
+// anew, and is no error; one that the server closes over a request is one.
 func TestEnginesSendAgain(t *testing.T) {
 	for name, fire := range both(t) {
-		// The server reads the second request of a connection and closes without
-		// a byte, as one does whose keep-alive time is over just then.
 		url := serveConnections(t, func(c net.Conn, r *bufio.Reader) {
 			if _, ok := readBody(r); ok {
 				_, _ = io.WriteString(c, text("ok"))
-				readBody(r)
 			}
 		})
 		r := fire(t, load.Job{URL: url, Request: get("/"), Load: modes(5, true)[0]})
 		if r.Replies != 5 || r.Retries != 4 || r.Connect.Count() != 5 {
 			t.Errorf("%s: %d replies, %d retries, %d connections: %v", name, r.Replies, r.Retries, r.Connect.Count(), r.FirstErrors)
+		}
+		url = serveConnections(t, func(c net.Conn, r *bufio.Reader) {
+			if _, ok := readBody(r); ok {
+				_, _ = io.WriteString(c, text("ok"))
+				readBody(r)
+			}
+		})
+		r = fire(t, load.Job{URL: url, Request: get("/"), Load: modes(6, true)[0]})
+		if r.Replies != 3 || r.ErrorKinds[load.ErrReset] != 3 || r.Retries != 0 {
+			t.Errorf("%s: %d replies, %d retries, errors %v; want 3, none, 3 of reset", name, r.Replies, r.Retries, r.FirstErrors)
 		}
 	}
 }

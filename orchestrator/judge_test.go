@@ -1,0 +1,35 @@
+package orchestrator
+
+import (
+	"strings"
+	"testing"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// A load of which a part was never sent is no measurement, whatever became of
+// the rest.
+func TestJudge(t *testing.T) {
+	errors := map[string]int{load.ErrStatus: 6}
+	cases := map[string]struct {
+		sent  load.Result
+		limit *scenarios.ErrorLimit
+		want  string // a part; empty: a measurement
+	}{
+		"all well":         {load.Result{Requests: 10, Replies: 10}, nil, ""},
+		"errors, no limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, nil, ""},
+		"within the limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 6}, ""},
+		"above the limit":  {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 5}, "6 errors"},
+		"no reply":         {load.Result{Requests: 6, Errors: 6, ErrorKinds: errors}, nil, "none of 6 requests"},
+		"given up":         {load.Result{Requests: 300, Replies: 2, Errors: 6, ErrorKinds: errors}, nil, "stopped after 8 of 300 requests"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := Judge(c.sent, c.limit)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
