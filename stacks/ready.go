@@ -19,7 +19,8 @@ const (
 )
 
 // WaitReady returns nil when a GET of the ready path was answered with a 2xx
-// status through the whole stack while every service ran. It fails at once
+// status, not by way of a redirect, through the whole stack while every service
+// ran. It fails at once
 // when a service ends, and after the ready time-out with the last probe's
 // error. The logs are the caller's to fetch.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
@@ -49,7 +50,11 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		}
 		transport.TLSClientConfig = config
 	}
-	client := &http.Client{Timeout: probeTimeout, Transport: transport}
+	// Redirects are not followed: where an app sends the probe is not the
+	// stack, and an app must not make this machine's network speak.
+	client := &http.Client{Timeout: probeTimeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	url := stack.URL() + spec.Ready.Path
 	began := time.Now()
 	var last error
@@ -106,6 +111,9 @@ func probe(ctx context.Context, client *http.Client, url string, before error) e
 		return err
 	}
 	defer resp.Body.Close()
+	if to := resp.Header.Get("Location"); resp.StatusCode >= 300 && resp.StatusCode <= 399 && to != "" {
+		return fmt.Errorf("GET %s answered %s to %.200q, and a redirect is not followed: app.ready.path has to answer 2xx itself", url, resp.Status, to)
+	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("GET %s answered %s %q", url, resp.Status, body)
