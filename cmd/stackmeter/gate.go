@@ -32,7 +32,40 @@ func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, er
 // check refuses options that cannot be, before anything is touched.
 func (o gateOptions) check(plan scenarios.Plan) error {
 	_, err := o.thresholds(plan)
+	if o.tag != "" {
+		if tag := sqlite.CheckTag(o.tag); tag != nil {
+			err = errors.Join(err, usageError{fmt.Errorf("--tag: %w", tag)})
+		}
+	}
 	return errors.Join(err, checkKinds(o.across))
+}
+
+// checkBaseline refuses a --compare that names no run, before anything starts.
+// Which run it is, is looked up when this one has ended: another one may have
+// passed until then.
+func checkBaseline(ctx context.Context, store *sqlite.Store, scenario, id string, o runOptions) error {
+	if o.gate.compare == "" {
+		return nil
+	}
+	scope := sqlite.Scope{Scenario: scenario}
+	if o.resume != "" {
+		scope.Before = id // a new run is not in the store yet, and all are before it
+	}
+	_, err := openBaseline(ctx, store, o.gate.compare, scope)
+	return err
+}
+
+// openBaseline is nil for last-passed where no run has passed yet.
+func openBaseline(ctx context.Context, store *sqlite.Store, which string, scope sqlite.Scope) (*report.Imported, error) {
+	side := sides{store: store, stored: map[string]bool{}}
+	base, err := side.open(ctx, which, scope)
+	if which == sqlite.LastPassed && errors.Is(err, sqlite.ErrNoRun) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
+	}
+	return &base, nil
 }
 
 // judge holds a finished run against its thresholds and its baseline, and
@@ -81,14 +114,9 @@ func (a *app) baseline(ctx context.Context, store *sqlite.Store, run results.Run
 	if which == "" {
 		return nil, nil
 	}
-	side := sides{store: store, stored: map[string]bool{}}
-	base, err := side.open(ctx, which, sqlite.Scope{Scenario: run.Scenario, Before: run.ID})
-	if which == sqlite.LastPassed && errors.Is(err, sqlite.ErrNoRun) {
+	base, err := openBaseline(ctx, store, which, sqlite.Scope{Scenario: run.Scenario, Before: run.ID})
+	if base == nil && err == nil {
 		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", report.Clean(run.Scenario))
-		return nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("--compare: %w", err)
-	}
-	return &base, nil
+	return base, err
 }

@@ -18,10 +18,12 @@ import (
 )
 
 // resume takes over a run that no longer has a process, if nothing has changed
-// since that its cells depend on: now is the run as it would be if it were new.
-// It returns the run as it is stored; the orchestrator compares its images.
-func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, which string) (results.Run, error) {
-	before, err := findRun(ctx, store, which, now.Scenario)
+// since that its cells depend on: now is the run of the same id as it would be
+// if it were new. What its cells do not depend on is now's: what it is judged
+// by, and its tag, if that is not empty. It returns the run as it is stored; the
+// orchestrator compares its images.
+func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, tag string) (results.Run, error) {
+	before, _, err := store.Run(ctx, now.ID)
 	if err != nil {
 		return before, err
 	}
@@ -34,7 +36,11 @@ func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, 
 			before.ID, strings.Join(changes, "\n  "))}
 	}
 	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
-	return before, store.Resume(ctx, before.ID, owner.String())
+	before.Plan.Thresholds, before.Plan.Baseline, before.Plan.Recommend = now.Plan.Thresholds, now.Plan.Baseline, now.Plan.Recommend
+	if err := store.Resume(ctx, before.ID, before.Plan, now.Owner); err != nil || tag == "" {
+		return before, err
+	}
+	return before, store.Tag(ctx, before.ID, tag)
 }
 
 // machineChanges says, in words, what of the machine is no longer what the run

@@ -5,12 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
 	"stackmeter/scenarios"
 )
@@ -79,6 +81,52 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 		t.Errorf("as it was: exit status %d: %s", status, said)
 	}
 	s.nothingLeft(run.ID)
+}
+
+// TestResumeIsJudgedAnew resumes a finished run with another threshold and a
+// tag: it is judged by that one, named, and the lock says which run holds it.
+func TestResumeIsJudgedAnew(t *testing.T) {
+	s := newSession(t)
+	cells := []string{"--only", "flask/single/n10"}
+	if status, _ := s.run(nil, cells...); status != exitOK {
+		t.Fatalf("exit status %d", status)
+	}
+	first, _ := s.stored()
+	folder, err := lock.Folder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var holders []string
+	status, _ := s.run(func(e orchestrator.Event, _ *os.Process) {
+		if e.Kind != orchestrator.EventImage && e.Kind != orchestrator.EventRun {
+			return
+		}
+		states, err := lock.List(folder)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, state := range states {
+			if state.Holder != nil {
+				holders = append(holders, state.Holder.Run)
+			}
+		}
+	}, append(cells, "--resume", "--tag", "gold", "--set", `thresholds=["p99 < 1ns"]`)...)
+	if status != exitThreshold {
+		t.Errorf("exit status %d, want %d", status, exitThreshold)
+	}
+	run, _ := s.stored()
+	if run.ID != first.ID || run.Verdict != results.VerdictFailed || len(run.Checks) != 1 || !slices.Equal(run.Tags, []string{"gold"}) {
+		t.Errorf("run %s after %s, verdict %q, checks %v, tags %v", run.ID, first.ID, run.Verdict, run.Checks, run.Tags)
+	}
+	if !slices.Contains(holders, first.ID) {
+		t.Errorf("the lock names %v while run %s is resumed", holders, first.ID)
+	}
+	if status, _ := s.run(nil, append(cells, "--resume", "--compare", "latest")...); status != exitUsage {
+		t.Errorf("compared with itself: exit status %d, want %d", status, exitUsage)
+	}
+	if now, _ := s.stored(); now.Verdict != run.Verdict {
+		t.Errorf("the run was resumed although what it is compared with does not exist: verdict %q", now.Verdict)
+	}
 }
 
 func TestMachineChanges(t *testing.T) {

@@ -27,9 +27,6 @@ import (
 	"stackmeter/stacks/process"
 )
 
-// resumeLatest is --resume without a run.
-const resumeLatest = "latest"
-
 // interruptedExit is how long after the first Ctrl-C the command ends at the
 // latest: who cancels a job kills it after ten seconds. It is above what the
 // orchestrator takes to remove what was started, or to give up.
@@ -73,7 +70,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 			o.scenario = args[0]
 			if len(args) == 2 {
 				// --resume RUN with a space: the run stands among the arguments.
-				if o.resume != resumeLatest {
+				if o.resume != sqlite.Latest {
 					return usageError{fmt.Errorf("run: one scenario at a time, not %q and %q", args[0], args[1])}
 				}
 				o.resume = args[1]
@@ -88,7 +85,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	scenarioFlags(cmd, &o.plan)
 	runtimeFlag(cmd, &o.runtime)
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
-	cmd.Flags().Lookup("resume").NoOptDefVal = resumeLatest
+	cmd.Flags().Lookup("resume").NoOptDefVal = sqlite.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would, with exit status 1; 0 for no limit")
@@ -126,18 +123,24 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err := checkSpace(o.db, plan); err != nil {
 		return err
 	}
-	store, err := sqlite.Open(ctx, o.db)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
 	gpus, err := openGPU(o.gpu)
 	if err != nil {
 		return err
 	}
 	defer gpus.close()
+	store, err := sqlite.Open(ctx, o.db)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	id, err := runID(ctx, store, scenario.Name, o.resume)
+	if err != nil {
+		return err
+	}
+	if err := checkBaseline(ctx, store, scenario.Name, id, o); err != nil {
+		return err
+	}
 
-	run := results.Run{ID: newRunID(time.Now())}
 	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
 	ctx, release := a.signals(ctx, runtime, &owned, store.Close)
 	defer release()
@@ -150,7 +153,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	locks, err := a.lock(ctx, run.ID, scenario.Name, uuids, o.wait)
+	locks, err := a.lock(ctx, id, scenario.Name, uuids, o.wait)
 	if err != nil {
 		return err
 	}
@@ -164,10 +167,11 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
 	}
-	if err := a.begin(ctx, store, &run, scenario, plan, gpus.devices, runtime, o); err != nil {
+	run, err := a.begin(ctx, store, id, scenario, plan, gpus.devices, runtime, o)
+	if err != nil {
 		return err
 	}
-	owned.Store(&run.ID)
+	owned.Store(&id)
 	cores, err := sharedCores(ctx, runtime)
 	if err != nil {
 		return err
@@ -203,23 +207,37 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	return checkOutput("--json", o.jsonFile)
 }
 
-// begin makes the run's row in the store, or finds the one to resume.
-func (a *app) begin(ctx context.Context, store *sqlite.Store, run *results.Run, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) error {
+// runID is the id of the run to resume, or a new one.
+func runID(ctx context.Context, store *sqlite.Store, scenario, resume string) (string, error) {
+	if resume == "" {
+		return newRunID(time.Now()), nil
+	}
+	id, err := store.Find(ctx, resume, sqlite.Scope{Scenario: scenario})
+	if err != nil {
+		return "", fmt.Errorf("--resume: %w", err)
+	}
+	return id, nil
+}
+
+// begin makes the run's row in the store, or takes over the one to resume.
+func (a *app) begin(ctx context.Context, store *sqlite.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
+	run := results.Run{
+		ID: id, Scenario: scenario.Name, File: scenario.File, Started: time.Now(),
+		Runtime: o.runtime, Host: host(runtime.Describe(ctx)), GPUDevices: devices,
+		Plan: plan, Fingerprint: plan.Fingerprint(),
+	}
 	owner, err := stacks.Self()
 	if err != nil {
-		return err
+		return run, err
 	}
-	run.Scenario, run.File, run.Started = scenario.Name, scenario.File, time.Now()
-	run.Runtime, run.Host, run.GPUDevices = o.runtime, host(runtime.Describe(ctx)), devices
-	run.Plan, run.Fingerprint, run.Owner = plan, plan.Fingerprint(), owner.String()
+	run.Owner = owner.String()
 	if o.resume != "" {
-		*run, err = a.resume(ctx, store, *run, owner, o.resume)
-		return err
+		return a.resume(ctx, store, run, owner, o.gate.tag)
 	}
 	if o.gate.tag != "" {
 		run.Tags = []string{o.gate.tag}
 	}
-	return store.Begin(ctx, *run)
+	return run, store.Begin(ctx, run)
 }
 
 // newRunID sorts by time and is never the same twice.

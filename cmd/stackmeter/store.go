@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 )
@@ -123,6 +122,11 @@ func (a *app) tagCommand() *cobra.Command {
 			if (remove == "") != (len(args) == 2) {
 				return usageError{errors.New("tag: it takes a RUN and a NAME, or --delete NAME")}
 			}
+			if len(args) == 2 {
+				if err := sqlite.CheckTag(args[1]); err != nil {
+					return usageError{fmt.Errorf("tag %q: %w", args[1], err)}
+				}
+			}
 			if _, err := os.Stat(db); err != nil {
 				return usageError{fmt.Errorf("tag: %w", err)}
 			}
@@ -144,23 +148,4 @@ func (a *app) tagCommand() *cobra.Command {
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&remove, "delete", "", "take the name `NAME` away instead")
 	return cmd
-}
-
-// findRun is the run to resume: the one that is named, or the scenario's
-// latest.
-func findRun(ctx context.Context, store *sqlite.Store, id, scenario string) (results.Run, error) {
-	if id != resumeLatest {
-		run, _, err := store.Run(ctx, id)
-		return run, err
-	}
-	runs, err := store.Runs(ctx)
-	if err != nil {
-		return results.Run{}, err
-	}
-	for _, run := range runs { // newest first
-		if run.Scenario == scenario {
-			return run, nil
-		}
-	}
-	return results.Run{}, usageError{fmt.Errorf("the store has no run of scenario %s to resume", scenario)}
 }

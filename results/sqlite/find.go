@@ -139,6 +139,14 @@ func validName(name string) error {
 	return nil
 }
 
+// CheckTag says why a run cannot have a tag; nil where it can.
+func CheckTag(tag string) error {
+	if strings.TrimSpace(tag) == "" {
+		return errors.New("it is empty")
+	}
+	return validName(tag)
+}
+
 // Tag gives the run a name, which is taken from the run that had it before.
 func (s *Store) Tag(ctx context.Context, run, tag string) error {
 	return named("tag run", run, s.write(ctx, func(conn *sql.Conn) error {
@@ -150,11 +158,8 @@ func (s *Store) Tag(ctx context.Context, run, tag string) error {
 }
 
 func setTag(ctx context.Context, conn *sql.Conn, run, tag string) error {
-	if err := validName(tag); err != nil {
+	if err := CheckTag(tag); err != nil {
 		return fmt.Errorf("tag: %w", err)
-	}
-	if strings.TrimSpace(tag) == "" {
-		return errors.New("tag: it is empty")
 	}
 	_, err := conn.ExecContext(ctx, "INSERT INTO tags (tag, run) VALUES (?, ?) ON CONFLICT (tag) DO UPDATE SET run = excluded.run", tag, run)
 	return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/scenarios"
 )
 
 // timeLayout is RFC 3339 with all nine digits, so that times sort as text.
@@ -111,11 +112,16 @@ func (s *Store) Import(ctx context.Context, run results.Run, records []results.R
 	}))
 }
 
-// Resume marks a run as under way again under another process: its finishing
-// time and outcome are cleared, its start, plan and cells stay.
-func (s *Store) Resume(ctx context.Context, run, owner string) error {
+// Resume marks a run as under way again under another process, with a plan that
+// asks for the same cells: its finishing time, outcome and verdict are cleared,
+// its start, fingerprint and cells stay.
+func (s *Store) Resume(ctx context.Context, run string, plan scenarios.Plan, owner string) error {
+	text, err := json.Marshal(plan.Redacted())
+	if err != nil {
+		return named("resume run", run, err)
+	}
 	return named("resume run", run, s.write(ctx, func(conn *sql.Conn) error {
-		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', verdict = '', against = '', checks = NULL, owner = ? WHERE id = ?", owner, run)
+		return updateOne(ctx, conn, "UPDATE runs SET finished = NULL, outcome = '', verdict = '', against = '', checks = NULL, plan = ?, owner = ? WHERE id = ?", string(text), owner, run)
 	}))
 }
 

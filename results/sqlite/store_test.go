@@ -246,18 +246,18 @@ func TestRunLifecycle(t *testing.T) {
 		run.Spent[results.PhaseMeasure] != 3 {
 		t.Fatalf("finished run = %+v (%v)", run, err)
 	}
-	if err := store.Resume(ctx, "one", "another process"); err != nil {
+	if err := store.Resume(ctx, "one", scenarios.Plan{Thresholds: []string{"errors == 0"}}, "another process"); err != nil {
 		t.Fatal(err)
 	}
 	run, _, err = store.Run(ctx, "")
-	if err != nil || run.Outcome != "" || run.Finished != nil || run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) {
+	if err != nil || run.Outcome != "" || run.Finished != nil || run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) || len(run.Plan.Thresholds) != 1 {
 		t.Fatalf("resumed run = %+v (%v)", run, err)
 	}
 	for name, err := range map[string]error{
 		"Spent":  store.Spent(ctx, "none", "x", 1),
 		"Images": store.Images(ctx, "none", images),
 		"Finish": store.Finish(ctx, "none", "ok", at),
-		"Resume": store.Resume(ctx, "none", "another process"),
+		"Resume": store.Resume(ctx, "none", scenarios.Plan{}, "another process"),
 	} {
 		if !errors.Is(err, sqlite.ErrNoRun) {
 			t.Errorf("%s of a run that is not there: %v, want ErrNoRun", name, err)
