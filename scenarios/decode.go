@@ -205,9 +205,11 @@ func (d *decoder) integer(n *yaml.Node, what string, into *int, low, high int) b
 		d.problem(n, "write it without quotes", "%s has to be a whole number, not %s", what, describe(n))
 	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !plain:
 		d.problem(n, fmt.Sprintf("a number from %d to %d", low, high), "%s has to be a whole number, not %s", what, describe(n))
-	case value < low || value > high:
-		d.problem(n, "", "%s has to be from %d to %d, not %d", what, low, high, value)
 	default:
+		if err := InRange(what, value, low, high); err != nil {
+			d.problem(n, "", "%v", err)
+			return false
+		}
 		*into = value
 		return true
 	}
@@ -258,7 +260,6 @@ func (d *decoder) boolean(n *yaml.Node, what string, into *bool) bool {
 
 // duration reads a time with its unit.
 func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
-	const shortest, longest = time.Millisecond, 24 * time.Hour
 	value, err := time.ParseDuration(n.Value)
 	switch {
 	case n.Kind != yaml.ScalarNode:
@@ -267,9 +268,11 @@ func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool 
 		d.problem(n, "for seconds write "+n.Value+"s", "%s has no unit", what)
 	case err != nil:
 		d.problem(n, "for example 500ms, 60s or 2m", "%s has to be a time, not %s", what, describe(n))
-	case value < shortest || value > longest:
-		d.problem(n, "", "%s has to be from %v to %v, not %s", what, shortest, longest, n.Value)
 	default:
+		if err := TimeInRange(what, value); err != nil {
+			d.problem(n, "", "%v", err)
+			return false
+		}
 		*into = value
 		return true
 	}

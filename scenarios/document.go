@@ -40,7 +40,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 			)
 		}},
 		field{"repeats", func(n *yaml.Node) { d.repeats(n, s) }},
-		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, 100_000) }},
+		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, MaxWarmup) }},
 		field{"fresh", func(n *yaml.Node) { d.choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }},
 		field{"order", func(n *yaml.Node) { d.choice(n, "order", &s.Order, OrderShuffle, OrderListed) }},
 		field{"prune", func(n *yaml.Node) { d.boolean(n, "prune", &s.Prune) }},

@@ -44,8 +44,8 @@ func ParseErrorLimit(text string) (ErrorLimit, error) {
 		return ErrorLimit{Percent: percent}, nil
 	}
 	count, err := strconv.Atoi(text)
-	if err != nil || strconv.Itoa(count) != text || count < 0 || count > maxRequests {
-		return ErrorLimit{}, fmt.Errorf("%s is no number of errors from 0 to %d, and no percentage", quote(text), maxRequests)
+	if err != nil || strconv.Itoa(count) != text || count < 0 || count > MaxRequests {
+		return ErrorLimit{}, fmt.Errorf("%s is no number of errors from 0 to %d, and no percentage", quote(text), MaxRequests)
 	}
 	return ErrorLimit{Count: count}, nil
 }

@@ -21,12 +21,6 @@ const (
 	axesOfOpen = axisRate | axisArrivals // what only open has
 )
 
-// Ranges of a load's numbers.
-const (
-	maxRequests = 10_000_000
-	maxPool     = 4096
-)
-
 // A combination is a load under construction.
 type combination struct {
 	load     LoadSpec
@@ -226,6 +220,10 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			d.problem(c.node, "take one of them out", "the load %s is in %s already", c.load.Name(), d.place(before))
 			continue
 		}
+		if err := c.load.Check(); err != nil { // of its values together
+			d.problem(c.node, "", "%s: %v", c.load.Name(), err)
+			continue
+		}
 		first[c.load] = c.node
 		loads = append(loads, c.load)
 	}
@@ -384,11 +382,11 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 func (d *decoder) axisValue(n *yaml.Node, what string, which axisSet, into *LoadSpec) bool {
 	switch which {
 	case axisRequests:
-		return d.integer(n, what, &into.Requests, 1, maxRequests)
+		return d.integer(n, what, &into.Requests, 1, MaxRequests)
 	case axisClient:
 		return d.choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
 	case axisPool:
-		return d.integer(n, what, &into.Pool, 1, maxPool)
+		return d.integer(n, what, &into.Pool, 1, MaxPool)
 	case axisRate:
 		return d.rate(n, what, into)
 	case axisArrivals:

@@ -1,8 +1,7 @@
 package scenarios
 
 import (
-	"strconv"
-	"strings"
+	"errors"
 
 	"gopkg.in/yaml.v3"
 )
@@ -15,27 +14,23 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 	if n.Kind == yaml.MappingNode {
 		return d.search(n, what, into)
 	}
-	text, perSecond := strings.CutSuffix(n.Value, "/s")
-	value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	value, err := ParseRate(n.Value)
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Value == "max":
 		into.Rate, into.P99 = 0, 0
 		return true
 	case n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float"):
 		d.problem(n, "for requests per second write "+n.Value+"/s", "%s has no unit", what)
-	case n.Kind != yaml.ScalarNode || !perSecond || err != nil || strings.ContainsAny(text, "xXpP_"):
+	case n.Kind != yaml.ScalarNode || errors.Is(err, errNoRate):
 		d.problem(n, rateRule, "%s has to be a rate, not %s", what, describe(n))
-	case !(value >= lowestRate && value <= MaxRate):
-		d.problem(n, "", "%s has to be from %v/s to %d/s, not %s", what, lowestRate, MaxRate, n.Value)
+	case err != nil:
+		d.problem(n, "", "%s %v", what, err)
 	default:
 		into.Rate, into.P99 = value, 0
 		return true
 	}
 	return false
 }
-
-// lowestRate is a request in a quarter of an hour.
-const lowestRate = 0.001
 
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
 	sound := false

@@ -28,9 +28,6 @@ const (
 	ArrivalsPoisson  = "poisson"  // gaps by chance, as those of many independent users
 )
 
-// MaxRate is the highest rate of an open loop, in requests per second.
-const MaxRate = 100_000
-
 // OpenPool is how many requests of an open loop may be under way at once
 // unless an include says otherwise: more than a server that keeps up ever
 // needs, and a bound for one that does not.

@@ -155,3 +155,32 @@ func TestLoadOverTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestLoadWrongUsage: the flags have the bounds of a scenario, and what is out of
+// them is wrong usage, before anything is sent.
+func TestLoadWrongUsage(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("sent: %s", r.URL) }))
+	defer server.Close()
+	program := command(t, t.TempDir())
+	for _, test := range []struct{ args, want string }{
+		{"-n 0", "requests has to be from 1 to 10000000, not 0"},
+		{"-n -1", "not -1"},
+		{"-n 90000000000 --rate 10", "not 90000000000"},
+		{"-c 20000", "pool has to be from 1 to 4096, not 20000"},
+		{"--pool -5", "not -5"},
+		{"--pool -5 --rate 10/s", "not -5"},
+		{"--client mp", "add --pool"},
+		{"--rate 1e-10/s", "from 0.001/s to 100000/s"},
+		{"--rate x", "has to be a rate"},
+		{"-n 10000000 --rate 0.001/s", "days"},
+		{"--search-p99 -1s", "not -1s"},
+		{"--warmup -1", "--warmup has to be from 0"},
+		{"--timeout 0s", "--timeout has to be from 1ms"},
+	} {
+		cmd := exec.Command(program, append([]string{"load", server.URL}, strings.Fields(test.args)...)...)
+		out, _ := cmd.CombinedOutput() // the exit status is compared
+		if status := cmd.ProcessState.ExitCode(); status != exitUsage || !strings.Contains(string(out), test.want) {
+			t.Errorf("%s: exit status %d, want %d, and %q in %q", test.args, status, exitUsage, test.want, out)
+		}
+	}
+}

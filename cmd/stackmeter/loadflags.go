@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -108,6 +107,8 @@ func (o loadOptions) job(rawURL string) (load.Job, scenarios.Plan, error) {
 		func() error { return o.head(&request) },
 		func() error { return o.expectations(&request) },
 		func() (err error) { spec, err = o.spec(); return err },
+		func() error { return spec.Check() },
+		func() error { return scenarios.InRange("--warmup", o.warmup, 0, scenarios.MaxWarmup) },
 	} {
 		if err := step(); err != nil {
 			return load.Job{}, scenarios.Plan{}, err
@@ -169,10 +170,7 @@ func (o loadOptions) target(raw string) (string, scenarios.Request, error) {
 		request.Headers["Host"] = u.Host
 		base = (&url.URL{Scheme: "http+unix", Path: path}).String()
 	}
-	if o.timeout <= 0 {
-		return "", request, fmt.Errorf("--timeout %v: it has to be longer than nothing", o.timeout)
-	}
-	return base, request, nil
+	return base, request, scenarios.TimeInRange("--timeout", o.timeout)
 }
 
 // payload is what each request sends.
@@ -338,9 +336,11 @@ func (o loadOptions) spec() (scenarios.LoadSpec, error) {
 		if l.Pool > 1 {
 			return l, fmt.Errorf("--pool %d: single is one client; use --client mt or mp", l.Pool)
 		}
-		l.Pool = 1
+		if l.Pool == 0 {
+			l.Pool = 1
+		}
 	case scenarios.ClientMT, scenarios.ClientMP:
-		if l.Pool < 1 {
+		if l.Pool == 0 {
 			return l, fmt.Errorf("--client %s: how many clients? add --pool", l.Client)
 		}
 	case scenarios.ClientOpen:
@@ -360,16 +360,14 @@ func (o loadOptions) openSpec(l scenarios.LoadSpec) (scenarios.LoadSpec, error) 
 		l.Pool = scenarios.OpenPool
 	}
 	switch {
-	case o.searchP99 < 0:
-		return l, fmt.Errorf("--search-p99 %v: it has to be longer than nothing", o.searchP99)
 	case o.searchP99 > 0 && o.rate != "":
 		return l, errors.New("--rate and --search-p99: is the rate given or to be found? keep one")
 	case o.searchP99 == 0 && o.rate == "":
 		return l, errors.New("--client open: at which rate? add --rate 20/s, --rate max or --search-p99 500ms")
 	case o.rate != "" && o.rate != "max":
-		rate, err := strconv.ParseFloat(strings.TrimSuffix(o.rate, "/s"), 64)
-		if err != nil || !(rate > 0 && rate <= scenarios.MaxRate) {
-			return l, fmt.Errorf("--rate %s: requests per second up to %d, for example 20/s or 0.5/s, or max", o.rate, scenarios.MaxRate)
+		rate, err := scenarios.ParseRate(strings.TrimSuffix(o.rate, "/s") + "/s")
+		if err != nil {
+			return l, fmt.Errorf("--rate %s: %w", o.rate, err)
 		}
 		l.Rate = rate
 	}

@@ -33,10 +33,6 @@ type Client struct {
 	MaxBody int64
 }
 
-// maxPool bounds the clients of a batch, so that a mistyped number is an error
-// and not a machine that hangs.
-const maxPool = 10000
-
 // Prepare does everything that comes before the gun: the server's name is
 // resolved, the payloads are read or generated, every distinct request is
 // built, the client processes are started and have said that they are ready.
@@ -97,32 +93,18 @@ func (f formation) cores() int {
 	return min(f.processes, there)
 }
 
+// formation places the clients of a load that can be sent.
 func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
+	if err := l.Check(); err != nil {
+		return formation{}, err
+	}
 	switch {
-	case l.Requests < 1:
-		return formation{}, fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
-	case l.Client == scenarios.ClientSingle && l.Pool > 1:
-		return formation{}, fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
-	case l.Client == scenarios.ClientOpen && !(l.Rate >= 0 && l.Rate <= scenarios.MaxRate):
-		return formation{}, fmt.Errorf("a rate of %v/s cannot be sent; it has to be 0 (as fast as possible) to %v", l.Rate, float64(scenarios.MaxRate))
-	case l.Client != scenarios.ClientSingle && (l.Pool < 1 || l.Pool > maxPool):
-		return formation{}, fmt.Errorf("a pool of %d cannot be made; it has to be 1 to %d", l.Pool, maxPool)
+	case l.Client != scenarios.ClientMP:
+		return formation{processes: 1, each: max(1, l.Pool), hand: HandNext, inside: c.InProcess, open: l.Client == scenarios.ClientOpen}, nil
+	case c.InProcess:
+		return formation{}, errors.New("client mp needs processes, and InProcess forbids them")
 	}
-	switch l.Client {
-	case scenarios.ClientSingle:
-		return formation{processes: 1, each: 1, hand: HandNext, inside: c.InProcess}, nil
-	case scenarios.ClientMT:
-		return formation{processes: 1, each: l.Pool, hand: HandNext, inside: c.InProcess}, nil
-	case scenarios.ClientOpen:
-		return formation{processes: 1, each: l.Pool, hand: HandNext, inside: c.InProcess, open: true}, nil
-	case scenarios.ClientMP:
-		if c.InProcess {
-			return formation{}, errors.New("client mp needs processes, and InProcess forbids them")
-		}
-		return formation{processes: l.Pool, each: 1, hand: HandSplit}, nil
-	}
-	return formation{}, fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s",
-		l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen)
+	return formation{processes: l.Pool, each: 1, hand: HandSplit}, nil
 }
 
 // prepare fills the arena and starts the clients.

@@ -36,7 +36,7 @@ const (
 // not: at 1.05 times what it can do, which is the search's precision, the wait
 // grows by a twentieth of the time that the probe takes.
 func requestsAt(rate float64, l scenarios.LoadSpec) int {
-	return max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate)))
+	return min(max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate))), scenarios.MaxRequests)
 }
 
 // nextRate is the rate to try after these probes, and whether there is one.
@@ -62,7 +62,7 @@ func nextRate(first float64, probes []Probe) (float64, bool) {
 		next = math.Sqrt(low * high)
 	}
 	next = min(readable(next), scenarios.MaxRate)
-	return next, next > low && next < high && next >= first*searchLowest
+	return next, next > low && next < high && next >= max(first*searchLowest, scenarios.LowestRate)
 }
 
 // bracket is the highest rate that held, 0 for none, and the lowest one that

@@ -226,22 +226,10 @@ func Check(r scenarios.Request, l scenarios.LoadSpec) error {
 	if reason := scenarios.NotForPython(r, l); reason != "" {
 		return errors.New(reason)
 	}
-	switch l.Client {
-	case scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen:
-	default:
-		return fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s",
-			l.Client, scenarios.ClientSingle, scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientOpen)
+	if err := l.Check(); err != nil {
+		return err
 	}
-	switch {
-	case l.Requests < 1:
-		return fmt.Errorf("%d requests cannot be sent; it has to be 1 or more", l.Requests)
-	case l.Client == scenarios.ClientSingle && l.Pool > 1:
-		return fmt.Errorf("client single has a pool of 1, not %d", l.Pool)
-	case l.Client != scenarios.ClientSingle && l.Pool < 1:
-		return fmt.Errorf("a pool of %d cannot be made; it has to be 1 or more", l.Pool)
-	case !(l.Rate >= 0 && l.Rate <= scenarios.MaxRate):
-		return fmt.Errorf("a rate of %v/s cannot be sent; it has to be 0 (as fast as possible) to %v", l.Rate, float64(scenarios.MaxRate))
-	case r.Multipart != nil && r.Multipart.Field == "":
+	if r.Multipart != nil && r.Multipart.Field == "" {
 		return errors.New("request: multipart: the field's name is empty")
 	}
 	return nil

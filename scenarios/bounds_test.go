@@ -1,0 +1,57 @@
+package scenarios
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLoadCheck(t *testing.T) {
+	open := LoadSpec{Requests: 100, Client: ClientOpen, Pool: OpenPool, Rate: 20, Arrivals: ArrivalsConstant}
+	with := func(l LoadSpec, change func(*LoadSpec)) LoadSpec { change(&l); return l }
+	for name, test := range map[string]struct {
+		load LoadSpec
+		want string // of the error; empty: none
+	}{
+		"open":                {open, ""},
+		"max":                 {with(open, func(l *LoadSpec) { l.Rate, l.Arrivals = 0, "" }), ""},
+		"search":              {with(open, func(l *LoadSpec) { l.Rate, l.P99 = 0, time.Second }), ""},
+		"single":              {LoadSpec{Requests: 1, Client: ClientSingle, Pool: 1}, ""},
+		"most":                {LoadSpec{Requests: MaxRequests, Client: ClientMT, Pool: MaxPool}, ""},
+		"no request":          {with(open, func(l *LoadSpec) { l.Requests = 0 }), "requests has to be from 1 to 10000000, not 0"},
+		"too many requests":   {with(open, func(l *LoadSpec) { l.Requests = MaxRequests + 1 }), "not 10000001"},
+		"no pool":             {LoadSpec{Requests: 1, Client: ClientMP}, "pool has to be from 1 to 4096, not 0"},
+		"too large a pool":    {LoadSpec{Requests: 1, Client: ClientMT, Pool: MaxPool + 1}, "not 4097"},
+		"a negative pool":     {with(open, func(l *LoadSpec) { l.Pool = -5 }), "not -5"},
+		"two of single":       {LoadSpec{Requests: 1, Client: ClientSingle, Pool: 2}, "pool of 1, not 2"},
+		"negative single":     {LoadSpec{Requests: 1, Client: ClientSingle, Pool: -5}, "pool of 1, not -5"},
+		"too slow":            {with(open, func(l *LoadSpec) { l.Rate = 1e-10 }), "rate has to be from 0.001/s"},
+		"too fast":            {with(open, func(l *LoadSpec) { l.Rate = 100_001 }), "to 100000/s"},
+		"no number":           {with(open, func(l *LoadSpec) { l.Rate = math.NaN() }), "not NaN/s"},
+		"a search in no time": {with(open, func(l *LoadSpec) { l.Rate, l.P99 = 0, -time.Second }), "not -1s"},
+		"300 years":           {with(open, func(l *LoadSpec) { l.Requests, l.Rate = MaxRequests, LowestRate }), "take 115741 days, and may take 365"},
+		"another client":      {LoadSpec{Requests: 1, Client: "xx", Pool: 1}, `"xx" is not known`},
+	} {
+		err := test.load.Check()
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]float64{"20/s": 20, "0.5 /s": 0.5, "1e3/s": 1000, "0.001/s": 0.001, "100000/s": 100_000} {
+		if got, err := ParseRate(text); got != want || err != nil {
+			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"20": "has to be a rate", "20/m": "has to be a rate", "/s": "has to be a rate", "0x1p3/s": "has to be a rate",
+		"1e-10/s": "from 0.001/s", "1e999/s": "from 0.001/s", "NaN/s": "from 0.001/s", "-1/s": "from 0.001/s",
+	} {
+		if _, err := ParseRate(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
