@@ -32,8 +32,10 @@ type Check struct {
 	Values    map[string]float64 `json:"values,omitempty"` // of the cell, in base units; those that were measured
 	Base      map[string]float64 `json:"base,omitempty"`   // of the baseline's cell
 	Missing   []string           `json:"missing,omitempty"`
-	Repeat    int                `json:"repeat,omitempty"` // whose values these are; 0: medians
-	P         *float64           `json:"p,omitempty"`      // of the change, one-sided
+	Repeat    int                `json:"repeat,omitempty"`      // whose values these are; 0: medians
+	P         *float64           `json:"p,omitempty"`           // of the change, one-sided
+	Corrected *float64           `json:"p_corrected,omitempty"` // for the Tests of the threshold (Holm)
+	Tests     int                `json:"tests,omitempty"`
 	Needs     int                `json:"needs_repeats,omitempty"`
 }
 
@@ -49,7 +51,8 @@ func (c Check) Broken() bool {
 // for the cell, as a budget has. One that names a baseline is about medians;
 // where it does not hold, a rank test has to show, in the direction of the
 // change, that the change is more than noise: the Mann-Whitney test, one-sided, at
-// 1 − Confidence.
+// 1 − Confidence, corrected for the number of cells that the threshold is held
+// against.
 //
 // errors is the sum over all repeats. base are the cells of the baseline; nil
 // when there is none.
@@ -57,15 +60,17 @@ func CheckThresholds(thresholds []*scenarios.Threshold, head, base []Summary) []
 	before := byName(base)
 	var checks []Check
 	for _, t := range thresholds {
+		made, tests := make([]Check, len(head)), make([][]rankTest, len(head))
 		for i := range head {
-			check := Check{Threshold: t.Text, Cell: head[i].Name()}
+			made[i] = Check{Threshold: t.Text, Cell: head[i].Name()}
 			if len(t.Base()) == 0 {
-				check.everyRepeat(t, head[i])
+				made[i].everyRepeat(t, head[i])
 			} else {
-				check.against(t, head[i], before[head[i].Name()])
+				tests[i] = made[i].against(t, head[i], before[head[i].Name()])
 			}
-			checks = append(checks, check)
 		}
+		decide(made, tests)
+		checks = append(checks, made...)
 	}
 	return checks
 }
@@ -101,63 +106,112 @@ func (c *Check) everyRepeat(t *scenarios.Threshold, s Summary) {
 	}
 }
 
-// against judges a threshold that names a baseline.
-func (c *Check) against(t *scenarios.Threshold, s Summary, base *Summary) {
+// against judges a threshold that names a baseline, and returns the tests that
+// it takes. Where they decide, there is no status yet.
+func (c *Check) against(t *scenarios.Threshold, s Summary, base *Summary) []rankTest {
 	c.Values, c.Missing = valuesOf(t.Own(), medianOf(s))
 	if s.OK == 0 || len(c.Missing) > 0 {
 		c.Status = CheckNotMeasured
-		return
+		return nil
 	}
 	if base == nil || base.OK == 0 {
 		c.Status = CheckNoBaseline
-		return
+		return nil
 	}
 	var absent []string
 	if c.Base, absent = valuesOf(t.Base(), medianOf(*base)); len(absent) > 0 {
 		c.Status, c.Missing = CheckNoBaseline, absent
-		return
+		return nil
 	}
-	holds, err := t.Holds(c.Values, c.Base)
-	if err == nil && holds {
+	tests, exact := testsOf(t, s, *base)
+	if holds, err := t.Holds(c.Values, c.Base); err == nil && holds {
 		c.Status = CheckOK
-		return
+		return tests
 	}
-	c.Status = c.noise(t, s, *base)
+	own, _ := valuesOf(t.Own(), medianOf(*base))
+	if holds, err := t.Holds(own, c.Base); err != nil || !holds || exact || len(tests) == 0 {
+		// Where the baseline itself would break the threshold it asks for an
+		// improvement, and noise is no excuse for not having made one; nor is it
+		// where nothing can be tested.
+		c.Status = CheckBroken
+		return tests
+	}
+	for i := range tests {
+		tests[i].over = true
+	}
+	return tests
 }
 
-// noise says whether a change that breaks a threshold is more than noise. The
-// figures that both sides are asked for are tested; one whose change is shown
-// is enough. Where the baseline itself would break the threshold it asks for
-// an improvement, and noise is no excuse for not having made one.
-func (c *Check) noise(t *scenarios.Threshold, s, base Summary) string {
-	own, _ := valuesOf(t.Own(), medianOf(base))
-	if holds, err := t.Holds(own, c.Base); err != nil || !holds {
-		return CheckBroken
-	}
-	status := CheckBroken
+// A rankTest is the one-sided test of one figure of one cell.
+type rankTest struct {
+	p        float64
+	smallest float64 // that so many repeats could give
+	over     bool    // the cell is over the limit, so that the test decides
+}
+
+// testsOf are the tests of the figures that both sides are asked for. exact:
+// one of them is a count of what happened and no sample of it, and needs none.
+func testsOf(t *scenarios.Threshold, s, base Summary) (tests []rankTest, exact bool) {
 	for _, name := range t.Base() {
 		m, err := FindMetric(name)
 		if err != nil || !slices.Contains(t.Own(), name) {
 			continue
 		}
 		if name == MetricErrors {
-			return CheckBroken // a count of what happened, and no sample of it
+			return nil, true
 		}
 		d := Compare(base.Sample(m), s.Sample(m))
-		p := d.P / 2
-		if c.P == nil || p < *c.P {
-			c.P = &p
-		}
-		switch {
-		case p <= sideLevel:
-			return CheckBroken
-		case smallestP(d.N1, d.N2)/2 <= sideLevel:
-			status = CheckNoise
-		case status != CheckNoise:
-			status, c.Needs = CheckUndecided, repeatsForSide()
+		tests = append(tests, rankTest{p: d.P / 2, smallest: smallestP(d.N1, d.N2) / 2})
+	}
+	return tests, false
+}
+
+// decide says of each check of one threshold that is over the limit whether the
+// change is more than noise. One figure whose change is shown is enough. All
+// tests of the threshold are corrected for each other, those of cells within
+// the limit as well: which ones are over it is known only from the figures.
+// Such a cell has nothing to show, and is last in the order.
+func decide(checks []Check, tests [][]rankTest) {
+	var p []float64
+	for _, cell := range tests {
+		for _, test := range cell {
+			if test.over {
+				p = append(p, test.p)
+			} else {
+				p = append(p, 1)
+			}
 		}
 	}
-	return status
+	corrected := holm(p)
+	for i := range checks {
+		var own []float64
+		own, corrected = corrected[:len(tests[i])], corrected[len(tests[i]):]
+		for j, test := range tests[i] {
+			if test.over {
+				checks[i].decide(test, own[j], len(p))
+			}
+		}
+	}
+}
+
+// decide takes one test of many into the check. What is not shown is noise,
+// unless the repeats are too few to show anything alone, or show by themselves
+// what they are too few to show of so many.
+func (c *Check) decide(test rankTest, corrected float64, tests int) {
+	c.Tests = tests
+	if c.P == nil || test.p < *c.P {
+		c.P, c.Corrected = &test.p, &corrected
+	}
+	undecided := test.smallest > sideLevel || test.p <= sideLevel && float64(tests)*test.smallest > sideLevel
+	switch {
+	case corrected <= sideLevel:
+		c.Status, c.Needs = CheckBroken, 0
+	case c.Status == CheckBroken:
+	case undecided:
+		c.Status, c.Needs = CheckUndecided, repeatsForSide(tests)
+	case c.Status == "":
+		c.Status = CheckNoise
+	}
 }
 
 // sideLevel is the level of a one-sided test. Three repeats on each side reach
@@ -165,10 +219,10 @@ func (c *Check) noise(t *scenarios.Threshold, s, base Summary) string {
 const sideLevel = 1 - Confidence + 1e-9
 
 // repeatsForSide is the fewest repeats of each side with which a one-sided
-// test can show anything.
-func repeatsForSide() int {
+// test can show anything, of so many that are corrected for each other.
+func repeatsForSide(tests int) int {
 	n := 1
-	for smallestP(n, n)/2 > sideLevel {
+	for float64(tests)*smallestP(n, n)/2 > sideLevel {
 		n++
 	}
 	return n

@@ -43,13 +43,18 @@ type CellComparison struct {
 // A Change is one metric of one cell in both runs.
 type Change struct {
 	Metric     Metric
-	Base, Head *Sample // nil where it was not measured
-	Difference Difference
+	Base, Head *Sample    // nil where it was not measured
+	Difference Difference // in a Comparison, Shown and Able are of the corrected p-value
+
+	// Corrected is the p-value after Holm's correction for the Compared cells
+	// that have the metric; Compared is 1 outside of a Comparison.
+	Corrected float64
+	Compared  int
 
 	// Interval is that of the relative change (0.05 is 5% more), at Confidence
 	// or above; nil with too few repeats, or where a value is not above 0. It
 	// is of Hodges and Lehmann's shift, on the ratios of all pairs, and agrees
-	// with the rank test. See Hodges and Lehmann, Estimates of Location Based
+	// with the rank test before its correction. See Hodges and Lehmann, Estimates of Location Based
 	// on Rank Tests (1963).
 	Interval *Interval
 
@@ -130,8 +135,34 @@ func CompareRuns(base, head Run, baseRecords, headRecords []Record) Comparison {
 			c.Cells = append(c.Cells, c.compare(&before[i], nil, planned))
 		}
 	}
+	for _, m := range c.Metrics {
+		c.correct(m)
+	}
 	slices.SortStableFunc(c.Cells, func(a, b CellComparison) int { return compareSummaries(a.either(), b.either()) })
 	return c
+}
+
+// correct corrects what is said about a metric for the number of cells in which
+// it is compared.
+func (c Comparison) correct(m Metric) {
+	var changes []*Change
+	var p []float64
+	for _, cell := range c.Cells {
+		for i := range cell.Changes {
+			change := &cell.Changes[i]
+			if change.Metric.Name == m.Name && change.Base != nil && change.Head != nil && !change.Erring {
+				changes, p = append(changes, change), append(p, change.Difference.P)
+			}
+		}
+	}
+	for i, corrected := range holm(p) {
+		change := changes[i]
+		d := &change.Difference
+		change.Corrected, change.Compared = corrected, len(p)
+		d.Shown = corrected <= 1-Confidence
+		d.Able = d.Shown || float64(len(p))*smallestP(d.N1, d.N2) <= 1-Confidence
+		change.Needs = repeatsLikely(change.Base.Values, change.Head.Values, len(p))
+	}
 }
 
 // Topology is that of the head, or of the base where the head has none.
@@ -217,19 +248,20 @@ func sameTopology(a, b scenarios.Topology) bool {
 
 // NewChange compares one metric. Without a sample on a side nothing is shown.
 func NewChange(m Metric, base, head *Sample) Change {
-	c := Change{Metric: m, Base: base, Head: head, Difference: Compare(base, head)}
+	c := Change{Metric: m, Base: base, Head: head, Difference: Compare(base, head), Compared: 1}
+	c.Corrected = c.Difference.P
 	if base == nil || head == nil {
 		return c
 	}
 	c.Interval = intervalBetween(base, head)
-	c.Needs = repeatsLikely(base.Values, head.Values)
+	c.Needs = repeatsLikely(base.Values, head.Values, 1)
 	return c
 }
 
 // void takes back what was tested of figures that are those of errors.
 func (c *Change) void() {
 	c.Erring, c.Interval, c.Needs = true, nil, 0
-	c.Difference.P, c.Difference.Shown = 1, false
+	c.Difference.P, c.Difference.Shown, c.Corrected, c.Compared = 1, false, 1, 0
 }
 
 // intervalBetween is changeInterval of two samples, of which either may be
@@ -309,8 +341,8 @@ func rankSums(n, m int) []float64 {
 }
 
 // repeatsLikely applies Noether's formula to the share of pairs in which the
-// head is above the base, for a power of 80%.
-func repeatsLikely(base, head []float64) int {
+// head is above the base, for a power of 80% in one of so many tests.
+func repeatsLikely(base, head []float64, tests int) int {
 	above := 0.0
 	for _, b := range base {
 		for _, h := range head {
@@ -326,7 +358,8 @@ func repeatsLikely(base, head []float64) int {
 	if share == 0 {
 		return 0
 	}
-	const z = 1.959964 + 0.841621 // of 97.5% and of 80%
+	const power = 0.841621 // of 80%
+	z := math.Sqrt2*math.Erfinv(1-(1-Confidence)/float64(tests)) + power
 	needs := math.Ceil(z * z / (6 * share * share))
-	return max(RepeatsForDifference(), int(min(needs, 1e6)))
+	return max(RepeatsForDifference(tests), int(min(needs, 1e6)))
 }

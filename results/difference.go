@@ -46,10 +46,10 @@ func perfSample(values []float64) *benchmath.Sample {
 }
 
 // RepeatsForDifference is the fewest repeats of each of two samples with which
-// Compare can show anything.
-func RepeatsForDifference() int {
+// a test can show anything, of so many that are corrected for each other.
+func RepeatsForDifference(tests int) int {
 	n := 1
-	for smallestP(n, n) > 1-Confidence {
+	for float64(tests)*smallestP(n, n) > 1-Confidence {
 		n++
 	}
 	return n

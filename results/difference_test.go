@@ -12,7 +12,7 @@ func TestRepeatsThatAreNeeded(t *testing.T) {
 	if got := results.RepeatsForInterval(); got != 6 {
 		t.Errorf("an interval takes %d repeats, want 6", got)
 	}
-	if got := results.RepeatsForDifference(); got != 4 {
+	if got := results.RepeatsForDifference(1); got != 4 {
 		t.Errorf("a difference takes %d repeats of each, want 4", got)
 	}
 }

@@ -26,6 +26,9 @@ func checkText(c results.Check) string {
 	}
 	if c.P != nil {
 		text += fmt.Sprintf(", p = %.3f", *c.P)
+		if c.Tests > 1 && c.Corrected != nil {
+			text += fmt.Sprintf(", %.3f corrected for %d tests", *c.Corrected, c.Tests)
+		}
 	}
 	switch c.Status {
 	case results.CheckUndecided:

@@ -77,6 +77,7 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 func changes(c results.Comparison, metric int) *section {
 	m := c.Metrics[metric]
 	s := &section{title: capital(m.Title), table: &grid{labels: 1, head: []string{"cell", "base", "head", "change", "95% interval", "p", "repeats"}}}
+	compared := 0
 	var samples []*results.Sample
 	var rows []results.Change
 	var names []string
@@ -104,7 +105,8 @@ func changes(c results.Comparison, metric int) *section {
 			erring++
 		case change.Base != nil && change.Head != nil:
 			row[3].text, row[4].text = shownText(change), intervalText(change)
-			row[5].text = fmt.Sprintf("%.3f", change.Difference.P)
+			row[5].text = fmt.Sprintf("%.3f", change.Corrected)
+			compared = change.Compared
 			row[6].text = strconv.Itoa(change.Difference.N1) + "+" + strconv.Itoa(change.Difference.N2)
 			switch {
 			case change.Worse():
@@ -129,9 +131,18 @@ func changes(c results.Comparison, metric int) *section {
 		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", results.Plural(unshown, "cell")))
 	}
 	if unable > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", results.Plural(unable, "cell"), results.RepeatsForDifference()))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", results.Plural(unable, "cell"), results.RepeatsForDifference(compared)))
+	}
+	if compared > 1 {
+		s.notes = append(s.notes, correctedText(compared))
 	}
 	return s
+}
+
+// correctedText says that p-values are corrected for the number of cells.
+func correctedText(compared int) string {
+	return fmt.Sprintf("%s are compared, and p is corrected for that (Holm): where nothing changed, the chance that any of them is shown is %.0f%% at most. Each interval is its cell's alone, and not corrected.",
+		results.Plural(compared, "cell"), 100*(1-results.Confidence))
 }
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
@@ -225,6 +236,17 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
 		results.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
+	able, compared := false, 0
+	for _, cell := range c.Cells {
+		for _, change := range cell.Changes {
+			able = able || change.Difference.Able
+			compared = max(compared, change.Compared)
+		}
+	}
+	if compared > 0 && !able {
+		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
+			results.Plural(compared, "cell"), results.RepeatsForDifference(compared)))
+	}
 	return append(lines, comparisonDoubts(c)...)
 }
 
@@ -350,10 +372,14 @@ type jsonChange struct {
 	Change   *float64      `json:"change"`
 	Interval *jsonInterval `json:"interval"`
 	P        *float64      `json:"p"`
-	Shown    bool          `json:"shown"`
-	Able     bool          `json:"able"` // so many repeats could have shown a difference
-	Needs    int           `json:"needs_repeats,omitempty"`
-	Erring   bool          `json:"erring,omitempty"` // a side has no repeat without errors: nothing is tested
+	// Corrected is p after Holm's correction for the Compared cells; Shown and
+	// Able are of it.
+	Corrected *float64 `json:"p_corrected"`
+	Compared  int      `json:"compared,omitempty"`
+	Shown     bool     `json:"shown"`
+	Able      bool     `json:"able"` // so many repeats could have shown a difference
+	Needs     int      `json:"needs_repeats,omitempty"`
+	Erring    bool     `json:"erring,omitempty"` // a side has no repeat without errors: nothing is tested
 }
 
 func newJSONComparison(c results.Comparison, checks []results.Check) jsonComparison {
@@ -372,6 +398,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 			if change.Base != nil && change.Head != nil && !change.Erring {
 				d := change.Difference
 				made.Change, made.P, made.Shown, made.Able, made.Needs = &d.Change, &d.P, d.Shown, d.Able, change.Needs
+				made.Corrected, made.Compared = &change.Corrected, change.Compared
 			}
 			made.Interval = newJSONInterval(change.Interval)
 			one.Changes = append(one.Changes, made)
@@ -385,7 +412,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 // that has none.
 func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 	out := csv.NewWriter(w)
-	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown",
+	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
 		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags"}); err != nil {
 		return err
 	}
@@ -393,12 +420,12 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 		name := neutral(cleanLine(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
+			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
 				return err
 			}
 		}
 		for _, change := range cell.Changes {
-			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false"}
+			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
 			if change.Base != nil {
 				row[4], row[10] = float(change.Base.Median), strconv.Itoa(change.Base.N)
 			}
@@ -407,6 +434,7 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 			}
 			if change.Base != nil && change.Head != nil && !change.Erring {
 				row[6], row[9], row[12] = float(change.Difference.Change), float(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
+				row[13], row[14] = float(change.Corrected), strconv.Itoa(change.Compared)
 			}
 			if change.Interval != nil {
 				row[7], row[8] = float(change.Interval.Low), float(change.Interval.High)

@@ -107,7 +107,7 @@ func confidenceText(conditions []results.Condition) string {
 	case len(front) < 2:
 		return ""
 	case !able:
-		return fmt.Sprintf("Which of them is faster is by their medians alone: no difference could be shown with so few repeats, it takes %d of each.", results.RepeatsForDifference())
+		return fmt.Sprintf("Which of them is faster is by their medians alone: no difference could be shown with so few repeats, it takes %d of each.", results.RepeatsForDifference(1))
 	case len(pairs) > 0:
 		return "No difference in duration is shown between " + strings.Join(pairs, ", nor between ") + "."
 	}

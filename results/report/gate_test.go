@@ -362,7 +362,7 @@ func TestComparisonSaysErrors(t *testing.T) {
 		"summary":  {"**failed**", "newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)"},
 		"junit":    {`<failure message="newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)`, `type="newly erring">`},
 		"json":     {`"errors": 40`, `"erring": true`, `"state": "newly erring"`},
-		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,5,0,0,,5,0,40,"},
+		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,,,5,0,0,,5,0,40,"},
 	} {
 		var b bytes.Buffer
 		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {

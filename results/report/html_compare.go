@@ -50,7 +50,11 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 		if len(rows) == 0 {
 			continue
 		}
-		view.Grids = append(view.Grids, sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)})
+		table := sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)}
+		if compared := slices.MaxFunc(rows, func(a, b changedCell) int { return cmp.Compare(a.change.Compared, b.change.Compared) }).change.Compared; compared > 1 {
+			table.Notes = []string{correctedText(compared)}
+		}
+		view.Grids = append(view.Grids, table)
 		if rows = drawable(rows); len(rows) == 0 {
 			continue
 		}
@@ -149,7 +153,7 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 			verdict = "too few repeats"
 		}
 		if d.Able && !row.change.Erring {
-			p = fmt.Sprintf("%.2g", d.P)
+			p = fmt.Sprintf("%.2g", row.change.Corrected)
 		}
 		change.Class = class
 		interval := missing

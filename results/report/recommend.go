@@ -73,7 +73,7 @@ func recommendation(r results.Recommendation) section {
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return !c.Difference.Able }) {
 		s.notes = append(s.notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
-			fewestRepeats(r), results.RepeatsForDifference()))
+			fewestRepeats(r), results.RepeatsForDifference(1)))
 	}
 	if r.More != nil && exceeds(r, r.More.Summary) {
 		s.notes = append(s.notes, "The one with more memory is over the budget: it is what more memory would buy.")

@@ -1,0 +1,112 @@
+package results_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// simulated are repeats of so many cells with a noise of 5% around a level.
+func simulated(random *rand.Rand, cells, repeats int, level float64) []results.Record {
+	var records []results.Record
+	for cell := range cells {
+		var durations []float64
+		for range repeats {
+			durations = append(durations, level*math.Exp(0.05*random.NormFloat64()))
+		}
+		records = append(records, repeated(fmt.Sprint("cell", cell), durations...)...)
+	}
+	return records
+}
+
+// TestNothingChanged compares runs of 18 cells in which nothing changed. Any
+// cell is shown to have, or breaks a threshold, in 5 of 100 at most; without
+// the correction that is so in most of them.
+func TestNothingChanged(t *testing.T) {
+	threshold, err := scenarios.ParseThreshold("duration <= base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const runs = 400
+	const most = 33 // 5% of them, and three standard deviations more
+	random := rand.New(rand.NewPCG(5, 6))
+	shown, broken, uncorrected := 0, 0, 0
+	for range runs {
+		base, head := simulated(random, 18, 8, 10), simulated(random, 18, 8, 10)
+		c := results.CompareRuns(results.Run{}, results.Run{}, base, head)
+		anyShown, anyRaw := false, false
+		for _, cell := range c.Cells {
+			change := cell.Changes[0]
+			anyShown = anyShown || change.Difference.Shown
+			anyRaw = anyRaw || change.Difference.P <= 1-results.Confidence
+		}
+		checks := results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base))
+		for flag, count := range map[*int]bool{&shown: anyShown, &uncorrected: anyRaw, &broken: slices.ContainsFunc(checks, results.Check.Broken)} {
+			if count {
+				*flag++
+			}
+		}
+	}
+	if shown > most || broken > most || uncorrected < runs/3 {
+		t.Errorf("of %d runs without a change %d show one, %d break the threshold (want %d at most), and %d would without the correction", runs, shown, broken, most, uncorrected)
+	}
+	t.Logf("of %d: %d shown, %d broken, %d without the correction", runs, shown, broken, uncorrected)
+}
+
+// TestChangeAmongMany: one cell in 18 that became 20% slower is shown, and
+// breaks the threshold, and the others are left alone.
+func TestChangeAmongMany(t *testing.T) {
+	threshold, err := scenarios.ParseThreshold("duration < base * 1.05")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	base := simulated(random, 18, 8, 10)
+	head := slices.Concat(simulated(random, 1, 8, 13), simulated(random, 18, 8, 10)[8:])
+	for _, cell := range results.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+		change := cell.Changes[0]
+		if worse := cell.Name == "cell0/mt5/n100"; change.Worse() != worse || change.Better() || change.Compared != 18 || change.Corrected < change.Difference.P {
+			t.Errorf("%s: %+v", cell.Name, change)
+		}
+	}
+	for _, check := range results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base)) {
+		if check.Broken() != (check.Cell == "cell0/mt5/n100") || check.P != nil && check.Tests != 18 {
+			t.Errorf("%+v", check)
+		}
+	}
+}
+
+// TestTooFewRepeatsForMany: four repeats that are wholly apart show a change of
+// one cell, and of 18 none; that is said, with how many it takes.
+func TestTooFewRepeatsForMany(t *testing.T) {
+	if one, many := results.RepeatsForDifference(1), results.RepeatsForDifference(18); one != 4 || many != 6 {
+		t.Errorf("a change in one cell takes %d repeats, and in one of 18 %d; want 4 and 6", one, many)
+	}
+	threshold, err := scenarios.ParseThreshold("duration < base * 1.05")
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(9, 10))
+	base := simulated(random, 18, 4, 10)
+	head := slices.Concat(simulated(random, 1, 4, 20), base[4:])
+	for _, cell := range results.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+		if change := cell.Changes[0]; change.Difference.Shown || change.Difference.Able || change.Needs != 0 && change.Needs < 6 {
+			t.Errorf("%s: %+v", cell.Name, change)
+		}
+	}
+	checks := results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base))
+	for _, check := range checks {
+		want := results.CheckOK
+		if check.Cell == "cell0/mt5/n100" {
+			want = results.CheckUndecided
+		}
+		if check.Status != want || want == results.CheckUndecided && check.Needs != 6 {
+			t.Errorf("%+v, want %s", check, want)
+		}
+	}
+}
