@@ -175,7 +175,7 @@ func processFindings() []finding {
 // gpuFindings are the devices, and who holds memory on them: what a run would
 // wait for.
 func gpuFindings(ctx context.Context, o gpuOptions) []finding {
-	g, err := openGPU(o)
+	g, err := openGPU(ctx, o)
 	if err != nil {
 		return []finding{{"GPU", stateNote, err.Error(), ""}}
 	}

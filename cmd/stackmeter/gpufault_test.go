@@ -107,6 +107,33 @@ matrix: {requests: [200], client: [single]}
 	}
 }
 
+// TestFault18DriverHangs has the driver not come back from being started, or
+// from being left. The first is under --timeout, the second costs nothing.
+func TestFault18DriverHangs(t *testing.T) {
+	const forever = 3600 * 1000 // milliseconds
+	const scenario = `topologies: [flask]
+matrix: {requests: [3], client: [single]}
+`
+	t.Run("started", func(t *testing.T) {
+		f := newFakeGPU(t)
+		f.state.Hang = map[string]int{"nvmlInit": forever}
+		f.write()
+		result := f.run(scenario, nil, "--timeout", "1s")
+		if len(result.Cells) > 0 || !strings.Contains(f.said, "the run took longer than --timeout 1s") {
+			t.Errorf("%d cells\n%s", len(result.Cells), f.said)
+		}
+	})
+	t.Run("left", func(t *testing.T) {
+		f := newFakeGPU(t)
+		f.state.Hang = map[string]int{"nvmlShutdown": forever}
+		f.write()
+		result := f.run(scenario, nil)
+		if len(result.Cells) != 1 || result.Cells[0].Status != results.StatusOK {
+			t.Errorf("%+v\n%s", result.Cells, f.said)
+		}
+	})
+}
+
 // TestFault19ContainerLosesGPU takes the GPU away from a running container in
 // the middle of a cell: the cell is void and measured again on a new stack,
 // once. A second time it fails, and the cells after it have a stack of their

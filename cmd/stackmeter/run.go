@@ -88,7 +88,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	cmd.Flags().Lookup("resume").NoOptDefVal = sqlite.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would, with exit status 1; 0 for no limit")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, not counting --wait, as Ctrl-C would, with exit status 1; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
 	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
@@ -123,11 +123,6 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err := checkSpace(o.db, plan); err != nil {
 		return err
 	}
-	gpus, err := openGPU(o.gpu)
-	if err != nil {
-		return err
-	}
-	defer gpus.close()
 	store, err := sqlite.Open(ctx, o.db)
 	if err != nil {
 		return err
@@ -145,24 +140,30 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	ctx, release := a.signals(ctx, runtime, &owned, store.Close)
 	defer release()
 	defer func() { err = bySignal(ctx, err) }()
+	began := time.Now()
+	before, stop := o.within(ctx, 0)
+	defer stop()
+	gpus, err := openGPU(before, o.gpu)
+	if err != nil {
+		return err
+	}
+	defer gpus.close()
 	// What the machine lacks is found before the run has a row in the store.
-	if err := runtime.Check(ctx); err != nil {
+	if err := runtime.Check(before); err != nil {
 		return err
 	}
 	uuids, _, err := orchestrator.SelectGPUs(plan.Resources.GPU, gpus.devices, gpus.reason)
 	if err != nil {
 		return err
 	}
+	spent := time.Since(began)
 	locks, err := a.lock(ctx, id, scenario.Name, uuids, o.wait)
 	if err != nil {
 		return err
 	}
 	defer locks.Release()
-	if o.timeout > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
-		defer stop()
-	}
+	ctx, end := o.within(ctx, spent)
+	defer end()
 	// Read once the machine is this run's: it may be hundreds of megabytes.
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
@@ -186,6 +187,15 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
+// within returns a context that ends when the run has taken longer than
+// --timeout, of which some is spent. Waiting for other runs does not count.
+func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Context, context.CancelFunc) {
+	if o.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
+}
+
 // bySignal says that it was a signal that ended the run, where what the
 // signal cut short only says that it was cut short.
 func bySignal(ctx context.Context, err error) error {
@@ -202,6 +212,9 @@ func bySignal(ctx context.Context, err error) error {
 // is touched.
 func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := o.gate.check(plan); err != nil {
+		return err
+	}
+	if err := o.gpu.check(); err != nil {
 		return err
 	}
 	return checkOutput("--json", o.jsonFile)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -68,30 +69,53 @@ func gpuFlags(cmd *cobra.Command, o *gpuOptions) {
 	cmd.Flags().StringVar(&o.library, "nvml", "", "the NVIDIA driver's library as a `FILE`, where the dynamic linker does not find it")
 }
 
-func openGPU(o gpuOptions) (gpus, error) {
-	if o.sampler != "" && o.sampler != samplerOn && o.sampler != samplerOff {
-		return gpus{}, usageError{fmt.Errorf("--gpu-sampler %s: there is on and off", o.sampler)}
+// check says what of the options is wrong.
+func (o gpuOptions) check() error {
+	if o.sampler != samplerOn && o.sampler != samplerOff {
+		return usageError{fmt.Errorf("--gpu-sampler %s: there is on and off", o.sampler)}
 	}
-	driver, err := nvml.Open(nvml.Options{Library: o.library})
-	if err != nil {
+	return nil
+}
+
+// Limits of the driver: without its persistence mode it initializes each device
+// anew when it is opened, which takes seconds.
+const (
+	openGPULimit  = time.Minute
+	closeGPULimit = 2 * time.Second
+)
+
+// openGPU fails when ctx ends. A driver that is not
+// there, or does not answer, is the reason of the gpus that it returns.
+func openGPU(ctx context.Context, o gpuOptions) (gpus, error) {
+	g, err := gpu.Aside(ctx, openGPULimit, func() (gpus, error) {
+		driver, err := nvml.Open(nvml.Options{Library: o.library})
+		if err != nil {
+			return gpus{}, err
+		}
+		devices, err := driver.Devices()
+		if err != nil {
+			return gpus{}, errors.Join(err, driver.Close())
+		}
+		return gpus{devices: devices, driver: driver}, nil
+	})
+	switch {
+	case ctx.Err() != nil:
+		return gpus{}, context.Cause(ctx)
+	case err != nil:
 		return gpus{reason: err.Error()}, nil
 	}
-	devices, err := driver.Devices()
-	if err != nil {
-		driver.Close()
-		return gpus{reason: err.Error()}, nil
-	}
-	g := gpus{devices: devices, driver: driver}
 	if o.sampler == samplerOff {
 		g.reason = "sampling is off (--gpu-sampler off)"
 	} else {
-		g.sampler = &gpu.Sampler{Driver: driver}
+		g.sampler = &gpu.Sampler{Driver: g.driver}
 	}
 	return g, nil
 }
 
+// close ends the use of the driver. Whether it does is of no account for what
+// was measured.
 func (g gpus) close() {
 	if g.driver != nil {
-		g.driver.Close()
+		_, _ = gpu.Aside(context.Background(), closeGPULimit, func() (struct{}, error) { return struct{}{}, g.driver.Close() })
 	}
 }

@@ -82,18 +82,20 @@ func fill[T comparable](v *T, def T) {
 
 // Trial begins to sample the devices, given by UUID or index, and returns when
 // it has their idle baseline: the stack must not have been started yet. It
-// fails when a device does not exist or ctx ends; devices that answer with
+// fails when a device does not exist, the driver does not open it in time or
+// ctx ends; devices that answer with
 // errors are no failure of it, since the durations of the trial's cells count
 // all the same. Every trial has to be closed.
 func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
 	if s == nil || len(devices) == 0 {
 		return nil, nil
 	}
-	readers, err := s.readers(devices)
+	f := s.filled()
+	readers, err := Aside(ctx, f.Timeout, func() ([]Reader, error) { return f.readers(devices) })
 	if err != nil {
 		return nil, err
 	}
-	t := newTrial(s.filled(), readers)
+	t := newTrial(f, readers)
 	t.start()
 	if err := t.baseline(ctx); err != nil {
 		t.abandon()
@@ -129,28 +131,9 @@ func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, e
 	return f.snapshot(ctx, devices, newAttribution(procRoot(f.Proc), f.MPS))
 }
 
-// snapshot is Snapshot with the knowledge of whose processes are whose. The
-// work is done aside, because a driver that hangs cannot be interrupted.
+// snapshot is Snapshot with the knowledge of whose processes are whose.
 func (s *Sampler) snapshot(ctx context.Context, devices []string, a *attribution) ([]Snapshot, error) {
-	type answer struct {
-		shots []Snapshot
-		err   error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		shots, err := s.look(devices, a)
-		done <- answer{shots, err}
-	}()
-	limit := time.NewTimer(s.Timeout)
-	defer limit.Stop()
-	select {
-	case got := <-done:
-		return got.shots, got.err
-	case <-limit.C:
-		return nil, fmt.Errorf("the GPU driver did not answer within %v", s.Timeout)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return Aside(ctx, s.Timeout, func() ([]Snapshot, error) { return s.look(devices, a) })
 }
 
 // look reads devices once.

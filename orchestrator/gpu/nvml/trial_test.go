@@ -379,6 +379,17 @@ func TestTrialHangingDriver(t *testing.T) {
 	trial.Close(t.Context())
 }
 
+func TestTrialOpenHangs(t *testing.T) {
+	s := fakedriver.New(t, 1)
+	sampler := &gpu.Sampler{Driver: open(t, s), Timeout: 50 * time.Millisecond}
+	s.Hang = map[string]int{"nvmlDeviceGetHandleByIndex": 1000}
+	write(t, s)
+	trial, err := sampler.Trial(t.Context(), []string{"0"})
+	if trial != nil || err == nil || !strings.Contains(err.Error(), "the GPU driver did not answer within 50ms") {
+		t.Errorf("%v, %v", trial, err)
+	}
+}
+
 func TestTrialTwoDevices(t *testing.T) {
 	s := fakedriver.New(t, 3)
 	sampler := &gpu.Sampler{Driver: open(t, s), Interval: 5 * time.Millisecond, Timeout: 5 * time.Second, Settle: 100 * time.Millisecond}
