@@ -506,13 +506,27 @@ func (r *run) write(ctx context.Context, rec results.Record) error {
 }
 
 // scrubbed is a record without the environment's values where the app may
-// have printed them.
+// have printed them, or has them in its command line.
 func (r *run) scrubbed(rec results.Record) results.Record {
 	rec.Reason, rec.LogTail = r.scrub(rec.Reason), r.scrub(rec.LogTail)
 	rec.FirstErrors = maps.Clone(rec.FirstErrors)
 	for kind, text := range rec.FirstErrors {
 		rec.FirstErrors[kind] = r.scrub(text)
 	}
+	if rec.Stack == nil {
+		return rec
+	}
+	stack := *rec.Stack
+	stack.GPU, stack.Nginx = r.scrub(stack.GPU), r.scrub(stack.Nginx)
+	stack.Services = slices.Clone(stack.Services)
+	for i := range stack.Services {
+		s := &stack.Services[i]
+		s.Processes = slices.Clone(s.Processes)
+		for j, command := range s.Processes {
+			s.Processes[j] = r.scrub(command)
+		}
+	}
+	rec.Stack = &stack
 	return rec
 }
 

@@ -106,6 +106,7 @@ request:
 topologies:
   - flask
   - {name: printing, server: flask, env: {FAIL_START: topology-secret-4711}}
+  - {name: launched, command: [sh, -c, 'exec gunicorn --bind {host}:{port} --env "COPY=$API_TOKEN" wsgi:app']}
 matrix: {requests: [2], client: [single]}
 `, "APP", app), []string{"PASSED=operator-secret-4711", "HIDDEN=hidden-secret-4711"}, "--runtime", runtime, "--env", "PASSED")
 			for name, text := range out {
@@ -121,6 +122,9 @@ matrix: {requests: [2], client: [single]}
 				}
 				if r.Topology.Name == "printing" && !strings.Contains(r.LogTail, "RuntimeError: "+scenarios.Redacted) {
 					t.Errorf("what the app printed: %s", r.LogTail)
+				}
+				if r.Topology.Name == "launched" && !strings.Contains(strings.Join(r.Stack.Services[0].Processes, "\n"), "COPY="+scenarios.Redacted) {
+					t.Errorf("a command line that a launcher put a value into: %q", r.Stack.Services[0].Processes)
 				}
 			}
 			if !strings.Contains(out["the store"], "resnet18") || !strings.Contains(out["the store"], "API_TOKEN") {
@@ -283,10 +287,10 @@ func TestThreat6NoShell(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			value, _ := json.Marshal(evil)
+			value, _ := json.Marshal(evil + " in the environment") // another text than the argument, which is read back below
 			status, _ := s.runScenario(`name: shell
 app: {build: {context: app}, dir: app, wsgi: "wsgi:app", ready: {path: /healthz}, env: {EVIL: `+string(value)+`}}
-request: {path: "/environment?name=EVIL", expect: {match: '^\$\(touch pwned\) .touch pwned.; .* \{port\} %\(x\)s \\n ..\*\?~$'}}
+request: {path: "/environment?name=EVIL", expect: {match: '^\$\(touch pwned\) .touch pwned.; .* \{port\} %\(x\)s \\n ..\*\?~ in the environment$'}}
 topologies: [{name: odd, command: [gunicorn, --bind, "{host}:{port}", --env, `+strings.Replace(string(quoted), `"`, `"ARGUMENT=`, 1)+`, "wsgi:app"]}]
 matrix: {requests: [2], client: [single, mp], pool: [2]}
 `, "--runtime", runtime)
