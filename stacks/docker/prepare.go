@@ -209,8 +209,9 @@ func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, prog
 }
 
 // build runs the engine's builder and returns the image's id. When the same
-// tag meant another image before, that one is removed unless it is in use, so
-// that a nightly run does not fill the disk with its predecessors.
+// tag meant another image before, that one is removed unless it has another
+// name or is in use, so that a nightly run does not fill the disk with its
+// predecessors.
 func (r *Runtime) build(ctx context.Context, name string, key []byte, content io.Reader, dockerfile string, args map[string]string, progress func(string)) (string, error) {
 	building, heard, stop := whileHeard(ctx, r.Limits.build())
 	defer stop()
@@ -239,12 +240,22 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	}
 	id, err := r.inspectImage(ctx, tag)
 	if err == nil && before != "" && before != id {
-		// Kept where a container still uses it: that is not ours to judge.
-		ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
-		defer cancel()
-		_, _ = r.api.ImageRemove(ctx, before, image.RemoveOptions{})
+		r.dropImage(ctx, before)
 	}
 	return id, err
+}
+
+// dropImage removes an image that stackmeter built and that has no name any
+// more. One that somebody gave a name of their own is theirs, and one that a
+// container uses, which the engine refuses to remove, may be another run's.
+func (r *Runtime) dropImage(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
+	defer cancel()
+	found, err := r.api.ImageInspect(ctx, id)
+	if err != nil || len(found.RepoTags) > 0 || found.Config == nil || found.Config.Labels[LabelBuilt] == "" {
+		return
+	}
+	_, _ = r.api.ImageRemove(ctx, id, image.RemoveOptions{})
 }
 
 // proxyArgs are the operator's proxy settings as the build arguments that
