@@ -91,7 +91,13 @@ func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 			return err
 		}
 	}
-	info, err := os.Stat(filepath.Join(f.path(context), dockerfile))
+	// The builder sees the context and nothing else, and so does this.
+	root, err := os.OpenRoot(f.path(context))
+	if err != nil {
+		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
+	}
+	defer root.Close()
+	info, err := root.Stat(dockerfile)
 	if err != nil {
 		return fmt.Errorf("build context %s has no %s: %w", quote(context), dockerfile, reason(err))
 	}

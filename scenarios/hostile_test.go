@@ -36,6 +36,8 @@ func hostileCheckout(t *testing.T) string {
 		"link-to-device": "/dev/zero",
 		"link-by-name":   filepath.Join(dir, "images", "a.jpg"), // it leads back in, from the root
 		"link-inside":    "images/a.jpg",
+
+		"images/link-outside": "../../secret.txt",
 	} {
 		must(os.Symlink(target, filepath.Join(dir, link)))
 	}
@@ -47,7 +49,7 @@ func hostileCheckout(t *testing.T) string {
 // scenario cannot have, and is refused with a message that says so.
 func TestThreat1HostileScenarios(t *testing.T) {
 	dir := hostileCheckout(t)
-	for _, file := range testFiles(t, "hostile", 14) {
+	for _, file := range testFiles(t, "hostile", 15) {
 		name := filepath.Base(file)
 		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
 			text, err := os.ReadFile(file)

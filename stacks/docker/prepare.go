@@ -3,6 +3,7 @@ package docker
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
@@ -176,16 +178,41 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 	return id, nil
 }
 
+// maxIgnore bounds a .dockerignore, in bytes.
+const maxIgnore = 1 << 20
+
+// ignored reads the patterns of a context's .dockerignore, if there is one.
+// The context may be a stranger's: a link out of it is not followed, and what
+// is no file, or has no end, is not read.
 func ignored(dir string) ([]string, error) {
-	f, err := os.Open(filepath.Join(dir, ".dockerignore"))
+	const name = ".dockerignore"
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	// Opening a named pipe would wait for who writes to it.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; it has to be a file in the context", err)
 	}
 	defer f.Close()
-	return ignorefile.ReadAll(f)
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxIgnore+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxIgnore {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, maxIgnore)
+	}
+	return ignorefile.ReadAll(bytes.NewReader(text))
 }
 
 // buildOwn builds one of stackmeter's own images from a context inside this
