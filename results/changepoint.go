@@ -17,6 +17,10 @@ const (
 	// StepSide is the fewest values on each side of a step.
 	StepSide = 3
 
+	// StepRuns is the fewest values in which a step can be found, whatever its
+	// size: of fewer, too many orders are as one-sided as a step.
+	StepRuns = 13
+
 	stepPermutations = 1999
 	stepSeed         = 1
 )
@@ -44,8 +48,11 @@ func (s Step) Change() float64 {
 // of a step if a random order of the same values seldom gives one as large (a
 // permutation test with a fixed seed, so the answer is always the same), and
 // then both parts are searched in turn. Ranks make one bad night harmless, and
-// nothing is assumed about the distribution; a step can be seen only StepSide
-// values after it. The statistic is Pettitt's, A Non-Parametric Approach to the
+// nothing is assumed about the distribution; but the values are taken for
+// independent of each other, and in a series in which each is like the one
+// before, a wave is taken for steps. A large step after many values is found
+// five or six values after it: with fewer, an order as clear is not rare enough.
+// The statistic is Pettitt's, A Non-Parametric Approach to the
 // Change-Point Problem (1979), scaled as by Ross, Tasoulis and Adams,
 // Nonparametric Monitoring of Data Streams for Changes in Location and Scale
 // (2011); dividing in turn with a permutation test is that of E-divisive, by

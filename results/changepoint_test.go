@@ -126,6 +126,76 @@ func TestStepsOfOddSeries(t *testing.T) {
 	}
 }
 
+// shuffledStep is a series with a step beyond all noise at a place.
+func shuffledStep(seed uint64, before, after int) []float64 {
+	random := rand.New(rand.NewPCG(seed, 3))
+	var values []float64
+	for i := range before + after {
+		level := 10.0
+		if i >= before {
+			level = 100
+		}
+		values = append(values, level+random.Float64())
+	}
+	return values
+}
+
+// TestStepsEarliest: what history says about how soon a step can show is so.
+func TestStepsEarliest(t *testing.T) {
+	for runs := range results.StepRuns {
+		for before := range runs {
+			for seed := range uint64(10) {
+				if steps := results.Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
+					t.Fatalf("%d runs show a step: %+v", runs, steps)
+				}
+			}
+		}
+	}
+	most, found := 0, 0
+	for before := results.StepRuns; before < 25; before++ {
+		for seed := range uint64(5) {
+			after := 1
+			for ; len(results.Steps(shuffledStep(seed, before, after))) == 0; after++ {
+				if after == 10 {
+					t.Fatalf("no step of 10 runs after %d", before)
+				}
+			}
+			most = max(most, after)
+			if after >= 5 {
+				found++
+			}
+		}
+	}
+	if most != 6 || found < 54 {
+		t.Errorf("a large step shows after %d runs at most, and after five or six in %d of 60 series; want 6 and nearly all", most, found)
+	}
+}
+
+// TestStepsOfDependentNights: the false alarms that the README names.
+func TestStepsOfDependentNights(t *testing.T) {
+	for _, test := range []struct {
+		correlation float64
+		alarms      int
+	}{{0, 1}, {0.4, 28}} {
+		alarms := 0
+		for seed := range uint64(300) {
+			random := rand.New(rand.NewPCG(seed, 5))
+			var values []float64
+			x := 0.0
+			for range 90 {
+				x = test.correlation*x + random.NormFloat64()
+				values = append(values, 100+x)
+			}
+			if len(results.Steps(values)) > 0 {
+				alarms++
+			}
+		}
+		if alarms != test.alarms {
+			t.Errorf("an autocorrelation of %v gave false steps in %d of 300 series, and the README says %d", test.correlation, alarms, test.alarms)
+		}
+	}
+}
+
 func BenchmarkSteps(b *testing.B) {
 	quiet, stepped := nights(1, window, window, 0), nights(1, window, 20, 0.1)
 	b.Run("quiet", func(b *testing.B) {

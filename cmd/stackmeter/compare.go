@@ -34,7 +34,7 @@ func (a *app) compareCommand() *cobra.Command {
 		Use:   "compare BASE HEAD",
 		Short: "Compare two runs cell by cell, and say what is worse",
 		Long: `compare puts the cells of two runs beside each other: each figure's change, its
-interval and the p-value of a rank test. BASE and HEAD are each a run's id or the
+interval and the p-value of a rank test, corrected for the number of cells. BASE and HEAD are each a run's id or the
 beginning of it, a tag, latest, latest~1 (the one of the same scenario before
 it), last-passed (of HEAD's scenario, before HEAD), or a JSON file that
 stackmeter report --format json wrote.
@@ -43,7 +43,8 @@ Runs that differ in kind (` + strings.Join(results.Kinds(), ", ") + `)
 are refused with exit status 1, unless --across names the kinds.
 
 Exit status 4: a condition of --fail-on (or, without any, of HEAD's scenario) is
-broken, or a cell that was ok fails or is missing.`,
+broken, or a cell no longer gives what it gave: it fails, answers with errors, was
+pruned or is missing.`,
 		Example: `  stackmeter compare last-passed latest
   stackmeter compare latest~1 latest --fail-on 'duration < base * 1.05' --fail-on 'errors == 0'
   stackmeter compare release-1.2 result.json --format markdown --across cpu`,

@@ -114,6 +114,29 @@ func TestHistoryGolden(t *testing.T) {
 	}
 }
 
+// TestHistoryTooShort: nights that cannot show a step are said to be too few.
+func TestHistoryTooShort(t *testing.T) {
+	duration, err := results.FindMetric(results.MetricDuration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs []results.Run
+	var observations []results.Observation
+	for night := range results.StepRuns {
+		value := 10.0
+		runs = append(runs, results.Run{ID: strconv.Itoa(night)})
+		observations = append(observations, results.Observation{Run: strconv.Itoa(night), Cell: "a", Repeat: 1, Clean: true, Value: &value})
+		var b bytes.Buffer
+		if err := report.WriteHistory(&b, "markdown", results.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 13")
+		if want := night+1 < results.StepRuns; few != want {
+			t.Errorf("%d runs, said to be too few: %v", night+1, few)
+		}
+	}
+}
+
 func TestJUnitIsXML(t *testing.T) {
 	run, records := hostile()
 	run.Checks = []results.Check{{Threshold: "p99 < 2s]]>", Cell: "\x1b<a>", Status: results.CheckBroken}}

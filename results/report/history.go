@@ -39,6 +39,7 @@ func newHistoryDocument(h results.History) document {
 		doc.facts = []fact{{"runs", cleanLine(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
 	}
 	u := unitOf(h.Metric.Unit)
+	longest := 0
 	levels := section{title: "Levels", table: &grid{labels: 2, head: []string{"cell", "runs", "n", "first", "last"}}}
 	steps := section{title: "Steps"}
 	for _, cell := range h.Cells {
@@ -49,6 +50,7 @@ func newHistoryDocument(h results.History) document {
 		if len(samples) == 0 {
 			continue
 		}
+		longest = max(longest, len(samples))
 		decimals := u.decimals(samples)
 		levels.table.rows = append(levels.table.rows, []entry{
 			{text: cleanLine(cell.Name)}, {text: sparkline(cell, len(h.Runs))}, {text: fmt.Sprint(len(samples))},
@@ -72,8 +74,14 @@ func newHistoryDocument(h results.History) document {
 		levels.table, levels.notes = nil, []string{"No run has this figure."}
 	}
 	doc.sections = []section{levels}
-	if len(steps.items) == 0 {
-		steps.notes = []string{fmt.Sprintf("None at a level of %v. A step shows %d runs after it at the earliest, and a small one later.", results.StepLevel, results.StepSide)}
+	switch {
+	case longest < results.StepRuns:
+		steps.notes = []string{fmt.Sprintf("Too few runs to show any step: it takes %d that measured the cell, and there are %d at most.", results.StepRuns, longest)}
+	case len(steps.items) == 0:
+		steps.notes = []string{fmt.Sprintf("None at a level of %v. A large step shows five or six runs after it, and a small one later.", results.StepLevel)}
+	}
+	if longest >= results.StepRuns {
+		steps.notes = append(steps.notes, "Runs are taken for independent of each other: where each is like the one before, some steps are false.")
 	}
 	doc.sections = append(doc.sections, steps)
 	return doc
