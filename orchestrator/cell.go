@@ -53,7 +53,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
-	leave := l.enter(2*l.gpuWait()+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
+	leave := l.enter(2*l.GPUWait+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
 	defer leave()
 	said := "" // before this cell, where it can be about a GPU's memory
 	if len(l.gpus) > 0 {

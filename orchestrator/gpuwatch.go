@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,7 +13,7 @@ import (
 )
 
 // DefaultGPUWait is how long the devices may take to be clean before a trial
-// or a cell, and to be back at their idle baseline after one.
+// or a cell, where nobody says.
 const DefaultGPUWait = time.Minute
 
 // A gpuWatch samples the devices of one stack from before it starts until
@@ -39,7 +40,7 @@ func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
 		w.why = r.NoGPU
 		return w, nil
 	}
-	if err := r.sampler.WaitClean(ctx, r.gpus, r.idle, r.gpuWait()); err != nil {
+	if err := r.sampler.WaitClean(ctx, r.gpus, r.idle, r.GPUWait); err != nil {
 		return nil, fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
 	}
 	trial, err := r.sampler.Trial(ctx, r.gpus)
@@ -52,14 +53,6 @@ func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
 	w.trial = trial
 	w.trial.Phase(gpu.PhaseStartup)
 	return w, nil
-}
-
-// gpuWait is the wait that was asked for, or the default.
-func (r *run) gpuWait() time.Duration {
-	if r.GPUWait > 0 {
-		return r.GPUWait
-	}
-	return DefaultGPUWait
 }
 
 // owners says which processes are the stack's.
@@ -100,7 +93,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 // cell waits until nobody but the stack is on its devices and begins a
 // measurement.
 func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
-	if err := w.trial.WaitClean(ctx, w.run.gpuWait()); err != nil {
+	if err := w.trial.WaitClean(ctx, w.run.GPUWait); err != nil {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 	}
 	return w.trial.Cell(), nil
@@ -130,7 +123,7 @@ func (w *gpuWatch) close(ctx context.Context) error {
 	if w.trial == nil {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.run.gpuWait())
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(w.run.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
 	defer cancel()
 	after := w.trial.Close(wait)
 	for _, rec := range w.records {

@@ -33,7 +33,7 @@ type Orchestrator struct {
 	Client  Client
 	GPU     *gpu.Sampler  // nil on a machine without a GPU that can be read
 	NoGPU   string        // why GPU is nil, for the record
-	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: DefaultGPUWait
+	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: they are looked at once
 	Devices []gpu.Device  // that the machine has
 	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 

@@ -55,7 +55,7 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 // for, and removes it. It returns how many cells now have a record; the next
 // one was void, if it is in again.
 func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, cells []scenarios.Cell, again map[string]bool) (measured int, err error) {
-	leave := r.enter(2*r.gpuWait()+boundSpare, "wait for the GPU of", spec.Name)
+	leave := r.enter(2*r.GPUWait+boundSpare, "wait for the GPU of", spec.Name)
 	watch, err := r.watchGPU(ctx)
 	leave()
 	if ctx.Err() != nil {

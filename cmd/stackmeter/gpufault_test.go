@@ -205,13 +205,13 @@ matrix: {requests: [40], client: [single, mt], pool: [2]}
 
 // TestFault20MemoryOfTheDead leaves memory on the device that no process holds
 // any more: the trial that left it cannot say what was its own, and the next
-// one is refused after the wait that was asked for.
+// one is refused after the wait that was asked for, which is none.
 func TestFault20MemoryOfTheDead(t *testing.T) {
 	f := newFakeGPU(t)
 	const left = 900 * mib
 	result := f.run(`topologies: [gunicorn w1/t1, flask]
 matrix: {requests: [100], client: [single]}
-`, f.midCell(func() { f.state.Devices[0].Base += left }))
+`, f.midCell(func() { f.state.Devices[0].Base += left }), "--gpu-wait", "0")
 	first, second := result.Cells[0], result.Cells[1]
 	if first.Status != results.StatusOK || first.Duration == nil || first.GPU.Peak != nil || !strings.Contains(first.GPU.Reason, "never came back") {
 		t.Errorf("the cell that left it: %s, duration %v, peak %v, %q", first.Status, first.Duration, first.GPU.Peak, first.GPU.Reason)
@@ -219,7 +219,7 @@ matrix: {requests: [100], client: [single]}
 	if d := first.GPU.Detail; d.Teardown == nil || *d.Teardown != fakeBase+left {
 		t.Errorf("after teardown %v, want what is left", d.Teardown)
 	}
-	if second.Status != results.StatusFailed || second.Duration != nil || !strings.Contains(second.Reason, "900 MiB more than when it was idle") {
+	if second.Status != results.StatusFailed || second.Duration != nil || !strings.Contains(second.Reason, "not free after 0s") || !strings.Contains(second.Reason, "900 MiB more than when it was idle") {
 		t.Errorf("the cell after it: %s, duration %v, %q", second.Status, second.Duration, second.Reason)
 	}
 }

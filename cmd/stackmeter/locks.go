@@ -24,6 +24,20 @@ func waitFlag(cmd *cobra.Command, wait *time.Duration) {
 	cmd.Flags().Lookup("wait").NoOptDefVal = waitDefault.String()
 }
 
+// spacedWait tells of --wait with its time after a space, which then stands
+// among the arguments.
+func spacedWait(cmd *cobra.Command, args []string) error {
+	if !cmd.Flags().Changed("wait") {
+		return nil
+	}
+	for _, arg := range args {
+		if _, err := time.ParseDuration(arg); err == nil {
+			return usageError{fmt.Errorf("%s: %q is no scenario; the time of --wait stands behind an equals sign: --wait=%[2]s", cmd.Name(), arg)}
+		}
+	}
+	return nil
+}
+
 // lock takes the GPUs that the run uses, or the machine where it uses none,
 // for as long as the run lasts.
 func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wait time.Duration) (*lock.Locks, error) {

@@ -69,6 +69,9 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.scenario = args[0]
 			if len(args) == 2 {
+				if err := spacedWait(cmd, args); err != nil {
+					return err
+				}
 				// --resume RUN with a space: the run stands among the arguments.
 				if o.resume != sqlite.Latest {
 					return usageError{fmt.Errorf("run: one scenario at a time, not %q and %q", args[0], args[1])}
@@ -90,7 +93,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	waitFlag(cmd, &o.wait)
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, not counting --wait, as Ctrl-C would, with exit status 1; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
-	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused")
+	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused; 0 for no wait")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
@@ -216,6 +219,14 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	}
 	if err := o.gpu.check(); err != nil {
 		return err
+	}
+	for _, d := range []struct {
+		flag string
+		is   time.Duration
+	}{{"--wait", o.wait}, {"--timeout", o.timeout}, {"--gpu-wait", o.gpu.wait}} {
+		if d.is < 0 {
+			return usageError{fmt.Errorf("%s %v: a time cannot be below 0", d.flag, d.is)}
+		}
 	}
 	return checkOutput("--json", o.jsonFile)
 }
