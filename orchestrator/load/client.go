@@ -49,6 +49,13 @@ func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
+	files, err := fileLimit()
+	if err != nil {
+		return nil, err
+	}
+	if err := form.checkFiles(files); err != nil {
+		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
+	}
 	clock, err := newClock()
 	if err != nil {
 		return nil, err
