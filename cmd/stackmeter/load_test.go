@@ -74,7 +74,7 @@ func TestLoadInterrupted(t *testing.T) {
 				if status := cmd.ProcessState.ExitCode(); status != exitInterrupted {
 					t.Errorf("exit status %d, want %d\n%s", status, exitInterrupted, &stderr)
 				}
-				if !strings.Contains(stdout.String(), "of 60 requests were finished") || !strings.Contains(stdout.String(), "Latency") {
+				if !strings.Contains(stdout.String(), "of 60 requests finished") || !strings.Contains(stdout.String(), "Latency") {
 					t.Errorf("what there is was not printed:\n%s", &stdout)
 				}
 				text, err := os.ReadFile(filepath.Join(dir, "result.json"))
