@@ -145,7 +145,8 @@ type Stack interface {
 	Inspect(ctx context.Context) (Facts, error)
 
 	// Exec runs argv inside a service and returns what it wrote to both of
-	// its outputs. A status other than 0 is an error that carries the output.
+	// its outputs. A status other than 0 is an error that carries the output;
+	// more than MaxOutput bytes are ErrOutput.
 	Exec(ctx context.Context, service string, argv ...string) ([]byte, error)
 
 	// Meter starts to measure what the stack uses. Only one meter of a stack

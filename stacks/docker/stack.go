@@ -214,7 +214,7 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byt
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, conn.Close)
 	defer stop()
-	var out bytes.Buffer
+	var out stacks.Output
 	if _, err := stdcopy.StdCopy(&out, &out, conn.Reader); err != nil {
 		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}

@@ -139,6 +139,9 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 	}
 	ctx, cancel := context.WithTimeout(ctx, execTimeout)
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	out := stacks.Output{Full: end}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Args, cmd.Env, cmd.Dir = argv, one.env, one.record.Dir
 	// It ends with this process, as the thread that started it stays until it
@@ -147,17 +150,18 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err = cmd.Run()
 	var status *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return out, fmt.Errorf("run %s in service %s: %w", argv[0], name, context.Cause(ctx))
+		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, context.Cause(ctx))
 	case errors.As(err, &status) && status.Exited():
-		return out, fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, status.ExitCode(), bytes.TrimSpace(out))
+		return out.Bytes(), fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, status.ExitCode(), bytes.TrimSpace(out.Bytes()))
 	case err != nil:
-		return out, fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
+		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
-	return out, nil
+	return out.Bytes(), nil
 }
 
 // Meter implements stacks.Stack.

@@ -437,6 +437,10 @@ func (s *suite) exec(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "No such file") {
 		t.Errorf("exec of what fails: %q, %v", out, err)
 	}
+	out, err = stack.Exec(t.Context(), stacks.AppService, "head", "--bytes", fmt.Sprint(2*stacks.MaxOutput), "/dev/zero")
+	if !errors.Is(err, stacks.ErrOutput) || len(out) != stacks.MaxOutput {
+		t.Errorf("exec of what writes too much: %d bytes, %v", len(out), err)
+	}
 	if _, err := stack.Exec(t.Context(), "nobody", "true"); err == nil {
 		t.Error("exec in a service that is not there")
 	}
