@@ -174,6 +174,18 @@ func TestGunicorn(t *testing.T) {
 		{"a wrapper that settles it otherwise", []Process{
 			{PID: 7, Command: "python3 -m gunicorn --threads=4 --threads 8 wsgi:app"},
 		}, 0, 8},
+		{"a worker that forks a helper, which forks another", []Process{
+			{PID: 7, Parent: 1, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 8, Parent: 7, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 9, Parent: 8, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 10, Parent: 9, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+		}, 1, 4},
+		{"a helper that left its worker", []Process{
+			{PID: 1, Command: "/sbin/docker-init -- gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 7, Parent: 1, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 8, Parent: 7, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+			{PID: 9, Parent: 1, Command: "python3 /usr/bin/gunicorn --workers 1 --threads 4 wsgi:app"},
+		}, 1, 4},
 		{"no gunicorn", []Process{{PID: 7, Command: "python3 serve.py gunicorn"}}, -1, -1},
 	}
 	value := func(n *int) int {

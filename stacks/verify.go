@@ -99,7 +99,8 @@ func readWorkers(ctx context.Context, spec Spec, stack Stack) (Verified, error) 
 
 // Gunicorn reads gunicorn's workers and threads off the processes of the app
 // service: the master is the gunicorn process whose parent is none, the
-// workers are its children. workers is nil when there is no gunicorn process;
+// workers are its children. What a worker forks looks like one, and is the
+// app's own affair. workers is nil when there is no gunicorn process;
 // threads is nil when the master's command line does not say.
 func Gunicorn(facts Facts) (workers *int, pids []int, threads *int) {
 	var all []Process
@@ -115,9 +116,12 @@ func Gunicorn(facts Facts) (workers *int, pids []int, threads *int) {
 		}
 	}
 	for pid, p := range gunicorn {
-		if _, child := gunicorn[p.Parent]; child {
+		parent, child := gunicorn[p.Parent]
+		_, grandchild := gunicorn[parent.Parent]
+		switch n, ok := option(p.Command, "--threads"); {
+		case child && !grandchild:
 			pids = append(pids, pid)
-		} else if n, ok := option(p.Command, "--threads"); ok {
+		case !child && ok:
 			threads = &n
 		}
 	}
