@@ -27,6 +27,7 @@ const (
 type Comparison struct {
 	Base, Head  Run
 	Disparities []Disparity // in kind; what was allowed is among them
+	Notes       []Disparity // of the machines, that are no reason not to compare
 	Memory      string      // MemoryGPU or MemoryMain: which peak is compared
 	Metrics     []Metric    // that are compared, in the order of a cell's Changes
 	Cells       []CellComparison
@@ -115,7 +116,7 @@ func CellRegressed(state string) bool {
 // Whether the runs may be compared at all is said by Disparities.
 func CompareRuns(base, head Run, baseRecords, headRecords []Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
-	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Memory: MemoryMain}
+	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: MemoryMain}
 	if MemoryKind(before) == MemoryGPU && MemoryKind(after) == MemoryGPU {
 		c.Memory = MemoryGPU
 	}

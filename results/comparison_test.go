@@ -166,7 +166,7 @@ func TestRepeatsNeeded(t *testing.T) {
 func TestDisparities(t *testing.T) {
 	run := func(edit func(*results.Run)) results.Run {
 		r := results.Run{
-			Runtime: "docker", Host: results.Host{CPU: "cpu", Cores: 2},
+			Runtime: "docker", Host: results.Host{Name: "a", CPU: "cpu", Cores: 2, Memory: 64 << 30, Kernel: "6.1", Engine: "docker 27"},
 			GPUDevices: []gpu.Device{{Name: "A", Driver: "550"}},
 			Plan: scenarios.Plan{
 				App: scenarios.App{Image: "host:5000/team/app:1", WSGI: "a:b"}, Client: scenarios.Client{Engine: "native"}, Fresh: "topology",
@@ -189,6 +189,9 @@ func TestDisparities(t *testing.T) {
 		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{results.KindGPU}},
 		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{results.KindDriver}},
 		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{results.KindCPU}},
+		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{results.KindMemory}},
+		"another boot":    {func(r *results.Run) { r.Host.Memory -= 1 << 30 }, nil},
+		"another kernel":  {func(r *results.Run) { r.Host.Kernel = "6.12" }, nil},
 		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{results.KindRuntime}},
 		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{results.KindLimits}},
 		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{results.KindClient}},
@@ -216,6 +219,26 @@ func TestDisparities(t *testing.T) {
 				t.Errorf("all allowed, and still %v", left)
 			}
 		})
+	}
+}
+
+// TestNotes: what differs of two machines of one kind is said.
+func TestNotes(t *testing.T) {
+	base := results.Run{Host: results.Host{Name: "a", Kernel: "6.1", Engine: "docker 27", Memory: 64 << 30}}
+	head := results.Run{Host: results.Host{Name: "b", Kernel: "6.12", Engine: "docker 28", Memory: 63 << 30}}
+	var kinds []string
+	for _, note := range results.CompareRuns(base, head, nil, nil).Notes {
+		kinds = append(kinds, note.Kind)
+	}
+	if want := []string{results.NoteHost, results.NoteKernel, results.NoteEngine, results.KindMemory}; !slices.Equal(kinds, want) {
+		t.Errorf("noted %v, want %v", kinds, want)
+	}
+	head.Host.Memory = 32 << 30 // a disparity, and no note
+	if notes := results.Notes(base, head); len(notes) != 3 {
+		t.Errorf("noted %v", notes)
+	}
+	if notes := results.Notes(base, results.Run{}); len(notes) != 0 {
+		t.Errorf("of a machine that is not known: %v", notes)
 	}
 }
 

@@ -3,6 +3,7 @@ package results
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ const (
 	KindGPU     = "gpu"     // another model, or another number of them
 	KindDriver  = "driver"  // of the GPU
 	KindCPU     = "cpu"     // of the machine: model or number of cores
+	KindMemory  = "memory"  // main memory of the machine, by more than MemoryShare
 	KindRuntime = "runtime" // docker or process
 	KindLimits  = "limits"  // what each service may use
 	KindClient  = "client"  // the load client's engine, and its cores
@@ -26,9 +28,22 @@ const (
 	KindSource  = "source"  // measured here or imported
 )
 
+// Particulars of a machine in which two runs can differ and still be compared:
+// a kernel is updated, and the figures may be about that.
+const (
+	NoteHost   = "host"
+	NoteKernel = "kernel"
+	NoteEngine = "engine" // of the runtime, with its version
+)
+
+// MemoryShare is by which share the main memory of two machines of one kind
+// differs at most: from one boot to the next, and from one firmware to the
+// next, the kernel finds a little more or less of it.
+const MemoryShare = 0.02
+
 // Kinds lists them.
 func Kinds() []string {
-	return []string{KindGPU, KindDriver, KindCPU, KindRuntime, KindLimits, KindClient, KindRequest, KindPayload, KindApp, KindFresh, KindSource}
+	return []string{KindGPU, KindDriver, KindCPU, KindMemory, KindRuntime, KindLimits, KindClient, KindRequest, KindPayload, KindApp, KindFresh, KindSource}
 }
 
 // A Disparity is one kind in which two runs differ. What a run does not say is
@@ -49,11 +64,43 @@ func Disparities(base, head Run) []Disparity {
 	a, b := kindsOf(base), kindsOf(head)
 	var found []Disparity
 	for _, kind := range Kinds() {
+		if kind == KindMemory && AlikeMemory(base.Host.Memory, head.Host.Memory) {
+			continue
+		}
 		if a[kind] != b[kind] && a[kind] != "" && b[kind] != "" {
 			found = append(found, Disparity{Kind: kind, Base: a[kind], Head: b[kind]})
 		}
 	}
 	return found
+}
+
+func AlikeMemory(a, b int64) bool {
+	return math.Abs(float64(a-b)) <= MemoryShare*float64(max(a, b))
+}
+
+// Notes are what else differs between the machines of two runs, and is no
+// reason not to compare them. What a run does not say is in none.
+func Notes(base, head Run) []Disparity {
+	var notes []Disparity
+	for _, n := range []Disparity{
+		{NoteHost, base.Host.Name, head.Host.Name},
+		{NoteKernel, base.Host.Kernel, head.Host.Kernel},
+		{NoteEngine, base.Host.Engine, head.Host.Engine},
+		{KindMemory, memoryKind(base.Host), memoryKind(head.Host)},
+	} {
+		kind := n.Kind == KindMemory && !AlikeMemory(base.Host.Memory, head.Host.Memory)
+		if n.Base != n.Head && n.Base != "" && n.Head != "" && !kind {
+			notes = append(notes, n)
+		}
+	}
+	return notes
+}
+
+func memoryKind(h Host) string {
+	if h.Memory <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f GiB", float64(h.Memory)/(1<<30))
 }
 
 // kindsOf describes a run by kind.
@@ -72,6 +119,7 @@ func kindsOf(r Run) map[string]string {
 		KindClient:  r.Plan.Client.Engine,
 		KindFresh:   r.Plan.Fresh,
 		KindApp:     appKind(r.Plan.App),
+		KindMemory:  memoryKind(r.Host),
 		KindSource:  "measured by stackmeter",
 	}
 	if r.Imported != "" {

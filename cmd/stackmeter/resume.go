@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -62,8 +61,7 @@ func machineChanges(before, now results.Run) []string {
 			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", c.what, orNone(c.was), orNone(c.is)))
 		}
 	}
-	// What the kernel keeps for itself differs from boot to boot.
-	if math.Abs(float64(was.Memory-is.Memory)) > 0.02*float64(was.Memory) {
+	if !results.AlikeMemory(was.Memory, is.Memory) {
 		changes = append(changes, fmt.Sprintf("the machine's memory: was %d MiB, is %d MiB", was.Memory>>20, is.Memory>>20))
 	}
 	return changes

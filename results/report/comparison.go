@@ -59,6 +59,9 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 	for _, d := range c.Disparities {
 		doc.facts = append(doc.facts, fact{"differ in", cleanLine(d.String())})
 	}
+	for _, n := range c.Notes {
+		doc.facts = append(doc.facts, fact{"note", "another " + cleanLine(n.String())})
+	}
 	for i := range c.Metrics {
 		doc.sections = appendIf(doc.sections, changes(c, i))
 	}
@@ -255,6 +258,9 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 	var b strings.Builder
 	failed := slices.ContainsFunc(checks, results.Check.Broken) || c.Regressed()
 	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(cleanLine(c.Head.Scenario)), escape(cleanLine(c.Head.ID)), escape(cleanLine(c.Base.ID)))
+	for _, n := range c.Notes {
+		fmt.Fprintf(&b, "- Another %s.\n", escape(cleanLine(n.String())))
+	}
 	for _, line := range verdictLines(c, checks) {
 		fmt.Fprintf(&b, "- %s\n", escape(cleanLine(line)))
 	}
@@ -317,6 +323,7 @@ type jsonComparison struct {
 	Base        jsonCompared         `json:"base"`
 	Head        jsonCompared         `json:"head"`
 	Disparities []results.Disparity  `json:"disparities"`
+	Notes       []results.Disparity  `json:"notes"` // of the machines, that are no reason not to compare
 	Cells       []jsonCellComparison `json:"cells"`
 	Checks      []results.Check      `json:"checks"`
 }
@@ -388,7 +395,8 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 	}
 	report := jsonComparison{
 		Schema: schema, Base: compared(c.Base), Head: compared(c.Head),
-		Disparities: slices.Concat([]results.Disparity{}, c.Disparities), Cells: []jsonCellComparison{},
+		Disparities: slices.Concat([]results.Disparity{}, c.Disparities),
+		Notes:       slices.Concat([]results.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
 		Checks: slices.Concat([]results.Check{}, checks),
 	}
 	for _, cell := range c.Cells {

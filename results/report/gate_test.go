@@ -114,6 +114,25 @@ func TestHistoryGolden(t *testing.T) {
 	}
 }
 
+// TestComparisonNotes: every format that has a heading says what differs of the
+// machines.
+func TestComparisonNotes(t *testing.T) {
+	head := sampleRun()
+	head.Host.Kernel = "99.1"
+	_, records := repeats()
+	for format, want := range map[string]string{
+		"table": "note ", "markdown": "another kernel", "summary": "Another kernel", "junit": `"another kernel`, "html": "Note: another kernel", "json": `"kind": "kernel"`,
+	} {
+		var b bytes.Buffer
+		if err := report.WriteComparison(&b, format, results.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "99.1") {
+			t.Errorf("%s does not say %q", format, want)
+		}
+	}
+}
+
 // TestHistoryTooShort: nights that cannot show a step are said to be too few.
 func TestHistoryTooShort(t *testing.T) {
 	duration, err := results.FindMetric(results.MetricDuration)

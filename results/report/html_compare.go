@@ -15,6 +15,7 @@ import (
 type comparisonView struct {
 	Verdict  []string
 	Warnings []string // in which ways the runs differ in kind
+	Notes    []string // what else of the machines differs
 	Grids    []sectionView
 	Checks   *sectionView
 	Others   *sectionView
@@ -44,6 +45,9 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 	}
 	for _, d := range c.Disparities {
 		view.Warnings = append(view.Warnings, cleanLine(d.String()))
+	}
+	for _, n := range c.Notes {
+		view.Notes = append(view.Notes, cleanLine(n.String()))
 	}
 	for i, metric := range c.Metrics {
 		rows := changesOf(c, i)

@@ -100,6 +100,9 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 	for _, d := range c.Disparities {
 		suite.property("differ in", d.String())
 	}
+	for _, n := range c.Notes {
+		suite.property("note", "another "+n.String())
+	}
 	for _, cell := range c.Cells {
 		one := junitCase{Class: suite.Name + "." + cleanLine(cell.Topology().Name), Name: cleanLine(cell.Name)}
 		text := stateText(cell)
