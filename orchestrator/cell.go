@@ -47,10 +47,8 @@ const engineDelay = time.Second
 func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
 	began := time.Now()
 	facts := l.facts
-	rec = results.Record{
-		Run: l.id, Topology: l.trial.Topology, Cell: cell, Started: began,
-		Flags: slices.Clone(l.flags), Stack: &facts,
-	}
+	rec = l.unmeasured(l.trial, cell)
+	rec.Flags, rec.Stack = slices.Clone(l.flags), &facts
 	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
 	leave := l.enter(2*l.GPUWait+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
@@ -69,9 +67,9 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	if ctx.Err() != nil {
 		return rec, false, context.Cause(ctx)
 	}
-	rec.GPU = found.gpu
-	l.fill(&rec, found.load, found.usage)
-	rec.CPU.Machine = found.machine
+	if found.fired {
+		l.fill(&rec, found)
+	}
 	if err := l.verdict(ctx, found, sendErr); err != nil {
 		if ctx.Err() != nil {
 			// Interrupted while the stack was looked at: the verdict is about
@@ -163,6 +161,7 @@ func (l *live) died(ctx context.Context, result load.Result) error {
 
 // A finding is what one firing measured.
 type finding struct {
+	fired   bool // otherwise it failed before the gun, and the rest is empty
 	load    load.Result
 	usage   stacks.Usage
 	gpu     gpu.Usage
@@ -190,6 +189,7 @@ func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err er
 	watching := l.watch(ctx, cell, batch, cancel)
 
 	before, fired := machineCPU(), time.Now()
+	f.fired = true
 	f.load, err = batch.Fire(ctx)
 	f.machine = usedMeanwhile(before, machineCPU(), time.Since(fired), f.load.Duration)
 
@@ -233,8 +233,10 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 }
 
 // fill puts what was measured into the record.
-func (l *live) fill(rec *results.Record, result load.Result, usage stacks.Usage) {
-	rec.Sent(result)
+func (l *live) fill(rec *results.Record, f finding) {
+	rec.Sent(f.load)
+	rec.GPU, rec.CPU.Machine = f.gpu, f.machine
+	usage := f.usage
 	rec.Memory = results.Memory{
 		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
 		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,

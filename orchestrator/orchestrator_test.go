@@ -124,6 +124,31 @@ func (b *bench) another() *docker.Runtime {
 	return engine
 }
 
+// An unready client cannot prepare a load.
+type unready struct{ orchestrator.Client }
+
+func (unready) Prepare(context.Context, load.Job) (orchestrator.Batch, error) {
+	return nil, errors.New("no memory for the payloads")
+}
+
+// TestUnsentIsUnmeasured: a load that could not be sent has no figure, and each
+// of those that are missing says why.
+func TestUnsentIsUnmeasured(t *testing.T) {
+	b := newBench(t)
+	b.Client = unready{b.Client}
+	r := b.mustExecute(b.plan(`
+topologies: [flask]
+warmup: 0
+matrix: {requests: [2], client: [single]}
+`))["flask/single/n2"]
+	if r.Status != results.StatusFailed || !strings.Contains(r.Reason, "no memory for the payloads") {
+		t.Errorf("%s: %s", r.Status, r.Reason)
+	}
+	if r.Memory.Peak != nil || r.Memory.Reason == "" || r.GPU.Peak != nil || r.GPU.Reason == "" {
+		t.Errorf("memory %+v, GPU %+v", r.Memory, r.GPU)
+	}
+}
+
 // nothingLeft fails the test when anything of the run still exists.
 func (b *bench) nothingLeft() {
 	removed, err := b.engine.Sweep(context.Background(), b.run)

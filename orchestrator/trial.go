@@ -151,12 +151,10 @@ func (r *run) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) er
 func (r *run) failAll(ctx context.Context, trial scenarios.Trial, cells []scenarios.Cell, reason error, logs string, facts *results.Stack) error {
 	r.blame(reason)
 	for _, cell := range cells {
-		rec := results.Record{
-			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
-			Status: results.StatusFailed, Reason: reason.Error(), LogTail: logs, Stack: facts,
-			OutOfMemory: r.outOfMemory(reason),
-		}
-		if err := r.putUnmeasured(ctx, rec); err != nil {
+		rec := r.unmeasured(trial, cell)
+		rec.Status, rec.Reason, rec.OutOfMemory = results.StatusFailed, reason.Error(), r.outOfMemory(reason)
+		rec.LogTail, rec.Stack = logs, facts
+		if err := r.put(ctx, rec); err != nil {
 			return err
 		}
 	}
@@ -176,11 +174,9 @@ func (r *run) prune(ctx context.Context, trial scenarios.Trial) (scenarios.Trial
 			left = append(left, cell)
 			continue
 		}
-		rec := results.Record{
-			Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
-			Status: results.StatusPruned, Reason: reason,
-		}
-		if err := r.putUnmeasured(ctx, rec); err != nil {
+		rec := r.unmeasured(trial, cell)
+		rec.Status, rec.Reason = results.StatusPruned, reason
+		if err := r.put(ctx, rec); err != nil {
 			return trial, err
 		}
 	}
@@ -188,11 +184,13 @@ func (r *run) prune(ctx context.Context, trial scenarios.Trial) (scenarios.Trial
 	return trial, nil
 }
 
-// putUnmeasured writes the record of a cell that was not started.
-func (r *run) putUnmeasured(ctx context.Context, rec results.Record) error {
-	rec.GPU.Reason = "the cell was not measured"
-	rec.Memory.Reason = "the cell was not measured"
-	return r.put(ctx, rec)
+// unmeasured is the record of a cell whose load has not been sent.
+func (r *run) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Record {
+	const why = "the cell was not measured"
+	return results.Record{
+		Run: r.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
+		GPU: gpu.Usage{Reason: why}, Memory: results.Memory{Reason: why},
+	}
 }
 
 // A live is one running stack under measurement.
