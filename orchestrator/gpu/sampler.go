@@ -174,7 +174,7 @@ func (s *Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 
 // WaitClean returns when nobody is on the devices and their memory is back at
 // the idle baseline (by UUID; may be nil before the first trial), or fails
-// after limit with who holds what.
+// after limit with who holds what, or why they could not be looked at.
 func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration) error {
 	if s == nil || len(devices) == 0 {
 		return nil
@@ -190,12 +190,9 @@ func (s *Sampler) waitClean(ctx context.Context, devices []string, idle map[stri
 	again := time.NewTicker(max(s.ProcessInterval/2, time.Millisecond))
 	defer again.Stop()
 	for {
-		shots, err := s.snapshot(ctx, devices, a)
-		if err != nil {
-			return err
-		}
+		shots, unread := s.snapshot(ctx, devices, a) // one answer that is late is no verdict
 		dirt := Dirt(shots, idle, s.Tolerance)
-		if len(dirt) == 0 {
+		if unread == nil && len(dirt) == 0 {
 			return nil
 		}
 		select {
@@ -203,6 +200,9 @@ func (s *Sampler) waitClean(ctx context.Context, devices []string, idle map[stri
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-deadline.C:
+			if unread != nil {
+				return fmt.Errorf("the GPU could not be looked at, after %v still: %w; see stackmeter doctor", limit, unread)
+			}
 			return fmt.Errorf("the GPU is not free after %v: %s; end what holds it, or choose another device with resources.gpu.devices", limit, strings.Join(dirt, "; "))
 		}
 	}
