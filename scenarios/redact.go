@@ -1,10 +1,17 @@
 package scenarios
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"maps"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Redacted stands for a value that is not written to a store or a report.
@@ -63,12 +70,17 @@ const minSecret = 6
 
 // Scrubber returns a function that takes the values out of a text which
 // Redacted leaves out of the plan: an app that fails may print its whole
-// environment, and its last words are kept.
-func (p Plan) Scrubber() func(string) string {
-	var values []string
+// environment, and its last words are kept. Each is taken out in all of its
+// forms, lines and passwords in it included. One that is part of a name in the
+// plan ("gunicorn") stays: the name is written anyway.
+//
+// more are other values that no text may have.
+func (p Plan) Scrubber(more ...string) func(string) string {
+	values := slices.Clone(more)
+	names := []string{p.Scenario}
 	add := func(list map[string]string) {
 		for name, value := range list {
-			if len(value) >= minSecret && !slices.Contains(written, name) {
+			if !slices.Contains(written, name) {
 				values = append(values, value)
 			}
 		}
@@ -78,17 +90,112 @@ func (p Plan) Scrubber() func(string) string {
 		add(p.App.Build.Args)
 	}
 	add(p.Request.Headers)
+	for _, value := range p.Request.Headers {
+		if _, credentials, found := strings.Cut(value, " "); found { // Authorization: Bearer TOKEN
+			values = append(values, credentials)
+		}
+	}
 	for _, trial := range p.Trials {
 		add(trial.Topology.Env)
+		names = append(names, trial.Topology.Name)
 		for _, service := range trial.Topology.Services {
 			add(service.Env)
+			names = append(names, service.Name)
+		}
+	}
+	var texts []string
+	for _, value := range values {
+		for _, secret := range secretsIn(value) {
+			inName := func(name string) bool { return strings.Contains(name, secret) }
+			if len(secret) >= minSecret && !slices.ContainsFunc(names, inName) {
+				texts = append(texts, forms(secret)...)
+			}
 		}
 	}
 	// A secret that begins with another one is taken out whole.
-	slices.SortFunc(values, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	slices.SortFunc(texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	var pairs []string
-	for _, value := range slices.Compact(values) {
-		pairs = append(pairs, value, Redacted)
+	for _, text := range slices.Compact(texts) {
+		pairs = append(pairs, text, Redacted)
 	}
 	return strings.NewReplacer(pairs...).Replace
+}
+
+// secretsIn are a value and the parts of it that can be met without the rest:
+// its lines, because a log has the service's name before each, and the
+// password of a URL.
+func secretsIn(value string) []string {
+	secrets := []string{value}
+	for line := range strings.Lines(value) {
+		secrets = append(secrets, strings.TrimSpace(line))
+	}
+	user := Userinfo(value)
+	_, password, _ := strings.Cut(user, ":")
+	for _, part := range []string{user, password} {
+		secrets = append(secrets, part)
+		if plain, err := url.PathUnescape(part); err == nil {
+			secrets = append(secrets, plain)
+		}
+	}
+	return secrets
+}
+
+// Userinfo is the user:password of a URL, as it is written there, or the token
+// in its place. The scheme can be left out before user:password@host, as
+// programs allow in a proxy's address. It is empty where there is none.
+func Userinfo(address string) string {
+	_, rest, isURL := strings.Cut(address, "://")
+	if !isURL {
+		rest = address
+	}
+	if end := strings.IndexAny(rest, "/?# \t\r\n"); end >= 0 {
+		rest = rest[:end]
+	}
+	user := rest[:max(0, strings.LastIndex(rest, "@"))]
+	if !isURL && !strings.Contains(user, ":") {
+		return "" // someone@example.com
+	}
+	return user
+}
+
+// Python's repr: between apostrophes, and between quotation marks where the
+// text has an apostrophe, which it escapes where the text has both.
+var (
+	repr     = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	reprBoth = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, `'`, `\'`)
+)
+
+// forms are how a secret is printed: as it is, by Go's and Python's ways of
+// quoting, in JSON and in a URL.
+func forms(secret string) []string {
+	quoted := strconv.Quote(secret)
+	all := []string{
+		secret, quoted[1 : len(quoted)-1], repr.Replace(secret), reprBoth.Replace(secret),
+		url.QueryEscape(secret), url.PathEscape(secret),
+	}
+	for _, html := range []bool{false, true} {
+		var b bytes.Buffer
+		encoder := json.NewEncoder(&b)
+		encoder.SetEscapeHTML(html)
+		_ = encoder.Encode(secret) // a string and a buffer: there is no error
+		text := strings.TrimSuffix(b.String(), "\n")
+		text = text[1 : len(text)-1]
+		all = append(all, text, ascii(text))
+	}
+	return all
+}
+
+// ascii escapes what of a JSON text is outside of ASCII, as Python's json does.
+func ascii(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r < utf8.RuneSelf {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
 }

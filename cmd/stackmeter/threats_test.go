@@ -105,7 +105,7 @@ request:
   expect: {match: ^operator}
 topologies:
   - flask
-  - {name: printing, server: flask, env: {FAIL_START: topology-secret-4711}}
+  - {name: printing, server: flask, env: {FAIL_START: "topology-secret-4711\nsecond line of topology-secret-4711"}}
   - {name: launched, command: [sh, -c, 'exec gunicorn --bind {host}:{port} --env "COPY=$API_TOKEN" wsgi:app']}
 matrix: {requests: [2], client: [single]}
 `, "APP", app), []string{"PASSED=operator-secret-4711", "HIDDEN=hidden-secret-4711"}, "--runtime", runtime, "--env", "PASSED")

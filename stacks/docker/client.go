@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
 
+	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
 
@@ -247,7 +248,7 @@ func (t *clientTail) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, b...)
-	if extra := len(t.text) - clientTailLength; extra > 0 {
+	if extra := len(t.text) - clientTailLength - 1; extra > 0 { // see stacks.Tail
 		t.text = append(t.text[:0], t.text[extra:]...)
 	}
 	return len(b), nil
@@ -256,5 +257,5 @@ func (t *clientTail) Write(b []byte) (int, error) {
 func (t *clientTail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(t.text), "?"))
+	return strings.TrimSpace(strings.ToValidUTF8(string(stacks.Tail(t.text, clientTailLength)), "?"))
 }

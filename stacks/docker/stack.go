@@ -283,9 +283,7 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
-		tail := text.Bytes()
-		tail = tail[max(0, len(tail)-logBytes):]
-		for line := range strings.Lines(string(tail)) {
+		for line := range strings.Lines(string(stacks.Tail(text.Bytes(), logBytes))) {
 			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, strings.TrimRight(line, "\r\n")); err != nil {
 				return err
 			}

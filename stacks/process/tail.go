@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"io"
 	"sync"
+
+	"stackmeter/stacks"
 )
 
 // What Logs keeps of each service's output, as the other runtimes do.
@@ -38,7 +40,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
-	if extra := len(t.text) - tailBytes; extra > 0 {
+	if extra := len(t.text) - tailBytes - 1; extra > 0 { // see stacks.Tail
 		t.text = append(t.text[:0], t.text[extra:]...)
 	}
 	return len(p), nil
@@ -48,7 +50,7 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) lines() [][]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text := bytes.TrimRight(t.text, "\r\n")
+	text := bytes.TrimRight(stacks.Tail(t.text, tailBytes), "\r\n")
 	if len(text) == 0 {
 		return nil
 	}

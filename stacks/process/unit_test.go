@@ -131,7 +131,8 @@ func TestTail(t *testing.T) {
 		{"nothing", "", 0, ""},
 		{"one line without an end", "a", 1, "a"},
 		{"the last lines", strings.Repeat("x\n", 10) + strings.Repeat("y\n", tailLines), tailLines, "y"},
-		{"an endless line", strings.Repeat("z", 3*tailBytes), 1, strings.Repeat("z", tailBytes)},
+		{"an endless line", strings.Repeat("z", 3*tailBytes), 1, "(a line of more than 16384 bytes)"},
+		{"a line whose start is cut off", "x" + strings.Repeat("z", tailBytes) + "\ny", 1, "y"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
