@@ -21,6 +21,9 @@ func TestKeepApart(t *testing.T) {
 		said   bool
 	}{
 		{"eight cores", eight, scenarios.Plan{}, []int{7}, "0-6", true},
+		{"eight cores, many processes", eight, scenarios.Plan{Trials: []scenarios.Trial{{Cells: []scenarios.Cell{
+			{Load: scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: 50}}, {Load: scenarios.LoadSpec{Client: scenarios.ClientMP, Pool: 10}},
+		}}}}, []int{6, 7}, "0-5", true},
 		{"two cores", []int{0, 1}, scenarios.Plan{}, nil, "", false},
 		{"stacks on another machine", nil, scenarios.Plan{}, nil, "", false},
 		{"the client's are named", eight, scenarios.Plan{Client: scenarios.Client{Cpuset: "0-1"}}, []int{0, 1}, "", false},

@@ -194,7 +194,7 @@ func (r *run) execute(ctx context.Context) error {
 
 // keepApart says which cores the client and the stacks run on.
 func (r *run) keepApart() error {
-	client, stack, err := scenarios.Apart(r.Cores, r.plan.Client, r.plan.Resources)
+	client, stack, err := scenarios.Apart(r.Cores, r.plan.Client, r.plan.Resources, r.plan.ClientProcesses())
 	if err != nil {
 		return err
 	}

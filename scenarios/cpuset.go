@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,12 @@ const fewestCoresApart = 4
 // the native client needs a small part of what any application does.
 const coresOfStack = 7
 
+// fewestOfStack is how many of the stack's cores go with one of the client's at
+// least, where that has processes of its own (mp). On one core they would wait for
+// each other, which would be in the latencies; a core for each would leave too
+// little of the machine to what is measured.
+const fewestOfStack = 3
+
 // cpuset reads a list of cores, and keeps it in its shortest form.
 func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 	var list string
@@ -97,11 +104,13 @@ func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 // Apart says on which cores of a machine the client and the stack run; nil is
 // any of them. A scenario that names cores for either of the two is followed,
 // and nothing is added to it. Otherwise, from four cores on, the client gets
-// the last one of every eight, at least one, and the stack the rest, unless
-// that would be fewer than each of its services may use. Python's client needs
-// more than that, as much as many an app, and is not kept apart. Two threads of
-// one physical core count as two cores.
-func Apart(available []int, client Client, stack Resources) (clientCores, stackCores []int, err error) {
+// the last one of every eight, at least one, and the stack the rest. processes
+// is the most that the client has at once: where it has more than that, it gets
+// a core for each, up to one of every four and to what each of the stack's
+// services leaves. Nobody is kept apart where that leaves the client none.
+// Python's client needs more than that, as much as many an app, and is not kept
+// apart. Two threads of one physical core count as two cores.
+func Apart(available []int, client Client, stack Resources, processes int) (clientCores, stackCores []int, err error) {
 	if client.Cpuset != "" || stack.Cpuset != "" {
 		if client.Cpuset != "" {
 			if clientCores, err = ParseCpuset(client.Cpuset); err != nil {
@@ -115,9 +124,26 @@ func Apart(available []int, client Client, stack Resources) (clientCores, stackC
 		}
 		return clientCores, stackCores, nil
 	}
-	cut := len(available) - max(1, len(available)/(1+coresOfStack))
-	if len(available) < fewestCoresApart || client.Engine == EnginePythonRequests || stack.CPUs > float64(cut) {
+	left := len(available) - int(math.Ceil(stack.CPUs))
+	share := max(1, len(available)/(1+coresOfStack))
+	if len(available) < fewestCoresApart || client.Engine == EnginePythonRequests || left < share {
 		return nil, nil, nil
 	}
+	share = max(share, min(processes, len(available)/(1+fewestOfStack), left))
+	cut := len(available) - share
 	return available[cut:], available[:cut], nil
+}
+
+// ClientProcesses is the most processes that the client has at once in any of the
+// plan's cells.
+func (p Plan) ClientProcesses() int {
+	most := 1
+	for _, trial := range p.Trials {
+		for _, cell := range trial.Cells {
+			if cell.Load.Client == ClientMP {
+				most = max(most, cell.Load.Pool)
+			}
+		}
+	}
+	return most
 }
