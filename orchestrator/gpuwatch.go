@@ -123,7 +123,10 @@ func (w *gpuWatch) close(ctx context.Context) error {
 	if w.trial == nil {
 		return nil
 	}
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(w.run.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
+	defer w.run.enter(boundEngine, "wait for the GPU memory of the stack to come back")()
+	clean, stop := w.run.cleanup(ctx)
+	defer stop()
+	wait, cancel := context.WithTimeout(clean, cmp.Or(w.run.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
 	defer cancel()
 	after := w.trial.Close(wait)
 	for _, rec := range w.records {

@@ -102,8 +102,8 @@ var ErrImages = errors.New("the run cannot be resumed, because its images have c
 // scenario's.
 const (
 	stopTimeout        = 4 * time.Minute
-	interruptedTimeout = 7 * time.Second // of removing everything once the run was cancelled: who cancels waits, and kills after ten seconds
-	lastLookTimeout    = time.Second     // of looking whether anything is left, where removing took all of that
+	interruptedTimeout = 7 * time.Second         // of removing everything once the run was cancelled: who cancels waits, and kills after ten seconds
+	lastLookTimeout    = 1500 * time.Millisecond // of looking whether anything is left, where removing took all of that
 	recordTimeout      = 30 * time.Second
 	logTimeout         = 30 * time.Second
 )

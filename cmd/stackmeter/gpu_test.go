@@ -41,7 +41,8 @@ type fakeGPU struct {
 	runtime string
 	gpu     string // resources.gpu of the scenario
 	env     []string
-	said    string // what the last run said on standard error, events left out
+	said    string      // what the last run said on standard error, events left out
+	process *os.Process // of the run, once it has started
 }
 
 func newFakeGPU(t *testing.T) *fakeGPU {
@@ -123,6 +124,7 @@ order: listed
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
+	f.process = cmd.Process
 	var said strings.Builder
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {

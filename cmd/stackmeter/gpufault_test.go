@@ -251,6 +251,27 @@ matrix: {requests: [300], client: [single]}
 	}
 }
 
+// TestFault20InterruptedBeforeItIsBack interrupts a run that waits for memory
+// which does not come back: the stack is gone, and the run ends in time by itself.
+func TestFault20InterruptedBeforeItIsBack(t *testing.T) {
+	f := newFakeGPU(t)
+	left := f.midCell(func() { f.state.Devices[0].Base += 900 * mib })
+	result := f.run(`topologies: [gunicorn w1/t1, flask]
+matrix: {requests: [100], client: [single]}
+`, func(e orchestrator.Event) {
+		left(e)
+		if e.Kind == orchestrator.EventStopped {
+			_ = f.process.Signal(os.Interrupt)
+		}
+	}, "--gpu-wait", "1m")
+	if strings.Contains(f.said, "left behind") || !strings.Contains(f.said, "interrupted; finished cells are kept") {
+		t.Errorf("it says\n%s", f.said)
+	}
+	if len(result.Cells) != 1 || !strings.Contains(result.Cells[0].GPU.Reason, "the wait for it was cut short") {
+		t.Errorf("%+v", result.Cells)
+	}
+}
+
 // TestFault22SamplerStalls lets single readings take long, and then all of
 // them longer than anybody waits.
 func TestFault22SamplerStalls(t *testing.T) {

@@ -323,6 +323,7 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 			return a
 		case <-ctx.Done():
 			pause.Stop()
+			a.Reason += "; the wait for it was cut short"
 			return a
 		}
 	}
