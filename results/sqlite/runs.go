@@ -212,6 +212,24 @@ func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.R
 	return run, records, nil
 }
 
+// ByID returns the run with the whole id, without its records. Without one the
+// error is ErrNoRun.
+func (s *Store) ByID(ctx context.Context, id string) (results.Run, error) {
+	var run results.Run
+	err := s.read(ctx, func(conn *sql.Conn) error {
+		runs, err := selectRuns(ctx, conn, "WHERE id = ?", id)
+		if err != nil {
+			return err
+		}
+		if len(runs) == 0 {
+			return ErrNoRun
+		}
+		run = runs[0]
+		return nil
+	})
+	return run, named("read run", id, err)
+}
+
 // selectRuns reads the runs that the condition leaves, the last one first.
 func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) ([]results.Run, error) {
 	spent, err := selectSpent(ctx, conn)

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"maps"
 	"os"
@@ -261,6 +262,37 @@ func TestRunLifecycle(t *testing.T) {
 	} {
 		if !errors.Is(err, sqlite.ErrNoRun) {
 			t.Errorf("%s of a run that is not there: %v, want ErrNoRun", name, err)
+		}
+	}
+}
+
+// TestByID reads one run, and none of the others: one whose plan cannot be read
+// is not in its way. The beginning of an id is none.
+func TestByID(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.db")
+	store := openStore(t, path)
+	for _, id := range []string{"one", "two"} {
+		if err := store.Begin(t.Context(), results.Run{ID: id, Scenario: "nightly", Started: time.Unix(1, 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "UPDATE runs SET plan = '[]' WHERE id = 'two'"); err != nil {
+		t.Fatal(err)
+	}
+	if run, err := store.ByID(t.Context(), "one"); err != nil || run.ID != "one" || run.Scenario != "nightly" || run.Counts == nil {
+		t.Errorf("one: %+v, %v", run, err)
+	}
+	if _, err := store.ByID(t.Context(), "two"); err == nil || errors.Is(err, sqlite.ErrNoRun) {
+		t.Errorf("a plan that cannot be read: %v", err)
+	}
+	for _, id := range []string{"on", "", "latest"} {
+		if _, err := store.ByID(t.Context(), id); !errors.Is(err, sqlite.ErrNoRun) {
+			t.Errorf("%q: %v, want ErrNoRun", id, err)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"stackmeter/results"
@@ -27,6 +28,7 @@ import (
 // A Store is where runs are read from.
 type Store interface {
 	Runs(ctx context.Context) ([]results.Run, error)
+	ByID(ctx context.Context, id string) (results.Run, error)
 	Run(ctx context.Context, which string) (results.Run, []results.Record, error)
 	History(ctx context.Context, scenario, glob, metric string, last int) (string, []results.Run, []results.Observation, error)
 }
@@ -35,6 +37,7 @@ type Store interface {
 type Server struct {
 	Store Store
 	Name  string // of the store, for its readers
+	NoRun error  // what the store's error is (errors.Is) where it holds no such run
 
 	// Alive reports whether the process of a run that has not finished is
 	// still there; nil takes every one for alive.
@@ -121,7 +124,7 @@ func guard(at net.Addr, next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		switch {
-		case !slices.Contains(hosts, r.Host):
+		case !slices.Contains(hosts, strings.ToLower(r.Host)): // names of hosts have no case
 			http.Error(w, "this server is for "+hosts[0]+" only", http.StatusMisdirectedRequest)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
@@ -214,7 +217,7 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 	}
 	scenario, runs, observations, err := s.Store.History(r.Context(), query.Get("scenario"), "", metric.Name, historyRuns)
 	if err != nil {
-		return err
+		return s.absent(err)
 	}
 	links := nav()
 	for _, m := range []string{results.MetricDuration, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak} {
@@ -227,16 +230,17 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 
 // find is the run with this id, which has to be whole.
 func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
-	runs, err := s.Store.Runs(ctx)
-	if err != nil {
-		return results.Run{}, err
+	run, err := s.Store.ByID(ctx, id)
+	return run, s.absent(err)
+}
+
+// absent makes the store's error one of an address that leads nowhere, where it
+// holds no such run.
+func (s *Server) absent(err error) error {
+	if err != nil && errors.Is(err, s.NoRun) {
+		return notFound{err}
 	}
-	for _, run := range runs {
-		if run.ID == id {
-			return run, nil
-		}
-	}
-	return results.Run{}, notFound{fmt.Errorf("there is no run %s", id)}
+	return err
 }
 
 // version changes when a run's page would.
@@ -292,8 +296,12 @@ func (s *Server) cell(w io.Writer, r *http.Request) error {
 // state says which version of a run's page is the current one.
 func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	run, err := s.find(r.Context(), r.PathValue("run"))
-	if err != nil {
+	switch {
+	case errors.As(err, &notFound{}):
 		http.Error(w, "not in the store", http.StatusNotFound)
+		return
+	case err != nil:
+		http.Error(w, "the store cannot be read", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -47,7 +47,7 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, url: "http://" + listener.Addr().String(), store: writer, alive: new(sync.Map)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	shown := server.Server{Store: reader, Name: "s.db", Alive: func(run results.Run) bool {
+	shown := server.Server{Store: reader, NoRun: sqlite.ErrNoRun, Name: "s.db", Alive: func(run results.Run) bool {
 		_, alive := s.alive.Load(run.ID)
 		return alive
 	}}
@@ -212,6 +212,7 @@ func TestGuard(t *testing.T) {
 	}{
 		"as it should be":    {"/", nil, http.StatusOK},
 		"localhost":          {"/", func(r *http.Request) { r.Host = "localhost:" + port }, http.StatusOK},
+		"LOCALHOST":          {"/", func(r *http.Request) { r.Host = "LocalHost:" + port }, http.StatusOK},
 		"a rebound name":     {"/", func(r *http.Request) { r.Host = "evil.example:" + port }, http.StatusMisdirectedRequest},
 		"another port":       {"/", func(r *http.Request) { r.Host = "127.0.0.1:1" }, http.StatusMisdirectedRequest},
 		"no port":            {"/runs/one", func(r *http.Request) { r.Host = "127.0.0.1" }, http.StatusMisdirectedRequest},
@@ -223,6 +224,8 @@ func TestGuard(t *testing.T) {
 		"the start of an id": {"/runs/on", nil, http.StatusNotFound},
 		"no such cell":       {"/runs/one/cell?name=<script>alert(1)</script>", nil, http.StatusNotFound},
 		"out of the folder":  {"/runs/..%2f..%2fetc%2fpasswd", nil, http.StatusNotFound},
+		"no such scenario":   {"/history?scenario=unknown", nil, http.StatusNotFound},
+		"compare nothing":    {"/compare", nil, http.StatusNotFound},
 		"state of no run":    {"/runs/two/state", nil, http.StatusNotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
