@@ -37,6 +37,11 @@ type Orchestrator struct {
 	Devices []gpu.Device  // that the machine has
 	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 
+	// LockMachine takes the machine for this run, which has devices and turns
+	// out to use none of them: it then disturbs others that use none. May be
+	// nil.
+	LockMachine func(context.Context) error
+
 	// Images are those that a resumed run began with, see results.Run: it is
 	// refused when they are others now.
 	Images map[string]string
@@ -372,6 +377,11 @@ func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	if errors.Is(err, stacks.ErrNoGPU) && r.plan.Resources.GPU.Mode == scenarios.GPUAuto {
 		r.gpus, r.noGPU = nil, err.Error()
 		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
+		if r.LockMachine != nil {
+			if err := r.LockMachine(ctx); err != nil {
+				return err
+			}
+		}
 		images, err = r.prepareAll(ctx, todo)
 	}
 	if err != nil {

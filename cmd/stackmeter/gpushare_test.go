@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/gpu/nvml/fakedriver"
+	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
 )
 
@@ -236,5 +238,36 @@ func TestTwoGPUs(t *testing.T) {
 		if c.Status != results.StatusOK || c.GPU.Peak == nil || *c.GPU.Peak != want || len(c.GPU.Detail.Devices) != test.devices {
 			t.Errorf("%s: %s, peak %v, want %v, devices %+v: %s", test.gpu, c.Status, c.GPU.Peak, want, c.GPU.Detail.Devices, c.Reason)
 		}
+	}
+}
+
+// TestFault27WithoutItsGPU: with mode auto a run has a GPU that the engine
+// cannot give to a container. It then measures on the machine alone, and holds
+// that too when its first stack starts. (The application does not start without
+// the FAKE driver, which is nothing to the locks.)
+func TestFault27WithoutItsGPU(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv(lock.FolderVariable, folder)
+	newSession(t) // for what it needs of an engine
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: auto, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f.program = command(t, f.dir)
+	var names []string
+	f.run("topologies: [flask]\nwarmup: 0\nmatrix: {requests: [2], client: [single]}\n", func(e orchestrator.Event) {
+		if e.Kind != orchestrator.EventStart {
+			return
+		}
+		states, err := lock.List(folder)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range states {
+			if s.Holder != nil {
+				names = append(names, s.Name)
+			}
+		}
+	})
+	slices.Sort(names)
+	if want := []string{lock.GPU(f.state.Devices[0].UUID), lock.Machine}; !slices.Equal(names, want) {
+		t.Errorf("held while the stack starts: %v, want %v\n%s", names, want, f.said)
 	}
 }

@@ -183,6 +183,13 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
+		LockMachine: func(ctx context.Context) error {
+			machine, err := a.lock(ctx, id, scenario.Name, nil, o.wait)
+			if err == nil {
+				locks.Add(machine)
+			}
+			return err
+		},
 		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
 	}
 	failed := loop.Run(ctx, run.ID, plan)

@@ -147,6 +147,12 @@ func try(path string, holder Holder) (*os.File, error) {
 	}
 }
 
+// Add makes more locks give themselves back with these.
+func (l *Locks) Add(more *Locks) {
+	l.held = append(l.held, more.held...)
+	more.held = nil
+}
+
 // Release gives the locks back. It may be called more than once.
 func (l *Locks) Release() {
 	for _, f := range l.held {
