@@ -116,7 +116,7 @@ const (
 // Run executes the plan under the run's id. Cells that the run holds as ok are
 // skipped, so that the same call resumes an interrupted run.
 func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) error {
-	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(), spent: map[string]time.Duration{}, began: time.Now(), sampler: o.GPU}
+	r := &run{Orchestrator: o, id: runID, plan: p, scrub: p.Scrubber(stacks.ProxySecrets()...), spent: map[string]time.Duration{}, began: time.Now(), sampler: o.GPU}
 	if o.GPU != nil && p.Resources.GPU.MPS != nil {
 		sampler := *o.GPU
 		sampler.MPS = true

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ func (d *decoder) build(n *yaml.Node) *Build {
 			field{"dockerfile", func(n *yaml.Node) {
 				d.checked(n, "app.build.dockerfile", &b.Dockerfile, filepath.IsLocal, "a path within the context")
 			}},
-			field{"args", func(n *yaml.Node) { d.dictionary(n, "app.build.args", &b.Args, validEnv, envRule) }},
+			field{"args", func(n *yaml.Node) { d.buildArgs(n, &b.Args) }},
 		)
 		if !ok {
 			return b
@@ -81,6 +82,24 @@ func (d *decoder) build(n *yaml.Node) *Build {
 	}
 	b.Context = d.folder.path(b.Context)
 	return b
+}
+
+// buildArgs reads a build's arguments. The image keeps them, so that no value
+// of the operator's may be among them.
+func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
+	const what = "app.build.args"
+	d.dictionary(n, what, into, validEnv, envRule)
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		for _, name := range slices.Sorted(maps.Keys(d.loader.Env)) {
+			if key.Value == name || len(value.Value) >= minSecret && value.Value == d.loader.Env[name] {
+				d.problem(key, "the app has it when it runs; leave it out of the build", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, quote(name))
+			}
+		}
+	}
 }
 
 func (d *decoder) ready(n *yaml.Node, r *Ready) {

@@ -126,6 +126,30 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 	}
 }
 
+// TestThreat4BuildArguments: an image keeps the arguments that it was built
+// with, so that what the operator gives by --env is not taken for one.
+func TestThreat4BuildArguments(t *testing.T) {
+	dir := hostileCheckout(t)
+	for args, refused := range map[string]bool{
+		"{API_TOKEN: from-the-file}": true,
+		"{COPY: operator-4711}":      true,
+		"{DEBUG: on}":                false, // as SHORT is, which is no secret
+		"{VERSION: '1.2'}":           false,
+	} {
+		l := Loader{Env: map[string]string{"API_TOKEN": "operator-4711", "SHORT": "on"}}
+		_, err := l.Parse(filepath.Join(dir, "case.yaml"), []byte(`name: case
+app:
+  build: {context: images, args: `+args+`}
+  wsgi: wsgi:app
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`))
+		if !refused && err != nil || refused && (err == nil || !strings.Contains(err.Error(), `case.yaml:3:`) || !strings.Contains(err.Error(), `"API_TOKEN": it is given by --env`)) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
 // underCheckout says whether the folder for temporary files is in a checkout
 // itself.
 func underCheckout(dir string) bool {

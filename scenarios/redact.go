@@ -129,21 +129,31 @@ func secretsIn(value string) []string {
 	for line := range strings.Lines(value) {
 		secrets = append(secrets, strings.TrimSpace(line))
 	}
-	user := Userinfo(value)
-	_, password, _ := strings.Cut(user, ":")
-	for _, part := range []string{user, password} {
-		secrets = append(secrets, part)
-		if plain, err := url.PathUnescape(part); err == nil {
-			secrets = append(secrets, plain)
-		}
-	}
-	return secrets
+	return append(secrets, Credentials(value)...)
 }
 
-// Userinfo is the user:password of a URL, as it is written there, or the token
+// Credentials are the user:password of a URL and the password, as they are
+// written there and unescaped; none of a text that has no such part.
+func Credentials(address string) []string {
+	user := userinfo(address)
+	if user == "" {
+		return nil
+	}
+	_, password, _ := strings.Cut(user, ":")
+	var all []string
+	for _, part := range []string{user, password} {
+		all = append(all, part)
+		if plain, err := url.PathUnescape(part); err == nil {
+			all = append(all, plain)
+		}
+	}
+	return all
+}
+
+// userinfo is the user:password of a URL, as it is written there, or the token
 // in its place. The scheme can be left out before user:password@host, as
 // programs allow in a proxy's address. It is empty where there is none.
-func Userinfo(address string) string {
+func userinfo(address string) string {
 	_, rest, isURL := strings.Cut(address, "://")
 	if !isURL {
 		rest = address

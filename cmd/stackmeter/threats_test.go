@@ -134,6 +134,30 @@ matrix: {requests: [2], client: [single]}
 	}
 }
 
+// TestThreat4ProxyOfABuild: a build is given the operator's proxy, and what it
+// prints of it is kept without the password.
+func TestThreat4ProxyOfABuild(t *testing.T) {
+	s := newSession(t)
+	const dockerfile = "FROM debian:trixie-slim\nRUN echo by $http_proxy && echo ${http_proxy#*:*:} && false\n"
+	if err := os.WriteFile(filepath.Join(s.dir, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := s.everything(exitCellsFailed, `name: proxy
+app: {build: ., wsgi: "wsgi:app"}
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`, []string{"http_proxy=http://operator:secret-4711@proxy.invalid:3128"})
+	_, records := s.stored()
+	if want := "by http://" + scenarios.Redacted + "@proxy.invalid:3128\n" + scenarios.Redacted + "@proxy.invalid:3128"; !strings.Contains(records[0].Reason, want) {
+		t.Errorf("%q has no %q", records[0].Reason, want)
+	}
+	for name, text := range out {
+		if strings.Contains(text, "secret-4711") {
+			t.Errorf("%s has the password: %s", name, text)
+		}
+	}
+}
+
 // hostileServer answers its probe, and everything else with what would like
 // to take over a terminal, a spreadsheet, a browser or the client's memory.
 // Then it dies with last words of the same kind.

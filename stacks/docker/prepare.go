@@ -245,9 +245,15 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	tag := fmt.Sprintf("stackmeter/%s:%.6x", tagName(name), sha256.Sum256(key))
 	before, _ := r.inspectImage(ctx, tag)
 
-	given := proxyArgs()
-	for name, value := range args {
-		given[name] = &value
+	// Without the operator's proxies a build could not reach what this machine
+	// reaches. Every builder knows these arguments, passwords in them included,
+	// and leaves them out of the image's history, but for those that the
+	// Dockerfile declares itself (ARG http_proxy).
+	given := map[string]*string{}
+	for _, list := range []map[string]string{stacks.Proxies(), args} {
+		for name, value := range list {
+			given[name] = &value
+		}
 	}
 	progress("build " + tag)
 	resp, err := r.api.ImageBuild(building, content, build.ImageBuildOptions{
@@ -283,21 +289,6 @@ func (r *Runtime) dropImage(ctx context.Context, id string) {
 		return
 	}
 	_, _ = r.api.ImageRemove(ctx, id, image.RemoveOptions{})
-}
-
-// proxyArgs are the operator's proxy settings as the build arguments that
-// every builder knows: without them a build could not reach what this machine
-// reaches. They do not end up in the image.
-func proxyArgs() map[string]*string {
-	args := map[string]*string{}
-	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"} {
-		for _, name := range []string{name, strings.ToUpper(name)} {
-			if value := os.Getenv(name); value != "" {
-				args[name] = &value
-			}
-		}
-	}
-	return args
 }
 
 // baseHint says what to do when the base image cannot be pulled.
