@@ -108,26 +108,22 @@ func (a *arena) settle() error {
 	return nil
 }
 
-// add appends one request, given in parts.
-func (a *arena) add(parts ...[]byte) error {
-	begin := a.next
-	size := a.next
-	for _, part := range parts {
-		size += int64(len(part))
-	}
-	if size > largeArena && !a.onDisk {
+// add appends one request of a size.
+func (a *arena) add(size int64, content io.Reader) error {
+	if a.next+size > largeArena && !a.onDisk {
 		if err := a.toDisk(); err != nil {
 			return err
 		}
 	}
-	for _, part := range parts {
-		n, err := a.file.WriteAt(part, a.next)
-		a.next += int64(n)
-		if err != nil {
-			return fmt.Errorf("store a request of the batch: %w", err)
-		}
+	n, err := io.Copy(io.NewOffsetWriter(a.file, a.next), content)
+	switch {
+	case err != nil:
+		return fmt.Errorf("store a request of the batch: %w", err)
+	case n != size:
+		return fmt.Errorf("store a request of the batch: it has %d bytes instead of %d; did its file change meanwhile?", n, size)
 	}
-	a.spans = append(a.spans, span{Offset: begin, Length: int(a.next - begin)})
+	a.spans = append(a.spans, span{Offset: a.next, Length: int(size)})
+	a.next += size
 	return nil
 }
 

@@ -1,9 +1,11 @@
 package load
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"runtime"
@@ -185,23 +187,35 @@ func (b *Batch) build(ctx context.Context, job Job, to target, source payloadSou
 		return err
 	}
 	if source.count == 0 {
-		return b.arena.add(builder.bare())
+		bare := builder.bare()
+		return b.arena.add(int64(len(bare)), bytes.NewReader(bare))
 	}
 	for i := range distinct(job, source) {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		payload, err := source.load(i)
+		payload, err := source.payload(i)
 		if err != nil {
 			return err
 		}
-		before, data, after, err := builder.with(payload)
-		if err != nil {
-			return err
-		}
-		if err := b.arena.add(before, data, after); err != nil {
-			return err
+		if err := b.store(builder, payload); err != nil {
+			return fmt.Errorf("%s: %w", payload.name, err)
 		}
 	}
 	return b.arena.settle()
+}
+
+// store puts the request with a payload into the arena.
+func (b *Batch) store(builder *requestBuilder, payload unread) error {
+	before, after, err := builder.with(payload)
+	if err != nil {
+		return err
+	}
+	content, err := payload.open()
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	size := int64(len(before)) + payload.size + int64(len(after))
+	return b.arena.add(size, io.MultiReader(bytes.NewReader(before), content, bytes.NewReader(after)))
 }

@@ -1,7 +1,10 @@
 package load
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"os"
 	"path/filepath"
@@ -28,18 +31,43 @@ func Payloads(r scenarios.Request) ([]Payload, error) {
 	}
 	payloads := make([]Payload, source.count)
 	for i := range payloads {
-		if payloads[i], err = source.load(i); err != nil {
+		p, err := source.payload(i)
+		if err != nil {
 			return nil, err
 		}
+		content, err := p.open()
+		if err != nil {
+			return nil, err
+		}
+		data, err := io.ReadAll(content)
+		if err := errors.Join(err, content.Close()); err != nil {
+			return nil, fmt.Errorf("request: %w", err)
+		}
+		payloads[i] = Payload{Name: p.name, ContentType: p.contentType, Data: data}
 	}
 	return payloads, nil
 }
 
-// A payloadSource gives payloads one at a time, so that hundreds of megabytes
-// never have to be on the heap together.
+// A payloadSource gives payloads one at a time.
 type payloadSource struct {
-	count int
-	load  func(i int) (Payload, error)
+	count   int
+	payload func(i int) (unread, error)
+}
+
+// An unread payload is read in pieces, where it goes, so that hundreds of
+// megabytes never have to be on the heap together, of one file or of many.
+type unread struct {
+	name        string
+	contentType string
+	size        int64 // bytes
+	open        func() (io.ReadCloser, error)
+}
+
+// read is a payload that is in memory.
+func read(name, contentType string, data []byte) unread {
+	return unread{name, contentType, int64(len(data)), func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}}
 }
 
 // payloadsOf says where a request's payloads come from.
@@ -58,9 +86,7 @@ func payloadsOf(r scenarios.Request) (payloadSource, error) {
 	case r.Body != nil:
 		return filesOrGenerated("body", r.Body.ContentType, r.Body.Files, r.Body.Generate)
 	case len(r.JSON) > 0:
-		return payloadSource{1, func(int) (Payload, error) {
-			return Payload{Name: "json", ContentType: "application/json", Data: r.JSON}, nil
-		}}, nil
+		return payloadSource{1, func(int) (unread, error) { return read("json", "application/json", r.JSON), nil }}, nil
 	}
 	return payloadSource{}, nil
 }
@@ -74,16 +100,19 @@ func filesOrGenerated(what, contentType string, files []string, generate *scenar
 	case len(files) == 0:
 		return payloadSource{}, fmt.Errorf("request: %s: there are no files; name some, or use generate", what)
 	}
-	return payloadSource{len(files), func(i int) (Payload, error) {
-		data, err := os.ReadFile(files[i])
+	return payloadSource{len(files), func(i int) (unread, error) {
+		info, err := os.Stat(files[i])
 		if err != nil {
-			return Payload{}, fmt.Errorf("request: %s: %w", what, err)
+			return unread{}, fmt.Errorf("request: %s: %w", what, err)
 		}
-		return Payload{
-			Name:        filepath.Base(files[i]),
-			ContentType: firstOf(contentType, mime.TypeByExtension(filepath.Ext(files[i])), defaultContentType),
-			Data:        data,
-		}, nil
+		kind := firstOf(contentType, mime.TypeByExtension(filepath.Ext(files[i])), defaultContentType)
+		return unread{filepath.Base(files[i]), kind, info.Size(), func() (io.ReadCloser, error) {
+			file, err := os.Open(files[i])
+			if err != nil {
+				return nil, fmt.Errorf("request: %s: %w", what, err)
+			}
+			return file, nil
+		}}, nil
 	}}, nil
 }
 
@@ -97,16 +126,12 @@ func generated(contentType string, g scenarios.Generate) (payloadSource, error) 
 	if g.Count < 1 {
 		return payloadSource{}, fmt.Errorf("request: generate: count is %d; it has to be 1 or more", g.Count)
 	}
-	return payloadSource{g.Count, func(i int) (Payload, error) {
+	return payloadSource{g.Count, func(i int) (unread, error) {
 		data, err := generateJPEG(g.Width, g.Height, g.Seed, uint64(i))
 		if err != nil {
-			return Payload{}, fmt.Errorf("request: %w", err)
+			return unread{}, fmt.Errorf("request: %w", err)
 		}
-		return Payload{
-			Name:        fmt.Sprintf("generated-%03d.jpg", i),
-			ContentType: firstOf(contentType, "image/jpeg"),
-			Data:        data,
-		}, nil
+		return read(fmt.Sprintf("generated-%03d.jpg", i), firstOf(contentType, "image/jpeg"), data), nil
 	}}, nil
 }
 

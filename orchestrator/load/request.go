@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 
 	"stackmeter/scenarios"
@@ -96,38 +97,46 @@ func (b *requestBuilder) bare() []byte {
 	return []byte(b.start + "\r\n")
 }
 
-// with gives the three parts of a request with a payload: what goes before
-// the payload's bytes, the bytes, and what goes after.
-func (b *requestBuilder) with(p Payload) (before, data, after []byte, err error) {
-	contentType := p.ContentType
+// with gives what goes before a payload's bytes in a request, and what goes after.
+func (b *requestBuilder) with(p unread) (before, after []byte, err error) {
+	contentType := p.contentType
 	var open, end []byte
 	if b.field != "" {
 		if contentType, open, end, err = b.form(p); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 	}
 	head := bytes.NewBufferString(b.start)
 	if !b.typeGiven {
 		fmt.Fprintf(head, "Content-Type: %s\r\n", contentType)
 	}
-	fmt.Fprintf(head, "Content-Length: %s\r\n\r\n", strconv.Itoa(len(open)+len(p.Data)+len(end)))
+	fmt.Fprintf(head, "Content-Length: %d\r\n\r\n", int64(len(open))+p.size+int64(len(end)))
 	head.Write(open)
-	return head.Bytes(), p.Data, end, nil
+	return head.Bytes(), end, nil
 }
 
 // form gives a multipart form's content type and what stands around its only
 // file. The boundary is the payload's digest: the same payload gives the same
-// bytes, and no payload can hold its own digest by chance.
-func (b *requestBuilder) form(p Payload) (contentType string, open, end []byte, err error) {
+// bytes, and no payload can hold its own digest by chance. It stands before the
+// payload, which is therefore read once for it and once more to be stored.
+func (b *requestBuilder) form(p unread) (contentType string, open, end []byte, err error) {
+	content, err := p.open()
+	if err != nil {
+		return "", nil, nil, err
+	}
+	digest := sha256.New()
+	_, err = io.Copy(digest, content)
+	if err := errors.Join(err, content.Close()); err != nil {
+		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
+	}
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
-	digest := sha256.Sum256(p.Data)
-	if err := w.SetBoundary("stackmeter-" + hex.EncodeToString(digest[:16])); err != nil {
+	if err := w.SetBoundary("stackmeter-" + hex.EncodeToString(digest.Sum(nil)[:16])); err != nil {
 		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
 	}
 	header := textproto.MIMEHeader{
-		"Content-Disposition": {multipart.FileContentDisposition(b.field, p.Name)},
-		"Content-Type":        {p.ContentType},
+		"Content-Disposition": {multipart.FileContentDisposition(b.field, p.name)},
+		"Content-Type":        {p.contentType},
 	}
 	if _, err := w.CreatePart(header); err != nil {
 		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
