@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
@@ -21,18 +22,38 @@ import (
 // if it were new. What its cells do not depend on is now's: what it is judged
 // by, and its tag, if that is not empty. It returns the run as it is stored; the
 // orchestrator compares its images.
-func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, tag string) (results.Run, error) {
+//
+// A process in another PID namespace cannot be seen, dead or alive: such a run
+// is resumed when it is named, and what is left of it is removed first.
+func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, tag string) (results.Run, error) {
 	before, _, err := store.Run(ctx, now.ID)
 	if err != nil {
 		return before, err
 	}
+	unseen := false
 	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
-		return before, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+		unseen = last.Namespace != owner.Namespace
+		switch {
+		case !unseen:
+			return before, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+		case !named:
+			return before, usageError{fmt.Errorf("run %s may still be under way: its process %d is in another PID namespace, which cannot be seen from here; if you know that it has ended, --resume %s removes what it left behind and goes on, and stackmeter clean --run %s only removes it",
+				before.ID, last.PID, before.ID, before.ID)}
+		}
 	}
 	changes := append(planChanges(before, now), machineChanges(before, now)...)
 	if len(changes) > 0 {
 		return before, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its own; since it began there changed:\n  %s\nstart a new run, or undo that (the same scenario, --set and --only, on the same machine)",
 			before.ID, strings.Join(changes, "\n  "))}
+	}
+	if unseen {
+		removed, err := runtime.Sweep(ctx, before.ID)
+		for _, name := range removed {
+			fmt.Fprintln(a.stderr, "stackmeter: removed what a killed run left behind:", report.Clean(name))
+		}
+		if err != nil {
+			return before, fmt.Errorf("remove what run %s left behind: %w", before.ID, err)
+		}
 	}
 	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
 	before.Plan.Thresholds, before.Plan.Baseline, before.Plan.Recommend = now.Plan.Thresholds, now.Plan.Baseline, now.Plan.Recommend

@@ -263,7 +263,7 @@ func (a *app) begin(ctx context.Context, store *sqlite.Store, id string, scenari
 	}
 	run.Owner = owner.String()
 	if o.resume != "" {
-		return a.resume(ctx, store, run, owner, o.gate.tag)
+		return a.resume(ctx, store, run, owner, runtime, o.resume == id, o.gate.tag)
 	}
 	if o.gate.tag != "" {
 		run.Tags = []string{o.gate.tag}
