@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -85,8 +86,9 @@ func (f folder) confine(glob string, files []string) error {
 // checkedOut checks that a build context is in the git checkout that the
 // scenario is in, or in an allowed folder. All of a context goes to the
 // engine: with one above the checkout, a Dockerfile of a pull request could
-// copy the operator's files into its image. A scenario that is in no checkout
-// came here by the operator's hand, and its app may be anywhere.
+// copy the operator's files into its image. Git's own folder is no part of a
+// checkout. A scenario that is in no checkout has its source tree instead, and
+// where there is none its own folder.
 func (f folder) checkedOut(context string) error {
 	real, err := filepath.EvalSymlinks(f.path(context))
 	if err != nil {
@@ -96,27 +98,41 @@ func (f folder) checkedOut(context string) error {
 	if err != nil {
 		return fmt.Errorf("the scenario's folder: %w", reason(err))
 	}
-	checkout := home
-	for !isCheckout(checkout) {
-		above := filepath.Dir(checkout)
-		if above == checkout {
-			return nil // there is none
-		}
-		checkout = above
-	}
-	for _, dir := range append([]string{checkout}, f.allowed...) {
+	for _, dir := range f.allowed {
 		if within(dir, real) {
 			return nil
 		}
 	}
-	return fmt.Errorf("build context %s %w and of the checkout that this is in", quote(context), errOutside)
+	checkout, what := above(home, ".git"), "checkout"
+	if checkout == "" {
+		checkout, what = cmp.Or(above(home, "go.mod", "pyproject.toml"), home), "source tree"
+	}
+	switch name, err := filepath.Rel(checkout, real); {
+	case err != nil || !filepath.IsLocal(name):
+		return fmt.Errorf("build context %s %w and of the %s that this is in", quote(context), errOutside, what)
+	case slices.Contains(strings.Split(name, string(filepath.Separator)), ".git"):
+		return fmt.Errorf("build context %s %w: it is git's own", quote(context), errOutside)
+	}
+	return nil
 }
 
-// isCheckout says whether a folder is the top of a git checkout: .git is a
-// folder, or in a work tree or submodule a file.
-func isCheckout(dir string) bool {
-	_, err := os.Lstat(filepath.Join(dir, ".git"))
-	return err == nil
+// above is the nearest folder, from this one upwards, that has an entry of one
+// of the names; empty if none has. A stranger's tree can have more of them and
+// so only confine itself further.
+func above(dir string, names ...string) string {
+	for {
+		for _, name := range names {
+			// .git is a folder, or in a work tree or submodule a file.
+			if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+				return dir
+			}
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
 }
 
 // environment reads environment variables for a service. Some are not the

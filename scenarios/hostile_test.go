@@ -27,7 +27,7 @@ func hostileCheckout(t *testing.T) string {
 	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside")} {
 		must(os.MkdirAll(folder, 0o755))
 	}
-	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
+	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "checkout/.git/Dockerfile", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
 		must(os.WriteFile(filepath.Join(above, file), []byte("FROM scratch"), 0o644))
 	}
 	for link, target := range map[string]string{
@@ -95,6 +95,7 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"named on the command line", scenario(image, "body: {files: [images/a.jpg]}"), []string{"request.body.files=[../secret.txt]"}, nil, ""},
 		{"a context in the checkout", scenario("build: ../scenarios/images", get), nil, nil, ""},
 		{"a context beside the checkout", scenario("build: ../../beside", get), nil, nil, "and of the checkout"},
+		{"a context in git's own folder", scenario("build: ../.git", get), nil, nil, "it is git's own"},
 		{"an allowed context", scenario("build: ../../beside", get), nil, []string{"beside"}, ""},
 		{"a context named on the command line", scenario("build: images", get), []string{"app.build=../../beside"}, nil, ""},
 		{"a preloaded library", scenario(image+", env: {LD_PRELOAD: x}", get), nil, nil, "dynamic linker"},
@@ -116,13 +117,6 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, test.refused)
 			}
 		})
-	}
-	// A scenario in no checkout came by the operator's hand.
-	if err := os.RemoveAll(filepath.Join(dir, "..", ".git")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Parse(filepath.Join(dir, "case.yaml"), []byte(scenario("build: ../../beside", get))); err != nil && !underCheckout(dir) {
-		t.Error(err)
 	}
 }
 
@@ -150,15 +144,55 @@ matrix: {requests: [1], client: [single]}
 	}
 }
 
-// underCheckout says whether the folder for temporary files is in a checkout
-// itself.
-func underCheckout(dir string) bool {
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if isCheckout(dir) {
-			return true
+// TestThreat1NoCheckout: a scenario that came in no checkout has the source
+// tree that it is in, and where there is none its own folder.
+func TestThreat1NoCheckout(t *testing.T) {
+	dir := hostileCheckout(t)
+	checkout := filepath.Dir(dir)
+	if err := os.RemoveAll(filepath.Join(checkout, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if above(dir, ".git", "go.mod", "pyproject.toml") != "" {
+		t.Skip("the folder for temporary files is in a checkout or source tree itself")
+	}
+	refused := func(context string, allow ...string) error {
+		text := "name: case\napp: {build: " + context + ", wsgi: 'wsgi:app'}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
+		_, err := Loader{Allow: allow}.Parse(filepath.Join(dir, "case.yaml"), []byte(text))
+		return err
+	}
+	inTree := "../../" + filepath.Base(checkout) + "/other"
+	if err := os.Mkdir(filepath.Join(checkout, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(checkout, "other", "Dockerfile"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := refused("images"); err != nil {
+		t.Errorf("in its own folder: %v", err)
+	}
+	for _, context := range []string{inTree, "../../beside", "/"} {
+		if err := refused(context); err == nil || !strings.Contains(err.Error(), "leads out") || !strings.Contains(err.Error(), "--allow-path") {
+			t.Errorf("%s: %v, want a refusal that names --allow-path", context, err)
 		}
 	}
-	return false
+	if err := refused(inTree, checkout); err != nil {
+		t.Errorf("in an allowed folder: %v", err)
+	}
+	for _, name := range []string{"go.mod", "pyproject.toml"} {
+		top := filepath.Join(checkout, name)
+		if err := os.WriteFile(top, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := refused(inTree); err != nil {
+			t.Errorf("in a source tree with %s: %v", name, err)
+		}
+		if err := refused("../../beside"); err == nil || !strings.Contains(err.Error(), "source tree") {
+			t.Errorf("beside a source tree with %s: %v", name, err)
+		}
+		if err := os.Remove(top); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestThreat7BoundsOfAScenario: what a text can be made long of is bounded,

@@ -122,15 +122,11 @@ func (c *campaign) install(built string) {
 
 func (c *campaign) scenario() {
 	c.t.Helper()
-	app, err := filepath.Abs("../../stacks/stackstest/testdata/app")
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	c.temp = filepath.Join(c.dir, "temp")
 	if err := os.Mkdir(c.temp, 0o700); err != nil {
 		c.t.Fatal(err)
 	}
-	text := strings.ReplaceAll(crashScenario, "APP", app)
+	text := strings.ReplaceAll(crashScenario, "APP", testApp(c.t))
 	if err := os.WriteFile(filepath.Join(c.dir, "crash.yaml"), []byte(text), 0o644); err != nil {
 		c.t.Fatal(err)
 	}
@@ -229,7 +225,7 @@ type life struct {
 // ended.
 func (c *campaign) launch(k *kill) *life {
 	c.t.Helper()
-	args := []string{"run", "crash.yaml", "--runtime", c.runtime, "--progress", "json"}
+	args := []string{"run", "crash.yaml", "--allow-path", testApp(c.t), "--runtime", c.runtime, "--progress", "json"}
 	if c.id != "" {
 		args = append(args, "--resume")
 		c.figures["resumes"]++

@@ -111,7 +111,7 @@ order: listed
 	if err := os.WriteFile(filepath.Join(f.dir, "s.yaml"), []byte(text), 0o644); err != nil {
 		f.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--runtime", f.runtime,
+	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--allow-path", app, "--runtime", f.runtime,
 		"--nvml", f.library, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
 	cmd.Dir = f.dir
 	cmd.Env = append(append(os.Environ(), fakedriver.Env+"="+f.state.Folder), f.env...)

@@ -18,7 +18,7 @@ import (
 // status and what it said on standard error.
 func (s *session) second(args ...string) (status int, said string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), s.program, append([]string{"run", "session.yaml", "--db", "second.db", "--progress", "none"}, args...)...)
+	cmd := exec.CommandContext(s.t.Context(), s.program, append([]string{"run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none"}, args...)...)
 	cmd.Dir = s.dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -89,7 +89,7 @@ func TestFault27NeitherRemovesTheOthers(t *testing.T) {
 		}
 		begun = true
 		beside.Go(func() {
-			cmd := exec.CommandContext(t.Context(), s.program, "run", "session.yaml", "--db", "second.db", "--progress", "none")
+			cmd := exec.CommandContext(t.Context(), s.program, "run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none")
 			cmd.Dir = s.dir
 			cmd.Env = append(os.Environ(), lock.FolderVariable+"="+elsewhere)
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -25,6 +25,7 @@ type session struct {
 	t       *testing.T
 	dir     string
 	program string
+	app     string // folder of the test application, outside of dir
 }
 
 const sessionScenario = `name: session
@@ -50,17 +51,24 @@ func newSession(t *testing.T) *session {
 	if engine.Image(t.Context(), docker.BaseImage) == "" {
 		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
 	}
-	s := &session{t: t, dir: t.TempDir()}
+	s := &session{t: t, dir: t.TempDir(), app: testApp(t)}
 	s.program = command(t, s.dir)
-	app, err := filepath.Abs("../../stacks/stackstest/testdata/app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.ReplaceAll(sessionScenario, "APP", app)
+	text := strings.ReplaceAll(sessionScenario, "APP", s.app)
 	if err := os.WriteFile(filepath.Join(s.dir, "session.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// testApp is the folder of the test application. A scenario in a temporary
+// folder needs --allow-path to build it.
+func testApp(t *testing.T) string {
+	t.Helper()
+	app, err := filepath.Abs("../../stacks/stackstest/testdata/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
 }
 
 // command puts the program into a folder. TestMain tells by its name that it
@@ -86,7 +94,7 @@ func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) 
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.program, append([]string{"run", "session.yaml", "--progress", "json"}, args...)...)
+	cmd := exec.CommandContext(ctx, s.program, append([]string{"run", "session.yaml", "--allow-path", s.app, "--progress", "json"}, args...)...)
 	cmd.Dir = s.dir
 	var out bytes.Buffer
 	cmd.Stdout = &out

@@ -76,7 +76,7 @@ func TestFault04TerminatedWhileOutputStalls(t *testing.T) {
 			s := newSession(t)
 			ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer stop()
-			cmd := exec.CommandContext(ctx, s.program, "run", "session.yaml", "--progress", test.progress, "--set", "matrix.requests=[3, 3000]")
+			cmd := exec.CommandContext(ctx, s.program, "run", "session.yaml", "--allow-path", s.app, "--progress", test.progress, "--set", "matrix.requests=[3, 3000]")
 			cmd.Dir, cmd.Stderr = s.dir, stalled(t)
 			if test.stdout {
 				cmd.Stdout = stalled(t)

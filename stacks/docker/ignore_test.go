@@ -1,12 +1,18 @@
 package docker
 
 import (
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/docker/docker/api/types/image"
+
+	"stackmeter/scenarios"
 )
 
 // TestThreat1Ignore: a .dockerignore is a file in its context, of a size that
@@ -51,5 +57,45 @@ func TestThreat1Ignore(t *testing.T) {
 				t.Errorf("%q, %v; want an error with %q", got, err, test.refused)
 			}
 		})
+	}
+}
+
+// TestThreat1NoGitInAContext: nothing of git reaches the builder, whatever
+// .dockerignore says, and all else does.
+func TestThreat1NoGitInAContext(t *testing.T) {
+	r := engine(t)
+	for _, ignore := range []string{"", "!.git\n!.git/config\n!**/.git/config\n"} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"Dockerfile":         "FROM " + BaseImage + "\nCOPY . /sent\n",
+			".git/config":        "token = secret",
+			"sub/.git/config":    "token = secret",
+			"link/.git":          "gitdir: ../.git/modules/link",
+			"sub/app.py":         dir,
+			"sub/.gitattributes": "",
+			".dockerignore":      ignore,
+		} {
+			file := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id, err := r.buildFolder(t.Context(), scenarios.Build{Context: dir}, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = r.api.ImageRemove(context.Background(), id, image.RemoveOptions{Force: true}) })
+		out, err := exec.Command("docker", "run", "--rm", "--network", "none", id, "find", "/sent", "-type", "f").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Fields(string(out))
+		slices.Sort(got)
+		if want := []string{"/sent/.dockerignore", "/sent/Dockerfile", "/sent/sub/.gitattributes", "/sent/sub/app.py"}; !slices.Equal(got, want) {
+			t.Errorf("with %q in .dockerignore, the builder got %q, want %q", ignore, got, want)
+		}
 	}
 }

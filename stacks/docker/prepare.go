@@ -162,7 +162,7 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 		// The builder needs it, whatever .dockerignore keeps out of the image.
 		exclude = append(exclude, "!"+dockerfile)
 	}
-	body, err := archive.TarWithOptions(b.Context, &archive.TarOptions{ExcludePatterns: exclude})
+	body, err := archive.TarWithOptions(b.Context, &archive.TarOptions{ExcludePatterns: append(exclude, neverSent)})
 	if err != nil {
 		return "", fmt.Errorf("build context %s: %w", b.Context, err)
 	}
@@ -177,6 +177,10 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 	}
 	return id, nil
 }
+
+// neverSent is the pattern of what no context holds: git's own folder is the
+// operator's, and a CI job's checkout may keep a token in it.
+const neverSent = "**/.git"
 
 // maxIgnore bounds a .dockerignore, in bytes.
 const maxIgnore = 1 << 20
