@@ -137,7 +137,7 @@ func (c *Client) start(ctx context.Context, imageID string, to entry, argv []str
 	init, pids := true, int64(pidsLimit)
 	api := c.runtime.api
 	made, err := api.ContainerCreate(ctx, &container.Config{
-		Image: imageID, Entrypoint: []string{}, Cmd: argv, Labels: labels,
+		Image: imageID, Entrypoint: []string{}, Cmd: argv, Env: []string{noGPU}, Labels: labels,
 		OpenStdin: true, StdinOnce: true, // when this process is gone, its input ends
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
 	}, &container.HostConfig{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,9 @@ func TestThreat2Confinement(t *testing.T) {
 				}
 				if h.LogConfig.Type != "none" && (h.LogConfig.Config["max-size"] == "" || h.LogConfig.Config["max-file"] != "1") {
 					t.Errorf("%s: logs without a limit: %+v", c.Name, h.LogConfig)
+				}
+				if !slices.Contains(c.Config.Env, noGPU) {
+					t.Errorf("%s: nothing in its environment %v keeps a default runtime from giving it all GPUs", c.Name, c.Config.Env)
 				}
 				service := c.Config.Labels[LabelService]
 				if service != clientService && (h.Memory != 300<<20 || h.MemorySwap != h.Memory || h.NanoCPUs != 1.5e9) {

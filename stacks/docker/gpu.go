@@ -25,6 +25,13 @@ const (
 	driverCDI    = "cdi"
 )
 
+// The environment of a container that is to have no GPU. Where nvidia is the
+// engine's default runtime, or an image says "all", it would have every one.
+const (
+	visibleGPUs = "NVIDIA_VISIBLE_DEVICES"
+	noGPU       = visibleGPUs + "=void"
+)
+
 // cdiKind is the vendor and class under which NVIDIA's toolkit writes its CDI
 // specifications.
 const cdiKind = "nvidia.com/gpu"

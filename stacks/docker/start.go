@@ -233,6 +233,9 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		Env:    environment(withMPS(s)),
 		Labels: labels,
 	}
+	if _, operators := s.Env[visibleGPUs]; len(s.GPUs) == 0 && !operators {
+		config.Env = append(config.Env, noGPU)
+	}
 	if len(s.Command) > 0 {
 		// The scenario's argv is the whole command: an entry point of the
 		// image's in front of it would run something else.
