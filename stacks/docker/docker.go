@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"net/url"
 	"runtime"
 	"strings"
@@ -71,9 +72,12 @@ func (r *Runtime) Name() string { return "docker" }
 // Close drops the connections to the engine.
 func (r *Runtime) Close() error { return r.api.Close() }
 
-// Check implements stacks.Runtime: the engine answers and can run Linux
-// containers.
+// Check implements stacks.Runtime: the engine is on this machine, answers and
+// can run Linux containers.
 func (r *Runtime) Check(ctx context.Context) error {
+	if host := r.api.DaemonHost(); !reachesHere(host) {
+		return fmt.Errorf("docker: the engine at %s is on another machine, whose stacks the client here cannot reach: their ports are published on that machine's own 127.0.0.1; run stackmeter there, or unset DOCKER_HOST to use the engine here", host)
+	}
 	info, err := r.Info(ctx)
 	if err != nil {
 		return err
@@ -158,6 +162,18 @@ func (r *Runtime) local(ctx context.Context) (bool, error) {
 func isUnix(host string) bool {
 	u, err := url.Parse(host)
 	return err == nil && u.Scheme == "unix"
+}
+
+// reachesHere says whether an engine's address is a local socket or of this
+// machine's loopback interface, so that 127.0.0.1 is the same there and here.
+func reachesHere(host string) bool {
+	u, err := url.Parse(host)
+	if err != nil {
+		return false
+	}
+	name := u.Hostname()
+	return u.Scheme == "unix" || u.Scheme == "npipe" || u.Scheme != "ssh" &&
+		(name == "" || name == "localhost" || net.ParseIP(name).IsLoopback())
 }
 
 func rootless(info system.Info) bool {
