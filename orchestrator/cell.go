@@ -23,6 +23,8 @@ const GiveUp = 5
 const ProgressInterval = 250 * time.Millisecond
 
 const (
+	verdictTimeout = time.Second // of looking at a stack after its load, once the run was cancelled
+
 	watchInterval = 500 * time.Millisecond // between two looks whether the services still run
 
 	// Memory above the warmed-up level that counts as kept from an earlier
@@ -64,13 +66,15 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 		l.spent[results.PhaseMeasure] += found.load.Duration
 		l.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
 	}()
-	if ctx.Err() != nil {
+	if sendErr != nil && ctx.Err() != nil {
 		return rec, false, context.Cause(ctx)
 	}
+	look, stop := lookOn(ctx)
+	defer stop()
 	if found.fired {
 		l.fill(&rec, found)
 	}
-	if err := l.verdict(ctx, found, sendErr); err != nil {
+	if err := l.verdict(look, found, sendErr); err != nil {
 		if ctx.Err() != nil {
 			// Interrupted while the stack was looked at: the verdict is about
 			// that, and the cell has none.
@@ -85,6 +89,17 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	rec.Status = results.StatusOK
 	return rec, true, nil
+}
+
+// lookOn is the context for looking at a stack whose load is whole: a signal
+// leaves it a moment, because what was measured is kept.
+func lookOn(ctx context.Context) (context.Context, context.CancelFunc) {
+	look, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(verdictTimeout, cancel) })
+	return look, func() {
+		stop()
+		cancel()
+	}
 }
 
 // verdict says why a cell is no measurement of what was asked for; nil when
@@ -170,8 +185,8 @@ type finding struct {
 
 // fire sends a cell's load. What is metered lasts from the gun to the last
 // reply: preparing the client and ending its processes is outside of it.
-func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err error) {
+	ctx, cancel := context.WithCancelCause(run)
 	defer cancel(nil)
 	batch, err := l.Client.Prepare(ctx, l.job(cell.Load, cell.Repeat))
 	if err != nil {
@@ -195,7 +210,8 @@ func (l *live) fire(ctx context.Context, cell scenarios.Cell) (f finding, err er
 
 	f.usage = meter.Stop()
 	f.gpu = l.gpu.usage(sampled)
-	if cause := context.Cause(ctx); cause != nil {
+	// A signal behind the last reply has cut nothing short.
+	if cause := context.Cause(ctx); cause != nil && (err != nil || run.Err() == nil) {
 		err = cause
 	}
 	cancel(nil)

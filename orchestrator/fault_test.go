@@ -352,8 +352,8 @@ func (s betrayedStack) Check(ctx context.Context) error {
 }
 
 // TestFault02InterruptedBehindTheLoad: the signal comes when the last answer is
-// in and the stack is looked at. The look fails because of the signal, which
-// the crash campaign found written down as a failure of the cell.
+// in and the stack is looked at. What was measured is kept, and is no failure of
+// the cell, which the crash campaign once found written down.
 func TestFault02InterruptedBehindTheLoad(t *testing.T) {
 	b := newBench(t)
 	interrupted := errors.New("interrupted by the test")
@@ -373,7 +373,7 @@ func TestFault02InterruptedBehindTheLoad(t *testing.T) {
 topologies: [flask]
 matrix: {requests: [2], client: [single]}
 `))
-	if !errors.Is(err, interrupted) || len(records) > 0 {
+	if r := records["flask/single/n2"]; !errors.Is(err, interrupted) || len(records) != 1 || r.Status != results.StatusOK {
 		t.Errorf("%v; records %+v", err, records)
 	}
 }

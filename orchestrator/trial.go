@@ -102,6 +102,9 @@ func (r *run) stack(ctx context.Context, spec stacks.Spec, trial scenarios.Trial
 		return len(cells), r.failAll(ctx, trial, cells, l.explained(err, "", output, gpu.Usage{}), output, &l.facts)
 	}
 	for i, cell := range cells {
+		if err := context.Cause(ctx); err != nil {
+			return i, err
+		}
 		rec, alive, err := l.measure(ctx, cell)
 		if err != nil {
 			return i, err

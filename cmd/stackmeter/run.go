@@ -142,7 +142,12 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
 	ctx, release := a.signals(ctx, runtime, &owned, store.Close)
 	defer release()
-	defer func() { err = bySignal(ctx, err) }()
+	measured := false // from then on a signal comes too late: the run ends as it is
+	defer func() {
+		if !measured {
+			err = bySignal(ctx, err)
+		}
+	}()
 	began := time.Now()
 	before, stop := o.within(ctx, 0)
 	defer stop()
@@ -192,7 +197,8 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		},
 		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
 	}
-	failed := loop.Run(ctx, run.ID, plan)
+	failed := bySignal(ctx, loop.Run(ctx, run.ID, plan))
+	measured = true
 	progress.close()
 	return a.finish(ctx, store, run.ID, o, failed)
 }

@@ -299,3 +299,40 @@ func TestFault01Killed(t *testing.T) {
 		})
 	}
 }
+
+// TestInterruptedBehindTheRun: the signal comes when everything is measured and
+// judged, while the result waits for whoever reads it. The run is what its row
+// says, and there is nothing to resume.
+func TestInterruptedBehindTheRun(t *testing.T) {
+	s := newSession(t)
+	fifo := filepath.Join(s.dir, "result")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	begun := false
+	status, _ := s.run(func(e orchestrator.Event, p *os.Process) {
+		if begun || e.Kind != orchestrator.EventCell {
+			return
+		}
+		begun = true
+		go func() {
+			for t.Context().Err() == nil {
+				if run, _ := s.stored(); run.Outcome != "" {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = p.Signal(syscall.SIGINT)
+			time.Sleep(100 * time.Millisecond) // whether it is caught by then or not, the end is the same
+			_, err := os.ReadFile(fifo)
+			read <- err
+		}()
+	}, "--only", "flask/single/n10", "--set", `thresholds=["p99 < 1ns"]`, "--json", "result")
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	if run, _ := s.stored(); status != exitThreshold || run.Verdict != results.VerdictFailed || run.Outcome != results.OutcomeOK {
+		t.Errorf("exit status %d, outcome %q, verdict %q", status, run.Outcome, run.Verdict)
+	}
+}
