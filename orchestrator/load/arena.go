@@ -31,8 +31,9 @@ type arena struct {
 
 // A span is one request's place in an arena's file.
 type span struct {
-	Offset int64
-	Length int
+	Offset  int64
+	Length  int
+	Payload string `json:",omitempty"` // the name of what it sends
 }
 
 // counterSize keeps each process's counter in a cache line of its own.
@@ -108,8 +109,8 @@ func (a *arena) settle() error {
 	return nil
 }
 
-// add appends one request of a size.
-func (a *arena) add(size int64, content io.Reader) error {
+// add appends one request of a size that sends a payload of that name.
+func (a *arena) add(payload string, size int64, content io.Reader) error {
 	if a.next+size > largeArena && !a.onDisk {
 		if err := a.toDisk(); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (a *arena) add(size int64, content io.Reader) error {
 	case n != size:
 		return fmt.Errorf("store a request of the batch: it has %d bytes instead of %d; did its file change meanwhile?", n, size)
 	}
-	a.spans = append(a.spans, span{Offset: a.next, Length: int(size)})
+	a.spans = append(a.spans, span{Offset: a.next, Length: int(size), Payload: payload})
 	a.next += size
 	return nil
 }
@@ -203,9 +204,10 @@ func (a *arena) errors() *atomic.Int64 {
 	return (*atomic.Int64)(unsafe.Pointer(&a.counters[errorsAt]))
 }
 
-// digest is that of the first answer to the i-th distinct request; 0 before.
-func (a *arena) digest(i int) *atomic.Uint64 {
-	return (*atomic.Uint64)(unsafe.Pointer(&a.counters[a.digests+i*digestSize]))
+// digest is that of the first answer to the i-th distinct request, 0 before, and
+// the name of what the request sends.
+func (a *arena) digest(i int) (first *atomic.Uint64, payload string) {
+	return (*atomic.Uint64)(unsafe.Pointer(&a.counters[a.digests+i*digestSize])), a.spans[i].Payload
 }
 
 // counter is the i-th process's count of finished requests.

@@ -24,14 +24,20 @@ type Checker struct {
 	match  *regexp.Regexp
 	json   []jsonCheck
 	same   bool
-	digest func(request int) *atomic.Uint64 // of the first answer to a distinct request; 0 before
+	digest func(request int) (first *atomic.Uint64, payload string)
 }
 
 // NewChecker is the Checker of an engine outside this package, of a batch with
-// a number of distinct requests: all engines are held to one judgement.
-func NewChecker(expect scenarios.Expect, requests int) (*Checker, error) {
-	digests := make([]atomic.Uint64, requests)
-	return newChecker(expect, func(i int) *atomic.Uint64 { return &digests[i] })
+// distinct requests that send these payloads, or of one that sends none: all
+// engines are held to one judgement.
+func NewChecker(expect scenarios.Expect, payloads []Payload) (*Checker, error) {
+	digests := make([]atomic.Uint64, max(1, len(payloads)))
+	return newChecker(expect, func(i int) (*atomic.Uint64, string) {
+		if len(payloads) == 0 {
+			return &digests[i], ""
+		}
+		return &digests[i], payloads[i].Name
+	})
 }
 
 // A jsonCheck expects something at one place of a JSON body.
@@ -42,7 +48,10 @@ type jsonCheck struct {
 	match *regexp.Regexp // of the value as text
 }
 
-func newChecker(expect scenarios.Expect, digest func(int) *atomic.Uint64) (*Checker, error) {
+// newChecker is the Checker of a batch. digest is where the digest of the first
+// answer to a distinct request is kept, 0 before, and the name of what that
+// sends; empty for nothing.
+func newChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
 	c := &Checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, digest: digest}
 	var err error
 	if expect.Match != "" {
@@ -191,9 +200,13 @@ func equalJSON(a, b any) bool {
 func (c *Checker) checkDigest(request int, body []byte) error {
 	sum := sha256.Sum256(body)
 	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none yet
-	slot := c.digest(request)
+	slot, payload := c.digest(request)
 	if slot.CompareAndSwap(0, digest) || slot.Load() == digest {
 		return nil
 	}
-	return failed(ErrMismatch, "the answer to the same request differs from an earlier one; it begins with %q", beginning(body))
+	which := "the same request"
+	if payload != "" {
+		which += " (" + payload + ")"
+	}
+	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %q", which, beginning(body))
 }

@@ -188,7 +188,7 @@ func (b *Batch) build(ctx context.Context, job Job, to target, source payloadSou
 	}
 	if source.count == 0 {
 		bare := builder.bare()
-		return b.arena.add(int64(len(bare)), bytes.NewReader(bare))
+		return b.arena.add("", int64(len(bare)), bytes.NewReader(bare))
 	}
 	for i := range distinct(job, source) {
 		if err := ctx.Err(); err != nil {
@@ -217,5 +217,5 @@ func (b *Batch) store(builder *requestBuilder, payload unread) error {
 	}
 	defer content.Close()
 	size := int64(len(before)) + payload.size + int64(len(after))
-	return b.arena.add(size, io.MultiReader(bytes.NewReader(before), content, bytes.NewReader(after)))
+	return b.arena.add(payload.name, size, io.MultiReader(bytes.NewReader(before), content, bytes.NewReader(after)))
 }

@@ -2,10 +2,15 @@ package load
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +117,36 @@ func everyThirdFails() http.HandlerFunc {
 		defer mu.Unlock()
 		if n++; n%3 == 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}
+}
+
+// TestDifferingAnswersNameTheFile: of two answers to one file that differ, the
+// message has the file's name.
+func TestDifferingAnswersNameTheFile(t *testing.T) {
+	var answers atomic.Int64
+	url, _ := startHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if string(body) == "steady" {
+			fmt.Fprint(w, "as ever")
+			return
+		}
+		fmt.Fprint(w, answers.Add(1))
+	})
+	folder := t.TempDir()
+	request := get("/")
+	request.Method, request.Expect.BodyDigest, request.Body = "POST", scenarios.DigestSame, &scenarios.Body{}
+	for _, name := range []string{"steady", "fickle"} {
+		file := filepath.Join(folder, name+".txt")
+		if err := os.WriteFile(file, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		request.Body.Files = append(request.Body.Files, file)
+	}
+	for mode, l := range modes(6, false) {
+		r := mustFire(t, &Client{}, Job{URL: url, Request: request, Load: l})
+		if r.Replies < 3 || !strings.HasPrefix(r.FirstErrors[ErrMismatch], "the answer to the same request (fickle.txt) differs from an earlier one") {
+			t.Errorf("%s: %d replies, %v", mode, r.Replies, r.FirstErrors)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func TestTimerThatComesEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.close()
-	if err := errors.Join(a.add(10, strings.NewReader("xxxxxxxxxx")), a.mapRequests()); err != nil {
+	if err := errors.Join(a.add("", 10, strings.NewReader("xxxxxxxxxx")), a.mapRequests()); err != nil {
 		t.Fatal(err)
 	}
 	e, err := newEngine(order{

@@ -147,7 +147,7 @@ func TestFileThatChanges(t *testing.T) {
 	}
 	defer a.close()
 	for _, size := range []int64{3, 5} {
-		if err := a.add(size, strings.NewReader("1234")); err == nil || !strings.Contains(err.Error(), "4 bytes instead of") || len(a.spans) != 0 {
+		if err := a.add("", size, strings.NewReader("1234")); err == nil || !strings.Contains(err.Error(), "4 bytes instead of") || len(a.spans) != 0 {
 			t.Errorf("%d bytes expected of 4: %v", size, err)
 		}
 	}

@@ -148,7 +148,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		b.offsets = load.Offsets(job.Load, job.Seed)
 		o.Scheduled = b.offsets != nil
 	}
-	if b.checker, err = load.NewChecker(job.Request.Expect, b.distinct); err != nil {
+	if b.checker, err = load.NewChecker(job.Request.Expect, payloads); err != nil {
 		return nil, err
 	}
 	o.Judged, o.ByPayload = b.checker.WantsBody(), job.Request.Expect.BodyDigest == scenarios.DigestSame
