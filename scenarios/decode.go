@@ -312,17 +312,18 @@ func sizeText(bytes int64) string {
 	return fmt.Sprintf("%d%s", bytes, units[i])
 }
 
-// dictionary reads a mapping of free keys to texts as they are written.
+// dictionary reads a mapping of free keys to texts as they are written, which
+// may be secrets.
 func (d *decoder) dictionary(n *yaml.Node, what string, into *map[string]string, rule func(string) bool, hint string) {
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, "for example {NAME: value}", "%s has to be a mapping, not %s", what, describe(n))
+		d.problem(n, "for example {NAME: value}", "%s has to be a mapping, not %s", what, describeSecret(n))
 		return
 	}
 	values := make(map[string]string, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if !rule(key.Value) {
-			d.problem(key, hint, "%s has a name that cannot be: %s", what, quote(key.Value))
+			d.problem(key, hint, "%s has a name that cannot be: %s", what, quote(nameAlone(key.Value)))
 			continue
 		}
 		if value.Kind == yaml.ScalarNode && value.Tag == "!!str" && value.Value == "" {

@@ -71,7 +71,11 @@ func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node
 		}
 		return nil
 	}
-	o.refuse(joined(path)+" is "+describe(n)+" and has no "+quote(segment), "")
+	what := describe(n)
+	if o.source.allSecret {
+		what = describeSecret(n)
+	}
+	o.refuse(joined(path)+" is "+what+" and has no "+quote(segment), "")
 	return nil
 }
 

@@ -15,7 +15,7 @@ type Problem struct {
 	File    string // as it was given to Load; for an override "--set key=value"
 	Line    int    // from 1; 0 where there is no line: overrides, a file too large
 	Column  int    // from 1, in characters; 0 with Line
-	Source  string // the whole line; empty with Line 0
+	Source  string // the whole line; empty with Line 0, and where it may hold a secret
 	Message string // what is wrong
 	Hint    string // what would be right; can be empty
 }
@@ -66,14 +66,21 @@ type source struct {
 	name  string
 	rank  int      // the file is 0, the overrides follow
 	lines []string // of the file; nil for an override, which is its own place
+
+	secret    map[int]bool // lines that may hold a secret
+	allSecret bool         // any line may
 }
 
 func fileSource(name string, data []byte) *source {
-	return &source{name: name, lines: strings.Split(string(data), "\n")}
+	return &source{name: name, lines: strings.Split(string(data), "\n"), secret: map[int]bool{}}
 }
 
 func overrideSource(text string, rank int) *source {
-	return &source{name: "--set " + truncate(printable(text), placeWidth), rank: rank}
+	secret := secretText.MatchString(text)
+	if secret {
+		text = nameAlone(text)
+	}
+	return &source{name: "--set " + truncate(printable(text), placeWidth), rank: rank, secret: map[int]bool{}, allSecret: secret}
 }
 
 // A report collects problems.
@@ -95,7 +102,10 @@ func (r *report) add(s *source, line, column int, message, hint string) {
 	}
 	p := placed{Problem: Problem{File: s.name, Message: message, Hint: hint}, rank: s.rank}
 	if line > 0 && line <= len(s.lines) {
-		p.Line, p.Column, p.Source = line, max(column, 1), strings.TrimSuffix(s.lines[line-1], "\r")
+		p.Line, p.Column = line, max(column, 1)
+		if !s.concealed(line) {
+			p.Source = strings.TrimSuffix(s.lines[line-1], "\r")
+		}
 	}
 	if slices.Contains(r.found, p) {
 		return

@@ -40,6 +40,7 @@ func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
 		d.syntax(s, err)
 		return nil
 	}
+	s.conceal(&doc, false, map[visit]bool{})
 	c := copier{d: d, source: s}
 	root := c.copy(doc.Content[0], 0)
 	if c.stopped {
@@ -51,6 +52,8 @@ func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
 // syntax reports an error of the YAML parser, which has a line in its text at
 // best.
 func (d *decoder) syntax(s *source, err error) {
+	// Which of the lines have values that may be secrets cannot be told.
+	s.allSecret = s.allSecret || secretText.MatchString(strings.Join(s.lines, "\n"))
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(message); m != nil {
@@ -65,7 +68,11 @@ func (d *decoder) syntax(s *source, err error) {
 	} else if m := regexp.MustCompile(`^unknown anchor '(.*)' referenced$`).FindStringSubmatch(message); m != nil {
 		for i, text := range s.lines {
 			if column := strings.Index(text, "*"+m[1]); column >= 0 {
-				d.report.add(s, i+1, column+1, "no anchor &"+m[1]+" before this", "")
+				message := "no anchor &" + m[1] + " before this"
+				if s.concealed(i + 1) {
+					message = "no anchor of this name before this"
+				}
+				d.report.add(s, i+1, column+1, message, "a text that begins with * is put in quotes")
 				return
 			}
 		}
@@ -125,7 +132,11 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 	case "!!merge":
 		out.Tag = "!!str" // "<<" as a value
 	default:
-		c.d.problem(out, "leave it out", "the tag %s means nothing here", quote(out.Tag))
+		tag := quote(out.Tag)
+		if c.source.concealed(n.Line) {
+			tag = "of this value"
+		}
+		c.d.problem(out, "leave it out; a text that begins with ! is put in quotes", "the tag %s means nothing here", tag)
 	}
 	return out
 }

@@ -134,6 +134,7 @@ func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Pl
 	for _, name := range o.env {
 		value, there := os.LookupEnv(name)
 		if !there {
+			name, _, _ = strings.Cut(name, "=") // what follows may be a secret
 			return nil, scenarios.Plan{}, usageError{fmt.Errorf("--env %s: there is no such variable in the environment; the flag takes a name, not NAME=VALUE", name)}
 		}
 		env[name] = value
