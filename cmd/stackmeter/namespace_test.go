@@ -17,7 +17,7 @@ import (
 func TestFault01KilledInAnotherNamespace(t *testing.T) {
 	s := newSession(t)
 	const cells = 2 * sessionCells
-	scenario := []string{"run", "session.yaml", "--progress", "none", "--set", "matrix.requests=[3, 100]"}
+	scenario := []string{"run", "session.yaml", "--allow-path", s.app, "--progress", "none", "--set", "matrix.requests=[3, 100]"}
 	args := []string{"-pf", "--mount-proc", "--kill-child"}
 	if out, err := exec.Command("unshare", append(args, "true")...).CombinedOutput(); err != nil {
 		t.Skipf("needs to make a PID namespace: %v: %s", err, out)
