@@ -19,7 +19,7 @@ const (
 	CheckOK          = "ok"
 	CheckBroken      = "broken"
 	CheckUndecided   = "undecided"    // over the limit, and so few repeats cannot tell that from noise; counts as broken
-	CheckNotMeasured = "not measured" // a figure that it names is null, or the cell failed or was pruned; counts as broken
+	CheckNotMeasured = "not measured" // a figure that it names is null, it divides by 0, or the cell failed or was pruned; counts as broken
 	CheckNoise       = "within noise" // over the limit, and no difference from the baseline is shown; counts as kept
 	CheckNoBaseline  = "no baseline"  // the baseline has no such cell or figure, or there is none; counts as kept
 )
@@ -96,7 +96,12 @@ func (c *Check) everyRepeat(t *scenarios.Threshold, s Summary) {
 			c.Status = CheckNotMeasured
 			return
 		}
-		if holds, err := t.Holds(c.Values, nil); err != nil || !holds {
+		holds, err := t.Holds(c.Values, nil)
+		if err != nil {
+			c.Status = CheckNotMeasured
+			return
+		}
+		if !holds {
 			c.Status = CheckBroken
 			return
 		}
@@ -124,7 +129,12 @@ func (c *Check) against(t *scenarios.Threshold, s Summary, base *Summary) []rank
 		return nil
 	}
 	tests, exact := testsOf(t, s, *base)
-	if holds, err := t.Holds(c.Values, c.Base); err == nil && holds {
+	holds, err := t.Holds(c.Values, c.Base)
+	if err != nil {
+		c.Status = CheckNotMeasured
+		return nil
+	}
+	if holds {
 		c.Status = CheckOK
 		return tests
 	}

@@ -75,7 +75,13 @@ func ParseThreshold(text string) (*Threshold, error) {
 		return nil, err
 	}
 	program, err := expr.Compile(node.String(), expr.Env(thresholdEnv(nil, nil)), expr.AsBool(),
-		expr.DisableAllBuiltins(), expr.MaxNodes(maxThresholdNodes))
+		expr.DisableAllBuiltins(), expr.MaxNodes(maxThresholdNodes),
+		expr.Function(finiteName, func(side ...any) (any, error) {
+			if value := side[0].(float64); !math.IsNaN(value) && !math.IsInf(value, 0) {
+				return value, nil
+			}
+			return nil, ErrNotFinite
+		}, new(func(float64) float64)))
 	if err != nil {
 		return nil, source.wrong(err)
 	}
@@ -89,9 +95,16 @@ func (t *Threshold) Own() []string { return slices.Clone(t.own) }
 // it does not refer to a baseline.
 func (t *Threshold) Base() []string { return slices.Clone(t.base) }
 
+// finiteName is a function within a program, see finite.
+const finiteName = "finite"
+
+// ErrNotFinite is what Holds fails with when a side of a comparison has no
+// value.
+var ErrNotFinite = errors.New("it divides by 0, so that there is nothing to compare")
+
 // Holds evaluates the threshold over the figures of a cell and of its
 // baseline, in base units. A figure that it needs and that is not there is an
-// error.
+// error, and so is a division by 0, see ErrNotFinite.
 func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 	for _, need := range []struct {
 		names  []string
@@ -105,6 +118,9 @@ func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 		}
 	}
 	holds, err := expr.Run(t.program, thresholdEnv(own, base))
+	if errors.Is(err, ErrNotFinite) {
+		err = ErrNotFinite // without the library's excerpt of the program
+	}
 	if err != nil {
 		return false, fmt.Errorf("threshold %s: %w", t.Text, err)
 	}

@@ -54,6 +54,31 @@ func TestThresholdHolds(t *testing.T) {
 	}
 }
 
+// TestThresholdDividesByZero: without a value neither a comparison nor its
+// opposite holds; one that decides alone is enough.
+func TestThresholdDividesByZero(t *testing.T) {
+	for text, want := range map[string]error{
+		"errors / base.errors <= 1.05":                ErrNotFinite,
+		"not (errors / base.errors > 1.05)":           ErrNotFinite,
+		"duration * (p99 / base.p99) >= 1s":           ErrNotFinite,
+		"p99 / base.p99 >= 95%":                       ErrNotFinite,
+		"-(p99 / base.p99) < 1":                       ErrNotFinite,
+		"errors == 0 or errors / base.errors <= 1.05": nil,
+		"errors <= base.errors * 1.05":                nil,
+	} {
+		threshold, err := ParseThreshold(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		figures := map[string]float64{"errors": 0, "duration": 1, "p99": 1}
+		holds, err := threshold.Holds(figures, map[string]float64{"errors": 0, "duration": 1, "p99": 0})
+		if !errors.Is(err, want) || holds != (want == nil) {
+			t.Errorf("%s is %v (%v), want %v", text, holds, err, want)
+		}
+	}
+}
+
 func TestThresholdNames(t *testing.T) {
 	threshold, err := ParseThreshold("duration < base * 1.05 and p99 < 2s and throughput > base.rate")
 	if err != nil {
@@ -147,15 +172,15 @@ func FuzzThreshold(f *testing.F) {
 		if len(threshold.Own()) == 0 {
 			t.Fatalf("%q names no figure", text)
 		}
-		first, err := threshold.Holds(values, values)
-		if err != nil {
-			t.Fatalf("%q: %v", text, err)
+		first, failed := threshold.Holds(values, values)
+		if failed != nil && !errors.Is(failed, ErrNotFinite) {
+			t.Fatalf("%q: %v", text, failed)
 		}
 		again, err := ParseThreshold(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if second, err := again.Holds(values, values); err != nil || second != first {
+		if second, err := again.Holds(values, values); (err == nil) != (failed == nil) || second != first {
 			t.Fatalf("%q is %v and then %v (%v)", text, first, second, err)
 		}
 	})

@@ -68,7 +68,17 @@ func (c *thresholdCheck) comparison(node *ast.BinaryNode) (ast.Node, error) {
 	if !sameUnit(unitLeft, unitRight) {
 		return nil, c.mismatch(node, "compared with", unitLeft, unitRight)
 	}
-	return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
+	return &ast.BinaryNode{Operator: node.Operator, Left: finite(left), Right: finite(right)}, nil
+}
+
+// finite is a side of a comparison that is only evaluated where it has a value:
+// 0/0 would make any comparison false, and so its opposite true.
+func finite(side ast.Node) ast.Node {
+	switch side.(type) {
+	case *ast.IdentifierNode, *ast.FloatNode:
+		return side
+	}
+	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: finiteName}, Arguments: []ast.Node{side}}
 }
 
 func (c *thresholdCheck) mismatch(n ast.Node, verb, left, right string) error {

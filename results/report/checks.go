@@ -36,7 +36,11 @@ func checkText(c results.Check) string {
 	case results.CheckNoise:
 		text += ": over the limit, but within the noise of the repeats"
 	case results.CheckNotMeasured:
-		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated, because " + strings.Join(c.Missing, ", ") + " was not measured. It counts as broken"
+		because := "it divides by 0"
+		if len(c.Missing) > 0 {
+			because = strings.Join(c.Missing, ", ") + " was not measured"
+		}
+		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated, because " + because + ". It counts as broken"
 	case results.CheckNoBaseline:
 		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated: there is no baseline that has it"
 	}
