@@ -8,14 +8,23 @@ import (
 	"strings"
 )
 
-// machine names this boot and this PID namespace.
-func machine() (boot, namespace string, err error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+// here names this machine, this boot and this PID namespace. The machine has
+// two names, each of which another may share: images are copied with their
+// machine-id, and host names are given twice. A container may have no
+// machine-id.
+func here() (machine, boot, namespace string, err error) {
+	host, err := os.Hostname()
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
+	}
+	id, _ := os.ReadFile("/etc/machine-id")
+	machine = word(string(id) + "/" + host)
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", "", "", err
 	}
 	namespace, err = os.Readlink("/proc/self/ns/pid")
-	return strings.TrimSpace(string(id)), namespace, err
+	return machine, word(string(text)), namespace, err
 }
 
 // StartTime is when a process started, in clock ticks since boot. With the

@@ -5,15 +5,14 @@ package stacks
 import (
 	"os"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// machine names this host; boots and PID namespaces are Linux's.
-func machine() (boot, namespace string, err error) {
+// here names this host; boots and PID namespaces are Linux's.
+func here() (machine, boot, namespace string, err error) {
 	host, err := os.Hostname()
-	return strings.ReplaceAll(host, " ", "-"), runtime.GOOS, err
+	return word(host), word(host), runtime.GOOS, err
 }
 
 // StartTime is 0 for every process that exists: one that took over the PID of

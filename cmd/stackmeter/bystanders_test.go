@@ -35,6 +35,8 @@ func newBystanders(t *testing.T) *bystanders {
 	}
 	elsewhere := self
 	elsewhere.Namespace, elsewhere.PID = "pid:[1]", 1
+	remote := elsewhere
+	remote.Boot, remote.Machine = "another", "another/machine"
 	mark := strings.ToLower(rand.Text()[:8])
 	run := docker.LabelRun + "=bystander-" + mark
 	for kind, labels := range map[string][]string{
@@ -43,6 +45,7 @@ func newBystanders(t *testing.T) *bystanders {
 		"unowned":   {run},
 		"alive":     {run, docker.LabelStack + "=a" + mark, docker.LabelOwner + "=" + self.String()},
 		"elsewhere": {run, docker.LabelStack + "=b" + mark, docker.LabelOwner + "=" + elsewhere.String()},
+		"remote":    {run, docker.LabelStack + "=c" + mark, docker.LabelOwner + "=" + remote.String()},
 	} {
 		b.add(fmt.Sprintf("stackmeter-%s-%s", mark, kind), labels)
 	}

@@ -23,7 +23,7 @@ import (
 // by, and its tag, if that is not empty. It returns the run as it is stored; the
 // orchestrator compares its images.
 //
-// A process in another PID namespace cannot be seen, dead or alive: such a run
+// A process in another PID namespace or on another machine cannot be seen, dead or alive: such a run
 // is resumed when it is named, and what is left of it is removed first.
 func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, tag string) (results.Run, error) {
 	before, _, err := store.Run(ctx, now.ID)
@@ -32,12 +32,12 @@ func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, 
 	}
 	unseen := false
 	if last, err := stacks.ParseOwner(before.Owner); err == nil && before.Outcome == "" && !last.Gone(owner) {
-		unseen = last.Namespace != owner.Namespace
+		unseen = !last.Visible(owner)
 		switch {
 		case !unseen:
 			return before, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
 		case !named:
-			return before, usageError{fmt.Errorf("run %s may still be under way: its process %d is in another PID namespace, which cannot be seen from here; if you know that it has ended, --resume %s removes what it left behind and goes on, and stackmeter clean --run %s only removes it",
+			return before, usageError{fmt.Errorf("run %s may still be under way: its process %d is in another PID namespace or on another machine, which cannot be seen from here; if you know that it has ended, --resume %s removes what it left behind and goes on, and stackmeter clean --run %s only removes it",
 				before.ID, last.PID, before.ID, before.ID)}
 		}
 	}
