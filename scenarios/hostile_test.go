@@ -262,9 +262,18 @@ func TestFault30OddNames(t *testing.T) {
 			t.Errorf("%q is a name", name)
 		}
 	}
-	for _, name := range []string{"a", "nginx+gunicorn-w1-t4", "v1.2_3", strings.Repeat("a", maxService)} {
-		if !validName(name) || !validService(name) {
+	for _, name := range []string{"a", "nginx+gunicorn-w1-t4", "v1.2_3", "A-", strings.Repeat("a", maxName)} {
+		if !validName(name) {
 			t.Errorf("%q is no name", name)
+		}
+	}
+	// A and a are the same in DNS, and an engine refuses + and a label that is longer.
+	for name, valid := range map[string]bool{
+		"a": true, "9": true, "back-2": true, strings.Repeat("a", maxService): true,
+		"A": false, "bacK": false, "a+b": false, "a.b": false, "a_b": false, "a-": false, strings.Repeat("a", maxService+1): false,
+	} {
+		if validService(name) != valid {
+			t.Errorf("%q is a service's name: %v, want %v", name, !valid, valid)
 		}
 	}
 	if slices.ContainsFunc([]string{"--privileged", "-v", "a b", "a;b", "a$b", ""}, validImage) {

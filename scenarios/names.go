@@ -11,15 +11,17 @@ const (
 )
 
 const (
-	nameRule   = "letters, digits and . _ + - after a letter or digit, at most 64"
-	envRule    = "letters, digits and _, not a digit first"
-	headerRule = "letters, digits, - and _"
-	imageRule  = "for example registry.example/team/app:1.2"
-	wsgiRule   = "module:callable, for example wsgi:app"
+	nameRule    = "letters, digits and . _ + - after a letter or digit, at most 64"
+	serviceRule = "a DNS label: a to z, digits and -, a letter or digit first and last, at most 63"
+	envRule     = "letters, digits and _, not a digit first"
+	headerRule  = "letters, digits, - and _"
+	imageRule   = "for example registry.example/team/app:1.2"
+	wsgiRule    = "module:callable, for example wsgi:app"
 )
 
 const (
-	letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lower   = "abcdefghijklmnopqrstuvwxyz"
+	letters = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	digits  = "0123456789"
 )
 
@@ -28,13 +30,18 @@ func only(s, characters string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(characters, r) })
 }
 
-// validName is the rule for scenarios, topologies and services: such a name
-// can be a file's, a container's and a pattern's without being quoted.
+// validName is the rule for scenarios and topologies: such a name can be a
+// file's, a container's and a pattern's without being quoted.
 func validName(s string) bool {
 	return only(s, letters+digits+"._+-") && only(s[:1], letters+digits) && len(s) <= maxName
 }
 
-func validService(s string) bool { return validName(s) && len(s) <= maxService }
+// validService is the rule for services: the others of the stack look such a
+// name up, and DNS takes A and a for the same.
+func validService(s string) bool {
+	const ends = lower + digits
+	return only(s, ends+"-") && only(s[:1], ends) && only(s[len(s)-1:], ends) && len(s) <= maxService
+}
 
 func validEnv(s string) bool {
 	return only(s, letters+digits+"_") && only(s[:1], letters+"_") && len(s) <= 256

@@ -175,7 +175,7 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys object) ([]Service, []
 		s := Service{Port: app.Port}
 		var command []argument
 		o, ok := d.object(item, "service", "a service",
-			field{"name", func(n *yaml.Node) { d.checked(n, "a service's name", &s.Name, validService, nameRule) }},
+			field{"name", func(n *yaml.Node) { d.checked(n, "a service's name", &s.Name, validService, serviceRule) }},
 			field{"image", func(n *yaml.Node) { d.checked(n, "a service's image", &s.Image, validImage, imageRule) }},
 			field{"command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }},
 			field{"env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }},
