@@ -79,8 +79,22 @@ func (f folder) confine(glob string, files []string) error {
 			}
 			return fmt.Errorf("file %s: %w", quote(glob), reason(err))
 		}
+		if real, err := filepath.EvalSymlinks(file); err != nil {
+			return fmt.Errorf("file %s: %w", quote(glob), reason(err))
+		} else if realDir, err := filepath.EvalSymlinks(dir); err != nil {
+			return fmt.Errorf("folder of %s: %w", quote(glob), reason(err))
+		} else if gits(realDir, real) {
+			return fmt.Errorf("%s %w: %s is git's own", quote(glob), errOutside, quote(name))
+		}
 	}
 	return nil
+}
+
+// gits says whether a path below a folder is git's own and not part of what is
+// checked out there: a CI job's checkout may keep a token in .git/config.
+func gits(dir, path string) bool {
+	name, err := filepath.Rel(dir, path)
+	return err == nil && slices.Contains(strings.Split(name, string(filepath.Separator)), ".git")
 }
 
 // checkedOut checks that a build context is in the git checkout that the
@@ -107,10 +121,10 @@ func (f folder) checkedOut(context string) error {
 	if checkout == "" {
 		checkout, what = cmp.Or(above(home, "go.mod", "pyproject.toml"), home), "source tree"
 	}
-	switch name, err := filepath.Rel(checkout, real); {
-	case err != nil || !filepath.IsLocal(name):
+	switch {
+	case !within(checkout, real):
 		return fmt.Errorf("build context %s %w and of the %s that this is in", quote(context), errOutside, what)
-	case slices.Contains(strings.Split(name, string(filepath.Separator)), ".git"):
+	case gits(checkout, real):
 		return fmt.Errorf("build context %s %w: it is git's own", quote(context), errOutside)
 	}
 	return nil

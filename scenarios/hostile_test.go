@@ -24,10 +24,10 @@ func hostileCheckout(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside")} {
+	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(dir, "sub", ".git"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside")} {
 		must(os.MkdirAll(folder, 0o755))
 	}
-	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "checkout/.git/Dockerfile", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
+	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "checkout/.git/Dockerfile", "checkout/scenarios/sub/.git/config", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
 		must(os.WriteFile(filepath.Join(above, file), []byte("FROM scratch"), 0o644))
 	}
 	for link, target := range map[string]string{
@@ -36,6 +36,7 @@ func hostileCheckout(t *testing.T) string {
 		"link-to-device": "/dev/zero",
 		"link-by-name":   filepath.Join(dir, "images", "a.jpg"), // it leads back in, from the root
 		"link-inside":    "images/a.jpg",
+		"link-to-git":    "sub/.git/config",
 
 		"images/link-outside": "../../secret.txt",
 	} {
@@ -88,6 +89,10 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"a file of its own", scenario(image, "body: {files: ['images/*.jpg', ./images/a.jpg, images/more/../a.jpg]}"), nil, nil, ""},
 		{"a link that stays inside", scenario(image, "body: {files: [link-inside]}"), nil, nil, ""},
 		{"a file elsewhere", scenario(image, "body: {files: [../secret.txt]}"), nil, nil, `"../secret.txt" leads out`},
+		{"git's own file", scenario(image, "body: {files: [sub/.git/config]}"), nil, nil, "is git's own"},
+		{"git's own file by a pattern", scenario(image, "body: {files: ['sub/*/config']}"), nil, nil, "is git's own"},
+		{"git's own file by a link", scenario(image, "body: {files: [link-to-git]}"), nil, nil, "is git's own"},
+		{"git's own file in an allowed folder", scenario(image, "body: {files: [../.git/Dockerfile]}"), nil, []string{"checkout"}, "is git's own"},
 		{"in an allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"checkout"}, ""},
 		{"by an allowed absolute path", scenario(image, "body: {files: ["+above+"/beside/*.txt]}"), nil, []string{"beside"}, ""},
 		{"in another than the allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"beside"}, "leads out"},
