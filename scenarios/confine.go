@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -117,13 +116,16 @@ func (f folder) checkedOut(context string) error {
 			return nil
 		}
 	}
-	checkout, what := above(home, ".git"), "checkout"
+	checkout, what := above(home, ".git"), "of the checkout that this is in"
 	if checkout == "" {
-		checkout, what = cmp.Or(above(home, "go.mod", "pyproject.toml"), home), "source tree"
+		checkout, what = above(home, "go.mod", "pyproject.toml"), "of the source tree that this is in"
+	}
+	if checkout == "" {
+		checkout, what = home, "this is in no checkout or source tree"
 	}
 	switch {
 	case !within(checkout, real):
-		return fmt.Errorf("build context %s %w and of the %s that this is in", quote(context), errOutside, what)
+		return fmt.Errorf("build context %s %w and %s", quote(context), errOutside, what)
 	case gits(checkout, real):
 		return fmt.Errorf("build context %s %w: it is git's own", quote(context), errOutside)
 	}

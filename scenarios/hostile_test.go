@@ -176,7 +176,7 @@ func TestThreat1NoCheckout(t *testing.T) {
 		t.Errorf("in its own folder: %v", err)
 	}
 	for _, context := range []string{inTree, "../../beside", "/"} {
-		if err := refused(context); err == nil || !strings.Contains(err.Error(), "leads out") || !strings.Contains(err.Error(), "--allow-path") {
+		if err := refused(context); err == nil || !strings.Contains(err.Error(), "in no checkout or source tree") || !strings.Contains(err.Error(), "--allow-path") {
 			t.Errorf("%s: %v, want a refusal that names --allow-path", context, err)
 		}
 	}
