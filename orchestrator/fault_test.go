@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/stacks"
 )
@@ -351,6 +352,27 @@ func (s betrayedStack) Check(ctx context.Context) error {
 	return s.Stack.Check(ctx)
 }
 
+// A followed client says when the last answer of a load is in.
+type followed struct {
+	orchestrator.Client
+	sent func()
+}
+
+type followedBatch struct {
+	orchestrator.Batch
+	sent func()
+}
+
+func (c followed) Prepare(ctx context.Context, job load.Job) (orchestrator.Batch, error) {
+	batch, err := c.Client.Prepare(ctx, job)
+	return followedBatch{batch, c.sent}, err
+}
+
+func (b followedBatch) Fire(ctx context.Context) (load.Result, error) {
+	defer b.sent()
+	return b.Batch.Fire(ctx)
+}
+
 // TestFault02InterruptedBehindTheLoad: the signal comes when the last answer is
 // in and the stack is looked at. What was measured is kept, and is no failure of
 // the cell, which the crash campaign once found written down.
@@ -358,14 +380,15 @@ func TestFault02InterruptedBehindTheLoad(t *testing.T) {
 	b := newBench(t)
 	interrupted := errors.New("interrupted by the test")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	var measuring atomic.Bool
+	var measuring, sent atomic.Bool
 	b.onEvent = func(e orchestrator.Event) {
 		if e.Kind == orchestrator.EventCell {
 			measuring.Store(true)
 		}
 	}
+	b.Client = followed{b.Client, func() { sent.Store(measuring.Load()) }} // the warm-up is none
 	b.Runtime = betrayed{b.engine, func() {
-		if measuring.Load() {
+		if sent.Load() {
 			cancel(interrupted)
 		}
 	}}
