@@ -39,8 +39,12 @@ type span struct {
 // counterSize keeps each process's counter in a cache line of its own.
 const counterSize = 64
 
-// errorsAt is where the number of errors stands, after the gun.
-const errorsAt = 8
+// Where the number of errors and that of the processes that have begun stand,
+// after the gun.
+const (
+	errorsAt = 8
+	begunAt  = 16
+)
 
 // digestSize is the size of a distinct request's digest, in bytes.
 const digestSize = 8
@@ -202,6 +206,11 @@ func (a *arena) gun() *atomic.Int64 { return a.word(0) }
 // errors is the batch's number of errors, over all its processes.
 func (a *arena) errors() *atomic.Int64 {
 	return (*atomic.Int64)(unsafe.Pointer(&a.counters[errorsAt]))
+}
+
+// begun is how many processes have heard the gun.
+func (a *arena) begun() *atomic.Int64 {
+	return (*atomic.Int64)(unsafe.Pointer(&a.counters[begunAt]))
 }
 
 // digest is that of the first answer to the i-th distinct request, 0 before, and

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,10 +90,12 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	a.begun().Add(1)
 	r, err := e.run(fired)
 	if err != nil {
 		return err
 	}
+	awaitOthers(a, o.Processes)
 	all, err := r.Histograms.marshal()
 	if err != nil {
 		return err
@@ -101,6 +104,16 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+// awaitOthers returns when all processes have begun, or soon. A process whose
+// requests are done has a report to make, which takes more of a core than they
+// did: it would hold up those that have not been given one since the gun.
+func awaitOthers(a *arena, processes int) {
+	const step = time.Millisecond
+	for waited := time.Duration(0); a.begun().Load() < int64(processes) && waited < 50*step; waited += step {
+		time.Sleep(step)
+	}
 }
 
 // awaitGun returns when the batch is fired, with the moment at which it was.
