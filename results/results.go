@@ -123,11 +123,12 @@ type LoadFacts struct {
 	BytesRead  int64   `json:"bytes_read"`
 
 	Retries   int          `json:"retries"`             // requests that a kept connection was made anew for, because the server had closed it
-	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency ÷ active clients; 1 by Little's law
+	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency, pickup included, ÷ active clients; 1 by Little's law
 	Connect   *Spread      `json:"connect_s"`           // of new connections
 	FirstByte *Spread      `json:"first_byte_s"`        // from the sending to the first byte of the answer
 	Service   *Spread      `json:"service_s"`           // open loop: from the sending to the last byte
 	Lateness  *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
+	Pickup    *Spread      `json:"pickup_s"`            // from the arrival of an answer's last byte, where latency ends, to the client's reading it; null where the kernel does not say when it arrived: latency then ends with the reading
 	Late      int          `json:"late,omitempty"`      // open loop at a rate: sent more than a millisecond late
 	InFlight  int          `json:"in_flight,omitempty"` // open loop: the most requests at once
 	Pauses    float64      `json:"gc_pauses_s"`         // of the client's processes, added up

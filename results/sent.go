@@ -29,7 +29,7 @@ func loadFacts(r load.Result) LoadFacts {
 	facts := LoadFacts{
 		Hand: r.Hand, StartDelay: r.StartDelay.Seconds(),
 		BytesSent: r.BytesSent, BytesRead: r.BytesRead, Retries: r.Retries,
-		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness),
+		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness), Pickup: spread(r.Pickup),
 		Late: r.Late, InFlight: r.InFlight,
 		Pauses: r.Pauses.Total.Seconds(), LongPause: r.Pauses.Max.Seconds(),
 		Cores: r.Cores, Search: r.Search,

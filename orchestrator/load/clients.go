@@ -24,12 +24,12 @@ type client struct {
 	assigned int                     // open loop: the request that it was given while idle
 
 	retries    int
-	begin, end instant // of its first request, and of its last reply or error; 0 before
+	begin, end instant // when it sent its first request, and when it had its last reply or error; 0 before
 }
 
 // newClient adds a client that runs until it waits when it is resumed.
 func (e *engine) newClient() *client {
-	k := newConn(e.clock, e.poller, len(e.clients), e.peer, e.family, e.secure)
+	k := newConn(e.clock, e.poller, e.arrivals, len(e.clients), e.peer, e.family, e.secure)
 	k.look = e.look
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
 	c.answers.keep = e.checker.WantsBody()
@@ -66,7 +66,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		if first {
 			c.begin = begin
 		}
-		end, err := c.do(i, begin)
+		end, taken, err := c.do(i, begin)
 		e.seen = e.clock.now()
 		if e.order.Schedule != nil {
 			e.inFlight--
@@ -81,12 +81,15 @@ func (c *client) run(yield func(struct{}) bool) {
 		e.done.Add(1) // before the errors: what is done and no error has worked
 		if err == nil {
 			e.histograms.reply(intended, begin, c.conn.firstByte, end)
+			if taken != end {
+				e.histograms.Pickup.Record(taken.sub(end))
+			}
 			if e.order.Schedule != nil {
 				e.histograms.Service.Record(end.sub(begin))
 			}
 		} else {
 			e.failures.add(err)
-			e.failing += end.sub(begin)
+			e.failing += taken.sub(begin)
 			e.arena.errors().Add(1)
 			if e.hopeless() || e.tooManyErrors() {
 				e.next = e.order.Last // nobody takes another one
@@ -95,7 +98,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		if first {
 			e.lastGo = max(e.lastGo, begin)
 		}
-		c.end = end
+		c.end = taken
 		e.end = max(e.end, end)
 	}
 }
@@ -172,23 +175,25 @@ const idleFrom = instant(time.Millisecond)
 
 // do sends the i-th request of the batch and reads its answer; nil means that
 // the answer was as expected. The time-out counts from begin and covers
-// everything, from connecting to the last byte, which is where the request ends:
-// what checking the answer takes is not the server's.
+// everything, from connecting to the last byte. The request ends when that had
+// arrived: that it was taken later, and what checking the answer takes, is not
+// the server's. Where it is not known when it arrived, the two are the same.
 //
 // A kept connection that the server had closed while it was idle is made anew.
 // Where that shows only when the request has been sent, the request is sent once
 // more, if the server's kernel threw it away unread: a server that dies over a
 // request looks otherwise.
-func (c *client) do(i int, begin instant) (end instant, err error) {
+func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	k, order := c.conn, c.engine.order
-	k.deadline, k.expired, k.again, k.firstByte, k.unread = begin+instant(order.Timeout), false, 0, 0, false
+	k.begin(begin, order.Timeout)
 	which := order.which(i)
 	reused := k.connected()
 	if reused && (k.readable || k.ended || begin-c.end > idleFrom) {
 		closed, err := k.idle()
 		if err != nil {
 			k.close(false)
-			return c.engine.clock.now(), err
+			end = c.engine.clock.now()
+			return end, end, err
 		}
 		if closed {
 			reused = false
@@ -202,7 +207,10 @@ func (c *client) do(i int, begin instant) (end instant, err error) {
 		k.close(false)
 		got, err = c.exchange(which)
 	}
-	end = c.engine.clock.now()
+	if end, taken = k.arrived, k.taken; err != nil || end == 0 {
+		end, taken = c.engine.clock.now(), 0
+	}
+	taken = max(taken, end)
 	if err == nil && end > k.deadline {
 		err = failed(ErrTimeout, "the time-out passed while reading the answer")
 	}
@@ -210,9 +218,9 @@ func (c *client) do(i int, begin instant) (end instant, err error) {
 		k.close(i-order.First >= orderlyCloses/order.Processes)
 	}
 	if err != nil {
-		return end, err
+		return end, taken, err
 	}
-	return end, c.engine.checker.check(which, got.status, c.answers.body)
+	return end, taken, c.engine.checker.check(which, got.status, c.answers.body)
 }
 
 // exchange sends a request, on a new connection if there is none, and reads

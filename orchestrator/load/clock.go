@@ -46,6 +46,9 @@ func newClock() (clock, error) {
 
 func (c clock) now() instant { return c.offset + instant(time.Since(c.base)) }
 
+// at is the instant of a time that has Go's monotonic reading.
+func (c clock) at(t time.Time) instant { return c.offset + instant(t.Sub(c.base)) }
+
 // cpuTime is the CPU time that this process has used, user and system.
 func cpuTime() (time.Duration, error) {
 	var usage unix.Rusage

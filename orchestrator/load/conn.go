@@ -22,11 +22,12 @@ import (
 // and goes on when the engine says that the connection changed, or that the
 // request's time-out has passed.
 type conn struct {
-	clock  clock
-	poller *poller
-	token  int // of its client
-	family int
-	peer   unix.Sockaddr
+	clock    clock
+	poller   *poller
+	arrivals *arrivals
+	token    int // of its client
+	family   int
+	peer     unix.Sockaddr
 
 	config *tls.Config // of connections that are encrypted; nil otherwise
 	secure *tls.Conn   // over the socket; nil otherwise
@@ -36,6 +37,7 @@ type conn struct {
 	pause   func() (end bool) // returns when something changed; end: the batch was stopped
 	waiting bool              // inside pause, for the connection
 
+	begun    instant          // when the request under way was sent
 	deadline instant          // of the request under way
 	expired  bool             // set by the engine: deadline has passed
 	again    instant          // when to be resumed though nothing changed; 0: never
@@ -48,12 +50,16 @@ type conn struct {
 	watchesRoom bool // the poller watches for room to write
 	unread      bool // the other side threw away what was sent: it had closed the connection
 
-	firstByte      instant // when the first byte of the answer under way was read; 0 before
-	sent, received int64   // bytes, over all connections, as they are on the wire: TLS's own included
+	// Of the answer under way; 0 before.
+	firstByte instant // when its first bytes had arrived
+	arrived   instant // when the last bytes that were read had arrived
+	taken     instant // when they were read, where it is known when they arrived; 0 otherwise
+
+	sent, received int64 // bytes, over all connections, as they are on the wire: TLS's own included
 }
 
-func newConn(c clock, p *poller, token int, peer unix.Sockaddr, family int, config *tls.Config) *conn {
-	return &conn{clock: c, poller: p, token: token, peer: peer, family: family, config: config, fd: -1}
+func newConn(c clock, p *poller, a *arrivals, token int, peer unix.Sockaddr, family int, config *tls.Config) *conn {
+	return &conn{clock: c, poller: p, arrivals: a, token: token, peer: peer, family: family, config: config, fd: -1}
 }
 
 // sockaddr is an address as system calls take it, and its family.
@@ -85,6 +91,7 @@ func (k *conn) open() error {
 			_ = unix.Close(fd)
 			return failed(ErrConnect, "set TCP_NODELAY: %v", err)
 		}
+		k.arrivals.watch(fd)
 	}
 	k.fd = fd
 	k.readable, k.writable, k.ended, k.watchesRoom, k.closing = false, false, false, false, false
@@ -223,7 +230,7 @@ func (k *conn) read(b []byte) (n int, err error) {
 		n, err = k.readSocket(b)
 	}
 	if n > 0 && k.firstByte == 0 {
-		k.firstByte = k.clock.now()
+		k.firstByte = k.arrived
 	}
 	return n, err
 }
@@ -237,7 +244,7 @@ func (k *conn) readSocket(b []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n, err := receive(k.fd, b)
+		n, stamp, err := k.arrivals.receiver.receive(k.fd, b)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -247,14 +254,31 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			return 0, err
 		case n == 0:
 			k.unread = k.unread || gone(socketError(k.fd))
+			k.arrived, k.taken = 0, 0 // nothing says when the end came
 			return 0, io.EOF
 		default:
 			if n < len(b) {
 				k.readable = false // nothing is left; more is told anew
 			}
 			k.received += int64(n)
+			k.took(stamp)
 			return n, nil
 		}
+	}
+}
+
+// begin is for the start of a request.
+func (k *conn) begin(at instant, timeout time.Duration) {
+	k.begun, k.deadline, k.expired, k.again = at, at+instant(timeout), false, 0
+	k.firstByte, k.arrived, k.taken, k.unread = 0, 0, 0, false
+}
+
+// took takes note of when bytes arrived, and of when they were read.
+func (k *conn) took(stamp int64) {
+	arrived, now, known := k.arrivals.at(stamp)
+	k.arrived, k.taken = max(arrived, k.begun), 0
+	if known {
+		k.taken = now
 	}
 }
 

@@ -51,7 +51,7 @@ type report struct {
 	BytesRead   int64
 	LastStart   instant       // when the last of the clients began its first request; 0 when none did
 	End         instant       // of the last reply or error; 0 when there was none
-	Active      time.Duration // from each client's first request to its last reply or error, summed
+	Active      time.Duration // from each client's first request to its having its last reply or error, summed
 	Failing     time.Duration // spent on requests that failed
 	Late        int           // open loop: requests that were sent later than lateFrom
 	InFlight    int           // open loop: the most requests at once
@@ -63,14 +63,15 @@ type report struct {
 // each of them a coroutine that is resumed when its connection changed. What a
 // client writes reads like blocking code, and costs what an event loop costs.
 type engine struct {
-	order   order
-	arena   *arena
-	clock   clock
-	poller  *poller
-	checker *Checker
-	done    *atomic.Int64 // replies and errors so far, seen by the orchestrator
-	stopped atomic.Bool
-	hold    bool // waits may keep the P: see poller.wait
+	order    order
+	arena    *arena
+	clock    clock
+	poller   *poller
+	checker  *Checker
+	arrivals *arrivals
+	done     *atomic.Int64 // replies and errors so far, seen by the orchestrator
+	stopped  atomic.Bool
+	hold     bool // waits may keep the P: see poller.wait
 
 	peer   unix.Sockaddr
 	family int
@@ -133,6 +134,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 	if e.poller, err = newPoller(); err != nil {
 		return nil, fmt.Errorf("prepare to wait for connections: %w", err)
 	}
+	e.arrivals = newArrivals(c)
 	if o.Schedule == nil {
 		for range o.Clients {
 			e.newClient()
@@ -148,6 +150,7 @@ func (e *engine) close() {
 	if !e.closed {
 		e.closed = true
 		e.poller.close()
+		e.arrivals.close()
 	}
 }
 

@@ -12,11 +12,12 @@ type histograms struct {
 	Lateness  Latency // open loop: from the intended moment to the sending
 	Connect   Latency // of every new connection
 	FirstByte Latency // from the sending to the answer's first byte
+	Pickup    Latency // from the arrival of an answer's last byte to its reading, where the kernel says
 }
 
 // each lists them in an order that both ends of a pipe share.
 func (h *histograms) each() []*Latency {
-	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte}
+	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte, &h.Pickup}
 }
 
 // prepare takes the memory, so that no reply waits for it.

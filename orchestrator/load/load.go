@@ -52,6 +52,7 @@ type Result struct {
 	FirstByte *Latency // of the replies, from the sending to the first byte of the answer; connecting is part of it
 	Service   *Latency // open loop: of the replies, from the sending
 	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
+	Pickup    *Latency // of the replies, from the arrival of the last byte, where Latency ends, to the client's reading it; nil where the kernel does not say when it arrived: Latency then ends with the reading
 	Late      int      // open loop at a rate: requests sent more than a millisecond after their moments
 	InFlight  int      // open loop: the most requests at once
 
@@ -69,7 +70,8 @@ type Result struct {
 
 	// Little is throughput × mean latency ÷ clients, which Little's law puts
 	// at 1 for a closed loop whose clocks start at the right moment: what is
-	// missing is time in which a client neither sent nor waited. A client
+	// missing is time in which a client neither sent nor waited. Pickup counts
+	// as latency here: the client still waited, though not for the server. A client
 	// counts from its first request to its last reply or error, so that
 	// neither the start nor an uneven end takes part, and so does the time
 	// that failed requests took. 0 for an open loop, and with no reply.

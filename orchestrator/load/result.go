@@ -35,9 +35,9 @@ func (b *Batch) result(begin instant) Result {
 	}
 	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
 	r.Latency, r.Connect, r.FirstByte = nonEmpty(&all.Latency), nonEmpty(&all.Connect), nonEmpty(&all.FirstByte)
-	r.Service, r.Lateness = nonEmpty(&all.Service), nonEmpty(&all.Lateness)
+	r.Service, r.Lateness, r.Pickup = nonEmpty(&all.Service), nonEmpty(&all.Lateness), nonEmpty(&all.Pickup)
 	if r.Latency != nil && active > 0 && !b.open {
-		r.Little = (all.Latency.sum + float64(failing)) / float64(active)
+		r.Little = (all.Latency.sum + all.Pickup.sum + float64(failing)) / float64(active)
 	}
 	r.Flags = r.doubts(b.cores())
 	if b.insecure {

@@ -26,13 +26,57 @@ func send(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-func receive(fd int, b []byte) (int, error) {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
+// A receiver is what a call that reads a socket needs beside the bytes.
+type receiver struct {
+	header  unix.Msghdr
+	bytes   unix.Iovec
+	control [8]uint64 // what the kernel says beside the bytes; aligned as it has to be
 }
+
+// receive reads what there is. stamp is when the last of it reached this machine,
+// in nanoseconds since 1970, or 0 where the kernel does not say.
+func (r *receiver) receive(fd int, b []byte) (n int, stamp int64, err error) {
+	r.bytes.Base = unsafe.SliceData(b)
+	r.bytes.SetLen(len(b))
+	r.header.Iov, r.header.Iovlen = &r.bytes, 1
+	r.header.Control = (*byte)(unsafe.Pointer(&r.control))
+	r.header.SetControllen(int(unsafe.Sizeof(r.control)))
+	got, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.header)), 0)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	const size = int(unsafe.Sizeof(unix.Timespec{}))
+	if said := (*unix.Cmsghdr)(unsafe.Pointer(&r.control)); int(r.header.Controllen) >= unix.CmsgLen(size) &&
+		said.Level == unix.SOL_SOCKET && said.Type == unix.SCM_TIMESTAMPNS {
+		stamp = (*unix.Timespec)(unsafe.Add(unsafe.Pointer(&r.control), unix.CmsgLen(0))).Nano()
+	}
+	return int(got), stamp, nil
+}
+
+// stamp has the kernel say when what is read from a socket arrived. Of TCP it is
+// the moment at which the packet with the last byte of it came from the network's
+// driver (Documentation/networking/timestamping.rst of Linux).
+func stamp(fd int) error {
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
+
+// stampingSocket is a socket, never connected, that asks for stamps; -1 where the
+// kernel has none.
+func stampingSocket() int {
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		fd, err := newSocket(family)
+		if err != nil {
+			continue
+		}
+		if stamp(fd) == nil {
+			return fd
+		}
+		closeSocket(fd)
+	}
+	return -1
+}
+
+func closeSocket(fd int) { _ = unix.Close(fd) }
 
 // sendFileFrom is from which length on a request is sent from the arena's file
 // instead of from memory, in bytes: sparing the copy of 100 KB spares a sixth

@@ -208,6 +208,7 @@ func latencies(r results.Record) *section {
 		{"sent late by", r.Load.Lateness},
 		{"connecting", r.Load.Connect},
 		{"to the first byte", r.Load.FirstByte},
+		{"read later by", r.Load.Pickup},
 	} {
 		if of.spread != nil {
 			g.rows = append(g.rows, []entry{{text: of.name}, {}, {}, {text: inWords(of.spread.P50)}, {}, {},
@@ -215,8 +216,11 @@ func latencies(r results.Record) *section {
 		}
 	}
 	s := &section{title: "Latency", table: g}
+	if r.Load.Pickup != nil {
+		s.notes = append(s.notes, "Latency ends when the answer's last byte had reached this machine, by the kernel's stamp; the client read it later, by so much.")
+	}
 	if r.Load.Service != nil {
-		s.notes = []string{"Latency counts from the moment at which the schedule had a request, not from when it could be sent."}
+		s.notes = append(s.notes, "Latency counts from the moment at which the schedule had a request, not from when it could be sent.")
 	}
 	return s
 }
