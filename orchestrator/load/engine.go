@@ -84,10 +84,13 @@ type engine struct {
 	next    int       // the request that is taken next
 	base    instant   // of the schedule: the gun
 	offsets []time.Duration
-	armed   int     // the request that the timer is set for; -1 before
-	seen    instant // the latest reading of the clock
-	check   instant // no client has to be resumed before, unless its connection changes
-	broken  error   // why the batch cannot go on: this machine's fault, not the server's
+	armed   int       // the request that the timer is set for; -1 before
+	early   earliness // of the timer
+	alarm   instant   // when it is to come
+	awaited int       // the request that is so near that the thread stays awake; -1: none
+	seen    instant   // the latest reading of the clock
+	check   instant   // no client has to be resumed before, unless its connection changes
+	broken  error     // why the batch cannot go on: this machine's fault, not the server's
 
 	mu     sync.Mutex // guards closed
 	closed bool
@@ -109,7 +112,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, family: unix.AF_UNIX, file: a.fd()}
+	e := &engine{order: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, awaited: -1, family: unix.AF_UNIX, file: a.fd()}
 	if e.checker, err = newChecker(o.Expect, a.digest); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,7 @@ func newEngine(o order, a *arena) (*engine, error) {
 	}
 	if o.Schedule != nil {
 		e.offsets = o.Schedule.offsets(o.Last)
+		e.early = newEarliness(o.Schedule.Rate)
 	}
 	a.touch(long)
 	// The histograms' memory is taken now, not at the first reply.
@@ -225,6 +229,10 @@ func (e *engine) loop() error {
 		if !held {
 			limit = max(e.check.sub(e.seen), 0)
 		}
+		awake := e.awaited >= 0
+		if awake {
+			limit, held = 0, e.hold
+		}
 		n, err := e.poller.wait(limit, held)
 		if err != nil {
 			return fmt.Errorf("wait for answers: %w", err)
@@ -234,6 +242,11 @@ func (e *engine) loop() error {
 		limit, held = shortWait, e.hold && n > 0
 		for i := range n {
 			if err := e.handle(e.poller.event(i)); err != nil {
+				return err
+			}
+		}
+		if awake && (e.awaited != e.next || e.due(e.next) <= e.seen) {
+			if err := e.dispatch(); err != nil {
 				return err
 			}
 		}
@@ -264,8 +277,7 @@ func (e *engine) handle(event pollEvent) error {
 	case tokenWake:
 		return nil // stopped is looked at next
 	case tokenTimer:
-		e.armed = -1
-		return e.dispatch()
+		return e.rung()
 	}
 	c := e.clients[event.token]
 	c.conn.told(event)

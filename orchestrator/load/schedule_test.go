@@ -229,3 +229,32 @@ func BenchmarkSendTimes(b *testing.B) {
 		})
 	}
 }
+
+// The timer is set as early as it has come late, within what that may cost.
+func TestEarliness(t *testing.T) {
+	const us = instant(time.Microsecond)
+	for rate, most := range map[float64]instant{0: 250 * us, 20: 250 * us, 1000: 50 * us, 50_000: us} {
+		if got := newEarliness(rate); got.most != most || got.by != most {
+			t.Errorf("at %v/s %+v, want %v at first and at most", rate, got, most)
+		}
+	}
+	e := newEarliness(20)
+	for range 500 {
+		e.learn(10 * us)
+	}
+	if e.by < 10*us || e.by > 12*us {
+		t.Errorf("%v after many that came 10 µs late", time.Duration(e.by))
+	}
+	e.learn(120 * us)
+	if e.by != 120*us {
+		t.Errorf("%v after one that came 120 µs late", time.Duration(e.by))
+	}
+	e.learn(10 * us)
+	if e.by < 100*us {
+		t.Errorf("%v: what was needed is forgotten at once", time.Duration(e.by))
+	}
+	e.learn(instant(time.Second))
+	if e.by != e.most {
+		t.Errorf("%v after one that came a second late, want %v", time.Duration(e.by), time.Duration(e.most))
+	}
+}
