@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -126,8 +125,7 @@ func medianCost(costs []cost) cost {
 		for _, c := range costs {
 			values = append(values, of(c))
 		}
-		slices.Sort(values)
-		return values[len(values)/2]
+		return median(values)
 	}
 	return cost{pick(func(c cost) float64 { return c.rate }), pick(func(c cost) float64 { return c.cpu })}
 }
