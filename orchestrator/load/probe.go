@@ -57,9 +57,10 @@ func (p Probe) clientsFault(limit time.Duration) []string {
 // do with that: FlagClientBound and FlagClientLate. The stack may then hold more
 // than was found. nil: every rate held.
 func (s *Search) Bound() (lowest *Probe, client []string) {
+	_, high := bracket(s.Probes)
 	for i, p := range s.Probes {
-		if !p.Holds && (lowest == nil || p.Rate < lowest.Rate) {
-			lowest = &s.Probes[i]
+		if p.Rate == high {
+			lowest = &s.Probes[i] // the last of its tries
 		}
 	}
 	if lowest == nil {

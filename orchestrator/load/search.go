@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,34 +44,40 @@ func requestsAt(rate float64, l scenarios.LoadSpec) int {
 // first is where to begin: what one client gets when it sends one request after
 // the other. From there the rate is doubled until it does not hold, or halved
 // until it does, and then the two ends are brought together, each step half of
-// the way on a logarithmic scale. A rate that held above one that did not is
-// taken for luck.
+// the way on a logarithmic scale. In the end the rate that bounds the search from
+// above is tried once more: a moment of a busy machine would be taken for what
+// the stack cannot do. Where it holds then, the search goes on from there.
 func nextRate(first float64, probes []Probe) (float64, bool) {
-	low, high := bracket(probes)
-	next := first
-	switch {
-	case len(probes) >= searchProbes:
+	if len(probes) >= searchProbes {
 		return 0, false
+	}
+	low, high := bracket(probes)
+	next, again := first, false
+	switch {
 	case low == 0 && math.IsInf(high, 1):
 	case low == 0:
 		next = high / 2
 	case math.IsInf(high, 1):
 		next = low * 2
 	case high/low <= searchPrecision:
-		return 0, false
+		again = true
 	default:
 		next = math.Sqrt(low * high)
 	}
 	next = min(readable(next), scenarios.MaxRate)
-	return next, next > low && next < high && next >= max(first*searchLowest, scenarios.LowestRate)
+	if !again && next > low && next < high {
+		return next, next >= max(first*searchLowest, scenarios.LowestRate)
+	}
+	return high, low > 0 && tries(probes, high) == 1
 }
 
 // bracket is the highest rate that held, 0 for none, and the lowest one that
-// did not.
+// did not, however often it was tried. A rate that held above one that did not
+// is taken for luck.
 func bracket(probes []Probe) (low, high float64) {
 	high = math.Inf(1)
 	for _, p := range probes {
-		if !p.Holds {
+		if !held(probes, p.Rate) {
 			high = min(high, p.Rate)
 		}
 	}
@@ -80,6 +87,22 @@ func bracket(probes []Probe) (low, high float64) {
 		}
 	}
 	return low, high
+}
+
+// held reports whether a rate held in one of its probes.
+func held(probes []Probe, rate float64) bool {
+	return slices.ContainsFunc(probes, func(p Probe) bool { return p.Rate == rate && p.Holds })
+}
+
+// tries is how often a rate was tried.
+func tries(probes []Probe, rate float64) int {
+	n := 0
+	for _, p := range probes {
+		if p.Rate == rate {
+			n++
+		}
+	}
+	return n
 }
 
 // readable is a rate to three digits.
@@ -148,7 +171,7 @@ func (s *Seeker) Fire(ctx context.Context) (Result, error) {
 			return result, err
 		}
 		search.Probes = append(search.Probes, newProbe(rate, search.P99, s.schedule(rate), result))
-		found[rate] = result
+		found[rate] = result // the last one: a rate is tried again only where it did not hold
 	}
 	low, lowest := bracket(search.Probes)
 	search.Rate = low

@@ -28,6 +28,18 @@ func TestNextRate(t *testing.T) {
 			}
 		}
 	}
+	// A probe in a bad moment does not hold, whatever the rate: what the stack
+	// holds is found all the same.
+	for bad := range 8 {
+		const truth, first = 333, 20
+		var probes []Probe
+		for rate, more := nextRate(first, nil); more; rate, more = nextRate(first, probes) {
+			probes = append(probes, Probe{Rate: rate, Holds: rate <= truth && len(probes) != bad})
+		}
+		if found, _ := bracket(probes); found > truth || found < truth/1.06 {
+			t.Errorf("with a bad moment at probe %d: found %v of %v by %v", bad, found, truth, probes)
+		}
+	}
 	var probes []Probe
 	for rate, more := nextRate(100, nil); more; rate, more = nextRate(100, probes) {
 		probes = append(probes, Probe{Rate: rate})
