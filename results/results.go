@@ -128,7 +128,7 @@ type LoadFacts struct {
 	FirstByte *Spread      `json:"first_byte_s"`        // from the sending to the first byte of the answer
 	Service   *Spread      `json:"service_s"`           // open loop: from the sending to the last byte
 	Lateness  *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
-	Pickup    *Spread      `json:"pickup_s"`            // from the arrival of an answer's last byte, where latency ends, to the client's reading it; null where the kernel does not say when it arrived: latency then ends with the reading
+	Pickup    *Spread      `json:"pickup_s"`            // from an answer's arrival, where latency ends, to the client's reading it; null where the kernel says of no answer when it arrived: latency then ends with the reading
 	Late      int          `json:"late,omitempty"`      // open loop at a rate: sent more than a millisecond late
 	InFlight  int          `json:"in_flight,omitempty"` // open loop: the most requests at once
 	Pauses    float64      `json:"gc_pauses_s"`         // of the client's processes, added up

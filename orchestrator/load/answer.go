@@ -310,7 +310,9 @@ func (a *answerReader) fill() error {
 // broken says what the end of a connection means at this place of an answer.
 func (a *answerReader) broken(err error) error {
 	how := ""
-	switch {
+	switch failure := (*failure)(nil); {
+	case errors.As(err, &failure): // the connection said it
+		return err
 	case errors.Is(err, io.EOF):
 		how = "the server closed the connection"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -143,5 +144,143 @@ func TestArrivals(t *testing.T) {
 				t.Errorf("arrived %v ago, want %v", lain, lay)
 			}
 		})
+	}
+}
+
+// The kernel stamps the last byte. Where packets before it were lost, the answer
+// was not there at that moment: the resent ones came later, and that is the
+// network's time, not the client's.
+func TestArrivalOfALostPacket(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	c, err := newClock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newArrivals(c)
+	defer a.close()
+	peer, family, err := sockaddr(listener.Addr().(*net.TCPAddr).AddrPort())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := newSocket(family)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	a.watch(fd)
+	if err := unix.Connect(fd, peer); err != nil && err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	server, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	k := &conn{clock: c, arrivals: a, fd: fd}
+	const long, short = 1000, 100
+	read := func(want int) (stamp int64) {
+		t.Helper()
+		var b [long + short + 1]byte
+		for begin := time.Now(); ; time.Sleep(100 * time.Microsecond) {
+			if n, _ := peek(fd, b[:]); n == want {
+				break
+			}
+			if time.Since(begin) > 30*time.Second {
+				t.Fatal("nothing came")
+			}
+		}
+		time.Sleep(2 * time.Duration(recheckFrom))
+		n, stamp, err := a.receiver.receive(fd, b[:])
+		if n != want || err != nil {
+			t.Fatalf("%d bytes of %d, %v", n, want, err)
+		}
+		k.took(stamp)
+		return stamp
+	}
+	write := func(n int) {
+		t.Helper()
+		if _, err := server.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	for try := 0; try == 0 || read(short) == 0; try++ { // the kernel begins to stamp a moment after it was asked
+		if try == 1000 {
+			t.Fatal("no stamps")
+		}
+		write(short)
+	}
+	if k.taken == 0 || k.taken-k.arrived < recheckFrom {
+		t.Errorf("read at %v, arrived at %v: it lay there for longer than %v", k.taken, k.arrived, time.Duration(recheckFrom))
+	}
+
+	// What is longer than 500 bytes is lost.
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
+		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: 500, Jt: 0, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program); err != nil {
+		t.Fatal(err)
+	}
+	write(long)
+	write(short)
+	time.Sleep(50 * time.Millisecond)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != nil {
+		t.Fatal(err)
+	}
+	healed := c.now()
+	read(long + short)
+	if k.arrived < healed || k.taken != 0 {
+		t.Errorf("arrived %v before its first packet", healed.sub(k.arrived))
+	}
+
+	k.begin(c.now(), time.Minute) // the next one is known again
+	write(short)
+	read(short)
+	if k.taken == 0 {
+		t.Error("after a lost packet no arrival is known any more")
+	}
+}
+
+// An answer that nobody asked for is none, over TLS too, where it can have been
+// read and decrypted with the one before.
+func TestUnaskedAnswerOverTLS(t *testing.T) {
+	url, verify, _ := startTLS(t, func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		cork := func(on int) { // two records in one packet
+			raw, err := c.(*tls.Conn).NetConn().(*net.TCPConn).SyscallConn()
+			if err == nil {
+				err = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on) })
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		cork(1)
+		for range 2 {
+			_, _ = io.WriteString(c, ok)
+		}
+		cork(0)
+		_, _ = io.Copy(io.Discard, c)
+	})
+	request := get("/")
+	request.TLS = verify
+	r := mustFire(t, &Client{}, Job{
+		URL: url, Request: request, Load: scenarios.LoadSpec{Requests: 2, Client: scenarios.ClientSingle, Pool: 1, KeepAlive: true},
+	})
+	if r.Replies != 1 || r.ErrorKinds[ErrProtocol] != 1 {
+		t.Errorf("%d replies, errors %v; want one that nobody asked for", r.Replies, r.FirstErrors)
 	}
 }

@@ -47,12 +47,13 @@ type conn struct {
 	readable, writable bool
 	ended              bool // the other side sends no more: read until its end
 
-	watchesRoom bool // the poller watches for room to write
-	unread      bool // the other side threw away what was sent: it had closed the connection
+	watchesRoom bool   // the poller watches for room to write
+	reordered   uint32 // packets that had come before others that were sent earlier, when that was last asked
+	unread      bool   // the other side threw away what was sent: it had closed the connection
 
 	// Of the answer under way; 0 before.
 	firstByte instant // when its first bytes had arrived
-	arrived   instant // when the last bytes that were read had arrived
+	arrived   instant // when all that was read had arrived
 	taken     instant // when they were read, where it is known when they arrived; 0 otherwise
 
 	sent, received int64 // bytes, over all connections, as they are on the wire: TLS's own included
@@ -94,7 +95,7 @@ func (k *conn) open() error {
 		k.arrivals.watch(fd)
 	}
 	k.fd = fd
-	k.readable, k.writable, k.ended, k.watchesRoom, k.closing = false, false, false, false, false
+	k.readable, k.writable, k.ended, k.watchesRoom, k.closing, k.reordered = false, false, false, false, false, 0
 	done, err := k.connect()
 	if watched := k.poller.add(fd, k.token); watched != nil {
 		return failed(ErrConnect, "%v", watched)
@@ -230,6 +231,9 @@ func (k *conn) read(b []byte) (n int, err error) {
 		n, err = k.readSocket(b)
 	}
 	if n > 0 && k.firstByte == 0 {
+		if k.arrived == 0 { // it was read, and decrypted, together with the answer before
+			return 0, failed(ErrProtocol, "the server had sent an answer on an idle connection, which nobody asked for")
+		}
 		k.firstByte = k.arrived
 	}
 	return n, err
@@ -273,10 +277,20 @@ func (k *conn) begin(at instant, timeout time.Duration) {
 	k.firstByte, k.arrived, k.taken, k.unread = 0, 0, 0, false
 }
 
+// recheckFrom is how long bytes may have lain here without a look at whether they
+// came in order: it costs a call of the kernel.
+const recheckFrom = instant(500 * time.Microsecond)
+
 // took takes note of when bytes arrived, and of when they were read.
 func (k *conn) took(stamp int64) {
 	arrived, now, known := k.arrivals.at(stamp)
-	k.arrived, k.taken = max(arrived, k.begun), 0
+	if known && now-arrived > recheckFrom {
+		// The stamp is of the last byte, which may have come before others did.
+		if n, err := reordered(k.fd); err != nil || n != k.reordered {
+			arrived, known, k.reordered = now, false, n
+		}
+	}
+	k.arrived, k.taken = max(arrived, k.arrived, k.begun), 0
 	if known {
 		k.taken = now
 	}

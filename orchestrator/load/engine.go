@@ -249,6 +249,7 @@ func (e *engine) loop() error {
 			if err := e.dispatch(); err != nil {
 				return err
 			}
+			held = e.hold // its answer may be there soon
 		}
 	}
 	return e.broken

@@ -52,7 +52,7 @@ type Result struct {
 	FirstByte *Latency // of the replies, from the sending to the first byte of the answer; connecting is part of it
 	Service   *Latency // open loop: of the replies, from the sending
 	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
-	Pickup    *Latency // of the replies, from the arrival of the last byte, where Latency ends, to the client's reading it; nil where the kernel does not say when it arrived: Latency then ends with the reading
+	Pickup    *Latency // of the replies of which the kernel says when they had arrived, from there, where Latency ends, to the client's reading them; Latency of the others ends with the reading. nil: it says it of none
 	Late      int      // open loop at a rate: requests sent more than a millisecond after their moments
 	InFlight  int      // open loop: the most requests at once
 

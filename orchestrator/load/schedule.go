@@ -94,11 +94,11 @@ func (e *engine) free() *client {
 
 // armNext sets the timer for the next request, if somebody is free to send it.
 func (e *engine) armNext() error {
-	if e.next >= e.order.Last || e.next == e.armed || len(e.idle) == 0 && len(e.clients) == e.order.Clients {
+	if e.next >= e.order.Last || e.next == e.armed || e.next == e.awaited || len(e.idle) == 0 && len(e.clients) == e.order.Clients {
 		return nil
 	}
 	e.armed = e.next
-	e.alarm = e.due(e.next) - e.early.by
+	e.alarm = max(e.due(e.next)-e.early.by, e.seen)
 	return e.poller.arm(e.alarm)
 }
 

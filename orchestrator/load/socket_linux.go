@@ -53,9 +53,20 @@ func (r *receiver) receive(fd int, b []byte) (n int, stamp int64, err error) {
 	return int(got), stamp, nil
 }
 
+// reordered is how many packets a connection has got before others that had been
+// sent earlier: lost ones, mostly, which were sent again.
+func reordered(fd int) (uint32, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, err
+	}
+	return info.Rcv_ooopack, nil
+}
+
 // stamp has the kernel say when what is read from a socket arrived. Of TCP it is
 // the moment at which the packet with the last byte of it came from the network's
-// driver (Documentation/networking/timestamping.rst of Linux).
+// driver (Documentation/networking/timestamping.rst of Linux), though packets with
+// others may have come after that: see reordered.
 func stamp(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 }

@@ -38,6 +38,8 @@ func (receiver) receive(fd int, b []byte) (n int, stamp int64, err error) {
 	return n, 0, err
 }
 
+func reordered(int) (uint32, error) { return 0, unix.ENOSYS }
+
 func stamp(int) error { return unix.ENOSYS }
 
 func stampingSocket() int { return -1 }
