@@ -106,8 +106,8 @@ func TestArrivalUnknown(t *testing.T) {
 	}
 }
 
-// Stamps are the wall clock's, which can be set.
-func TestArrivals(t *testing.T) {
+// Stamps are the wall clock's, which can be set: then they count for nothing.
+func TestFault23StampsOfAClockThatWasSet(t *testing.T) {
 	c, err := newClock()
 	if err != nil {
 		t.Fatal(err)
