@@ -117,8 +117,27 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 	var pairs []string
 	for _, text := range slices.Compact(texts) {
 		pairs = append(pairs, text, Redacted)
+		for n := min(len(text), 4*mostQuoted) - 1; n >= minSecret; n-- {
+			pairs = append(pairs, text[:n]+cutOff, Redacted+cutOff)
+		}
 	}
 	return strings.NewReplacer(pairs...).Replace
+}
+
+// mostQuoted is how many bytes of a foreign text a message quotes at most, and
+// cutOff how it says that there were more.
+const (
+	mostQuoted = 60
+	cutOff     = "\"…"
+)
+
+// Quote is the beginning of a text from elsewhere, a server's answer, in quotes
+// as Go writes them. A Scrubber finds a secret in it that was cut off, too.
+func Quote(text []byte) string {
+	if len(text) <= mostQuoted {
+		return strconv.Quote(string(text))
+	}
+	return strings.TrimSuffix(strconv.Quote(string(text[:mostQuoted])), `"`) + cutOff
 }
 
 // secretsIn are a value and the parts of it that can be met without the rest:

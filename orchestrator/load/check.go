@@ -98,7 +98,7 @@ func (c *Checker) check(request, status int, body []byte) error {
 		return failed(ErrStatus, "status %d instead of %d", status, c.status)
 	}
 	if c.match != nil && !c.match.Match(body) {
-		return failed(ErrMismatch, "the body does not match %s; it begins with %q", c.match, beginning(body))
+		return failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, scenarios.Quote(body))
 	}
 	if len(c.json) > 0 {
 		if err := c.checkJSON(body); err != nil {
@@ -111,18 +111,15 @@ func (c *Checker) check(request, status int, body []byte) error {
 	return nil
 }
 
-// beginning is as much of a body as a message quotes.
-func beginning(body []byte) []byte { return body[:min(len(body), 60)] }
-
 func (c *Checker) checkJSON(body []byte) error {
 	value, err := decodeJSON(body)
 	if err != nil {
-		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %q", err, beginning(body))
+		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, scenarios.Quote(body))
 	}
 	for _, check := range c.json {
 		got, err := at(value, check.parts)
 		if err != nil {
-			return failed(ErrMismatch, "json %s: %v; the body begins with %q", check.path, err, beginning(body))
+			return failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, scenarios.Quote(body))
 		}
 		switch {
 		case check.match != nil && !check.match.MatchString(textOf(got)):
@@ -208,5 +205,5 @@ func (c *Checker) checkDigest(request int, body []byte) error {
 	if payload != "" {
 		which += " (" + payload + ")"
 	}
-	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %q", which, beginning(body))
+	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %s", which, scenarios.Quote(body))
 }

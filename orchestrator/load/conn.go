@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"stackmeter/scenarios"
 )
 
 // A conn is one client's connection, made anew or kept from request to
@@ -320,7 +322,7 @@ func (k *conn) idle() (closed bool, err error) {
 	if h, err := parseStatusLine(early[:min(n, len("HTTP/1.1 408"))]); err == nil && h.status == http.StatusRequestTimeout {
 		return true, nil
 	}
-	return false, failed(ErrProtocol, "the server had sent %q on an idle connection, which nobody asked for", early[:min(n, 40)])
+	return false, failed(ErrProtocol, "the server had sent %s on an idle connection, which nobody asked for", scenarios.Quote(early[:n]))
 }
 
 // peek gives what can be read, and leaves it there.
