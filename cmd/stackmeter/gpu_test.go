@@ -33,16 +33,16 @@ const (
 // processes or containers, the real NVML path through cgo, a driver that is not
 // one.
 type fakeGPU struct {
-	t       *testing.T
-	dir     string
-	program string
-	library string
-	state   *fakedriver.State
-	runtime string
-	gpu     string // resources.gpu of the scenario
-	env     []string
-	said    string      // what the last run said on standard error, events left out
-	process *os.Process // of the run, once it has started
+	t        *testing.T
+	dir      string
+	program  string
+	nvmlFile string
+	state    *fakedriver.State
+	runtime  string
+	gpu      string // resources.gpu of the scenario
+	env      []string
+	said     string      // what the last run said on standard error, events left out
+	process  *os.Process // of the run, once it has started
 }
 
 func newFakeGPU(t *testing.T) *fakeGPU {
@@ -52,7 +52,7 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 			t.Skipf("needs %s: apt-get install python3-flask gunicorn nginx-light", program)
 		}
 	}
-	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "process", gpu: "mode: required, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "process", gpu: "mode: required, count: 1", nvmlFile: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	f.program = command(t, f.dir)
 	return f
 }
@@ -60,7 +60,7 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 // newFakeGPUContainers is a fakeGPU whose stacks are containers.
 func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
 	t.Helper()
-	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: required, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: required, count: 1", nvmlFile: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	toolkit := startFakeToolkit(t, f.state.Folder)
 	f.env = append(f.env, "DOCKER_HOST=unix://"+toolkit.socket)
 	f.program = command(t, f.dir)
@@ -112,7 +112,7 @@ order: listed
 		f.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--allow-path", app, "--runtime", f.runtime,
-		"--nvml", f.library, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
+		"--nvml", f.nvmlFile, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
 	cmd.Dir = f.dir
 	cmd.Env = append(append(os.Environ(), fakedriver.Env+"="+f.state.Folder), f.env...)
 	var out bytes.Buffer

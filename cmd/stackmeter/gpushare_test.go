@@ -249,7 +249,7 @@ func TestFault27WithoutItsGPU(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(lock.FolderVariable, folder)
 	newSession(t) // for what it needs of an engine
-	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: auto, count: 1", library: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
+	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: auto, count: 1", nvmlFile: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	f.program = command(t, f.dir)
 	var names []string
 	f.run("topologies: [flask]\nwarmup: 0\nmatrix: {requests: [2], client: [single]}\n", func(e orchestrator.Event) {

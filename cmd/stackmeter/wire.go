@@ -55,9 +55,9 @@ type gpus struct {
 
 // gpuOptions say how the GPUs are read.
 type gpuOptions struct {
-	library string // of the driver
-	sampler string // samplerOn or samplerOff
-	wait    time.Duration
+	nvmlFile string // the driver's library
+	sampler  string // samplerOn or samplerOff
+	wait     time.Duration
 }
 
 const (
@@ -66,7 +66,7 @@ const (
 )
 
 func gpuFlags(cmd *cobra.Command, o *gpuOptions) {
-	cmd.Flags().StringVar(&o.library, "nvml", "", "the NVIDIA driver's library as a `FILE`, where the dynamic linker does not find it")
+	cmd.Flags().StringVar(&o.nvmlFile, "nvml", "", "the NVIDIA driver's library as a `FILE`, where the dynamic linker does not find it")
 }
 
 // check says what of the options is wrong.
@@ -88,7 +88,7 @@ const (
 // there, or does not answer, is the reason of the gpus that it returns.
 func openGPU(ctx context.Context, o gpuOptions) (gpus, error) {
 	g, err := gpu.Aside(ctx, openGPULimit, func() (gpus, error) {
-		driver, err := nvml.Open(nvml.Options{Library: o.library})
+		driver, err := nvml.Open(nvml.Options{Library: o.nvmlFile})
 		if err != nil {
 			return gpus{}, err
 		}
