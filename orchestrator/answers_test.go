@@ -110,7 +110,7 @@ matrix:
 			t.Errorf("%s: %s, %d replies, %v: %s", name, r.Status, r.Replies, r.ErrorKinds, r.Reason)
 			continue
 		}
-		if r.Load.Service == nil || r.Load.Lateness == nil || r.Load.InFlight == 0 || r.Load.Little != nil {
+		if r.Load.Service == nil || r.Load.Lateness == nil || r.Load.Pickup == nil || r.Load.InFlight == 0 || r.Load.Little != nil {
 			t.Errorf("%s: how it was sent is not in the record: %+v", name, r.Load)
 		}
 		if rate := r.Cell.Load.Rate; rate > 0 && r.Cell.Load.Arrivals == scenarios.ArrivalsConstant {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,13 +34,17 @@ func TestFault23NoWallClockIsRead(t *testing.T) {
 				return filepath.SkipDir
 			}
 			forbidden := wallClock[filepath.Ext(path)]
-			if d.IsDir() || forbidden == nil || strings.HasSuffix(path, "_test.go") || path == filepath.Join("load", "arrivals.go") {
+			if d.IsDir() || forbidden == nil || strings.HasSuffix(path, "_test.go") {
 				return nil
 			}
 			files++
 			source, err := os.ReadFile(path)
-			if found := forbidden.FindString(string(source)); found != "" {
-				t.Errorf("%s: %s: the wall clock", path, found)
+			found := forbidden.FindAllString(string(source), -1)
+			if path == filepath.Join("load", "arrivals.go") && slices.Equal(found, []string{".UnixNano()"}) {
+				return err
+			}
+			if len(found) > 0 {
+				t.Errorf("%s: %q: the wall clock", path, found)
 			}
 			return err
 		})
