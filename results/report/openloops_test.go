@@ -83,3 +83,23 @@ func TestSearchThatTheClientEnded(t *testing.T) {
 		}
 	}
 }
+
+// How long answers lay there before the client read them stands beside the
+// latency, which does not have it; where it is not known nothing is said of it.
+func TestPickup(t *testing.T) {
+	var latency load.Latency
+	latency.Record(20 * time.Millisecond)
+	for _, pickup := range []*results.Spread{{P50: 8e-5, P99: 1.2e-4, Max: 3e-3}, nil} {
+		var text bytes.Buffer
+		rec := results.Record{Status: results.StatusOK, Replies: 1, Latency: &latency, Load: results.LoadFacts{Pickup: pickup}}
+		if err := report.WriteLoad(&text, results.Run{}, rec, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(strings.Fields(text.String()), " ")
+		for _, want := range []string{"read later by 80.0 µs 120 µs 3.00 ms", "Latency ends when the answer's last byte had reached this machine"} {
+			if strings.Contains(got, want) != (pickup != nil) {
+				t.Errorf("pickup %v: %q is there: %v, in\n%s", pickup, want, pickup == nil, &text)
+			}
+		}
+	}
+}
