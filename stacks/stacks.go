@@ -3,8 +3,8 @@
 //
 // A Spec is the plan of one stack: its services, in the order in which they
 // are started. Expand makes it from a scenario's topology and touches nothing.
-// A Runtime (stacks/docker, stacks/process) turns a Spec into a running Stack,
-// and stackstest is the suite that each of them passes.
+// A Runtime (stacks/docker, stacks/process, stacks/existing) turns a Spec into a
+// running Stack, and stackstest is the suite that each of them passes.
 package stacks
 
 import (
@@ -200,7 +200,7 @@ type ServiceUsage struct {
 
 // Facts are what a runtime reads back from a stack after it started.
 type Facts struct {
-	Route    string // RouteDirect or RoutePublished
+	Route    string // one of the constants below
 	GPU      string // which devices, or why there is none
 	Services []ServiceFacts
 }
@@ -210,6 +210,7 @@ const (
 	RouteDirect    = "direct"    // to the stack's own address
 	RoutePublished = "published" // through a port published on 127.0.0.1, a proxy of the engine's in between
 	RouteLoopback  = "loopback"  // a local process
+	RouteGiven     = "given"     // to a URL that was given: what lies in between is not known
 )
 
 // ServiceFacts are the facts of one service.
