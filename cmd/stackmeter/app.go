@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/orchestrator"
+	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
@@ -63,7 +63,7 @@ func (a *app) main(args []string) int {
 		return exitCellsFailed
 	case errors.Is(err, errNothingFits), errors.Is(err, errThreshold), errors.Is(err, errRegressed):
 		return exitThreshold
-	case errors.As(err, &usage), errors.Is(err, sqlite.ErrNoRun), errors.Is(err, orchestrator.ErrImages):
+	case errors.As(err, &usage), errors.Is(err, results.ErrNoRun), errors.Is(err, orchestrator.ErrImages):
 		return exitUsage
 	}
 	return exitInfrastructure

@@ -16,7 +16,6 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
 )
@@ -177,16 +176,16 @@ func (c *campaign) judge(l *life) {
 
 // look reads the store: its one run, and the cells.
 func (c *campaign) look() (id string, records []results.Record, err error) {
-	store, err := sqlite.OpenReadOnly(c.t.Context(), filepath.Join(c.dir, defaultStore))
+	store, err := openStore(c.t.Context(), filepath.Join(c.dir, defaultStore))
 	switch {
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, sqlite.ErrForeign): // killed before, or while, it was made
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, results.ErrForeign): // killed before, or while, it was made
 		return "", nil, nil
 	case err != nil:
 		return "", nil, err
 	}
 	defer store.Close()
 	run, records, err := store.Run(c.t.Context(), "")
-	if errors.Is(err, sqlite.ErrNoRun) {
+	if errors.Is(err, results.ErrNoRun) {
 		return "", nil, nil
 	}
 	return run.ID, records, err

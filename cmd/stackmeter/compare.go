@@ -13,7 +13,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
@@ -105,12 +104,12 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	}
 	side := sides{db: o.db}
 	defer side.close()
-	after, err := side.open(ctx, head, sqlite.Scope{})
+	after, err := side.open(ctx, head, results.Scope{})
 	if err != nil {
 		return fmt.Errorf("HEAD: %w", err)
 	}
-	scope := sqlite.Scope{}
-	if base == sqlite.LastPassed {
+	scope := results.Scope{}
+	if base == results.LastPassed {
 		scope.Scenario = after.Run.Scenario
 		if side.stored[head] {
 			scope.Before = after.Run.ID
@@ -185,7 +184,7 @@ func judged(regressed bool, checks []results.Check) error {
 // sides opens what is compared: a stored run or a file.
 type sides struct {
 	db     string
-	store  *sqlite.Store
+	store  results.Store
 	stored map[string]bool // the names that were found in the store
 }
 
@@ -195,7 +194,7 @@ func (s *sides) close() {
 	}
 }
 
-func (s *sides) open(ctx context.Context, which string, scope sqlite.Scope) (report.Imported, error) {
+func (s *sides) open(ctx context.Context, which string, scope results.Scope) (report.Imported, error) {
 	if info, err := os.Stat(which); err == nil && info.Mode().IsRegular() && strings.ContainsAny(which, "./") {
 		return readOne(which)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
@@ -33,7 +32,7 @@ func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, er
 func (o gateOptions) check(plan scenarios.Plan) error {
 	_, err := o.thresholds(plan)
 	if o.tag != "" {
-		if tag := sqlite.CheckTag(o.tag); tag != nil {
+		if tag := results.CheckName(o.tag); tag != nil {
 			err = errors.Join(err, usageError{fmt.Errorf("--tag: %w", tag)})
 		}
 	}
@@ -43,11 +42,11 @@ func (o gateOptions) check(plan scenarios.Plan) error {
 // checkBaseline refuses a --compare that names no run, before anything starts.
 // Which run it is, is looked up when this one has ended: another one may have
 // passed until then.
-func checkBaseline(ctx context.Context, store *sqlite.Store, scenario, id string, o runOptions) error {
+func checkBaseline(ctx context.Context, store results.Store, scenario, id string, o runOptions) error {
 	if o.gate.compare == "" {
 		return nil
 	}
-	scope := sqlite.Scope{Scenario: scenario}
+	scope := results.Scope{Scenario: scenario}
 	if o.resume != "" {
 		scope.Before = id // a new run is not in the store yet, and all are before it
 	}
@@ -56,10 +55,10 @@ func checkBaseline(ctx context.Context, store *sqlite.Store, scenario, id string
 }
 
 // openBaseline is nil for last-passed where no run has passed yet.
-func openBaseline(ctx context.Context, store *sqlite.Store, which string, scope sqlite.Scope) (*report.Imported, error) {
+func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*report.Imported, error) {
 	side := sides{store: store, stored: map[string]bool{}}
 	base, err := side.open(ctx, which, scope)
-	if which == sqlite.LastPassed && errors.Is(err, sqlite.ErrNoRun) {
+	if which == results.LastPassed && errors.Is(err, results.ErrNoRun) {
 		return nil, nil
 	}
 	if err != nil {
@@ -70,7 +69,7 @@ func openBaseline(ctx context.Context, store *sqlite.Store, which string, scope 
 
 // judge holds a finished run against its thresholds and its baseline, and
 // stores what came of it. The comparison is nil where there is no baseline.
-func (a *app) judge(ctx context.Context, store *sqlite.Store, run *results.Run, records []results.Record, o gateOptions) (*results.Comparison, error) {
+func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, records []results.Record, o gateOptions) (*results.Comparison, error) {
 	thresholds, err := o.thresholds(run.Plan)
 	if err != nil {
 		return nil, err
@@ -104,17 +103,17 @@ func (a *app) judge(ctx context.Context, store *sqlite.Store, run *results.Run, 
 
 // baseline is the run to compare with; nil when none is asked for, or when no
 // run has passed yet.
-func (a *app) baseline(ctx context.Context, store *sqlite.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*report.Imported, error) {
+func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*report.Imported, error) {
 	which := o.compare
 	for _, t := range thresholds {
 		if which == "" && len(t.Base()) > 0 {
-			which = sqlite.LastPassed
+			which = results.LastPassed
 		}
 	}
 	if which == "" {
 		return nil, nil
 	}
-	base, err := openBaseline(ctx, store, which, sqlite.Scope{Scenario: run.Scenario, Before: run.ID})
+	base, err := openBaseline(ctx, store, which, results.Scope{Scenario: run.Scenario, Before: run.ID})
 	if base == nil && err == nil {
 		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", report.Clean(run.Scenario))
 	}

@@ -44,11 +44,11 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 				return err
 			}
 			defer store.Close()
-			of, runs, observations, err := store.History(cmd.Context(), scenario, cell, metric, last)
+			runs, observations, err := store.History(cmd.Context(), scenario, cell, metric, last)
 			if err != nil {
 				return err
 			}
-			h := results.NewHistory(of, m, runs, observations)
+			h := results.NewHistory(runs[0].Scenario, m, runs, observations)
 			var undrawn error
 			if charts != "" {
 				_, undrawn = report.WriteHistoryCharts(charts, h)

@@ -12,7 +12,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -56,7 +55,7 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 	if tag != "" && len(all) != 1 {
 		return usageError{fmt.Errorf("import: --tag names one run, and %s has %d tables: pick one with --table", file, len(all))}
 	}
-	store, err := sqlite.Open(ctx, db)
+	store, err := openStoreToWrite(ctx, db)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"go/parser"
+	"go/token"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,6 +41,8 @@ func TestImports(t *testing.T) {
 		{"stackmeter/orchestrator/load", []string{"stackmeter/stacks", "stackmeter/results", "stackmeter/orchestrator/gpu", "stackmeter/cmd"}, ""},
 		{"stackmeter/stacks", []string{"stackmeter/orchestrator", "stackmeter/results", "stackmeter/cmd"}, ""},
 		{"stackmeter/results", []string{"stackmeter/stacks", "stackmeter/cmd"}, ""},
+		{"stackmeter/results/sqlite", []string{"stackmeter/results/report"}, ""},
+		{"stackmeter", []string{"stackmeter/results/sqlite"}, "stackmeter/results/sqlite"},
 		{"stackmeter", []string{dockerClient}, "stackmeter/stacks/docker"},
 		{"stackmeter", []string{goNVML}, "stackmeter/orchestrator/gpu/nvml"},
 		{"stackmeter", []string{mpb}, "stackmeter/cmd"},
@@ -54,6 +60,29 @@ func TestImports(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNamesStoreOnce: the command opens its store in one file.
+func TestNamesStoreOnce(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var naming []string
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range parsed.Imports {
+			if spec.Path.Value == `"stackmeter/results/sqlite"` {
+				naming = append(naming, file)
+			}
+		}
+	}
+	if !slices.Equal(naming, []string{"store.go"}) {
+		t.Errorf("%v name the store, want store.go alone", naming)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
@@ -25,7 +24,7 @@ import (
 //
 // A process in another PID namespace or on another machine cannot be seen, dead or alive: such a run
 // is resumed when it is named, and what is left of it is removed first.
-func (a *app) resume(ctx context.Context, store *sqlite.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, tag string) (results.Run, error) {
+func (a *app) resume(ctx context.Context, store results.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, tag string) (results.Run, error) {
 	before, _, err := store.Run(ctx, now.ID)
 	if err != nil {
 		return before, err

@@ -21,7 +21,6 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/process"
@@ -73,7 +72,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 					return err
 				}
 				// --resume RUN with a space: the run stands among the arguments.
-				if o.resume != sqlite.Latest {
+				if o.resume != results.Latest {
 					return usageError{fmt.Errorf("run: one scenario at a time, not %q and %q", args[0], args[1])}
 				}
 				o.resume = args[1]
@@ -88,7 +87,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	scenarioFlags(cmd, &o.plan)
 	runtimeFlag(cmd, &o.runtime)
 	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
-	cmd.Flags().Lookup("resume").NoOptDefVal = sqlite.Latest
+	cmd.Flags().Lookup("resume").NoOptDefVal = results.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, not counting --wait, as Ctrl-C would, with exit status 1; 0 for no limit")
@@ -126,7 +125,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err := checkSpace(o.db, plan); err != nil {
 		return err
 	}
-	store, err := sqlite.Open(ctx, o.db)
+	store, err := openStoreToWrite(ctx, o.db)
 	if err != nil {
 		return err
 	}
@@ -245,11 +244,11 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 }
 
 // runID is the id of the run to resume, or a new one.
-func runID(ctx context.Context, store *sqlite.Store, scenario, resume string) (string, error) {
+func runID(ctx context.Context, store results.Store, scenario, resume string) (string, error) {
 	if resume == "" {
 		return newRunID(time.Now()), nil
 	}
-	id, err := store.Find(ctx, resume, sqlite.Scope{Scenario: scenario})
+	id, err := store.Find(ctx, resume, results.Scope{Scenario: scenario})
 	if err != nil {
 		return "", fmt.Errorf("--resume: %w", err)
 	}
@@ -257,7 +256,7 @@ func runID(ctx context.Context, store *sqlite.Store, scenario, resume string) (s
 }
 
 // begin makes the run's row in the store, or takes over the one to resume.
-func (a *app) begin(ctx context.Context, store *sqlite.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
+func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
 	run := results.Run{
 		ID: id, Scenario: scenario.Name, File: scenario.File, Started: time.Now(),
 		Runtime: o.runtime, Host: host(runtime.Describe(ctx)), GPUDevices: devices,
@@ -285,7 +284,7 @@ func newRunID(at time.Time) string {
 }
 
 // finish closes the run's row and prints what there is, however the run ended.
-func (a *app) finish(ctx context.Context, store *sqlite.Store, id string, o runOptions, failed error) error {
+func (a *app) finish(ctx context.Context, store results.Store, id string, o runOptions, failed error) error {
 	interrupted := errors.Is(failed, errInterrupted)
 	ctx = context.WithoutCancel(ctx)
 	run, records, err := store.Run(ctx, id)

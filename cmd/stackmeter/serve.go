@@ -10,7 +10,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/server"
-	"stackmeter/results/sqlite"
 	"stackmeter/stacks"
 )
 
@@ -41,7 +40,7 @@ seconds.`,
 				return usageError{fmt.Errorf("--listen: %w", err)}
 			}
 			fmt.Fprintf(a.stdout, "%s is shown at http://%s/ until Ctrl-C.\n", db, listener.Addr())
-			shown := server.Server{Store: store, NoRun: sqlite.ErrNoRun, Name: filepath.Base(db), Alive: alive}
+			shown := server.Server{Store: store, Name: filepath.Base(db), Alive: alive}
 			return shown.Serve(ctx, listener)
 		},
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
 )
 
 // TestServe starts the command, reads a page from the address that it says, and
@@ -21,7 +20,7 @@ import (
 func TestServe(t *testing.T) {
 	dir := t.TempDir()
 	program := command(t, dir)
-	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "s.db"))
+	store, err := openStoreToWrite(t.Context(), filepath.Join(dir, "s.db"))
 	if err != nil {
 		t.Fatal(err)
 	}

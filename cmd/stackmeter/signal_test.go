@@ -16,7 +16,6 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
 	"stackmeter/stacks/docker"
 )
 
@@ -123,7 +122,7 @@ func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) 
 // stored is what the store holds of the latest run.
 func (s *session) stored() (results.Run, []results.Record) {
 	s.t.Helper()
-	store, err := sqlite.OpenReadOnly(s.t.Context(), filepath.Join(s.dir, defaultStore))
+	store, err := openStore(s.t.Context(), filepath.Join(s.dir, defaultStore))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
 )
 
 // stalled is the end to write to of a pipe that is full, and that nobody reads.
@@ -46,7 +45,7 @@ func stalled(t *testing.T) *os.File {
 func (s *session) awaitRecord(ctx context.Context) {
 	s.t.Helper()
 	for ctx.Err() == nil {
-		store, err := sqlite.OpenReadOnly(ctx, filepath.Join(s.dir, defaultStore))
+		store, err := openStore(ctx, filepath.Join(s.dir, defaultStore))
 		if err == nil {
 			_, records, err := store.Run(ctx, "")
 			store.Close()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/sqlite"
 )
@@ -28,12 +29,29 @@ func chartsFlag(cmd *cobra.Command, charts *string) {
 
 // openStore opens a store to read it. One that is not there is a wrong
 // argument.
-func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
+func openStore(ctx context.Context, db string) (results.Store, error) {
+	store, err := openFile(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
+}
+
+func openFile(ctx context.Context, db string) (*sqlite.Store, error) {
 	store, err := sqlite.OpenReadOnly(ctx, db)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usageError{err}
 	}
 	return store, err
+}
+
+// openStoreToWrite opens a store to write to it, and makes it if there is none.
+func openStoreToWrite(ctx context.Context, db string) (results.Store, error) {
+	store, err := sqlite.Open(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return store, nil
 }
 
 func (a *app) reportCommand() *cobra.Command {
@@ -65,7 +83,7 @@ func (a *app) reportCommand() *cobra.Command {
 				id = args[0]
 			}
 			run, records, err := store.Run(cmd.Context(), id)
-			if err != nil && (!errors.Is(err, sqlite.ErrDamaged) || len(records) == 0) {
+			if err != nil && (!errors.Is(err, results.ErrDamaged) || len(records) == 0) {
 				return err
 			}
 			damaged := err // what could be read is shown with it
@@ -123,14 +141,14 @@ func (a *app) tagCommand() *cobra.Command {
 				return usageError{errors.New("tag: it takes a RUN and a NAME, or --delete NAME")}
 			}
 			if len(args) == 2 {
-				if err := sqlite.CheckTag(args[1]); err != nil {
+				if err := results.CheckName(args[1]); err != nil {
 					return usageError{fmt.Errorf("tag %q: %w", args[1], err)}
 				}
 			}
 			if _, err := os.Stat(db); err != nil {
 				return usageError{fmt.Errorf("tag: %w", err)}
 			}
-			store, err := sqlite.Open(cmd.Context(), db)
+			store, err := openStoreToWrite(cmd.Context(), db)
 			if err != nil {
 				return err
 			}
@@ -138,7 +156,7 @@ func (a *app) tagCommand() *cobra.Command {
 			if remove != "" {
 				return store.Untag(cmd.Context(), remove)
 			}
-			id, err := store.Find(cmd.Context(), args[0], sqlite.Scope{})
+			id, err := store.Find(cmd.Context(), args[0], results.Scope{})
 			if err != nil {
 				return err
 			}
@@ -147,5 +165,31 @@ func (a *app) tagCommand() *cobra.Command {
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&remove, "delete", "", "take the name `NAME` away instead")
+	return cmd
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	var db string
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the store, also while runs write to it",
+		Long: `backup writes a copy of the store to FILE, as the store is at one moment. Runs
+may go on meanwhile. The copy is whole or not there, and no file is overwritten.`,
+		Example: `  stackmeter backup /backup/nightly-$(date +%F).db --db nightly.db`,
+		Args:    arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := openFile(cmd.Context(), db)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			if err := store.Backup(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.stderr, "stackmeter: the store is copied to", args[0])
+			return nil
+		},
+	}
+	storeFlag(cmd, &db)
 	return cmd
 }

@@ -11,7 +11,6 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
 )
 
 // diskOf mounts a file system of so many megabytes.
@@ -68,7 +67,7 @@ func TestFault16DiskFills(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlite.OpenReadOnly(t.Context(), db)
+	store, err := openStore(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +96,7 @@ func TestFault17DamagedStore(t *testing.T) {
 	if err := os.WriteFile(current, whole, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlite.Open(t.Context(), current) // to the schema of today
+	store, err := openStoreToWrite(t.Context(), current) // to the schema of today
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (s *Store) Put(ctx context.Context, record results.Record) error {
 		}
 		itself := record.Status == results.StatusOK && started == formatTime(record.Started)
 		if status == results.StatusOK && !itself {
-			return fmt.Errorf("repeat %d of run %s: %w", record.Cell.Repeat, record.Run, ErrHeld)
+			return fmt.Errorf("repeat %d of run %s: %w", record.Cell.Repeat, record.Run, results.ErrHeld)
 		}
 		for _, f := range []*fact{topology, stack} {
 			if f == nil {

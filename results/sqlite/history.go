@@ -30,23 +30,20 @@ func metricColumns() map[string]string {
 	}
 }
 
-// History returns the last runs of a scenario, the oldest first, and what they
-// say about one metric of the cells that match a pattern of SQLite's GLOB ("" for
-// all). Runs that did not finish are among them. Without a scenario it is that
-// of the run that was started last.
-func (s *Store) History(ctx context.Context, scenario, glob, metric string, last int) (string, []results.Run, []results.Observation, error) {
+// History returns the last runs of a scenario and what they say about one metric.
+func (s *Store) History(ctx context.Context, scenario, pattern, metric string, last int) ([]results.Run, []results.Observation, error) {
 	column, known := metricColumns()[metric]
 	if !known {
-		return "", nil, nil, fmt.Errorf("history: there is no column for the metric %q", metric)
+		return nil, nil, fmt.Errorf("history: there is no column for the metric %q", metric)
 	}
-	if glob == "" {
-		glob = "*"
+	if pattern == "" {
+		pattern = "*"
 	}
 	var runs []results.Run
 	var observations []results.Observation
 	err := s.read(ctx, func(conn *sql.Conn) error {
 		if scenario == "" {
-			id, err := findRun(ctx, conn, Latest, Scope{})
+			id, err := findRun(ctx, conn, results.Latest, results.Scope{})
 			if err != nil {
 				return err
 			}
@@ -60,7 +57,7 @@ func (s *Store) History(ctx context.Context, scenario, glob, metric string, last
 			return err
 		}
 		if len(runs) == 0 {
-			return fmt.Errorf("%w: the store holds none of scenario %s", ErrNoRun, scenario)
+			return fmt.Errorf("%w: the store holds none of scenario %s", results.ErrNoRun, scenario)
 		}
 		slices.Reverse(runs)
 		ids := make([]any, 0, len(runs)+1)
@@ -68,7 +65,7 @@ func (s *Store) History(ctx context.Context, scenario, glob, metric string, last
 			ids = append(ids, run.ID)
 		}
 		rows, err := conn.QueryContext(ctx, "SELECT run, cell, repeat, status = 'ok' AND coalesce(errors, 0) = 0, "+column+
-			" FROM cells WHERE run IN (?"+strings.Repeat(", ?", len(runs)-1)+") AND cell GLOB ?", append(ids, glob)...)
+			" FROM cells WHERE run IN (?"+strings.Repeat(", ?", len(runs)-1)+") AND cell GLOB ?", append(ids, pattern)...)
 		if err != nil {
 			return err
 		}
@@ -83,7 +80,7 @@ func (s *Store) History(ctx context.Context, scenario, glob, metric string, last
 		return rows.Err()
 	})
 	if err != nil {
-		return "", nil, nil, fmt.Errorf("read history: %w", err)
+		return nil, nil, fmt.Errorf("read history: %w", err)
 	}
-	return scenario, runs, observations, nil
+	return runs, observations, nil
 }

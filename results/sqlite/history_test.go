@@ -39,9 +39,9 @@ func TestHistory(t *testing.T) {
 		}
 	}
 	for _, m := range results.Metrics() {
-		scenario, runs, observations, err := store.History(t.Context(), "", "flask/*", m.Name, 2)
-		if err != nil || scenario != "s" || len(runs) != 2 || runs[0].ID != "two" || len(observations) != 2 {
-			t.Fatalf("%s: %s, %v, %v (%v)", m.Name, scenario, runs, observations, err)
+		runs, observations, err := store.History(t.Context(), "", "flask/*", m.Name, 2)
+		if err != nil || len(runs) != 2 || runs[0].ID != "two" || runs[0].Scenario != "s" || len(observations) != 2 {
+			t.Fatalf("%s: %v, %v (%v)", m.Name, runs, observations, err)
 		}
 		for _, o := range observations {
 			of := full
@@ -57,7 +57,7 @@ func TestHistory(t *testing.T) {
 			}
 		}
 	}
-	if _, _, none, err := store.History(t.Context(), "s", "nginx*", "duration", 30); err != nil || len(none) != 0 {
+	if _, none, err := store.History(t.Context(), "s", "nginx*", "duration", 30); err != nil || len(none) != 0 {
 		t.Errorf("a pattern that matches nothing: %v (%v)", none, err)
 	}
 }
@@ -82,14 +82,14 @@ func TestFindRunByName(t *testing.T) {
 	}
 	for _, test := range []struct {
 		which string
-		scope sqlite.Scope
+		scope results.Scope
 		want  string
 	}{
-		{"latest", sqlite.Scope{}, "b2"}, {"latest", sqlite.Scope{Scenario: "a"}, "a3"}, {"latest~1", sqlite.Scope{}, "b1"},
-		{"a3~2", sqlite.Scope{}, "a1"}, {"a3~0", sqlite.Scope{}, "a3"}, {"a3~3", sqlite.Scope{}, ""}, {"a3~x", sqlite.Scope{}, ""},
-		{"last-passed", sqlite.Scope{}, "a2"}, {"last-passed", sqlite.Scope{Scenario: "b"}, "b1"},
-		{"last-passed", sqlite.Scope{Scenario: "a", Before: "a2"}, "a1"}, {"last-passed", sqlite.Scope{Scenario: "a", Before: "a1"}, ""},
-		{"gold", sqlite.Scope{}, "a1"}, {"a", sqlite.Scope{}, "a2"}, {"gold~1", sqlite.Scope{}, ""},
+		{"latest", results.Scope{}, "b2"}, {"latest", results.Scope{Scenario: "a"}, "a3"}, {"latest~1", results.Scope{}, "b1"},
+		{"a3~2", results.Scope{}, "a1"}, {"a3~0", results.Scope{}, "a3"}, {"a3~3", results.Scope{}, ""}, {"a3~x", results.Scope{}, ""},
+		{"last-passed", results.Scope{}, "a2"}, {"last-passed", results.Scope{Scenario: "b"}, "b1"},
+		{"last-passed", results.Scope{Scenario: "a", Before: "a2"}, "a1"}, {"last-passed", results.Scope{Scenario: "a", Before: "a1"}, ""},
+		{"gold", results.Scope{}, "a1"}, {"a", results.Scope{}, "a2"}, {"gold~1", results.Scope{}, ""},
 	} {
 		got, err := store.Find(ctx, test.which, test.scope)
 		if got != test.want || (err == nil) != (test.want != "") {
@@ -99,7 +99,7 @@ func TestFindRunByName(t *testing.T) {
 	if err := store.Tag(ctx, "b2", "gold"); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := store.Find(ctx, "gold", sqlite.Scope{}); got != "b2" {
+	if got, _ := store.Find(ctx, "gold", results.Scope{}); got != "b2" {
 		t.Errorf("the tag is %q's after it was given to b2", got)
 	}
 	for _, tag := range []string{"latest", "last-passed", "x~1", " "} {
@@ -110,7 +110,7 @@ func TestFindRunByName(t *testing.T) {
 	if err := store.Untag(ctx, "gold"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Find(ctx, "gold", sqlite.Scope{}); err == nil {
+	if _, err := store.Find(ctx, "gold", results.Scope{}); err == nil {
 		t.Error("the tag is still there")
 	}
 }
@@ -172,11 +172,11 @@ func BenchmarkTenThousandCells(b *testing.B) {
 	})
 	b.Run("history", func(b *testing.B) {
 		for b.Loop() {
-			scenario, runs, observations, err := store.History(b.Context(), "nightly", "", "duration", 30)
+			runs, observations, err := store.History(b.Context(), "nightly", "", "duration", 30)
 			if err != nil {
 				b.Fatal(err)
 			}
-			if h := results.NewHistory(scenario, duration, runs, observations); len(h.Cells) != 333 {
+			if h := results.NewHistory("nightly", duration, runs, observations); len(h.Cells) != 333 {
 				b.Fatal(len(h.Cells))
 			}
 		}

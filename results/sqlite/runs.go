@@ -22,7 +22,7 @@ func (s *Store) Begin(ctx context.Context, run results.Run) error {
 }
 
 func begin(ctx context.Context, conn *sql.Conn, run results.Run) error {
-	if run.ID == "" || validName(run.ID) != nil {
+	if results.CheckName(run.ID) != nil {
 		return fmt.Errorf("%q cannot be the id of a run", run.ID)
 	}
 	host, err := json.Marshal(run.Host)
@@ -148,7 +148,7 @@ func (s *Store) Spent(ctx context.Context, run, phase string, d time.Duration) e
 		return conn.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE id = ?", run).Scan(&held)
 	})
 	if err == nil && held == 0 {
-		err = ErrNoRun
+		err = results.ErrNoRun
 	}
 	if err != nil {
 		return named("add to the time spent by run", run, s.explain(err))
@@ -193,7 +193,7 @@ func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.R
 	var run results.Run
 	var records []results.Record
 	err := s.read(ctx, func(conn *sql.Conn) error {
-		id, err := findRun(ctx, conn, which, Scope{})
+		id, err := findRun(ctx, conn, which, results.Scope{})
 		if err != nil {
 			return err
 		}
@@ -222,7 +222,7 @@ func (s *Store) ByID(ctx context.Context, id string) (results.Run, error) {
 			return err
 		}
 		if len(runs) == 0 {
-			return ErrNoRun
+			return results.ErrNoRun
 		}
 		run = runs[0]
 		return nil
@@ -402,7 +402,7 @@ func updateOne(ctx context.Context, conn *sql.Conn, statement string, args ...an
 	}
 	changed, err := result.RowsAffected()
 	if err == nil && changed == 0 {
-		err = ErrNoRun
+		err = results.ErrNoRun
 	}
 	return err
 }

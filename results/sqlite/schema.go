@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+
+	"stackmeter/results"
 )
 
 // applicationID marks a SQLite file as a store of ours: "stkm" as the
@@ -28,7 +30,7 @@ func (s *Store) prepare(ctx context.Context, steps []string) error {
 	// process that was killed.
 	if info, err := os.Stat(s.path); err == nil && info.Size() > 0 && info.Size() < smallestPage {
 		if _, err := os.Stat(s.path + "-journal"); err != nil {
-			return ErrForeign
+			return results.ErrForeign
 		}
 	}
 	version, err := s.version(ctx)
@@ -36,7 +38,7 @@ func (s *Store) prepare(ctx context.Context, steps []string) error {
 		return err
 	}
 	if version > len(steps) {
-		return ErrNewer
+		return results.ErrNewer
 	}
 	if version > 0 {
 		if err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error { return s.check(ctx, conn) }); err != nil {
@@ -62,7 +64,7 @@ func migrate(ctx context.Context, db *sql.DB, steps []string) error {
 			return err
 		}
 		if version > len(steps) {
-			return ErrNewer
+			return results.ErrNewer
 		}
 		for _, step := range steps[version:] {
 			if _, err := conn.ExecContext(ctx, step); err != nil {
@@ -88,14 +90,14 @@ func (s *Store) check(ctx context.Context, conn *sql.Conn) error {
 		return err
 	}
 	if info.Size() < pages*size {
-		return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), pages*size)
+		return fmt.Errorf("%w: it has %d bytes of %d", results.ErrDamaged, info.Size(), pages*size)
 	}
 	var verdict string
 	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 		return err
 	}
 	if verdict != "ok" {
-		return fmt.Errorf("%w: %s", ErrDamaged, verdict)
+		return fmt.Errorf("%w: %s", results.ErrDamaged, verdict)
 	}
 	return nil
 }
@@ -131,7 +133,7 @@ func versionOf(ctx context.Context, conn *sql.Conn) (int, error) {
 	case id == 0 && version == 0 && objects == 0:
 		return 0, nil
 	}
-	return 0, ErrForeign
+	return 0, results.ErrForeign
 }
 
 // schema1 is the first schema. Figures that people ask for have columns, in

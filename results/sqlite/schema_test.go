@@ -47,7 +47,7 @@ func TestMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, open := range map[string]func(context.Context, string) (*Store, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
-		if _, err := open(ctx, path); !errors.Is(err, ErrNewer) {
+		if _, err := open(ctx, path); !errors.Is(err, results.ErrNewer) {
 			t.Errorf("%s of a store with a migration that is not known here: %v, want ErrNewer", name, err)
 		}
 	}

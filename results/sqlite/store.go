@@ -30,17 +30,8 @@ import (
 
 	driver "modernc.org/sqlite" // pure Go: the store needs no C compiler, and go-nvml stays the only cgo
 	lib "modernc.org/sqlite/lib"
-)
 
-// Errors that a caller can tell apart. All of them come wrapped, with the
-// file's name and what to do.
-var (
-	ErrForeign = errors.New("not a stackmeter store")
-	ErrNewer   = errors.New("written by a newer stackmeter")
-	ErrDamaged = errors.New("damaged")
-	ErrBusy    = errors.New("in use by another program")
-	ErrNoRun   = errors.New("no such run")
-	ErrHeld    = errors.New("already held as ok")
+	"stackmeter/results"
 )
 
 // busyTimeout is for how many milliseconds a statement waits for another
@@ -98,9 +89,9 @@ func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
 	if err == nil {
 		switch current := len(migrations()); {
 		case version == 0:
-			err = ErrForeign
+			err = results.ErrForeign
 		case version > current:
-			err = ErrNewer
+			err = results.ErrNewer
 		case version < current:
 			store.older = new(older)
 		}
@@ -228,11 +219,11 @@ func (s *Store) explain(err error) error {
 	if sqliteErr := (*driver.Error)(nil); errors.As(err, &sqliteErr) {
 		switch sqliteErr.Code() & 0xff {
 		case lib.SQLITE_NOTADB:
-			kind = ErrForeign
+			kind = results.ErrForeign
 		case lib.SQLITE_CORRUPT:
-			kind = ErrDamaged
+			kind = results.ErrDamaged
 		case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-			kind = ErrBusy
+			kind = results.ErrBusy
 		case lib.SQLITE_FULL:
 			return fmt.Errorf("store %s: the disk is full; what was finished before is kept: %w", s.path, err)
 		case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN:
@@ -243,13 +234,13 @@ func (s *Store) explain(err error) error {
 		}
 	}
 	switch {
-	case errors.Is(kind, ErrForeign):
+	case errors.Is(kind, results.ErrForeign):
 		return fmt.Errorf("store %s: %w; it was left as it is, name another file with --db", s.path, err)
-	case errors.Is(kind, ErrNewer):
+	case errors.Is(kind, results.ErrNewer):
 		return fmt.Errorf("store %s: %w; it was left as it is, use that version or name another file with --db", s.path, err)
-	case errors.Is(kind, ErrDamaged):
+	case errors.Is(kind, results.ErrDamaged):
 		return fmt.Errorf("store %s: %w; it was left as it is: keep a copy, and move it away or name another file with --db to go on", s.path, err)
-	case errors.Is(kind, ErrBusy):
+	case errors.Is(kind, results.ErrBusy):
 		return fmt.Errorf("store %s: %w; close whatever holds a transaction on it open (a database browser?) and try again", s.path, err)
 	}
 	return fmt.Errorf("store %s: %w", s.path, err)

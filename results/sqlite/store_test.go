@@ -206,18 +206,18 @@ func TestDone(t *testing.T) {
 	done("one", 1, true)
 	done("one", 2, false)
 	done("two", 1, false)
-	put(results.StatusFailed, sqlite.ErrHeld)
+	put(results.StatusFailed, results.ErrHeld)
 	put(results.StatusOK, nil) // the same measurement, with what is known since
 	later := cell("one", results.StatusOK, 1)
 	later.Started = later.Started.Add(time.Hour)
-	if err := store.Put(t.Context(), later); !errors.Is(err, sqlite.ErrHeld) {
+	if err := store.Put(t.Context(), later); !errors.Is(err, results.ErrHeld) {
 		t.Errorf("another measurement over an ok one: %v, want ErrHeld", err)
 	}
 	_, records, err := store.Run(t.Context(), "one")
 	if err != nil || len(records) != 1 || records[0].Status != results.StatusOK {
 		t.Fatalf("the run holds %+v (%v), want its one cell as ok", records, err)
 	}
-	if err := store.Put(t.Context(), cell("three", results.StatusOK, 1)); !errors.Is(err, sqlite.ErrNoRun) {
+	if err := store.Put(t.Context(), cell("three", results.StatusOK, 1)); !errors.Is(err, results.ErrNoRun) {
 		t.Errorf("Put into a run that never began: %v, want ErrNoRun", err)
 	}
 }
@@ -260,7 +260,7 @@ func TestRunLifecycle(t *testing.T) {
 		"Finish": store.Finish(ctx, "none", "ok", at),
 		"Resume": store.Resume(ctx, "none", scenarios.Plan{}, "another process"),
 	} {
-		if !errors.Is(err, sqlite.ErrNoRun) {
+		if !errors.Is(err, results.ErrNoRun) {
 			t.Errorf("%s of a run that is not there: %v, want ErrNoRun", name, err)
 		}
 	}
@@ -287,11 +287,11 @@ func TestByID(t *testing.T) {
 	if run, err := store.ByID(t.Context(), "one"); err != nil || run.ID != "one" || run.Scenario != "nightly" || run.Counts == nil {
 		t.Errorf("one: %+v, %v", run, err)
 	}
-	if _, err := store.ByID(t.Context(), "two"); err == nil || errors.Is(err, sqlite.ErrNoRun) {
+	if _, err := store.ByID(t.Context(), "two"); err == nil || errors.Is(err, results.ErrNoRun) {
 		t.Errorf("a plan that cannot be read: %v", err)
 	}
 	for _, id := range []string{"on", "", "latest"} {
-		if _, err := store.ByID(t.Context(), id); !errors.Is(err, sqlite.ErrNoRun) {
+		if _, err := store.ByID(t.Context(), id); !errors.Is(err, results.ErrNoRun) {
 			t.Errorf("%q: %v, want ErrNoRun", id, err)
 		}
 	}
@@ -299,7 +299,7 @@ func TestByID(t *testing.T) {
 
 func TestFindRun(t *testing.T) {
 	store := openStore(t, filepath.Join(t.TempDir(), "s.db"))
-	if _, _, err := store.Run(t.Context(), ""); !errors.Is(err, sqlite.ErrNoRun) {
+	if _, _, err := store.Run(t.Context(), ""); !errors.Is(err, results.ErrNoRun) {
 		t.Fatalf("latest of none: %v, want ErrNoRun", err)
 	}
 	for i, id := range []string{"20260101-aa", "20260102-bb", "20260102-b", "20260102-bc", "50%_x"} {
@@ -309,7 +309,7 @@ func TestFindRun(t *testing.T) {
 	}
 	for _, test := range []struct{ name, which, want string }{
 		{"empty is the latest", "", "50%_x"},
-		{"latest", sqlite.Latest, "50%_x"},
+		{"latest", results.Latest, "50%_x"},
 		{"unique beginning", "20260101", "20260101-aa"},
 		{"exact beats longer ones", "20260102-b", "20260102-b"},
 		{"ambiguous", "20260102", ""},
@@ -320,7 +320,7 @@ func TestFindRun(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			run, _, err := store.Run(t.Context(), test.which)
 			if test.want == "" {
-				if !errors.Is(err, sqlite.ErrNoRun) {
+				if !errors.Is(err, results.ErrNoRun) {
 					t.Errorf("found %q (%v), want ErrNoRun", run.ID, err)
 				}
 				return
@@ -354,20 +354,20 @@ func TestRefusesAndLeavesAlone(t *testing.T) {
 		content []byte
 		want    error
 	}{
-		{"text", []byte("name: quickstart\n"), sqlite.ErrForeign},
-		{"a byte", []byte("S"), sqlite.ErrForeign},
-		{"zeros", make([]byte, 8192), sqlite.ErrForeign},
-		{"another program's database", foreign, sqlite.ErrForeign},
-		{"a newer schema", newer, sqlite.ErrNewer},
+		{"text", []byte("name: quickstart\n"), results.ErrForeign},
+		{"a byte", []byte("S"), results.ErrForeign},
+		{"zeros", make([]byte, 8192), results.ErrForeign},
+		{"another program's database", foreign, results.ErrForeign},
+		{"a newer schema", newer, results.ErrNewer},
 		{"cut in the header", truncated(50), nil},
 		{"cut in the first page", truncated(1000), nil},
-		{"cut at a page", truncated(4096), sqlite.ErrDamaged},
-		{"half of it", truncated(len(whole) / 2), sqlite.ErrDamaged},
-		{"the last byte missing", truncated(len(whole) - 1), sqlite.ErrDamaged},
-		{"the last page missing", truncated(len(whole) - 4096), sqlite.ErrDamaged},
-		{"pages overwritten", scribbled(4096, len(whole)), sqlite.ErrDamaged},
-		{"schema overwritten", scribbled(100, 4096), sqlite.ErrDamaged},
-		{"header overwritten", scribbled(0, 100), sqlite.ErrForeign},
+		{"cut at a page", truncated(4096), results.ErrDamaged},
+		{"half of it", truncated(len(whole) / 2), results.ErrDamaged},
+		{"the last byte missing", truncated(len(whole) - 1), results.ErrDamaged},
+		{"the last page missing", truncated(len(whole) - 4096), results.ErrDamaged},
+		{"pages overwritten", scribbled(4096, len(whole)), results.ErrDamaged},
+		{"schema overwritten", scribbled(100, 4096), results.ErrDamaged},
+		{"header overwritten", scribbled(0, 100), results.ErrForeign},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "s.db")
@@ -422,7 +422,7 @@ func TestReadsDamaged(t *testing.T) {
 	if err := os.WriteFile(path, content, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlite.Open(t.Context(), path); !errors.Is(err, sqlite.ErrDamaged) {
+	if _, err := sqlite.Open(t.Context(), path); !errors.Is(err, results.ErrDamaged) {
 		t.Fatalf("Open: %v, want ErrDamaged", err)
 	}
 	store, err := sqlite.OpenReadOnly(t.Context(), path)

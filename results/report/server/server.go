@@ -25,19 +25,18 @@ import (
 	"stackmeter/results/report"
 )
 
-// A Store is where runs are read from.
+// A Store is what is read of a results.Store.
 type Store interface {
 	Runs(ctx context.Context) ([]results.Run, error)
 	ByID(ctx context.Context, id string) (results.Run, error)
 	Run(ctx context.Context, which string) (results.Run, []results.Record, error)
-	History(ctx context.Context, scenario, glob, metric string, last int) (string, []results.Run, []results.Observation, error)
+	History(ctx context.Context, scenario, pattern, metric string, last int) ([]results.Run, []results.Observation, error)
 }
 
 // A Server shows one store.
 type Server struct {
 	Store Store
 	Name  string // of the store, for its readers
-	NoRun error  // what the store's error is (errors.Is) where it holds no such run
 
 	// Alive reports whether the process of a run that has not finished is
 	// still there; nil takes every one for alive.
@@ -215,10 +214,11 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 	if err != nil {
 		return notFound{err}
 	}
-	scenario, runs, observations, err := s.Store.History(r.Context(), query.Get("scenario"), "", metric.Name, historyRuns)
+	runs, observations, err := s.Store.History(r.Context(), query.Get("scenario"), "", metric.Name, historyRuns)
 	if err != nil {
 		return s.absent(err)
 	}
+	scenario := runs[0].Scenario
 	links := nav()
 	for _, m := range []string{results.MetricDuration, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak} {
 		if m != metric.Name {
@@ -237,7 +237,7 @@ func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
 // absent makes the store's error one of an address that leads nowhere, where it
 // holds no such run.
 func (s *Server) absent(err error) error {
-	if err != nil && errors.Is(err, s.NoRun) {
+	if errors.Is(err, results.ErrNoRun) {
 		return notFound{err}
 	}
 	return err

@@ -47,7 +47,7 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, url: "http://" + listener.Addr().String(), store: writer, alive: new(sync.Map)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	shown := server.Server{Store: reader, NoRun: sqlite.ErrNoRun, Name: "s.db", Alive: func(run results.Run) bool {
+	shown := server.Server{Store: reader, Name: "s.db", Alive: func(run results.Run) bool {
 		_, alive := s.alive.Load(run.ID)
 		return alive
 	}}
