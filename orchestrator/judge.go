@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"stackmeter/orchestrator/load"
-	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Judge says why what a client did is no measurement of the load that was asked
@@ -32,7 +32,7 @@ func noReply(sent load.Result) string {
 	if sent.Errors < sent.Requests {
 		first = fmt.Sprintf("the first %d of ", sent.Errors)
 	}
-	return fmt.Sprintf("none of %s%s was answered as expected: %s", first, results.Plural(sent.Requests, "request"), kinds(sent))
+	return fmt.Sprintf("none of %s%s was answered as expected: %s", first, show.Plural(sent.Requests, "request"), kinds(sent))
 }
 
 // tooManyErrors says that the limit was exceeded, and whether the rest was sent.
@@ -45,7 +45,7 @@ func tooManyErrors(sent load.Result, limit scenarios.ErrorLimit) string {
 	if finished := sent.Replies + sent.Errors; finished < sent.Requests {
 		stopped = fmt.Sprintf("the load stopped after %d of %d requests: ", finished, sent.Requests)
 	}
-	return fmt.Sprintf("%s%s, and request.max_errors allows %s: %s", stopped, results.Plural(sent.Errors, "error"), allowed, kinds(sent))
+	return fmt.Sprintf("%s%s, and request.max_errors allows %s: %s", stopped, show.Plural(sent.Errors, "error"), allowed, kinds(sent))
 }
 
 // kinds lists the kinds of errors with their counts, each with the first

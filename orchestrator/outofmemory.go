@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
 
@@ -114,8 +115,7 @@ func (l *live) explained(reason error, before, output string, usage gpu.Usage) e
 	if disturbed(reason) || errors.Is(reason, errLostGPU) || errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory) {
 		return reason
 	}
-	last := []rune(lines[len(lines)-1])
-	return fmt.Errorf("oom: %w (%s): %w", errOutOfGPUMemory, string(last[:min(len(last), quotedRunes)]), reason)
+	return fmt.Errorf("oom: %w (%s): %w", errOutOfGPUMemory, show.Shorten(lines[len(lines)-1], quotedRunes), reason)
 }
 
 // killed is the error of a stack whose processes the kernel killed for memory,

@@ -6,6 +6,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // What a cell was bound by.
@@ -206,7 +207,7 @@ func boundByOthers(u usage) *Bound {
 	if busy < busyShare*cores || *u.others < (1-busyShare)*cores {
 		return nil
 	}
-	return &Bound{BoundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %s busy, and the stack had %.2f", *u.others, Plural(u.cores, "core"), *u.stack)}
+	return &Bound{BoundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %s busy, and the stack had %.2f", *u.others, show.Plural(u.cores, "core"), *u.stack)}
 }
 
 func boundByWorkers(u usage) *Bound {
@@ -226,11 +227,11 @@ func boundByWorkers(u usage) *Bound {
 	if used := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
 		used >= busyShare*float64(u.workers) && used <= (2-busyShare)*float64(u.workers) {
 		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
-			*u.inFlight, Plural(u.workers, "worker"), used, u.limit)}
+			*u.inFlight, show.Plural(u.workers, "worker"), used, u.limit)}
 	}
 	if u.slots > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
 		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
-			*u.inFlight, Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
+			*u.inFlight, show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
 	}
 	return nil
 }
@@ -253,7 +254,7 @@ func (u usage) figures() string {
 	if u.inFlight != nil {
 		text += fmt.Sprintf(", %.1f requests at once", *u.inFlight)
 		if u.slots > 0 {
-			text += " for " + Plural(u.slots, "worker thread")
+			text += " for " + show.Plural(u.slots, "worker thread")
 		}
 	}
 	return text

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Kinds in which two runs can differ so that their figures say nothing about
@@ -194,7 +195,7 @@ func payloadKind(files []scenarios.PayloadFile) string {
 		fmt.Fprintln(all, f.Size, f.SHA256)
 		size += f.Size
 	}
-	return fmt.Sprintf("%s, %d bytes, SHA-256 %.6x…", Plural(len(files), "file"), size, all.Sum(nil))
+	return fmt.Sprintf("%s, %d bytes, SHA-256 %.6x…", show.Plural(len(files), "file"), size, all.Sum(nil))
 }
 
 // appKind is the app without its version, which is what a comparison is often

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // How the repeats of a trial ended.
@@ -177,7 +178,7 @@ func (e End) Sentence(plan scenarios.Plan) string {
 		width = fmt.Sprintf("±%.2g%%", 100**e.Width)
 	}
 	within := 100 * plan.Until.Within
-	made := fmt.Sprintf("%s: %d of at most %s", e.name(), e.Repeats, Plural(plan.Repeats, "repeat"))
+	made := fmt.Sprintf("%s: %d of at most %s", e.name(), e.Repeats, show.Plural(plan.Repeats, "repeat"))
 	switch e.How {
 	case EndWithin:
 		return fmt.Sprintf("%s, until every median duration was known within %.3g%% (%s)", made, within, width)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 func (d *decoder) app(n *yaml.Node, a *App) object {
@@ -96,7 +98,7 @@ func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 		key, value := n.Content[i], n.Content[i+1]
 		for _, name := range slices.Sorted(maps.Keys(d.loader.Env)) {
 			if key.Value == name || len(value.Value) >= minSecret && value.Value == d.loader.Env[name] {
-				d.problem(key, "the app has it when it runs; leave it out of the build", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, quote(name))
+				d.problem(key, "the app has it when it runs; leave it out of the build", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))
 			}
 		}
 	}
@@ -189,7 +191,7 @@ func (d *decoder) devices(n *yaml.Node, g *GPU) {
 		switch {
 		case !(found && only(rest, letters+digits+"-/")) && !(only(name, digits) && len(name) <= 3):
 			d.problem(item, "a UUID such as GPU-5ad2… (nvidia-smi -L lists them) or an index",
-				"resources.gpu.devices has no device %s", quote(name))
+				"resources.gpu.devices has no device %s", show.Quote(name))
 		case slices.Contains(g.Devices, name):
 			d.problem(item, "", "resources.gpu.devices has %s twice", name)
 		default:

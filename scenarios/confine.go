@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // A scenario can come from a pull request. What is in this file keeps it from
@@ -59,31 +61,31 @@ func (f folder) confine(glob string, files []string) error {
 	for _, file := range files {
 		dir := f.root(file)
 		if dir == "" {
-			return fmt.Errorf("%s %w", quote(glob), errOutside)
+			return fmt.Errorf("%s %w", show.Quote(glob), errOutside)
 		}
 		if roots[dir] == nil {
 			root, err := os.OpenRoot(dir)
 			if err != nil {
-				return fmt.Errorf("folder of %s: %w", quote(glob), reason(err))
+				return fmt.Errorf("folder of %s: %w", show.Quote(glob), reason(err))
 			}
 			roots[dir] = root
 		}
 		name, err := filepath.Rel(dir, file)
 		if err != nil {
-			return fmt.Errorf("%s: %w", quote(glob), err)
+			return fmt.Errorf("%s: %w", show.Quote(glob), err)
 		}
 		if _, err := roots[dir].Stat(name); err != nil {
 			if _, there := os.Stat(file); there == nil {
-				return fmt.Errorf("%s %w: %s is, or is behind, a symbolic link", quote(glob), errOutside, quote(name))
+				return fmt.Errorf("%s %w: %s is, or is behind, a symbolic link", show.Quote(glob), errOutside, show.Quote(name))
 			}
-			return fmt.Errorf("file %s: %w", quote(glob), reason(err))
+			return fmt.Errorf("file %s: %w", show.Quote(glob), reason(err))
 		}
 		if real, err := filepath.EvalSymlinks(file); err != nil {
-			return fmt.Errorf("file %s: %w", quote(glob), reason(err))
+			return fmt.Errorf("file %s: %w", show.Quote(glob), reason(err))
 		} else if realDir, err := filepath.EvalSymlinks(dir); err != nil {
-			return fmt.Errorf("folder of %s: %w", quote(glob), reason(err))
+			return fmt.Errorf("folder of %s: %w", show.Quote(glob), reason(err))
 		} else if gits(realDir, real) {
-			return fmt.Errorf("%s %w: %s is git's own", quote(glob), errOutside, quote(name))
+			return fmt.Errorf("%s %w: %s is git's own", show.Quote(glob), errOutside, show.Quote(name))
 		}
 	}
 	return nil
@@ -105,7 +107,7 @@ func gits(dir, path string) bool {
 func (f folder) checkedOut(context string) error {
 	real, err := filepath.EvalSymlinks(f.path(context))
 	if err != nil {
-		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
+		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
 	}
 	home, err := filepath.EvalSymlinks(f.dir)
 	if err != nil {
@@ -125,9 +127,9 @@ func (f folder) checkedOut(context string) error {
 	}
 	switch {
 	case !within(checkout, real):
-		return fmt.Errorf("build context %s %w and %s", quote(context), errOutside, what)
+		return fmt.Errorf("build context %s %w and %s", show.Quote(context), errOutside, what)
 	case gits(checkout, real):
-		return fmt.Errorf("build context %s %w: it is git's own", quote(context), errOutside)
+		return fmt.Errorf("build context %s %w: it is git's own", show.Quote(context), errOutside)
 	}
 	return nil
 }
@@ -166,10 +168,10 @@ func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string
 		switch {
 		case loaders(key.Value):
 			d.problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
-				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, quote(key.Value))
+				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, show.Quote(key.Value))
 		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
 			d.problem(key, "resources.gpu says how many, or which",
-				"%s cannot set %s: which GPUs a stack has is not its own choice", what, quote(key.Value))
+				"%s cannot set %s: which GPUs a stack has is not its own choice", what, show.Quote(key.Value))
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // maxCore bounds the numbers of cores: what the kernel's sets can hold.
@@ -44,7 +46,7 @@ func ParseCpuset(list string) ([]int, error) {
 func core(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || strconv.Itoa(n) != text {
-		return 0, fmt.Errorf("%s is no number of a core", quote(text))
+		return 0, fmt.Errorf("%s is no number of a core", show.Quote(text))
 	}
 	if n > maxCore {
 		return 0, fmt.Errorf("core %d is above the limit of %d", n, maxCore)

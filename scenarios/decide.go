@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // mostRepeats is the limit of repeats.
@@ -91,7 +93,7 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		var text string
-		if !d.written(value, "recommend.under."+truncate(printable(key.Value), quoteWidth), &text) {
+		if !d.written(value, "recommend.under."+show.Shorten(show.Columns(key.Value), show.Quoted), &text) {
 			continue
 		}
 		if d.loader.CheckBudget != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // A decoder turns a tree of nodes into a Scenario. It goes on after a problem,
@@ -75,7 +77,7 @@ func (d *decoder) object(n *yaml.Node, kind, what string, fields ...field) (obje
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if !slices.Contains(names, key.Value) {
-			d.problem(key, suggestion(key.Value, names), "%s has no key %s", what, quote(key.Value))
+			d.problem(key, suggestion(key.Value, names), "%s has no key %s", what, show.Quote(key.Value))
 			continue
 		}
 		if value.Tag == "!!null" && kind+"."+key.Value != "request.json" {
@@ -107,9 +109,9 @@ func describe(n *yaml.Node) string {
 	case n.Tag == "!!null":
 		return "nothing"
 	case n.Tag == "!!str":
-		return "the text " + quote(n.Value)
+		return "the text " + show.Quote(n.Value)
 	}
-	return quote(n.Value)
+	return show.Quote(n.Value)
 }
 
 // items is the content of a list. A single value is a list of one.
@@ -142,7 +144,7 @@ func (d *decoder) text(n *yaml.Node, what string, into *string) bool {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 		hint := ""
 		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-			hint = "put it in quotes: " + quote(n.Value)
+			hint = "put it in quotes: " + show.Quote(n.Value)
 		}
 		d.problem(n, hint, "%s has to be a text, not %s", what, describe(n))
 		return false
@@ -175,7 +177,7 @@ func (d *decoder) checked(n *yaml.Node, what string, into *string, rule func(str
 		return false
 	}
 	if !rule(s) {
-		d.problem(n, hint, "%s cannot be %s", what, quote(s))
+		d.problem(n, hint, "%s cannot be %s", what, show.Quote(s))
 		return false
 	}
 	*into = s
@@ -189,7 +191,7 @@ func (d *decoder) choice(n *yaml.Node, what string, into *string, words ...strin
 		return false
 	}
 	if !slices.Contains(words, n.Value) {
-		d.problem(n, suggestion(n.Value, words), "%s cannot be %s", what, quote(n.Value))
+		d.problem(n, suggestion(n.Value, words), "%s cannot be %s", what, show.Quote(n.Value))
 		return false
 	}
 	*into = n.Value
@@ -291,7 +293,7 @@ func (d *decoder) size(n *yaml.Node, what string, into *int64, low, high int64) 
 	unit, known := units[strings.TrimSpace(n.Value[len(digits):])]
 	value, err := strconv.ParseFloat(digits, 64)
 	if err != nil || !known || strings.ContainsAny(digits, "xXeEpPnN_+-") {
-		d.problem(n, "the units are KiB, MiB, GiB and TiB: "+example, "%s cannot be %s", what, quote(n.Value))
+		d.problem(n, "the units are KiB, MiB, GiB and TiB: "+example, "%s cannot be %s", what, show.Quote(n.Value))
 		return false
 	}
 	if bytes := value * unit; bytes < float64(low) || bytes > float64(high) {
@@ -323,7 +325,7 @@ func (d *decoder) dictionary(n *yaml.Node, what string, into *map[string]string,
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if !rule(key.Value) {
-			d.problem(key, hint, "%s has a name that cannot be: %s", what, quote(nameAlone(key.Value)))
+			d.problem(key, hint, "%s has a name that cannot be: %s", what, show.Quote(nameAlone(key.Value)))
 			continue
 		}
 		if value.Kind == yaml.ScalarNode && value.Tag == "!!str" && value.Value == "" {

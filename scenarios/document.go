@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // scenario decodes the whole document. Fields are decoded in the order in
@@ -112,7 +114,7 @@ func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 				return
 			}
 		}
-		d.problem(o.values[key], suggestion(value, known), "the scenario has no %s %s", what, quote(value))
+		d.problem(o.values[key], suggestion(value, known), "the scenario has no %s %s", what, show.Quote(value))
 	}
 	check("topology", b.Topology, "topology", names)
 	check("client", b.Client, "client mode", clients)

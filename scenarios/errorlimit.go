@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // An ErrorLimit is how many errors a cell may have among its answers. With more
@@ -39,13 +41,13 @@ func ParseErrorLimit(text string) (ErrorLimit, error) {
 	if number, isPercent := strings.CutSuffix(text, "%"); isPercent {
 		percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 		if err != nil || strings.ContainsAny(number, "xXpP_") || !(percent >= 0 && percent <= 100) {
-			return ErrorLimit{}, fmt.Errorf("%s is no percentage from 0%% to 100%%", quote(text))
+			return ErrorLimit{}, fmt.Errorf("%s is no percentage from 0%% to 100%%", show.Quote(text))
 		}
 		return ErrorLimit{Percent: percent}, nil
 	}
 	count, err := strconv.Atoi(text)
 	if err != nil || strconv.Itoa(count) != text || count < 0 || count > MaxRequests {
-		return ErrorLimit{}, fmt.Errorf("%s is no number of errors from 0 to %d, and no percentage", quote(text), MaxRequests)
+		return ErrorLimit{}, fmt.Errorf("%s is no number of errors from 0 to %d, and no percentage", show.Quote(text), MaxRequests)
 	}
 	return ErrorLimit{Count: count}, nil
 }

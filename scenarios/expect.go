@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 func (d *decoder) expect(n *yaml.Node, e *Expect) {
@@ -42,7 +44,7 @@ func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
-			d.problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, quote(key.Value))
+			d.problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, show.Quote(key.Value))
 			continue
 		}
 		if value.Tag == "!!str" {
@@ -59,7 +61,7 @@ func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 
 func validPlace(s string) bool {
 	for part := range strings.SplitSeq(s, ".") {
-		if part == "" || printable(part) != part {
+		if part == "" || show.Columns(part) != part {
 			return false
 		}
 	}

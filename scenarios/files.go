@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"stackmeter/scenarios/show"
 )
 
 // maxFiles bounds the payload files of one scenario: all of them are held in
@@ -31,7 +33,7 @@ func (f folder) path(name string) string {
 // sorted. Those of a glob that is not trusted are in one of the folder's roots.
 func (f folder) files(glob string, trusted bool) ([]string, error) {
 	if !trusted && f.root(f.path(glob)) == "" {
-		return nil, fmt.Errorf("%s %w", quote(glob), errOutside)
+		return nil, fmt.Errorf("%s %w", show.Quote(glob), errOutside)
 	}
 	meta := strings.ContainsAny(glob, `*?[\`)
 	pattern := glob
@@ -42,7 +44,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a pattern: a [ is not closed or a \\ ends it", quote(glob))
+		return nil, fmt.Errorf("%s is not a pattern: a [ is not closed or a \\ ends it", show.Quote(glob))
 	}
 	if !trusted {
 		if err := f.confine(glob, found); err != nil {
@@ -53,7 +55,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	for _, name := range found {
 		info, err := os.Stat(name)
 		if err != nil {
-			return nil, fmt.Errorf("file %s: %w", quote(glob), reason(err))
+			return nil, fmt.Errorf("file %s: %w", show.Quote(glob), reason(err))
 		}
 		if info.Mode().IsRegular() {
 			files = append(files, name)
@@ -63,19 +65,19 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	case len(files) > 0:
 		return files, nil
 	case len(found) > 0:
-		return nil, fmt.Errorf("%s is not a file", quote(glob))
+		return nil, fmt.Errorf("%s is not a file", show.Quote(glob))
 	case meta:
-		return nil, fmt.Errorf("no file matches %s", quote(glob))
+		return nil, fmt.Errorf("no file matches %s", show.Quote(glob))
 	}
-	return nil, fmt.Errorf("there is no file %s", quote(glob))
+	return nil, fmt.Errorf("there is no file %s", show.Quote(glob))
 }
 
 // exists checks that a folder does.
 func (f folder) exists(what, name string) error {
 	if info, err := os.Stat(f.path(name)); err != nil {
-		return fmt.Errorf("%s %s: %w", what, quote(name), reason(err))
+		return fmt.Errorf("%s %s: %w", what, show.Quote(name), reason(err))
 	} else if !info.IsDir() {
-		return fmt.Errorf("%s %s is not a folder", what, quote(name))
+		return fmt.Errorf("%s %s is not a folder", what, show.Quote(name))
 	}
 	return nil
 }
@@ -94,15 +96,15 @@ func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 	// The builder sees the context and nothing else, and so does this.
 	root, err := os.OpenRoot(f.path(context))
 	if err != nil {
-		return fmt.Errorf("build context %s: %w", quote(context), reason(err))
+		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
 	}
 	defer root.Close()
 	info, err := root.Stat(dockerfile)
 	if err != nil {
-		return fmt.Errorf("build context %s has no %s: %w", quote(context), dockerfile, reason(err))
+		return fmt.Errorf("build context %s has no %s: %w", show.Quote(context), dockerfile, reason(err))
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s in build context %s is not a file", dockerfile, quote(context))
+		return fmt.Errorf("%s in build context %s is not a file", dockerfile, show.Quote(context))
 	}
 	return nil
 }

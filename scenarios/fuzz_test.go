@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"stackmeter/scenarios/show"
 )
 
 // FuzzParse: no text makes it panic or plan without end, what is refused is
@@ -44,7 +46,7 @@ func FuzzParse(f *testing.F) {
 			if !errors.As(err, &problems) || len(problems) == 0 || s != nil {
 				t.Fatalf("got %v, %#v", s, err)
 			}
-			if text := err.Error(); printable(strings.ReplaceAll(text, "\n", " ")) != strings.ReplaceAll(text, "\n", " ") {
+			if text := err.Error(); show.Columns(strings.ReplaceAll(text, "\n", " ")) != strings.ReplaceAll(text, "\n", " ") {
 				t.Fatalf("not printable: %q", text)
 			}
 			return

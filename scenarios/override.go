@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // override applies one "a.b=value" to the tree. It only refuses what has no
@@ -75,7 +77,7 @@ func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node
 	if o.source.allSecret {
 		what = describeSecret(n)
 	}
-	o.refuse(joined(path)+" is "+what+" and has no "+quote(segment), "")
+	o.refuse(joined(path)+" is "+what+" and has no "+show.Quote(segment), "")
 	return nil
 }
 
@@ -125,7 +127,7 @@ func (o overriding) index(n *yaml.Node, path []string, segment string) (int, boo
 	case len(n.Content) == 0:
 		o.refuse(where+" is an empty list", "")
 	case err != nil:
-		o.refuse(where+" is a list and has no "+quote(segment), "name a place in it: "+where+".0 to "+where+"."+last)
+		o.refuse(where+" is a list and has no "+show.Quote(segment), "name a place in it: "+where+".0 to "+where+"."+last)
 	default:
 		o.refuse(where+" has no place "+segment, "there are 0 to "+last)
 	}
@@ -134,7 +136,7 @@ func (o overriding) index(n *yaml.Node, path []string, segment string) (int, boo
 
 // joined is a path as a message shows it.
 func joined(path []string) string {
-	return truncate(printable(strings.Join(path, ".")), quoteWidth)
+	return show.Shorten(show.Columns(strings.Join(path, ".")), show.Quoted)
 }
 
 // unfold writes a short form out, so that a part of it can be replaced.

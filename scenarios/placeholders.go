@@ -3,6 +3,8 @@ package scenarios
 import (
 	"fmt"
 	"strings"
+
+	"stackmeter/scenarios/show"
 )
 
 // Placeholders of a command. The plan fills those that follow from the
@@ -61,7 +63,7 @@ func parseTemplate(text string) (template, error) {
 		name, after, closed := strings.Cut(rest, "}")
 		if brace == "}" || !closed || strings.Contains(name, "{") {
 			return t, fmt.Errorf("%s has a %s without its counterpart: write %s for the brace itself",
-				quote(text), brace, brace+brace)
+				show.Quote(text), brace, brace+brace)
 		}
 		t.parts = append(t.parts, part.String())
 		t.names = append(t.names, name)

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"stackmeter/scenarios/show"
 )
 
 // A Problem is one thing that is wrong with a scenario file or with an
@@ -23,7 +23,6 @@ type Problem struct {
 // Widths of what a Problem prints, in characters.
 const (
 	excerptWidth = 100 // of a line of the file
-	quoteWidth   = 60  // of a value within a message
 	placeWidth   = 120 // of an override that is named as the place
 )
 
@@ -80,7 +79,7 @@ func overrideSource(text string, rank int) *source {
 	if secret {
 		text = nameAlone(text)
 	}
-	return &source{name: "--set " + truncate(printable(text), placeWidth), rank: rank, secret: map[int]bool{}, allSecret: secret}
+	return &source{name: "--set " + show.Shorten(show.Columns(text), placeWidth), rank: rank, secret: map[int]bool{}, allSecret: secret}
 }
 
 // A report collects problems.
@@ -135,7 +134,7 @@ func (r *report) err() error {
 
 // excerpt is the part of a line around a column, and the column within it.
 func excerpt(line string, column int) (string, int) {
-	runes := []rune(printable(strings.TrimRight(line, " \t")))
+	runes := []rune(show.Columns(strings.TrimRight(line, " \t")))
 	if len(runes) == 0 || column < 1 {
 		return "", 0
 	}
@@ -152,34 +151,11 @@ func excerpt(line string, column int) (string, int) {
 	to := from + excerptWidth
 	text := string(runes[from:to])
 	if from > 0 {
-		text = "…" + text
+		text = show.Missing + text
 		column++
 	}
 	if to < len(runes) {
-		text += "…"
+		text += show.Missing
 	}
 	return text, column - from
 }
-
-// printable replaces what a terminal would obey instead of show.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t':
-			return ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-}
-
-func truncate(s string, width int) string {
-	if utf8.RuneCountInString(s) <= width {
-		return s
-	}
-	return string([]rune(s)[:width]) + "…"
-}
-
-// quote is a value within a message: bounded, and nothing a terminal obeys.
-func quote(s string) string { return fmt.Sprintf("%q", truncate(s, quoteWidth)) }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"stackmeter/scenarios/show"
 )
 
 // Redacted stands for a value that is not written to a store or a report.
@@ -68,6 +70,10 @@ func redacted(values map[string]string) map[string]string {
 // protects nothing.
 const minSecret = 6
 
+// maxCutOff is how many bytes of a secret can be left in front of the mark
+// where show.Quote cut a text off: its characters, the longest as \U0001f600.
+const maxCutOff = 10 * show.Quoted
+
 // Scrubber returns a function that takes the values out of a text which
 // Redacted leaves out of the plan: an app that fails may print its whole
 // environment, and its last words are kept. Each is taken out in all of its
@@ -117,27 +123,11 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 	var pairs []string
 	for _, text := range slices.Compact(texts) {
 		pairs = append(pairs, text, Redacted)
-		for n := min(len(text), 4*mostQuoted) - 1; n >= minSecret; n-- {
-			pairs = append(pairs, text[:n]+cutOff, Redacted+cutOff)
+		for n := min(len(text), maxCutOff) - 1; n >= minSecret; n-- {
+			pairs = append(pairs, text[:n]+`"`+show.Missing, Redacted+`"`+show.Missing)
 		}
 	}
 	return strings.NewReplacer(pairs...).Replace
-}
-
-// mostQuoted is how many bytes of a foreign text a message quotes at most, and
-// cutOff how it says that there were more.
-const (
-	mostQuoted = 60
-	cutOff     = "\"…"
-)
-
-// Quote is the beginning of a text from elsewhere, a server's answer, in quotes
-// as Go writes them. A Scrubber finds a secret in it that was cut off, too.
-func Quote(text []byte) string {
-	if len(text) <= mostQuoted {
-		return strconv.Quote(string(text))
-	}
-	return strings.TrimSuffix(strconv.Quote(string(text[:mostQuoted])), `"`) + cutOff
 }
 
 // secretsIn are a value and the parts of it that can be met without the rest:

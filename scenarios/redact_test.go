@@ -1,6 +1,10 @@
 package scenarios
 
-import "testing"
+import (
+	"testing"
+
+	"stackmeter/scenarios/show"
+)
 
 // TestThreat4PrintedForms: a secret is taken out of a text in the form in
 // which a program or a log has printed it.
@@ -32,8 +36,8 @@ func TestThreat4PrintedForms(t *testing.T) {
 		{"a URL's password", `password "p@ssword" (p%40ssword) is wrong for db.example`, `password "(not written)" ((not written)) is wrong for db.example`},
 		{"what else is secret", "http://proxy-user:proxy-password@proxy.example:3128", "http://(not written)@proxy.example:3128"},
 		{"a value that is in a name", "nginx+gunicorn-w1-t1: gunicorn died", "nginx+gunicorn-w1-t1: gunicorn died"},
-		{"the beginning of a message", Quote([]byte("the database of this app did not answer to password p@ssword, it said")), `"the database of this app did not answer to password (not written)"…`},
-		{"the beginning of one with quotes", Quote([]byte("0123456789012345678901234567890123456789 and more " + odd)), `"0123456789012345678901234567890123456789 and more (not written)"…`},
+		{"the beginning of a message", show.Quote([]byte("the database of this app did not answer to password p@ssword, it said")), `"the database of this app did not answer to password (not written)"…`},
+		{"the beginning of one with quotes", show.Quote([]byte("0123456789012345678901234567890123456789 and more " + odd)), `"0123456789012345678901234567890123456789 and more (not written)"…`},
 		{"a message that is not cut off", `it begins with "p@sswor"`, `it begins with "p@sswor"`},
 		{"a value that is no secret", "resnet18, someone", "resnet18, someone"},
 	} {

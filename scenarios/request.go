@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 func (d *decoder) request(n *yaml.Node, r *Request) {
@@ -62,7 +64,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 func (d *decoder) urlPath(n *yaml.Node, what string, into *string) {
 	d.checked(n, what, into, func(s string) bool {
 		_, err := url.ParseRequestURI(s)
-		return err == nil && strings.HasPrefix(s, "/") && !strings.ContainsAny(s, "# ") && printable(s) == s
+		return err == nil && strings.HasPrefix(s, "/") && !strings.ContainsAny(s, "# ") && show.Columns(s) == s
 	}, "a path starts with / and has no spaces, for example /predict")
 }
 
@@ -78,15 +80,15 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 		key, value := n.Content[i], n.Content[i+1]
 		name := http.CanonicalHeaderKey(key.Value)
 		if before := seen[name]; before != nil {
-			d.problem(key, "keep one of them", "the header %s is in %s already", quote(name), d.place(before))
+			d.problem(key, "keep one of them", "the header %s is in %s already", show.Quote(name), d.place(before))
 		}
 		seen[name] = key
 		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive"}, name) {
 			d.problem(key, "leave it out; whether connections are kept alive is matrix.keepalive",
 				"the header %s is the client's to set", name)
 		}
-		if printable(value.Value) != strings.ReplaceAll(value.Value, "\t", " ") {
-			d.problem(value, "", "the header %s contains a control character", quote(name))
+		if show.Columns(value.Value) != strings.ReplaceAll(value.Value, "\t", " ") {
+			d.problem(value, "", "the header %s contains a control character", show.Quote(name))
 		}
 	}
 }
@@ -96,7 +98,7 @@ func (d *decoder) multipart(n *yaml.Node) *Multipart {
 	o, ok := d.object(n, "multipart", "request.multipart",
 		field{"field", func(n *yaml.Node) {
 			d.checked(n, "request.multipart.field", &m.Field, func(s string) bool {
-				return printable(s) == s && !strings.Contains(s, `"`)
+				return show.Columns(s) == s && !strings.Contains(s, `"`)
 			}, "the name of a form's field, for example file")
 		}},
 		field{"files", func(n *yaml.Node) { m.Files = d.files(n, "request.multipart.files") }},
@@ -114,7 +116,7 @@ func (d *decoder) body(n *yaml.Node) *Body {
 	o, ok := d.object(n, "body", "request.body",
 		field{"content_type", func(n *yaml.Node) {
 			d.checked(n, "request.body.content_type", &b.ContentType, func(s string) bool {
-				return strings.Contains(s, "/") && printable(s) == s
+				return strings.Contains(s, "/") && show.Columns(s) == s
 			}, "for example image/jpeg")
 		}},
 		field{"files", func(n *yaml.Node) { b.Files = d.files(n, "request.body.files") }},
@@ -226,7 +228,7 @@ func (d *decoder) writeScalar(b *bytes.Buffer, n *yaml.Node) {
 		return
 	}
 	if err := plain.Decode(&value); err != nil {
-		d.problem(n, "put it in quotes if it is text", "request.json has a value that is none: %s", quote(n.Value))
+		d.problem(n, "put it in quotes if it is text", "request.json has a value that is none: %s", show.Quote(n.Value))
 	} else if f, ok := value.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
 		d.problem(n, "", "request.json cannot hold %s: JSON has no such number", n.Value)
 	} else if text, err := json.Marshal(value); err == nil {

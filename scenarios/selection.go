@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"stackmeter/scenarios/show"
 )
 
 // Cells is the number of cells of all trials, repeats counted.
@@ -29,7 +31,7 @@ func (p Plan) Cells() int {
 func (p Plan) Only(glob string) (Plan, error) {
 	parts := strings.Split(glob, "/")
 	if _, err := path.Match(glob, ""); err != nil || glob == "" {
-		return Plan{}, fmt.Errorf("--only %s is not a pattern: for example gunicorn-* or */mt5", quote(glob))
+		return Plan{}, fmt.Errorf("--only %s is not a pattern: for example gunicorn-* or */mt5", show.Quote(glob))
 	}
 	kept := p
 	kept.Trials = nil
@@ -46,7 +48,7 @@ func (p Plan) Only(glob string) (Plan, error) {
 		}
 	}
 	if len(kept.Trials) == 0 {
-		return Plan{}, fmt.Errorf("--only %s matches nothing: there are\n  %s", quote(glob), strings.Join(p.names(len(parts)), "\n  "))
+		return Plan{}, fmt.Errorf("--only %s matches nothing: there are\n  %s", show.Quote(glob), strings.Join(p.names(len(parts)), "\n  "))
 	}
 	return kept, nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // Ranges of a topology's numbers.
@@ -34,7 +36,7 @@ func parseShorthand(text string) (shorthand, error) {
 	if before, after, found := strings.Cut(rest, "+"); found {
 		front := strings.TrimSpace(before)
 		if front != "nginx" {
-			return s, fmt.Errorf("only nginx can be in front of a server, not %s", quote(front))
+			return s, fmt.Errorf("only nginx can be in front of a server, not %s", show.Quote(front))
 		}
 		s.nginx, rest = true, strings.TrimSpace(after)
 	}
@@ -51,7 +53,7 @@ func parseShorthand(text string) (shorthand, error) {
 	case "nginx":
 		return s, errors.New("nginx needs a server behind it")
 	default:
-		err := fmt.Errorf("there is no server %s", quote(word))
+		err := fmt.Errorf("there is no server %s", show.Quote(word))
 		if near := nearest(word, []string{ServerFlask, ServerGunicorn}); near != "" {
 			err = fmt.Errorf("%w (did you mean %s?)", err, near)
 		}
@@ -72,11 +74,11 @@ func parseShorthand(text string) (shorthand, error) {
 		case (i == 0 || i == 1 && s.workers > 0) && strings.HasPrefix(part, "t"):
 			into, most = &s.threads, maxThreads
 		default:
-			return s, fmt.Errorf("%s is not a number of workers and threads", quote(rest))
+			return s, fmt.Errorf("%s is not a number of workers and threads", show.Quote(rest))
 		}
 		number, err := strconv.Atoi(part[1:])
 		if err != nil || strconv.Itoa(number) != part[1:] {
-			return s, fmt.Errorf("%s is not a number of workers or threads", quote(part))
+			return s, fmt.Errorf("%s is not a number of workers or threads", show.Quote(part))
 		}
 		if number < 1 || number > most {
 			return s, fmt.Errorf("%s is out of range: from %s1 to %s%d", part, part[:1], part[:1], most)

@@ -11,6 +11,8 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
+
+	"stackmeter/scenarios/show"
 )
 
 // baseName is the same figure of the baseline's cell: in duration < base * 1.05
@@ -178,7 +180,7 @@ func (s thresholdSource) wrong(err error) error {
 }
 
 func (s thresholdSource) problem(at int, message, hint string) *ThresholdError {
-	return &ThresholdError{Column: s.columns[min(max(at, 0), len(s.columns)-1)] + 1, Message: printable(message), Hint: hint}
+	return &ThresholdError{Column: s.columns[min(max(at, 0), len(s.columns)-1)] + 1, Message: show.Columns(message), Hint: hint}
 }
 
 func lowerFirst(text string) string {

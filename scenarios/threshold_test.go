@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"stackmeter/scenarios/show"
 )
 
 func TestThresholdHolds(t *testing.T) {
@@ -164,7 +166,7 @@ func FuzzThreshold(f *testing.F) {
 			if !errors.As(err, &wrong) || wrong.Column < 1 || wrong.Column > len([]rune(text))+1 || wrong.Message == "" {
 				t.Fatalf("%q: %#v", text, err)
 			}
-			if printable(err.Error()) != err.Error() {
+			if show.Columns(err.Error()) != err.Error() {
 				t.Fatalf("%q: not printable: %q", text, err)
 			}
 			return

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/expr-lang/expr/ast"
+
+	"stackmeter/scenarios/show"
 )
 
 // thresholdCheck goes through the tree of a threshold: it refuses what is no
@@ -153,7 +155,7 @@ func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.N
 		return &ast.IdentifierNode{Value: basePrefix + figures[0]}, unitOf(figures[0]), nil
 	}
 	if !slices.Contains(figureNames(), node.Value) {
-		return nil, "", c.problem(node, "there is no figure "+quote(node.Value), suggestion(node.Value, append(figureNames(), baseName)))
+		return nil, "", c.problem(node, "there is no figure "+show.Quote(node.Value), suggestion(node.Value, append(figureNames(), baseName)))
 	}
 	c.own[node.Value] = true
 	return &ast.IdentifierNode{Value: node.Value}, unitOf(node.Value), nil
@@ -167,7 +169,7 @@ func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, string, error) 
 		return nil, "", c.problem(node, "only base has parts", "for example base.duration")
 	}
 	if !slices.Contains(figureNames(), figure.Value) {
-		return nil, "", c.problem(node, "the baseline has no figure "+quote(figure.Value), suggestion(figure.Value, figureNames()))
+		return nil, "", c.problem(node, "the baseline has no figure "+show.Quote(figure.Value), suggestion(figure.Value, figureNames()))
 	}
 	c.base[figure.Value] = true
 	return &ast.IdentifierNode{Value: basePrefix + figure.Value}, unitOf(figure.Value), nil
@@ -175,7 +177,7 @@ func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, string, error) 
 
 func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, string, error) {
 	if !slices.Contains([]string{"+", "-", "*", "/"}, node.Operator) {
-		return nil, "", c.problem(node, "a threshold has no "+quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
+		return nil, "", c.problem(node, "a threshold has no "+show.Quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
 	}
 	left, a, err := c.value(node.Left, figures)
 	if err != nil {

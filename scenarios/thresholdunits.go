@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"stackmeter/scenarios/show"
 )
 
 // A unitName is a unit that can stand behind a number.
@@ -53,7 +55,7 @@ func withoutUnits(text string) (thresholdSource, error) {
 		number, unit := string(in[i:end]), string(in[end:unitEnd])
 		value, err := strconv.ParseFloat(number, 64)
 		if err != nil {
-			return s, &ThresholdError{i + 1, quote(number) + " is no number", ""}
+			return s, &ThresholdError{i + 1, show.Quote(number) + " is no number", ""}
 		}
 		s.units[len(out)] = quantity{written: number + unit}
 		if unit != "" {
@@ -65,7 +67,7 @@ func withoutUnits(text string) (thresholdSource, error) {
 				}
 			}
 			if !known {
-				return s, &ThresholdError{end + 1, "there is no unit " + quote(unit), unitHint(unit)}
+				return s, &ThresholdError{end + 1, "there is no unit " + show.Quote(unit), unitHint(unit)}
 			}
 		}
 		// Always with a point: expr has whole numbers too, and divides them

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // topologies expands the list of topologies, in the order in which it is
@@ -39,7 +41,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
 		}
 		short, err := parseShorthand(text)
 		if err != nil {
-			d.problem(n, shorthandRule, "topology %s: %v", quote(text), err)
+			d.problem(n, shorthandRule, "topology %s: %v", show.Quote(text), err)
 			return nil
 		}
 		t := short.topology()
@@ -152,7 +154,7 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 		}
 		for _, name := range t.names {
 			if _, address := whose(name); !address && !slices.Contains(placeholders(), name) {
-				d.problem(item, suggestion(name, placeholders()), "nothing fills {%s}", printable(truncate(name, quoteWidth)))
+				d.problem(item, suggestion(name, placeholders()), "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}
 		if *size += len(text) + maxWSGI*len(t.names); *size > maxCommand {
@@ -295,7 +297,7 @@ func (v *variants) checkPlaceholders() {
 					if len(services) > 0 {
 						hint = suggestion(service, services)
 					}
-					v.d.problem(a.node, hint, "nothing fills {%s}", printable(truncate(name, quoteWidth)))
+					v.d.problem(a.node, hint, "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 				}
 				if full, known := filled[name]; known && !full {
 					hint := "add " + name + " to the topology, for example " + name + ": [1, 2, 4]"

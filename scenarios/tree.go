@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
 )
 
 // readTree parses YAML text to a tree of its own nodes: aliases and merge
@@ -83,7 +85,7 @@ func (d *decoder) syntax(s *source, err error) {
 		text := s.lines[line-1]
 		column += len(text) - len(strings.TrimLeft(text, " \t"))
 	}
-	d.report.add(s, line, column, "not valid YAML here or just before: "+printable(message), "")
+	d.report.add(s, line, column, "not valid YAML here or just before: "+show.Columns(message), "")
 }
 
 // A copier copies a tree and expands its aliases and merge keys.
@@ -132,7 +134,7 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 	case "!!merge":
 		out.Tag = "!!str" // "<<" as a value
 	default:
-		tag := quote(out.Tag)
+		tag := show.Quote(out.Tag)
 		if c.source.concealed(n.Line) {
 			tag = "of this value"
 		}
@@ -159,7 +161,7 @@ func (c *copier) mapping(out, n *yaml.Node, depth int) {
 			continue
 		}
 		if before := first[key.Value]; before != nil {
-			c.d.problem(key, "keep one of them", "the key %s is in line %d already", quote(key.Value), before.Line)
+			c.d.problem(key, "keep one of them", "the key %s is in line %d already", show.Quote(key.Value), before.Line)
 			continue
 		}
 		first[key.Value] = key

@@ -153,14 +153,20 @@ type Stack interface {
 	// runs at a time.
 	Meter(ctx context.Context) (Meter, error)
 
-	// Logs writes the tail of each service's output, bounded, each line with
-	// its service in front.
+	// Logs writes the end of each service's output, at most LogLines and
+	// LogBytes of it, each line with its service in front.
 	Logs(ctx context.Context, w io.Writer) error
 
 	// Stop removes the stack. It may be called more than once, and when it
 	// fails it names what it could not remove.
 	Stop(ctx context.Context) error
 }
+
+// Bounds of what Stack.Logs writes of each service.
+const (
+	LogLines = 40
+	LogBytes = 16 << 10
+)
 
 // A Meter measures a stack between Runtime.Meter and Stop.
 type Meter interface {

@@ -12,8 +12,8 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/results/report"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Exit statuses, as DESIGN and the README list them.
@@ -54,7 +54,7 @@ func (a *app) main(args []string) int {
 		return exitOK
 	}
 	// Also of an interrupted run: what could not be removed has to be named.
-	fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error())) // the engine's words are in it, and a build's
+	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error())) // the engine's words are in it, and a build's
 	var usage usageError
 	switch {
 	case errors.Is(err, errInterrupted), errors.Is(err, errLoadInterrupted):

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackmeter/results/report"
+	"stackmeter/scenarios/show"
 )
 
 func (a *app) cleanCommand() *cobra.Command {
@@ -30,7 +30,7 @@ is touched, and neither is a run that is still alive, unless --run names it.`,
 			}
 			removed, err := runtime.Sweep(cmd.Context(), run)
 			for _, name := range removed {
-				fmt.Fprintln(a.stdout, "removed", report.Clean(name))
+				fmt.Fprintln(a.stdout, "removed", show.Clean(name))
 			}
 			if err == nil && len(removed) == 0 {
 				fmt.Fprintln(a.stdout, "nothing to remove")

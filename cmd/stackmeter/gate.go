@@ -8,6 +8,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // gateOptions say what a run is held against when it has ended.
@@ -115,7 +116,7 @@ func (a *app) baseline(ctx context.Context, store results.Store, run results.Run
 	}
 	base, err := openBaseline(ctx, store, which, results.Scope{Scenario: run.Scenario, Before: run.ID})
 	if base == nil && err == nil {
-		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", report.Clean(run.Scenario))
+		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", show.Clean(run.Scenario))
 	}
 	return base, err
 }

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/scenarios/show"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -71,7 +71,7 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 		if err := store.Import(ctx, one.Run, one.Records); err != nil {
 			return fmt.Errorf("import %s: %w", file, err)
 		}
-		fmt.Fprintf(a.stdout, "%s  %s, %s\n", report.Clean(one.Run.ID), report.Clean(one.Run.Scenario), results.Plural(len(one.Records), "record"))
+		fmt.Fprintf(a.stdout, "%s  %s, %s\n", show.Clean(one.Run.ID), show.Clean(one.Run.Scenario), show.Plural(len(one.Records), "record"))
 	}
 	return nil
 }

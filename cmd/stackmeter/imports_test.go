@@ -36,6 +36,7 @@ func TestImports(t *testing.T) {
 		never  []string
 		except string
 	}{
+		{"stackmeter/scenarios/show", []string{"stackmeter"}, ""},
 		{"stackmeter/scenarios", []string{"stackmeter/stacks", "stackmeter/orchestrator", "stackmeter/results", "stackmeter/cmd"}, ""},
 		{"stackmeter/orchestrator/gpu", []string{"stackmeter/scenarios", "stackmeter/stacks", "stackmeter/results", "stackmeter/cmd", "stackmeter/orchestrator/load"}, ""},
 		{"stackmeter/orchestrator/load", []string{"stackmeter/stacks", "stackmeter/results", "stackmeter/orchestrator/gpu", "stackmeter/cmd"}, ""},

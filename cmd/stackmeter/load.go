@@ -18,6 +18,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 func (a *app) loadCommand() *cobra.Command {
@@ -135,7 +136,7 @@ func (o loadOptions) send(ctx context.Context, client orchestrator.Client, job l
 	case ctx.Err() != nil:
 		rec.Status, rec.Duration = results.StatusFailed, nil
 		rec.Reason = fmt.Sprintf("interrupted: %d of %s finished, the last one after %v",
-			sent.Replies+sent.Errors, results.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
+			sent.Replies+sent.Errors, show.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
 		return errLoadInterrupted
 	case err != nil:
 		return err

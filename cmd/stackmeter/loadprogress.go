@@ -9,7 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"stackmeter/orchestrator"
-	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // newLoadProgress is newProgress for a load that is sent alone: one bar, or a
@@ -40,7 +40,7 @@ func (p *tenths) event(e orchestrator.Event) {
 	}
 	if tenth := 10 * e.Done / e.Requests; tenth != p.told {
 		p.told = tenth
-		fmt.Fprintf(p.w, "%s %d of %s\n", e.Time.Format("15:04:05"), e.Done, results.Plural(e.Requests, "request"))
+		fmt.Fprintf(p.w, "%s %d of %s\n", e.Time.Format("15:04:05"), e.Done, show.Plural(e.Requests, "request"))
 	}
 }
 

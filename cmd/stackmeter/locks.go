@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/orchestrator/lock"
-	"stackmeter/results/report"
+	"stackmeter/scenarios/show"
 )
 
 // waitDefault is how long --wait without a duration waits: a night's run that
@@ -55,7 +55,7 @@ func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wai
 	holder := lock.Holder{Run: run, Scenario: scenario, PID: os.Getpid(), User: userName(), Since: time.Now()}
 	holder.Host, _ = os.Hostname()
 	locks, err := lock.Acquire(ctx, folder, names, holder, wait, func(held *lock.HeldError) {
-		fmt.Fprintf(a.stderr, "stackmeter: waiting: %s\n", report.Clean(held.Error()))
+		fmt.Fprintf(a.stderr, "stackmeter: waiting: %s\n", show.Clean(held.Error()))
 	})
 	var held *lock.HeldError
 	if errors.As(err, &held) {
@@ -63,7 +63,7 @@ func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wai
 		if wait > 0 {
 			remedy = fmt.Sprintf("still, after a wait of %v", wait)
 		}
-		return nil, fmt.Errorf("%s; two runs at once would measure each other: %s", report.Clean(held.Error()), remedy)
+		return nil, fmt.Errorf("%s; two runs at once would measure each other: %s", show.Clean(held.Error()), remedy)
 	}
 	return locks, err
 }
@@ -91,7 +91,7 @@ func lockFindings() []finding {
 			continue // left by a process that was killed, and as good as none
 		}
 		held := lock.HeldError{Name: s.Name, Holder: *s.Holder}
-		found = append(found, finding{"locks", stateNote, report.Clean(held.Error()), "a run that needs the same waits with --wait, and is refused without"})
+		found = append(found, finding{"locks", stateNote, show.Clean(held.Error()), "a run that needs the same waits with --wait, and is refused without"})
 	}
 	if len(found) == 0 {
 		found = append(found, finding{what: "locks", state: stateOK, text: "no run is under way (" + folder + ")"})

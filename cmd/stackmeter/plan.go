@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -68,7 +68,7 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s%s, %s, %s and %d of warm-up for each worker; order: %s\n",
-		p.Scenario, most, results.Plural(len(p.Trials), "stack"), results.Plural(p.Cells(), "cell"), results.Plural(requests, "request"), p.Warmup, order)
+		p.Scenario, most, show.Plural(len(p.Trials), "stack"), show.Plural(p.Cells(), "cell"), show.Plural(requests, "request"), p.Warmup, order)
 	if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
 			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)

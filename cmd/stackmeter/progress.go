@@ -12,6 +12,7 @@ import (
 	"stackmeter/orchestrator"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/scenarios/show"
 )
 
 // Ways to show progress.
@@ -84,11 +85,11 @@ func (p plain) close() {}
 func describe(e orchestrator.Event) string {
 	switch e.Kind {
 	case orchestrator.EventNote, orchestrator.EventStuck:
-		return report.Clean(e.Message)
+		return show.Clean(e.Message)
 	case orchestrator.EventRun:
-		return results.Plural(e.Trials, "stack") + " to start, " + results.Plural(e.Requests, "request") + " to send"
+		return show.Plural(e.Trials, "stack") + " to start, " + show.Plural(e.Requests, "request") + " to send"
 	case orchestrator.EventImage:
-		return "image: " + report.Clean(e.Message)
+		return "image: " + show.Clean(e.Message)
 	case orchestrator.EventStart:
 		return fmt.Sprintf("[%d/%d] %s: start (repeat %d)", e.Trial, e.Trials, e.Topology, e.Repeat)
 	case orchestrator.EventReady:
@@ -105,7 +106,7 @@ func resultLine(e orchestrator.Event) string {
 	if e.Status == results.StatusOK && e.Duration != nil {
 		fmt.Fprintf(&b, "%.2f s", *e.Duration)
 	} else {
-		first, _, _ := strings.Cut(report.Clean(e.Message), "\n")
+		first, _, _ := strings.Cut(show.Clean(e.Message), "\n")
 		fmt.Fprintf(&b, "%s: %s", e.Status, first)
 	}
 	if len(e.Flags) > 0 {

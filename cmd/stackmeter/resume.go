@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
 
@@ -48,7 +48,7 @@ func (a *app) resume(ctx context.Context, store results.Store, now results.Run, 
 	if unseen {
 		removed, err := runtime.Sweep(ctx, before.ID)
 		for _, name := range removed {
-			fmt.Fprintln(a.stderr, "stackmeter: removed what a killed run left behind:", report.Clean(name))
+			fmt.Fprintln(a.stderr, "stackmeter: removed what a killed run left behind:", show.Clean(name))
 		}
 		if err != nil {
 			return before, fmt.Errorf("remove what run %s left behind: %w", before.ID, err)
@@ -206,8 +206,5 @@ func inShort(value any) string {
 	if list, ok := value.([]any); ok && len(text) > 60 {
 		return fmt.Sprintf("a list of %d", len(list))
 	}
-	if runes := []rune(string(text)); len(runes) > 60 {
-		return string(runes[:59]) + "…"
-	}
-	return string(text)
+	return show.Shorten(string(text), 60)
 }

@@ -22,6 +22,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/process"
 )
@@ -398,7 +399,7 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 				_, err := runtime.Sweep(clean, *run)
 				stop()
 				if err != nil {
-					fmt.Fprintln(a.stderr, "stackmeter:", report.Clean(err.Error()))
+					fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
 				}
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator"
-	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // tellerQueue is how many messages wait for standard error to take them.
@@ -62,7 +62,7 @@ func (t *teller) Write(message []byte) (int, error) {
 
 func (t *teller) sayDropped() {
 	if n := t.dropped.Swap(0); n > 0 {
-		fmt.Fprintf(t.to, "stackmeter: %s not shown, because standard error took none\n", results.Plural(int(n), "message"))
+		fmt.Fprintf(t.to, "stackmeter: %s not shown, because standard error took none\n", show.Plural(int(n), "message"))
 	}
 }
 

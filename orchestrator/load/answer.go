@@ -8,7 +8,7 @@ import (
 	"os"
 	"syscall"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Limits of an answer. What goes beyond them is a failure of kind protocol,
@@ -113,7 +113,7 @@ func parseStatusLine(line []byte) (head, error) {
 	const version = "HTTP/1."
 	if len(line) < len(version)+5 || string(line[:len(version)]) != version ||
 		(line[7] != '0' && line[7] != '1') || line[8] != ' ' || (len(line) > 12 && line[12] != ' ') {
-		return head{}, failed(ErrProtocol, "not an HTTP/1.x answer: it begins with %s", scenarios.Quote(line))
+		return head{}, failed(ErrProtocol, "not an HTTP/1.x answer: it begins with %s", show.Quote(line))
 	}
 	status := 0
 	for _, c := range line[9:12] {
@@ -134,7 +134,7 @@ func (h *head) header(line []byte) error {
 	// A space before the colon hides a header from some and not from others
 	// (RFC 9112, section 5.1).
 	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {
-		return failed(ErrProtocol, "header line %s has no name", scenarios.Quote(line))
+		return failed(ErrProtocol, "header line %s has no name", show.Quote(line))
 	}
 	name, value := line[:colon], line[colon+1:]
 	switch {
@@ -143,13 +143,13 @@ func (h *head) header(line []byte) error {
 		for one := range bytes.SplitSeq(value, []byte{','}) {
 			length, ok := parseLength(bytes.TrimSpace(one))
 			if !ok || h.length >= 0 && h.length != length {
-				return failed(ErrProtocol, "Content-Length %s is wrong or contradicts another one", scenarios.Quote(value))
+				return failed(ErrProtocol, "Content-Length %s is wrong or contradicts another one", show.Quote(value))
 			}
 			h.length = length
 		}
 	case equalFold(name, "transfer-encoding"):
 		if h.chunked || !equalFold(bytes.TrimSpace(value), "chunked") {
-			return failed(ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", scenarios.Quote(value))
+			return failed(ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", show.Quote(value))
 		}
 		h.chunked = true
 	case equalFold(name, "connection"):
@@ -200,7 +200,7 @@ func (a *answerReader) chunks() error {
 		}
 		size, ok := parseChunkSize(line)
 		if !ok {
-			return failed(ErrProtocol, "chunk size %s is wrong", scenarios.Quote(line))
+			return failed(ErrProtocol, "chunk size %s is wrong", show.Quote(line))
 		}
 		if size == 0 {
 			break

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // A Checker says whether an answer is as expected. It is used by one goroutine.
@@ -98,7 +99,7 @@ func (c *Checker) check(request, status int, body []byte) error {
 		return failed(ErrStatus, "status %d instead of %d", status, c.status)
 	}
 	if c.match != nil && !c.match.Match(body) {
-		return failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, scenarios.Quote(body))
+		return failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, show.Quote(body))
 	}
 	if len(c.json) > 0 {
 		if err := c.checkJSON(body); err != nil {
@@ -114,12 +115,12 @@ func (c *Checker) check(request, status int, body []byte) error {
 func (c *Checker) checkJSON(body []byte) error {
 	value, err := decodeJSON(body)
 	if err != nil {
-		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, scenarios.Quote(body))
+		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, show.Quote(body))
 	}
 	for _, check := range c.json {
 		got, err := at(value, check.parts)
 		if err != nil {
-			return failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, scenarios.Quote(body))
+			return failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, show.Quote(body))
 		}
 		switch {
 		case check.match != nil && !check.match.MatchString(textOf(got)):
@@ -205,5 +206,5 @@ func (c *Checker) checkDigest(request int, body []byte) error {
 	if payload != "" {
 		which += " (" + payload + ")"
 	}
-	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %s", which, scenarios.Quote(body))
+	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %s", which, show.Quote(body))
 }

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // A conn is one client's connection, made anew or kept from request to
@@ -322,7 +322,7 @@ func (k *conn) idle() (closed bool, err error) {
 	if h, err := parseStatusLine(early[:min(n, len("HTTP/1.1 408"))]); err == nil && h.status == http.StatusRequestTimeout {
 		return true, nil
 	}
-	return false, failed(ErrProtocol, "the server had sent %s on an idle connection, which nobody asked for", scenarios.Quote(early[:n]))
+	return false, failed(ErrProtocol, "the server had sent %s on an idle connection, which nobody asked for", show.Quote(early[:n]))
 }
 
 // peek gives what can be read, and leaves it there.

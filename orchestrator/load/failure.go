@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"stackmeter/scenarios/show"
 )
 
 // A failure is why a request has no reply: one of the kinds, and a message
@@ -21,7 +21,7 @@ func failed(kind, format string, args ...any) *failure {
 	return &failure{kind: kind, message: fmt.Sprintf(format, args...)}
 }
 
-// maxMessage bounds a kept message, in bytes.
+// maxMessage bounds a kept message, in characters.
 const maxMessage = 300
 
 // A tally counts failures by kind and keeps the first message of each.
@@ -53,29 +53,7 @@ func (t *tally) merge(kinds map[string]int, messages map[string]string) {
 }
 
 // clean makes a message that a server had a hand in safe to print and to
-// keep: printable, and not too long.
+// keep: one line, printable, and not too long.
 func clean(message string) string {
-	message = printable(message)
-	if len(message) <= maxMessage {
-		return message
-	}
-	const mark = "…"
-	cut := maxMessage - len(mark)
-	for !utf8.RuneStart(message[cut]) {
-		cut--
-	}
-	return message[:cut] + mark
-}
-
-// printable is text as one line of valid UTF-8 without control characters.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case !unicode.IsPrint(r) || r == utf8.RuneError:
-			return '?'
-		}
-		return r
-	}, strings.TrimSpace(text))
+	return show.Shorten(show.Columns(strings.TrimSpace(message)), maxMessage)
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -208,26 +207,5 @@ func TestFault25ErrorsAreNoReplies(t *testing.T) {
 	}
 	if r.Latency.Count() != 20 {
 		t.Errorf("%d latencies, want those of the 20 replies", r.Latency.Count())
-	}
-}
-
-func TestClean(t *testing.T) {
-	cases := map[string]struct{ in, want string }{
-		"plain":           {"status 500", "status 500"},
-		"an escape":       {"a\x1b[31mb", "a?[31mb"},
-		"lines":           {"a\nb\tc\n", "a b c"},
-		"invalid UTF-8":   {"a\xffb", "a?b"},
-		"a right-to-left": {"a\u202eb", "a?b"},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := clean(tc.in); got != tc.want {
-				t.Errorf("clean(%q) = %q, want %q", tc.in, got, tc.want)
-			}
-		})
-	}
-	long := clean(strings.Repeat("é", 1000))
-	if len(long) > maxMessage || !utf8.ValidString(long) || !strings.HasSuffix(long, "…") {
-		t.Errorf("a long message became %d bytes: %q", len(long), long)
 	}
 }

@@ -74,7 +74,7 @@ func TestAccount(t *testing.T) {
 				t.Errorf("%d errors, %v", r.Errors, r.ErrorKinds)
 			}
 			for kind, message := range r.FirstErrors {
-				if message != kind+" ?[31m" {
+				if message != kind+" \uFFFD[31m" {
 					t.Errorf("message of %s: %q", kind, message)
 				}
 			}

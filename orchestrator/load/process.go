@@ -8,7 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"sync"
+
+	"stackmeter/scenarios/show"
 )
 
 // startProcess starts one client process and tells it its order.
@@ -19,7 +20,7 @@ func startProcess(ctx context.Context, argv []string, name string, o order, a *a
 	cmd.Env = workerEnvironment()
 	cmd.ExtraFiles = []*os.File{a.file, gun} // arenaFD, gunFD
 	cmd.SysProcAttr = workerAttributes()
-	lastWords := new(tail)
+	lastWords := new(show.Tail)
 	cmd.Stderr = lastWords
 	cmd.WaitDelay = stopGrace // for its output, should somebody else hold it open
 	stdin, err := cmd.StdinPipe()
@@ -68,7 +69,7 @@ func workerEnvironment() []string {
 }
 
 // follow reads what a process says until it is gone.
-func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *tail) {
+func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	defer close(w.finished)
 	err := w.listen(json.NewDecoder(stdout))
 	if err != nil {
@@ -86,7 +87,7 @@ func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *tail) {
 	}
 	w.err = fmt.Errorf("%s (process %d): %w", w.name, w.process, err)
 	if said := lastWords.String(); said != "" {
-		w.err = fmt.Errorf("%w: %s", w.err, said)
+		w.err = fmt.Errorf("%w: %s", w.err, show.Columns(said))
 	}
 }
 
@@ -112,29 +113,4 @@ func (w *worker) listen(messages *json.Decoder) error {
 	}
 	w.report = *m.Report
 	return nil
-}
-
-// maxTail bounds what is kept of a process's last words, in bytes.
-const maxTail = 4 << 10
-
-// A tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	if extra := len(t.text) - maxTail; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return printable(string(t.text))
 }

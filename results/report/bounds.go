@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // mostBounds is how many cells the list of bounds has; the formats json and
@@ -24,13 +25,13 @@ func bounds(run results.Run, summaries []results.Summary) *section {
 			continue
 		}
 		bound := results.BoundOf(summary, run.Plan, run.Host)
-		s.notes = append(s.notes, cleanLine(fmt.Sprintf("%s: %s (%s)", summary.Name(), bound.By, bound.Why)))
+		s.notes = append(s.notes, show.Line(fmt.Sprintf("%s: %s (%s)", summary.Name(), bound.By, bound.Why)))
 	}
 	if len(s.notes) == 0 {
 		return nil
 	}
 	if more > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("and %s, in the formats json and csv", results.Plural(more, "cell")))
+		s.notes = append(s.notes, fmt.Sprintf("and %s, in the formats json and csv", show.Plural(more, "cell")))
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // checkText says what came of one threshold at one cell.
@@ -68,7 +69,7 @@ func checksText(checks []results.Check) string {
 			broken++
 		}
 	}
-	text := fmt.Sprintf("%d of %s broken", broken, results.Plural(len(checks), "threshold check"))
+	text := fmt.Sprintf("%d of %s broken", broken, show.Plural(len(checks), "threshold check"))
 	for _, part := range []struct{ status, words string }{
 		{results.CheckUndecided, "over the limit with too few repeats to tell it from noise"},
 		{results.CheckNotMeasured, "not evaluated for want of a figure"},
@@ -91,7 +92,7 @@ func checkList(checks []results.Check) *section {
 	s := &section{title: "Thresholds", text: []string{checksText(checks)}}
 	for _, c := range sortedChecks(checks) {
 		if c.Status != results.CheckOK {
-			s.items = append(s.items, item{name: cleanLine(c.Threshold + ", " + c.Cell), text: cleanLine(c.Status + ": " + checkText(c))})
+			s.items = append(s.items, item{name: show.Line(c.Threshold + ", " + c.Cell), text: show.Line(c.Status + ": " + checkText(c))})
 		}
 	}
 	return s
@@ -128,6 +129,6 @@ func writeBroken(b *strings.Builder, checks []results.Check) {
 			fmt.Fprintf(b, "- and %d more\n", len(broken)-i)
 			return
 		}
-		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(cleanLine(c.Threshold)), escape(cleanLine(c.Cell)), escape(cleanLine(checkText(c))))
+		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(checkText(c))))
 	}
 }

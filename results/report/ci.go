@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // writeSummary is short enough for a comment on a pull request or the summary
@@ -17,9 +18,9 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 	counts := run.Count(records)
 	verdict := cmp.Or(run.Verdict, run.Outcome, "not finished")
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(cleanLine(verdict)), escape(cleanLine(run.Scenario)), escape(cleanLine(run.ID)), countsText(&counts))
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(verdict)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), countsText(&counts))
 	if run.Imported != "" {
-		fmt.Fprintf(&b, "\nImported from %s.\n", escape(cleanLine(run.Imported)))
+		fmt.Fprintf(&b, "\nImported from %s.\n", escape(show.Line(run.Imported)))
 	}
 	if len(run.Checks) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", escape(checksText(run.Checks)))
@@ -50,7 +51,7 @@ func writeUnmeasured(b *strings.Builder, summaries []results.Summary, status str
 		for _, r := range of(s) {
 			if found++; found <= summaryRows {
 				reason, _, _ := strings.Cut(r.Reason, "\n")
-				fmt.Fprintf(b, "- %s, repeat %d, %s: %s\n", escape(cleanLine(s.Name())), r.Cell.Repeat, status, escape(cleanLine(shorten(reason, logRunes))))
+				fmt.Fprintf(b, "- %s, repeat %d, %s: %s\n", escape(show.Line(s.Name())), r.Cell.Repeat, status, escape(show.Line(show.Shorten(reason, show.LineWidth))))
 			}
 		}
 	}
@@ -138,5 +139,5 @@ func prometheusUnit(unit results.Unit) string {
 
 // labelText escapes the value of a label.
 func labelText(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(cleanLine(text))
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(show.Line(text))
 }

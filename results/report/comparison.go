@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // ComparisonFormats are the formats that WriteComparison knows.
@@ -45,7 +46,7 @@ func WriteComparison(w io.Writer, format string, c results.Comparison, checks []
 }
 
 func newComparisonDocument(c results.Comparison, checks []results.Check) document {
-	doc := document{title: cleanLine(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
+	doc := document{title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
 	for _, run := range []struct {
 		label string
 		run   results.Run
@@ -54,13 +55,13 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 		if run.run.Imported != "" {
 			text += ", imported from " + run.run.Imported
 		}
-		doc.facts = append(doc.facts, fact{run.label, cleanLine(text)})
+		doc.facts = append(doc.facts, fact{run.label, show.Line(text)})
 	}
 	for _, d := range c.Disparities {
-		doc.facts = append(doc.facts, fact{"differ in", cleanLine(d.String())})
+		doc.facts = append(doc.facts, fact{"differ in", show.Line(d.String())})
 	}
 	for _, n := range c.Notes {
-		doc.facts = append(doc.facts, fact{"note", "another " + cleanLine(n.String())})
+		doc.facts = append(doc.facts, fact{"note", "another " + show.Line(n.String())})
 	}
 	for i := range c.Metrics {
 		doc.sections = appendIf(doc.sections, changes(c, i))
@@ -70,7 +71,7 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 	doc.sections = appendIf(doc.sections, checkList(checks))
 	verdict := section{title: "Verdict"}
 	for _, line := range verdictLines(c, checks) {
-		verdict.notes = append(verdict.notes, cleanLine(line))
+		verdict.notes = append(verdict.notes, show.Line(line))
 	}
 	doc.sections = append(doc.sections, verdict)
 	return doc
@@ -100,7 +101,7 @@ func changes(c results.Comparison, metric int) *section {
 	unable, unshown, erring := 0, 0, 0
 	for i, change := range rows {
 		row := []entry{
-			{text: cleanLine(names[i])}, {text: u.text(change.Base, decimals)}, {text: u.text(change.Head, decimals)},
+			{text: show.Line(names[i])}, {text: u.text(change.Base, decimals)}, {text: u.text(change.Head, decimals)},
 			{text: missing}, {text: missing}, {text: missing}, {text: missing},
 		}
 		switch {
@@ -128,13 +129,13 @@ func changes(c results.Comparison, metric int) *section {
 		s.table.rows = append(s.table.rows, row)
 	}
 	if erring > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("%s %s: a side has no repeat without errors among its answers. An error is often a fast answer, so nothing is compared.", missing, results.Plural(erring, "cell")))
+		s.notes = append(s.notes, fmt.Sprintf("%s %s: a side has no repeat without errors among its answers. An error is often a fast answer, so nothing is compared.", missing, show.Plural(erring, "cell")))
 	}
 	if unshown > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", results.Plural(unshown, "cell")))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", show.Plural(unshown, "cell")))
 	}
 	if unable > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", results.Plural(unable, "cell"), results.RepeatsForDifference(compared)))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", show.Plural(unable, "cell"), results.RepeatsForDifference(compared)))
 	}
 	if compared > 1 {
 		s.notes = append(s.notes, correctedText(compared))
@@ -145,7 +146,7 @@ func changes(c results.Comparison, metric int) *section {
 // correctedText says that p-values are corrected for the number of cells.
 func correctedText(compared int) string {
 	return fmt.Sprintf("%s are compared, and p is corrected for that (Holm): where nothing changed, the chance that any of them is shown is %.0f%% at most. Each interval is its cell's alone, and not corrected.",
-		results.Plural(compared, "cell"), 100*(1-results.Confidence))
+		show.Plural(compared, "cell"), 100*(1-results.Confidence))
 }
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
@@ -172,7 +173,7 @@ func cellStates(c results.Comparison) *section {
 		if unremarkable(cell) {
 			continue
 		}
-		s.items = append(s.items, item{name: cleanLine(cell.Name), text: Clean(stateText(cell))})
+		s.items = append(s.items, item{name: show.Line(cell.Name), text: show.Clean(stateText(cell))})
 	}
 	if len(s.items) == 0 {
 		return nil
@@ -231,14 +232,14 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	for _, state := range []string{results.CellNewlyFailing, results.CellNewlyErring, results.CellNewlyPruned, results.CellMissing, results.CellFailing, results.CellPruned, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
 		if n := counts[state]; n > 0 {
-			lines = append(lines, results.Plural(n, "cell")+" "+state+".")
+			lines = append(lines, show.Plural(n, "cell")+" "+state+".")
 		}
 	}
 	if erring > 0 {
-		lines = append(lines, results.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
+		lines = append(lines, show.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
-		results.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
+		show.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
 	able, compared := false, 0
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
@@ -248,7 +249,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	if compared > 0 && !able {
 		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
-			results.Plural(compared, "cell"), results.RepeatsForDifference(compared)))
+			show.Plural(compared, "cell"), results.RepeatsForDifference(compared)))
 	}
 	return append(lines, comparisonDoubts(c)...)
 }
@@ -257,12 +258,12 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.Check) error {
 	var b strings.Builder
 	failed := slices.ContainsFunc(checks, results.Check.Broken) || c.Regressed()
-	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(cleanLine(c.Head.Scenario)), escape(cleanLine(c.Head.ID)), escape(cleanLine(c.Base.ID)))
+	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
 	for _, n := range c.Notes {
-		fmt.Fprintf(&b, "- Another %s.\n", escape(cleanLine(n.String())))
+		fmt.Fprintf(&b, "- Another %s.\n", escape(show.Line(n.String())))
 	}
 	for _, line := range verdictLines(c, checks) {
-		fmt.Fprintf(&b, "- %s\n", escape(cleanLine(line)))
+		fmt.Fprintf(&b, "- %s\n", escape(show.Line(line)))
 	}
 	writeRegressed(&b, c)
 	writeBroken(&b, checks)
@@ -279,7 +280,7 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 			}
 			u := unitOf(change.Metric.Unit)
 			decimals := u.decimals([]*results.Sample{change.Base, change.Head})
-			g.rows = append(g.rows, []entry{{text: cleanLine(cell.Name)}, {text: change.Metric.Title},
+			g.rows = append(g.rows, []entry{{text: show.Line(cell.Name)}, {text: change.Metric.Title},
 				{text: u.text(change.Base, decimals)}, {text: u.text(change.Head, decimals)}, {text: shownText(change)}})
 		}
 	}
@@ -287,7 +288,7 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 		fmt.Fprintf(&b, "\n%s\n", markdownTable(g))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "\nand %s more.\n", results.Plural(more, "change"))
+		fmt.Fprintf(&b, "\nand %s more.\n", show.Plural(more, "change"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -304,7 +305,7 @@ func writeRegressed(b *strings.Builder, c results.Comparison) {
 			fmt.Fprintf(b, "- and %d more\n", len(regressed)-i)
 			return
 		}
-		fmt.Fprintf(b, "- %s: %s\n", escape(cleanLine(cell.Name)), escape(cleanLine(stateText(cell))))
+		fmt.Fprintf(b, "- %s: %s\n", escape(show.Line(cell.Name)), escape(show.Line(stateText(cell))))
 	}
 }
 
@@ -425,7 +426,7 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 		return err
 	}
 	for _, cell := range c.Cells {
-		name := neutral(cleanLine(cell.Name))
+		name := neutral(show.Line(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
 			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
@@ -462,5 +463,5 @@ func sideFields(s *results.Summary) []string {
 	if s == nil {
 		return []string{"", "", "", ""}
 	}
-	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors), neutral(cleanLine(strings.Join(s.Flags, " ")))}
+	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors), neutral(show.Line(strings.Join(s.Flags, " ")))}
 }

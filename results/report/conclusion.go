@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // conclusion prints the conditions worth having.
 func conclusion(c results.Conclusion, notes *notes) section {
-	s := section{title: "The conditions worth having, " + results.Plural(c.Requests, "request")}
+	s := section{title: "The conditions worth having, " + show.Plural(c.Requests, "request")}
 	var durations, peaks []*results.Sample
 	for _, condition := range c.Conditions {
 		durations = append(durations, condition.Summary.Duration)
@@ -22,7 +23,7 @@ func conclusion(c results.Conclusion, notes *notes) section {
 		s.table = &grid{labels: 1, head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
 	}
 	for i, condition := range c.Conditions {
-		name := cleanLine(condition.Summary.Condition())
+		name := show.Line(condition.Summary.Condition())
 		if condition.Baseline {
 			name += " (baseline)"
 		}
@@ -73,13 +74,13 @@ func conclusionNotes(c results.Conclusion) []string {
 		notes = append(notes, "The baseline is listed for comparison only.")
 	}
 	if c.Excluded > 0 {
-		notes = append(notes, results.Plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
+		notes = append(notes, show.Plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
 	}
 	if c.Scheduled > 0 {
-		notes = append(notes, results.Plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
+		notes = append(notes, show.Plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
 	}
 	if c.Unmeasured > 0 {
-		notes = append(notes, results.Plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
+		notes = append(notes, show.Plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
 	}
 	return notes
 }
@@ -100,7 +101,7 @@ func confidenceText(conditions []results.Condition) string {
 		difference := results.Compare(front[i-1].Duration, front[i].Duration)
 		able = able || difference.Able
 		if difference.Able && !difference.Shown {
-			pairs = append(pairs, fmt.Sprintf("%s and %s (p = %.2g)", cleanLine(front[i-1].Condition()), cleanLine(front[i].Condition()), difference.P))
+			pairs = append(pairs, fmt.Sprintf("%s and %s (p = %.2g)", show.Line(front[i-1].Condition()), show.Line(front[i].Condition()), difference.P))
 		}
 	}
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // A column is one column of the CSV: its name is that of the store's column,
@@ -32,7 +33,7 @@ func writeCSV(w io.Writer, run results.Run, records []results.Record, _ Options)
 	}
 	for _, r := range records {
 		for i, c := range columns {
-			row[i] = neutral(cleanLine(c.text(r)))
+			row[i] = neutral(show.Line(c.text(r)))
 		}
 		if err := out.Write(row); err != nil {
 			return err

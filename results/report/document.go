@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // A document is a report before it has a format. All of its texts are clean.
@@ -123,9 +124,9 @@ func memorySection(pivot results.Pivot, baselines results.Baselines, memory stri
 
 func pivotTitle(pivot results.Pivot) string {
 	if pivot.Requests > 0 {
-		return ", " + results.Plural(pivot.Requests, "request")
+		return ", " + show.Plural(pivot.Requests, "request")
 	}
-	return ", " + cleanLine(pivot.Topology) + ", by number of requests"
+	return ", " + show.Line(pivot.Topology) + ", by number of requests"
 }
 
 // baselineText says what the percentages of a table refer to.
@@ -145,20 +146,20 @@ func baselineText(pivot results.Pivot, baselines results.Baselines, has func(res
 		if len(names) == 0 {
 			return []string{"No ratios: the baseline has no such figure."}
 		}
-		return []string{"% of " + cleanLine(strings.Join(names, ", ")) + " at the same number of requests"}
+		return []string{"% of " + show.Line(strings.Join(names, ", ")) + " at the same number of requests"}
 	}
 	base, found := baselines[pivot.Requests]
 	switch {
 	case !found:
 		return []string{"No ratios: no cell matches the scenario's baseline."}
 	case base.Spared():
-		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", was pruned."}
+		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", was pruned."}
 	case !base.Clean():
-		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", failed or had errors among its answers."}
+		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", failed or had errors among its answers."}
 	case !has(base):
-		return []string{"No ratios: the baseline, " + cleanLine(base.Condition()) + ", has no such figure."}
+		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", has no such figure."}
 	}
-	return []string{"% of " + cleanLine(base.Condition())}
+	return []string{"% of " + show.Line(base.Condition())}
 }
 
 // A figure is what a table of cells is about.
@@ -208,12 +209,12 @@ func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
 
 	g := &grid{labels: len(pivot.Head), head: slices.Clone(pivot.Head)}
 	for _, column := range pivot.Columns {
-		g.head = append(g.head, cleanLine(column))
+		g.head = append(g.head, show.Line(column))
 	}
 	for _, row := range pivot.Rows {
 		var entries []entry
 		for _, label := range row.Labels {
-			entries = append(entries, entry{text: cleanLine(label)})
+			entries = append(entries, entry{text: show.Line(label)})
 		}
 		g.rows = append(g.rows, entries)
 	}
@@ -317,11 +318,11 @@ func unmeasured(title string, summaries []results.Summary, of func(results.Summa
 			reason := cmp.Or(record.Reason, "no reason was recorded")
 			key := reason + "\x00" + record.LogTail
 			if i, said := at[key]; said {
-				s.items[i].name += "; " + cleanLine(name)
+				s.items[i].name += "; " + show.Line(name)
 				continue
 			}
 			at[key] = len(s.items)
-			s.items = append(s.items, item{name: cleanLine(name), text: Clean(reason), log: tail(record.LogTail)})
+			s.items = append(s.items, item{name: show.Line(name), text: show.Clean(reason), log: show.LogEnd(record.LogTail)})
 		}
 	}
 	if len(s.items) == 0 {
@@ -342,7 +343,7 @@ func errorList(records []results.Record) *section {
 		for _, kind := range sortedKeys(record.ErrorKinds) {
 			text := fmt.Sprintf("%d %s", record.ErrorKinds[kind], kind)
 			if first := record.FirstErrors[kind]; first != "" {
-				text += " (the first: " + shorten(first, logRunes) + ")"
+				text += " (the first: " + show.Shorten(first, show.LineWidth) + ")"
 			}
 			kinds = append(kinds, text)
 		}
@@ -350,7 +351,7 @@ func errorList(records []results.Record) *section {
 		if len(kinds) > 0 {
 			text += ": " + strings.Join(kinds, "; ")
 		}
-		s.items = append(s.items, item{name: cleanLine(name), text: cleanLine(text)})
+		s.items = append(s.items, item{name: show.Line(name), text: show.Line(text)})
 	}
 	if len(s.items) == 0 {
 		return nil
@@ -367,14 +368,14 @@ func missingCells(run results.Run, records []results.Record) *section {
 	}
 	return &section{title: "Not complete", notes: []string{
 		fmt.Sprintf("%d of %s have no record: the run was interrupted, or is still under way.",
-			counts.Missing(), results.Plural(counts.Planned, "planned cell"))}}
+			counts.Missing(), show.Plural(counts.Planned, "planned cell"))}}
 }
 
 // repeatsMade says how the repeats of a plan with until ended.
 func repeatsMade(run results.Run, records []results.Record) *section {
 	s := section{title: "Repeats"}
 	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
-		s.notes = append(s.notes, cleanLine(end.Sentence(run.Plan))+".")
+		s.notes = append(s.notes, show.Line(end.Sentence(run.Plan))+".")
 	}
 	if len(s.notes) == 0 {
 		return nil
@@ -395,7 +396,7 @@ func timeSpent(run results.Run) *section {
 	var rest []string
 	for _, phase := range phases {
 		if spent := run.Spent[phase]; phase != results.PhaseMeasure && spent > 0 {
-			rest = append(rest, fmt.Sprintf("%s %s (%.1f%%)", cleanLine(phase), wallTime(spent), 100*spent/total))
+			rest = append(rest, fmt.Sprintf("%s %s (%.1f%%)", show.Line(phase), wallTime(spent), 100*spent/total))
 		}
 	}
 	text := fmt.Sprintf("%.1f%% of %s was spent measuring", 100**fraction, wallTime(total))

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // doubtText says which of the metrics of a cell a flag voids; empty where none
@@ -16,7 +17,7 @@ func doubtText(s results.Summary, metrics ...results.Metric) string {
 			parts = append(parts, fmt.Sprintf("%s (%s)", m.Title, strings.Join(doubts, ", ")))
 		}
 	}
-	return cleanLine(strings.Join(parts, ", "))
+	return show.Line(strings.Join(parts, ", "))
 }
 
 // comparisonDoubts are warnings about the cells of a comparison that have a
@@ -34,11 +35,11 @@ func comparisonDoubts(c results.Comparison) []string {
 			}
 		}
 		if len(sides) > 0 {
-			lines = append(lines, fmt.Sprintf("In doubt, %s: %s.", cleanLine(cell.Name), strings.Join(sides, "; ")))
+			lines = append(lines, fmt.Sprintf("In doubt, %s: %s.", show.Line(cell.Name), strings.Join(sides, "; ")))
 		}
 	}
 	if more := len(lines) - mostNamed; more > 0 {
-		lines = append(lines[:mostNamed], fmt.Sprintf("In doubt, %s more: see the flags.", results.Plural(more, "cell")))
+		lines = append(lines[:mostNamed], fmt.Sprintf("In doubt, %s more: see the flags.", show.Plural(more, "cell")))
 	}
 	return lines
 }
@@ -66,13 +67,13 @@ func comparisonFlags(c results.Comparison) *section {
 	s := &section{title: "Flags", table: &grid{labels: 1, head: []string{"cell", "base", "head"}}}
 	meanings := map[string]bool{}
 	for _, cell := range c.Cells {
-		row := []entry{{text: cleanLine(cell.Name)}, {text: missing}, {text: missing}}
+		row := []entry{{text: show.Line(cell.Name)}, {text: missing}, {text: missing}}
 		flagged := false
 		for i, side := range []*results.Summary{cell.Base, cell.Head} {
 			if side == nil || len(side.Flags) == 0 {
 				continue
 			}
-			flagged, row[i+1].text = true, cleanLine(strings.Join(side.Flags, ", "))
+			flagged, row[i+1].text = true, show.Line(strings.Join(side.Flags, ", "))
 			for _, flag := range side.Flags {
 				meanings[withMeaning(flag)] = true
 			}
@@ -85,7 +86,7 @@ func comparisonFlags(c results.Comparison) *section {
 		return nil
 	}
 	for _, text := range sortedKeys(meanings) {
-		s.notes = append(s.notes, cleanLine(text))
+		s.notes = append(s.notes, show.Line(text))
 	}
 	return s
 }

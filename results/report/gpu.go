@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // gpuPhases shows, for the cell of each topology that needed the most GPU
@@ -21,7 +22,7 @@ func gpuPhases(records []results.Record) *section {
 			continue // figures from elsewhere know the peak at most
 		}
 		u := r.GPU
-		row := []entry{{text: cleanLine(name)}, {text: r.Cell.Load.Name()}}
+		row := []entry{{text: show.Line(name)}, {text: r.Cell.Load.Name()}}
 		for _, bytes := range []*int64{u.Baseline, u.Startup, u.Warmup, u.Peak, u.After, u.Teardown, u.Stack} {
 			row = append(row, entry{text: wholeMiB(bytes)})
 		}

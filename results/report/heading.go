@@ -7,10 +7,11 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 func headline(run results.Run) string {
-	return cleanLine(fmt.Sprintf("%s, run %s", run.Scenario, run.ID))
+	return show.Line(fmt.Sprintf("%s, run %s", run.Scenario, run.ID))
 }
 
 // heading says where, when and how the figures were obtained.
@@ -19,7 +20,7 @@ func heading(run results.Run, records []results.Record, summaries []results.Summ
 	add := func(label string, parts ...string) {
 		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 		if len(parts) > 0 {
-			facts = append(facts, fact{label, cleanLine(strings.Join(parts, ", "))})
+			facts = append(facts, fact{label, show.Line(strings.Join(parts, ", "))})
 		}
 	}
 	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
@@ -52,7 +53,7 @@ func atLeastOne(n int, noun string) string {
 	if n <= 0 {
 		return ""
 	}
-	return results.Plural(n, noun)
+	return show.Plural(n, noun)
 }
 
 func gibibytes(bytes int64) string {
@@ -119,7 +120,7 @@ func warmupText(plan scenarios.Plan) string {
 	if plan.Warmup <= 0 {
 		return ""
 	}
-	return results.Plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
+	return show.Plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
 }
 
 func freshText(plan scenarios.Plan) string {
@@ -182,7 +183,7 @@ func figuresText(summaries []results.Summary) string {
 // fromTo is a number of repeats, or what they range over.
 func fromTo(least, most int) string {
 	if least == most {
-		return results.Plural(most, "repeat")
+		return show.Plural(most, "repeat")
 	}
 	return fmt.Sprintf("%d to %d repeats", least, most)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // HistoryFormats are the formats that WriteHistory knows.
@@ -34,9 +35,9 @@ func WriteHistory(w io.Writer, format string, h results.History, opts Options) e
 }
 
 func newHistoryDocument(h results.History) document {
-	doc := document{title: cleanLine(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, results.Plural(len(h.Runs), "run")))}
+	doc := document{title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {
-		doc.facts = []fact{{"runs", cleanLine(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
+		doc.facts = []fact{{"runs", show.Line(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
 	}
 	u := unitOf(h.Metric.Unit)
 	longest := 0
@@ -53,7 +54,7 @@ func newHistoryDocument(h results.History) document {
 		longest = max(longest, len(samples))
 		decimals := u.decimals(samples)
 		levels.table.rows = append(levels.table.rows, []entry{
-			{text: cleanLine(cell.Name)}, {text: sparkline(cell, len(h.Runs))}, {text: fmt.Sprint(len(samples))},
+			{text: show.Line(cell.Name)}, {text: sparkline(cell, len(h.Runs))}, {text: fmt.Sprint(len(samples))},
 			{text: u.text(samples[0], decimals)}, {text: u.text(samples[len(samples)-1], decimals)},
 		})
 		for _, step := range cell.Steps {
@@ -67,7 +68,7 @@ func newHistoryDocument(h results.History) document {
 			for _, d := range step.Disparities {
 				text += "; with it came another " + d.String()
 			}
-			steps.items = append(steps.items, item{name: cleanLine(cell.Name), text: cleanLine(text)})
+			steps.items = append(steps.items, item{name: show.Line(cell.Name), text: show.Line(text)})
 		}
 	}
 	if len(levels.table.rows) == 0 {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // A page is one file: its style and its script are in it, and its content
@@ -78,7 +79,7 @@ func (p page) write(w io.Writer, name string, data any) error {
 	}
 	p.Nav = slices.Clone(p.Nav)
 	for i := range p.Nav {
-		p.Nav[i].Text = cleanLine(p.Nav[i].Text) // a run's id among them
+		p.Nav[i].Text = show.Line(p.Nav[i].Text) // a run's id among them
 	}
 	p.Body = template.HTML(body.String()) // made by the templates above
 	p.Style, p.Script = template.CSS(style), template.JS(script)

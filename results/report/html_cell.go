@@ -11,6 +11,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/scenarios/show"
 )
 
 // A cellView is everything about one cell.
@@ -39,7 +40,7 @@ type sectionLink struct{ ID, Text string }
 
 // newCell looks at one cell. records are all of its repeats.
 func (b *builder) newCell(s results.Summary, records []results.Record) (cellView, error) {
-	view := cellView{ID: b.ids[s.Name()], Name: cleanLine(s.Name())}
+	view := cellView{ID: b.ids[s.Name()], Name: show.Line(s.Name())}
 	var parts []string
 	if s.Duration != nil {
 		parts = append(parts, seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration})))
@@ -49,15 +50,15 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 	}
 	view.Line = strings.Join(parts, ", ")
 	if bound := results.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
-		view.Bound = cleanLine(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
+		view.Bound = show.Line(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
 	}
 	view.Status = b.cellStatus(s)
-	view.Words = view.Name + " " + view.Status.Text + " " + cleanLine(strings.Join(s.Flags, " "))
+	view.Words = view.Name + " " + view.Status.Text + " " + show.Line(strings.Join(s.Flags, " "))
 	for _, flag := range s.Flags {
-		view.Doubts = append(view.Doubts, cleanLine(withMeaning(flag)))
+		view.Doubts = append(view.Doubts, show.Line(withMeaning(flag)))
 	}
 	for _, reason := range slices.Concat(s.GPUReasons, s.MainReasons) {
-		view.Doubts = append(view.Doubts, cleanLine("not measured: "+reason))
+		view.Doubts = append(view.Doubts, show.Line("not measured: "+reason))
 	}
 	view.Doubts = append(view.Doubts, errorTexts(records)...)
 	for _, record := range slices.Concat(s.Failures, s.Prunings) {
@@ -67,8 +68,8 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 		}
 		view.Failures = append(view.Failures, itemView{
 			Name: fmt.Sprintf(name, record.Cell.Repeat),
-			Text: Clean(cmp.Or(record.Reason, "no reason was recorded")),
-			Log:  strings.Join(tail(record.LogTail), "\n"),
+			Text: show.Clean(cmp.Or(record.Reason, "no reason was recorded")),
+			Log:  strings.Join(show.LogEnd(record.LogTail), "\n"),
 		})
 	}
 	view.Repeats = newGrid("repeats of "+view.Name, repeatsGrid(records))
@@ -89,7 +90,7 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 // ownFlags are a cell's flags without those that every cell of the run has.
 func (b *builder) ownFlags(s results.Summary) string {
 	own := slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return slices.Contains(b.notes.everywhere, flag) })
-	return cleanLine(strings.Join(own, ", "))
+	return show.Line(strings.Join(own, ", "))
 }
 
 func (b *builder) cellStatus(s results.Summary) *status {
@@ -103,7 +104,7 @@ func (b *builder) cellStatus(s results.Summary) *status {
 	case s.Pruned > 0:
 		return &status{fmt.Sprintf("%d of %d pruned", s.Pruned, s.Repeats()), "bad"}
 	case s.Errors > 0:
-		return &status{results.Plural(s.Errors, "error"), "bad"}
+		return &status{show.Plural(s.Errors, "error"), "bad"}
 	case b.ownFlags(s) != "":
 		return &status{b.ownFlags(s), "warn"}
 	}
@@ -131,7 +132,7 @@ func repeatsGrid(records []results.Record) *grid {
 		return entry{text: fmt.Sprintf("%.*f %s", decimals, *value/scale, unit)}
 	}
 	for _, r := range records {
-		row := []entry{{text: fmt.Sprint(r.Cell.Repeat)}, {text: cleanLine(r.Status)}}
+		row := []entry{{text: fmt.Sprint(r.Cell.Repeat)}, {text: show.Line(r.Status)}}
 		row = append(row, figure(r.Duration, 1, 3, "s"), figure(r.Throughput(), 1, 2, "/s"))
 		for _, p := range []float64{50, 90, 99, 100} {
 			if r.Latency == nil || r.Latency.Count() == 0 {
@@ -186,10 +187,10 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 		if r.Stack.Workers != nil || r.Stack.Threads != nil {
 			add("gunicorn", fmt.Sprintf("workers %s, threads of each %s, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
 		}
-		add("route", cleanLine(r.Stack.Route))
+		add("route", show.Line(r.Stack.Route))
 		for _, service := range r.Stack.Services {
-			label := "service " + cleanLine(service.Name)
-			add(label, cleanLine(strings.TrimSpace(service.Image+" "+service.Digest)))
+			label := "service " + show.Line(service.Name)
+			add(label, show.Line(strings.TrimSpace(service.Image+" "+service.Digest)))
 			add(label, repeated(service.Processes)...)
 		}
 		if link, found := b.nginx[withoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, link) {
@@ -210,7 +211,7 @@ func repeated(lines []string) []string {
 		counts[line]++
 	}
 	for i, line := range order {
-		order[i] = shorten(cleanLine(line), logRunes)
+		order[i] = show.Shorten(show.Line(line), show.LineWidth)
 		if n := counts[line]; n > 1 {
 			order[i] += fmt.Sprintf("  ×%d", n)
 		}
@@ -240,7 +241,7 @@ func latencyChart(s results.Summary) *chart.Chart {
 			Label: fmt.Sprintf("%.1f to %.1f ms: %d", from, to, bin.Count)})
 	}
 	var rules chart.Rules
-	text := "Latency of " + results.Plural(int(all.Count()), "answer")
+	text := "Latency of " + show.Plural(int(all.Count()), "answer")
 	for _, p := range []float64{50, 90, 99} {
 		at := float64(all.Percentile(p)) * ms
 		label := fmt.Sprintf("p%.0f %s ms", p, threeDigits(at))
@@ -300,7 +301,7 @@ func phases(u gpu.Usage, duration *float64, end float64) chart.Bands {
 			to = u.Marks[i+1].At
 		}
 		if to > mark.At {
-			bands = append(bands, chart.Band{From: mark.At, To: to, Label: cleanLine(mark.Phase)})
+			bands = append(bands, chart.Band{From: mark.At, To: to, Label: show.Line(mark.Phase)})
 		}
 	}
 	if duration != nil {

@@ -10,6 +10,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Limits of what charts show by name; a page says where they were reached.
@@ -56,7 +57,7 @@ func kindOf(t scenarios.Topology) string {
 	if t.Nginx {
 		name = "nginx + " + name
 	}
-	return cleanLine(name)
+	return show.Line(name)
 }
 
 // tradeoff shows duration against peak memory of the cells that a
@@ -100,7 +101,7 @@ func (b *builder) tradeoff() *drawing {
 			X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median,
 			XRange: spreadOf(s.Peak(frontier.Memory), mebibytes()), YRange: spreadOf(s.Duration, seconds()),
 			Label: b.markText(s, frontier.Memory), Link: b.href(s), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
-			Front: front, Tag: cleanLine(s.Condition()),
+			Front: front, Tag: show.Line(s.Condition()),
 		})
 	}
 	for i, s := range rest {
@@ -116,9 +117,9 @@ func (b *builder) tradeoff() *drawing {
 	}
 	legend = append(legend, chart.Key{Label: "nothing is faster with no more memory", Ink: chart.InkFront, Shape: chart.Ring})
 	d := &drawing{full: true, chart: chart.Chart{
-		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + results.Plural(frontier.Requests, "request"),
+		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + show.Plural(frontier.Requests, "request"),
 		Text: fmt.Sprintf("Duration against %s of %s. On the front, from the least memory to the most: %s.",
-			memoryName(frontier.Memory), results.Plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
+			memoryName(frontier.Memory), show.Plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
 		X: chart.Axis{Label: memoryName(frontier.Memory) + ", MiB"}, Y: chart.Axis{Label: "duration, s"},
 		Legend: legend, Height: 340,
 		Layers: []chart.Layer{chart.Dots{Points: dots, Ink: chart.Series(7)},
@@ -140,7 +141,7 @@ func memoryName(memory string) string {
 
 // markText is what hovering a cell says.
 func (b *builder) markText(s results.Summary, memory string) string {
-	text := cleanLine(s.Name())
+	text := show.Line(s.Name())
 	if s.Duration != nil {
 		text += "\n" + seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration}))
 		if ratio := b.baselines.DurationRatio(s); ratio != nil {
@@ -162,7 +163,7 @@ func (b *builder) namesOf(cells []results.Summary, memory string) string {
 		if i > 0 {
 			text += "; "
 		}
-		text += fmt.Sprintf("%s, %s and %s", cleanLine(s.Condition()),
+		text += fmt.Sprintf("%s, %s and %s", show.Line(s.Condition()),
 			seconds().text(s.Duration, 2), mebibytes().text(s.Peak(memory), 0))
 	}
 	return text
@@ -193,13 +194,13 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 			}
 			group = len(groups)
 			at[s.Topology.Name] = group
-			groups = append(groups, chart.Group{Label: cleanLine(s.Topology.Name)})
+			groups = append(groups, chart.Group{Label: show.Line(s.Topology.Name)})
 		}
 		if len(groups[group].Bars) == mostLines {
 			skipped++
 			continue
 		}
-		mode := cleanLine(s.Load.Mode())
+		mode := show.Line(s.Load.Mode())
 		ink, known := inks[mode]
 		if !known {
 			ink = len(inks)
@@ -207,7 +208,7 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 		}
 		groups[group].Bars = append(groups[group].Bars, chart.Bar{
 			Value: value.Median / u.scale, Range: spreadOf(value, u), Figure: u.number(value.Median, decimals),
-			Label: cleanLine(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(ink),
+			Label: show.Line(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(ink),
 		})
 	}
 	if len(groups) == 0 {
@@ -223,7 +224,7 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 	c.Legend = legend
 	d := &drawing{chart: c, caption: b.whiskers()}
 	if skipped > 0 {
-		d.caption += fmt.Sprintf(" %s more than fit here.", results.Plural(skipped, "cell"))
+		d.caption += fmt.Sprintf(" %s more than fit here.", show.Plural(skipped, "cell"))
 	}
 	return d
 }

@@ -9,6 +9,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/scenarios/show"
 )
 
 // A comparisonView is what the template "comparison" shows.
@@ -37,17 +38,17 @@ type runFacts struct {
 func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Check, opts PageOptions, address func(run string) string) error {
 	var view comparisonView
 	for _, line := range verdictLines(c, checks) {
-		view.Verdict = append(view.Verdict, cleanLine(line))
+		view.Verdict = append(view.Verdict, show.Line(line))
 	}
 	if s := checkList(checks); s != nil {
 		checked := newSection(*s)
 		view.Checks = &checked
 	}
 	for _, d := range c.Disparities {
-		view.Warnings = append(view.Warnings, cleanLine(d.String()))
+		view.Warnings = append(view.Warnings, show.Line(d.String()))
 	}
 	for _, n := range c.Notes {
-		view.Notes = append(view.Notes, cleanLine(n.String()))
+		view.Notes = append(view.Notes, show.Line(n.String()))
 	}
 	for i, metric := range c.Metrics {
 		rows := changesOf(c, i)
@@ -74,11 +75,11 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 		if unremarkable(cell) {
 			continue
 		}
-		e := entry{text: cleanLine(shorten(stateText(cell), logRunes))}
+		e := entry{text: show.Line(show.Shorten(stateText(cell), show.LineWidth))}
 		if results.CellRegressed(cell.State) {
 			e.tone = bad
 		}
-		others.rows = append(others.rows, []entry{{text: cleanLine(cell.Name)}, e})
+		others.rows = append(others.rows, []entry{{text: show.Line(cell.Name)}, e})
 	}
 	if len(others.rows) > 0 {
 		view.Others = &sectionView{Title: "Cells that are not in both runs, failed or have errors", Grid: newGrid("other cells", others)}
@@ -88,7 +89,7 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 		view.Flags = &flagged
 	}
 	for i, run := range []results.Run{c.Base, c.Head} {
-		facts := runFacts{Title: []string{"Base", "Head"}[i] + ": " + cleanLine(run.ID)}
+		facts := runFacts{Title: []string{"Base", "Head"}[i] + ": " + show.Line(run.ID)}
 		if address != nil {
 			facts.Href = address(run.ID)
 		}
@@ -101,8 +102,8 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 	}
 	banner := append(banners(c.Base, nil), banners(c.Head, nil)...)
 	p := page{
-		Title: cleanLine(c.Base.ID + " and " + c.Head.ID), Heading: cleanLine(c.Head.Scenario) + ": what changed",
-		Under: cleanLine(fmt.Sprintf("from run %s (%s) to run %s (%s)", c.Base.ID, day(c.Base), c.Head.ID, day(c.Head))),
+		Title: show.Line(c.Base.ID + " and " + c.Head.ID), Heading: show.Line(c.Head.Scenario) + ": what changed",
+		Under: show.Line(fmt.Sprintf("from run %s (%s) to run %s (%s)", c.Base.ID, day(c.Base), c.Head.ID, day(c.Head))),
 		Nav:   opts.Nav, Banners: banner[:min(1, len(banner))],
 	}
 	return p.write(w, "comparison", view)
@@ -121,7 +122,7 @@ func changesOf(c results.Comparison, metric int) []changedCell {
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
 			if change.Metric.Name == c.Metrics[metric].Name && change.Base != nil && change.Head != nil {
-				rows = append(rows, changedCell{cleanLine(cell.Name), change})
+				rows = append(rows, changedCell{show.Line(cell.Name), change})
 			}
 		}
 	}

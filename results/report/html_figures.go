@@ -8,6 +8,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // drawings are the charts of a run, as the reference experiment showed its
@@ -23,7 +24,7 @@ func (b *builder) drawings() []drawing {
 	requests := b.requests()
 	for _, n := range requests[max(0, len(requests)-2):] {
 		cells := b.at(n)
-		title := results.Plural(n, "request")
+		title := show.Plural(n, "request")
 		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, seconds(),
 			func(s results.Summary) *results.Sample { return s.Duration }))
 		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, mebibytes(),
@@ -33,8 +34,8 @@ func (b *builder) drawings() []drawing {
 		n := requests[len(requests)-1]
 		for _, client := range []string{scenarios.ClientMP, scenarios.ClientMT} {
 			lines := b.lines(b.at(n), func(s results.Summary) bool { return s.Load.Client == client && !s.Load.KeepAlive },
-				func(s results.Summary) string { return cleanLine(s.Topology.Name) })
-			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, results.Plural(n, "request")),
+				func(s results.Summary) string { return show.Line(s.Topology.Name) })
+			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, show.Plural(n, "request")),
 				"pool", func(s results.Summary) float64 { return float64(s.Load.Pool) }, false))
 		}
 	}
@@ -42,7 +43,7 @@ func (b *builder) drawings() []drawing {
 		topologies := groupNames(b.summaries)
 		for _, topology := range topologies[:min(len(topologies), 4)] {
 			lines := b.lines(b.summaries, func(s results.Summary) bool { return s.Topology.Name == topology }, b.lineName(topology))
-			add(b.linesOf(lines, "requests-"+fileName(topology), "Duration by number of requests, "+cleanLine(topology),
+			add(b.linesOf(lines, "requests-"+fileName(topology), "Duration by number of requests, "+show.Line(topology),
 				"requests", func(s results.Summary) float64 { return float64(s.Load.Requests) }, true))
 		}
 	}
@@ -62,9 +63,9 @@ func (b *builder) lineName(topology string) func(results.Summary) string {
 		}
 	}
 	if most == 1 {
-		return func(s results.Summary) string { return cleanLine(s.Load.Client) }
+		return func(s results.Summary) string { return show.Line(s.Load.Client) }
 	}
-	return func(s results.Summary) string { return cleanLine(s.Load.Mode()) }
+	return func(s results.Summary) string { return show.Line(s.Load.Mode()) }
 }
 
 // lines groups cells by the line that they are on, in order.
@@ -162,7 +163,7 @@ func spentChart(run results.Run) *chart.Chart {
 		if phase == results.PhaseMeasure {
 			ink = chart.Series(0)
 		}
-		text := fmt.Sprintf("%s %s, %.1f%%", cleanLine(phase), wallTime(spent), 100*spent/total)
+		text := fmt.Sprintf("%s %s, %.1f%%", show.Line(phase), wallTime(spent), 100*spent/total)
 		group.Bars = append(group.Bars, chart.Bar{Value: 100 * spent / total, Figure: text, Label: text, Ink: ink})
 	}
 	group.Label = fmt.Sprintf("%.1f%% of %s was spent measuring", 100**run.MeasuringFraction(), wallTime(total))

@@ -7,6 +7,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/scenarios/show"
 )
 
 // mostHistories is how many cells of a history have charts; those that stepped
@@ -60,8 +61,8 @@ func historyCharts(h results.History) (charts []chart.Chart, note string) {
 func historyChart(h results.History, cell results.CellHistory) chart.Chart {
 	u := unitOf(h.Metric.Unit)
 	c := chart.Chart{
-		Name: "history-" + fileName(cell.Name), Title: cleanLine(cell.Name),
-		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), cleanLine(cell.Name), results.Plural(len(h.Runs), "run"), results.Plural(len(cell.Steps), "step")),
+		Name: "history-" + fileName(cell.Name), Title: show.Line(cell.Name),
+		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), show.Line(cell.Name), show.Plural(len(h.Runs), "run"), show.Plural(len(cell.Steps), "step")),
 		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.name}, Height: 170,
 	}
 	for i := 0; i < len(h.Runs); i += max(1, (len(h.Runs)+4)/5) {
@@ -74,7 +75,7 @@ func historyChart(h results.History, cell results.CellHistory) chart.Chart {
 		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.scale}
 		line = append(line, at)
 		marks = append(marks, chart.Mark{X: at.X, Y: at.Y, YRange: spreadOf(p.Sample, u), Ink: chart.Series(0), Radius: 2.5,
-			Label: cleanLine(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*results.Sample{p.Sample}))})
+			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*results.Sample{p.Sample}))})
 	}
 	var rules chart.Rules
 	first := 0

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // The pages that only a server has: the list of runs, one cell by itself, and
@@ -26,7 +27,7 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 		view.Head = append(view.Head, headView{Text: text})
 	}
 	for i, run := range runs {
-		outcome := entryView{Text: cleanLine(run.Outcome)}
+		outcome := entryView{Text: show.Line(run.Outcome)}
 		switch {
 		case run.Outcome == "" && alive(run):
 			outcome.Text = "under way"
@@ -40,11 +41,11 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 			before = entryView{Text: "compare", Href: at.Compare(runs[i+1+older].ID, run.ID)}
 		}
 		view.Rows = append(view.Rows, []entryView{
-			{Text: cleanLine(run.ID), Href: at.Run(run.ID), Head: true}, {Text: cleanLine(run.Scenario), Href: at.History(run.Scenario)},
+			{Text: show.Line(run.ID), Href: at.Run(run.ID), Head: true}, {Text: show.Line(run.Scenario), Href: at.History(run.Scenario)},
 			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: countsText(run.Counts)}, before,
 		})
 	}
-	p := page{Title: "Runs", Heading: "Runs", Under: cleanLine(fmt.Sprintf("%s in %s; a scenario leads to its history", results.Plural(len(runs), "run"), store))}
+	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store))}
 	return p.write(w, "runs", view)
 }
 
@@ -54,7 +55,7 @@ func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name 
 	b := newBuilder(run, records, opts)
 	at := slices.IndexFunc(b.summaries, func(s results.Summary) bool { return s.Name() == name })
 	if at < 0 {
-		return fmt.Errorf("run %s holds no cell %s", cleanLine(run.ID), cleanLine(name))
+		return fmt.Errorf("run %s holds no cell %s", show.Line(run.ID), show.Line(name))
 	}
 	s := b.summaries[at]
 	b.ids[name] = "cell-1"
@@ -69,7 +70,7 @@ func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name 
 			Items: []itemView{{Name: "Of", Text: item.text, Log: joinLines(item.log)}}})
 	}
 	p := page{
-		Title: cell.Name, Heading: cell.Name, Under: cleanLine("of " + run.Scenario + ", run " + run.ID),
+		Title: cell.Name, Heading: cell.Name, Under: show.Line("of " + run.Scenario + ", run " + run.ID),
 		Banners: banners(run, records), Nav: opts.Nav,
 	}
 	return p.write(w, "onecell", view)
@@ -77,6 +78,6 @@ func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name 
 
 // WriteErrorPage says what went wrong.
 func WriteErrorPage(w io.Writer, title, text string, nav []Link) error {
-	p := page{Title: cleanLine(title), Heading: cleanLine(title), Nav: nav}
-	return p.write(w, "error", Clean(text))
+	p := page{Title: show.Line(title), Heading: show.Line(title), Nav: nav}
+	return p.write(w, "error", show.Clean(text))
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // A pivotView is a table of one figure, tinted by how large it is.
@@ -41,7 +42,7 @@ func (b *builder) newPivot(pivot results.Pivot, s section, f figure) pivotView {
 		return view
 	}
 	for _, column := range pivot.Columns {
-		view.Columns = append(view.Columns, cleanLine(column))
+		view.Columns = append(view.Columns, show.Line(column))
 	}
 	var samples []*results.Sample
 	var low, high *results.Sample
@@ -64,7 +65,7 @@ func (b *builder) newPivot(pivot results.Pivot, s section, f figure) pivotView {
 	for r, row := range pivot.Rows {
 		line := pivotRow{}
 		for _, label := range row.Labels {
-			line.Labels = append(line.Labels, cleanLine(label))
+			line.Labels = append(line.Labels, show.Line(label))
 		}
 		for c, cell := range row.Cells {
 			if cell == nil {

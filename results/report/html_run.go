@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // PageOptions are about the page around a report. The zero value is fit for a
@@ -145,15 +146,15 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 		return err
 	}
 	p := page{
-		Title: cleanLine(fmt.Sprintf("%s, %s", run.Scenario, run.ID)), Heading: cleanLine(run.Scenario),
-		Under:  cleanLine(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
+		Title: show.Line(fmt.Sprintf("%s, %s", run.Scenario, run.ID)), Heading: show.Line(run.Scenario),
+		Under:  show.Line(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
 		Status: runStatus(run, records), Banners: banners(run, records), Nav: opts.Nav, Follow: opts.Follow,
 	}
 	if opts.Follow != nil { // how far it is, the page's first section says
 		p.Status = &status{"under way", "warn"}
 	}
 	if opts.Banner != "" {
-		p.Banners = append(p.Banners, cleanLine(opts.Banner))
+		p.Banners = append(p.Banners, show.Line(opts.Banner))
 	}
 	return p.write(w, "run", view)
 }
@@ -169,7 +170,7 @@ func runStatus(run results.Run, records []results.Record) *status {
 	case run.Outcome == results.OutcomeInterrupted:
 		return &status{"interrupted: " + text, "warn"}
 	}
-	return &status{cleanLine(run.Outcome) + ": " + text, "bad"}
+	return &status{show.Line(run.Outcome) + ": " + text, "bad"}
 }
 
 // banners are what nobody may overlook.
@@ -191,7 +192,7 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	if b.run.Outcome == "" {
 		counts := b.run.Count(records)
 		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Bad(),
-			Text: fmt.Sprintf("%d of %s measured, %d failed", counts.OK, results.Plural(counts.Planned, "planned cell"), counts.Failed)}
+			Text: fmt.Sprintf("%d of %s measured, %d failed", counts.OK, show.Plural(counts.Planned, "planned cell"), counts.Failed)}
 		if counts.Pruned > 0 {
 			v.Progress.Text += fmt.Sprintf(", %d pruned", counts.Pruned)
 		}
@@ -203,7 +204,7 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 		concluded, alike := shortened(concluded)
 		s := conclusion(concluded, b.notes)
 		if alike > 0 {
-			s.notes = append(s.notes, results.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
+			s.notes = append(s.notes, show.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
 		}
 		v.AnswerTitle = s.title
 		if asked := planned(b.run, b.summaries); asked != nil {
@@ -277,7 +278,7 @@ func (b *builder) machine(v *runView, records []results.Record) {
 		{"scenario file", b.run.File}, {"stackmeter", strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {"plan", b.run.Fingerprint},
 	} {
 		if f.text != "" {
-			v.Facts = append(v.Facts, factView{f.label, cleanLine(f.text)})
+			v.Facts = append(v.Facts, factView{f.label, show.Line(f.text)})
 		}
 	}
 	if c := spentChart(b.run); c != nil {
@@ -367,7 +368,7 @@ func (b *builder) cellGrid() *grid {
 			e.tone = bad
 		}
 		g.rows = append(g.rows, []entry{
-			{text: cleanLine(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
+			{text: show.Line(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
 			metric(s, "p50", unit{"ms", 1e-3, 1, 1}), metric(s, results.MetricP99, unit{"ms", 1e-3, 1, 1}),
 			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: bound}, {text: b.ownFlags(s)},
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // verdict is the answer in sentences: the recommendation where no memory
@@ -18,8 +19,8 @@ func (b *builder) verdict() []string {
 		return nil // the notes below the table say why
 	}
 	best := *r.Best
-	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", cleanLine(best.Condition()),
-		seconds().text(best.Duration, 2), results.Plural(r.Frontier.Requests, "request"))
+	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", show.Line(best.Condition()),
+		seconds().text(best.Duration, 2), show.Plural(r.Frontier.Requests, "request"))
 	if peak := best.Peak(r.Frontier.Memory); peak != nil {
 		text += ", " + mebibytes().text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
 	}
@@ -30,11 +31,11 @@ func (b *builder) verdict() []string {
 	verdict = append(verdict, doubted(r)...)
 	if r.PassedOver != nil {
 		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
-			cleanLine(r.PassedOver.Summary.Condition()), 100*results.AlikeShare))
+			show.Line(r.PassedOver.Summary.Condition()), 100*results.AlikeShare))
 	}
 	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > results.AlikeShare*best.Peak(r.Frontier.Memory).Median {
 		verdict = append(verdict, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
-			cleanLine(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
+			show.Line(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
 	}
 	return verdict
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // The JUnit format is the one that CI systems agree on: a test case for each
@@ -65,18 +66,18 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
 	}
 	for _, r := range records {
-		one := junitCase{Class: cleanLine(run.Scenario + "." + r.Topology.Name), Name: cleanLine(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
+		one := junitCase{Class: show.Line(run.Scenario + "." + r.Topology.Name), Name: show.Line(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
 		if r.Duration != nil {
 			one.Time = float(*r.Duration)
 		}
 		switch r.Status {
 		case results.StatusOK:
 		case results.StatusPruned:
-			one.Skipped = &junitMessage{Message: cleanLine("pruned: " + r.Reason)}
+			one.Skipped = &junitMessage{Message: show.Line("pruned: " + r.Reason)}
 		default:
 			reason := cmp.Or(r.Reason, "no reason was recorded")
 			first, _, _ := strings.Cut(reason, "\n")
-			one.Error = &junitMessage{Message: cleanLine(first), Type: "failed cell", Text: Clean(reason + "\n" + strings.Join(tail(r.LogTail), "\n"))}
+			one.Error = &junitMessage{Message: show.Line(first), Type: "failed cell", Text: show.Clean(reason + "\n" + strings.Join(show.LogEnd(r.LogTail), "\n"))}
 		}
 		suite.Cases = append(suite.Cases, one)
 	}
@@ -85,8 +86,8 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 		suite.refused(run.Against, fmt.Sprintf("%s is not comparable with %s: they differ in kind; stackmeter compare %s %s says in what", run.ID, run.Against, run.Against, run.ID))
 	}
 	if missing := run.Count(records).Missing(); missing > 0 {
-		suite.Cases = append(suite.Cases, junitCase{Class: cleanLine(run.Scenario), Name: "every planned cell has a record",
-			Error: &junitMessage{Message: results.Plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
+		suite.Cases = append(suite.Cases, junitCase{Class: show.Line(run.Scenario), Name: "every planned cell has a record",
+			Error: &junitMessage{Message: show.Plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
 	}
 	return suite.write(w)
 }
@@ -104,7 +105,7 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 		suite.property("note", "another "+n.String())
 	}
 	for _, cell := range c.Cells {
-		one := junitCase{Class: suite.Name + "." + cleanLine(cell.Topology().Name), Name: cleanLine(cell.Name)}
+		one := junitCase{Class: suite.Name + "." + show.Line(cell.Topology().Name), Name: show.Line(cell.Name)}
 		text := stateText(cell)
 		for _, change := range cell.Changes {
 			if change.Difference.Shown {
@@ -116,7 +117,7 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 				text += "; flags of the " + side.name + ": " + strings.Join(side.summary.Flags, ", ")
 			}
 		}
-		switch text = cleanLine(text); cell.State {
+		switch text = show.Line(text); cell.State {
 		case results.CellBoth, results.CellNewlyOK:
 			one.Out = text
 		default:
@@ -142,7 +143,7 @@ func WriteRefusedJUnit(w io.Writer, c results.Comparison, reason string) error {
 
 // newJUnitSuite is a suite without cases, with what is known of the run.
 func newJUnitSuite(run results.Run) *junitSuite {
-	s := &junitSuite{Name: cleanLine(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
+	s := &junitSuite{Name: show.Line(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
 	s.property("run", run.ID)
 	s.property("runtime", run.Runtime)
 	s.property("engine", run.Host.Engine)
@@ -156,15 +157,15 @@ func newJUnitSuite(run results.Run) *junitSuite {
 
 func (s *junitSuite) property(name, value string) {
 	if value != "" {
-		s.Properties = append(s.Properties, junitProperty{name, cleanLine(value)})
+		s.Properties = append(s.Properties, junitProperty{name, show.Line(value)})
 	}
 }
 
 // check adds a case for each threshold at a cell.
 func (s *junitSuite) check(checks []results.Check) {
 	for _, c := range checks {
-		one := junitCase{Class: s.Name + ".thresholds", Name: cleanLine(c.Threshold + " at " + c.Cell)}
-		text := cleanLine(checkText(c))
+		one := junitCase{Class: s.Name + ".thresholds", Name: show.Line(c.Threshold + " at " + c.Cell)}
+		text := show.Line(checkText(c))
 		switch {
 		case c.Broken():
 			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}
@@ -179,8 +180,8 @@ func (s *junitSuite) check(checks []results.Check) {
 
 // refused adds the case of a comparison that was not made.
 func (s *junitSuite) refused(base, reason string) {
-	reason = cleanLine(reason)
-	s.Cases = append(s.Cases, junitCase{Class: s.Name, Name: cleanLine("is comparable with run " + base),
+	reason = show.Line(reason)
+	s.Cases = append(s.Cases, junitCase{Class: s.Name, Name: show.Line("is comparable with run " + base),
 		Error: &junitMessage{Message: reason, Type: results.VerdictRefused, Text: reason}})
 }
 

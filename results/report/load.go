@@ -11,6 +11,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // WriteLoad prints one record in full, for people to read in a terminal: what a
@@ -20,14 +21,14 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
-	doc := document{title: cleanLine(run.Plan.Request.Method + " " + r.Topology.Name)}
+	doc := document{title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
 	for _, f := range []fact{
 		{"load", loadText(r.Cell.Load)},
 		{"request", requestText(run.Plan.Request)},
 		{"client", clientText(run, r)},
 		{"status", statusText(r)},
 	} {
-		doc.facts = append(doc.facts, fact{f.label, cleanLine(f.text)})
+		doc.facts = append(doc.facts, fact{f.label, show.Line(f.text)})
 	}
 	doc.facts = append(doc.facts, outcome(r)...)
 	doc.sections = appendIf(doc.sections, latencies(r))
@@ -36,7 +37,7 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 	doc.sections = appendIf(doc.sections, errorKinds(r))
 	var notes []string
 	for _, flag := range r.AllFlags() {
-		notes = append(notes, cleanLine(withMeaning(flag)))
+		notes = append(notes, show.Line(withMeaning(flag)))
 	}
 	if len(notes) > 0 {
 		doc.sections = append(doc.sections, section{title: "Notes", notes: notes})
@@ -46,14 +47,14 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 
 // loadText says in words what was sent how.
 func loadText(l scenarios.LoadSpec) string {
-	text := results.Plural(l.Requests, "request") + ", "
+	text := show.Plural(l.Requests, "request") + ", "
 	switch {
 	case l.Client == scenarios.ClientSingle:
 		text += "one after the other"
 	case l.Client == scenarios.ClientMT:
-		text += results.Plural(l.Pool, "client") + " in threads of one process"
+		text += show.Plural(l.Pool, "client") + " in threads of one process"
 	case l.Client == scenarios.ClientMP:
-		text += results.Plural(l.Pool, "client") + ", each a process"
+		text += show.Plural(l.Pool, "client") + ", each a process"
 	case l.Searches():
 		text += fmt.Sprintf("at the highest rate whose 99th percentile of latency is within %v, %s arrivals", l.P99, l.Arrivals)
 	case l.Rate > 0:
@@ -78,7 +79,7 @@ func requestText(r scenarios.Request) string {
 		case len(files) == 1:
 			text = filepath.Base(files[0])
 		default:
-			text = results.Plural(len(files), "file")
+			text = show.Plural(len(files), "file")
 		}
 		switch {
 		case r.Pick == scenarios.PickRandom:
@@ -146,9 +147,9 @@ func statusText(r results.Record) string {
 	case r.Status != results.StatusOK:
 		return r.Status + ": " + r.Reason
 	case r.Errors > 0:
-		return fmt.Sprintf("%s, with errors: %d of %s not as expected", r.Status, r.Errors, results.Plural(r.Errors+r.Replies, "answer"))
+		return fmt.Sprintf("%s, with errors: %d of %s not as expected", r.Status, r.Errors, show.Plural(r.Errors+r.Replies, "answer"))
 	}
-	return fmt.Sprintf("%s, all of %s as expected", r.Status, results.Plural(r.Replies, "answer"))
+	return fmt.Sprintf("%s, all of %s as expected", r.Status, show.Plural(r.Replies, "answer"))
 }
 
 // outcome are the figures that people look for first.
@@ -271,9 +272,9 @@ func errorKinds(r results.Record) *section {
 	}
 	s := &section{title: "Errors among the answers", table: &grid{labels: 1, head: []string{"kind", "errors"}}}
 	for _, kind := range sortedKeys(r.ErrorKinds) {
-		s.table.rows = append(s.table.rows, []entry{{text: cleanLine(kind)}, {text: fmt.Sprint(r.ErrorKinds[kind]), tone: bad}})
+		s.table.rows = append(s.table.rows, []entry{{text: show.Line(kind)}, {text: fmt.Sprint(r.ErrorKinds[kind]), tone: bad}})
 		if first := r.FirstErrors[kind]; first != "" {
-			s.items = append(s.items, item{name: cleanLine("the first " + kind), text: cleanLine(first)})
+			s.items = append(s.items, item{name: show.Line("the first " + kind), text: show.Line(first)})
 		}
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // notes hands out footnote marks. A flag that every cell carries is said once
@@ -38,7 +39,7 @@ func (n *notes) marks(s results.Summary, missing []string) string {
 	var letters []string
 	for _, flag := range s.Flags {
 		if !slices.Contains(n.everywhere, flag) {
-			letters = append(letters, n.letter(cleanLine(withMeaning(flag))))
+			letters = append(letters, n.letter(show.Line(withMeaning(flag))))
 		}
 	}
 	if s.OK > 0 && !s.Whole() {
@@ -46,7 +47,7 @@ func (n *notes) marks(s results.Summary, missing []string) string {
 			"%s; the figure is that of the others, and the cell is never among the conditions worth having", notOKText(s))))
 	}
 	for _, reason := range missing {
-		letters = append(letters, n.letter(cleanLine("not measured: "+reason)))
+		letters = append(letters, n.letter(show.Line("not measured: "+reason)))
 	}
 	if len(letters) == 0 {
 		return ""
@@ -75,7 +76,7 @@ func (n *notes) letter(text string) string {
 func (n *notes) legend() []string {
 	var lines []string
 	for _, flag := range n.everywhere {
-		lines = append(lines, "all cells: "+cleanLine(withMeaning(flag)))
+		lines = append(lines, "all cells: "+show.Line(withMeaning(flag)))
 	}
 	for _, text := range n.texts {
 		lines = append(lines, "["+n.letters[text]+"] "+text)

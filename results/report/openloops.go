@@ -7,6 +7,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // openLoops tell what the cells of open loops were about. Their duration follows
@@ -47,7 +48,7 @@ func openLoops(records []results.Record) *section {
 			late = fmt.Sprintf("%d of %d", r.Load.Late, r.Replies+r.Errors)
 		}
 		s.table.rows = append(s.table.rows, []entry{
-			{text: cleanLine(name)}, {text: asked}, {text: got},
+			{text: show.Line(name)}, {text: asked}, {text: got},
 			{text: inWords(r.Latency.Percentile(50).Seconds())}, {text: inWords(r.Latency.Percentile(99).Seconds())},
 			{text: inWords(r.Latency.Max().Seconds())}, {text: late},
 		})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // ran tells what was really started for each topology, as it was read back
@@ -22,7 +23,7 @@ func ran(records []results.Record) *section {
 		if back.start == nil {
 			continue
 		}
-		row := []entry{{text: cleanLine(name)}}
+		row := []entry{{text: show.Line(name)}}
 		for _, text := range []string{
 			strings.Join(back.workers, ", "), strings.Join(back.threads, ", "),
 			seconds().text(back.start, 2), seconds().text(back.ready, 2), strings.Join(back.images, ", "),
@@ -74,7 +75,7 @@ func readBack(records []results.Record, topology string) backRead {
 		add(&back.threads, count(r.Stack.Threads))
 		for _, service := range r.Stack.Services {
 			if service.Digest != "" {
-				add(&back.images, cleanLine(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
+				add(&back.images, show.Line(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
 			}
 		}
 		key := fmt.Sprint(r.Cell.Repeat, r.Stack.Services[0].Container, r.Stack.Services[0].Processes)
@@ -132,8 +133,8 @@ func configurations(records []results.Record) []item {
 		slices.Sort(names)
 		items = append(items, item{
 			name: "nginx's configuration, as loaded",
-			text: cleanLine(strings.Join(names, ", ")),
-			log:  strings.Split(strings.TrimRight(clean(text, true), "\n"), "\n"),
+			text: show.Line(strings.Join(names, ", ")),
+			log:  strings.Split(strings.TrimRight(show.Clean(text), "\n"), "\n"),
 		})
 	}
 	return items

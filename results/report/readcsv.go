@@ -17,6 +17,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // MethodImported is the method of figures that a file brought.
@@ -257,7 +258,7 @@ func (c *csvReader) own() (table string, r results.Record) {
 
 func (c *csvReader) wrong(column, rule string) {
 	if c.failed == nil {
-		c.failed = fmt.Errorf("%s:%d: %s cannot be %q: %s", c.name, c.line, column, shorten(cleanLine(c.text(column)), 60), rule)
+		c.failed = fmt.Errorf("%s:%d: %s cannot be %q: %s", c.name, c.line, column, show.Shorten(show.Line(c.text(column)), 60), rule)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // RecommendFormats are the formats that WriteRecommendation knows.
@@ -43,7 +44,7 @@ func planned(run results.Run, summaries []results.Summary) *section {
 	}
 	goal, err := results.NewGoal(*run.Plan.Recommend)
 	if err != nil {
-		return &section{title: "Recommendation", notes: []string{"None: " + cleanLine(err.Error())}}
+		return &section{title: "Recommendation", notes: []string{"None: " + show.Line(err.Error())}}
 	}
 	s := recommendation(results.Recommend(summaries, run.Plan.Baseline, goal))
 	return &s
@@ -52,7 +53,7 @@ func planned(run results.Run, summaries []results.Summary) *section {
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
 func recommendation(r results.Recommendation) section {
-	s := section{title: "Recommendation, " + results.Plural(r.Frontier.Requests, "request")}
+	s := section{title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
 	s.text = []string{goalText(r.Goal) + "."}
 	if r.Best == nil {
 		s.notes = append(s.notes, "Nothing fits.")
@@ -65,7 +66,7 @@ func recommendation(r results.Recommendation) section {
 	s.table = choices(r, flags)
 	if r.PassedOver != nil {
 		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
-			cleanLine(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*results.Confidence,
+			show.Line(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*results.Confidence,
 			repeatsOf(r.PassedOver.Difference), 100*results.AlikeShare))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
@@ -89,7 +90,7 @@ func doubted(r results.Recommendation) []string {
 	var lines []string
 	warn := func(role string, s results.Summary) {
 		if text := doubtText(s, r.Metrics()...); text != "" {
-			lines = append(lines, fmt.Sprintf("In doubt, the %s, %s: %s.", role, cleanLine(s.Condition()), text))
+			lines = append(lines, fmt.Sprintf("In doubt, the %s, %s: %s.", role, show.Line(s.Condition()), text))
 		}
 	}
 	warn("best", *r.Best)
@@ -112,7 +113,7 @@ func goalText(g results.Goal) string {
 		if b.Metric.Higher {
 			sign = "≥"
 		}
-		bounds = append(bounds, fmt.Sprintf("%s %s %s", b.Metric.Name, sign, cleanLine(b.Text)))
+		bounds = append(bounds, fmt.Sprintf("%s %s %s", b.Metric.Name, sign, show.Line(b.Text)))
 	}
 	if len(bounds) > 0 {
 		text += " with " + strings.Join(bounds, ", ") + " in every repeat"
@@ -123,14 +124,14 @@ func goalText(g results.Goal) string {
 // bestText is the answer in a sentence.
 func bestText(r results.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
-	text := fmt.Sprintf("%s: %s %s", cleanLine(r.Best.Condition()), r.Goal.Objective.Title, sampleText(r.Goal.Objective.Unit, objective))
+	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, sampleText(r.Goal.Objective.Unit, objective))
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
 		text += fmt.Sprintf(" at %s of %s", sampleText(results.UnitBytes, peak), memoryTitle(r.Frontier.Memory))
 	}
 	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
-		text += fmt.Sprintf(", %s of %s", percentText(r.Ratio, 2), cleanLine(r.Baseline.Condition()))
+		text += fmt.Sprintf(", %s of %s", percentText(r.Ratio, 2), show.Line(r.Baseline.Condition()))
 	}
-	return text + fmt.Sprintf(" (%s).", results.Plural(objective.N, "repeat"))
+	return text + fmt.Sprintf(" (%s).", show.Plural(objective.N, "repeat"))
 }
 
 func memoryTitle(memory string) string {
@@ -203,7 +204,7 @@ func choices(r results.Recommendation, flags *notes) *grid {
 		g.rows = append(g.rows, row[:len(g.head)])
 	}
 	marked := func(s results.Summary) entry {
-		return entry{text: strings.TrimSpace(cleanLine(s.Condition()) + " " + flags.marks(s, nil))}
+		return entry{text: strings.TrimSpace(show.Line(s.Condition()) + " " + flags.marks(s, nil))}
 	}
 	add(entry{text: "best", tone: best}, marked(*r.Best), 0, "", "", "")
 	for i, row := range rows {
@@ -222,7 +223,7 @@ func choices(r results.Recommendation, flags *notes) *grid {
 
 func repeatsOf(d results.Difference) string {
 	if d.N1 == d.N2 {
-		return results.Plural(d.N1, "repeat")
+		return show.Plural(d.N1, "repeat")
 	}
 	return fmt.Sprintf("%d and %d repeats", d.N1, d.N2)
 }
@@ -233,7 +234,7 @@ func fewestRepeats(r results.Recommendation) string {
 	for _, row := range beside(r) {
 		fewest = min(fewest, row.Difference.N2)
 	}
-	return results.Plural(fewest, "repeat")
+	return show.Plural(fewest, "repeat")
 }
 
 // exceeds reports whether a cell is over a budget.
@@ -256,7 +257,7 @@ func leftOut(r results.Recommendation) []string {
 			case e.Sample == nil:
 				unknown++
 			default:
-				over = append(over, fmt.Sprintf("%s (%s)", cleanLine(e.Summary.Condition()), sampleText(budget.Metric.Unit, e.Sample)))
+				over = append(over, fmt.Sprintf("%s (%s)", show.Line(e.Summary.Condition()), sampleText(budget.Metric.Unit, e.Sample)))
 			}
 		}
 		if len(over) > 0 {
@@ -264,21 +265,21 @@ func leftOut(r results.Recommendation) []string {
 			if len(over) > mostNamed {
 				names, more = over[:mostNamed], fmt.Sprintf(" and %d more", len(over)-mostNamed)
 			}
-			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", results.Plural(len(over), "cell"), budget.Metric.Name, cleanLine(budget.Text), strings.Join(names, ", "), more))
+			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", show.Plural(len(over), "cell"), budget.Metric.Name, show.Line(budget.Text), strings.Join(names, ", "), more))
 		}
 		if unknown > 0 {
-			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", results.Plural(unknown, "cell"), budget.Metric.Name))
+			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", show.Plural(unknown, "cell"), budget.Metric.Name))
 		}
 	}
 	f := r.Frontier
 	if f.Excluded > 0 {
-		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", results.Plural(f.Excluded, "cell"), f.Objective.Title))
+		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", show.Plural(f.Excluded, "cell"), f.Objective.Title))
 	}
 	if f.Scheduled > 0 {
-		notes = append(notes, results.Plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
+		notes = append(notes, show.Plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
 	}
 	if f.Unmeasured > 0 {
-		notes = append(notes, results.Plural(f.Unmeasured, "cell")+" left out: the memory is not known.")
+		notes = append(notes, show.Plural(f.Unmeasured, "cell")+" left out: the memory is not known.")
 	}
 	return notes
 }

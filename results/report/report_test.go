@@ -404,37 +404,6 @@ func allIndented(out, text string) bool {
 	return true
 }
 
-func TestClean(t *testing.T) {
-	for _, test := range []struct{ name, text, want string }{
-		{"plain", "nginx+gunicorn-w1-t4, 18.58 s ±0.12 –", "nginx+gunicorn-w1-t4, 18.58 s ±0.12 –"},
-		{"lines and tabs", "a\n\tb", "a\n    b"},
-		{"escape sequence", "\x1b[2Jx", `\x1b[2Jx`},
-		{"carriage return", "good\rbad", `good\rbad`},
-		{"C1", "\u009b31m", `\u009b31m`},
-		{"direction", "\u202Etxt.exe", `\u202etxt.exe`},
-		{"not UTF-8", "a\xffb", `a\xffb`},
-		{"low byte", "\x05", `\x05`},
-		{"replacement character itself", "\uFFFD", "\uFFFD"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got := report.Clean(test.text); got != test.want {
-				t.Errorf("Clean(%q) = %q, want %q", test.text, got, test.want)
-			}
-		})
-	}
-}
-
-func FuzzClean(f *testing.F) {
-	f.Add("\x1b[2J\xff\u202e")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, r := range report.Clean(text) {
-			if r != '\n' && !unicode.IsPrint(r) {
-				t.Fatalf("Clean(%q) holds %U", text, r)
-			}
-		}
-	})
-}
-
 // TestJSONFormat holds the JSON to the keys that were promised, and to null
 // for what was not measured.
 func TestJSONFormat(t *testing.T) {

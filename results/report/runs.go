@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // WriteRuns lists runs, one a line.
@@ -33,7 +34,7 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		for _, text := range []string{
 			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, countsText(run.Counts),
 		} {
-			row = append(row, entry{text: cleanLine(text)})
+			row = append(row, entry{text: show.Line(text)})
 		}
 		g.rows = append(g.rows, row)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // writeTerminal prints a run for people to read in a terminal. A table that is
@@ -63,7 +64,7 @@ func (p *terminal) section(s section) {
 			p.wrapped("    ", line)
 		}
 		for _, line := range item.log {
-			p.line("    | " + shorten(line, max(20, p.opts.Width-6)))
+			p.line("    | " + show.Shorten(line, max(20, p.opts.Width-6)))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/scenarios/show"
 )
 
 // meaning says what a flag means to whoever reads the figures; of a flag that
@@ -101,7 +102,7 @@ func notOKText(s results.Summary) string {
 		status string
 	}{{s.Failed, results.StatusFailed}, {s.Pruned, results.StatusPruned}} {
 		if of.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d of %s %s", of.n, results.Plural(s.Repeats(), "repeat"), of.status))
+			parts = append(parts, fmt.Sprintf("%d of %s %s", of.n, show.Plural(s.Repeats(), "repeat"), of.status))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/url"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types"
@@ -18,7 +16,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/pkg/stdcopy"
 
-	"stackmeter/stacks"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks/images"
 )
 
@@ -38,7 +36,7 @@ type Client struct {
 	url       string
 	streams   types.HijackedResponse
 	stdout    *io.PipeReader
-	stderr    clientTail
+	stderr    show.Tail
 }
 
 // ClientImage makes the image that RunClient starts containers of, and returns
@@ -233,29 +231,4 @@ func (c *Client) remove() error {
 		return fmt.Errorf("remove the load client's container %.12s: %w", c.container, err)
 	}
 	return nil
-}
-
-// clientTailLength bounds what is kept of a client's standard error, in bytes.
-const clientTailLength = 4 << 10
-
-// A clientTail keeps the end of what is written to it.
-type clientTail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *clientTail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	if extra := len(t.text) - clientTailLength - 1; extra > 0 { // see stacks.Tail
-		t.text = append(t.text[:0], t.text[extra:]...)
-	}
-	return len(b), nil
-}
-
-func (t *clientTail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(stacks.Tail(t.text, clientTailLength)), "?"))
 }

@@ -131,7 +131,7 @@ func (r *Runtime) result(ctx context.Context, id string) (status int64, output s
 	}
 	defer body.Close()
 	var out bytes.Buffer
-	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, logBytes)); err != nil {
+	if _, err := stdcopy.StdCopy(&out, &out, io.LimitReader(body, stacks.LogBytes)); err != nil {
 		return 0, "", fmt.Errorf("read what nvidia-smi said in a container: %w", err)
 	}
 	return end.status, out.String(), nil

@@ -23,6 +23,7 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
@@ -271,9 +272,9 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	if err != nil {
 		return "", err
 	}
-	tail, err := follow(resp.Body, heard, progress)
+	said, err := follow(resp.Body, heard, progress)
 	if err != nil {
-		return "", fmt.Errorf("%w%s\n%s", err, baseHint(err), strings.Join(tail, "\n"))
+		return "", fmt.Errorf("%w%s\n%s", err, baseHint(err), strings.Join(said, "\n"))
 	}
 	id, err := r.inspectImage(ctx, tag)
 	if err == nil && before != "" && before != id {
@@ -326,31 +327,31 @@ const (
 // follow reads a build's or pull's progress to its end and returns its last
 // lines, with the error that the engine put into the stream, if any. heard is
 // called for each message. Steps that the engine had in its cache are not told.
-func follow(body io.ReadCloser, heard func(), progress func(string)) (tail []string, err error) {
+func follow(body io.ReadCloser, heard func(), progress func(string)) (said []string, err error) {
 	defer body.Close()
+	var tail show.Tail
+	defer func() { said = tail.Lines(tailLines) }()
 	dec := json.NewDecoder(bufio.NewReader(body))
 	step := ""
 	for {
 		var m struct{ Stream, Error string }
 		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
-			return tail, nil
+			return nil, nil
 		} else if err != nil {
-			return tail, err
+			return nil, err
 		}
 		heard()
 		if m.Error != "" {
-			return tail, errors.New(m.Error)
+			return nil, errors.New(m.Error)
 		}
 		for line := range strings.Lines(m.Stream) {
 			if line = strings.TrimSpace(line); line == "" {
 				continue
 			}
-			if tail = append(tail, line); len(tail) > tailLines {
-				tail = tail[1:]
-			}
+			fmt.Fprintln(&tail, line)
 			switch {
 			case strings.HasPrefix(line, "Step "):
-				step = shorten(strings.Join(strings.Fields(line), " "))
+				step = show.Shorten(strings.Join(strings.Fields(line), " "), stepWidth)
 			case strings.HasPrefix(line, "---> Using cache"):
 				step = ""
 			case strings.HasPrefix(line, "---> Running in") && step != "":
@@ -359,11 +360,4 @@ func follow(body io.ReadCloser, heard func(), progress func(string)) (tail []str
 			}
 		}
 	}
-}
-
-func shorten(line string) string {
-	if runes := []rune(line); len(runes) > stepWidth {
-		return string(runes[:stepWidth-1]) + "…"
-	}
-	return line
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 	"golang.org/x/sync/errgroup"
 
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
 )
@@ -256,11 +257,6 @@ func (u unmeasured) Stop() stacks.Usage { return stacks.Usage{Reason: string(u)}
 // command.
 const exitNotFound = 127
 
-const (
-	logLines = "40"     // of each service
-	logBytes = 16 << 10 // of each service
-)
-
 // Logs implements stacks.Stack.
 func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 	defer func() { failed = lost(failed) }()
@@ -271,20 +267,20 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 			continue
 		}
 		body, err := st.runtime.api.ContainerLogs(ctx, st.services[i].container, container.LogsOptions{
-			ShowStdout: true, ShowStderr: true, Tail: logLines,
+			ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(stacks.LogLines),
 		})
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 			continue
 		}
-		var text bytes.Buffer
-		_, err = stdcopy.StdCopy(&text, &text, body)
+		tail := show.Tail{Max: stacks.LogBytes}
+		_, err = stdcopy.StdCopy(&tail, &tail, body)
 		body.Close()
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
-		for line := range strings.Lines(string(stacks.Tail(text.Bytes(), logBytes))) {
-			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, strings.TrimRight(line, "\r\n")); err != nil {
+		for _, line := range tail.Lines(stacks.LogLines) {
+			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, line); err != nil {
 				return err
 			}
 		}

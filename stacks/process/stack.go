@@ -65,7 +65,7 @@ func (one *service) how(s stacks.Service) error {
 		return fmt.Errorf("%w; the limit is %d bytes", stacks.ErrOutOfMemory, s.Memory)
 	case e.Signal != 0:
 		return fmt.Errorf("ended by signal %d (%v)", e.Signal, syscall.Signal(e.Signal))
-	case e.Status != 0 && one.logs.contains("ddress already in use"):
+	case e.Status != 0 && one.logs.Contains("ddress already in use"):
 		return fmt.Errorf("exited with status %d: the address %s was taken by another process before it listened", e.Status, one.port)
 	default:
 		return fmt.Errorf("exited with status %d", e.Status)
@@ -179,8 +179,8 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 // Logs implements stacks.Stack.
 func (st *stack) Logs(_ context.Context, w io.Writer) error {
 	for _, one := range st.services {
-		for _, line := range one.logs.lines() {
-			if _, err := fmt.Fprintf(w, "%s | %s\n", one.name, bytes.TrimRight(line, "\r")); err != nil {
+		for _, line := range one.logs.Lines(stacks.LogLines) {
+			if _, err := fmt.Fprintf(w, "%s | %s\n", one.name, line); err != nil {
 				return err
 			}
 		}

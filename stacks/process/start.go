@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
 	"stackmeter/stacks/images"
@@ -95,6 +96,7 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	}
 	one := &service{
 		name: s.Name, port: st.address(i), file: o.File, record: o.Record, group: group, env: o.Env,
+		logs:    show.Tail{Max: stacks.LogBytes},
 		started: make(chan outcome, 1), gone: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := one.run(st.runtime, o); err != nil {
@@ -187,8 +189,8 @@ type service struct {
 
 	control io.Closer // its end is the order to stop
 	process *os.Process
-	logs    tail
-	stderr  tail // the supervisor's own
+	logs    show.Tail
+	stderr  show.Tail // the supervisor's own
 
 	started chan outcome  // one value
 	gone    chan struct{} // closed when the supervisor has ended
@@ -241,7 +243,7 @@ func (one *service) run(r *Runtime, o order) error {
 	go func() {
 		defer close(logged)
 		defer logRead.Close()
-		one.logs.follow(logRead)
+		_, _ = io.Copy(&one.logs, logRead)
 	}()
 	go one.follow(cmd, json.NewDecoder(reports), logged)
 	// A supervisor that ended at once says why itself. One that does not read
@@ -280,7 +282,7 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 	}
 	err := cmd.Wait()
 	if unsaid != nil {
-		for _, line := range one.stderr.lines() {
+		for _, line := range one.stderr.Lines(stacks.LogLines) {
 			unsaid = fmt.Errorf("%w: %s", unsaid, line)
 		}
 		one.started <- outcome{err: fmt.Errorf("its supervisor ended (%w) before it started anything; does its program call process.Launcher? %w", cmp.Or(err, errors.New("with status 0")), unsaid)}

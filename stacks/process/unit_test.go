@@ -122,30 +122,6 @@ func TestShares(t *testing.T) {
 	}
 }
 
-func TestTail(t *testing.T) {
-	tests := []struct {
-		name, text string
-		lines      int
-		first      string
-	}{
-		{"nothing", "", 0, ""},
-		{"one line without an end", "a", 1, "a"},
-		{"the last lines", strings.Repeat("x\n", 10) + strings.Repeat("y\n", tailLines), tailLines, "y"},
-		{"an endless line", strings.Repeat("z", 3*tailBytes), 1, "(a line of more than 16384 bytes)"},
-		{"a line whose start is cut off", "x" + strings.Repeat("z", tailBytes) + "\ny", 1, "y"},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			var kept tail
-			kept.follow(strings.NewReader(test.text))
-			lines := kept.lines()
-			if len(lines) != test.lines || test.lines > 0 && string(lines[0]) != test.first {
-				t.Errorf("%d lines: %.80q", len(lines), lines)
-			}
-		})
-	}
-}
-
 func TestNamed(t *testing.T) {
 	tests := []struct {
 		text string

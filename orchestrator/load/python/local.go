@@ -7,9 +7,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
+
+	"stackmeter/scenarios/show"
 )
 
 // Local starts the program as a process of this machine, with the Python that
@@ -59,7 +60,7 @@ type localProcess struct {
 	cmd       *exec.Cmd
 	stdin     io.WriteCloser
 	stdout    io.ReadCloser
-	lastWords tail
+	lastWords show.Tail
 
 	mu   sync.Mutex // guards gone
 	gone bool       // it was waited for: its id may be another process's
@@ -92,30 +93,4 @@ func (p *localProcess) Kill() {
 	if !p.gone {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
-}
-
-// maxTail bounds what is kept of the program's last words, in bytes. They are
-// a traceback, whose end says most.
-const maxTail = 4 << 10
-
-// A tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	if extra := len(t.text) - maxTail; extra > 0 {
-		t.text = append(t.text[:0], t.text[extra:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(strings.ToValidUTF8(string(t.text), "?"))
 }
