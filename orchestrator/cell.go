@@ -12,6 +12,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 )
 
 // GiveUp is after how many errors without a single reply the rest of a load's
@@ -128,7 +129,7 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	if err := Judge(f.load, l.plan.Request.MaxErrors); err != nil {
 		return err
 	}
-	return l.sameWorkers(ctx)
+	return servers.SameWorkers(ctx, l.spec, l.stack, l.workers)
 }
 
 // lostGPU looks inside the containers whether they still have their GPUs: they
@@ -307,22 +308,4 @@ func (l *live) fail(ctx context.Context, rec *results.Record, reason error, said
 	rec.LogTail = l.logs(ctx)
 	reason = l.explained(reason, said, rec.LogTail, rec.GPU)
 	rec.Reason, rec.OutOfMemory = reason.Error(), l.outOfMemory(reason)
-}
-
-// sameWorkers fails when gunicorn's workers are not those that the cell began
-// with: one that was killed and replaced lost requests or time that the
-// figures do not show.
-func (l *live) sameWorkers(ctx context.Context) error {
-	if l.spec.Topology.Server != scenarios.ServerGunicorn {
-		return nil
-	}
-	facts, err := l.stack.Inspect(ctx)
-	if err != nil {
-		return err
-	}
-	_, now, _ := stacks.Gunicorn(facts)
-	if !slices.Equal(now, l.workers) {
-		return fmt.Errorf("gunicorn's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", l.workers, now)
-	}
-	return nil
 }

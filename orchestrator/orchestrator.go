@@ -25,6 +25,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 )
 
 // An Orchestrator executes plans. Runtime, Client and Recorder are needed.
@@ -413,7 +414,7 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[strin
 		}
 		seen[name] = true
 		leave := r.enter(boundImages, "make the images of", name)
-		spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
+		spec, err := servers.Expand(r.id, r.plan, trial.Topology, r.gpus)
 		if err == nil {
 			err = r.Runtime.Prepare(ctx, spec, func(line string) {
 				r.notify(Event{Kind: EventImage, Topology: name, Message: line})

@@ -12,6 +12,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 )
 
 // trial measures the cells of one trial. A stack that dies takes only the
@@ -26,7 +27,7 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 	if err != nil {
 		return err
 	}
-	spec, err := stacks.Expand(r.id, r.plan, trial.Topology, r.gpus)
+	spec, err := servers.Expand(r.id, r.plan, trial.Topology, r.gpus)
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ type live struct {
 	facts   results.Stack
 	seen    stacks.Facts // as the runtime read them back
 	void    error        // why the last cell measured neither the stack nor its fault
-	workers []int        // PIDs of gunicorn's workers
+	workers []int        // PIDs of the server's workers
 	flags   []string     // that every cell of this stack carries
 	warmed  *int64       // bytes: the stack's main memory after warm-up
 }
@@ -265,13 +266,13 @@ func (l *live) stepBound() time.Duration {
 // readBack looks for proof that what answers is what was asked for, and waits
 // until all of it does.
 func (l *live) readBack(ctx context.Context) error {
-	found, err := stacks.Verify(ctx, l.spec, l.stack)
+	found, err := servers.Verify(ctx, l.spec, l.stack)
 	l.keep(found)
 	if err != nil {
 		return err
 	}
 	l.gpu.owners(found.Facts, l.spec)
-	if !l.mayStillLoad() {
+	if !found.Loading {
 		return nil
 	}
 	err = stacks.WaitSettled(ctx, l.stack)
@@ -283,38 +284,26 @@ func (l *live) readBack(ctx context.Context) error {
 	return err
 }
 
-// mayStillLoad reports whether a part of the stack can still be loading after
-// another part has answered.
-func (l *live) mayStillLoad() bool {
-	t := l.spec.Topology
-	switch t.Server {
-	case scenarios.ServerFlask:
-		return false
-	case scenarios.ServerGunicorn:
-		return t.Workers > 1
-	}
-	return true
-}
-
 // keep stores the facts that a record carries.
-func (l *live) keep(found stacks.Verified) {
+func (l *live) keep(found servers.Facts) {
 	l.seen = found.Facts
-	l.facts.Route = found.Facts.Route
-	l.facts.GPU = found.Facts.GPU
+	l.facts.Route = found.Route
+	l.facts.GPU = found.GPU
 	if l.noGPU != "" {
 		l.facts.GPU = "none: " + l.noGPU
 		l.flags = append(l.flags, results.FlagNoGPU)
 	}
-	if found.Facts.Route == stacks.RoutePublished {
+	if found.Route == stacks.RoutePublished {
 		l.flags = append(l.flags, results.FlagPublished)
 	}
 	l.facts.Workers, l.facts.Threads, l.facts.Nginx = found.Workers, found.Threads, found.Nginx
+	l.facts.Interpreters, l.facts.Slots = found.Interpreters, found.Slots
 	l.workers = found.WorkerPIDs
 	if found.Unread != "" {
 		l.flags = append(l.flags, results.FlagUnverified)
 		l.notify(Event{Kind: EventNote, Topology: l.spec.Name, Message: l.spec.Name + ": not read back: " + found.Unread})
 	}
-	for _, s := range found.Facts.Services {
+	for _, s := range found.Services {
 		one := results.Service{Name: s.Service, Container: s.Container, Image: s.Image, Digest: s.Digest}
 		for _, p := range s.Processes {
 			one.Processes = append(one.Processes, p.Command)

@@ -112,11 +112,8 @@ func usageOf(r Record, plan scenarios.Plan, host Host) usage {
 		pool := float64(r.Cell.Load.Pool)
 		u.inFlight = &pool
 	}
-	switch r.Topology.Server {
-	case scenarios.ServerGunicorn:
-		u.workers, u.slots = r.Topology.Workers, r.Topology.Workers*max(1, r.Topology.Threads)
-	case scenarios.ServerFlask:
-		u.workers = 1 // with a thread for each connection
+	if r.Stack != nil {
+		u.workers, u.slots = r.Stack.Interpreters, r.Stack.Slots
 	}
 	return u
 }
@@ -229,7 +226,7 @@ func boundByWorkers(u usage) *Bound {
 		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
 			*u.inFlight, show.Plural(u.workers, "worker"), used, u.limit)}
 	}
-	if u.slots > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
+	if u.slots > 0 && u.workers > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
 		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
 			*u.inFlight, show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
 	}

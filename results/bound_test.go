@@ -27,6 +27,12 @@ func using(topology scenarios.Topology, atOnce int, stack, client float64) resul
 	}
 	stack, client = stack*duration, client*duration
 	r.CPU = results.CPU{Stack: &stack, Client: &client}
+	switch topology.Server {
+	case "flask":
+		r.Stack = &results.Stack{Interpreters: 1}
+	case "gunicorn":
+		r.Stack = &results.Stack{Interpreters: topology.Workers, Slots: topology.Workers * topology.Threads}
+	}
 	return r
 }
 

@@ -11,11 +11,12 @@ import (
 // shuffled. Whatever is printed is ordered by what was asked instead, so that
 // two runs of a scenario print the same rows in the same places.
 
-// compareTopologies orders by server (flask, gunicorn, commands, services),
-// then without nginx before with nginx, then by workers, threads and name.
+// compareTopologies orders by the server's name, commands and services of the
+// scenario's own last, then without nginx before with nginx, then by workers, threads and name.
 func compareTopologies(a, b scenarios.Topology) int {
 	return cmp.Or(
-		cmp.Compare(serverRank(a.Server), serverRank(b.Server)),
+		compareBools(own(a), own(b)),
+		cmp.Compare(a.Server, b.Server),
 		compareBools(a.Nginx, b.Nginx),
 		cmp.Compare(a.Workers, b.Workers),
 		cmp.Compare(a.Threads, b.Threads),
@@ -39,16 +40,9 @@ func compareModes(a, b scenarios.LoadSpec) int {
 	)
 }
 
-func serverRank(server string) int {
-	switch server {
-	case scenarios.ServerFlask:
-		return 0
-	case scenarios.ServerGunicorn:
-		return 1
-	case scenarios.ServerCommand:
-		return 2
-	}
-	return 3
+// own reports whether a topology's server is the scenario's own.
+func own(t scenarios.Topology) bool {
+	return t.Server == scenarios.ServerCommand || t.Server == scenarios.ServerServices
 }
 
 func clientRank(client string) int {

@@ -170,13 +170,17 @@ type CPU struct {
 type Stack struct {
 	Route    string    `json:"route"`
 	GPU      string    `json:"gpu"`
-	Workers  *int      `json:"workers"`         // gunicorn: worker processes that run
-	Threads  *int      `json:"threads"`         // gunicorn: threads of each worker, from its running command line
+	Workers  *int      `json:"workers"`         // worker processes that run; nil: not known, or the server has none
+	Threads  *int      `json:"threads"`         // of each worker, from the running command line; nil likewise
 	Nginx    string    `json:"nginx,omitempty"` // the configuration that nginx loaded
 	Services []Service `json:"services"`
-	StartS   *float64  `json:"start_s"`
-	ReadyS   *float64  `json:"ready_s"` // until the ready path was answered
-	WarmupS  *float64  `json:"warmup_s"`
+
+	Interpreters int `json:"interpreters,omitempty"` // Python processes that answer requests; 0: not known
+	Slots        int `json:"slots,omitempty"`        // requests that the server works on at once; 0: not known, or not bounded
+
+	StartS  *float64 `json:"start_s"`
+	ReadyS  *float64 `json:"ready_s"` // until the ready path was answered
+	WarmupS *float64 `json:"warmup_s"`
 }
 
 // Service is one service of a Stack.

@@ -21,10 +21,11 @@ func ListGPUs() []string { return []string{"nvidia-smi", "-L"} }
 // SeenGPUs looks inside the containers of a running stack for the GPUs that
 // its services were given, and says what it found and how: a stack without
 // them would be measured on the CPU, or end at its first request. A local
-// process sees the machine's own devices, and a stack without GPUs none;
-// nothing is said of these. The error wraps ErrDiffers and says what to do.
+// process sees the machine's own devices, and a stack without GPUs none; of
+// these it says what facts.GPU says. The error wraps ErrDiffers and says what to
+// do.
 func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string, error) {
-	seen := ""
+	seen := facts.GPU
 	for i, s := range spec.Services {
 		if len(s.GPUs) == 0 || i >= len(facts.Services) || facts.Services[i].Container == "" {
 			continue
@@ -37,6 +38,9 @@ func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string,
 			return "", fmt.Errorf("%w: service %s: %w", ErrDiffers, s.Name, err)
 		}
 		seen = strings.Join(s.GPUs, ", ") + " (" + how + ")"
+	}
+	if m := spec.Services[0].MPS; m != nil {
+		seen += ", " + mpsText(m)
 	}
 	return seen, nil
 }

@@ -84,15 +84,4 @@ func TestMPSEnvironment(t *testing.T) {
 			}
 		})
 	}
-	p := plan()
-	p.Resources.GPU.MPS = limited
-	for _, gpus := range [][]string{nil, {"GPU-a"}} {
-		spec, err := Expand("run", p, scenarios.Topology{Server: scenarios.ServerFlask, Nginx: true}, gpus)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if (spec.Services[0].MPS != nil) != (gpus != nil) || spec.Services[1].MPS != nil {
-			t.Errorf("with GPUs %v: %+v", gpus, spec.Services)
-		}
-	}
 }

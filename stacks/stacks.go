@@ -2,7 +2,7 @@
 // start one has to promise.
 //
 // A Spec is the plan of one stack: its services, in the order in which they
-// are started. Expand makes it from a scenario's topology and touches nothing.
+// are started. Package stacks/servers makes it from a scenario's topology.
 // A Runtime (stacks/docker, stacks/process, stacks/existing) turns a Spec into a
 // running Stack, and stackstest is the suite that each of them passes.
 package stacks
@@ -45,6 +45,13 @@ var ErrOutOfMemory = errors.New("killed for memory (oom)")
 // that second would be an hour.
 const Grace = 50 * time.Millisecond
 
+// ErrDiffers marks a stack that is not what its topology asks for.
+var ErrDiffers = errors.New("the stack is not what was asked for")
+
+// AppService is the name of the service that serves the app, where the scenario
+// does not name the services itself.
+const AppService = "app"
+
 // Roles of a service: what reading it back has to find.
 const (
 	RoleApp   = "app"   // serves the user's application
@@ -84,6 +91,8 @@ type Service struct {
 	Dir     string           // folder that a local process runs in; empty where only an image will do
 	Venv    string           // virtual environment whose programs a local process finds first; may be empty
 	Command []string         // argv with placeholders that Argv fills; empty: what the image says
+	Module  string           // Python module that is the same program: python -m MODULE; empty for commands of the scenario's own
+	WSGI    string           // module:callable that a command with a Module serves
 	Env     map[string]string
 	Port    int    // the TCP port it listens on, where the runtime leaves it the choice
 	Proxy   *Proxy // nginx: what it stands in front of

@@ -185,7 +185,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			continue
 		}
 		if r.Stack.Workers != nil || r.Stack.Threads != nil {
-			add("gunicorn", fmt.Sprintf("workers %s, threads of each %s, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
+			add(show.Line(r.Topology.Server), fmt.Sprintf("workers %s, threads of each %s, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
 		}
 		add("route", show.Line(r.Stack.Route))
 		for _, service := range r.Stack.Services {

@@ -11,6 +11,7 @@ import (
 
 	"stackmeter/stacks"
 	"stackmeter/stacks/images"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkTrial(b *testing.B) {
 
 func benchSpec(b *testing.B) stacks.Spec {
 	b.Helper()
-	spec, err := stacks.Expand("bench-"+filepath.Base(b.TempDir()), stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand("bench-"+filepath.Base(b.TempDir()), stackstest.Plan(), stackstest.Nginx, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func trial(b *testing.B, r *Runtime, spec stacks.Spec) {
 	if err := stacks.WaitReady(b.Context(), spec, stack); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := stacks.Verify(b.Context(), spec, stack); err != nil {
+	if _, err := servers.Verify(b.Context(), spec, stack); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -108,7 +109,7 @@ func orphan(run string) error {
 	if err != nil {
 		return err
 	}
-	spec, err := stacks.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/docker/enginetest"
+	"stackmeter/stacks/servers"
 )
 
 const (
@@ -81,13 +82,13 @@ func TestEngineWithHook(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer stack.Stop(context.Background())
-			found, err := stacks.Verify(t.Context(), spec, stack)
+			found, err := servers.Verify(t.Context(), spec, stack)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := strings.Join(test.uuids, ", ") + " (listed by nvidia-smi in the container)"
-			if found.Facts.GPU != want {
-				t.Errorf("facts: GPU %q, want %q", found.Facts.GPU, want)
+			if found.GPU != want {
+				t.Errorf("facts: GPU %q, want %q", found.GPU, want)
 			}
 			calls := e.calls(t)
 			if n := len(calls) - before; n != 2 {
@@ -162,7 +163,7 @@ func TestEngineWithHook(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer stack.Stop(context.Background())
-		_, err = stacks.Verify(t.Context(), spec, stack)
+		_, err = servers.Verify(t.Context(), spec, stack)
 		if !errors.Is(err, stacks.ErrDiffers) || !strings.Contains(err.Error(), "has to be made anew") {
 			t.Errorf("Verify = %v", err)
 		}
@@ -180,9 +181,9 @@ func TestEngineWithHook(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer stack.Stop(context.Background())
-		found, err := stacks.Verify(t.Context(), spec, stack)
-		if err != nil || !strings.Contains(found.Facts.GPU, "not looked for") {
-			t.Errorf("Verify = %q, %v; want that nobody looked", found.Facts.GPU, err)
+		found, err := servers.Verify(t.Context(), spec, stack)
+		if err != nil || !strings.Contains(found.GPU, "not looked for") {
+			t.Errorf("Verify = %q, %v; want that nobody looked", found.GPU, err)
 		}
 	})
 

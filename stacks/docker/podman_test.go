@@ -21,13 +21,14 @@ func TestPodmanProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts := stacks.Facts{Services: []stacks.ServiceFacts{{Service: stacks.AppService, Processes: list}}}
-	workers, pids, threads := stacks.Gunicorn(facts)
-	if workers == nil || *workers != 2 || threads == nil || *threads != 3 || !slices.Equal(pids, []int{30380, 30381}) {
-		t.Errorf("workers %v with PIDs %v, threads %v", workers, pids, threads)
+	want := []stacks.Process{
+		{PID: 30360, Command: "/run/podman-init -- gunicorn --bind 0.0.0.0:8000 --workers 2 --threads 3 wsgi:app"},
+		{PID: 30377, Parent: 30360, Command: gunicorn},
+		{PID: 30380, Parent: 30377, Command: gunicorn},
+		{PID: 30381, Parent: 30377, Command: gunicorn},
 	}
-	if list[0].Parent != 0 || list[1].Parent != 30360 {
-		t.Errorf("parents %+v", list)
+	if !slices.Equal(list, want) {
+		t.Errorf("read %+v, want %+v", list, want)
 	}
 	for _, rows := range [][][]string{{{"1", "2", "3"}}, {{"1", "x", "3", "a"}}} {
 		if _, err := podmanProcesses(rows); err == nil || !strings.Contains(err.Error(), "the engine answered") {

@@ -15,6 +15,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/existing"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -125,7 +126,7 @@ func Example() {
 		return urls[spec.Name], nil
 	}}}
 	for _, name := range []string{"flask", "gunicorn-w2"} {
-		spec, _ := stacks.Expand("run", scenarios.Plan{}, scenarios.Topology{Name: name, Server: scenarios.ServerFlask}, nil)
+		spec, _ := servers.Expand("run", scenarios.Plan{}, scenarios.Topology{Name: name, Server: "flask"}, nil)
 		stack, err := runtime.Start(context.Background(), spec)
 		if err != nil {
 			fmt.Println(err.Error())

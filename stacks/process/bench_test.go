@@ -7,6 +7,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -15,8 +16,8 @@ import (
 func BenchmarkSample(b *testing.B) {
 	r := machine(b, "flask", "gunicorn")
 	r.NoGroup = true
-	spec, err := stacks.Expand("bench", stackstest.Plan(),
-		scenarios.Topology{Name: "gunicorn-w4-t4", Server: scenarios.ServerGunicorn, Workers: 4, Threads: 4}, nil)
+	spec, err := servers.Expand("bench", stackstest.Plan(),
+		scenarios.Topology{Name: "gunicorn-w4-t4", Server: "gunicorn", Workers: 4, Threads: 4}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func BenchmarkSample(b *testing.B) {
 	if err := stacks.WaitReady(b.Context(), spec, started); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := stacks.Verify(b.Context(), spec, started); err != nil {
+	if _, err := servers.Verify(b.Context(), spec, started); err != nil {
 		b.Fatal(err)
 	}
 	one := started.(*stack).services[0]

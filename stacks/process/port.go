@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
 
@@ -16,7 +15,7 @@ const loopback = "127.0.0.1"
 // A reservation holds a free port by a socket that is bound and does not
 // listen. While it is held the kernel gives the port to nobody who asks for
 // any port, and it lets a server listen on it that asks for this one with
-// SO_REUSEADDR, as flask, gunicorn and nginx do: there is no moment in which
+// SO_REUSEADDR, as nginx and the servers of package servers do: there is no moment in which
 // another process could be faster.
 type reservation struct {
 	fd   int
@@ -56,6 +55,4 @@ func (r *reservation) release() {
 // shares says whether a service is known to set SO_REUSEADDR, so that its port
 // can stay reserved while it listens. For any other program the reservation
 // ends right before it starts.
-func shares(s stacks.Service, t scenarios.Topology) bool {
-	return s.Role == stacks.RoleNginx || preset(t, s)
-}
+func shares(s stacks.Service) bool { return s.Role == stacks.RoleNginx || s.Module != "" }

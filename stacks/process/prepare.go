@@ -91,14 +91,14 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 		}
 	}
 	env := environment(s, spec.Run, "", os.Environ())
-	program, _, err := resolve(ctx, spec.Topology, s, s.Command, env)
+	program, _, err := resolve(ctx, s, s.Command, env)
 	if err != nil {
 		return err
 	}
 	if err := reachable(spec, s); err != nil {
 		return err
 	}
-	return importable(ctx, spec.Topology, s, program, env)
+	return importable(ctx, s, program, env)
 }
 
 // reachable refuses what only a container's network can do: a port of one's

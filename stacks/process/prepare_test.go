@@ -12,6 +12,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -131,7 +132,11 @@ func TestPrepare(t *testing.T) {
 
 func TestPrograms(t *testing.T) {
 	r := machine(t)
-	dir := folder(t, map[string]string{"flask": "", "gunicorn": ""})
+	programs := map[string]string{}
+	for _, s := range servers.All() {
+		programs[s.Program().Name] = ""
+	}
+	dir := folder(t, programs)
 	t.Setenv("PATH", dir)
 	for _, p := range r.Programs() {
 		switch {

@@ -18,6 +18,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -196,7 +197,7 @@ func orphan(run string) error {
 		return err
 	}
 	r.NoGroup = os.Getenv(orphanNoGroup) != ""
-	spec, err := stacks.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 )
 
 // find looks for a program as a shell in the service's folder would, on the
@@ -61,22 +61,23 @@ func remedy(name string) string {
 		return "install it: apt-get install nginx-light"
 	case "python3", "python":
 		return "install it: apt-get install python3"
-	case "flask":
-		return "install it: apt-get install python3-flask, or pip install flask in a virtual environment that app.venv names"
-	case "gunicorn":
-		return "install it: apt-get install gunicorn, or pip install gunicorn in a virtual environment that app.venv names"
+	}
+	for _, s := range servers.All() {
+		if p := s.Program(); p.Name == name {
+			return fmt.Sprintf("install it: apt-get install %s, or pip install %s in a virtual environment that app.venv names", p.Debian, p.Module)
+		}
 	}
 	return "install it, put its folder on PATH, or name the virtual environment that has it in app.venv"
 }
 
-// resolve finds what a service's command starts, and how: the programs of the
-// presets are Python modules too, which a virtual environment on top of the
-// system's packages, or a folder on PYTHONPATH, can hold without the program.
-// With app.venv the system's own program is not taken: it would run another
-// Python, with other modules.
-func resolve(ctx context.Context, t scenarios.Topology, s stacks.Service, argv, env []string) (path string, full []string, err error) {
+// resolve finds what a service's command starts, and how: the programs of
+// servers that stackmeter knows are Python modules too, which a virtual
+// environment on top of the system's packages, or a folder on PYTHONPATH, can
+// hold without the program. With app.venv the system's own program is not taken:
+// it would run another Python, with other modules.
+func resolve(ctx context.Context, s stacks.Service, argv, env []string) (path string, full []string, err error) {
 	name := argv[0]
-	if !preset(t, s) {
+	if s.Module == "" {
 		path, err = find(name, env, s.Dir)
 		return path, argv, err
 	}
@@ -84,36 +85,27 @@ func resolve(ctx context.Context, t scenarios.Topology, s stacks.Service, argv, 
 	if s.Venv != "" {
 		path = filepath.Join(s.Venv, "bin", name)
 		if err = executable(path); err != nil {
-			err = fmt.Errorf("app.venv has no %s; %s -m pip install %s", name, python, name)
+			err = fmt.Errorf("app.venv has no %s; %s -m pip install %s", name, python, s.Module)
 		}
 	} else if path, err = find(name, env, s.Dir); err != nil {
 		python, _ = find("python3", env, s.Dir)
 	}
-	if err != nil && hasModule(ctx, python, name, env, s.Dir) == nil {
-		return python, append([]string{python, "-m"}, argv...), nil
+	if err != nil && hasModule(ctx, python, s.Module, env, s.Dir) == nil {
+		return python, append([]string{python, "-m", s.Module}, argv[1:]...), nil
 	}
 	return path, argv, err
-}
-
-// preset says whether a service is a preset's server of the app.
-func preset(t scenarios.Topology, s stacks.Service) bool {
-	return s.Role == stacks.RoleApp && (t.Server == scenarios.ServerFlask || t.Server == scenarios.ServerGunicorn)
 }
 
 // importTimeout bounds the question whether a module is there.
 const importTimeout = 20 * time.Second
 
-// importable says whether the WSGI module of a preset can be found, without
-// importing it: it may take minutes and a GPU.
-func importable(ctx context.Context, t scenarios.Topology, s stacks.Service, program string, env []string) error {
-	if !preset(t, s) {
+// importable says whether the service's WSGI module, where it is known, can be
+// found, without importing it: that may take minutes and a GPU.
+func importable(ctx context.Context, s stacks.Service, program string, env []string) error {
+	if s.WSGI == "" {
 		return nil
 	}
-	wsgi := s.Command[len(s.Command)-1]
-	if t.Server == scenarios.ServerFlask {
-		wsgi = s.Command[2] // flask --app MODULE:CALLABLE
-	}
-	module, _, _ := strings.Cut(wsgi, ":")
+	module, _, _ := strings.Cut(s.WSGI, ":")
 	module, _, _ = strings.Cut(module, ".") // looking for a.b would import a
 	for _, name := range []string{module + ".py", module} {
 		if _, err := os.Stat(filepath.Join(s.Dir, name)); err == nil {
@@ -125,7 +117,7 @@ func importable(ctx context.Context, t scenarios.Topology, s stacks.Service, pro
 		return nil // the start will tell
 	}
 	if errors.Is(hasModule(ctx, python, module, env, s.Dir), errNoModule) {
-		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", wsgi, python, module, module, module, s.Dir)
+		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", s.WSGI, python, module, module, module, s.Dir)
 	}
 	return nil
 }

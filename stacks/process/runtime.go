@@ -12,6 +12,7 @@ import (
 
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
+	"stackmeter/stacks/servers"
 )
 
 // Runtime is stacks.Runtime over local processes. New makes one.
@@ -95,17 +96,22 @@ func (r *Runtime) Check(context.Context) error {
 	return nil
 }
 
-// Located is a program that the presets start, and where it is.
+// Located is a program that stacks start, and where it is.
 type Located struct {
 	Name   string
 	Path   string // empty when it is not there
 	Remedy string // how to get it then
 }
 
-// Programs looks for what the presets start, on this process's PATH.
+// Programs looks for what stacks without a command of their own start, on this
+// process's PATH.
 func (r *Runtime) Programs() []Located {
+	names := []string{"python3"}
+	for _, s := range servers.All() {
+		names = append(names, s.Program().Name)
+	}
 	var list []Located
-	for _, name := range []string{"python3", "flask", "gunicorn", "nginx"} {
+	for _, name := range append(names, "nginx") {
 		s := stacks.Service{Role: stacks.RoleApp}
 		if name == "nginx" {
 			s.Role = stacks.RoleNginx

@@ -91,7 +91,7 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	if err != nil {
 		return err
 	}
-	if !shares(s, st.spec.Topology) {
+	if !shares(s) {
 		st.ports[i].release()
 	}
 	one := &service{
@@ -143,7 +143,7 @@ func (st *stack) order(ctx context.Context, i int, s stacks.Service) (order, cgr
 		return order{}, cgroup.Group{}, errors.New("it has no command, and a local process has no image that says one")
 	}
 	env := environment(s, st.spec.Run, base, os.Environ())
-	path, argv, err := resolve(ctx, st.spec.Topology, s, argv, env)
+	path, argv, err := resolve(ctx, s, argv, env)
 	if err != nil {
 		return order{}, cgroup.Group{}, err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
 
@@ -104,18 +103,18 @@ func TestReservation(t *testing.T) {
 
 func TestShares(t *testing.T) {
 	tests := []struct {
-		name, server, role string
-		want               bool
+		name    string
+		service stacks.Service
+		want    bool
 	}{
-		{"flask", scenarios.ServerFlask, stacks.RoleApp, true},
-		{"gunicorn", scenarios.ServerGunicorn, stacks.RoleApp, true},
-		{"nginx before a command", scenarios.ServerCommand, stacks.RoleNginx, true},
-		{"a command", scenarios.ServerCommand, stacks.RoleApp, false},
-		{"a service", scenarios.ServerServices, stacks.RoleOther, false},
+		{"a server that stackmeter knows", stacks.Service{Role: stacks.RoleApp, Module: "flask"}, true},
+		{"nginx", stacks.Service{Role: stacks.RoleNginx}, true},
+		{"a command", stacks.Service{Role: stacks.RoleApp}, false},
+		{"a service", stacks.Service{Role: stacks.RoleOther}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := shares(stacks.Service{Role: test.role}, scenarios.Topology{Server: test.server}); got != test.want {
+			if got := shares(test.service); got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
 			}
 		})

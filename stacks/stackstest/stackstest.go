@@ -19,6 +19,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
 )
 
 // A Bench is one runtime under test.
@@ -52,9 +53,9 @@ func App() scenarios.App {
 
 // Topologies of the suite.
 var (
-	Flask    = scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
-	Gunicorn = scenarios.Topology{Name: "gunicorn-w2-t3", Server: scenarios.ServerGunicorn, Workers: 2, Threads: 3}
-	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: scenarios.ServerGunicorn, Workers: 1, Threads: 2, Nginx: true}
+	Flask    = scenarios.Topology{Name: "flask", Server: "flask"}
+	Gunicorn = scenarios.Topology{Name: "gunicorn-w2-t3", Server: "gunicorn", Workers: 2, Threads: 3}
+	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: "gunicorn", Workers: 1, Threads: 2, Nginx: true}
 )
 
 // Plan is a plan around the test application, without trials.
@@ -70,7 +71,7 @@ func Spec(t *testing.T, run string, topology scenarios.Topology, change func(*sc
 	if change != nil {
 		change(&plan)
 	}
-	spec, err := stacks.Expand(run, plan, topology, nil)
+	spec, err := servers.Expand(run, plan, topology, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,17 +217,15 @@ func (s *suite) presets(t *testing.T) {
 			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Length != len(body) {
 				t.Errorf("posted %d bytes, the app saw %d (%v)", len(body), answer.Length, err)
 			}
-			found, err := stacks.Verify(t.Context(), spec, stack)
+			found, err := servers.Verify(t.Context(), spec, stack)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if topology.Server == scenarios.ServerGunicorn {
-				if found.Workers == nil || *found.Workers != topology.Workers || len(found.WorkerPIDs) != topology.Workers {
-					t.Errorf("workers: %v, PIDs %v; want %d", found.Workers, found.WorkerPIDs, topology.Workers)
-				}
-				if found.Threads == nil || *found.Threads != topology.Threads {
-					t.Errorf("threads: %v; want %d", found.Threads, topology.Threads)
-				}
+			if w := topology.Workers; w > 0 && (found.Workers == nil || *found.Workers != w || len(found.WorkerPIDs) != w) {
+				t.Errorf("workers: %v, PIDs %v; want %d", found.Workers, found.WorkerPIDs, w)
+			}
+			if n := topology.Threads; n > 0 && (found.Threads == nil || *found.Threads != n) {
+				t.Errorf("threads: %v; want %d", found.Threads, n)
 			}
 			if loaded := strings.Contains(found.Nginx, "keepalive"); loaded != topology.Nginx {
 				t.Errorf("nginx configuration read back: %q", found.Nginx)
@@ -273,22 +272,16 @@ func (s *suite) services(t *testing.T) {
 func (s *suite) differs(t *testing.T) {
 	// What answers has three workers; what was asked for has two.
 	asked := Gunicorn
-	spec, stack := s.start(t, scenarios.Topology{Name: asked.Name, Server: scenarios.ServerGunicorn, Workers: 3, Threads: 3}, nil)
-	// The first worker answers before the last one is there.
-	s.until(t, "there are no three workers", func() bool {
-		facts, err := stack.Inspect(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		workers, _, _ := stacks.Gunicorn(facts)
-		return workers != nil && *workers == 3
-	})
+	spec, stack := s.start(t, scenarios.Topology{Name: asked.Name, Server: asked.Server, Workers: 3, Threads: 3}, nil)
+	if _, err := servers.Verify(t.Context(), spec, stack); err != nil {
+		t.Fatal(err)
+	}
 	spec.Topology = asked
-	if _, err := stacks.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
+	if _, err := servers.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
 		t.Errorf("three workers instead of two: %v", err)
 	}
-	spec.Topology = scenarios.Topology{Name: asked.Name, Server: scenarios.ServerGunicorn, Workers: 3, Threads: 4}
-	if _, err := stacks.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
+	spec.Topology = scenarios.Topology{Name: asked.Name, Server: asked.Server, Workers: 3, Threads: 4}
+	if _, err := servers.Verify(t.Context(), spec, stack); !errors.Is(err, stacks.ErrDiffers) {
 		t.Errorf("three threads instead of four: %v", err)
 	}
 }

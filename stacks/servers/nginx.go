@@ -1,18 +1,20 @@
-package stacks
+package servers
 
 import (
 	"context"
 	"fmt"
 	"strings"
+
+	"stackmeter/stacks"
 )
 
 // loadedNginx reads back the configuration that the running nginx was started
 // with: its master process names the file in its title, and nginx itself
 // prints what it makes of that file.
-func loadedNginx(ctx context.Context, stack Stack, s Service, facts Facts) (string, error) {
+func loadedNginx(ctx context.Context, stack stacks.Stack, s stacks.Service, facts stacks.Facts) (string, error) {
 	file := nginxConfigFile(facts, s.Name)
 	if file == "" {
-		return "", fmt.Errorf("%w: service %s: no nginx master process was found", ErrDiffers, s.Name)
+		return "", fmt.Errorf("%w: service %s: no nginx master process was found", stacks.ErrDiffers, s.Name)
 	}
 	out, err := stack.Exec(ctx, s.Name, "nginx", "-T", "-q", "-c", file)
 	if err != nil {
@@ -21,13 +23,13 @@ func loadedNginx(ctx context.Context, stack Stack, s Service, facts Facts) (stri
 	// With -T every file follows a comment with its name; ours is one file.
 	_, config, found := strings.Cut(string(out), "# configuration file "+file+":\n")
 	if !found || !strings.Contains(config, "proxy_pass") {
-		return "", fmt.Errorf("%w: service %s: nginx -T printed no configuration that passes requests on", ErrDiffers, s.Name)
+		return "", fmt.Errorf("%w: service %s: nginx -T printed no configuration that passes requests on", stacks.ErrDiffers, s.Name)
 	}
 	return strings.TrimSpace(config) + "\n", nil
 }
 
 // nginxConfigFile is the file after -c in the title of nginx's master.
-func nginxConfigFile(facts Facts, service string) string {
+func nginxConfigFile(facts stacks.Facts, service string) string {
 	for _, s := range facts.Services {
 		if s.Service != service {
 			continue

@@ -1,0 +1,93 @@
+package servers
+
+import (
+	"fmt"
+	"maps"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// nginxPort is where stackmeter's nginx listens inside its container: a port
+// that needs no privilege.
+const nginxPort = 8080
+
+// Expand makes the spec of a topology's stack. It touches nothing: the same
+// plan and topology give the same spec. gpus are the devices, by UUID, that
+// every service except nginx is given.
+func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (stacks.Spec, error) {
+	server, err := serverOf(t)
+	if err != nil {
+		return stacks.Spec{}, err
+	}
+	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready}
+	var cores []int
+	if p.Resources.Cpuset != "" {
+		if cores, err = scenarios.ParseCpuset(p.Resources.Cpuset); err != nil {
+			return stacks.Spec{}, fmt.Errorf("resources.cpuset: %w", err)
+		}
+	}
+	if t.TLS {
+		spec.TLS = &scenarios.TLS{}
+		if p.Request.TLS != nil {
+			spec.TLS = p.Request.TLS
+		}
+	}
+	app := stacks.Service{
+		Name:   stacks.AppService,
+		Role:   stacks.RoleApp,
+		Image:  p.App.Image,
+		Build:  p.App.Build,
+		Dir:    p.App.Dir,
+		Venv:   p.App.Venv,
+		Env:    merged(p.App.Env, t.Env),
+		Port:   p.App.Port,
+		CPUs:   p.Resources.CPUs,
+		Memory: p.Resources.Memory,
+		Cores:  cores,
+		GPUs:   gpus,
+	}
+	if len(gpus) > 0 {
+		app.MPS = p.Resources.GPU.MPS
+	}
+	if app.Dir == "" && app.Build != nil {
+		app.Dir = app.Build.Context
+	}
+	if t.Image != "" {
+		app = from(app, t.Image)
+	}
+	if app.Module = server.Program().Module; app.Module != "" {
+		app.WSGI = p.App.WSGI
+	}
+	spec.Services = server.Serve(app, p, t)
+	if len(spec.Services) == 0 {
+		return stacks.Spec{}, fmt.Errorf("topology %s: it has no services", t.Name)
+	}
+	if t.Nginx {
+		upstream := spec.Entry()
+		spec.Services = append(spec.Services, stacks.Service{
+			Name:   stacks.RoleNginx,
+			Role:   stacks.RoleNginx,
+			Port:   nginxPort,
+			Proxy:  &stacks.Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout},
+			CPUs:   p.Resources.CPUs,
+			Memory: p.Resources.Memory,
+			Cores:  cores,
+		})
+	}
+	return spec, nil
+}
+
+// from is the service made from an image of its own: neither the app's build
+// nor its folder holds what that has in it.
+func from(s stacks.Service, image string) stacks.Service {
+	s.Image, s.Build, s.Dir, s.Venv = image, nil, "", ""
+	return s
+}
+
+func merged(base, over map[string]string) map[string]string {
+	all := make(map[string]string, len(base)+len(over))
+	maps.Copy(all, base)
+	maps.Copy(all, over)
+	return all
+}

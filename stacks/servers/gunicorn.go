@@ -1,0 +1,169 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// gunicorn is gunicorn with workers and threads, of the class that it takes for
+// these by itself.
+type gunicorn struct{}
+
+func (gunicorn) Name() string { return "gunicorn" }
+
+func (gunicorn) Program() Program {
+	return Program{Name: "gunicorn", Module: "gunicorn", Debian: "gunicorn"}
+}
+
+func (gunicorn) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
+	app.Command = []string{
+		"gunicorn", "--bind", "{host}:{port}",
+		"--workers", strconv.Itoa(t.Workers), "--threads", strconv.Itoa(t.Threads),
+		// gunicorn kills a worker that is silent for this long: a slow
+		// inference has to fail by the client's time-out and a slow import
+		// by the ready time-out, not by this one.
+		"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)),
+		// The heartbeat file of a worker blocks it when the container's
+		// file system is slow; gunicorn's FAQ says to keep it in memory.
+		"--worker-tmp-dir", "/dev/shm",
+		p.App.WSGI,
+	}
+	return []stacks.Service{app}
+}
+
+// gunicornTimeout is gunicorn's --timeout in whole seconds: a little more than
+// the longer of the two, and never less than gunicorn's own default.
+func gunicornTimeout(request, ready time.Duration) int {
+	return max(30, int(math.Ceil(max(request, ready).Seconds()))+5)
+}
+
+const (
+	forkPatience = 10 * time.Second       // for the master to have forked its workers
+	forkInterval = 100 * time.Millisecond // between two looks
+)
+
+// ReadBack implements Server. Workers are counted among the running processes,
+// threads are in the master's command line, and the class is in the log.
+func (gunicorn) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
+	found, err := awaitWorkers(ctx, t, stack)
+	if err != nil {
+		return found, err
+	}
+	switch {
+	case found.Workers == nil || *found.Workers != t.Workers:
+		return found, fmt.Errorf("%w: gunicorn runs with workers %s, and the topology says %d; look for settings in the image that win over the command line", stacks.ErrDiffers, number(found.Workers), t.Workers)
+	case found.Threads != nil && *found.Threads != t.Threads:
+		return found, fmt.Errorf("%w: gunicorn runs with threads %d in each worker, and the topology says %d", stacks.ErrDiffers, *found.Threads, t.Threads)
+	}
+	class, err := workerClass(ctx, stack)
+	if err != nil {
+		return found, err
+	}
+	if want := classFor(t.Threads); class != "" && class != want {
+		return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, and those with threads %d are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", stacks.ErrDiffers, class, t.Threads, want)
+	}
+	var unread []string
+	if found.Threads == nil {
+		unread = append(unread, "the threads of gunicorn's workers (its processes have renamed themselves)")
+	}
+	if class == "" {
+		unread = append(unread, "the class of gunicorn's workers (its log does not name it)")
+	}
+	found.Unread = strings.Join(unread, ", ")
+	found.Interpreters, found.Slots, found.Loading = t.Workers, t.Workers*t.Threads, t.Workers > 1
+	return found, nil
+}
+
+// awaitWorkers inspects the stack until the master has forked as many workers
+// as it was asked for: the first one may answer before the last one is there.
+func awaitWorkers(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
+	deadline := time.Now().Add(forkPatience)
+	for {
+		facts, err := stack.Inspect(ctx)
+		found := Facts{Facts: facts}
+		if err != nil {
+			return found, err
+		}
+		found.Workers, found.WorkerPIDs, found.Threads = readGunicorn(facts)
+		enough := found.Workers != nil && *found.Workers >= t.Workers
+		if enough || time.Now().After(deadline) {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return found, context.Cause(ctx)
+		case <-time.After(forkInterval):
+		}
+	}
+}
+
+func (gunicorn) WorkerPIDs(facts stacks.Facts) []int {
+	_, pids, _ := readGunicorn(facts)
+	return pids
+}
+
+// readGunicorn reads workers and threads off the processes of the app's service:
+// the master is the gunicorn process whose parent is none, the workers are its
+// children. What a worker forks looks like one, and is the app's own affair.
+// workers is nil when there is no gunicorn process; threads is nil when the
+// master's command line does not say.
+func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
+	gunicorn := map[int]stacks.Process{}
+	for _, p := range appProcesses(facts) {
+		if runs(p.Command, "gunicorn") {
+			gunicorn[p.PID] = p
+		}
+	}
+	for pid, p := range gunicorn {
+		parent, child := gunicorn[p.Parent]
+		_, grandchild := gunicorn[parent.Parent]
+		switch n, ok := option(p.Command, "--threads"); {
+		case child && !grandchild:
+			pids = append(pids, pid)
+		case !child && ok:
+			threads = &n
+		}
+	}
+	if len(gunicorn) == 0 {
+		return nil, nil, nil
+	}
+	slices.Sort(pids)
+	n := len(pids)
+	return &n, pids, threads
+}
+
+// classFor is the worker class that gunicorn takes for a number of threads,
+// when nothing else is asked for (gunicorn's documentation of --threads).
+func classFor(threads int) string {
+	if threads > 1 {
+		return "gthread"
+	}
+	return "sync"
+}
+
+// workerClass reads gunicorn's worker class off its log, which names it once
+// at the start; empty when it does not, because its log level hides it.
+func workerClass(ctx context.Context, stack stacks.Stack) (string, error) {
+	var logs strings.Builder
+	if err := stack.Logs(ctx, &logs); err != nil {
+		return "", err
+	}
+	const sign = "Using worker: "
+	for line := range strings.Lines(logs.String()) {
+		if _, class, ok := strings.Cut(line, sign); ok {
+			if class = strings.TrimSpace(class); class == "threads" {
+				class = "gthread" // what gunicorn before 21 calls it there
+			}
+			return class, nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,86 @@
+// Package servers holds the ways of serving an app. Each is a Server in a file
+// of its own, and nothing outside this package names one.
+//
+// Expand makes the spec of a topology's stack. Verify reads back what really
+// runs and compares it with the topology.
+package servers
+
+import (
+	"context"
+	"fmt"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// All lists the servers that a scenario can name, in the order in which
+// messages name them.
+func All() []Server { return []Server{flask{}, gunicorn{}} }
+
+// serverOf returns the server of a topology.
+func serverOf(t scenarios.Topology) (Server, error) {
+	for _, s := range append(All(), custom(scenarios.ServerCommand), custom(scenarios.ServerServices)) {
+		if s.Name() == t.Server {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("topology %s: no server is called %q", t.Name, t.Server)
+}
+
+// A Server is one way of serving an app. Its methods may be called by several
+// goroutines at once.
+type Server interface {
+	// Name is what scenarios.Topology.Server has.
+	Name() string
+
+	// Program is what starts the server. The zero value says that this is the
+	// scenario's own affair.
+	Program() Program
+
+	// Serve makes the services that serve the app, the one that the client
+	// connects to last. app is the service of the app without a command; the
+	// command listens on {host}:{port}.
+	Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service
+
+	// ReadBack inspects a running stack and finds out what the server is: how
+	// many workers it has and how many threads each. It waits for workers that
+	// are still being forked. What differs from the topology is an error that
+	// wraps stacks.ErrDiffers; what cannot be found out is named in
+	// Facts.Unread.
+	ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error)
+
+	// WorkerPIDs picks the worker processes out of what a runtime found, sorted.
+	// It returns nil for a server without any.
+	WorkerPIDs(facts stacks.Facts) []int
+}
+
+// A Program is a Python program that serves WSGI applications.
+type Program struct {
+	Name   string // of the executable
+	Module string // python -m MODULE starts it too, and pip installs it under that name
+	Debian string // the package of Debian's that holds it
+}
+
+// Facts are what is known of a running stack: what its runtime says, and what
+// its server was found to be.
+type Facts struct {
+	stacks.Facts
+	Workers      *int   // worker processes that run; nil: not known, or the server has none
+	WorkerPIDs   []int  // sorted
+	Threads      *int   // threads of each worker; nil: not known, or there is no such number
+	Unread       string // what could not be read back, and so was not compared; empty when all was
+	Interpreters int    // Python processes that answer requests; 0: not known
+	Slots        int    // requests that the server works on at once; 0: not known, or not bounded
+	Loading      bool   // a part of it may still be loading the app after another part has answered
+	Nginx        string // the configuration that the running nginx was started with
+}
+
+// appProcesses are the processes of the app's service.
+func appProcesses(facts stacks.Facts) []stacks.Process {
+	for _, s := range facts.Services {
+		if s.Service == stacks.AppService {
+			return s.Processes
+		}
+	}
+	return nil
+}
