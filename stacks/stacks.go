@@ -111,9 +111,6 @@ type Proxy struct {
 
 // A Runtime starts stacks.
 type Runtime interface {
-	// Name is what --runtime calls it.
-	Name() string
-
 	// Check reports whether the prerequisites are there. Its error says what
 	// is missing and what to do about it.
 	Check(ctx context.Context) error

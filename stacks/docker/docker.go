@@ -66,9 +66,6 @@ func New() (*Runtime, error) {
 	return &Runtime{api: api, waiting: waiting, owner: owner, images: map[string]string{}, requests: map[string]container.DeviceRequest{}}, nil
 }
 
-// Name implements stacks.Runtime.
-func (r *Runtime) Name() string { return "docker" }
-
 // Close drops the connections to the engine.
 func (r *Runtime) Close() error { return r.api.Close() }
 

@@ -27,9 +27,6 @@ func At(url string) func(stacks.Spec) (string, error) {
 	return func(stacks.Spec) (string, error) { return url, nil }
 }
 
-// Name implements stacks.Runtime.
-func (*Runtime) Name() string { return "existing" }
-
 // Check returns nil: nothing is needed.
 func (*Runtime) Check(context.Context) error { return nil }
 

@@ -1,14 +1,26 @@
 // Package images holds what stackmeter's own images are made from.
 //
-// The contexts of the nginx image and of the load client's image, and the
-// template of nginx's configuration, are part of the program, so that a stack
-// with nginx in front needs no source tree. The sample application (classifier) is a build context that scenarios
-// name by its path, and prepare is the script that gets a machine ready.
+// The build contexts of the nginx image and of the load client's image, and the
+// template of nginx's configuration, are part of the program: a stack with nginx
+// in front needs no source tree. The sample application (classifier) is a build
+// context that scenarios name by its path. The script prepare gets a machine
+// ready.
 package images
 
 import (
+	"cmp"
 	"embed"
+	"errors"
+	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
 )
 
 //go:embed nginx/Dockerfile python-requests/Dockerfile
@@ -17,8 +29,8 @@ var contexts embed.FS
 // Nginx is the build context of the nginx image: a Dockerfile at its root.
 //
 // A container of that image runs as an ordinary user and reads
-// /etc/nginx/nginx.conf, which NginxConfig renders and which has to be put
-// there before it starts.
+// /etc/nginx/nginx.conf. NginxConfig renders that file, which has to be there
+// before the container starts.
 func Nginx() fs.FS { return buildContext("nginx") }
 
 // PythonRequests is the build context of the image that the load client of the
@@ -33,4 +45,100 @@ func buildContext(name string) fs.FS {
 		panic(err)
 	}
 	return sub
+}
+
+//go:embed nginx/nginx.conf.tmpl
+var nginxTemplate string
+
+// timeoutMargin is how much longer nginx waits than the client: a request that
+// takes too long is then always the client's time-out, and never nginx's 504.
+const timeoutMargin = 5 * time.Second
+
+// maxConnect is the longest proxy_connect_timeout that nginx's documentation
+// promises to keep.
+const maxConnect = 75 * time.Second
+
+// maxTimeout keeps a mistyped number from becoming a configuration that nginx
+// refuses.
+const maxTimeout = 7 * 24 * time.Hour
+
+// NginxOptions are what differs between the nginx configurations of two stacks.
+type NginxOptions struct {
+	Listen   string        // IP address and port to listen on, such as 0.0.0.0:8080
+	Upstream string        // the application's host (name or address) and port
+	Timeout  time.Duration // how long a client waits for one request; 0: 60 s
+	TempDir  string        // an existing directory for the pid file and temporary files, absolute; empty: /tmp
+}
+
+// NginxConfig renders an nginx.conf, valid for nginx 1.22 and later, that
+// passes every request on to one upstream. Its processes stay in the
+// foreground, log errors to standard error, and write only below TempDir.
+// The error names every option that is not usable.
+func NginxConfig(o NginxOptions) (string, error) {
+	o.Timeout, o.TempDir = cmp.Or(o.Timeout, time.Minute), cmp.Or(o.TempDir, "/tmp")
+	if err := o.validate(); err != nil {
+		return "", fmt.Errorf("nginx configuration: %w", err)
+	}
+	t, err := template.New("nginx.conf").Parse(nginxTemplate)
+	if err != nil {
+		return "", fmt.Errorf("nginx configuration: %w", err)
+	}
+	wait := o.Timeout + timeoutMargin
+	var b strings.Builder
+	err = t.Execute(&b, struct {
+		NginxOptions
+		TimeoutSeconds int64
+		ConnectSeconds int64
+	}{o, wholeSeconds(wait), wholeSeconds(min(wait, maxConnect))})
+	if err != nil {
+		return "", fmt.Errorf("nginx configuration: %w", err)
+	}
+	return b.String(), nil
+}
+
+// wholeSeconds rounds up.
+func wholeSeconds(d time.Duration) int64 {
+	return int64((d + time.Second - 1) / time.Second)
+}
+
+func (o NginxOptions) validate() error {
+	var timeout error
+	if o.Timeout < 0 || o.Timeout > maxTimeout {
+		timeout = fmt.Errorf("time-out %v: must be 0 to %v", o.Timeout, maxTimeout)
+	}
+	return errors.Join(checkListen(o.Listen), checkUpstream(o.Upstream), timeout, checkTempDir(o.TempDir))
+}
+
+func checkListen(address string) error {
+	a, err := netip.ParseAddrPort(address)
+	if err != nil || a.Port() == 0 || a.Addr().Zone() != "" {
+		return fmt.Errorf("listen address %q: must be an IP address and a port, such as 0.0.0.0:8080", address)
+	}
+	return nil
+}
+
+// hostName is what a host may look like besides an IP address. Service names
+// are among them; nothing in it means anything to nginx.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})$`)
+
+func checkUpstream(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		n, portErr := strconv.ParseUint(port, 10, 16)
+		ip, ipErr := netip.ParseAddr(host)
+		isAddress := ipErr == nil && ip.Zone() == ""
+		if portErr == nil && n > 0 && (isAddress || hostName.MatchString(host)) {
+			return nil
+		}
+	}
+	return fmt.Errorf("upstream %q: must be a host and a port, such as app:8000", address)
+}
+
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9_./+@-]*$`)
+
+func checkTempDir(dir string) error {
+	if !plainPath.MatchString(dir) || path.Clean(dir) != dir || dir == "/" {
+		return fmt.Errorf("directory for temporary files %q: must be an absolute path of letters, digits and _ . / + @ -", dir)
+	}
+	return nil
 }

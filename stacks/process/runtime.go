@@ -45,9 +45,6 @@ func New() (*Runtime, error) {
 	return r, nil
 }
 
-// Name implements stacks.Runtime.
-func (r *Runtime) Name() string { return Name }
-
 // Close does nothing: a stack that was not stopped ends with this process.
 func (r *Runtime) Close() error { return nil }
 

@@ -24,9 +24,6 @@ func New() (*Runtime, error) { return nil, errUnsupported }
 // Launcher says that there is no such runtime on this system.
 func Launcher([]string, io.Reader, io.Writer) error { return errUnsupported }
 
-// Name implements stacks.Runtime.
-func (r *Runtime) Name() string { return Name }
-
 // Local reports true: the services would be processes of this machine.
 func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
 

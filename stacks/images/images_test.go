@@ -20,8 +20,7 @@ var goldenCases = []struct {
 	{"defaults", NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000"}},
 	{"everything", NginxOptions{
 		Listen: "127.0.0.1:18080", Upstream: "127.0.0.1:18000",
-		Timeout: 1500 * time.Millisecond, MaxBody: 1 << 20, Workers: 2,
-		Connections: 64, Keepalive: 8, TempDir: "/tmp/stack-1",
+		Timeout: 1500 * time.Millisecond, TempDir: "/tmp/stack-1",
 	}},
 	{"ipv6", NginxOptions{Listen: "[::1]:8080", Upstream: "[::1]:8000"}},
 }
@@ -96,10 +95,6 @@ func TestNginxConfigRefuses(t *testing.T) {
 		{"a zone in the upstream", func(o *NginxOptions) { o.Upstream = "[fe80::1%a;b]:80" }, "upstream"},
 		{"a socket as upstream", func(o *NginxOptions) { o.Upstream = "unix:/run/docker.sock" }, "upstream"},
 		{"a time-out below 0", func(o *NginxOptions) { o.Timeout = -time.Second }, "time-out"},
-		{"a body below 0", func(o *NginxOptions) { o.MaxBody = -1 }, "largest body"},
-		{"too many workers", func(o *NginxOptions) { o.Workers = 100000 }, "workers"},
-		{"no connections to speak of", func(o *NginxOptions) { o.Connections = 1 }, "connections"},
-		{"idle connections below 0", func(o *NginxOptions) { o.Keepalive = -1 }, "idle connections"},
 		{"a relative directory", func(o *NginxOptions) { o.TempDir = "tmp" }, "temporary files"},
 		{"the root directory", func(o *NginxOptions) { o.TempDir = "/" }, "temporary files"},
 		{"a directory that climbs", func(o *NginxOptions) { o.TempDir = "/tmp/../etc" }, "temporary files"},
