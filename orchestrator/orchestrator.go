@@ -81,17 +81,13 @@ type Batch interface {
 // A Recorder keeps what was measured. What Put returned nil for survives
 // anything that happens afterwards.
 type Recorder interface {
-	// Done reports whether the run already holds this cell as ok.
-	Done(run, topology string, cell scenarios.Cell) (bool, error)
-
 	// Put writes a record. It replaces an earlier one of the same cell.
 	Put(ctx context.Context, r results.Record) error
 
-	// Repeats are the run's records so far, in the order in which they were
+	// Repeats returns the run's records so far, in the order in which they were
 	// made. Only what says whether a cell has to be measured is needed of them:
 	// the cell, the repeat, the status, the errors, the duration, which memory
-	// it failed for, and of its stack whether it got warm. It is asked once, of
-	// a plan with Until or Prune.
+	// it failed for, and whether its stack got warm. It is asked once.
 	Repeats(ctx context.Context, run string) ([]results.Record, error)
 
 	// Images records what the run is made from, see results.Run.
@@ -272,20 +268,14 @@ func (r *run) hurried() time.Time {
 
 // trials makes the images and then measures trial after trial.
 func (r *run) trials(ctx context.Context) error {
-	var made []results.Record
-	if r.plan.Until != nil || r.plan.Prune {
-		var err error
-		if made, err = r.Recorder.Repeats(ctx, r.id); err != nil {
-			return err
-		}
+	made, err := r.Recorder.Repeats(ctx, r.id)
+	if err != nil {
+		return err
 	}
 	if r.plan.Until != nil {
 		r.repeats = results.NewRepeats(r.plan, made)
 	}
-	todo, err := r.missing()
-	if err != nil {
-		return err
-	}
+	todo := r.missing(made)
 	if r.plan.Prune {
 		r.pruning = results.NewPruning(r.plan, made, todo)
 	}
@@ -329,9 +319,17 @@ func (r *run) tellEnds(measured bool) {
 	}
 }
 
-// missing is the plan without the cells that the run already holds as ok, and
-// without the trials that are known not to be needed.
-func (r *run) missing() ([]scenarios.Trial, error) {
+// missing returns the plan without the cells that the run already holds as ok,
+// and without the trials that are known not to be needed.
+func (r *run) missing(made []results.Record) []scenarios.Trial {
+	type repeat struct {
+		topology, cell string
+		of             int
+	}
+	done := map[repeat]bool{}
+	for _, record := range made {
+		done[repeat{record.Topology.Name, record.Cell.Name, record.Cell.Repeat}] = record.Status == results.StatusOK
+	}
 	var todo []scenarios.Trial
 	for _, trial := range r.plan.Trials {
 		if !r.needed(trial) {
@@ -340,11 +338,7 @@ func (r *run) missing() ([]scenarios.Trial, error) {
 		left := trial
 		left.Cells = nil
 		for _, cell := range trial.Cells {
-			done, err := r.Recorder.Done(r.id, trial.Topology.Name, cell)
-			if err != nil {
-				return nil, err
-			}
-			if !done {
+			if !done[repeat{trial.Topology.Name, cell.Name, cell.Repeat}] {
 				left.Cells = append(left.Cells, cell)
 			}
 		}
@@ -352,7 +346,7 @@ func (r *run) missing() ([]scenarios.Trial, error) {
 			todo = append(todo, left)
 		}
 	}
-	return todo, nil
+	return todo
 }
 
 func requests(trials []scenarios.Trial) int {

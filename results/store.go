@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,8 +30,8 @@ var (
 // Several goroutines may use a store, and so may several processes where the
 // store outlives its process. A method that writes does all of it or nothing,
 // and what it wrote survives a kill once it has returned nil. A method that
-// reads sees one moment. Every method that takes the id of a run returns
-// ErrNoRun where there is none.
+// reads sees one moment. A method that writes to a run, and ByID, return ErrNoRun
+// where there is no run with the id.
 //
 // What was written comes back equal: a nil figure as nil, an empty list as
 // empty, times in UTC. Values that may be secrets are left out of plans and
@@ -74,14 +75,11 @@ type Store interface {
 	// Untag takes a name away. ErrNoRun: no run has it.
 	Untag(ctx context.Context, tag string) error
 
-	// Done reports whether the run holds the topology's cell, in this repeat,
-	// as ok.
-	Done(run, topology string, cell scenarios.Cell) (bool, error)
-
 	// Repeats returns the run's records in the order of their start, at least
 	// with what says whether a cell has to be measured: the topology's name,
 	// the cell's name and repeat, the status, the errors, the duration, which
-	// memory it failed for, and the stack's time to warm up.
+	// memory it failed for, and the stack's time to warm up. A run that is not
+	// there has none.
 	Repeats(ctx context.Context, run string) ([]Record, error)
 
 	// Find returns the id of what a user calls a run, see FindRun.
@@ -110,6 +108,16 @@ type Store interface {
 	// more than once.
 	Close() error
 }
+
+// MatchCell reports whether a cell's name matches a pattern of History. A
+// pattern that is malformed matches nothing.
+func MatchCell(pattern, name string) bool {
+	matched, err := path.Match(flat(pattern), flat(name))
+	return pattern == "" || matched && err == nil
+}
+
+// flat hides slashes from path.Match, whose * would stop at them.
+func flat(text string) string { return strings.ReplaceAll(text, "/", "\x00") }
 
 // Names that stand for runs.
 const (

@@ -13,21 +13,7 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
-	"stackmeter/scenarios"
 )
-
-// Done reports whether the run holds the topology's cell, in this repeat, as
-// ok.
-func (s *Store) Done(run, topology string, cell scenarios.Cell) (bool, error) {
-	ctx := context.Background()
-	var held int
-	err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error {
-		return conn.QueryRowContext(ctx,
-			"SELECT count(*) FROM cells WHERE run = ? AND topology = ? AND cell = ? AND repeat = ? AND status = ?",
-			run, topology, cell.Name, cell.Repeat, results.StatusOK).Scan(&held)
-	})
-	return held > 0, named("look up cell", cell.Name, s.explain(err))
-}
 
 // Put writes a record; it is on disk when Put returns nil. A failed or pruned
 // record of the same cell and repeat is replaced. An ok one is replaced only by itself,

@@ -36,9 +36,6 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 	if !known {
 		return nil, nil, fmt.Errorf("history: there is no column for the metric %q", metric)
 	}
-	if pattern == "" {
-		pattern = "*"
-	}
 	var runs []results.Run
 	var observations []results.Observation
 	err := s.read(ctx, func(conn *sql.Conn) error {
@@ -60,12 +57,12 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 			return fmt.Errorf("%w: the store holds none of scenario %s", results.ErrNoRun, scenario)
 		}
 		slices.Reverse(runs)
-		ids := make([]any, 0, len(runs)+1)
+		ids := make([]any, 0, len(runs))
 		for _, run := range runs {
 			ids = append(ids, run.ID)
 		}
 		rows, err := conn.QueryContext(ctx, "SELECT run, cell, repeat, status = 'ok' AND coalesce(errors, 0) = 0, "+column+
-			" FROM cells WHERE run IN (?"+strings.Repeat(", ?", len(runs)-1)+") AND cell GLOB ?", append(ids, pattern)...)
+			" FROM cells WHERE run IN (?"+strings.Repeat(", ?", len(runs)-1)+")", ids...)
 		if err != nil {
 			return err
 		}
@@ -75,7 +72,9 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 			if err := rows.Scan(&o.Run, &o.Cell, &o.Repeat, &o.Clean, &o.Value); err != nil {
 				return err
 			}
-			observations = append(observations, o)
+			if results.MatchCell(pattern, o.Cell) {
+				observations = append(observations, o)
+			}
 		}
 		return rows.Err()
 	})

@@ -14,6 +14,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
+	"stackmeter/results/storetest"
 )
 
 // The test binary is its own second process: with writerEnv set it writes
@@ -49,7 +50,7 @@ func writeCells(spec string) error {
 		return err
 	}
 	for repeat := first; repeat < first+count; repeat++ {
-		r := cell(fields[0], results.StatusOK, repeat)
+		r := storetest.Record(fields[0], results.StatusOK, repeat)
 		r.LogTail = strings.Repeat("x", 20_000) // several pages, so that a kill can meet a half-written cell
 		if err := store.Put(ctx, r); err != nil {
 			return err
@@ -124,7 +125,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("repeat %d was stored and is lost", repeat)
 		}
 	}
-	if err := store.Put(t.Context(), cell("one", results.StatusOK, 99_999)); err != nil {
+	if err := store.Put(t.Context(), storetest.Record("one", results.StatusOK, 99_999)); err != nil {
 		t.Errorf("after the kills: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
+	"stackmeter/results/storetest"
 )
 
 // TestStoreOfTheVersionBefore opens a store that the first version wrote: a
@@ -23,7 +24,7 @@ func TestStoreOfTheVersionBefore(t *testing.T) {
 	path, _ := olderStore(t)
 	store := openStore(t, path)
 	run := checkOlderRun(t, store)
-	if err := store.Put(t.Context(), cell(run.ID, results.StatusOK, 3)); err != nil {
+	if err := store.Put(t.Context(), storetest.Record(run.ID, results.StatusOK, 3)); err != nil {
 		t.Errorf("write on: %v", err)
 	}
 }
@@ -62,7 +63,7 @@ func TestReadsTheVersionBefore(t *testing.T) {
 	}
 
 	writer := openStore(t, path)
-	if err := writer.Put(t.Context(), cell(run.ID, results.StatusOK, 3)); err != nil {
+	if err := writer.Put(t.Context(), storetest.Record(run.ID, results.StatusOK, 3)); err != nil {
 		t.Fatal(err)
 	}
 	if _, records, err := reader.Run(t.Context(), run.ID); err != nil || len(records) != 13 {
@@ -216,7 +217,7 @@ func TestFault16StoreOnAFullDisk(t *testing.T) {
 	stored := 0
 	var failed error
 	for failed == nil && stored < 1000 {
-		r := cell("one", results.StatusOK, stored+1)
+		r := storetest.Record("one", results.StatusOK, stored+1)
 		r.LogTail = strings.Repeat("x", 20_000)
 		if failed = store.Put(t.Context(), r); failed == nil {
 			stored++
@@ -237,7 +238,7 @@ func TestFault16StoreOnAFullDisk(t *testing.T) {
 	if slices.ContainsFunc(records, func(r results.Record) bool { return len(r.LogTail) != 20_000 }) {
 		t.Error("a cell is half there")
 	}
-	if err := store.Put(t.Context(), cell("one", results.StatusOK, stored+1)); err != nil {
+	if err := store.Put(t.Context(), storetest.Record("one", results.StatusOK, stored+1)); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }
