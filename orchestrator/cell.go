@@ -110,7 +110,7 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	switch {
 	case errors.Is(died, stacks.ErrLost):
 		return fmt.Errorf("the cell is void: %w", died)
-	case f.usage.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
+	case f.used.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
 		return l.killed(died)
 	case errors.Is(died, stacks.ErrStopped):
 		return fmt.Errorf("the cell is void: %w", died)
@@ -179,7 +179,7 @@ func (l *live) died(ctx context.Context, result load.Result) error {
 type finding struct {
 	fired   bool // otherwise it failed before the gun, and the rest is empty
 	load    load.Result
-	usage   stacks.Usage
+	used    stacks.Reading
 	gpu     gpu.Usage
 	machine *float64 // CPU seconds of everything on the machine
 }
@@ -209,7 +209,7 @@ func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	f.load, err = batch.Fire(ctx)
 	f.machine = usedMeanwhile(before, machineCPU(), time.Since(fired), f.load.Duration)
 
-	f.usage = meter.Stop()
+	f.used = meter.Stop()
 	f.gpu = l.gpu.usage(sampled)
 	// A signal behind the last reply has cut nothing short.
 	if cause := context.Cause(ctx); cause != nil && (err != nil || run.Err() == nil) {
@@ -253,22 +253,14 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, canc
 func (l *live) fill(rec *results.Record, f finding) {
 	rec.Sent(f.load)
 	rec.GPU, rec.CPU.Machine = f.gpu, f.machine
-	usage := f.usage
+	used := f.used
 	rec.Memory = results.Memory{
-		Method: usage.Method, Peak: usage.Memory, Start: usage.Start, KernelPeak: usage.KernelPeak,
-		Samples: usage.Samples, MaxGap: usage.MaxGap.Seconds(), Reason: usage.Reason,
-		Series: series(usage.Series),
+		Method: used.Method, Peak: used.Memory, Start: used.Start, KernelPeak: used.KernelPeak, Services: used.Services,
+		Samples: used.Samples, MaxGap: used.MaxGap.Seconds(), Reason: used.Reason,
+		Series: series(used.Series),
 	}
-	for _, s := range usage.Services {
-		if s.Memory != nil {
-			if rec.Memory.Services == nil {
-				rec.Memory.Services = map[string]int64{}
-			}
-			rec.Memory.Services[s.Service] = *s.Memory
-		}
-	}
-	if usage.CPU != nil {
-		seconds := usage.CPU.Seconds()
+	if used.CPU != nil {
+		seconds := used.CPU.Seconds()
 		rec.CPU.Stack = &seconds
 	}
 	if l.inherited(rec) {

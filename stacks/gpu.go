@@ -10,20 +10,19 @@ import (
 )
 
 // ErrNoGPU marks the error of a runtime that cannot give a stack the GPUs of
-// its spec. Runtime.Prepare finds that out before anything is measured.
+// its spec. Runtime.Prepare finds out before anything is measured.
 var ErrNoGPU = errors.New("stacks cannot be given a GPU here")
 
-// ListGPUs is the command that says, inside a container, which GPUs it has
-// got. NVIDIA's toolkit puts it there; the environment (NVIDIA_VISIBLE_DEVICES)
-// only repeats what was asked for.
+// ListGPUs is the command that lists the GPUs of a container from inside.
+// NVIDIA's toolkit puts it there. The environment (NVIDIA_VISIBLE_DEVICES) only
+// repeats what was asked for.
 func ListGPUs() []string { return []string{"nvidia-smi", "-L"} }
 
-// SeenGPUs looks inside the containers of a running stack for the GPUs that
-// its services were given, and says what it found and how: a stack without
-// them would be measured on the CPU, or end at its first request. A local
-// process sees the machine's own devices, and a stack without GPUs none; of
-// these it says what facts.GPU says. The error wraps ErrDiffers and says what to
-// do.
+// SeenGPUs looks inside the containers of a running stack for the GPUs that its
+// services were given, and returns what it found and how. A stack without them
+// would be measured on the CPU, or end at its first request. Local processes,
+// which see the machine's own devices, and stacks without GPUs are not looked at:
+// the result is then facts.GPU. The error wraps ErrDiffers and says what to do.
 func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string, error) {
 	seen := facts.GPU
 	for i, s := range spec.Services {
@@ -65,19 +64,19 @@ func seenBy(ctx context.Context, stack Stack, s Service) (how string, err error)
 }
 
 // missingProgram tells a program that is not in the image from one that
-// failed. Engines say it in the output of the exec.
+// failed. Engines say so in the output of the exec.
 func missingProgram(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "executable file not found") || strings.Contains(text, "no such file or directory")
 }
 
-// A line of nvidia-smi -L ends in the UUID. Those of MIG instances are
+// listedUUID matches the end of a line of nvidia-smi -L. MIG instances are
 // indented below their GPU.
 var listedUUID = regexp.MustCompile(`\(UUID: ((?:GPU|MIG)-[^)\s]+)\)`)
 
 // CompareGPUs compares what nvidia-smi -L printed inside a container with the
-// UUIDs that it was given. The GPU that a MIG instance is part of is listed
-// with it and does not count.
+// UUIDs that it was given. The GPU of a MIG instance is listed with it and does
+// not count.
 func CompareGPUs(listing string, want []string) error {
 	var have []string
 	for _, m := range listedUUID.FindAllStringSubmatch(listing, -1) {
@@ -110,9 +109,9 @@ func isMIG(uuid string) bool { return strings.HasPrefix(uuid, "MIG-") }
 
 var gpuNode = regexp.MustCompile(`^nvidia[0-9]+$`)
 
-// compareNodes looks at the names in a container's /dev. The nodes bear no
-// UUID, so that only their number can be held against what was asked for.
-// Under WSL 2 one node (dxg) stands for all GPUs.
+// compareNodes looks at the names in a container's /dev. The nodes carry no
+// UUID: only their number can be compared. Under WSL 2 one node (dxg) stands for
+// all GPUs.
 func compareNodes(names, want []string) error {
 	if slices.Contains(names, "dxg") {
 		return nil
@@ -130,7 +129,7 @@ func compareNodes(names, want []string) error {
 	return nil
 }
 
-// ExplainNVML adds the remedy to what nvidia-smi says in a container where
+// ExplainNVML adds the remedy to the error of an nvidia-smi in a container where
 // NVML does not work.
 func ExplainNVML(err error) error {
 	text := err.Error()

@@ -6,6 +6,35 @@ import (
 	"time"
 )
 
+// A Meter measures a stack between Stack.Meter and Stop.
+type Meter interface {
+	// Stop ends the measurement. It may be called more than once and then
+	// returns the first result.
+	Stop() Reading
+}
+
+// A Reading is what a stack used while it was metered. A pointer is nil where
+// nothing was measured; Reason then says why.
+type Reading struct {
+	Method     string           // how the memory was obtained
+	Memory     *int64           // bytes, without page cache: the sum over the services, at its peak
+	KernelPeak *int64           // bytes, with page cache: the sum of the high-water marks that the kernel kept of the services
+	Start      *int64           // bytes: Memory at the first sample
+	CPU        *time.Duration   // CPU time of all services, user and system
+	OOMKills   int              // processes of the stack that the kernel killed for memory
+	Services   map[string]int64 // bytes, by name: each service's own peak
+	Samples    int
+	MaxGap     time.Duration // longest time between two samples
+	Series     []Sample      // every sample in the order of time; Memory is the largest of them
+	Reason     string
+}
+
+// A Sample is the memory of a stack at one moment.
+type Sample struct {
+	At     time.Duration // since the metering began
+	Memory *int64        // bytes, without page cache: the sum over the services; nil if one of them could not be read
+}
+
 // A Gauge reads what one service of a stack uses. Its methods are called by
 // one goroutine at a time.
 type Gauge interface {
@@ -15,12 +44,12 @@ type Gauge interface {
 	// CPU is the CPU time that the service has used so far, user and system.
 	CPU() (time.Duration, error)
 
-	// Begin begins a new high-water mark of the kernel's, where it keeps one,
-	// and the count of out-of-memory kills.
+	// Begin starts a new high-water mark in the kernel, where it keeps one, and
+	// the count of out-of-memory kills.
 	Begin()
 
 	// End returns the mark since Begin in bytes, nil where there is none, and
-	// how many processes were killed for memory since then.
+	// the number of processes killed for memory since then.
 	End() (mark *int64, kills int)
 }
 
@@ -30,8 +59,8 @@ type Gauged struct {
 	Gauge   Gauge
 }
 
-// StartMeter samples the memory of a stack's services, all of them at each
-// interval, until the meter is stopped. method says how the gauges obtain it.
+// StartMeter samples the memory of all services at each interval until the
+// meter is stopped. method says how the gauges obtain it.
 func StartMeter(method string, interval time.Duration, services []Gauged) Meter {
 	m := &meter{method: method, interval: interval, quit: make(chan struct{}), finished: make(chan struct{})}
 	for _, s := range services {
@@ -53,7 +82,7 @@ type meter struct {
 	quit     chan struct{}
 	finished chan struct{}
 	once     sync.Once
-	usage    Usage
+	reading  Reading
 
 	// Written by the sampling goroutine, read once it has finished.
 	start, peak *int64
@@ -87,8 +116,8 @@ func (m *meter) run() {
 	}
 }
 
-// sample reads every service once. A sample without one of them is none: the
-// sum would be too small.
+// sample reads every service once. If one of them cannot be read, the sample
+// has no figure: the sum would be too small.
 func (m *meter) sample() {
 	now := time.Now()
 	sum := int64(0)
@@ -123,35 +152,32 @@ func larger(peak *int64, v int64) *int64 {
 }
 
 // Stop implements Meter.
-func (m *meter) Stop() Usage {
+func (m *meter) Stop() Reading {
 	m.once.Do(func() {
 		close(m.quit)
 		<-m.finished
-		m.usage = m.total()
+		m.reading = m.total()
 	})
-	return m.usage
+	return m.reading
 }
 
 // total adds the services up. A sum that lacks one of them is not known.
-func (m *meter) total() Usage {
-	u := Usage{
+func (m *meter) total() Reading {
+	r := Reading{
 		Method: m.method, Memory: m.peak, Start: m.start,
 		Samples: m.samples, MaxGap: m.maxGap, Series: m.series,
 	}
 	if m.failed != nil {
-		u.Reason = "memory was not read to the end: " + m.failed.Error()
+		r.Reason = "memory was not read to the end: " + m.failed.Error()
 	}
 	var cpu time.Duration
 	var mark int64
 	cpuKnown, markKnown := len(m.services) > 0, len(m.services) > 0
 	for _, s := range m.services {
-		one := ServiceUsage{Service: s.Service, Memory: s.peak}
 		if now, err := s.Gauge.CPU(); err == nil && s.cpuErr == nil {
-			// What was read of /proc can lose the time of a child that nobody
-			// waited for.
-			used := max(0, now-s.cpu)
-			one.CPU = &used
-			cpu += used
+			// /proc loses the time of a child that nobody waited for: the
+			// difference can be below 0.
+			cpu += max(0, now-s.cpu)
 		} else {
 			cpuKnown = false
 		}
@@ -161,14 +187,19 @@ func (m *meter) total() Usage {
 		} else {
 			markKnown = false
 		}
-		u.OOMKills += kills
-		u.Services = append(u.Services, one)
+		r.OOMKills += kills
+		if s.peak != nil {
+			if r.Services == nil {
+				r.Services = map[string]int64{}
+			}
+			r.Services[s.Service] = *s.peak
+		}
 	}
 	if cpuKnown {
-		u.CPU = &cpu
+		r.CPU = &cpu
 	}
 	if markKnown {
-		u.KernelPeak = &mark
+		r.KernelPeak = &mark
 	}
-	return u
+	return r
 }

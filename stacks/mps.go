@@ -15,26 +15,26 @@ import (
 	"stackmeter/scenarios"
 )
 
-// Variables by which a CUDA program finds NVIDIA's Multi-Process Service and is
-// limited by it: https://docs.nvidia.com/deploy/mps/.
+// Variables by which a CUDA program finds NVIDIA's Multi-Process Service and
+// gets its limits: https://docs.nvidia.com/deploy/mps/.
 const (
 	mpsPipeVariable    = "CUDA_MPS_PIPE_DIRECTORY"
 	mpsThreadsVariable = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
 	mpsMemoryVariable  = "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT"
 )
 
-// NoMPS is a pipe directory that does not exist. A CUDA program that finds no
-// control daemon goes on without one, and one that runs on the machine must not
-// be found by a stack that did not ask for it.
+// NoMPS is a pipe directory that does not exist. A stack that did not ask for
+// MPS must not find the control daemon of the machine. A CUDA program that finds
+// none goes on without.
 const NoMPS = "/nonexistent/nvidia-mps"
 
-// MPSPipes is the folder through which the machine's control daemon is reached:
-// the operator's own variable for it, or NVIDIA's default.
+// MPSPipes is the folder with the pipes of the machine's control daemon, from
+// the operator's environment or NVIDIA's default.
 func MPSPipes() string { return cmp.Or(os.Getenv(mpsPipeVariable), "/tmp/nvidia-mps") }
 
 // CheckMPS returns nil when a control daemon of MPS listens in the folder, and
-// otherwise an error that says what to do. It disturbs no daemon: it connects
-// as the wrong kind of socket, which the kernel itself answers.
+// otherwise an error that says what to do. It does not disturb the daemon: it
+// connects with the wrong kind of socket, which the kernel itself refuses.
 func CheckMPS(pipes string) error {
 	control := filepath.Join(pipes, "control")
 	conn, err := net.Dial("unixgram", control)
@@ -45,7 +45,7 @@ func CheckMPS(pipes string) error {
 	case errors.Is(err, syscall.EPROTOTYPE):
 		return nil // somebody listens, for another kind of connection
 	case errors.Is(err, syscall.ECONNREFUSED) && mpsRuns(pipes):
-		return nil // the pipe is none that can be connected to
+		return nil // its pipe is of a kind that takes no connections
 	}
 	why := fmt.Sprintf("no control daemon answers at %s", control)
 	switch {
@@ -57,7 +57,7 @@ func CheckMPS(pipes string) error {
 	return fmt.Errorf("resources.gpu.mps needs the control daemon of NVIDIA's MPS, and %s; start it (nvidia-cuda-mps-control -d, as root or as the user that the stacks run as), or set %s to the folder of the one that runs", why, mpsPipeVariable)
 }
 
-// mpsRuns reports whether the process that the daemon's PID file names is one.
+// mpsRuns reports whether the process in the daemon's PID file is an MPS daemon.
 func mpsRuns(pipes string) bool {
 	text, err := os.ReadFile(filepath.Join(pipes, "nvidia-cuda-mps-control.pid"))
 	if err != nil {
@@ -71,8 +71,8 @@ func mpsRuns(pipes string) bool {
 	return err == nil && strings.HasPrefix(string(name), "nvidia-cuda-mps") // the kernel cuts names at 15 bytes
 }
 
-// MPSEnvironment is what a service has to find in its environment to use MPS
-// with its limits through the pipes in a folder, or not to use it.
+// MPSEnvironment returns the variables that make a service use MPS within its
+// limits, through the pipes in a folder, or keep it from using MPS.
 func (s Service) MPSEnvironment(pipes string) map[string]string {
 	if len(s.GPUs) == 0 {
 		return nil
@@ -85,7 +85,7 @@ func (s Service) MPSEnvironment(pipes string) map[string]string {
 		env[mpsThreadsVariable] = strconv.FormatFloat(s.MPS.ActiveThreads, 'f', -1, 64)
 	}
 	if s.MPS.Memory > 0 {
-		// By the number that a device has among those that the service sees.
+		// Devices are numbered as the service sees them.
 		var limits []string
 		for i := range s.GPUs {
 			limits = append(limits, fmt.Sprintf("%d=%dM", i, s.MPS.Memory>>20))
@@ -95,7 +95,7 @@ func (s Service) MPSEnvironment(pipes string) map[string]string {
 	return env
 }
 
-// mpsText says for the record that MPS was asked for, and how.
+// mpsText says for the record how MPS is used.
 func mpsText(m *scenarios.MPS) string {
 	text := "through MPS"
 	if m.ActiveThreads > 0 {

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// An Owner says which process a stack belongs to, so that a later start can
-// tell the leftovers of a killed run from the stacks of one that is alive. It
-// is a label on every object: PID and start time name a process for good, but
-// only within one boot and one PID namespace. Machines that share an engine
-// have boots of their own.
+// An Owner is the process that a stack belongs to. By it a later run tells the
+// leftovers of a killed run from the stacks of a live one. It is a label on
+// every object. PID and start time identify a process for good, but only within
+// one boot and one PID namespace. Machines that share an engine have their own
+// boots.
 type Owner struct {
 	Boot      string // /proc/sys/kernel/random/boot_id
 	Namespace string // of PIDs, as /proc/self/ns/pid links to it
 	PID       int
 	Start     uint64 // in clock ticks since boot, field 22 of /proc/PID/stat
-	Machine   string // its id and host name, the same after a reboot; empty in labels of stackmeter before it wrote one
+	Machine   string // its id and host name, the same after a reboot; empty in labels of older versions
 }
 
-// Self is this process as an owner.
+// Self returns this process as an owner.
 func Self() (Owner, error) {
 	machine, boot, namespace, err := here()
 	if err != nil {
@@ -32,11 +32,11 @@ func Self() (Owner, error) {
 	return Owner{Boot: boot, Namespace: namespace, PID: os.Getpid(), Start: start, Machine: machine}, nil
 }
 
-// word is a text without the white space that separates a label's words.
+// word removes white space from a text: it separates the words of a label.
 func word(text string) string { return strings.Join(strings.Fields(text), "") }
 
-// String is the owner as a label's value. The machine comes first, so that a
-// stackmeter that knows of none does not take the label for one of its own.
+// String returns the owner as the value of a label. The machine comes first:
+// versions that know of no machine then do not take the label for one of theirs.
 func (o Owner) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s %d %d", o.Machine, o.Boot, o.Namespace, o.PID, o.Start))
 }
@@ -54,9 +54,9 @@ func ParseOwner(label string) (Owner, error) {
 	return o, nil
 }
 
-// Visible reports whether the process self can know if the owner runs: it is in
-// the same PID namespace, or was on this machine before it booted. One on
-// another machine that uses the same engine cannot be seen.
+// Visible reports whether the process self can tell if the owner runs. It can
+// if the owner is in the same PID namespace or belongs to an earlier boot of this
+// machine. It cannot if the owner is on another machine with the same engine.
 func (o Owner) Visible(self Owner) bool {
 	if o.Boot == self.Boot {
 		return o.Namespace == self.Namespace
@@ -64,8 +64,9 @@ func (o Owner) Visible(self Owner) bool {
 	return o.Machine == self.Machine
 }
 
-// Gone reports whether the owner no longer runs: it has ended, be it as a
-// zombie, or is from before a reboot. One that is not visible counts as alive.
+// Gone reports whether the owner no longer runs: it has ended, possibly as a
+// zombie, or is from before a reboot. An owner that is not visible counts as
+// alive.
 func (o Owner) Gone(self Owner) bool {
 	return o.Visible(self) && (o.Boot != self.Boot || !runs(o.PID, o.Start))
 }

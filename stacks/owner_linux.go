@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// here names this machine, this boot and this PID namespace. The machine has
-// two names, each of which another may share: images are copied with their
-// machine-id, and host names are given twice. A container may have no
-// machine-id.
+// here names this machine, this boot and this PID namespace. A machine is named
+// by its id and its host name, because either alone may be shared: images are
+// copied with their machine-id, and host names are given twice. A container may
+// have no machine-id.
 func here() (machine, boot, namespace string, err error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -27,15 +27,15 @@ func here() (machine, boot, namespace string, err error) {
 	return machine, word(string(text)), namespace, err
 }
 
-// StartTime is when a process started, in clock ticks since boot. With the
-// PID it names a process for as long as the machine is up. A zombie still has
-// one.
+// StartTime returns when a process started, in clock ticks since boot. Together
+// with the PID it identifies a process while the machine is up. A zombie still
+// has one.
 func StartTime(pid int) (uint64, error) {
 	_, start, err := stat(pid)
 	return start, err
 }
 
-// runs reports whether the process of that PID and start time still executes.
+// runs reports whether the process with that PID and start time still executes.
 // A zombie does not: it has ended, and nobody has waited for it yet.
 func runs(pid int, since uint64) bool {
 	state, start, err := stat(pid)

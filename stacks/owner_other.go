@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// here names this host; boots and PID namespaces are Linux's.
+// here names this host. Only Linux has boot ids and PID namespaces.
 func here() (machine, boot, namespace string, err error) {
 	host, err := os.Hostname()
 	return word(host), word(host), runtime.GOOS, err
 }
 
-// StartTime is 0 for every process that exists: one that took over the PID of
-// a killed owner is mistaken for it, and its leftovers stay until clean --run.
+// StartTime returns 0 for every process that exists. A process that took over
+// the PID of a killed owner is mistaken for it, and the owner's leftovers stay
+// until clean --run.
 func StartTime(pid int) (uint64, error) {
 	if err := unix.Kill(pid, 0); err != nil && err != unix.EPERM {
 		return 0, err

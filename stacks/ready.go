@@ -18,28 +18,27 @@ const (
 	checkInterval = 200 * time.Millisecond
 )
 
-// WaitReady returns nil when a GET of the ready path was answered with a 2xx
-// status, not by way of a redirect, through the whole stack while every service
-// ran. It fails at once
-// when a service ends, and after the ready time-out with the last probe's
-// error. The logs are the caller's to fetch.
+// WaitReady returns nil once a GET of the ready path through the whole stack was
+// answered with a 2xx status, not by way of a redirect, while every service ran.
+// It fails at once when a service ends. After the ready time-out it fails with
+// the last probe's error. It does not fetch the logs.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout,
 		fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout))
 	defer cancel()
 	ctx, ended := context.WithCancelCause(ctx)
 	defer ended(nil)
-	// Beside the probes: one that waits for an address where nobody is left
-	// must not keep the news back.
+	// A probe may hang at an address where nobody is left. The watch for services
+	// that end runs beside it.
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer ended(nil)
 	watching.Go(func() { watchServices(ctx, stack, ended) })
 
-	// Each probe makes its own connection: one that waits in the backlog of a
-	// server that is still starting must not decide over the next. And none
-	// outlives the wait: a transport goes on connecting for a request that was
-	// given up, to an address that may be another stack's by then.
+	// Each probe makes its own connection: one in the backlog of a server that is
+	// still starting must not decide about the next. None outlives the wait: a
+	// transport keeps dialling for a request that was given up, and the address
+	// may be another stack's by then.
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
@@ -50,8 +49,8 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		}
 		transport.TLSClientConfig = config
 	}
-	// Redirects are not followed: where an app sends the probe is not the
-	// stack, and an app must not make this machine's network speak.
+	// Redirects are not followed: they lead away from the stack, and an app must
+	// not make this machine send requests into its network.
 	client := &http.Client{Timeout: probeTimeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
@@ -71,9 +70,9 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	}
 }
 
-// probePause is the pause after a probe: a twentieth of the wait so far, so
-// that an answer is never noticed more than 5% late and a stack that takes
-// minutes is not asked thousands of times.
+// probePause is the pause after a probe: a twentieth of the wait so far. An
+// answer is then noticed at most 5% late, and a stack that takes minutes is not
+// asked thousands of times.
 func probePause(waited time.Duration) time.Duration {
 	return min(max(waited/20, probeFirst), probeSlowest)
 }
@@ -95,8 +94,8 @@ func watchServices(ctx context.Context, stack Stack, cancel context.CancelCauseF
 	}
 }
 
-// probe asks once. When it was cut short by ctx it returns the error of the
-// probe before it, which says more.
+// probe asks once. If ctx cuts it short it returns the error of the probe
+// before, which says more.
 func probe(ctx context.Context, client *http.Client, url string, before error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -121,8 +120,8 @@ func probe(ctx context.Context, client *http.Client, url string, before error) e
 	return nil
 }
 
-// ErrUnsettled is what WaitSettled returns when the stack was still busy by
-// itself at the end of its patience.
+// ErrUnsettled is the error of WaitSettled when the stack is still busy by
+// itself after settlePatience.
 var ErrUnsettled = errors.New("the stack is still busy by itself")
 
 const (
@@ -131,9 +130,9 @@ const (
 	settlePatience = 30 * time.Second
 )
 
-// WaitSettled returns nil once the stack uses next to no CPU by itself. One
-// worker that answers says nothing about the others, which may still be
-// loading their copies of the model: their CPU time does.
+// WaitSettled returns nil once the stack uses next to no CPU by itself. The
+// first worker may answer while others still load their copies of the model;
+// their CPU time shows it.
 func WaitSettled(ctx context.Context, stack Stack) error {
 	deadline := time.Now().Add(settlePatience)
 	for time.Now().Before(deadline) {

@@ -1,11 +1,11 @@
-// Package cgroup reads what the processes of a service use, from the control
-// group that its runtime put them in: version 1 and 2.
+// Package cgroup reads what the processes of a service use from the control
+// group that its runtime put them in, version 1 or 2.
 //
-// Memory is counted without page cache: the first container that reads a
-// library's file is charged for its pages and the next one is not, so that a
-// figure with page cache says more about the order of the cells than about
-// the stack. The kernel's own high-water mark, which has the cache in it, is
-// read beside it as an upper bound that no sampling can miss.
+// Memory is counted without page cache. The first container that reads a
+// library's file is charged for its pages and the next one is not: a figure with
+// page cache would say more about the order of the cells than about the stack.
+// The kernel's own high-water mark includes the cache. It is read too, as an
+// upper bound that no sampling can miss.
 package cgroup
 
 import (
@@ -34,16 +34,16 @@ type Group struct {
 	cpu    string // folder with the CPU accounting files
 }
 
-// Of finds the group of a process.
+// Of returns the group of a process.
 func Of(pid int) (Group, error) {
 	return find(os.DirFS("/"), pid)
 }
 
-// Holds reports whether the group is that of the container: PIDs are looked up
-// in this process's own namespace, where the engine's may be another process.
+// Holds reports whether the group belongs to the container. PIDs are looked up in
+// this process's own namespace, where the engine's PID may be another process.
 func (g Group) Holds(container string) bool { return strings.Contains(g.memory, container) }
 
-// find is Of over a file system that a test can make.
+// find is Of on a file system that a test can provide.
 func find(root fs.FS, pid int) (Group, error) {
 	membership, err := fs.ReadFile(root, fmt.Sprintf("proc/%d/cgroup", pid))
 	if err != nil {
@@ -56,8 +56,8 @@ func find(root fs.FS, pid int) (Group, error) {
 	mounts := parseMounts(mountinfo)
 	paths := parseMembership(membership)
 
-	// A machine can have both: version 2 counts only where it has the memory
-	// controller, which then is not mounted as version 1.
+	// A machine can have both. Version 2 counts only if it has the memory
+	// controller, which is then not mounted as version 1.
 	if m, ok := mounts["memory"]; ok {
 		memory, cpu := m.dir(paths["memory"]), ""
 		if c, ok := mounts["cpuacct"]; ok {
@@ -74,13 +74,13 @@ func find(root fs.FS, pid int) (Group, error) {
 	return Group{}, fmt.Errorf("control group of process %d: no memory controller is mounted here", pid)
 }
 
-// A mount is one hierarchy: where it is mounted, and which of its groups is
-// at the mount point (not "/" inside a container).
+// A mount is one hierarchy: where it is mounted, and which of its groups is at
+// the mount point (inside a container it is not "/").
 type mount struct{ point, root string }
 
 func (m mount) dir(group string) string {
 	if m.root != "/" {
-		// A group of a longer name beside the root is none below it.
+		// A group beside the root whose name only begins the same is not below it.
 		if rest, ok := strings.CutPrefix(group, m.root); ok && (rest == "" || rest[0] == '/') {
 			group = rest
 		}
@@ -88,8 +88,8 @@ func (m mount) dir(group string) string {
 	return filepath.Join(m.point, group)
 }
 
-// parseMounts maps a version 1 controller to its hierarchy and "" to that of
-// version 2. The format is in proc(5).
+// parseMounts maps each version 1 controller to its hierarchy, and "" to the
+// hierarchy of version 2. The format is in proc(5).
 func parseMounts(mountinfo []byte) map[string]mount {
 	mounts := map[string]mount{}
 	for line := range strings.Lines(string(mountinfo)) {
@@ -118,8 +118,8 @@ func parseMounts(mountinfo []byte) map[string]mount {
 	return mounts
 }
 
-// parseMembership maps a controller to the group that a process is in, as
-// /proc/PID/cgroup has it.
+// parseMembership reads /proc/PID/cgroup: it maps each controller to the group of
+// the process.
 func parseMembership(text []byte) map[string]string {
 	paths := map[string]string{}
 	for line := range strings.Lines(string(text)) {
@@ -134,7 +134,7 @@ func parseMembership(text []byte) map[string]string {
 	return paths
 }
 
-// Memory is what the group uses now, in bytes, without page cache.
+// Memory returns what the group uses now, in bytes, without page cache.
 func (g Group) Memory() (int64, error) {
 	usage, cache, shmem := "memory.current", "file", "shmem"
 	if g.Method == MethodV1 {
@@ -148,12 +148,12 @@ func (g Group) Memory() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Shared memory is counted as page cache by the kernel, but no one can
-	// drop it: it is memory that the service holds.
+	// The kernel counts shared memory as page cache, but nobody can drop it: the
+	// service holds it.
 	return max(0, used-(stat[cache]-stat[shmem])), nil
 }
 
-// CPU is the CPU time that the group has used since it was made, user and
+// CPU returns the CPU time that the group has used since it was made, user and
 // system.
 func (g Group) CPU() (time.Duration, error) {
 	if g.Method == MethodV1 {
@@ -167,7 +167,7 @@ func (g Group) CPU() (time.Duration, error) {
 	return time.Duration(stat["usage_usec"]) * time.Microsecond, err
 }
 
-// OOMKills is how many processes of the group the kernel has killed for
+// OOMKills returns how many processes of the group the kernel has killed for
 // memory since the group was made.
 func (g Group) OOMKills() (int, error) {
 	file := "memory.events"

@@ -161,7 +161,7 @@ func TestMeterSums(t *testing.T) {
 	if u.KernelPeak == nil || *u.KernelPeak != 7500 {
 		t.Errorf("kernel's mark: %v; want 7500", u.KernelPeak)
 	}
-	if len(u.Services) != 2 || u.Services[0].Memory == nil || *u.Services[0].Memory != 5000 {
+	if len(u.Services) != 2 || u.Services["app"] != 5000 {
 		t.Errorf("services: %+v", u.Services)
 	}
 }

@@ -12,19 +12,18 @@ import (
 	"strings"
 )
 
-// A Maker plans groups of this process's own. With version 1 they are made
-// below the group that this process is in. With version 2 a group that has
-// processes gives no controllers to the groups below it, so they are made
-// beside it: in the nearest group above that hands the controllers of memory
-// and CPU time down and that this user may write to, or else in one that has
-// memory alone.
+// A Maker plans groups that this process makes itself. With version 1 they are
+// below the group of this process. With version 2 a group with processes gives no
+// controllers to the groups below it, so they are beside it: in the nearest group
+// above that hands down the controllers of memory and CPU time and that this user
+// may write to, or else in one that hands down memory alone.
 type Maker struct {
 	Method  string
 	parents map[string]string // by controller, the folder to make groups in
 }
 
-// NewMaker finds where this process may make groups. Its error says why there
-// is no such place.
+// NewMaker finds where this process may make groups. Its error says why it may
+// nowhere.
 func NewMaker() (Maker, error) {
 	m, candidates, err := places(os.DirFS("/"))
 	if err != nil {
@@ -54,8 +53,8 @@ func NewMaker() (Maker, error) {
 
 var errDelegate = errors.New("start stackmeter from a user's session of systemd (systemd-run --user --scope), or as root")
 
-// places reads off where groups could be made: for version 1 a Maker whose
-// parents have not been tried, for version 2 folders, the best one first.
+// places finds where groups could be made, without trying: for version 1 a Maker
+// with its parents, for version 2 folders, the best one first.
 func places(root fs.FS) (Maker, []string, error) {
 	mountinfo, err := fs.ReadFile(root, "proc/self/mountinfo")
 	if err != nil {
@@ -92,7 +91,8 @@ func places(root fs.FS) (Maker, []string, error) {
 	return Maker{Method: MethodV2}, append(candidates, memoryOnly...), nil
 }
 
-// controllers are those that a version 2 group gives to the groups in it.
+// controllers returns the controllers that a version 2 group gives to the groups
+// in it.
 func controllers(root fs.FS, dir string) []string {
 	text, err := fs.ReadFile(root, strings.TrimPrefix(dir, "/")+"/cgroup.subtree_control")
 	if err != nil {
@@ -109,8 +109,8 @@ func (m Maker) beside(dir string) Maker {
 	return m
 }
 
-// probe makes a group and removes it, and looks whether processes may be
-// moved there from the group that this one is in.
+// probe makes a group and removes it. It checks that processes may be moved there
+// from the group of this process.
 func probe(dir string) error {
 	made, err := os.MkdirTemp(dir, "stackmeter-probe-")
 	if err != nil {
@@ -130,11 +130,11 @@ func probe(dir string) error {
 type Limits struct {
 	CPUs   float64
 	Memory int64 // bytes, swap included
-	PIDs   int   // left out where the controller is not there
+	PIDs   int   // ignored where the controller is not there
 }
 
-// A Folder is a part of a group that is to be made: with version 1 there is
-// one for each hierarchy.
+// A Folder is a part of a planned group. With version 1 each hierarchy has its
+// own.
 type Folder struct {
 	Path     string
 	Settings []Setting
@@ -149,7 +149,7 @@ type Setting struct {
 // cpuPeriod is the kernel's default, in microseconds.
 const cpuPeriod = 100_000
 
-// Plan says what is to be made for a group of this name, and how it will be
+// Plan returns the folders to make for a group of this name, and the group to
 // read. It makes nothing.
 func (m Maker) Plan(name string, l Limits) ([]Folder, Group, error) {
 	settings := map[string][]Setting{}
@@ -208,8 +208,8 @@ func (m Maker) group(name string) Group {
 	return g
 }
 
-// Make makes what was planned. What it has made when it fails is the caller's
-// to remove.
+// Make makes what was planned. When it fails, the caller has to remove what was
+// made.
 func Make(folders []Folder) error {
 	for _, f := range folders {
 		if err := os.Mkdir(f.Path, 0o755); err != nil {
@@ -235,8 +235,8 @@ func Enter(folders []string) error {
 	return nil
 }
 
-// write opens without O_CREATE: in a file system of the kernel's own a file
-// that is not there cannot be made, and the error would say something else.
+// write opens without O_CREATE. Files cannot be created in the kernel's file
+// system, and the error would then not say that the file is missing.
 func write(dir, file, value string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
 	if err != nil {
@@ -246,7 +246,7 @@ func write(dir, file, value string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Processes are the PIDs in a group; none where it is not there.
+// Processes returns the PIDs in a group, none if there is no such group.
 func Processes(folders []string) []int {
 	var pids []int
 	for _, dir := range folders {
@@ -263,7 +263,8 @@ func Processes(folders []string) []int {
 	return pids
 }
 
-// Remove removes a group without processes. What is not there is removed.
+// Remove removes a group without processes. A group that is not there counts as
+// removed.
 func Remove(folders []string) error {
 	var failed error
 	for _, dir := range folders {
@@ -274,7 +275,7 @@ func Remove(folders []string) error {
 	return failed
 }
 
-// Killed is how many processes of a group the kernel has killed for memory.
+// Killed returns how many processes of a group the kernel has killed for memory.
 func Killed(folders []string) int {
 	for _, dir := range folders {
 		for _, file := range []string{"memory.oom_control", "memory.events"} {

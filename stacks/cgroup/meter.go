@@ -1,13 +1,17 @@
 package cgroup
 
 import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"stackmeter/stacks"
 )
 
-// Interval is the target time between two samples of memory.
-const Interval = 20 * time.Millisecond
+// interval is the target time between two samples of memory.
+const interval = 20 * time.Millisecond
 
 // A Service is a named group of a stack.
 type Service struct {
@@ -23,7 +27,7 @@ func Start(services []Service) stacks.Meter {
 		method = s.Group.Method
 		gauged = append(gauged, stacks.Gauged{Service: s.Name, Gauge: &gauge{Group: s.Group}})
 	}
-	return stacks.StartMeter(method, Interval, gauged)
+	return stacks.StartMeter(method, interval, gauged)
 }
 
 // A gauge reads one group.
@@ -47,4 +51,56 @@ func (g *gauge) End() (mark *int64, kills int) {
 		return g.mark.stop(), 0
 	}
 	return g.mark.stop(), now - g.kills
+}
+
+// A peak is the kernel's high-water mark of a group from its creation on, page
+// cache included. The kernel cannot always start a new mark (version 2 before
+// Linux 6.12). The mark of the group's whole life then counts only if it rose.
+type peak struct {
+	group  Group
+	file   *os.File // version 2: writing to it starts a mark that only this descriptor reads
+	before int64    // the mark so far, if no new one could be started
+	reset  bool
+}
+
+func (g Group) peak() *peak {
+	p := &peak{group: g}
+	if g.Method == MethodV1 {
+		p.reset = os.WriteFile(filepath.Join(g.memory, "memory.max_usage_in_bytes"), []byte("0"), 0) == nil
+	} else if f, err := os.OpenFile(filepath.Join(g.memory, "memory.peak"), os.O_RDWR, 0); err == nil {
+		p.file = f
+		_, err := f.WriteString("reset\n")
+		p.reset = err == nil
+	}
+	if !p.reset {
+		p.before, _ = p.read()
+	}
+	return p
+}
+
+// stop returns the high-water mark in bytes, nil when the kernel does not say.
+func (p *peak) stop() *int64 {
+	mark, err := p.read()
+	if p.file != nil {
+		p.file.Close()
+	}
+	if err != nil || !p.reset && mark <= p.before {
+		return nil
+	}
+	return &mark
+}
+
+func (p *peak) read() (int64, error) {
+	if p.group.Method == MethodV1 {
+		return number(p.group.memory, "memory.max_usage_in_bytes")
+	}
+	if p.file == nil {
+		return number(p.group.memory, "memory.peak")
+	}
+	buf := make([]byte, 32)
+	n, err := p.file.ReadAt(buf, 0)
+	if n == 0 {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(buf[:n])), 10, 64)
 }

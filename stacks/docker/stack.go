@@ -251,7 +251,7 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 // unmeasured is a meter that says why it has nothing to say.
 type unmeasured string
 
-func (u unmeasured) Stop() stacks.Usage { return stacks.Usage{Reason: string(u)} }
+func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string(u)} }
 
 // exitNotFound is what the init process exits with when it cannot find the
 // command.

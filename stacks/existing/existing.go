@@ -110,4 +110,4 @@ func (s *stack) Stop(context.Context) error {
 type meter struct{}
 
 // Stop implements stacks.Meter.
-func (meter) Stop() stacks.Usage { return stacks.Usage{Reason: unseen} }
+func (meter) Stop() stacks.Reading { return stacks.Reading{Reason: unseen} }

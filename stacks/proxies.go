@@ -7,8 +7,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// Proxies are the operator's proxy settings, by the names of their environment
-// variables in lower and upper case. Those that are empty are left out.
+// Proxies returns the operator's proxy settings by environment variable, in lower
+// and upper case. Empty ones are left out.
 func Proxies() map[string]string {
 	proxies := map[string]string{}
 	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"} {
@@ -21,7 +21,7 @@ func Proxies() map[string]string {
 	return proxies
 }
 
-// ProxySecrets are what of Proxies no result may have: their credentials.
+// ProxySecrets returns the credentials in Proxies, which no result may contain.
 func ProxySecrets() []string {
 	var secrets []string
 	for _, address := range Proxies() {

@@ -1,0 +1,100 @@
+package stacks
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackmeter/scenarios"
+)
+
+// A Spec describes one stack. Its services start in order, and the client
+// connects to the last one.
+type Spec struct {
+	Run      string // the run that owns the stack; every object carries it as a label
+	Name     string // the topology's name
+	Topology scenarios.Topology
+	Services []Service
+	Ready    scenarios.Ready
+	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
+}
+
+// Scheme is the scheme of the stack's URL.
+func (s Spec) Scheme() string {
+	if s.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// Entry is the service that the client connects to.
+func (s Spec) Entry() Service { return s.Services[len(s.Services)-1] }
+
+// AppService is the name of the service that serves the app, unless the
+// scenario names the services itself.
+const AppService = "app"
+
+// Roles of a service. They say what has to be read back of it.
+const (
+	RoleApp   = "app"   // serves the user's application
+	RoleNginx = "nginx" // stackmeter's own reverse proxy
+	RoleOther = "other" // anything else in a custom set of services
+)
+
+// A Service is one process tree of a stack. Other services of the stack reach
+// it by its Name.
+type Service struct {
+	Name    string
+	Role    string
+	Image   string           // a reference; empty when Build is set
+	Build   *scenarios.Build // built by Runtime.Prepare
+	Dir     string           // working directory of a local process; empty when only an image will do
+	Venv    string           // virtual environment in which a local process looks for programs first; may be empty
+	Command []string         // argv with the placeholders that Argv fills; empty: the image's own command
+	Module  string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
+	WSGI    string           // module:callable that a command with a Module serves
+	Env     map[string]string
+	Port    int     // TCP port to listen on, unless the runtime chooses one
+	Proxy   *Proxy  // of nginx: what it stands in front of
+	CPUs    float64 // 0: no limit
+	Memory  int64   // bytes; 0: no limit
+	Cores   []int   // cores of the machine that it may use; empty: all
+	GPUs    []string
+	MPS     *scenarios.MPS // nil: without; set only where there are GPUs
+}
+
+// A Proxy says what an nginx service stands in front of.
+type Proxy struct {
+	Upstream string        // the service that gets the requests
+	Timeout  time.Duration // the request's time-out, from which nginx's own follow
+}
+
+// An Address is where a service listens.
+type Address struct {
+	Host string
+	Port int
+}
+
+// String returns host:port.
+func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// Argv fills the placeholders of the service's command. {host} and {port} are
+// the address to listen on; {host:NAME} and {port:NAME} are where the service
+// NAME is reached. {{ and }} become braces and never start a placeholder.
+func (s Service) Argv(listen Address, reach map[string]Address) []string {
+	if len(s.Command) == 0 {
+		return nil
+	}
+	pairs := []string{"{{", "{", "}}", "}", "{host}", listen.Host, "{port}", strconv.Itoa(listen.Port)}
+	for name, a := range reach {
+		pairs = append(pairs, "{host:"+name+"}", a.Host, "{port:"+name+"}", strconv.Itoa(a.Port))
+	}
+	// A Replacer goes through the text once and never reads what it wrote.
+	fill := strings.NewReplacer(pairs...)
+	argv := make([]string, len(s.Command))
+	for i, arg := range s.Command {
+		argv[i] = fill.Replace(arg)
+	}
+	return argv
+}
