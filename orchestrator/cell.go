@@ -11,6 +11,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -68,7 +69,10 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 		l.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
 	}()
 	if sendErr != nil && ctx.Err() != nil {
-		return rec, false, context.Cause(ctx)
+		if l.KeepCutShort && found.fired {
+			err = l.putCutShort(ctx, rec, found)
+		}
+		return rec, false, errors.Join(context.Cause(ctx), err)
 	}
 	look, stop := lookOn(ctx)
 	defer stop()
@@ -90,6 +94,16 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	rec.Status = results.StatusOK
 	return rec, true, nil
+}
+
+// putCutShort records a cell whose load the run's end has cut short.
+func (l *live) putCutShort(ctx context.Context, rec results.Record, found finding) error {
+	l.fill(&rec, found)
+	sent := found.load
+	rec.Status, rec.Duration = results.StatusFailed, nil
+	rec.Reason = fmt.Sprintf("interrupted: %d of %s finished, the last one after %v",
+		sent.Replies+sent.Errors, show.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
+	return l.put(ctx, rec)
 }
 
 // lookOn is the context for looking at a stack whose load is whole: a signal
@@ -158,13 +172,14 @@ func andThen(err error) string {
 }
 
 // died looks whether every service still runs. Broken connections are what a
-// server's end looks like before the engine has noticed it.
+// server's end looks like before the engine has noticed it; where no services
+// are seen, there is nothing to notice.
 func (l *live) died(ctx context.Context, result load.Result) error {
 	deadline := time.Now().Add(engineDelay)
 	for {
 		err := l.stack.Check(ctx)
 		broken := result.ErrorKinds[load.ErrConnect]+result.ErrorKinds[load.ErrReset]+result.ErrorKinds[load.ErrTruncated] > 0
-		if err != nil || !broken || time.Now().After(deadline) {
+		if err != nil || !broken || len(l.seen.Services) == 0 || time.Now().After(deadline) {
 			return err
 		}
 		select {

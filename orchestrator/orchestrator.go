@@ -47,6 +47,11 @@ type Orchestrator struct {
 	// refused when they are others now.
 	Images map[string]string
 
+	// KeepCutShort has a cell recorded that is under way when the run is
+	// cancelled: as failed, with what was measured until then. Without it such a
+	// cell leaves no record, and a resumed run measures it.
+	KeepCutShort bool
+
 	EngineWait time.Duration // for an engine that went away to come back; 0: DefaultEngineWait
 	StepLimit  time.Duration // of any step, before it counts as stuck; 0: what follows from the scenario and the deadlines within
 

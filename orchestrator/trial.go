@@ -321,6 +321,9 @@ func (l *live) warmUp(ctx context.Context) error {
 		l.gpu.trial.Phase(gpu.PhaseWarmup)
 		workers := max(1, l.spec.Topology.Workers)
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: l.plan.Warmup * workers}
+		if len(l.seen.Services) == 0 { // nobody knows its workers
+			spec.Pool = min(spec.Requests, l.mostClients())
+		}
 		job := l.job(spec, l.trial.Repeat)
 		job.Request.MaxErrors = nil // that is about cells
 		batch, err := l.Client.Prepare(ctx, job)
@@ -337,6 +340,18 @@ func (l *live) warmUp(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mostClients is how many clients the trial's cells have at most; those of an
+// open loop do not count.
+func (l *live) mostClients() int {
+	most := 1
+	for _, cell := range l.trial.Cells {
+		if cell.Load.Client != scenarios.ClientOpen {
+			most = max(most, cell.Load.Pool)
+		}
+	}
+	return most
 }
 
 // warmedUp notes the memory that a cell may begin at.

@@ -25,6 +25,10 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		Order:     OrderShuffle,
 		Seed:      1,
 	}
+	if d.loader.Server != nil {
+		s.App.Ready.Path = ""
+		s.Topologies = []Topology{*d.loader.Server}
+	}
 	var app object
 	o, ok := d.object(root, "scenario", "a scenario",
 		field{"name", func(n *yaml.Node) { d.checked(n, "name", &s.Name, validName, nameRule) }},
@@ -59,7 +63,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		{"topologies", "add topologies: [flask, gunicorn w2/t1]"},
 		{"matrix", "add matrix: {requests: [100], client: [single]}"},
 	} {
-		if !given(root, needed.key) {
+		if !given(root, needed.key) && !(needed.key == "topologies" && d.loader.Server != nil) {
 			d.problem(root, needed.hint, "the scenario has no %s", needed.key)
 		}
 	}

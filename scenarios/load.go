@@ -31,6 +31,10 @@ type Loader struct {
 	// operator has and a file does not.
 	Env map[string]string
 
+	// Server, where it is set, is the one topology: a server that is there
+	// already. The scenario then has no app and lists no topologies.
+	Server *Topology
+
 	// CheckMetric and CheckBudget say whether there is a metric of a name, and
 	// whether a text is a value of it. Nil takes all of them: what is measured
 	// is not known here.
@@ -81,7 +85,6 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	if err != nil {
 		return nil, err
 	}
-	d.loader = l
 	root := d.readTree(d.file, data, MaxFileSize)
 	if root == nil {
 		return nil, d.report.err()
@@ -89,11 +92,47 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	for i, text := range overrides {
 		d.override(root, overrideSource(text, i+1), text)
 	}
+	return d.finished(root, file)
+}
+
+// A Setting is a value of a scenario that something other than a file gives: a
+// flag of a command.
+type Setting struct {
+	From  string // what a problem calls the place: --pool
+	Path  string // of keys, as an override has it
+	Value string // YAML
+}
+
+// ParseSettings checks a scenario that has no file: all that it says are the
+// settings. Its relative paths start in the working directory.
+func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error) {
+	d, err := newDecoder("", nil, l)
+	if err != nil {
+		return nil, err
+	}
+	d.file = &source{name: name}
+	root := d.readTree(d.file, []byte("{name: "+name+", request: {}, matrix: {}}"), MaxFileSize)
+	from := map[string]string{}
+	for i, s := range settings {
+		source := overrideSource(s.Path+"=", i+1)
+		source.name = s.From
+		if before, given := from[s.Path]; given {
+			d.report.add(source, 0, 0, fmt.Sprintf("%s says what %s is already", before, s.Path), "keep one of them")
+			continue
+		}
+		from[s.Path] = s.From
+		d.override(root, source, s.Path+"="+s.Value)
+	}
+	return d.finished(root, "")
+}
+
+// finished is the scenario that a tree says.
+func (d *decoder) finished(root *yaml.Node, file string) (*Scenario, error) {
 	s := d.scenario(root)
 	if err := d.report.err(); err != nil {
 		return nil, err
 	}
-	if len(l.Env) > 0 {
+	if l := d.loader; len(l.Env) > 0 {
 		env := map[string]string{}
 		maps.Copy(env, s.App.Env)
 		maps.Copy(env, l.Env)
@@ -125,6 +164,7 @@ func newDecoder(file string, data []byte, l Loader) (*decoder, error) {
 	}
 	return &decoder{
 		file:     fileSource(file, data),
+		loader:   l,
 		owner:    map[*yaml.Node]*source{},
 		folder:   home,
 		maxCells: maxCells,

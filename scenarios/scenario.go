@@ -48,6 +48,7 @@ const (
 	ServerGunicorn = "gunicorn" // gunicorn with workers and threads
 	ServerCommand  = "command"  // any argv of the user's
 	ServerServices = "services" // any set of services of the user's
+	ServerExisting = "existing" // whatever it is, it is there already
 )
 
 // GPU modes of a scenario's resources.
@@ -119,7 +120,7 @@ type Build struct {
 }
 
 // Ready says when a stack is ready: a GET of Path through the whole stack
-// answers with a 2xx status within Timeout.
+// answers with a 2xx status within Timeout. Without a path it is ready at once.
 type Ready struct {
 	Path    string        `json:"path"`
 	Timeout time.Duration `json:"timeout"`

@@ -21,8 +21,12 @@ const (
 // WaitReady returns nil once a GET of the ready path through the whole stack was
 // answered with a 2xx status, not by way of a redirect, while every service ran.
 // It fails at once when a service ends. After the ready time-out it fails with
-// the last probe's error. It does not fetch the logs.
+// the last probe's error. Without a ready path it sends no GET. It does not fetch
+// the logs.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
+	if spec.Ready.Path == "" {
+		return stack.Check(ctx)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout,
 		fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout))
 	defer cancel()

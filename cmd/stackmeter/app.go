@@ -27,8 +27,10 @@ const (
 )
 
 var (
-	errInterrupted = errors.New("interrupted; finished cells are kept, and stackmeter run --resume goes on")
-	errCellsFailed = errors.New("some cells failed")
+	errInterrupted     = errors.New("interrupted")
+	errRunInterrupted  = fmt.Errorf("%w; finished cells are kept, and stackmeter run --resume goes on", errInterrupted)
+	errLoadInterrupted = fmt.Errorf("%w; the result has what was measured until then", errInterrupted)
+	errCellsFailed     = errors.New("failed") // behind how many
 )
 
 // A usageError is a wrong flag, argument or scenario.
@@ -57,9 +59,9 @@ func (a *app) main(args []string) int {
 	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error())) // the engine's words are in it, and a build's
 	var usage usageError
 	switch {
-	case errors.Is(err, errInterrupted), errors.Is(err, errLoadInterrupted):
+	case errors.Is(err, errInterrupted):
 		return exitInterrupted
-	case errors.Is(err, errCellsFailed), errors.Is(err, errLoadFailed):
+	case errors.Is(err, errCellsFailed):
 		return exitCellsFailed
 	case errors.Is(err, errNothingFits), errors.Is(err, errThreshold), errors.Is(err, errRegressed):
 		return exitThreshold

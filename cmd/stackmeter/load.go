@@ -2,234 +2,352 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
-	"time"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stackmeter/orchestrator"
-	"stackmeter/orchestrator/load"
-	"stackmeter/orchestrator/load/python"
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/memory"
 	"stackmeter/scenarios"
-	"stackmeter/scenarios/show"
+	"stackmeter/stacks/existing"
 )
 
+// existingServer is the runtime of load, which no --runtime names.
+const existingServer = "existing"
+
 func (a *app) loadCommand() *cobra.Command {
-	var o loadOptions
+	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "load URL",
-		Short: "Send a load to a server that is there already: the client of run, alone",
+		Short: "Send a load to a server that is there already",
 		Long: `load sends requests to one URL with the client that run uses, and prints what a
 cell of a run would hold: duration, throughput, latency, errors by kind, and
-what the client itself took. Nothing is started, and nothing is stored.
+what the client itself took. It starts nothing and stores nothing. With
+--repeats it sends the load several times and prints the tables of a run.
 
-Without a --client it is single, with a --pool mt, and with a --rate or a
+Without --client the load is single, with --pool mt, and with --rate or
 --search-p99 open. Each request opens a connection of its own unless --keepalive
 is given. A file is sent as the body, or with --field as a file of a form.
 
-With Ctrl-C the load ends, and what was measured until then is printed.
+Ctrl-C ends the load and prints what was measured until then.
 
 Exit status: 0 the load was sent, also when some answers were errors (see
 --max-errors); 1 it could not be sent; 2 wrong usage; 3 nothing was answered as
-expected, or --max-errors was exceeded; 130 interrupted.`,
+expected, or there were more errors than --max-errors; 4 a condition of --fail-on
+is broken; 130 interrupted.`,
 		Example: `  stackmeter load http://127.0.0.1:8000/healthz
   stackmeter load http://127.0.0.1:8000/predict --requests 100 --client mt --pool 10 --file 'images/*.jpg' --field file
   stackmeter load http://127.0.0.1:8000/predict --rate 20/s --arrivals poisson --generate 640x480 --field file
   stackmeter load http://127.0.0.1:8000/ --requests 200 --search-p99 50ms
+  stackmeter load http://127.0.0.1:8000/ --repeats 5 --fail-on 'p99 < 200ms'
   stackmeter load http://localhost/ --unix-socket /run/app.sock --keepalive --max-errors 1%`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.load(cmd.Context(), args[0], o)
+			server, scenario, err := loadScenario(args[0], cmd.Flags())
+			if err != nil {
+				return usageError{err}
+			}
+			return a.load(cmd.Context(), server, scenario.Plan(), o)
 		},
 	}
-	loadFlags(cmd, &o)
+	loadFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the text")
+	failOnFlag(cmd, &o.gate.failOn)
+	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "`HOW` it is shown on standard error: auto, plain, json or none")
 	return cmd
 }
 
-// load sends a load and prints its record.
-func (a *app) load(ctx context.Context, rawURL string, o loadOptions) error {
-	job, plan, err := o.job(rawURL)
-	if err != nil {
-		return usageError{err}
-	}
-	if err := checkOutput("--json", o.jsonFile); err != nil {
-		return err
-	}
-	client, err := o.client(job)
-	if err != nil {
-		return usageError{err}
-	}
-	progress, err := a.newLoadProgress(o.progress)
-	if err != nil {
-		return err
-	}
-	if plan, err = plan.WithPayloadFiles(); err != nil {
-		return err
-	}
-	ctx, release := a.interruptible(ctx)
-	defer release()
+// loadFlags are those that say what a scenario says: loadScenario knows where.
+func loadFlags(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.StringP("requests", "n", "100", "how many to send")
+	f.String("client", "", "`MODE`: single, mt (threads of one process), mp (processes) or open (a schedule)")
+	f.StringP("pool", "c", "", "clients at once; for open the most requests under way")
+	f.BoolP("keepalive", "k", false, "keep connections instead of opening one for each request")
+	f.String("rate", "", "open: requests per second, `N/s`; or max, as fast as the pool can")
+	f.String("arrivals", "", "open: `KIND`, constant or poisson")
+	f.String("search-p99", "", "open: find the highest rate whose 99th percentile of latency stays within this `TIME`")
+	f.String("warmup", "0", "requests that are sent before and thrown away")
+	f.String("repeats", "1", "how often the load is sent")
 
-	cell := plan.Trials[0].Cells[0]
-	run := results.Run{
-		ID: newRunID(time.Now()), Scenario: plan.Scenario, Started: time.Now(),
-		Host: host(""), Plan: plan, Fingerprint: plan.Fingerprint(),
-	}
-	rec := results.Record{Run: run.ID, Topology: plan.Trials[0].Topology, Cell: cell, Started: run.Started, Status: results.StatusOK}
-	rec.GPU.Reason = "the load client alone does not measure the server"
-	rec.Memory.Reason = rec.GPU.Reason
-	failed := o.send(ctx, client, job, &rec, progress)
-	progress.close()
-	if failed != nil && !errors.Is(failed, errLoadFailed) && !errors.Is(failed, errLoadInterrupted) {
-		return failed
-	}
-	at := time.Now()
-	run.Finished, run.Outcome = &at, results.OutcomeOK
-	switch {
-	case errors.Is(failed, errLoadInterrupted):
-		run.Outcome = results.OutcomeInterrupted
-	case failed != nil:
-		run.Outcome = results.OutcomeFailed
-	}
-	return errors.Join(a.printLoad(run, rec, o), failed)
+	f.StringP("method", "X", "", "`METHOD`; GET, or POST with a body, when left out")
+	f.StringArrayP("header", "H", nil, "a header, `'NAME: VALUE'`; may be repeated")
+	f.StringArray("file", nil, "send the files that match this `GLOB`, one with each request; may be repeated")
+	f.String("generate", "", "send twelve generated JPEGs of this `SIZE`, as 640x480, instead of files")
+	f.StringP("data", "d", "", "send this `JSON`")
+	f.String("field", "", "send a file as the field `NAME` of a form (multipart) instead of as the body")
+	f.String("pick", "", "`HOW` a file is picked: cycle, one after the other, or random")
+	f.String("seed", "1", "of all that is drawn by chance")
+	f.String("timeout", "60s", "of each request, from connecting to the last byte")
+	f.String("unix-socket", "", "connect to this unix socket `FILE` instead of to the URL's host")
+	f.String("ca", "", "https: trust the authorities in this PEM `FILE` instead of the machine's")
+	f.Bool("insecure", false, "https: do not verify the server's certificate; the result is flagged")
+
+	f.String("expect-status", "200", "any other is an error; 0 for any 2xx")
+	f.StringArray("expect-json", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated")
+	f.String("match", "", "a regular `EXPRESSION` that the body has to match")
+	f.Bool("expect-same", false, "all answers to the same file have to be the same, byte by byte")
+	f.String("max-errors", "", "stop early and fail with more errors than `N`, or than N% of the requests")
+
+	f.String("engine", scenarios.EngineNative, "`NAME`: native, or python-requests, Python's requests as a process of this machine")
+	f.String("cpuset", "", "the `CORES` that the client may use, as 0-3,6")
 }
 
-// Ends of a load that leave a record to print.
-var (
-	errLoadFailed      = errors.New("the load failed; the result says why")
-	errLoadInterrupted = errors.New("interrupted; the result has what was measured until then")
-)
+// loadScenario is the scenario that load's flags say, and the URL of its one
+// server. It only takes the flags apart: what is wrong with a value, the
+// scenario's own parser says.
+func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenarios.Scenario, err error) {
+	l := loadSettings{flags: flags}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "", nil, err
+	}
+	if server, err = serverOf(u, rawURL, l.value("unix-socket"), l.value("engine")); err != nil {
+		return "", nil, err
+	}
+	l.all = []scenarios.Setting{
+		{From: "URL", Path: "request.path", Value: quoted(u.RequestURI())},
+		{From: "URL", Path: "resources.gpu.mode", Value: scenarios.GPUOff},
+		{From: "URL", Path: "order", Value: scenarios.OrderListed},
+	}
+	l.client()
+	if err := errors.Join(l.payload(), l.headers(u.Host), l.expectations()); err != nil {
+		return "", nil, err
+	}
+	name, _, _ := strings.Cut(rawURL, "?") // a query may hold a key
+	loader := scenarios.Loader{Server: &scenarios.Topology{Name: name, Server: scenarios.ServerExisting, TLS: u.Scheme == "https"}}
+	if s, err = loader.ParseSettings("load", l.all); err != nil {
+		return "", nil, err
+	}
+	if data := l.value("data"); data != "" {
+		s.Request.JSON = json.RawMessage(data) // byte by byte
+	}
+	if l.value("expect-status") == anySuccess {
+		s.Request.Expect.Status = 0
+	}
+	return server, s, nil
+}
 
-// send warms the server up, sends the load and fills the record.
-func (o loadOptions) send(ctx context.Context, client orchestrator.Client, job load.Job, rec *results.Record, progress progress) error {
-	if o.warmup > 0 {
-		warm := job
-		warm.Load = scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: max(1, min(job.Load.Pool, o.warmup)), Requests: o.warmup}
-		warm.Request.MaxErrors = nil
-		if job.Load.Client == scenarios.ClientOpen {
-			warm.Load.Pool = 1
-		}
-		sent, err := fire(ctx, client, warm, func(int) {})
-		if err == nil {
-			err = orchestrator.Judge(sent, nil)
-		}
-		if err != nil {
-			return interruptedOr(ctx, fmt.Errorf("warm-up: %w", err))
-		}
+// anySuccess is the --expect-status for which a scenario has no word.
+const anySuccess = "0"
+
+// loadSettings are what the flags say, where a scenario says it.
+type loadSettings struct {
+	flags *pflag.FlagSet
+	all   []scenarios.Setting
+}
+
+func (l *loadSettings) value(flag string) string { return l.flags.Lookup(flag).Value.String() }
+
+func (l *loadSettings) values(flag string) []string {
+	return l.flags.Lookup(flag).Value.(pflag.SliceValue).GetSlice()
+}
+
+func (l *loadSettings) set(flag, path, yaml string) {
+	l.all = append(l.all, scenarios.Setting{From: "--" + flag, Path: path, Value: yaml})
+}
+
+// number sets what is YAML as it stands, where the flag is given.
+func (l *loadSettings) number(flag, path string) {
+	if v := l.value(flag); v != "" && v != "false" {
+		l.set(flag, path, v)
 	}
-	event := orchestrator.Event{Topology: rec.Topology.Name, Cell: rec.Cell.Name, Requests: rec.Cell.Load.Requests}
-	tell := func(kind string, done int) {
-		event.Time, event.Kind, event.Done = time.Now(), kind, done
-		progress.event(event)
+}
+
+// text sets what may hold anything, where the flag is given.
+func (l *loadSettings) text(flag, path string) {
+	if v := l.value(flag); v != "" {
+		l.set(flag, path, quoted(v))
 	}
-	tell(orchestrator.EventCell, 0)
-	rec.Started = time.Now()
-	sent, err := fire(ctx, client, job, func(done int) { tell(orchestrator.EventProgress, done) })
-	rec.Sent(sent)
+}
+
+// client sets the load and who sends it.
+func (l *loadSettings) client() {
+	mode := l.mode()
+	l.set("client", "matrix.client", quoted(mode))
+	l.number("requests", "matrix.requests")
+	if mode != scenarios.ClientSingle || l.value("pool") != "1" { // which a single client has anyway
+		l.number("pool", "matrix.pool")
+	}
+	l.number("keepalive", "matrix.keepalive")
+	l.number("rate", "matrix.rate")
+	l.text("arrivals", "matrix.arrivals")
+	if v := l.value("search-p99"); v != "" {
+		l.set("search-p99", "matrix.rate", "{search: {p99: "+v+"}}")
+	}
+	l.number("warmup", "warmup")
+	l.number("repeats", "repeats")
+	l.number("seed", "seed")
+	l.text("engine", "client.engine")
+	l.text("cpuset", "client.cpuset")
+}
+
+// mode is the client that the flags mean where --client does not say it.
+func (l *loadSettings) mode() string {
+	given := func(flag string) bool { return l.value(flag) != "" }
 	switch {
-	case ctx.Err() != nil:
-		rec.Status, rec.Duration = results.StatusFailed, nil
-		rec.Reason = fmt.Sprintf("interrupted: %d of %s finished, the last one after %v",
-			sent.Replies+sent.Errors, show.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
-		return errLoadInterrupted
-	case err != nil:
-		return err
+	case given("client"):
+		return l.value("client")
+	case given("rate"), given("search-p99"), given("arrivals"):
+		return scenarios.ClientOpen
+	case given("pool") && l.value("pool") != "1":
+		return scenarios.ClientMT
 	}
-	if err := orchestrator.Judge(sent, job.Request.MaxErrors); err != nil {
-		rec.Status, rec.Duration, rec.Reason = results.StatusFailed, nil, err.Error()
-		return errLoadFailed
+	return scenarios.ClientSingle
+}
+
+// payload sets what is sent.
+func (l *loadSettings) payload() error {
+	kind := "request.body"
+	if l.value("field") != "" {
+		kind = "request.multipart"
+	}
+	l.text("field", kind+".field")
+	if files := l.values("file"); len(files) > 0 {
+		l.set("file", kind+".files", quoted(files))
+	}
+	if l.value("generate") != "" {
+		l.text("generate", kind+".generate.size")
+		l.number("seed", kind+".generate.seed")
+	}
+	l.text("pick", "request.pick")
+	if data := l.value("data"); data != "" {
+		if !json.Valid([]byte(data)) {
+			return errors.New("--data is not JSON; put other bodies into a file, and name it with --file")
+		}
+		l.set("data", "request.json", "{}")
 	}
 	return nil
 }
 
-// fire prepares and sends one load, and tells how far it is.
-func fire(ctx context.Context, client orchestrator.Client, job load.Job, done func(int)) (sent load.Result, err error) {
-	batch, err := client.Prepare(ctx, job)
+// headers sets the request's head, and how it is sent.
+func (l *loadSettings) headers(host string) error {
+	if v := l.value("method"); v != "" {
+		l.set("method", "request.method", quoted(strings.ToUpper(v)))
+	}
+	l.number("timeout", "request.timeout")
+	l.text("ca", "request.tls.ca")
+	l.number("insecure", "request.tls.insecure")
+	ownHost := false
+	for _, header := range l.values("header") {
+		name, text, is := strings.Cut(header, ":")
+		if !is || strings.TrimSpace(name) != name || name == "" {
+			return fmt.Errorf("--header %q: it has to be 'NAME: VALUE'", header)
+		}
+		name = http.CanonicalHeaderKey(name)
+		ownHost = ownHost || name == "Host"
+		l.set("header", "request.headers."+name, quoted(strings.TrimSpace(text)))
+	}
+	if l.value("unix-socket") != "" && !ownHost {
+		l.set("unix-socket", "request.headers.Host", quoted(host))
+	}
+	return nil
+}
+
+// expectations sets what an answer has to be, and how often it may be something
+// else.
+func (l *loadSettings) expectations() error {
+	if l.value("expect-status") != anySuccess {
+		l.number("expect-status", "request.expect.status")
+	}
+	l.text("match", "request.expect.match")
+	if l.value("expect-same") == "true" {
+		l.set("expect-same", "request.expect.body_digest", scenarios.DigestSame)
+	}
+	l.text("max-errors", "request.max_errors")
+	var places []string
+	for _, expected := range l.values("expect-json") {
+		place, value, is := strings.Cut(expected, "=")
+		if !is || place == "" {
+			return fmt.Errorf("--expect-json %q: it has to be PLACE=VALUE, for example label=cat", expected)
+		}
+		if !json.Valid([]byte(value)) {
+			value = quoted(value) // a word is a text
+		}
+		places = append(places, quoted(place)+": "+value)
+	}
+	if len(places) > 0 {
+		l.set("expect-json", "request.expect.json", "{"+strings.Join(places, ", ")+"}")
+	}
+	return nil
+}
+
+// quoted is a value in YAML, as JSON is.
+func quoted(value any) string {
+	text, _ := json.Marshal(value) // texts and lists of them: there is no error
+	return string(text)
+}
+
+// serverOf is what the client connects to.
+func serverOf(u *url.URL, raw, socket, engine string) (string, error) {
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return "", fmt.Errorf("URL %q: it has to begin with http://HOST or https://HOST, for example http://127.0.0.1:8000/predict", raw)
+	case u.User != nil:
+		return "", errors.New("URL: a name and password belong in a header: --header 'Authorization: Basic …'")
+	case u.Fragment != "":
+		return "", fmt.Errorf("URL %q: a fragment is not sent; take #%s out", raw, u.Fragment)
+	case socket == "":
+		return u.Scheme + "://" + u.Host, nil
+	case u.Scheme == "https":
+		return "", errors.New("--unix-socket: HTTPS is not spoken over one; use http://")
+	case engine != scenarios.EngineNative:
+		return "", fmt.Errorf("--unix-socket: the engine %s cannot connect to one", engine)
+	}
+	path, err := filepath.Abs(socket)
+	return (&url.URL{Scheme: "http+unix", Path: path}).String(), err
+}
+
+// load runs the plan over the server that is there already. Nothing is stored.
+func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o runOptions) error {
+	if err := errors.Join(o.gate.check(plan), checkOutput("--json", o.jsonFile)); err != nil {
+		return err
+	}
+	progress, err := a.newProgress(o.progress)
 	if err != nil {
-		return sent, err
+		return err
 	}
-	defer func() { err = errors.Join(err, batch.Close()) }()
-	finished := make(chan struct{})
-	telling := make(chan struct{})
-	go func() {
-		defer close(telling)
-		tick := time.NewTicker(orchestrator.ProgressInterval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-finished:
-				return
-			case <-tick.C:
-				done(batch.Done())
-			}
+	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
+		progress = plain{io.Discard} // the result is all there is to say
+	}
+	if plan, err = plan.WithPayloadFiles(); err != nil {
+		return err
+	}
+	store := &memory.Store{}
+	ctx, release := a.signals(ctx, onSignal{
+		cause: errLoadInterrupted,
+		first: "the result follows (once more to end at once)",
+		late:  "the load did not end by itself",
+	})
+	defer release()
+	run := newRun(plan, existingServer, "")
+	if err := store.Begin(ctx, run); err != nil {
+		return err
+	}
+	runtime := &existing.Runtime{URL: existing.At(server)}
+	loop := orchestrator.Orchestrator{
+		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Recorder: store, Notify: progress.event, KeepCutShort: true,
+	}
+	failed := bySignal(ctx, loop.Run(ctx, run.ID, plan))
+	progress.close()
+	if failed == nil {
+		_, records, err := store.Run(ctx, run.ID)
+		if err != nil {
+			return err
 		}
-	}()
-	sent, err = batch.Fire(ctx)
-	close(finished)
-	<-telling
-	return sent, err
-}
-
-// interruptedOr is the error, or that the user ended it.
-func interruptedOr(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-// client is the engine that sends the load, from this machine.
-func (o loadOptions) client(job load.Job) (orchestrator.Client, error) {
-	switch o.engine {
-	case scenarios.EngineNative:
-		return orchestrator.Native{Client: &load.Client{}}, nil
-	case scenarios.EnginePythonRequests:
-		if err := python.Check(job.Request, job.Load); err != nil {
-			return nil, err
+		if !slices.ContainsFunc(records, results.Record.Attempted) {
+			return errors.New(records[0].Reason)
 		}
-		return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}, nil
 	}
-	return nil, fmt.Errorf("--engine %s: there is %s and %s", o.engine, scenarios.EngineNative, scenarios.EnginePythonRequests)
-}
-
-// printLoad writes the record as JSON and as text.
-func (a *app) printLoad(run results.Run, rec results.Record, o loadOptions) error {
-	records := []results.Record{rec}
-	if o.jsonFile == "-" {
-		return report.Write(a.stdout, "json", run, records, report.Options{})
-	}
-	var failed error
-	if o.jsonFile != "" {
-		failed = a.output(o.jsonFile, func(w io.Writer) error {
-			return report.Write(w, "json", run, records, report.Options{})
-		})
-	}
-	return errors.Join(failed, report.WriteLoad(a.stdout, run, rec, a.reportOptions(a.stdout)))
-}
-
-// interruptible returns a context that the first SIGINT, SIGTERM or SIGHUP
-// cancels; with the second one the process ends at once. Its client processes
-// end with it.
-func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, cancel := context.WithCancelCause(ctx)
-	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		if _, more := <-caught; more {
-			signal.Stop(caught) // the next one has its usual effect
-			cancel(errLoadInterrupted)
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(caught)
-		close(caught)
-		cancel(nil)
-	}
+	return a.finish(ctx, store, run.ID, o, failed)
 }

@@ -165,17 +165,18 @@ func TestLoadWrongUsage(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"-n 0", "requests has to be from 1 to 10000000, not 0"},
 		{"-n -1", "not -1"},
-		{"-n 90000000000 --rate 10", "not 90000000000"},
+		{"-n 90000000000 --rate 10/s", "not 90000000000"},
 		{"-c 20000", "pool has to be from 1 to 4096, not 20000"},
 		{"--pool -5", "not -5"},
 		{"--pool -5 --rate 10/s", "not -5"},
-		{"--client mp", "add --pool"},
+		{"--client mp", "mp needs the number of clients"},
 		{"--rate 1e-10/s", "from 0.001/s to 100000/s"},
 		{"--rate x", "has to be a rate"},
+		{"--rate 10", "--rate: matrix.rate has no unit"},
 		{"-n 10000000 --rate 0.001/s", "days"},
 		{"--search-p99 -1s", "not -1s"},
-		{"--warmup -1", "--warmup has to be from 0"},
-		{"--timeout 0s", "--timeout has to be from 1ms"},
+		{"--warmup -1", "--warmup: warmup has to be from 0"},
+		{"--timeout 0s", "--timeout: request.timeout has to be from 1ms"},
 	} {
 		cmd := exec.Command(program, append([]string{"load", server.URL}, strings.Fields(test.args)...)...)
 		out, _ := cmd.CombinedOutput() // the exit status is compared

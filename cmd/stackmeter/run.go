@@ -140,7 +140,13 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	}
 
 	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
-	ctx, release := a.signals(ctx, runtime, &owned, store.Close)
+	ctx, release := a.signals(ctx, onSignal{
+		cause: errRunInterrupted,
+		first: "removing what was started (once more to force it)",
+		late:  "the run did not end by itself; the next run removes what is left of it, and so does stackmeter clean",
+		force: func() { a.sweepByForce(runtime, owned.Load()) },
+		close: func() { _ = store.Close() }, // a record that is being written gets the time to be whole
+	})
 	defer release()
 	measured := false // from then on a signal comes too late: the run ends as it is
 	defer func() {
@@ -203,6 +209,18 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
+// sweepByForce removes what there is of a run, if it has an id already.
+func (a *app) sweepByForce(runtime stacks.Runtime, run *string) {
+	if run == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), forcedCleanup)
+	defer cancel()
+	if _, err := runtime.Sweep(ctx, *run); err != nil {
+		fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
+	}
+}
+
 // within returns a context that ends when the run has taken longer than
 // --timeout, of which some is spent. Waiting for other runs does not count.
 func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Context, context.CancelFunc) {
@@ -215,13 +233,14 @@ func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Co
 // bySignal says that it was a signal that ended the run, where what the
 // signal cut short only says that it was cut short.
 func bySignal(ctx context.Context, err error) error {
-	if err == nil || !errors.Is(context.Cause(ctx), errInterrupted) || errors.Is(err, errInterrupted) {
+	cause := context.Cause(ctx)
+	if err == nil || !errors.Is(cause, errInterrupted) || errors.Is(err, errInterrupted) {
 		return err
 	}
 	if errors.Is(err, context.Canceled) {
-		return errInterrupted
+		return cause
 	}
-	return errors.Join(errInterrupted, err)
+	return errors.Join(cause, err)
 }
 
 // refuse says what of a plan or of the flags cannot be done, before anything
@@ -258,11 +277,8 @@ func runID(ctx context.Context, store results.Store, scenario, resume string) (s
 
 // begin makes the run's row in the store, or takes over the one to resume.
 func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
-	run := results.Run{
-		ID: id, Scenario: scenario.Name, File: scenario.File, Started: time.Now(),
-		Runtime: o.runtime, Host: host(runtime.Describe(ctx)), GPUDevices: devices,
-		Plan: plan, Fingerprint: plan.Fingerprint(),
-	}
+	run := newRun(plan, o.runtime, runtime.Describe(ctx))
+	run.ID, run.File, run.GPUDevices = id, scenario.File, devices
 	owner, err := stacks.Self()
 	if err != nil {
 		return run, err
@@ -275,6 +291,15 @@ func (a *app) begin(ctx context.Context, store results.Store, id string, scenari
 		run.Tags = []string{o.gate.tag}
 	}
 	return run, store.Begin(ctx, run)
+}
+
+// newRun is a run of the plan that begins now.
+func newRun(plan scenarios.Plan, runtime, engine string) results.Run {
+	now := time.Now()
+	return results.Run{
+		ID: newRunID(now), Scenario: plan.Scenario, Started: now, Runtime: runtime, Host: host(engine),
+		Plan: plan, Fingerprint: plan.Fingerprint(),
+	}
 }
 
 // newRunID sorts by time and is never the same twice.
@@ -321,13 +346,21 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 		}
 	}
 	if counts.Bad() > 0 {
-		pruned := ""
-		if counts.Pruned > 0 {
-			pruned = fmt.Sprintf(", and %d pruned", counts.Pruned)
-		}
-		return fmt.Errorf("%w: %d of %d%s; the reasons are in the report (stackmeter report %s)", errCellsFailed, counts.Failed, len(records), pruned, id)
+		return o.cellsFailed(id, counts)
 	}
 	return judgement
+}
+
+// cellsFailed says how many cells have no figures, and where the reasons are.
+func (o runOptions) cellsFailed(id string, c results.Counts) error {
+	pruned, where := "", "the result says why"
+	if c.Pruned > 0 {
+		pruned = fmt.Sprintf(", and %d were pruned", c.Pruned)
+	}
+	if o.db != "" {
+		where = "the reasons are in the report (stackmeter report " + id + ")"
+	}
+	return fmt.Errorf("%d of %s %w%s; %s", c.Failed, show.Plural(c.OK+c.Bad(), "cell"), errCellsFailed, pruned, where)
 }
 
 // withStacks adds to the news that a run is stuck the name of a file that says
@@ -360,18 +393,30 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	if o.jsonFile == "-" || len(records) == 0 {
 		return failed
 	}
+	if run.Runtime == existingServer && len(records) == 1 {
+		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], a.reportOptions(a.stdout)))
+	}
 	return errors.Join(failed, report.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
 }
 
-// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, so that
-// the stack under measurement is removed and what is finished is printed. The
-// second one removes everything of the run by force and exits. So that the first
-// is enough whatever hangs, standard output included, the command exits by
-// itself after interruptedExit.
+// An onSignal is what a signal does to a command.
+type onSignal struct {
+	cause error  // of the context, once it is cancelled
+	first string // is said then
+	late  string // is said when the command does not end by itself
+	force func() // removes at the second signal what is left; may be nil
+	close func() // saves what can be saved before the command ends; may be nil
+}
+
+// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, so
+// that the command cleans up and prints what there is. The second one forces it:
+// the command removes what is left and ends. So that the first one is enough
+// whatever hangs, standard output included, the command ends by itself after
+// interruptedExit.
 //
-// A closed pipe behind standard output or error does not end the run: nobody
+// A closed pipe behind standard output or error does not end the command: nobody
 // reads the progress any more, but what is measured is kept.
-func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic.Pointer[string], closeStore func() error) (context.Context, func()) {
+func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(ctx)
 	caught := make(chan os.Signal, 2)
@@ -382,36 +427,24 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 			return
 		}
 		late := time.After(interruptedExit)
-		cancel(errInterrupted)
-		fmt.Fprintln(a.stderr, "\nstackmeter: interrupted; removing what was started (once more to force it)")
+		cancel(i.cause)
+		fmt.Fprintln(a.stderr, "\nstackmeter: interrupted;", i.first)
 		select {
 		case <-late:
 			if finished.Load() {
 				return
 			}
-			fmt.Fprintln(a.stderr, "stackmeter: it did not end by itself; what of it is left is removed by the next run, or by stackmeter clean")
+			fmt.Fprintln(a.stderr, "stackmeter:", i.late)
 		case _, more := <-caught:
 			if !more || finished.Load() {
 				return
 			}
-			if run := owned.Load(); run != nil {
-				clean, stop := context.WithTimeout(context.WithoutCancel(ctx), forcedCleanup)
-				_, err := runtime.Sweep(clean, *run)
-				stop()
-				if err != nil {
-					fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
-				}
+			if i.force != nil {
+				i.force()
 			}
 		}
-		// A record that is being written gets the time to be whole.
-		closed := make(chan struct{})
-		go func() {
-			_ = closeStore()
-			close(closed)
-		}()
-		select {
-		case <-closed:
-		case <-time.After(forcedClose):
+		if i.close != nil {
+			within(forcedClose, i.close)
 		}
 		a.stderr.flush(flushHurry)
 		os.Exit(exitInterrupted)
@@ -421,6 +454,19 @@ func (a *app) signals(ctx context.Context, runtime stacks.Runtime, owned *atomic
 		signal.Stop(caught)
 		close(caught)
 		cancel(nil)
+	}
+}
+
+// within calls do, and waits for it no longer than the limit.
+func within(limit time.Duration, do func()) {
+	done := make(chan struct{})
+	go func() {
+		do()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
 	}
 }
 

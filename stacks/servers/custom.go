@@ -7,9 +7,9 @@ import (
 	"stackmeter/stacks"
 )
 
-// custom is a command or a set of services of the scenario's own. Its workers
-// and threads fill placeholders, and what the programs make of them is not
-// known.
+// custom is a command or a set of services of the scenario's own, or a server
+// that is there already and needs no command. Its workers and threads fill
+// placeholders, and what the programs make of them is not known.
 type custom string
 
 func (c custom) Name() string { return string(c) }
@@ -17,7 +17,7 @@ func (c custom) Name() string { return string(c) }
 func (custom) Program() Program { return Program{} }
 
 func (c custom) Serve(app stacks.Service, _ scenarios.Plan, t scenarios.Topology) []stacks.Service {
-	if c == scenarios.ServerCommand {
+	if c != scenarios.ServerServices {
 		app.Command = t.Command
 		return []stacks.Service{app}
 	}
@@ -34,9 +34,9 @@ func (c custom) Serve(app stacks.Service, _ scenarios.Plan, t scenarios.Topology
 	return services
 }
 
-func (custom) ReadBack(ctx context.Context, _ scenarios.Topology, stack stacks.Stack) (Facts, error) {
+func (c custom) ReadBack(ctx context.Context, _ scenarios.Topology, stack stacks.Stack) (Facts, error) {
 	facts, err := stack.Inspect(ctx)
-	return Facts{Facts: facts, Loading: true}, err
+	return Facts{Facts: facts, Loading: c != scenarios.ServerExisting}, err
 }
 
 func (custom) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -19,7 +19,7 @@ func All() []Server { return []Server{flask{}, gunicorn{}} }
 
 // serverOf returns the server of a topology.
 func serverOf(t scenarios.Topology) (Server, error) {
-	for _, s := range append(All(), custom(scenarios.ServerCommand), custom(scenarios.ServerServices)) {
+	for _, s := range append(All(), custom(scenarios.ServerCommand), custom(scenarios.ServerServices), custom(scenarios.ServerExisting)) {
 		if s.Name() == t.Server {
 			return s, nil
 		}
