@@ -108,7 +108,9 @@ func probe(ctx context.Context, client *http.Client, url string, before error) e
 	req.Header.Set("User-Agent", "stackmeter-probe")
 	resp, err := client.Do(req)
 	if err != nil {
-		if ctx.Err() != nil && before != nil {
+		// The dialer keeps the deadline by a timer of its own, which may be first.
+		deadline, bound := ctx.Deadline()
+		if before != nil && (ctx.Err() != nil || bound && time.Now().After(deadline)) {
 			return before
 		}
 		return err
