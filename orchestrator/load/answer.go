@@ -14,10 +14,9 @@ import (
 // Limits of an answer. What goes beyond them is a failure of kind protocol,
 // so that no server can hold a client for ever or fill its memory.
 const (
-	answerBuffer   = 16 << 10 // and the longest line of a head
-	maxHead        = 64 << 10
-	maxInterim     = 16 // 1xx answers before the final one
-	maxBodyDefault = 64 << 20
+	answerBuffer = 16 << 10 // and the longest line of a head
+	maxHead      = 64 << 10
+	maxInterim   = 16 // 1xx answers before the final one
 )
 
 // An answerReader reads HTTP/1.x answers from one connection, one after the

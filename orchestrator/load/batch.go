@@ -16,8 +16,8 @@ type Batch struct {
 	insecure bool // the server's certificate is not verified
 	arena    *arena
 	clock    clock
-	gun      *os.File  // the pipe's end whose closing is the gun; nil where there are no processes
-	workers  []*worker // running clients: a process each, or the one inside this process
+	gun      *os.File  // the pipe's end whose closing is the gun
+	workers  []*worker // the client processes
 
 	mu     sync.Mutex // guards what follows
 	fired  bool
@@ -25,11 +25,10 @@ type Batch struct {
 	done   int // when closed
 }
 
-// A worker is a running part of a batch's clients, wherever it runs.
+// A worker is a client process of a batch.
 type worker struct {
 	name     string
-	process  int           // its process's id; 0 inside this process
-	fire     func(instant) // inside this process only: begins to send; called once
+	process  int           // its id
 	stop     func()        // asks it to end at once and to report what it has; may be called again
 	kill     func()        // ends it without a report; may be called again
 	ready    chan struct{} // closed when it waits for the gun
@@ -45,43 +44,6 @@ const startLimit = time.Minute
 // stopGrace is how long clients have to report after they were stopped; then
 // they are killed.
 const stopGrace = 2 * time.Second
-
-// startInside readies the clients as goroutines of this process.
-func (b *Batch) startInside(o order) error {
-	if err := b.arena.mapRequests(); err != nil {
-		return err
-	}
-	e, err := newEngine(o, b.arena)
-	if err != nil {
-		return err
-	}
-	fired := make(chan instant, 1)
-	w := &worker{
-		name:     "the load clients",
-		fire:     func(begin instant) { fired <- begin },
-		ready:    make(chan struct{}),
-		finished: make(chan struct{}),
-	}
-	stopped := make(chan struct{})
-	w.stop = sync.OnceFunc(func() {
-		e.stop()
-		close(stopped)
-	})
-	w.kill = w.stop
-	close(w.ready)
-	b.workers = append(b.workers, w)
-	go func() {
-		defer close(w.finished)
-		defer e.close()
-		select {
-		case begin := <-fired:
-			w.report, w.err = e.run(begin)
-		case <-stopped:
-			w.err = errInterrupted
-		}
-	}()
-	return nil
-}
 
 // startProcesses starts all client processes, then waits until each of them
 // is ready.
@@ -148,14 +110,7 @@ func (b *Batch) Fire(ctx context.Context) (Result, error) {
 func (b *Batch) shoot() instant {
 	begin := b.clock.now()
 	b.arena.gun().Store(int64(begin))
-	if b.gun != nil {
-		_ = b.gun.Close()
-	}
-	for _, w := range b.workers {
-		if w.fire != nil {
-			w.fire(begin)
-		}
-	}
+	_ = b.gun.Close()
 	return begin
 }
 

@@ -70,18 +70,6 @@ func TestModes(t *testing.T) {
 	}
 }
 
-func TestInProcess(t *testing.T) {
-	url, _ := startHTTP(t, func(w http.ResponseWriter, _ *http.Request) {})
-	c := &Client{InProcess: true, Command: []string{"/nonexistent"}}
-	r := mustFire(t, c, Job{URL: url, Request: get("/"), Load: modes(20, false)["mt"]})
-	if r.Replies != 20 {
-		t.Errorf("%d replies (%v), want 20", r.Replies, r.FirstErrors)
-	}
-	if _, err := c.Prepare(t.Context(), Job{URL: url, Request: get("/"), Load: modes(20, false)["mp"]}); err == nil {
-		t.Error("mp was prepared inside the process")
-	}
-}
-
 // Each payload arrives whole and is cycled through, as a multipart form that
 // the standard library understands.
 func TestMultipart(t *testing.T) {

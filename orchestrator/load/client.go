@@ -24,15 +24,6 @@ type Client struct {
 	// Command is the argv of a client process; the program itself with the
 	// argument load-worker when empty.
 	Command []string
-
-	// InProcess runs the clients of single and mt as goroutines of this
-	// process: for programs and tests that cannot start themselves again.
-	// CPU then is this whole process's. mp is refused.
-	InProcess bool
-
-	// MaxBody bounds the body of an answer, in bytes; 64 MiB when 0. A larger
-	// one is an error of kind protocol.
-	MaxBody int64
 }
 
 // Prepare does everything that comes before the gun: the server's name is
@@ -47,7 +38,7 @@ func (c *Client) Prepare(ctx context.Context, job Job) (*Batch, error) {
 	if job.Load.Searches() {
 		return nil, fmt.Errorf("prepare %s: a rate is searched by Client.Search", job.Load.Name())
 	}
-	form, err := c.formation(job.Load)
+	form, err := formationOf(job.Load)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
@@ -87,13 +78,12 @@ type formation struct {
 	processes int
 	each      int // clients of a process
 	hand      string
-	inside    bool // no process of their own
 	open      bool // the clients do not wait for each other's answers; each is how many there may be
 	cpus      []int
 }
 
 // cores is how many cores the clients can use at most. Every client process
-// is one thread, and so are the clients inside this one.
+// is one thread.
 func (f formation) cores() int {
 	there := runtime.GOMAXPROCS(0)
 	if len(f.cpus) > 0 {
@@ -102,16 +92,13 @@ func (f formation) cores() int {
 	return min(f.processes, there)
 }
 
-// formation places the clients of a load that can be sent.
-func (c *Client) formation(l scenarios.LoadSpec) (formation, error) {
+// formationOf places the clients of a load that can be sent.
+func formationOf(l scenarios.LoadSpec) (formation, error) {
 	if err := l.Check(); err != nil {
 		return formation{}, err
 	}
-	switch {
-	case l.Client != scenarios.ClientMP:
-		return formation{processes: 1, each: max(1, l.Pool), hand: HandNext, inside: c.InProcess, open: l.Client == scenarios.ClientOpen}, nil
-	case c.InProcess:
-		return formation{}, errors.New("client mp needs processes, and InProcess forbids them")
+	if l.Client != scenarios.ClientMP {
+		return formation{processes: 1, each: max(1, l.Pool), hand: HandNext, open: l.Client == scenarios.ClientOpen}, nil
 	}
 	return formation{processes: l.Pool, each: 1, hand: HandSplit}, nil
 }
@@ -124,7 +111,7 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 	b.cpus = job.Cores
 	o := order{
 		Peer: to.peer, Socket: to.socket, Method: firstOf(job.Request.Method, http.MethodGet), Expect: job.Request.Expect,
-		Cores: job.Cores, Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
+		Cores: job.Cores, Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, GiveUp: job.GiveUp,
 		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
 	}
 	if to.secure {
@@ -141,9 +128,6 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
 	}
-	if o.MaxBody <= 0 {
-		o.MaxBody = maxBodyDefault
-	}
 	if limit := job.Request.MaxErrors; limit != nil {
 		allowed := limit.Allowed(b.requests)
 		o.MaxErrors = &allowed
@@ -153,12 +137,6 @@ func (b *Batch) prepare(ctx context.Context, c *Client, job Job, to target, sour
 	}
 	if b.open {
 		o.Schedule = &schedule{Rate: job.Load.Rate, Arrivals: job.Load.Arrivals, Seed: job.Seed}
-	}
-	if b.inside {
-		if len(job.Cores) > 0 {
-			return errors.New("clients inside this process cannot be held to cores of their own")
-		}
-		return b.startInside(o)
 	}
 	argv := c.Command
 	if len(argv) == 0 {

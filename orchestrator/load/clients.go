@@ -31,7 +31,7 @@ type client struct {
 func (e *engine) newClient() *client {
 	k := newConn(e.clock, e.poller, e.arrivals, len(e.clients), e.peer, e.family, e.secure)
 	k.look = e.look
-	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, e.order.MaxBody), assigned: -1}
+	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, MaxBody), assigned: -1}
 	c.answers.keep = e.checker.WantsBody()
 	c.next, c.abandon = iter.Pull(c.run)
 	e.clients = append(e.clients, c)

@@ -416,7 +416,6 @@ func (k *conn) close(abort bool) {
 	if abort {
 		_ = unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	k.poller.remove(k.fd)
 	_ = unix.Close(k.fd)
 	k.fd = -1
 }

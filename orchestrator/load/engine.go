@@ -14,7 +14,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// An order is what one client process (or the clients inside this one) has to
+// An order is what one client process has to
 // do: everything that is known beforehand.
 type order struct {
 	Peer      netip.AddrPort
@@ -24,7 +24,6 @@ type order struct {
 	Expect    scenarios.Expect
 	Timeout   time.Duration
 	KeepAlive bool
-	MaxBody   int64
 	GiveUp    int     // see Job; 0: never
 	MaxErrors *int    // of the whole batch: with more, no other request is sent; nil: no limit
 	Draw      *uint64 // the seed that each request's payload is drawn by; nil: they are cycled through
@@ -46,7 +45,6 @@ type report struct {
 	FirstErrors map[string]string
 	Retries     int
 	CPU         time.Duration
-	Memory      int64 // bytes, the process's peak
 	BytesSent   int64
 	BytesRead   int64
 	LastStart   instant       // when the last of the clients began its first request; 0 when none did
@@ -71,7 +69,6 @@ type engine struct {
 	arrivals *arrivals
 	done     *atomic.Int64 // replies and errors so far, seen by the orchestrator
 	stopped  atomic.Bool
-	hold     bool // waits may keep the P: see poller.wait
 
 	peer   unix.Sockaddr
 	family int
@@ -176,14 +173,10 @@ func (e *engine) run(base instant) (report, error) {
 	if err != nil {
 		return report{}, err
 	}
-	memory, err := peakMemory()
-	if err != nil {
-		return report{}, fmt.Errorf("read the client's own memory: %w", err)
-	}
 	r := report{
 		Replies: int(e.histograms.Latency.Count()), Histograms: e.histograms,
 		ErrorKinds: e.failures.kinds, FirstErrors: e.failures.messages,
-		CPU: after - before, Memory: memory, LastStart: e.lastGo, End: e.end, Failing: e.failing,
+		CPU: after - before, LastStart: e.lastGo, End: e.end, Failing: e.failing,
 		Late: e.late, InFlight: e.mostFlying, Pauses: pauses.stop(),
 		Interrupted: e.stopped.Load(),
 	}
@@ -221,7 +214,7 @@ func (e *engine) loop() error {
 	if err := e.start(); err != nil {
 		return err
 	}
-	limit, held := shortWait, e.hold
+	limit, held := shortWait, true
 	for !e.finished() && !e.stopped.Load() && e.broken == nil {
 		if e.seen >= e.check {
 			e.expire()
@@ -231,7 +224,7 @@ func (e *engine) loop() error {
 		}
 		awake := e.awaited >= 0
 		if awake {
-			limit, held = 0, e.hold
+			limit, held = 0, true
 		}
 		n, err := e.poller.wait(limit, held)
 		if err != nil {
@@ -239,7 +232,7 @@ func (e *engine) loop() error {
 		}
 		// Time passes where answers keep coming too.
 		e.seen = e.clock.now()
-		limit, held = shortWait, e.hold && n > 0
+		limit, held = shortWait, n > 0
 		for i := range n {
 			if err := e.handle(e.poller.event(i)); err != nil {
 				return err
@@ -249,7 +242,7 @@ func (e *engine) loop() error {
 			if err := e.dispatch(); err != nil {
 				return err
 			}
-			held = e.hold // its answer may be there soon
+			held = true // its answer may be there soon
 		}
 	}
 	return e.broken

@@ -85,7 +85,7 @@ func TestFault26MisbehavingServers(t *testing.T) {
 				request.Timeout = tc.timeout
 			}
 			const n = 3
-			r := mustFire(t, &Client{MaxBody: 1 << 20},
+			r := mustFire(t, &Client{},
 				Job{URL: s.url, Request: request, Load: modes(n, false)["mt"]})
 			if r.Errors != n || r.Replies != 0 || r.Latency != nil {
 				t.Errorf("%d errors, %d replies, latency %v; want %d errors and nothing else", r.Errors, r.Replies, r.Latency, n)

@@ -17,9 +17,6 @@ const (
 // a process may have open.
 func (f formation) checkFiles(limit uint64) error {
 	here, each := f.processes*filesOfProcess+filesBeside, f.each+filesBeside
-	if f.inside {
-		here = each
-	}
 	if need := max(here, each); uint64(need) > limit {
 		return fmt.Errorf("%d clients need up to %d open files in one process, and its hard limit is %d; "+
 			"raise it (ulimit -Hn %d, or LimitNOFILE= of the unit), or use a smaller pool", f.processes*f.each, need, limit, need)

@@ -35,19 +35,17 @@ func TestTooFewFiles(t *testing.T) {
 func withTooFewFiles(t *testing.T, url string) {
 	most := filesLimit - filesBeside
 	for _, test := range []struct {
-		mode   string
-		pool   int
-		inside bool // this process
-		fits   bool
+		mode string
+		pool int
+		fits bool
 	}{
-		{scenarios.ClientMT, most, false, true},
-		{scenarios.ClientMT, most + 1, false, false},
-		{scenarios.ClientMT, most + 1, true, false},
-		{scenarios.ClientOpen, most + 1, false, false},
-		{scenarios.ClientMP, most / filesOfProcess, false, true},
-		{scenarios.ClientMP, most/filesOfProcess + 1, false, false},
+		{scenarios.ClientMT, most, true},
+		{scenarios.ClientMT, most + 1, false},
+		{scenarios.ClientOpen, most + 1, false},
+		{scenarios.ClientMP, most / filesOfProcess, true},
+		{scenarios.ClientMP, most/filesOfProcess + 1, false},
 	} {
-		c := &Client{InProcess: test.inside}
+		c := &Client{}
 		job := Job{URL: url, Request: get("/"), Load: scenarios.LoadSpec{Requests: 2 * test.pool, Client: test.mode, Pool: test.pool, KeepAlive: true}}
 		if test.fits {
 			if r := mustFire(t, c, job); r.Errors > 0 {

@@ -27,6 +27,10 @@ type Job struct {
 	Cores []int  // that the client's processes may use; all that this one may when empty
 }
 
+// MaxBody is the longest body of an answer, in bytes. A longer one is an error
+// of kind protocol, so that no server can hold a client for ever.
+const MaxBody = 64 << 20
+
 // Kinds of errors. They are few and fixed, so that they can be counted and
 // compared; the message of the first one of each kind is kept beside them.
 const (
@@ -62,7 +66,6 @@ type Result struct {
 	Retries     int               // requests that a kept connection was made anew for, because the server had closed it
 
 	CPU        time.Duration // of the client's processes while the batch ran, user and system
-	Memory     int64         // bytes, the most that one of the client's processes had resident, its program's start left out; 0: not known
 	BytesSent  int64
 	BytesRead  int64
 	Hand       string        // how requests were handed out: HandNext or HandSplit

@@ -28,14 +28,13 @@ type Account struct {
 	Hand     string // how requests were handed to them
 	Gun      int64  // nanoseconds, when they were released
 	CPU      time.Duration
-	Memory   int64 // bytes, the most that one process had resident; 0: not known
 	Retries  int
 	Outcomes []Outcome
 }
 
 // Result counts the outcomes.
 func (a Account) Result() Result {
-	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Memory: a.Memory, Retries: a.Retries}
+	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Retries: a.Retries}
 	var all histograms
 	var failures tally
 	var failing time.Duration

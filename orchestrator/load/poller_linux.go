@@ -9,6 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// pollerEvents is how many events one call can bring.
+const pollerEvents = 128
+
+// Tokens of events that are no client's; a client's token is its index.
+const (
+	tokenWake  = -1
+	tokenTimer = -2
+)
+
+// A pollEvent is what happened to the connection of a client.
+type pollEvent struct {
+	token    int
+	readable bool
+	writable bool
+	ended    bool // the other side sends no more, or the connection broke
+}
+
 // A poller waits for connections, for a moment, and for being woken, all in
 // one call. The moment is a timerfd, because the runtime's timers and epoll's
 // own time-out are whole milliseconds (golang/go#53824).
@@ -58,9 +75,6 @@ func (p *poller) add(fd, token int) error {
 func (p *poller) addWriting(fd, token int) error {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLOUT)
 }
-
-// remove is for the end of a connection; closing it is enough here.
-func (p *poller) remove(int) {}
 
 // wait gives how many events there are, after at most the limit.
 //

@@ -1,12 +1,10 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -61,21 +59,4 @@ func Cores() ([]int, error) {
 		}
 	}
 	return cores, nil
-}
-
-// peakMemory is the most memory that this process has had resident, in bytes:
-// the high-water mark that the kernel keeps since leavePages.
-// getrusage's is no use here, because it has the parent's in it.
-func peakMemory() (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		var kilobytes int64
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kilobytes); err == nil {
-			return kilobytes << 10, nil
-		}
-	}
-	return 0, errors.New("/proc/self/status has no VmHWM")
 }

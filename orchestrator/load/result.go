@@ -17,7 +17,6 @@ func (b *Batch) result(begin instant) Result {
 			r.Replies += got.Replies
 			r.Retries += got.Retries
 			r.CPU += got.CPU
-			r.Memory = max(r.Memory, got.Memory)
 			r.BytesSent += got.BytesSent
 			r.BytesRead += got.BytesRead
 			r.Late += got.Late

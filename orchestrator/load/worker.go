@@ -50,9 +50,6 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("%s is started by stackmeter itself and does nothing alone; use: stackmeter load URL", WorkerArgument)
 	}
 	debug.SetGCPercent(workerGC)
-	if err := leavePages(); err != nil {
-		return fmt.Errorf("give back the memory of the start: %w", err)
-	}
 	input := json.NewDecoder(stdin)
 	var o order
 	if err := input.Decode(&o); err != nil {
@@ -70,7 +67,6 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	e.hold = true
 	// The gun is waited for by one plain read: no scheduler is between it and
 	// the first request.
 	if err := unix.SetNonblock(gunFD, false); err != nil {

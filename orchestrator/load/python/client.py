@@ -36,7 +36,6 @@ import json
 import mmap
 import multiprocessing
 import os
-import resource
 import socket
 import struct
 import sys
@@ -148,7 +147,6 @@ class Batch:
         return {
             "gun": gun,
             "cpu": cpu,
-            "memory": 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)),
             "messages": messages,
             "figures": base64.b64encode(figures).decode("ascii"),
             "failure": failure,

@@ -17,7 +17,6 @@ import (
 
 func TestErrorKinds(t *testing.T) {
 	c := local(t)
-	c.MaxBody = 1000
 	reset := func(conn *net.TCPConn, _ <-chan struct{}) { _ = conn.SetLinger(0) }
 	drip := func(conn *net.TCPConn, done <-chan struct{}) {
 		for {
@@ -52,7 +51,7 @@ func TestErrorKinds(t *testing.T) {
 		{"no HTTP", "SSH-2.0-OpenSSH\r\n", nil, load.ErrProtocol, "SSH-2.0"},
 		{"a status that is none", "HTTP/1.1 abc\r\n\r\n", nil, load.ErrProtocol, "abc"},
 		{"a body that is no gzip", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nhalf", nil, load.ErrProtocol, ""},
-		{"too large a body", "HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("x", 2000), nil, load.ErrProtocol, "1000"},
+		{"too large a body", "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat("x", load.MaxBody+1), nil, load.ErrProtocol, fmt.Sprint(load.MaxBody)},
 		{"another status", "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy", nil, load.ErrStatus, "status 503 instead of 200"},
 		{"a redirect", "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", nil, load.ErrStatus, "302"},
 	}

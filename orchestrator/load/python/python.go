@@ -77,15 +77,10 @@ type Process interface {
 // A Client prepares batches that Python's requests sends.
 type Client struct {
 	Launcher Launcher
-
-	// MaxBody bounds the body of an answer, in bytes; 64 MiB when 0. A larger
-	// one is an error of kind protocol.
-	MaxBody int64
 }
 
 // Defaults and bounds, where a job says nothing.
 const (
-	maxBodyDefault = 64 << 20
 	timeoutDefault = 60 * time.Second
 	startLimit     = 2 * time.Minute // until the program is ready
 	stopGrace      = 2 * time.Second // for its report after it was stopped
@@ -189,14 +184,11 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 	}
 	o := order{
 		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
-		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: c.MaxBody, GiveUp: job.GiveUp,
+		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: load.MaxBody, GiveUp: job.GiveUp,
 		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool), Cores: job.Cores,
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = timeoutDefault
-	}
-	if o.MaxBody <= 0 {
-		o.MaxBody = maxBodyDefault
 	}
 	if r.Multipart != nil {
 		o.Field = r.Multipart.Field

@@ -10,9 +10,8 @@ import (
 
 // A report is the program's last message.
 type report struct {
-	Gun      int64             `json:"gun"`    // nanoseconds, monotonic: when the program heard it
-	CPU      time.Duration     `json:"cpu"`    // of all its processes since then
-	Memory   int64             `json:"memory"` // bytes, the most that one of them had resident
+	Gun      int64             `json:"gun"` // nanoseconds, monotonic: when the program heard it
+	CPU      time.Duration     `json:"cpu"` // of all its processes since then
 	Messages map[string]string `json:"messages"`
 	Figures  []byte            `json:"figures"` // of each request, figureSize bytes
 	Failure  string            `json:"failure"` // why the batch ended early
@@ -65,7 +64,7 @@ type verdict struct{ kind, message string }
 // account is the report in the terms of package load. An answer without the
 // verdict that it needs counts as not finished: the batch was ended before.
 func (r *report) account(figures []figure, verdicts map[int32]verdict, offsets []time.Duration) load.Account {
-	a := load.Account{Gun: r.Gun, CPU: r.CPU, Memory: r.Memory}
+	a := load.Account{Gun: r.Gun, CPU: r.CPU}
 	kinds := outcomeKinds()
 	for i, f := range figures {
 		if f.Outcome == unfinished {
