@@ -237,7 +237,7 @@ func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 
 // watch looks after a cell under way: it tells how far it is, and ends its
 // load when a service died. The returned channel is closed when it has ended.
-func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch Batch, cancel context.CancelCauseFunc) chan struct{} {
+func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, cancel context.CancelCauseFunc) chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"stackmeter/orchestrator"
-	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/memory"
 	"stackmeter/scenarios"
@@ -44,7 +44,7 @@ func TestKeepCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		loop := orchestrator.Orchestrator{
-			Runtime: &existing.Runtime{URL: existing.At(server.URL)}, Client: orchestrator.Native{Client: &load.Client{}},
+			Runtime: &existing.Runtime{URL: existing.At(server.URL)}, Client: &native.Client{},
 			Recorder: store, KeepCutShort: keep,
 		}
 		if err := loop.Run(ctx, "run", s.Plan()); !errors.Is(err, end) {

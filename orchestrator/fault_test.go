@@ -354,16 +354,16 @@ func (s betrayedStack) Check(ctx context.Context) error {
 
 // A followed client says when the last answer of a load is in.
 type followed struct {
-	orchestrator.Client
+	load.Client
 	sent func()
 }
 
 type followedBatch struct {
-	orchestrator.Batch
+	load.Batch
 	sent func()
 }
 
-func (c followed) Prepare(ctx context.Context, job load.Job) (orchestrator.Batch, error) {
+func (c followed) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
 	batch, err := c.Client.Prepare(ctx, job)
 	return followedBatch{batch, c.sent}, err
 }

@@ -31,7 +31,7 @@ import (
 // An Orchestrator executes plans. Runtime, Client and Recorder are needed.
 type Orchestrator struct {
 	Runtime stacks.Runtime
-	Client  Client
+	Client  load.Client
 	GPU     *gpu.Sampler  // nil on a machine without a GPU that can be read
 	NoGPU   string        // why GPU is nil, for the record
 	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: they are looked at once
@@ -57,30 +57,6 @@ type Orchestrator struct {
 
 	Recorder Recorder
 	Notify   func(Event) // may be nil; is called from one goroutine at a time, and holds up the run until it returns
-}
-
-// A Client prepares batches of requests.
-type Client interface {
-	// Image makes the image that the client runs from and returns its content
-	// address; empty where it runs from none. It may be called again and then
-	// costs little. What it is doing is told to progress, a line at a time.
-	Image(ctx context.Context, progress func(string)) (digest string, err error)
-
-	Prepare(ctx context.Context, job load.Job) (Batch, error)
-}
-
-// A Batch is one cell's requests, ready to be sent.
-type Batch interface {
-	// Fire sends them and returns when the last answer is in. When ctx ends
-	// first, what was found until then is returned with ctx's error.
-	Fire(ctx context.Context) (load.Result, error)
-
-	// Done is how many requests have been answered or have failed so far. It
-	// may be called from any goroutine.
-	Done() int
-
-	// Close ends the client's processes. It may be called more than once.
-	Close() error
 }
 
 // A Recorder keeps what was measured. What Put returned nil for survives

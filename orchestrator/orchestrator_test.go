@@ -17,6 +17,7 @@ import (
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
@@ -34,8 +35,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if len(os.Args) > 1 && os.Args[1] == load.WorkerArgument {
-		if err := load.Worker(os.Stdin, os.Stdout); err != nil {
+	if len(os.Args) > 1 && os.Args[1] == native.WorkerArgument {
+		if err := native.Worker(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -80,7 +81,7 @@ func newBench(t *testing.T) *bench {
 		}
 	})
 	b := &bench{t: t, engine: engine, store: store, run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
-	b.Runtime, b.Recorder, b.Client = engine, store, orchestrator.Native{Client: &load.Client{}}
+	b.Runtime, b.Recorder, b.Client = engine, store, &native.Client{}
 	b.NoGPU = "the test gives none"
 	b.Notify = func(e orchestrator.Event) {
 		b.mu.Lock()
@@ -125,9 +126,9 @@ func (b *bench) another() *docker.Runtime {
 }
 
 // An unready client cannot prepare a load.
-type unready struct{ orchestrator.Client }
+type unready struct{ load.Client }
 
-func (unready) Prepare(context.Context, load.Job) (orchestrator.Batch, error) {
+func (unready) Prepare(context.Context, load.Job) (load.Batch, error) {
 	return nil, errors.New("no memory for the payloads")
 }
 

@@ -33,7 +33,7 @@ func TestWatchdog(t *testing.T) {
 				if _, err := engine.ClientImage(t.Context(), func(string) {}); err != nil {
 					t.Fatal(err)
 				}
-				b.Client = orchestrator.PythonRequests{Client: &python.Client{Launcher: beside{engine}}}
+				b.Client = &python.Client{Launcher: beside{engine}}
 			}
 			b.StepLimit = 5 * time.Second
 			var stuck []string

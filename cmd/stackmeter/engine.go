@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 
-	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/orchestrator/load/python"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
@@ -18,15 +18,15 @@ type clientRuntime interface {
 }
 
 // openEngine is the load client of a scenario.
-func openEngine(engine string, runtime stacks.Runtime) orchestrator.Client {
+func openEngine(engine string, runtime stacks.Runtime) load.Client {
 	if engine != scenarios.EnginePythonRequests {
-		return orchestrator.Native{Client: &load.Client{}}
+		return &native.Client{}
 	}
 	if beside, ok := runtime.(clientRuntime); ok {
-		return orchestrator.PythonRequests{Client: &python.Client{Launcher: besideStack{beside}}}
+		return &python.Client{Launcher: besideStack{beside}}
 	}
 	// Stacks that are local processes are reached from this machine.
-	return orchestrator.PythonRequests{Client: &python.Client{Launcher: python.Local{}}}
+	return &python.Client{Launcher: python.Local{}}
 }
 
 // besideStack starts Python's client in a container beside the stack.
@@ -50,5 +50,5 @@ func sharedCores(ctx context.Context, runtime stackRuntime) ([]int, error) {
 	if err != nil || !local {
 		return nil, err
 	}
-	return load.Cores()
+	return native.Cores()
 }

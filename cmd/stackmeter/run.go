@@ -18,7 +18,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
-	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
@@ -472,12 +472,12 @@ func within(limit time.Duration, do func()) {
 
 func (a *app) loadWorkerCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:    load.WorkerArgument,
+		Use:    native.WorkerArgument,
 		Short:  "One process of the client mode mp; started by stackmeter itself",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return load.Worker(a.stdin, a.stdout)
+			return native.Worker(a.stdin, a.stdout)
 		},
 	}
 }

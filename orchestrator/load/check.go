@@ -28,19 +28,6 @@ type Checker struct {
 	digest func(request int) (first *atomic.Uint64, payload string)
 }
 
-// NewChecker is the Checker of an engine outside this package, of a batch with
-// distinct requests that send these payloads, or of one that sends none: all
-// engines are held to one judgement.
-func NewChecker(expect scenarios.Expect, payloads []Payload) (*Checker, error) {
-	digests := make([]atomic.Uint64, max(1, len(payloads)))
-	return newChecker(expect, func(i int) (*atomic.Uint64, string) {
-		if len(payloads) == 0 {
-			return &digests[i], ""
-		}
-		return &digests[i], payloads[i].Name
-	})
-}
-
 // A jsonCheck expects something at one place of a JSON body.
 type jsonCheck struct {
 	path  string
@@ -49,10 +36,10 @@ type jsonCheck struct {
 	match *regexp.Regexp // of the value as text
 }
 
-// newChecker is the Checker of a batch. digest is where the digest of the first
+// NewChecker is the Checker of a batch. digest is where the digest of the first
 // answer to a distinct request is kept, 0 before, and the name of what that
 // sends; empty for nothing.
-func newChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
+func NewChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
 	c := &Checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, digest: digest}
 	var err error
 	if expect.Match != "" {
@@ -80,30 +67,21 @@ func newChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64,
 // it is thrown away as it comes.
 func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
-// Check judges the answer to a distinct request and says of what kind of error
-// it is, and why; both are empty where it is as expected. The same answer gets
-// the same judgement however often it is given.
-func (c *Checker) Check(request, status int, body []byte) (kind, message string) {
-	if f := (*failure)(nil); errors.As(c.check(request, status, body), &f) {
-		return f.kind, clean(f.message)
-	}
-	return "", ""
-}
-
-// check is Check within this package; nil means as expected.
-func (c *Checker) check(request, status int, body []byte) error {
+// Check judges the answer to a distinct request; nil means as expected. The same
+// answer gets the same judgement however often it is given.
+func (c *Checker) Check(request, status int, body []byte) *Failure {
 	if status != c.status && (c.status != 0 || status/100 != 2) {
 		if c.status == 0 {
-			return failed(ErrStatus, "status %d instead of 2xx", status)
+			return Failed(ErrStatus, "status %d instead of 2xx", status)
 		}
-		return failed(ErrStatus, "status %d instead of %d", status, c.status)
+		return Failed(ErrStatus, "status %d instead of %d", status, c.status)
 	}
 	if c.match != nil && !c.match.Match(body) {
-		return failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, show.Quote(body))
+		return Failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, show.Quote(body))
 	}
 	if len(c.json) > 0 {
-		if err := c.checkJSON(body); err != nil {
-			return err
+		if failure := c.checkJSON(body); failure != nil {
+			return failure
 		}
 	}
 	if c.same {
@@ -112,21 +90,21 @@ func (c *Checker) check(request, status int, body []byte) error {
 	return nil
 }
 
-func (c *Checker) checkJSON(body []byte) error {
+func (c *Checker) checkJSON(body []byte) *Failure {
 	value, err := decodeJSON(body)
 	if err != nil {
-		return failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, show.Quote(body))
+		return Failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, show.Quote(body))
 	}
 	for _, check := range c.json {
 		got, err := at(value, check.parts)
 		if err != nil {
-			return failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, show.Quote(body))
+			return Failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, show.Quote(body))
 		}
 		switch {
 		case check.match != nil && !check.match.MatchString(textOf(got)):
-			return failed(ErrMismatch, "json %s is %q, which does not match %s", check.path, textOf(got), check.match)
+			return Failed(ErrMismatch, "json %s is %q, which does not match %s", check.path, textOf(got), check.match)
 		case check.match == nil && !equalJSON(got, check.want):
-			return failed(ErrMismatch, "json %s is %s instead of %s", check.path, textOf(got), textOf(check.want))
+			return Failed(ErrMismatch, "json %s is %s instead of %s", check.path, textOf(got), textOf(check.want))
 		}
 	}
 	return nil
@@ -195,7 +173,7 @@ func equalJSON(a, b any) bool {
 // checkDigest compares a body with the first one that any client of the batch
 // got for the same request. Which of two different ones is right is not known:
 // the first is kept, and each that differs is counted.
-func (c *Checker) checkDigest(request int, body []byte) error {
+func (c *Checker) checkDigest(request int, body []byte) *Failure {
 	sum := sha256.Sum256(body)
 	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none yet
 	slot, payload := c.digest(request)
@@ -206,5 +184,5 @@ func (c *Checker) checkDigest(request int, body []byte) error {
 	if payload != "" {
 		which += " (" + payload + ")"
 	}
-	return failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %s", which, show.Quote(body))
+	return Failed(ErrMismatch, "the answer to %s differs from an earlier one; it begins with %s", which, show.Quote(body))
 }

@@ -8,46 +8,47 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A failure is why a request has no reply: one of the kinds, and a message
+// A Failure is why a request has no reply: one of the kinds, and a message
 // for people.
-type failure struct {
-	kind    string
-	message string
+type Failure struct {
+	Kind    string
+	Message string
 }
 
-func (f *failure) Error() string { return f.kind + ": " + f.message }
+func (f *Failure) Error() string { return f.Kind + ": " + f.Message }
 
-func failed(kind, format string, args ...any) *failure {
-	return &failure{kind: kind, message: fmt.Sprintf(format, args...)}
+// Failed is a Failure with a formatted message.
+func Failed(kind, format string, args ...any) *Failure {
+	return &Failure{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
 // maxMessage bounds a kept message, in characters.
 const maxMessage = 300
 
-// A tally counts failures by kind and keeps the first message of each.
-type tally struct {
-	kinds    map[string]int
-	messages map[string]string
-	total    int
+// Failures counts failures by kind and keeps the first message of each.
+type Failures struct {
+	Kinds    map[string]int
+	Messages map[string]string
 }
 
-func (t *tally) add(err error) {
+// Add counts one error: a Failure, or else one of the kind protocol.
+func (t *Failures) Add(err error) {
 	kind, message := ErrProtocol, err.Error()
-	if f := (*failure)(nil); errors.As(err, &f) {
-		kind, message = f.kind, f.message
+	if f := (*Failure)(nil); errors.As(err, &f) {
+		kind, message = f.Kind, f.Message
 	}
-	t.merge(map[string]int{kind: 1}, map[string]string{kind: clean(message)})
+	t.Merge(map[string]int{kind: 1}, map[string]string{kind: clean(message)})
 }
 
-func (t *tally) merge(kinds map[string]int, messages map[string]string) {
+// Merge adds what was counted elsewhere.
+func (t *Failures) Merge(kinds map[string]int, messages map[string]string) {
 	for kind, n := range kinds {
-		if t.kinds == nil {
-			t.kinds, t.messages = map[string]int{}, map[string]string{}
+		if t.Kinds == nil {
+			t.Kinds, t.Messages = map[string]int{}, map[string]string{}
 		}
-		t.kinds[kind] += n
-		t.total += n
-		if _, ok := t.messages[kind]; !ok {
-			t.messages[kind] = messages[kind]
+		t.Kinds[kind] += n
+		if _, ok := t.Messages[kind]; !ok {
+			t.Messages[kind] = messages[kind]
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// histograms are all that a batch's replies are measured by.
-type histograms struct {
+// Histograms are all that a batch's replies are measured by.
+type Histograms struct {
 	Latency   Latency // what counts: from the intended moment
 	Service   Latency // open loop: from the sending
 	Lateness  Latency // open loop: from the intended moment to the sending
@@ -16,12 +16,12 @@ type histograms struct {
 }
 
 // each lists them in an order that both ends of a pipe share.
-func (h *histograms) each() []*Latency {
+func (h *Histograms) each() []*Latency {
 	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte, &h.Pickup}
 }
 
-// prepare takes the memory, so that no reply waits for it.
-func (h *histograms) prepare(open bool) {
+// Prepare takes the memory, so that no reply waits for it.
+func (h *Histograms) Prepare(open bool) {
 	for _, l := range h.each() {
 		if open || l != &h.Service && l != &h.Lateness {
 			l.hist = newHistogram()
@@ -29,19 +29,15 @@ func (h *histograms) prepare(open bool) {
 	}
 }
 
-// reply records one reply by its four moments.
-func (h *histograms) reply(intended, begin, firstByte, end instant) {
-	h.Latency.Record(end.sub(intended))
-	h.FirstByte.Record(firstByte.sub(begin))
-}
-
-func (h *histograms) merge(from *histograms) {
+// Merge adds all that others hold.
+func (h *Histograms) Merge(from *Histograms) {
 	for i, l := range h.each() {
 		l.Merge(from.each()[i])
 	}
 }
 
-func (h *histograms) marshal() ([][]byte, error) {
+// Marshal gives each of them in its binary form.
+func (h *Histograms) Marshal() ([][]byte, error) {
 	var all [][]byte
 	for _, l := range h.each() {
 		b, err := l.MarshalBinary()
@@ -53,7 +49,8 @@ func (h *histograms) marshal() ([][]byte, error) {
 	return all, nil
 }
 
-func (h *histograms) unmarshal(all [][]byte) error {
+// Unmarshal replaces what h holds by what Marshal gave.
+func (h *Histograms) Unmarshal(all [][]byte) error {
 	if len(all) != len(h.each()) {
 		return errors.New("histograms are missing")
 	}

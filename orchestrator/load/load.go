@@ -1,12 +1,15 @@
-// Package load is the HTTP client that sends a cell's requests.
+// Package load says what a load client is asked, what it answers, and what all
+// clients share: payloads, the schedule of an open loop, the judgement of
+// answers, and how figures are counted. Packages native and python send.
 //
-// A batch is prepared (payloads in memory, processes started and waiting),
-// then fired by a starting gun: Duration counts from the gun to the last
+// A Client prepares a Batch (payloads in memory, processes started and waiting),
+// which a starting gun then fires: Duration counts from the gun to the last
 // reply, on the monotonic clock, so that neither reading files nor starting
 // processes is part of it.
 package load
 
 import (
+	"context"
 	"time"
 
 	"stackmeter/scenarios"
@@ -25,6 +28,30 @@ type Job struct {
 
 	Seed  uint64 // of what is drawn by chance: arrivals, and payloads with pick: random
 	Cores []int  // that the client's processes may use; all that this one may when empty
+}
+
+// A Client prepares batches of requests.
+type Client interface {
+	// Image makes the image that the client runs from and returns its content
+	// address; empty where it runs from none. It may be called again and then
+	// costs little. What it is doing is told to progress, a line at a time.
+	Image(ctx context.Context, progress func(string)) (digest string, err error)
+
+	Prepare(ctx context.Context, job Job) (Batch, error)
+}
+
+// A Batch is one cell's requests, ready to be sent.
+type Batch interface {
+	// Fire sends them and returns when the last answer is in. When ctx ends
+	// first, what was found until then is returned with ctx's error.
+	Fire(ctx context.Context) (Result, error)
+
+	// Done is how many requests have been answered or have failed so far. It
+	// may be called from any goroutine.
+	Done() int
+
+	// Close ends the client's processes. It may be called more than once.
+	Close() error
 }
 
 // MaxBody is the longest body of an answer, in bytes. A longer one is an error
@@ -86,6 +113,21 @@ type Result struct {
 	Search *Search // how the rate was found; nil where it was given
 
 	Flags []string
+}
+
+// GCPauses are the stops of the client's processes by Go's garbage collector
+// while the batch ran.
+type GCPauses struct {
+	Count int
+	Total time.Duration
+	Max   time.Duration // of the last 256 of each process
+}
+
+// Add adds another process's.
+func (p *GCPauses) Add(other GCPauses) {
+	p.Count += other.Count
+	p.Total += other.Total
+	p.Max = max(p.Max, other.Max)
 }
 
 // Flags of a batch: doubts about what its figures say.

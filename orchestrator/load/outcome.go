@@ -35,8 +35,8 @@ type Account struct {
 // Result counts the outcomes.
 func (a Account) Result() Result {
 	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Retries: a.Retries}
-	var all histograms
-	var failures tally
+	var all Histograms
+	var failures Failures
 	var failing time.Duration
 	type span struct{ begin, end int64 }
 	clients := map[int]span{} // from the first request to the last reply or error
@@ -58,19 +58,20 @@ func (a Account) Result() Result {
 			intended = o.Intended
 			lateness := time.Duration(o.Begin - intended)
 			all.Lateness.Record(lateness)
-			if lateness > lateFrom {
+			if lateness > LateFrom {
 				r.Late++
 			}
 		}
 		if o.Kind == "" {
-			all.reply(instant(intended), instant(o.Begin), instant(o.FirstByte), instant(o.End))
+			all.Latency.Record(time.Duration(o.End - intended))
+			all.FirstByte.Record(time.Duration(o.FirstByte - o.Begin))
 			if a.Open {
 				all.Service.Record(time.Duration(o.End - o.Begin))
 			}
 			continue
 		}
 		failing += time.Duration(o.End - o.Begin)
-		failures.merge(map[string]int{o.Kind: 1}, map[string]string{o.Kind: clean(o.Message)})
+		failures.Merge(map[string]int{o.Kind: 1}, map[string]string{o.Kind: clean(o.Message)})
 	}
 	var active time.Duration
 	for _, s := range clients {
@@ -82,14 +83,7 @@ func (a Account) Result() Result {
 	if a.Open {
 		r.InFlight = inFlight(a.Outcomes)
 	}
-	r.Replies = int(all.Latency.Count())
-	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
-	r.Latency, r.Connect, r.FirstByte = nonEmpty(&all.Latency), nonEmpty(&all.Connect), nonEmpty(&all.FirstByte)
-	r.Service, r.Lateness = nonEmpty(&all.Service), nonEmpty(&all.Lateness)
-	if r.Latency != nil && active > 0 && !a.Open {
-		r.Little = (all.Latency.sum + float64(failing)) / float64(active)
-	}
-	r.Flags = r.doubts(a.Cores)
+	r.Conclude(&all, failures, active, failing, a.Open, a.Cores)
 	return r
 }
 

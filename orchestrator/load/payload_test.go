@@ -5,8 +5,6 @@ import (
 	"image/jpeg"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 
 	"stackmeter/scenarios"
@@ -21,7 +19,7 @@ func generatedRequest(width, height, count int, seed uint64) scenarios.Request {
 // A dozen images are real ones of a camera's size, differ, and are the same
 // for the same seed only.
 func TestGenerate(t *testing.T) {
-	payloads, err := Payloads(generatedRequest(640, 480, 12, 1))
+	payloads, err := ReadPayloads(generatedRequest(640, 480, 12, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +43,11 @@ func TestGenerate(t *testing.T) {
 		}
 		seen[string(p.Data)] = p.Name
 	}
-	again, err := Payloads(generatedRequest(640, 480, 1, 1))
+	again, err := ReadPayloads(generatedRequest(640, 480, 1, 1))
 	if err != nil || !bytes.Equal(again[0].Data, payloads[0].Data) {
 		t.Errorf("the same seed gave another image (%v)", err)
 	}
-	other, err := Payloads(generatedRequest(640, 480, 1, 2))
+	other, err := ReadPayloads(generatedRequest(640, 480, 1, 2))
 	if err != nil || bytes.Equal(other[0].Data, payloads[0].Data) {
 		t.Errorf("another seed gave the same image (%v)", err)
 	}
@@ -57,7 +55,7 @@ func TestGenerate(t *testing.T) {
 
 func TestGenerateSizes(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {7, 3}, {33, 17}} {
-		p, err := Payloads(generatedRequest(size[0], size[1], 1, 0))
+		p, err := ReadPayloads(generatedRequest(size[0], size[1], 1, 0))
 		if err != nil {
 			t.Errorf("%v: %v", size, err)
 			continue
@@ -67,11 +65,11 @@ func TestGenerateSizes(t *testing.T) {
 		}
 	}
 	for _, size := range [][2]int{{0, 1}, {1, -1}, {1 << 20, 1}} {
-		if _, err := Payloads(generatedRequest(size[0], size[1], 1, 0)); err == nil {
+		if _, err := ReadPayloads(generatedRequest(size[0], size[1], 1, 0)); err == nil {
 			t.Errorf("%v was generated", size)
 		}
 	}
-	if _, err := Payloads(generatedRequest(1, 1, 0, 0)); err == nil {
+	if _, err := ReadPayloads(generatedRequest(1, 1, 0, 0)); err == nil {
 		t.Error("none were generated")
 	}
 }
@@ -86,11 +84,11 @@ func TestPayloadsFromFiles(t *testing.T) {
 		}
 		files = append(files, path)
 	}
-	got, err := Payloads(scenarios.Request{Multipart: &scenarios.Multipart{Field: "f", Files: files}})
+	got, err := ReadPayloads(scenarios.Request{Multipart: &scenarios.Multipart{Field: "f", Files: files}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Payload{
+	want := []Content{
 		{"b.jpg", "image/jpeg", []byte("b.jpg")},
 		{"a.unknown", "application/octet-stream", []byte("a.unknown")},
 	}
@@ -99,56 +97,8 @@ func TestPayloadsFromFiles(t *testing.T) {
 			t.Errorf("payload %d is %+v, want %+v", i, got[i], w)
 		}
 	}
-	none, err := Payloads(scenarios.Request{})
+	none, err := ReadPayloads(scenarios.Request{})
 	if err != nil || len(none) != 0 {
 		t.Errorf("a request without a body has %d payloads, %v", len(none), err)
-	}
-}
-
-// TestFilesAreNotHeld: what Prepare takes of the heap does not grow with the
-// size of a file, sent as it is or in a form.
-func TestFilesAreNotHeld(t *testing.T) {
-	const size, most = 32 << 20, 4 << 20 // bytes
-	file := filepath.Join(t.TempDir(), "large.bin")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(file, size); err != nil {
-		t.Fatal(err)
-	}
-	for name, request := range map[string]scenarios.Request{
-		"body": {Body: &scenarios.Body{Files: []string{file}}},
-		"form": {Multipart: &scenarios.Multipart{Field: "f", Files: []string{file}}},
-	} {
-		request.Method, request.Path = "POST", "/"
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		b, err := new(Client).Prepare(t.Context(), Job{URL: "http://127.0.0.1:1", Request: request, Load: scenarios.LoadSpec{Requests: 1, Client: "single", Pool: 1}})
-		runtime.ReadMemStats(&after)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := b.arena.spans[0].Length; got <= size {
-			t.Errorf("%s: the request has %d bytes", name, got)
-		}
-		b.Close()
-		if taken := after.TotalAlloc - before.TotalAlloc; taken > most {
-			t.Errorf("%s: %d bytes of the heap for a file of %d", name, taken, size)
-		}
-	}
-}
-
-// TestFileThatChanges: a file that is not as long as it was is an error, and no
-// request that says another length than it has.
-func TestFileThatChanges(t *testing.T) {
-	a, err := newArena(1, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.close()
-	for _, size := range []int64{3, 5} {
-		if err := a.add("", size, strings.NewReader("1234")); err == nil || !strings.Contains(err.Error(), "4 bytes instead of") || len(a.spans) != 0 {
-			t.Errorf("%d bytes expected of 4: %v", size, err)
-		}
 	}
 }

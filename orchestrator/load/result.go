@@ -1,48 +1,28 @@
 package load
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// result adds up what the workers reported. All of them have to be finished,
-// or none fired.
-func (b *Batch) result(begin instant) Result {
-	r := Result{Requests: b.requests, Hand: b.hand, Cores: b.cpus}
-	var all histograms
-	var failures tally
-	var active, failing time.Duration
-	if begin != 0 {
-		for _, w := range b.workers {
-			got := &w.report
-			all.merge(&got.Histograms)
-			failures.merge(got.ErrorKinds, got.FirstErrors)
-			r.Replies += got.Replies
-			r.Retries += got.Retries
-			r.CPU += got.CPU
-			r.BytesSent += got.BytesSent
-			r.BytesRead += got.BytesRead
-			r.Late += got.Late
-			r.InFlight += got.InFlight
-			r.Pauses.add(got.Pauses)
-			active += got.Active
-			failing += got.Failing
-			if got.LastStart != 0 && !b.open {
-				r.StartDelay = max(r.StartDelay, got.LastStart.sub(begin))
-			}
-			if got.End != 0 {
-				r.Duration = max(r.Duration, got.End.sub(begin))
-			}
-		}
+// Conclude fills in what follows from the sums over a batch's clients: the
+// distributions, the counts of replies and errors, Little and the flags. active
+// is the time from each client's first request to its last reply or error, and
+// failing the part of it that failed requests took; cores is how many the
+// clients could use.
+func (r *Result) Conclude(all *Histograms, failures Failures, active, failing time.Duration, open bool, cores int) {
+	r.Replies = int(all.Latency.Count())
+	r.ErrorKinds, r.FirstErrors = failures.Kinds, failures.Messages
+	r.Errors = 0
+	for _, n := range failures.Kinds {
+		r.Errors += n
 	}
-	r.Errors, r.ErrorKinds, r.FirstErrors = failures.total, failures.kinds, failures.messages
 	r.Latency, r.Connect, r.FirstByte = nonEmpty(&all.Latency), nonEmpty(&all.Connect), nonEmpty(&all.FirstByte)
 	r.Service, r.Lateness, r.Pickup = nonEmpty(&all.Service), nonEmpty(&all.Lateness), nonEmpty(&all.Pickup)
-	if r.Latency != nil && active > 0 && !b.open {
+	if r.Latency != nil && active > 0 && !open {
 		r.Little = (all.Latency.sum + all.Pickup.sum + float64(failing)) / float64(active)
 	}
-	r.Flags = r.doubts(b.cores())
-	if b.insecure {
-		r.Flags = append(r.Flags, FlagInsecure)
-	}
-	return r
+	r.Flags = r.doubts(cores)
 }
 
 // doubts are the flags that a result's own figures raise. cores is how many
@@ -69,9 +49,18 @@ func (r *Result) clientLate() bool {
 	if r.Lateness == nil {
 		return false
 	}
-	allowed := lateFrom
+	allowed := LateFrom
 	if r.Service != nil {
 		allowed = max(allowed, time.Duration(lateShare*float64(r.Service.Percentile(50))))
 	}
 	return r.Lateness.Percentile(latePercentile) > allowed
+}
+
+// Flag adds flags that a result does not have yet.
+func (r *Result) Flag(flags ...string) {
+	for _, flag := range flags {
+		if !slices.Contains(r.Flags, flag) {
+			r.Flags = append(r.Flags, flag)
+		}
+	}
 }

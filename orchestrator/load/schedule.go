@@ -8,30 +8,22 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A schedule says when the requests of an open loop are to be sent. It does
-// not depend on answers, which is what makes a loop open: a server that stalls
-// meets the same arrivals as one that does not.
-type schedule struct {
-	Rate     float64 // requests per second; 0: each as soon as a client is free
-	Arrivals string
-	Seed     uint64
-}
-
-// offsets are the moments of the first n requests, counted from the gun; nil
-// where there is no rate. Constant arrivals begin with the gun; of Poisson
-// arrivals the gaps are exponential with mean 1/rate, the one before the first
-// request too. The same seed gives the same schedule. It takes 8 bytes for
-// each request.
-func (s schedule) offsets(n int) []time.Duration {
-	if s.Rate == 0 {
+// Offsets are the moments of an open loop's requests, counted from the gun; nil
+// where there is no rate. They do not depend on answers, which is what makes a
+// loop open: a server that stalls meets the same arrivals as one that does not.
+// Constant arrivals begin with the gun; of Poisson arrivals the gaps are
+// exponential with mean 1/rate, the one before the first request too. The same
+// seed gives the same moments. They take 8 bytes for each request.
+func Offsets(l scenarios.LoadSpec, seed uint64) []time.Duration {
+	if l.Rate == 0 {
 		return nil
 	}
-	gap := float64(time.Second) / s.Rate
-	offsets := make([]time.Duration, n)
-	random := rand.New(rand.NewPCG(s.Seed, 0))
+	gap := float64(time.Second) / l.Rate
+	offsets := make([]time.Duration, l.Requests)
+	random := rand.New(rand.NewPCG(seed, 0))
 	at := 0.0
 	for i := range offsets {
-		if s.Arrivals == scenarios.ArrivalsPoisson {
+		if l.Arrivals == scenarios.ArrivalsPoisson {
 			at += random.ExpFloat64() * gap
 		} else {
 			at = float64(i) * gap
@@ -41,109 +33,22 @@ func (s schedule) offsets(n int) []time.Duration {
 	return offsets
 }
 
-// Offsets are the moments of an open loop's requests, counted from the gun; nil
-// where it has no rate.
-func Offsets(l scenarios.LoadSpec, seed uint64) []time.Duration {
-	return schedule{Rate: l.Rate, Arrivals: l.Arrivals, Seed: seed}.offsets(l.Requests)
-}
-
-// lateFrom is from which delay on a request of an open loop counts as late:
+// LateFrom is from which delay on a request of an open loop counts as late:
 // what timers and the scheduler need stays below it on a machine that is not
 // overloaded.
-const lateFrom = time.Millisecond
+const LateFrom = time.Millisecond
 
-// due is when the i-th request is to be sent; 0 for as soon as possible.
-func (e *engine) due(i int) instant {
-	if e.offsets == nil {
-		return 0
-	}
-	return e.base + instant(e.offsets[i])
-}
-
-// dispatch gives the requests that are due to idle clients, as long as there
-// are any, and arms the timer for the next one. What finds nobody idle is
-// taken by the first client that becomes free, and counts from its own moment
-// all the same.
-func (e *engine) dispatch() error {
-	e.seen, e.awaited = e.clock.now(), -1
-	for e.next < e.order.Last && e.due(e.next) <= e.seen && !e.stopped.Load() {
-		c := e.free()
-		if c == nil {
-			return nil
-		}
-		c.assigned = e.next
-		e.next++
-		c.resume()
-	}
-	return e.armNext()
-}
-
-// free is an idle client, the last used one first: kept connections are used
-// as few as will do, and the others stay unmade. nil: all of them are busy.
-func (e *engine) free() *client {
-	if n := len(e.idle); n > 0 {
-		c := e.idle[n-1]
-		e.idle = e.idle[:n-1]
-		return c
-	}
-	if len(e.clients) < e.order.Clients {
-		return e.newClient()
-	}
-	return nil
-}
-
-// armNext sets the timer for the next request, if somebody is free to send it.
-func (e *engine) armNext() error {
-	if e.next >= e.order.Last || e.next == e.armed || e.next == e.awaited || len(e.idle) == 0 && len(e.clients) == e.order.Clients {
-		return nil
-	}
-	e.armed = e.next
-	e.alarm = max(e.due(e.next)-e.early.by, e.seen)
-	return e.poller.arm(e.alarm)
-}
-
-// rung is for the timer's event: the request that it was set for is nearly due.
-// What is left is waited for awake.
-func (e *engine) rung() error {
-	next := e.armed
-	e.armed = -1
-	if next >= 0 && e.seen >= e.alarm {
-		e.early.learn(e.seen - e.alarm)
-		if next == e.next && e.due(next) > e.seen {
-			e.awaited = next
-			return nil
-		}
-	}
-	return e.dispatch()
-}
-
-// An earliness is by how much the timer of an open loop is set early. An idle
-// core takes its time to wake up, dozens of microseconds where it belongs to a
-// virtual machine, by which every request would be sent late.
-type earliness struct {
-	by, most instant
-}
-
-// Limits of an earliness: what is waited for awake takes CPU time, which may be
-// the stack's.
-const (
-	mostEarly  = instant(250 * time.Microsecond)
-	awakeShare = 0.05 // of a core
-)
-
-func newEarliness(rate float64) earliness {
-	e := earliness{most: mostEarly}
-	if rate > 0 {
-		e.most = min(e.most, instant(awakeShare*float64(time.Second)/rate))
-	}
-	e.by = e.most
-	return e
-}
-
-// learn is told how late the timer came. What was needed of late is kept to, so
-// that all but a few requests are sent on time.
-func (e *earliness) learn(late instant) {
-	const forget = 32
-	late = min(late, e.most)
-	e.by = max(late, e.by-(e.by-late)/forget)
+// Drawn is the payload, from 0 to n-1, that the i-th request of a batch sends
+// where payloads are drawn by a seed. It depends on nothing else, so that the
+// processes of a batch, other topologies and the other engine draw the same
+// ones. The i-th number of SplitMix64 is taken modulo n, whose bias is below
+// one in 10^15 for any number of files.
+//
+// https://doi.org/10.1145/2660193.2660195 (Steele, Lea, Flood: Fast splittable
+// pseudorandom number generators)
+func Drawn(seed uint64, i, n int) int {
+	x := seed + (uint64(i)+1)*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return int((x ^ x>>31) % uint64(n))
 }

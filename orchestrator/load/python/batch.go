@@ -14,8 +14,8 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// A Batch is a prepared number of requests that waits for its starting gun.
-type Batch struct {
+// A batch is a prepared number of requests that waits for its starting gun.
+type batch struct {
 	process  Process
 	requests int
 	open     bool
@@ -57,7 +57,7 @@ type answer struct {
 }
 
 // follow listens to the program until it is gone.
-func (b *Batch) follow() {
+func (b *batch) follow() {
 	defer close(b.finished)
 	err := b.listen(json.NewDecoder(b.process))
 	if err != nil {
@@ -84,7 +84,7 @@ func (b *Batch) follow() {
 var errEnded = errors.New("the Python client ended")
 
 // listen reads the program's messages, the last of which is its report.
-func (b *Batch) listen(messages *json.Decoder) error {
+func (b *batch) listen(messages *json.Decoder) error {
 	isReady := false
 	for {
 		var m message
@@ -122,12 +122,14 @@ func (b *Batch) listen(messages *json.Decoder) error {
 }
 
 // judge gives the program the verdict on an answer.
-func (b *Batch) judge(a answer) error {
+func (b *batch) judge(a answer) error {
 	if a.Request < 0 || int(a.Request) >= b.requests || a.Payload < 0 || a.Payload >= b.distinct {
 		return fmt.Errorf("the Python client asked about request %d with payload %d, which are none", a.Request, a.Payload)
 	}
 	var v verdict
-	v.kind, v.message = b.checker.Check(a.Payload, a.Status, a.Body)
+	if failure := b.checker.Check(a.Payload, a.Status, a.Body); failure != nil {
+		v.kind, v.message = failure.Kind, failure.Message
+	}
 	b.verdicts[a.Request] = v
 	word := "right"
 	if v.kind != "" {
@@ -141,7 +143,7 @@ func (b *Batch) judge(a answer) error {
 
 // tell gives the program itself, the order, the payloads and the schedule to
 // the process, and waits until it is ready.
-func (b *Batch) tell(ctx context.Context, o order, payloads []load.Payload) error {
+func (b *batch) tell(ctx context.Context, o task, payloads []load.Content) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("the Python client was not ready within %v", startLimit))
 	defer cancel()
 	defer context.AfterFunc(ctx, b.process.Kill)()
@@ -191,7 +193,7 @@ func (b *Batch) tell(ctx context.Context, o order, payloads []load.Payload) erro
 // When ctx ends, so does the batch, at once; its Result then has what was
 // finished until then, and the error is the context's. A process of the pool
 // that dies ends the batch as well.
-func (b *Batch) Fire(ctx context.Context) (load.Result, error) {
+func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	b.mu.Lock()
 	again := b.fired || b.closed
 	b.fired = true
@@ -211,7 +213,7 @@ func (b *Batch) Fire(ctx context.Context) (load.Result, error) {
 }
 
 // await waits until nothing of the program is left. The end of ctx stops it.
-func (b *Batch) await(ctx context.Context) error {
+func (b *batch) await(ctx context.Context) error {
 	select {
 	case <-b.finished:
 		return b.err
@@ -228,7 +230,7 @@ func (b *Batch) await(ctx context.Context) error {
 }
 
 // result counts what the program reported. It has to be finished, or not fired.
-func (b *Batch) result() load.Result {
+func (b *batch) result() load.Result {
 	var a load.Account
 	select {
 	case <-b.finished:
@@ -245,11 +247,11 @@ func (b *Batch) result() load.Result {
 
 // Done is how many replies and errors there were a moment ago. It may be
 // called from any goroutine at any time.
-func (b *Batch) Done() int { return int(b.done.Load()) }
+func (b *batch) Done() int { return int(b.done.Load()) }
 
 // Close ends what still runs and gives everything back. It may be called more
 // than once, and while Fire runs, which then fails.
-func (b *Batch) Close() error {
+func (b *batch) Close() error {
 	b.mu.Lock()
 	closed := b.closed
 	b.closed = true

@@ -41,7 +41,7 @@ func TestCancel(t *testing.T) {
 
 // nothingLeft fails the test when processes of the batch's group stay. Orphans
 // that have ended and that nobody has looked at yet are gone all the same.
-func nothingLeft(t *testing.T, b *Batch) {
+func nothingLeft(t *testing.T, b *batch) {
 	t.Helper()
 	eventually(t, "processes of the batch are left", func() bool {
 		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -58,7 +58,7 @@ func nothingLeft(t *testing.T, b *Batch) {
 	})
 }
 
-func group(b *Batch) int { return b.process.(*localProcess).cmd.Process.Pid }
+func group(b *batch) int { return b.process.(*localProcess).cmd.Process.Pid }
 
 func TestClose(t *testing.T) {
 	c := local(t)
@@ -93,7 +93,7 @@ func TestClose(t *testing.T) {
 }
 
 // children are the processes that the batch's own has started.
-func children(t *testing.T, b *Batch) []int {
+func children(t *testing.T, b *batch) []int {
 	t.Helper()
 	pid := group(b)
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
 )
 
@@ -21,7 +22,7 @@ func both(t *testing.T) map[string]func(*testing.T, load.Job) load.Result {
 	c := local(t)
 	return map[string]func(*testing.T, load.Job) load.Result{
 		"native": func(t *testing.T, job load.Job) load.Result {
-			b, err := (&load.Client{}).Prepare(t.Context(), job)
+			b, err := (&native.Client{}).Prepare(t.Context(), job)
 			if err != nil {
 				t.Fatal(err)
 			}

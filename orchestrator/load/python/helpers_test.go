@@ -1,11 +1,14 @@
 package python
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"testing"
 	"time"
 
 	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
 )
 
@@ -36,14 +39,14 @@ func get(path string) scenarios.Request {
 	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: scenarios.Expect{Status: 200}}
 }
 
-func mustPrepare(t testing.TB, c *Client, job load.Job) *Batch {
+func mustPrepare(t testing.TB, c *Client, job load.Job) *batch {
 	t.Helper()
 	b, err := c.Prepare(t.Context(), job)
 	if err != nil {
 		t.Fatalf("Prepare: %v", err)
 	}
 	t.Cleanup(func() { b.Close() })
-	return b
+	return b.(*batch)
 }
 
 func mustFire(t testing.TB, c *Client, job load.Job) load.Result {
@@ -78,4 +81,17 @@ func eventually(t *testing.T, otherwise string, is func() bool) {
 			return
 		}
 	}
+}
+
+// TestMain makes the test binary a client process of the native engine, which
+// Python's is held against.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == native.WorkerArgument {
+		if err := native.Worker(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
 }

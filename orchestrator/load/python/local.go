@@ -1,6 +1,7 @@
 package python
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func (Local) Image(context.Context, func(string)) (string, error) { return "", n
 
 // Launch implements Launcher.
 func (l Local) Launch(_ context.Context, url string) (Process, error) {
-	interpreter := firstOf(l.Python, "python3")
+	interpreter := cmp.Or(l.Python, "python3")
 	argv := Argv(interpreter)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"

@@ -129,7 +129,7 @@ func TestDrawnPayloads(t *testing.T) {
 		Method: "POST", Path: "/", Pick: scenarios.PickRandom, Timeout: 10 * time.Second,
 		Body: &scenarios.Body{Generate: &scenarios.Generate{Kind: "jpeg", Width: 16, Height: 16, Count: 7, Seed: 1}},
 	}
-	payloads, err := load.Payloads(request)
+	payloads, err := load.ReadPayloads(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestDrawnPayloads(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		mu.Lock()
 		defer mu.Unlock()
-		got = append(got, slices.IndexFunc(payloads, func(p load.Payload) bool { return string(p.Data) == string(body) }))
+		got = append(got, slices.IndexFunc(payloads, func(p load.Content) bool { return string(p.Data) == string(body) }))
 	})
 	const seed = 1<<63 + 5 // more than a signed number holds
 	for _, l := range modes(40, true) {

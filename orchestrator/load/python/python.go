@@ -9,6 +9,7 @@
 package python
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"stackmeter/orchestrator/load"
@@ -86,10 +88,10 @@ const (
 	stopGrace      = 2 * time.Second // for its report after it was stopped
 )
 
-// An order is what the program is told to do. After it come the payloads'
+// A task is what the program is told to do. After it come the payloads'
 // bytes, then the schedule: of each request the nanoseconds after the gun, as
 // 64-bit numbers, little-endian.
-type order struct {
+type task struct {
 	URL       string            `json:"url"`
 	Method    string            `json:"method"`
 	Headers   map[string]string `json:"headers"`
@@ -117,11 +119,16 @@ type payload struct {
 	Size        int    `json:"size"`
 }
 
+// Image makes the image of the client's container, if it has one.
+func (c *Client) Image(ctx context.Context, progress func(string)) (string, error) {
+	return c.Launcher.Image(ctx, progress)
+}
+
 // Prepare does everything that comes before the gun: the payloads are read or
 // generated, the program is started, has them in memory and its pool is
 // waiting. Nothing is connected yet. The batch has to be closed, fired or not.
 // When ctx ends, so does Prepare, and nothing is left.
-func (c *Client) Prepare(ctx context.Context, job load.Job) (*Batch, error) {
+func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
 	b, err := c.prepare(ctx, job)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s with python-requests: %w", job.Load.Name(), err)
@@ -129,12 +136,12 @@ func (c *Client) Prepare(ctx context.Context, job load.Job) (*Batch, error) {
 	return b, nil
 }
 
-func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
-	o, payloads, err := c.order(job)
+func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
+	o, payloads, err := c.task(job)
 	if err != nil {
 		return nil, err
 	}
-	b := &Batch{
+	b := &batch{
 		requests: o.Requests, open: o.Client == scenarios.ClientOpen, cores: 1, hand: HandChunks, cpus: o.Cores,
 		distinct: max(1, len(payloads)), verdicts: map[int32]verdict{},
 		ready: make(chan struct{}), finished: make(chan struct{}),
@@ -143,7 +150,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		b.offsets = load.Offsets(job.Load, job.Seed)
 		o.Scheduled = b.offsets != nil
 	}
-	if b.checker, err = load.NewChecker(job.Request.Expect, payloads); err != nil {
+	if b.checker, err = newChecker(job.Request.Expect, payloads); err != nil {
 		return nil, err
 	}
 	o.Judged, o.ByPayload = b.checker.WantsBody(), job.Request.Expect.BodyDigest == scenarios.DigestSame
@@ -162,7 +169,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 		}
 	}
 	go b.follow()
-	o.URL = process.URL() + firstOf(job.Request.Path, "/")
+	o.URL = process.URL() + cmp.Or(job.Request.Path, "/")
 	if err := b.tell(ctx, o, payloads); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -171,19 +178,19 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*Batch, error) {
 
 // order checks a job and says it in the program's words. The URL is still
 // missing.
-func (c *Client) order(job load.Job) (order, []load.Payload, error) {
+func (c *Client) task(job load.Job) (task, []load.Content, error) {
 	l, r := job.Load, job.Request
 	if err := Check(r, l); err != nil {
-		return order{}, nil, err
+		return task{}, nil, err
 	}
 	switch u, err := url.Parse(job.URL); {
 	case err != nil:
-		return order{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
+		return task{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return order{}, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
+		return task{}, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
 	}
-	o := order{
-		Method: firstOf(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
+	o := task{
+		Method: cmp.Or(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
 		Timeout: r.Timeout, KeepAlive: l.KeepAlive, MaxBody: load.MaxBody, GiveUp: job.GiveUp,
 		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool), Cores: job.Cores,
 	}
@@ -193,7 +200,7 @@ func (c *Client) order(job load.Job) (order, []load.Payload, error) {
 	if r.Multipart != nil {
 		o.Field = r.Multipart.Field
 	}
-	payloads, err := load.Payloads(r)
+	payloads, err := load.ReadPayloads(r)
 	if err != nil {
 		return o, nil, err
 	}
@@ -227,11 +234,15 @@ func Check(r scenarios.Request, l scenarios.LoadSpec) error {
 	return nil
 }
 
-func firstOf(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
+// newChecker holds the answers to the same judgement as every engine's. The
+// digests of first answers are this process's own: all clients' answers are
+// judged here.
+func newChecker(expect scenarios.Expect, payloads []load.Content) (*load.Checker, error) {
+	digests := make([]atomic.Uint64, max(1, len(payloads)))
+	return load.NewChecker(expect, func(i int) (*atomic.Uint64, string) {
+		if len(payloads) == 0 {
+			return &digests[i], ""
 		}
-	}
-	return ""
+		return &digests[i], payloads[i].Name
+	})
 }

@@ -1,0 +1,390 @@
+//go:build linux
+
+package native
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"syscall"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios/show"
+)
+
+// Limits of an answer. What goes beyond them is a failure of kind protocol,
+// so that no server can hold a client for ever or fill its memory.
+const (
+	answerBuffer = 16 << 10 // and the longest line of a head
+	maxHead      = 64 << 10
+	maxInterim   = 16 // 1xx answers before the final one
+)
+
+// An answerReader reads HTTP/1.x answers from one connection, one after the
+// other, and throws their bodies away unless it is to keep them.
+type answerReader struct {
+	read    func([]byte) (int, error) // gives at least one byte or an error
+	maxBody int64
+	keep    bool
+	body    []byte // of the last answer, with keep; valid until the next one
+
+	buf  []byte
+	r, w int   // buf[r:w] was read and not yet used
+	got  int64 // bytes read since the answer began
+	head int   // bytes of the answer's heads so far, the interim ones included
+}
+
+// An answer is what is known of one answer once it has been read.
+type answer struct {
+	status    int
+	keepAlive bool // the connection can carry another request
+}
+
+func newAnswerReader(read func([]byte) (int, error), maxBody int64) *answerReader {
+	return &answerReader{read: read, maxBody: maxBody, buf: make([]byte, answerBuffer)}
+}
+
+// begin prepares for the next answer on the same connection, or, with fresh,
+// on a new one.
+func (a *answerReader) begin(fresh bool) {
+	a.got, a.head, a.body = int64(a.w-a.r), 0, a.body[:0]
+	if fresh {
+		a.r, a.w, a.got = 0, 0, 0
+	}
+}
+
+// next reads one whole answer to a request of the given method. Its error is
+// a *Failure, or, where the connection's read failed, that error.
+func (a *answerReader) next(method string) (answer, error) {
+	for interim := 0; ; interim++ {
+		h, err := a.readHead()
+		if err != nil {
+			return answer{}, err
+		}
+		if h.status == http.StatusSwitchingProtocols {
+			return answer{}, load.Failed(load.ErrProtocol, "the server switched protocols, which nobody asked for")
+		}
+		if h.status < 200 {
+			if interim == maxInterim {
+				return answer{}, load.Failed(load.ErrProtocol, "more than %d interim answers", maxInterim)
+			}
+			continue
+		}
+		if err := a.readBody(method, &h); err != nil {
+			return answer{}, err
+		}
+		return answer{status: h.status, keepAlive: h.keepAlive}, nil
+	}
+}
+
+// A head is what matters of a status line and its headers.
+type head struct {
+	status    int
+	keepAlive bool
+	chunked   bool
+	length    int64 // of the body; -1 when the head does not say
+}
+
+func (a *answerReader) readHead() (head, error) {
+	line, err := a.line()
+	if err != nil {
+		return head{}, err
+	}
+	h, err := parseStatusLine(line)
+	if err != nil {
+		return head{}, err
+	}
+	for {
+		line, err := a.line()
+		if err != nil {
+			return head{}, err
+		}
+		if len(line) == 0 {
+			return h, nil
+		}
+		if err := h.header(line); err != nil {
+			return head{}, err
+		}
+	}
+}
+
+// parseStatusLine reads "HTTP/1.1 200 OK"; the reason may be missing.
+func parseStatusLine(line []byte) (head, error) {
+	const version = "HTTP/1."
+	if len(line) < len(version)+5 || string(line[:len(version)]) != version ||
+		(line[7] != '0' && line[7] != '1') || line[8] != ' ' || (len(line) > 12 && line[12] != ' ') {
+		return head{}, load.Failed(load.ErrProtocol, "not an HTTP/1.x answer: it begins with %s", show.Quote(line))
+	}
+	status := 0
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return head{}, load.Failed(load.ErrProtocol, "status %q is not a number", line[9:12])
+		}
+		status = status*10 + int(c-'0')
+	}
+	if status < 100 {
+		return head{}, load.Failed(load.ErrProtocol, "status %03d does not exist", status)
+	}
+	return head{status: status, keepAlive: line[7] == '1', length: -1}, nil
+}
+
+// header takes one header line into account.
+func (h *head) header(line []byte) error {
+	colon := bytes.IndexByte(line, ':')
+	// A space before the colon hides a header from some and not from others
+	// (RFC 9112, section 5.1).
+	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {
+		return load.Failed(load.ErrProtocol, "header line %s has no name", show.Quote(line))
+	}
+	name, value := line[:colon], line[colon+1:]
+	switch {
+	case equalFold(name, "content-length"):
+		// A list of equal lengths is one length (RFC 9110, section 8.6).
+		for one := range bytes.SplitSeq(value, []byte{','}) {
+			length, ok := parseLength(bytes.TrimSpace(one))
+			if !ok || h.length >= 0 && h.length != length {
+				return load.Failed(load.ErrProtocol, "Content-Length %s is wrong or contradicts another one", show.Quote(value))
+			}
+			h.length = length
+		}
+	case equalFold(name, "transfer-encoding"):
+		if h.chunked || !equalFold(bytes.TrimSpace(value), "chunked") {
+			return load.Failed(load.ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", show.Quote(value))
+		}
+		h.chunked = true
+	case equalFold(name, "connection"):
+		for option := range bytes.SplitSeq(value, []byte{','}) {
+			switch option = bytes.TrimSpace(option); {
+			case equalFold(option, "close"):
+				h.keepAlive = false
+			case equalFold(option, "keep-alive"):
+				h.keepAlive = true
+			}
+		}
+	}
+	return nil
+}
+
+// readBody reads what follows the head, by the rules of RFC 9112, section 6.3.
+func (a *answerReader) readBody(method string, h *head) error {
+	var err error
+	switch {
+	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified:
+	case h.chunked:
+		if h.length >= 0 {
+			h.keepAlive = false // chunked wins, and nothing more is believed
+		}
+		err = a.chunks()
+	case h.length >= 0:
+		if h.length > a.maxBody {
+			return load.Failed(load.ErrProtocol, "a body of %d bytes is larger than allowed (%d)", h.length, a.maxBody)
+		}
+		err = a.content(h.length)
+	default:
+		h.keepAlive = false
+		return a.untilClose()
+	}
+	if err == nil && a.w > a.r {
+		return load.Failed(load.ErrTruncated, "%d bytes came after the answer's end: its length is wrong", a.w-a.r)
+	}
+	return err
+}
+
+// chunks reads a chunked body and its trailers.
+func (a *answerReader) chunks() error {
+	var total int64
+	for {
+		line, err := a.line()
+		if err != nil {
+			return err
+		}
+		size, ok := parseChunkSize(line)
+		if !ok {
+			return load.Failed(load.ErrProtocol, "chunk size %s is wrong", show.Quote(line))
+		}
+		if size == 0 {
+			break
+		}
+		if total += size; total > a.maxBody {
+			return load.Failed(load.ErrProtocol, "a body of more than %d bytes is larger than allowed", a.maxBody)
+		}
+		if err := a.content(size); err != nil {
+			return err
+		}
+		line, err = a.line()
+		if err != nil {
+			return err
+		}
+		if len(line) != 0 {
+			return load.Failed(load.ErrProtocol, "a chunk is longer than its size says")
+		}
+		a.head = 0 // size lines are not a head; trailers begin to count below
+	}
+	for {
+		line, err := a.line()
+		if err != nil || len(line) == 0 {
+			return err
+		}
+	}
+}
+
+// untilClose reads a body that ends with the connection.
+func (a *answerReader) untilClose() error {
+	total := int64(a.w - a.r)
+	a.use(a.buf[a.r:a.w])
+	a.r, a.w = 0, 0
+	for {
+		n, err := a.read(a.buf)
+		a.use(a.buf[:n])
+		a.got += int64(n)
+		if total += int64(n); total > a.maxBody {
+			return load.Failed(load.ErrProtocol, "a body of more than %d bytes is larger than allowed", a.maxBody)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return a.broken(err)
+		}
+	}
+}
+
+// content reads n bytes of a body.
+func (a *answerReader) content(n int64) error {
+	for {
+		have := min(n, int64(a.w-a.r))
+		a.use(a.buf[a.r : a.r+int(have)])
+		a.r += int(have)
+		if n -= have; n == 0 {
+			return nil
+		}
+		if err := a.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// use keeps a part of a body, or does not.
+func (a *answerReader) use(part []byte) {
+	if a.keep {
+		a.body = append(a.body, part...)
+	}
+}
+
+// line reads up to the next line's end and returns the line without it. The
+// line is valid until the next call.
+func (a *answerReader) line() ([]byte, error) {
+	searched := 0
+	for {
+		if i := bytes.IndexByte(a.buf[a.r+searched:a.w], '\n'); i >= 0 {
+			line := a.buf[a.r : a.r+searched+i]
+			a.r += searched + i + 1
+			if a.head += searched + i + 1; a.head > maxHead {
+				return nil, load.Failed(load.ErrProtocol, "the answer's head is longer than %d bytes", maxHead)
+			}
+			return bytes.TrimSuffix(line, []byte{'\r'}), nil
+		}
+		searched = a.w - a.r
+		if searched == len(a.buf) {
+			return nil, load.Failed(load.ErrProtocol, "a line of the answer's head is longer than %d bytes", len(a.buf))
+		}
+		if err := a.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill reads more into the buffer, which has to have room once compacted.
+func (a *answerReader) fill() error {
+	if a.r > 0 {
+		a.w = copy(a.buf, a.buf[a.r:a.w])
+		a.r = 0
+	}
+	n, err := a.read(a.buf[a.w:])
+	a.w += n
+	a.got += int64(n)
+	if n > 0 {
+		return nil // an error with it comes again at the next read
+	}
+	return a.broken(err)
+}
+
+// broken says what the end of a connection means at this place of an answer.
+func (a *answerReader) broken(err error) error {
+	how := ""
+	switch failure := (*load.Failure)(nil); {
+	case errors.As(err, &failure): // the connection said it
+		return err
+	case errors.Is(err, io.EOF):
+		how = "the server closed the connection"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		how = "the connection was reset"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errInterrupted):
+		return err
+	default:
+		how = err.Error()
+	}
+	if a.got == 0 {
+		return load.Failed(load.ErrReset, "%s before an answer began", how)
+	}
+	return load.Failed(load.ErrTruncated, "%s after %d bytes of an answer", how, a.got)
+}
+
+// parseLength reads a decimal number without sign.
+func parseLength(s []byte) (int64, bool) {
+	if len(s) == 0 || len(s) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}
+
+// parseChunkSize reads a hexadecimal number and ignores extensions after it.
+func parseChunkSize(line []byte) (int64, bool) {
+	if i := bytes.IndexByte(line, ';'); i >= 0 {
+		line = line[:i]
+	}
+	line = bytes.TrimRight(line, " \t")
+	if len(line) == 0 || len(line) > 15 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range line {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | int64(c)
+	}
+	return n, true
+}
+
+// equalFold compares b with a lower-case ASCII string.
+func equalFold(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,6 @@
+//go:build linux && !race
+
+package native
+
+// raceDetector is off.
+const raceDetector = false

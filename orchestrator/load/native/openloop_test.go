@@ -1,0 +1,227 @@
+//go:build linux
+
+package native
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// exponentialDistance is the Kolmogorov–Smirnov statistic of gaps against the
+// exponential distribution with a mean, in units of its critical value at the
+// 1% level (1.628/√n, for n above 35: Stephens 1974, table 1): above 1 they are
+// not exponential.
+func exponentialDistance(gaps []time.Duration, mean time.Duration) float64 {
+	sorted := slices.Sorted(slices.Values(gaps))
+	n := float64(len(sorted))
+	distance := 0.0
+	for i, gap := range sorted {
+		want := 1 - math.Exp(-float64(gap)/float64(mean))
+		distance = max(distance, want-float64(i)/n, float64(i+1)/n-want)
+	}
+	return distance * math.Sqrt(n) / 1.628
+}
+
+func gapsOf(moments []time.Duration) []time.Duration {
+	var gaps []time.Duration
+	before := time.Duration(0)
+	for _, at := range moments {
+		gaps = append(gaps, at-before)
+		before = at
+	}
+	return gaps
+}
+
+// The gaps of a Poisson schedule are exponential, at every rate.
+func TestPoissonGaps(t *testing.T) {
+	for _, rate := range []float64{0.5, 10, 100, 1000, 50_000} {
+		mean := time.Duration(float64(time.Second) / rate)
+		passed := 0
+		const seeds = 20
+		for seed := range uint64(seeds) {
+			s := schedule{Rate: rate, Arrivals: scenarios.ArrivalsPoisson, Seed: seed}
+			if exponentialDistance(gapsOf(s.offsets(2000)), mean) <= 1 {
+				passed++
+			}
+		}
+		// At the 1% level one of a hundred fails although all is well.
+		if passed < seeds-1 {
+			t.Errorf("%v/s: the gaps of %d of %d seeds are exponential", rate, passed, seeds)
+		}
+	}
+	even := schedule{Rate: 100, Arrivals: scenarios.ArrivalsConstant}.offsets(2000)
+	if d := exponentialDistance(gapsOf(even[1:]), 10*time.Millisecond); d <= 1 {
+		t.Errorf("equal gaps pass for exponential ones (%v): the test cannot fail", d)
+	}
+}
+
+func TestOffsets(t *testing.T) {
+	constant := schedule{Rate: 20, Arrivals: scenarios.ArrivalsConstant}.offsets(3)
+	if want := []time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond}; !slices.Equal(constant, want) {
+		t.Errorf("constant: %v, want %v", constant, want)
+	}
+	long := schedule{Rate: 3, Arrivals: scenarios.ArrivalsConstant}.offsets(3_000_001)
+	if got := long[len(long)-1]; got != 1_000_000*time.Second {
+		t.Errorf("after three million gaps of a third of a second it is %v: the error adds up", got)
+	}
+	if none := (schedule{}).offsets(3); none != nil {
+		t.Errorf("without a rate: %v", none)
+	}
+	poisson := func(seed uint64) []time.Duration {
+		return schedule{Rate: 20, Arrivals: scenarios.ArrivalsPoisson, Seed: seed}.offsets(10)
+	}
+	if !slices.Equal(poisson(1), poisson(1)) || slices.Equal(poisson(1), poisson(2)) {
+		t.Error("the seed does not decide the schedule")
+	}
+}
+
+// openLoad is an open loop for tests.
+func openLoad(requests, pool int, rate float64) scenarios.LoadSpec {
+	l := scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: pool, Rate: rate}
+	if rate > 0 {
+		l.Arrivals = scenarios.ArrivalsConstant
+	}
+	return l
+}
+
+// No request of an open loop comes before its moment, and while a server is
+// slow the next ones come all the same.
+func TestOpenLoop(t *testing.T) {
+	const n = 60
+	s := startTruth(t, behaviour{delay: 100 * time.Millisecond})
+	b, err := (&Client{}).prepareBatch(t.Context(), load.Job{URL: s.url, Request: numbered(t, n), Load: openLoad(n, n, 200)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r, err := b.Fire(t.Context())
+	if err != nil || r.Replies != n {
+		t.Fatalf("%d replies, errors %v, %v", r.Replies, r.FirstErrors, err)
+	}
+	begin := instant(b.arena.gun().Load())
+	for _, request := range s.all() {
+		if due := begin + instant(request.id)*5*instant(time.Millisecond); request.begin < due {
+			t.Errorf("request %d came %v before its moment", request.id, due.sub(request.begin))
+		}
+	}
+	// Each answer takes the time of twenty gaps.
+	if r.InFlight < 15 {
+		t.Errorf("at most %d requests were under way at once", r.InFlight)
+	}
+	if r.Lateness.Count() != n || r.Service.Count() != n || r.Service.Min() < 100*time.Millisecond || r.Little != 0 {
+		t.Errorf("lateness of %d, service of %d from %v, Little %v", r.Lateness.Count(), r.Service.Count(), r.Service.Min(), r.Little)
+	}
+}
+
+// Where all clients are busy a request is sent late, and that is told: the
+// latency counts from its moment, the cell is flagged.
+func TestOpenLoopFallsBehind(t *testing.T) {
+	const n = 20
+	s := startTruth(t, behaviour{delay: 50 * time.Millisecond})
+	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: get("/"), Load: openLoad(n, 1, 200)})
+	if r.Replies != n || r.InFlight != 1 || r.Late < n-1 {
+		t.Errorf("%d replies, at most %d under way, %d late", r.Replies, r.InFlight, r.Late)
+	}
+	// The last one was due after 95 ms, and sent after 950 ms.
+	if r.Lateness.Max() < 850*time.Millisecond || r.Latency.Max() < 900*time.Millisecond || r.Service.Min() < 50*time.Millisecond {
+		t.Errorf("late by up to %v, latency up to %v, service from %v", r.Lateness.Max(), r.Latency.Max(), r.Service.Min())
+	}
+	if !slices.Contains(r.Flags, load.FlagClientLate) {
+		t.Errorf("flags %v", r.Flags)
+	}
+}
+
+// rate: max keeps as many requests under way as there may be.
+func TestOpenLoopWithoutRate(t *testing.T) {
+	const n, pool = 60, 12
+	s := startTruth(t, behaviour{delay: 20 * time.Millisecond})
+	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: get("/"), Load: openLoad(n, pool, 0)})
+	if r.Replies != n || r.InFlight != pool || r.Lateness != nil || r.Late != 0 {
+		t.Errorf("%d replies, at most %d under way, lateness %v, %d late", r.Replies, r.InFlight, r.Lateness, r.Late)
+	}
+	if slices.Contains(r.Flags, load.FlagClientLate) {
+		t.Errorf("flags %v", r.Flags)
+	}
+}
+
+// BenchmarkSendTimes is how near an open loop's requests are sent to their
+// moments, and whether the gaps between the arrivals at the server are those of
+// a Poisson process: ks is the Kolmogorov–Smirnov statistic in units of its
+// critical value at the 1% level, so that up to 1 they are. It takes a minute
+// on a machine that does nothing else:
+//
+//	go test ./orchestrator/load/native -run '^$' -bench '^BenchmarkSendTimes$' -benchtime 1x
+//
+// What it should show: at 200 per second the 99th percentile of lateness below
+// a millisecond, and ks up to 1 at every rate.
+func BenchmarkSendTimes(b *testing.B) {
+	for _, c := range []struct {
+		arrivals string
+		rate     float64
+		requests int
+	}{
+		{scenarios.ArrivalsConstant, 200, 2000},
+		{scenarios.ArrivalsPoisson, 10, 100},
+		{scenarios.ArrivalsPoisson, 100, 1000},
+		{scenarios.ArrivalsPoisson, 200, 2000},
+		{scenarios.ArrivalsPoisson, 1000, 10_000},
+	} {
+		b.Run(fmt.Sprintf("%s/%v", c.arrivals, c.rate), func(b *testing.B) {
+			for range b.N {
+				s := startTruth(b, behaviour{delay: 2 * time.Millisecond})
+				l := openLoad(c.requests, scenarios.OpenPool, c.rate)
+				l.Arrivals, l.KeepAlive = c.arrivals, true
+				r := mustFire(b, &Client{}, load.Job{URL: s.url, Request: get("/"), Load: l, Cores: []int{clientCore}, Seed: 1})
+				b.ReportMetric(0, "ns/op") // says nothing here
+				b.ReportMetric(float64(r.Lateness.Percentile(50).Microseconds()), "late-p50-µs")
+				b.ReportMetric(float64(r.Lateness.Percentile(99).Microseconds()), "late-p99-µs")
+				b.ReportMetric(float64(r.Lateness.Max().Microseconds()), "late-max-µs")
+				if c.arrivals != scenarios.ArrivalsPoisson {
+					continue
+				}
+				var came []time.Duration
+				for _, request := range s.all() {
+					came = append(came, time.Duration(request.begin))
+				}
+				slices.Sort(came)
+				gaps := gapsOf(came)[1:] // the first is counted from the machine's start
+				b.ReportMetric(exponentialDistance(gaps, time.Duration(float64(time.Second)/c.rate)), "ks")
+			}
+		})
+	}
+}
+
+// The timer is set as early as it has come late, within what that may cost.
+func TestEarliness(t *testing.T) {
+	const us = instant(time.Microsecond)
+	for rate, most := range map[float64]instant{0: 250 * us, 20: 250 * us, 1000: 50 * us, 50_000: us} {
+		if got := newEarliness(rate); got.most != most || got.by != most {
+			t.Errorf("at %v/s %+v, want %v at first and at most", rate, got, most)
+		}
+	}
+	e := newEarliness(20)
+	for range 500 {
+		e.learn(10 * us)
+	}
+	if e.by < 10*us || e.by > 12*us {
+		t.Errorf("%v after many that came 10 µs late", time.Duration(e.by))
+	}
+	e.learn(120 * us)
+	if e.by != 120*us {
+		t.Errorf("%v after one that came 120 µs late", time.Duration(e.by))
+	}
+	e.learn(10 * us)
+	if e.by < 100*us {
+		t.Errorf("%v: what was needed is forgotten at once", time.Duration(e.by))
+	}
+	e.learn(instant(time.Second))
+	if e.by != e.most {
+		t.Errorf("%v after one that came a second late, want %v", time.Duration(e.by), time.Duration(e.most))
+	}
+}

@@ -1,0 +1,168 @@
+//go:build linux
+
+package native
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
+)
+
+// userAgent is what the client calls itself unless a header says otherwise.
+const userAgent = "stackmeter/1"
+
+// A requestBuilder turns payloads into whole HTTP/1.1 requests.
+type requestBuilder struct {
+	start     string // request line and the headers that all requests share
+	field     string // of the multipart form; empty for a raw body
+	method    string
+	typeGiven bool // the scenario's own headers have a Content-Type
+}
+
+// headersOfOurs are the headers that frame a message; a scenario that set one
+// would contradict what is sent.
+var headersOfOurs = []string{"Connection", "Content-Length", "Transfer-Encoding", "Expect", "Upgrade", "Te", "Trailer"}
+
+// newRequestBuilder checks everything that goes into a request's head: no
+// value can end a line early or add one.
+func newRequestBuilder(host string, r scenarios.Request, keepAlive bool) (*requestBuilder, error) {
+	method := cmp.Or(r.Method, http.MethodGet)
+	if !isToken(method) || method == http.MethodConnect {
+		return nil, fmt.Errorf("request: method %q cannot be sent", method)
+	}
+	path := cmp.Or(r.Path, "/")
+	if !strings.HasPrefix(path, "/") || strings.ContainsFunc(path, notInTarget) {
+		return nil, fmt.Errorf("request: path %q has to begin with / and be free of spaces and control characters; escape them as %%20", path)
+	}
+	b := &requestBuilder{method: method}
+	if r.Multipart != nil {
+		if r.Multipart.Field == "" {
+			return nil, fmt.Errorf("request: multipart: the field's name is empty")
+		}
+		b.field = r.Multipart.Field
+	}
+	headers := map[string]string{"Host": host, "User-Agent": userAgent, "Accept": "*/*"}
+	for name, value := range r.Headers {
+		if !isToken(name) {
+			return nil, fmt.Errorf("request: header %q: not a header's name", name)
+		}
+		if strings.ContainsFunc(value, notInValue) {
+			return nil, fmt.Errorf("request: header %s: its value has control characters", name)
+		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if slices.Contains(headersOfOurs, name) {
+			return nil, fmt.Errorf("request: header %s: set by the client itself; remove it (keepalive is an option of the matrix)", name)
+		}
+		if name == "Content-Type" {
+			if b.field != "" {
+				return nil, fmt.Errorf("request: header %s: a multipart request has its own; remove it", name)
+			}
+			b.typeGiven = true
+		}
+		headers[name] = strings.TrimSpace(value)
+	}
+	headers["Connection"] = "close"
+	if keepAlive {
+		headers["Connection"] = "keep-alive"
+	}
+	var start strings.Builder
+	fmt.Fprintf(&start, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, headers["Host"])
+	delete(headers, "Host")
+	names := make([]string, 0, len(headers))
+	for name := range headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&start, "%s: %s\r\n", name, headers[name])
+	}
+	b.start = start.String()
+	return b, nil
+}
+
+// bare is the request without a body.
+func (b *requestBuilder) bare() []byte {
+	switch b.method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return []byte(b.start + "Content-Length: 0\r\n\r\n")
+	}
+	return []byte(b.start + "\r\n")
+}
+
+// with gives what goes before a payload's bytes in a request, and what goes after.
+func (b *requestBuilder) with(p load.Payload) (before, after []byte, err error) {
+	contentType := p.ContentType
+	var open, end []byte
+	if b.field != "" {
+		if contentType, open, end, err = b.form(p); err != nil {
+			return nil, nil, err
+		}
+	}
+	head := bytes.NewBufferString(b.start)
+	if !b.typeGiven {
+		fmt.Fprintf(head, "Content-Type: %s\r\n", contentType)
+	}
+	fmt.Fprintf(head, "Content-Length: %d\r\n\r\n", int64(len(open))+p.Size+int64(len(end)))
+	head.Write(open)
+	return head.Bytes(), end, nil
+}
+
+// form gives a multipart form's content type and what stands around its only
+// file. The boundary is the payload's digest: the same payload gives the same
+// bytes, and no payload can hold its own digest by chance. It stands before the
+// payload, which is therefore read once for it and once more to be stored.
+func (b *requestBuilder) form(p load.Payload) (contentType string, open, end []byte, err error) {
+	content, err := p.Open()
+	if err != nil {
+		return "", nil, nil, err
+	}
+	digest := sha256.New()
+	_, err = io.Copy(digest, content)
+	if err := errors.Join(err, content.Close()); err != nil {
+		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
+	}
+	var form bytes.Buffer
+	w := multipart.NewWriter(&form)
+	if err := w.SetBoundary("stackmeter-" + hex.EncodeToString(digest.Sum(nil)[:16])); err != nil {
+		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
+	}
+	header := textproto.MIMEHeader{
+		"Content-Disposition": {multipart.FileContentDisposition(b.field, p.Name)},
+		"Content-Type":        {p.ContentType},
+	}
+	if _, err := w.CreatePart(header); err != nil {
+		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
+	}
+	length := form.Len()
+	if err := w.Close(); err != nil {
+		return "", nil, nil, fmt.Errorf("request: multipart: %w", err)
+	}
+	return w.FormDataContentType(), form.Bytes()[:length], form.Bytes()[length:], nil
+}
+
+// isToken reports whether s is a token of RFC 9110, section 5.6.2.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		switch {
+		case r >= '0' && r <= '9', r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z':
+			return false
+		}
+		return !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	})
+}
+
+func notInTarget(r rune) bool { return r <= ' ' || r >= 0x7f }
+
+func notInValue(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }

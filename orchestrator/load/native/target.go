@@ -1,0 +1,117 @@
+//go:build linux
+
+package native
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// probeTimeout bounds one attempt to find out which of several addresses of a
+// name answers.
+const probeTimeout = 3 * time.Second
+
+// A target is where requests go.
+type target struct {
+	host   string // for the Host header
+	name   string // of the host, without a port
+	secure bool   // over TLS
+	peer   netip.AddrPort
+	socket string // a unix socket's path, instead of peer
+}
+
+// resolve finds the address behind a URL before anything is timed. Of several
+// addresses it takes the first that accepts a connection, as a browser would;
+// a single one is not tried, so that a server sees only the batch itself.
+func resolve(ctx context.Context, raw string) (target, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return target{}, fmt.Errorf("URL %q: %w", raw, err)
+	}
+	if u.Scheme == "http+unix" {
+		return unixSocket(u, raw)
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return target{}, fmt.Errorf("URL %q: the scheme has to be http, https or http+unix", raw)
+	case u.Hostname() == "":
+		return target{}, fmt.Errorf("URL %q: there is no host", raw)
+	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return target{}, fmt.Errorf("URL %q: only scheme, host and port belong here; the path is the request's", raw)
+	}
+	secure, usual := u.Scheme == "https", "80"
+	if secure {
+		usual = "443"
+	}
+	port, err := strconv.ParseUint(cmp.Or(u.Port(), usual), 10, 16)
+	if err != nil || port == 0 {
+		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
+	}
+	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
+		// A zone means something on this machine only; the server never sees it.
+		peer := netip.AddrPortFrom(address, uint16(port))
+		name := address.WithZone("").String()
+		return target{host: hostHeader(name, u.Port()), name: name, secure: secure, peer: peer}, nil
+	}
+	if strings.ContainsFunc(u.Hostname(), notInTarget) {
+		return target{}, fmt.Errorf("URL %q: the host's name is none", raw)
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil {
+		return target{}, fmt.Errorf("URL %q: %w", raw, err)
+	}
+	if len(addresses) == 0 {
+		return target{}, fmt.Errorf("URL %q: the name has no address", raw)
+	}
+	peer := netip.AddrPortFrom(addresses[0].Unmap(), uint16(port))
+	if len(addresses) > 1 {
+		peer = firstThatAccepts(ctx, addresses, uint16(port))
+	}
+	return target{host: hostHeader(u.Hostname(), u.Port()), name: u.Hostname(), secure: secure, peer: peer}, nil
+}
+
+// maxSocketPath is the longest path of a unix socket that the kernel takes.
+const maxSocketPath = 107
+
+// unixSocket is a URL such as http+unix:///run/app.sock, whose path is that of
+// a socket. What HTTP calls the host is localhost then.
+func unixSocket(u *url.URL, raw string) (target, error) {
+	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
+		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)
+	}
+	if len(u.Path) < 2 || len(u.Path) > maxSocketPath || strings.ContainsRune(u.Path, 0) {
+		return target{}, fmt.Errorf("URL %q: a socket's path is absolute and has at most %d bytes", raw, maxSocketPath)
+	}
+	return target{host: "localhost", socket: u.Path}, nil
+}
+
+// firstThatAccepts is the first address that can be connected to, or just the
+// first one: then the batch's own errors say what is wrong.
+func firstThatAccepts(ctx context.Context, addresses []netip.Addr, port uint16) netip.AddrPort {
+	dialer := net.Dialer{Timeout: probeTimeout}
+	for _, address := range addresses {
+		peer := netip.AddrPortFrom(address.Unmap(), port)
+		if probe, err := dialer.DialContext(ctx, "tcp", peer.String()); err == nil {
+			probe.Close()
+			return peer
+		}
+	}
+	return netip.AddrPortFrom(addresses[0].Unmap(), port)
+}
+
+func hostHeader(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" {
+		return host
+	}
+	return host + ":" + port
+}

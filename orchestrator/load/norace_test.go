@@ -1,6 +1,0 @@
-//go:build !race
-
-package load
-
-// raceDetector is off.
-const raceDetector = false
