@@ -26,7 +26,7 @@ type Job struct {
 	// no more is sent. 0: never.
 	GiveUp int
 
-	Seed  uint64 // of what is drawn by chance: arrivals, and payloads with pick: random
+	Seed  uint64 // of everything random: arrivals, and payloads with pick: random
 	Cores []int  // that the client's processes may use; all that this one may when empty
 }
 
@@ -34,7 +34,7 @@ type Job struct {
 type Client interface {
 	// Image makes the image that the client runs from and returns its content
 	// address; empty where it runs from none. It may be called again and then
-	// costs little. What it is doing is told to progress, a line at a time.
+	// costs little. It reports what it does to progress, a line at a time.
 	Image(ctx context.Context, progress func(string)) (digest string, err error)
 
 	Prepare(ctx context.Context, job Job) (Batch, error)
@@ -77,13 +77,13 @@ type Result struct {
 	Requests int           // asked for
 	Replies  int           // answers that were as expected
 	Duration time.Duration // from the gun to the last reply or error
-	Latency  *Latency      // of the replies, from the moment that each was to be sent; nil when there was none
+	Latency  *Latency      // of the replies, from the moment each was due; nil when there was none
 
 	Connect   *Latency // of new connections, the TLS handshake included; nil when there was none
 	FirstByte *Latency // of the replies, from the sending to the first byte of the answer; connecting is part of it
 	Service   *Latency // open loop: of the replies, from the sending
 	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
-	Pickup    *Latency // of the replies of which the kernel says when they had arrived, from there, where Latency ends, to the client's reading them; Latency of the others ends with the reading. nil: it says it of none
+	Pickup    *Latency // from a reply's arrival, where Latency ends, to the client's reading it. Only replies that the kernel stamped count; the Latency of the others ends with the reading. nil: no reply was stamped
 	Late      int      // open loop at a rate: requests sent more than a millisecond after their moments
 	InFlight  int      // open loop: the most requests at once
 

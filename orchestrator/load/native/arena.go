@@ -19,8 +19,8 @@ import (
 //
 // It is memory as long as the requests are small. Beyond largeArena it is a
 // file on disk, of which the kernel keeps in memory what is used and what there
-// is room for. Neither has a name, or it loses it at once, so nothing has to be
-// removed.
+// is room for. Neither has a name for long, so there is nothing to
+// remove.
 type arena struct {
 	file     *os.File
 	onDisk   bool
@@ -104,7 +104,7 @@ func (a *arena) toDisk() error {
 	return nil
 }
 
-// settle ends the filling: what is on disk has been written there, so that
+// settle ends the filling: it writes what belongs on disk, so that
 // the batch is not measured while the kernel writes.
 func (a *arena) settle() error {
 	if !a.onDisk {

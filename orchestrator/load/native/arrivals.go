@@ -16,7 +16,7 @@ type arrivals struct {
 	receiver receiver
 }
 
-// newArrivals has the kernel begin to stamp, if it can. It has to be closed.
+// newArrivals has the kernel stamp packets, if it can. Close it.
 //
 // The kernel changes its own code when the first socket asks for stamps and when
 // the last one is gone, which a client with a new connection for each request

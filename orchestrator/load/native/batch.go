@@ -120,8 +120,8 @@ func (b *batch) shoot() instant {
 
 // await waits for all workers. The first that fails, or ctx, ends the others.
 func (b *batch) await(ctx context.Context) error {
-	// Whoever finishes is heard of at once: a dead process must not be noticed
-	// only after the slow ones before it.
+	// Each worker's end shows at once: a dead process must not go unnoticed until
+	// the slow ones before it have ended.
 	gone := make(chan *worker, len(b.workers))
 	for _, w := range b.workers {
 		go func() {
@@ -207,8 +207,8 @@ func (b *batch) Close() error {
 	return nil
 }
 
-// result adds up what the workers reported. All of them have to be finished,
-// or none fired.
+// result adds up the workers' tallies. Either all of them have finished, or none
+// was fired.
 func (b *batch) result(begin instant) load.Result {
 	r := load.Result{Requests: b.requests, Hand: b.hand, Cores: b.cpus}
 	var all load.Histograms

@@ -26,9 +26,9 @@ import (
 // Worker when its first argument is load-worker.
 //
 // The clients of a batch always run in processes of their own, also those of
-// single and mt, which share one: what the orchestrator does meanwhile
-// (sampling, progress bars, garbage collection) neither delays them nor counts
-// as their CPU time. The processes share one copy of the requests' bytes.
+// single and mt, which share one. The orchestrator's own work meanwhile
+// (sampling, progress bars, garbage collection) then neither delays them nor
+// counts as their CPU time. The processes share one copy of the requests' bytes.
 type Client struct {
 	// Command is the argv of a client process; the program itself with the
 	// argument load-worker when empty.
@@ -38,8 +38,8 @@ type Client struct {
 // Image returns nothing: the clients are processes of this program.
 func (*Client) Image(context.Context, func(string)) (string, error) { return "", nil }
 
-// Prepare implements load.Client. A load that has a rate to be found is
-// searched: its Batch fires as many batches as that takes.
+// Prepare implements load.Client. For a load whose rate has to be found, the
+// Batch is a search, which fires as many batches as it takes.
 func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
 	var b load.Batch
 	var err error
@@ -57,7 +57,7 @@ func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) 
 // prepareBatch does everything that comes before the gun: the server's name is
 // resolved, the payloads are read or generated, every distinct request is
 // built, the client processes are started and have said that they are ready.
-// Nothing is connected yet. The batch has to be closed, fired or not. When ctx
+// Nothing is connected yet. Close the batch, fired or not. When ctx
 // ends, so does Prepare, and nothing is left.
 func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error) {
 	if os.Getenv(workerMark) != "" {

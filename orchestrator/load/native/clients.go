@@ -12,9 +12,9 @@ import (
 )
 
 // orderlyCloses is from which request of a batch on connections are reset
-// after the whole answer was read, instead of closed. Whoever closes first
-// keeps the connection's port for a minute (TIME_WAIT), a machine has 28,000
-// of them for each server, and a batch that used them up would measure that.
+// after the whole answer was read, instead of closed. The side that closes first
+// keeps the connection's port for a minute (TIME_WAIT). A machine has 28,000
+// ports for each server, and a batch that used them up would measure that.
 const orderlyCloses = 16384
 
 // A client is one of the batch's clients: a loop that takes a request, sends
@@ -82,7 +82,7 @@ func (c *client) run(yield func(struct{}) bool) {
 			e.broken = local
 			return
 		}
-		e.done.Add(1) // before the errors: what is done and no error has worked
+		e.done.Add(1) // before the errors: a request that is done without an error has worked
 		if err == nil {
 			e.histograms.Latency.Record(end.sub(intended))
 			e.histograms.FirstByte.Record(c.conn.firstByte.sub(begin))
@@ -146,7 +146,7 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 			e.next++
 		} else {
 			e.idle = append(e.idle, c)
-			// While nobody was free the timer was not set.
+			// The timer is not set while all clients are busy.
 			if e.broken = e.armNext(); e.broken != nil {
 				return 0, 0, false
 			}
@@ -185,9 +185,9 @@ const idleFrom = instant(time.Millisecond)
 // the server's. Where it is not known when it arrived, the two are the same.
 //
 // A kept connection that the server had closed while it was idle is made anew.
-// Where that shows only when the request has been sent, the request is sent once
-// more, if the server's kernel threw it away unread: a server that dies over a
-// request looks otherwise.
+// Where that shows only after the request was sent, it is sent once more if the
+// server's kernel threw it away unread. A server that dies over a request looks
+// different.
 func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	k, task := c.conn, c.engine.task
 	k.begin(begin, task.Timeout)
@@ -245,7 +245,7 @@ func (c *client) exchange(which int) (answer, error) {
 	c.answers.begin(fresh)
 	err := c.send(which)
 	// A server may answer before it has read everything, and close or read no
-	// more: not all is sent, but the answer is there to be read.
+	// more. Then not all is sent, but there is an answer to read.
 	if err != nil && !errors.Is(err, errAnswered) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		return answer{}, timedOutOr(err, load.ErrReset, "sending the request")
 	}

@@ -23,7 +23,7 @@ import (
 // request. Sockets are used by hand: package net makes seven system calls more
 // for each connection, and its poller two more for each wait.
 //
-// Whoever waits gives the thread to the other clients of the engine by pause,
+// A client that waits gives the thread to the engine's other clients by pause,
 // and goes on when the engine says that the connection changed, or that the
 // request's time-out has passed.
 type conn struct {
@@ -38,7 +38,7 @@ type conn struct {
 	secure *tls.Conn   // over the socket; nil otherwise
 
 	fd      int               // -1 while not connected
-	closing bool              // nothing is waited for any more
+	closing bool              // no call waits any more
 	pause   func() (end bool) // returns when something changed; end: the batch was stopped
 	waiting bool              // inside pause, for the connection
 
@@ -48,7 +48,7 @@ type conn struct {
 	again    instant          // when to be resumed though nothing changed; 0: never
 	look     func(at instant) // tells the engine of again
 
-	// What the engine was told of the connection since it was last tried.
+	// What the kernel said about the connection since it was last tried.
 	readable, writable bool
 	ended              bool // the other side sends no more: read until its end
 
@@ -108,7 +108,7 @@ func (k *conn) open() error {
 	for !done && (err == nil || err == unix.EAGAIN) {
 		waited := k.awaitRoom
 		if err == unix.EAGAIN {
-			waited = k.awhile // a unix socket whose backlog is full, which says nothing when it no longer is
+			waited = k.awhile // a unix socket whose backlog is full: the kernel does not say when there is room
 		}
 		if err := waited(); err != nil {
 			return timedOutOr(err, load.ErrConnect, "connecting")
@@ -267,7 +267,7 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			return 0, io.EOF
 		default:
 			if n < len(b) {
-				k.readable = false // nothing is left; more is told anew
+				k.readable = false // all is read; the kernel tells of more
 			}
 			k.received += int64(n)
 			k.took(stamp)
@@ -334,7 +334,7 @@ func peek(fd int, b []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// socketError is the error that a socket was told of, which it has only once.
+// socketError is the pending error of a socket. Reading it clears it.
 func socketError(fd int) error {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil || code == 0 {
@@ -359,7 +359,7 @@ func (e *localError) Error() string {
 }
 func (e *localError) Unwrap() error { return e.err }
 
-// retryEvery is how often a connection is tried of which nothing is told.
+// retryEvery is how often a connection is tried that the kernel says nothing about.
 const retryEvery = instant(time.Millisecond)
 
 // awhile returns after a moment.

@@ -86,7 +86,7 @@ type engine struct {
 	armed   int       // the request that the timer is set for; -1 before
 	early   earliness // of the timer
 	alarm   instant   // when it is to come
-	awaited int       // the request that is so near that the thread stays awake; -1: none
+	awaited int       // the request that the thread stays awake for; -1: none
 	seen    instant   // the latest reading of the clock
 	check   instant   // no client has to be resumed before, unless its connection changes
 	broken  error     // why the batch cannot go on: this machine's fault, not the server's
@@ -205,8 +205,8 @@ func (e *engine) stop() {
 }
 
 // shortWait is how long a wait may keep the runtime's P for itself. Answers
-// that are there sooner, which are those of which many come in a second, cost
-// less that way; during longer waits the process can do other things.
+// that come sooner, thousands of them in a second, cost less that way. During
+// longer waits the process can do other things.
 const shortWait = time.Millisecond
 
 // loop resumes clients until none of them has anything left to do.

@@ -29,9 +29,9 @@ func (e *engine) due(i int) instant {
 }
 
 // dispatch gives the requests that are due to idle clients, as long as there
-// are any, and arms the timer for the next one. What finds nobody idle is
-// taken by the first client that becomes free, and counts from its own moment
-// all the same.
+// are any, and arms the timer for the next one. When all clients are
+// busy, the first one that becomes free takes the request, which still counts
+// from its own moment.
 func (e *engine) dispatch() error {
 	e.seen, e.awaited = e.clock.now(), -1
 	for e.next < e.task.Last && e.due(e.next) <= e.seen && !e.stopped.Load() {
@@ -71,7 +71,7 @@ func (e *engine) armNext() error {
 }
 
 // rung is for the timer's event: the request that it was set for is nearly due.
-// What is left is waited for awake.
+// The thread stays awake for the rest.
 func (e *engine) rung() error {
 	next := e.armed
 	e.armed = -1
@@ -86,14 +86,13 @@ func (e *engine) rung() error {
 }
 
 // An earliness is by how much the timer of an open loop is set early. An idle
-// core takes its time to wake up, dozens of microseconds where it belongs to a
-// virtual machine, by which every request would be sent late.
+// core takes time to wake up, dozens of microseconds in a virtual machine, and
+// every request would be late by that much.
 type earliness struct {
 	by, most instant
 }
 
-// Limits of an earliness: what is waited for awake takes CPU time, which may be
-// the stack's.
+// Limits of an earliness. Staying awake takes CPU time, perhaps the stack's.
 const (
 	mostEarly  = instant(250 * time.Microsecond)
 	awakeShare = 0.05 // of a core
@@ -108,8 +107,8 @@ func newEarliness(rate float64) earliness {
 	return e
 }
 
-// learn is told how late the timer came. What was needed of late is kept to, so
-// that all but a few requests are sent on time.
+// learn takes note of how late the timer came. It forgets slowly, so that all but
+// a few requests are on time.
 func (e *earliness) learn(late instant) {
 	const forget = 32
 	late = min(late, e.most)

@@ -32,7 +32,7 @@ type pollEvent struct {
 // one call. The moment is a timerfd, because the runtime's timers and epoll's
 // own time-out are whole milliseconds (golang/go#53824).
 //
-// Connections are told of changes only (edge-triggered), so each of them needs
+// The kernel tells changes only (edge-triggered), so each of them needs
 // one call for its whole life: the kernel forgets it when it is closed.
 type poller struct {
 	epoll, timer, wakeup int

@@ -36,7 +36,7 @@ func requestsAt(rate float64, l scenarios.LoadSpec) int {
 // until it does, and then the two ends are brought together, each step half of
 // the way on a logarithmic scale. In the end the rate that bounds the search from
 // above is tried once more: a moment of a busy machine would be taken for what
-// the stack cannot do. Where it holds then, the search goes on from there.
+// the stack cannot do. If it holds then, the search goes on from there.
 func nextRate(first float64, probes []load.Probe) (float64, bool) {
 	if len(probes) >= searchProbes {
 		return 0, false
@@ -91,8 +91,8 @@ type seeker struct {
 	closed  bool
 }
 
-// prepareSearch prepares the search of a load that has one. What can be found out
-// without sending is checked, as in prepareBatch. It has to be closed.
+// prepareSearch prepares the search of a load that has one. It checks whatever can
+// be checked without sending, as prepareBatch does. Close it.
 func (c *Client) prepareSearch(ctx context.Context, job load.Job) (*seeker, error) {
 	if !job.Load.Searches() {
 		return nil, fmt.Errorf("search %s: the load has no limit to search with", job.Load.Name())
@@ -116,7 +116,7 @@ func (s *seeker) single() load.Job {
 // Fire searches. The Result is that of the highest rate that held, with the
 // Search in it, or, flagged, that of the lowest one tried. It has the client's
 // flags of the lowest rate that did not hold too, where the client was why. It
-// can be called once. What ends a batch ends the search.
+// can be called once. Whatever ends a batch ends the search.
 func (s *seeker) Fire(ctx context.Context) (load.Result, error) {
 	s.mu.Lock()
 	batch, again := s.current, s.fired || s.closed

@@ -65,7 +65,7 @@ func reordered(fd int) (uint32, error) {
 	return info.Rcv_ooopack, nil
 }
 
-// stamp has the kernel say when what is read from a socket arrived. Of TCP it is
+// stamp has the kernel say when the bytes read from a socket arrived. For TCP it is
 // the moment at which the packet with the last byte of it came from the network's
 // driver (Documentation/networking/timestamping.rst of Linux), though packets with
 // others may have come after that: see reordered.
@@ -94,12 +94,12 @@ func closeSocket(fd int) { _ = unix.Close(fd) }
 // sendFileFrom is from which length on a request is sent from the arena's file
 // instead of from memory, in bytes: sparing the copy of 100 KB spares a sixth
 // of what such a request costs the client, and its bytes need not be mapped.
-// What a short one would spare is less than what the call costs more.
+// For a short request the call costs more than the copy.
 const sendFileFrom = 32 << 10
 
 // sendFile sends a part of a file. The socket refers to the file's own pages,
-// which are copied only once, by the receiver. What is sent must not change
-// before it has arrived.
+// which are copied only once, by the receiver. They must not change
+// before they have arrived.
 func sendFile(fd, file int, offset int64, length int) (int, error) {
 	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file), uintptr(unsafe.Pointer(&offset)), uintptr(length), 0, 0)
 	if errno != 0 {

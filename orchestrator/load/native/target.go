@@ -81,7 +81,7 @@ func resolve(ctx context.Context, raw string) (target, error) {
 const maxSocketPath = 107
 
 // unixSocket is a URL such as http+unix:///run/app.sock, whose path is that of
-// a socket. What HTTP calls the host is localhost then.
+// a socket. The Host header says localhost then.
 func unixSocket(u *url.URL, raw string) (target, error) {
 	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
 		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)

@@ -31,7 +31,7 @@ var errCutOff = errors.New("the connection was cut off")
 
 func (s tlsSocket) Write(b []byte) (int, error) {
 	if s.conn.closing {
-		// The last word of a connection, which need not be heard.
+		// The goodbye of a connection: nobody has to hear it.
 		if n, err := send(s.conn.fd, b); err != nil || n < len(b) {
 			return n, errors.Join(err, unix.EAGAIN)
 		}
@@ -50,7 +50,7 @@ func (tlsSocket) SetDeadline(time.Time) error      { return nil }
 func (tlsSocket) SetReadDeadline(time.Time) error  { return nil }
 func (tlsSocket) SetWriteDeadline(time.Time) error { return nil }
 
-// noAddress is the address of a tlsSocket, which nobody asks for.
+// noAddress is the address of a tlsSocket. Nothing reads it.
 type noAddress struct{}
 
 func (noAddress) Network() string { return "tls" }

@@ -69,8 +69,8 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// The gun is waited for by one plain read: no scheduler is between it and
-	// the first request.
+	// One plain read waits for the gun: no scheduler stands between it and the
+	// first request.
 	if err := unix.SetNonblock(gunFD, false); err != nil {
 		return fmt.Errorf("prepare the starting gun: %w", err)
 	}
@@ -80,7 +80,7 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("say ready: %w", err)
 	}
 	go func() {
-		// Nothing more is said on stdin: its end is what is waited for.
+		// Nothing more comes on stdin; its end stops the engine.
 		_, _ = io.Copy(io.Discard, stdin)
 		e.stop()
 	}()
@@ -105,8 +105,8 @@ func Worker(stdin io.Reader, stdout io.Writer) error {
 }
 
 // awaitOthers returns when all processes have begun, or soon. A process whose
-// requests are done has its tally to write, which takes more of a core than they
-// did: it would hold up those that have not been given one since the gun.
+// requests are done has its tally to write, which takes more CPU time than they
+// did. It would hold up the processes that have not run yet since the gun.
 func awaitOthers(a *arena, processes int) {
 	const step = time.Millisecond
 	for waited := time.Duration(0); a.begun().Load() < int64(processes) && waited < 50*step; waited += step {
