@@ -74,6 +74,10 @@ type Recorder interface {
 	// Images records what the run is made from, see results.Run.
 	Images(ctx context.Context, run string, images map[string]string) error
 
+	// Planned records how many cells the run is to measure, where some of the
+	// plan turned out to be needless.
+	Planned(ctx context.Context, run string, cells int) error
+
 	// Spent adds to the wall time that the run spent on a phase.
 	Spent(ctx context.Context, run string, phase string, d time.Duration) error
 }
@@ -128,6 +132,7 @@ type run struct {
 	cores   []int            // that the client may use; any when empty
 	broken  map[string]error // by topology: why it cannot be started at all
 	repeats *results.Repeats // which trials are still needed; nil of a plan without Until
+	planned int              // as recorded last; 0 before that
 	pruning *results.Pruning // which cells need not be started; nil of a plan without Prune
 
 	steps     steps
@@ -457,8 +462,9 @@ func (r *run) spend(phase string) (done func()) {
 	return func() { r.spent[phase] += time.Since(began) }
 }
 
-// flush writes down what the wall time since the last flush was spent on. At
-// the end of the run, whatever belongs to no phase is the rest.
+// flush writes down what the wall time since the last flush was spent on, and
+// how many cells the run is to measure, where that has changed. At the end of
+// the run, whatever belongs to no phase is the rest.
 func (r *run) flush(ctx context.Context, last bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
@@ -474,7 +480,15 @@ func (r *run) flush(ctx context.Context, last bool) error {
 		}
 	}
 	clear(r.spent)
-	return nil
+	if r.repeats == nil {
+		return nil
+	}
+	planned := r.plan.Cells() - r.repeats.Needless()
+	if planned == r.planned {
+		return nil
+	}
+	r.planned = planned
+	return r.Recorder.Planned(ctx, r.id, planned)
 }
 
 // write puts a record on disk, also after the run was cancelled.

@@ -176,7 +176,7 @@ func (b *bench) plan(text string) scenarios.Plan {
 func (b *bench) execute(ctx context.Context, p scenarios.Plan) (map[string]results.Record, error) {
 	b.t.Helper()
 	if _, _, err := b.store.Run(ctx, b.run); err != nil {
-		if err := b.store.Begin(ctx, results.Run{ID: b.run, Scenario: p.Scenario, Started: time.Now(), Runtime: "docker", Plan: p}); err != nil {
+		if err := b.store.Begin(ctx, results.Run{ID: b.run, Scenario: p.Scenario, Started: time.Now(), Runtime: "docker", Plan: p, Planned: p.Cells()}); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -92,10 +92,6 @@ func TestRepeatsUntil(t *testing.T) {
 			if end := ends[0]; end.Topology != "flask" || end.How != test.how || end.Repeats != test.repeats {
 				t.Errorf("%+v, want %q after %d", end, test.how, test.repeats)
 			}
-			run := results.Run{Plan: test.plan}
-			if got, want := run.Count(test.records).Missing(), results.PlannedCells(test.plan)-len(test.records)-test.needless; got != want {
-				t.Errorf("%d missing, want %d", got, want)
-			}
 		})
 	}
 }

@@ -57,6 +57,7 @@ type Run struct {
 	Checks      []Check            `json:"checks,omitempty"`   // of its thresholds, cell by cell
 	Tags        []string           `json:"tags,omitempty"`     // that name it, sorted
 	Spent       map[string]float64 `json:"spent_s"`            // wall seconds by phase, see the Phase constants
+	Planned     int                `json:"planned"`            // cells to measure, each repeat counted by itself, without those that turned out to be needless
 	Counts      *Counts            `json:"-"`                  // of its cells, where a store counted them
 }
 

@@ -3,8 +3,6 @@ package results
 import (
 	"maps"
 	"slices"
-
-	"stackmeter/scenarios"
 )
 
 // Outcomes of a run. A run that has none is under way, or was killed.
@@ -42,7 +40,7 @@ type Counts struct {
 	OK      int
 	Failed  int
 	Pruned  int
-	Planned int // without those that the plan's Until made needless
+	Planned int // see Run.Planned
 }
 
 // Missing is how many planned cells hold no record: they were never reached,
@@ -54,10 +52,7 @@ func (c Counts) Bad() int { return c.Failed + c.Pruned }
 
 // Count counts the run's planned cells and the records that it holds of them.
 func (r Run) Count(records []Record) Counts {
-	counts := Counts{Planned: PlannedCells(r.Plan)}
-	if r.Plan.Until != nil {
-		counts.Planned -= NewRepeats(r.Plan, records).Needless()
-	}
+	counts := Counts{Planned: r.Planned}
 	for _, record := range records {
 		switch record.Status {
 		case StatusOK:
@@ -69,13 +64,4 @@ func (r Run) Count(records []Record) Counts {
 		}
 	}
 	return counts
-}
-
-// PlannedCells is the number of cells in a plan, each repeat counted by itself.
-func PlannedCells(plan scenarios.Plan) int {
-	var planned int
-	for _, trial := range plan.Trials {
-		planned += len(trial.Cells)
-	}
-	return planned
 }

@@ -53,6 +53,9 @@ type Store interface {
 	// Images replaces Run.Images.
 	Images(ctx context.Context, run string, images map[string]string) error
 
+	// Planned replaces Run.Planned.
+	Planned(ctx context.Context, run string, cells int) error
+
 	// Spent adds to the wall time that the run spent on a phase. It may be
 	// written with the next write of anything else, or by Close, so that it
 	// costs no sync of its own; reading through the same store sees it at once.

@@ -298,7 +298,7 @@ func newRun(plan scenarios.Plan, runtime, engine string) results.Run {
 	now := time.Now()
 	return results.Run{
 		ID: newRunID(now), Scenario: plan.Scenario, Started: now, Runtime: runtime, Host: host(engine),
-		Plan: plan, Fingerprint: plan.Fingerprint(),
+		Plan: plan, Planned: plan.Cells(), Fingerprint: plan.Fingerprint(),
 	}
 }
 

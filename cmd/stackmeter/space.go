@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"stackmeter/results"
 	"stackmeter/scenarios"
 )
 
@@ -26,7 +25,7 @@ func checkSpace(db string, plan scenarios.Plan) error {
 		return nil // opening the store says what is wrong with it
 	}
 	free := int64(fs.Bavail) * int64(fs.Bsize)
-	if need := int64(results.PlannedCells(plan))*cellSpace + spareSpace; free < need {
+	if need := int64(plan.Cells())*cellSpace + spareSpace; free < need {
 		return fmt.Errorf("the disk of the store (%s) has %d MiB free, and the records of this run may take %d MiB; free some space, or name another file with --db", folder, free>>20, need>>20)
 	}
 	return nil

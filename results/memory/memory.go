@@ -98,6 +98,14 @@ func (s *Store) Images(_ context.Context, run string, images map[string]string) 
 	})
 }
 
+// Planned replaces the number of planned cells.
+func (s *Store) Planned(_ context.Context, run string, cells int) error {
+	return s.write("record the planned cells of", run, func(h *held) error {
+		h.run.Planned = cells
+		return nil
+	})
+}
+
 // Spent adds to the wall time that the run spent on a phase.
 func (s *Store) Spent(_ context.Context, run, phase string, d time.Duration) error {
 	return s.write("add to the time spent by", run, func(h *held) error {

@@ -43,6 +43,7 @@ type jsonRun struct {
 	Checks            []results.Check    `json:"checks,omitempty"`
 	Tags              []string           `json:"tags,omitempty"`
 	Imported          string             `json:"imported,omitempty"` // the file that the run was read from
+	Planned           int                `json:"planned"`            // cells to measure, each repeat counted by itself
 	Plan              scenarios.Plan     `json:"plan"`
 }
 
@@ -118,7 +119,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices, Images: run.Images,
 			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
 			Verdict: run.Verdict, Against: run.Against, Checks: run.Checks, Tags: run.Tags, Imported: run.Imported,
-			Plan: run.Plan.Redacted(),
+			Planned: run.Planned, Plan: run.Plan.Redacted(),
 		},
 		Cells: make([]jsonCell, 0, len(records)),
 	}

@@ -35,6 +35,7 @@ func pruning() (results.Run, []results.Record) {
 			measured(w(2), single, repeat, 2.1, 500), ranOut, measured(w(4), single, repeat, 2.2, 900), spared,
 			measured(w(8), single, repeat, 2.3, 1700), other)
 	}
+	run.Planned = run.Plan.Cells()
 	return run, records
 }
 

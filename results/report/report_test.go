@@ -175,6 +175,7 @@ func repeats() (results.Run, []results.Record) {
 			})
 		}
 	}
+	run.Planned = run.Plan.Cells()
 	run.Spent = map[string]float64{
 		results.PhaseMeasure: 90, results.PhaseStart: 6, results.PhaseReady: 18, results.PhaseWarmup: 4.5,
 		results.PhaseStop: 3, results.PhaseOther: 0.25,

@@ -57,10 +57,10 @@ func begin(ctx context.Context, conn *sql.Conn, run results.Run) error {
 		return errors.New("the store holds a run with this id already")
 	}
 	if _, err := conn.ExecContext(ctx,
-		`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, images, plan, fingerprint, owner, verdict, against, checks, imported)
-		 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		`INSERT INTO runs (id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, images, plan, fingerprint, owner, verdict, against, checks, imported, planned)
+		 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		run.ID, run.Scenario, run.File, formatTime(run.Started), finished, run.Outcome, run.Runtime,
-		string(host), devices, images, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported); err != nil {
+		string(host), devices, images, string(plan), run.Fingerprint, run.Owner, run.Verdict, run.Against, checks, run.Imported, run.Planned); err != nil {
 		return err
 	}
 	for _, tag := range run.Tags {
@@ -133,6 +133,13 @@ func (s *Store) Images(ctx context.Context, run string, images map[string]string
 	}
 	return named("record the images of run", run, s.write(ctx, func(conn *sql.Conn) error {
 		return updateOne(ctx, conn, "UPDATE runs SET images = ? WHERE id = ?", text, run)
+	}))
+}
+
+// Planned replaces the number of the run's planned cells.
+func (s *Store) Planned(ctx context.Context, run string, cells int) error {
+	return named("record the planned cells of run", run, s.write(ctx, func(conn *sql.Conn) error {
+		return updateOne(ctx, conn, "UPDATE runs SET planned = ? WHERE id = ?", cells, run)
 	}))
 }
 
@@ -246,7 +253,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 	}
 	rows, err := conn.QueryContext(ctx,
 		`SELECT id, scenario, file, started, finished, outcome, runtime, host, gpu_devices, images, plan, fingerprint, owner,
-			verdict, against, checks, imported
+			verdict, against, checks, imported, planned
 		 FROM runs `+where+` ORDER BY started DESC, rowid DESC`, args...)
 	if err != nil {
 		return nil, err
@@ -259,7 +266,7 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		var finished, devices, images, checks sql.NullString
 		if err := rows.Scan(&run.ID, &run.Scenario, &run.File, &started, &finished, &run.Outcome, &run.Runtime,
 			&host, &devices, &images, &plan, &run.Fingerprint, &run.Owner,
-			&run.Verdict, &run.Against, &checks, &run.Imported); err != nil {
+			&run.Verdict, &run.Against, &checks, &run.Imported, &run.Planned); err != nil {
 			return nil, err
 		}
 		if run.Started, err = parseTime(started); err != nil {
@@ -285,24 +292,11 @@ func selectRuns(ctx context.Context, conn *sql.Conn, where string, args ...any) 
 		}
 		run.Spent, run.Tags = spent[run.ID], tags[run.ID]
 		count := counts[run.ID]
-		count.Planned = results.PlannedCells(run.Plan)
+		count.Planned = run.Planned
 		run.Counts = &count
 		runs = append(runs, run)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	for i, run := range runs {
-		if run.Plan.Until == nil {
-			continue
-		}
-		made, err := selectRepeats(ctx, conn, run.ID)
-		if err != nil {
-			return nil, fmt.Errorf("run %s: %w", run.ID, err)
-		}
-		runs[i].Counts.Planned -= results.NewRepeats(run.Plan, made).Needless()
-	}
-	return runs, nil
+	return runs, rows.Err()
 }
 
 // Repeats are the run's records, in the order in which they were made, with

@@ -20,7 +20,9 @@ const smallestPage = 512
 // migrations are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through; a step that was ever
 // released is never edited, only followed by another.
-func migrations() []string { return []string{schema1, schema2, schema3, schema4, schema5, schema6} }
+func migrations() []string {
+	return []string{schema1, schema2, schema3, schema4, schema5, schema6, schema7}
+}
 
 // prepare checks the file and brings it to the last of the steps. The check
 // comes before anything is written.
@@ -281,6 +283,9 @@ CREATE INDEX runs_by_scenario ON runs (scenario, started);
 
 // schema5 adds the images that a run began with.
 const schema5 = `ALTER TABLE runs ADD COLUMN images TEXT` // JSON: {"TOPOLOGY/SERVICE": "sha256:…"}
+
+// schema7 adds the number of planned cells.
+const schema7 = `ALTER TABLE runs ADD COLUMN planned INTEGER NOT NULL DEFAULT 0`
 
 // schema6 adds the status pruned, and which memory a cell failed for. SQLite
 // changes no constraint of a table that is there, so the cells move to a new

@@ -120,7 +120,7 @@ func roundTrip(t *testing.T, store results.Store) {
 	put(t, store, zeros, full, empty)
 
 	gotRun, records := get(t, store, "one")
-	counts := results.Counts{OK: 2, Failed: 1, Planned: results.PlannedCells(run.Plan)}
+	counts := results.Counts{OK: 2, Failed: 1, Planned: run.Planned}
 	if gotRun.Counts == nil || *gotRun.Counts != counts {
 		t.Errorf("counts = %+v, want %+v", gotRun.Counts, counts)
 	}
@@ -246,6 +246,7 @@ func life(t *testing.T, store results.Store) {
 	checks := []results.Check{{Threshold: "errors == 0", Cell: "c"}}
 	for _, err := range []error{
 		store.Images(ctx, "one", images),
+		store.Planned(ctx, "one", 12),
 		store.Finish(ctx, "one", results.OutcomeInterrupted, at),
 		store.Judged(ctx, "one", results.VerdictFailed, "base", checks),
 	} {
@@ -256,6 +257,9 @@ func life(t *testing.T, store results.Store) {
 	run, _ := get(t, store, "one")
 	if run.Outcome != results.OutcomeInterrupted || run.Finished == nil || *run.Finished != at.UTC() || run.Spent[results.PhaseMeasure] != 3 {
 		t.Errorf("finished run = %+v", run)
+	}
+	if run.Planned != 12 || run.Counts.Planned != 12 || run.Counts.Missing() != 12 {
+		t.Errorf("%d cells are planned, and the counts are %+v", run.Planned, *run.Counts)
 	}
 	if run.Verdict != results.VerdictFailed || run.Against != "base" || !reflect.DeepEqual(run.Checks, checks) {
 		t.Errorf("judged run = %+v", run)
@@ -284,6 +288,7 @@ func noRun(t *testing.T, store results.Store) {
 		"Put":            store.Put(ctx, Record("none", results.StatusOK, 1)),
 		"Spent":          store.Spent(ctx, "none", "x", 1),
 		"Images":         store.Images(ctx, "none", nil),
+		"Planned":        store.Planned(ctx, "none", 7),
 		"Finish":         store.Finish(ctx, "none", "ok", time.Now()),
 		"Judged":         store.Judged(ctx, "none", "", "", nil),
 		"Resume":         store.Resume(ctx, "none", scenarios.Plan{}, "another process"),

@@ -97,6 +97,7 @@ func (s *site) begin(id string) {
 	for repeat := 1; repeat <= 3; repeat++ {
 		run.Plan.Trials = append(run.Plan.Trials, scenarios.Trial{Topology: topology, Repeat: repeat, Cells: []scenarios.Cell{{Name: "flask/mt2/n10", Repeat: repeat, Load: mt2}}})
 	}
+	run.Planned = run.Plan.Cells()
 	if err := s.store.Begin(s.t.Context(), run); err != nil {
 		s.t.Fatal(err)
 	}
