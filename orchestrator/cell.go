@@ -58,7 +58,7 @@ func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	leave := l.enter(2*l.GPUWait+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
 	defer leave()
 	said := "" // before this cell, where it can be about a GPU's memory
-	if len(l.gpus) > 0 {
+	if len(l.stack.Devices()) > 0 {
 		said = l.logs(ctx)
 	}
 	found, sendErr := l.fire(ctx, cell)
@@ -153,7 +153,7 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 // nothing: that is the sampler's to tell, and a new stack would have none
 // either.
 func (l *live) lostGPU(ctx context.Context) error {
-	if len(l.gpus) == 0 {
+	if len(l.stack.Devices()) == 0 {
 		return nil
 	}
 	_, err := stacks.SeenGPUs(ctx, l.spec, l.seen, l.stack)

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"stackmeter/orchestrator"
-	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/stacks"
+	"stackmeter/stacks/docker"
 )
 
 // TestEngineGivesNoGPU claims a GPU that the engine cannot give to a
@@ -19,11 +19,11 @@ func TestEngineGivesNoGPU(t *testing.T) {
 topologies: [flask, gunicorn w1/t2]
 matrix: {requests: [3], client: [single]}
 `
-	device := gpu.Device{UUID: "GPU-fa4e0000-0000-0000-0000-000000000000", Name: "FAKE GPU (no hardware)", Fake: true}
+	device := stacks.Device{UUID: "GPU-fa4e0000-0000-0000-0000-000000000000", Name: "FAKE GPU (no hardware)"}
 
 	t.Run("auto", func(t *testing.T) {
 		b := newBench(t)
-		b.Devices = []gpu.Device{device}
+		b.Runtime.(*docker.Runtime).Has([]stacks.Device{device}, "")
 		records := b.mustExecute(b.plan("resources: {gpu: {mode: auto}}" + rest))
 		for name, r := range records {
 			if r.Status != results.StatusOK || !slices.Contains(r.Flags, results.FlagNoGPU) {
@@ -52,7 +52,7 @@ matrix: {requests: [3], client: [single]}
 
 	t.Run("required", func(t *testing.T) {
 		b := newBench(t)
-		b.Devices = []gpu.Device{device}
+		b.Runtime.(*docker.Runtime).Has([]stacks.Device{device}, "")
 		records, err := b.execute(t.Context(), b.plan("resources: {gpu: {mode: required}}"+rest))
 		if !errors.Is(err, stacks.ErrNoGPU) {
 			t.Errorf("Run = %v, want %v", err, stacks.ErrNoGPU)

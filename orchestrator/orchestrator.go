@@ -35,7 +35,6 @@ type Orchestrator struct {
 	GPU     *gpu.Sampler  // nil on a machine without a GPU that can be read
 	NoGPU   string        // why GPU is nil, for the record
 	GPUWait time.Duration // for clean devices, before the trial or cell is refused; 0: they are looked at once
-	Devices []gpu.Device  // that the machine has
 	Cores   []int         // of the machine, where the stacks are on this one: the client is kept apart from them unless the scenario says how; nil: it is not
 
 	// LockMachine takes the machine for this run, which has devices and turns
@@ -159,7 +158,7 @@ func (r *run) execute(ctx context.Context) error {
 	if err := r.keepApart(); err != nil {
 		return err
 	}
-	if r.gpus, r.noGPU, err = SelectGPUs(r.plan.Resources.GPU, r.Devices, r.NoGPU); err != nil {
+	if r.gpus, r.noGPU, err = r.Runtime.Devices(ctx, r.plan.Resources.GPU); err != nil {
 		return err
 	}
 	if r.noGPU != "" {
@@ -357,6 +356,7 @@ func (r *run) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	images, err := r.prepareAll(ctx, todo)
 	if errors.Is(err, stacks.ErrNoGPU) && r.plan.Resources.GPU.Mode == scenarios.GPUAuto {
 		r.gpus, r.noGPU = nil, err.Error()
+		r.plan.Resources.GPU = scenarios.GPU{Mode: scenarios.GPUOff}
 		r.notify(Event{Kind: EventNote, Message: "no GPU is used: " + r.noGPU})
 		if r.LockMachine != nil {
 			if err := r.LockMachine(ctx); err != nil {
@@ -394,7 +394,7 @@ func (r *run) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[strin
 		}
 		seen[name] = true
 		leave := r.enter(boundImages, "make the images of", name)
-		spec, err := servers.Expand(r.id, r.plan, trial.Topology, r.gpus)
+		spec, err := servers.Expand(r.id, r.plan, trial.Topology)
 		if err == nil {
 			err = r.Runtime.Prepare(ctx, spec, func(line string) {
 				r.notify(Event{Kind: EventImage, Topology: name, Message: line})

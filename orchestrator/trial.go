@@ -27,7 +27,7 @@ func (r *run) trial(ctx context.Context, trial scenarios.Trial, trials int) erro
 	if err != nil {
 		return err
 	}
-	spec, err := servers.Expand(r.id, r.plan, trial.Topology, r.gpus)
+	spec, err := servers.Expand(r.id, r.plan, trial.Topology)
 	if err != nil {
 		return err
 	}

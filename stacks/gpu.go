@@ -25,8 +25,8 @@ func ListGPUs() []string { return []string{"nvidia-smi", "-L"} }
 // the result is then facts.GPU. The error wraps ErrDiffers and says what to do.
 func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string, error) {
 	seen := facts.GPU
-	for i, s := range spec.Services {
-		if len(s.GPUs) == 0 || i >= len(facts.Services) || facts.Services[i].Container == "" {
+	for _, s := range facts.Services {
+		if len(s.GPUs) == 0 || s.Container == "" {
 			continue
 		}
 		how, err := seenBy(ctx, stack, s)
@@ -34,18 +34,18 @@ func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string,
 			return "", context.Cause(ctx)
 		}
 		if err != nil {
-			return "", fmt.Errorf("%w: service %s: %w", ErrDiffers, s.Name, err)
+			return "", fmt.Errorf("%w: service %s: %w", ErrDiffers, s.Service, err)
 		}
 		seen = strings.Join(s.GPUs, ", ") + " (" + how + ")"
 	}
-	if m := spec.Services[0].MPS; m != nil {
+	if m := spec.GPU.MPS; m != nil && len(stack.Devices()) > 0 {
 		seen += ", " + mpsText(m)
 	}
 	return seen, nil
 }
 
-func seenBy(ctx context.Context, stack Stack, s Service) (how string, err error) {
-	out, err := stack.Exec(ctx, s.Name, ListGPUs()...)
+func seenBy(ctx context.Context, stack Stack, s ServiceFacts) (how string, err error) {
+	out, err := stack.Exec(ctx, s.Service, ListGPUs()...)
 	switch {
 	case err == nil:
 		return "listed by nvidia-smi in the container", CompareGPUs(string(out), s.GPUs)
@@ -53,7 +53,7 @@ func seenBy(ctx context.Context, stack Stack, s Service) (how string, err error)
 		return "", ExplainNVML(err)
 	}
 	// An image may ask the toolkit for no tools (NVIDIA_DRIVER_CAPABILITIES).
-	out, err = stack.Exec(ctx, s.Name, "ls", "/dev")
+	out, err = stack.Exec(ctx, s.Service, "ls", "/dev")
 	switch {
 	case err == nil:
 		return "seen by its device node in the container", compareNodes(strings.Fields(string(out)), s.GPUs)

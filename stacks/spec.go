@@ -15,6 +15,7 @@ type Spec struct {
 	Run      string // the run that owns the stack; every object carries it as a label
 	Name     string // the topology's name
 	Topology scenarios.Topology
+	GPU      scenarios.GPU // how many devices the stack gets, or which; the runtime chooses
 	Services []Service
 	Ready    scenarios.Ready
 	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
@@ -55,13 +56,14 @@ type Service struct {
 	Module  string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
 	WSGI    string           // module:callable that a command with a Module serves
 	Env     map[string]string
-	Port    int     // TCP port to listen on, unless the runtime chooses one
-	Proxy   *Proxy  // of nginx: what it stands in front of
-	CPUs    float64 // 0: no limit
-	Memory  int64   // bytes; 0: no limit
-	Cores   []int   // cores of the machine that it may use; empty: all
-	GPUs    []string
-	MPS     *scenarios.MPS // nil: without; set only where there are GPUs
+	Port    int            // TCP port to listen on, unless the runtime chooses one
+	Proxy   *Proxy         // of nginx: what it stands in front of
+	CPUs    float64        // 0: no limit
+	Memory  int64          // bytes; 0: no limit
+	Cores   []int          // cores of the machine that it may use; empty: all
+	GPU     bool           // it gets the stack's devices
+	GPUs    []string       // UUIDs of the devices that the runtime gave it
+	MPS     *scenarios.MPS // how it shares them; nil: without MPS
 }
 
 // A Proxy says what an nginx service stands in front of.

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"stackmeter/scenarios"
 )
 
 // ErrUnavailable marks an error that hits every topology of the scenario: the
@@ -59,6 +61,12 @@ type Runtime interface {
 	// reports its progress a line at a time.
 	Prepare(ctx context.Context, spec Spec, progress func(string)) error
 
+	// Devices returns the devices, by UUID, that stacks which ask for them may
+	// get; a run locks them. With none it says why, if the scenario would use
+	// one. The error wraps ErrUnavailable when the scenario cannot have what it
+	// asks for.
+	Devices(ctx context.Context, want scenarios.GPU) (uuids []string, none string, err error)
+
 	// Digest is the content address of the image that Prepare found or made
 	// for a service; empty where there is none.
 	Digest(s Service) string
@@ -78,6 +86,9 @@ type Runtime interface {
 type Stack interface {
 	// URL is where the entry service listens: scheme, host and port.
 	URL() string
+
+	// Devices are those that the stack got, by UUID.
+	Devices() []string
 
 	// Check returns nil while every service runs. Otherwise its error names the
 	// service, says how it ended, and wraps ErrEnded. It wraps ErrLost or
@@ -164,6 +175,7 @@ type ServiceFacts struct {
 	Container string    // the container's full id; empty for a local process
 	Image     string    // the reference that was asked for
 	Digest    string    // the image's content address; empty for a local process
+	GPUs      []string  // UUIDs of the devices that it was given
 	Processes []Process // the service's own first one leads
 }
 

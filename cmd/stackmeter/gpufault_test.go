@@ -361,7 +361,7 @@ prune: true
 			t.Errorf("%s was started", pruned)
 		}
 	}
-	if !strings.Contains(f.said, "some cells failed: 5 of 21, and 8 pruned") {
+	if !strings.Contains(f.said, "5 of 21 cells failed, and 8 were pruned") {
 		t.Errorf("said at the end: %s", f.said)
 	}
 }

@@ -166,7 +166,8 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err := runtime.Check(before); err != nil {
 		return err
 	}
-	uuids, _, err := orchestrator.SelectGPUs(plan.Resources.GPU, gpus.devices, gpus.reason)
+	runtime.Has(gpus.given(), gpus.reason)
+	uuids, _, err := runtime.Devices(before, plan.Resources.GPU)
 	if err != nil {
 		return err
 	}
@@ -193,7 +194,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	}
 	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
-		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Devices: gpus.devices, Cores: cores,
+		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Cores: cores,
 		LockMachine: func(ctx context.Context) error {
 			machine, err := a.lock(ctx, id, scenario.Name, nil, o.wait)
 			if err == nil {

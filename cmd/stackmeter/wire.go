@@ -23,6 +23,9 @@ type stackRuntime interface {
 	// Describe names the engine and its version.
 	Describe(ctx context.Context) string
 
+	// Has tells it which devices this machine has, and without any why.
+	Has(devices []stacks.Device, missing string)
+
 	// Local reports whether the stacks run on this machine.
 	Local(ctx context.Context) (bool, error)
 	Close() error
@@ -110,6 +113,15 @@ func openGPU(ctx context.Context, o gpuOptions) (gpus, error) {
 		g.sampler = &gpu.Sampler{Driver: g.driver}
 	}
 	return g, nil
+}
+
+// given are the devices as runtimes know them.
+func (g gpus) given() []stacks.Device {
+	var devices []stacks.Device
+	for _, d := range g.devices {
+		devices = append(devices, stacks.Device{Index: d.Index, UUID: d.UUID, Name: d.Name, Parent: d.Parent, MIG: d.MIG})
+	}
+	return devices
 }
 
 // close ends the use of the driver. Whether it does is of no account for what

@@ -45,7 +45,7 @@ func BenchmarkTrial(b *testing.B) {
 
 func benchSpec(b *testing.B) stacks.Spec {
 	b.Helper()
-	spec, err := servers.Expand("bench-"+filepath.Base(b.TempDir()), stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand("bench-"+filepath.Base(b.TempDir()), stackstest.Plan(), stackstest.Nginx)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -33,6 +33,8 @@ const (
 
 // Runtime is stacks.Runtime over the Docker engine. New makes one.
 type Runtime struct {
+	stacks.Machine
+
 	// Publish makes stacks publish their port on 127.0.0.1 even where their
 	// own address can be reached.
 	Publish bool

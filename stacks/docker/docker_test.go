@@ -109,7 +109,7 @@ func orphan(run string) error {
 	if err != nil {
 		return err
 	}
-	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ const LabelBuilt = "stackmeter.built"
 // that is to have GPUs has shown that it gets them.
 func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) (err error) {
 	defer func() { err = lost(err) }()
+	if spec, err = r.Give(spec); err != nil {
+		return err
+	}
 	info, err := r.Info(ctx)
 	if err != nil {
 		return err

@@ -90,6 +90,9 @@ func ending(state *container.State, s stacks.Service) error {
 	return fmt.Errorf("exited with status %d", state.ExitCode)
 }
 
+// Devices implements stacks.Stack.
+func (st *stack) Devices() []string { return st.spec.Given() }
+
 // Inspect implements stacks.Stack.
 func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 	defer func() { err = lost(err) }()
@@ -112,7 +115,7 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 				return fmt.Errorf("service %s: %w", s.Name, err)
 			}
 			facts.Services[i] = stacks.ServiceFacts{
-				Service: s.Name, Container: one.container, Image: s.Image, Digest: one.image, Processes: processes,
+				Service: s.Name, Container: one.container, Image: s.Image, Digest: one.image, GPUs: s.GPUs, Processes: processes,
 			}
 			return nil
 		})

@@ -38,6 +38,9 @@ const (
 // between them.
 func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, err error) {
 	defer func() { err = lost(err) }()
+	if spec, err = r.Give(spec); err != nil {
+		return nil, err
+	}
 	direct, err := r.local(ctx)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
 
@@ -30,12 +31,20 @@ func At(url string) func(stacks.Spec) (string, error) {
 // Check returns nil: nothing is needed.
 func (*Runtime) Check(context.Context) error { return nil }
 
-// Prepare refuses devices and limits, which only what is started can be given.
+// Devices returns none: only what is started can be given devices.
+func (*Runtime) Devices(_ context.Context, want scenarios.GPU) (uuids []string, none string, err error) {
+	switch want.Mode {
+	case scenarios.GPURequired:
+		return nil, "", fmt.Errorf("%w: resources.gpu.mode is required: %s", stacks.ErrUnavailable, unseen)
+	case scenarios.GPUAuto:
+		return nil, unseen, nil
+	}
+	return nil, "", nil
+}
+
+// Prepare refuses limits, which only what is started can be given.
 func (*Runtime) Prepare(_ context.Context, spec stacks.Spec, _ func(string)) error {
 	for _, s := range spec.Services {
-		if len(s.GPUs) > 0 {
-			return fmt.Errorf("%w: %s is a server that is there already", stacks.ErrNoGPU, spec.Name)
-		}
 		if s.CPUs > 0 || s.Memory > 0 || len(s.Cores) > 0 {
 			return fmt.Errorf("%w: limits of CPU, memory or cores for %s, a server that is there already", stacks.ErrUnavailable, spec.Name)
 		}
@@ -84,6 +93,9 @@ func (s *stack) Check(context.Context) error {
 	}
 	return nil
 }
+
+// Devices returns none: which ones the server uses is not known.
+func (*stack) Devices() []string { return nil }
 
 // Inspect returns no services: which ones there are is not known.
 func (s *stack) Inspect(ctx context.Context) (stacks.Facts, error) {

@@ -81,7 +81,18 @@ func TestUnknown(t *testing.T) {
 	resp.Body.Close()
 }
 
-// TestRefused: devices and limits cannot be given to what runs already.
+// TestDevices: what runs already cannot be given any.
+func TestDevices(t *testing.T) {
+	r := existing.Runtime{URL: existing.At("http://127.0.0.1:1")}
+	if uuids, none, err := r.Devices(t.Context(), scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}); uuids != nil || none == "" || err != nil {
+		t.Errorf("auto: %v, %q, %v", uuids, none, err)
+	}
+	if _, _, err := r.Devices(t.Context(), scenarios.GPU{Mode: scenarios.GPURequired, Count: 1}); !errors.Is(err, stacks.ErrUnavailable) {
+		t.Errorf("required: %v", err)
+	}
+}
+
+// TestRefused: limits cannot be given to what runs already.
 func TestRefused(t *testing.T) {
 	r := existing.Runtime{URL: existing.At("http://127.0.0.1:1")}
 	for _, test := range []struct {
@@ -90,7 +101,6 @@ func TestRefused(t *testing.T) {
 		is      error
 	}{
 		{"nothing", stacks.Service{}, nil},
-		{"a GPU", stacks.Service{GPUs: []string{"GPU-0"}}, stacks.ErrNoGPU},
 		{"memory", stacks.Service{Memory: 1 << 30}, stacks.ErrUnavailable},
 		{"cores", stacks.Service{Cores: []int{1}}, stacks.ErrUnavailable},
 		{"CPUs", stacks.Service{CPUs: 0.5}, stacks.ErrUnavailable},
@@ -126,7 +136,7 @@ func Example() {
 		return urls[spec.Name], nil
 	}}}
 	for _, name := range []string{"flask", "gunicorn-w2"} {
-		spec, _ := servers.Expand("run", scenarios.Plan{}, scenarios.Topology{Name: name, Server: "flask"}, nil)
+		spec, _ := servers.Expand("run", scenarios.Plan{}, scenarios.Topology{Name: name, Server: "flask"})
 		stack, err := runtime.Start(context.Background(), spec)
 		if err != nil {
 			fmt.Println(err.Error())

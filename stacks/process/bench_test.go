@@ -17,7 +17,7 @@ func BenchmarkSample(b *testing.B) {
 	r := machine(b, "flask", "gunicorn")
 	r.NoGroup = true
 	spec, err := servers.Expand("bench", stackstest.Plan(),
-		scenarios.Topology{Name: "gunicorn-w4-t4", Server: "gunicorn", Workers: 4, Threads: 4}, nil)
+		scenarios.Topology{Name: "gunicorn-w4-t4", Server: "gunicorn", Workers: 4, Threads: 4})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,6 +19,10 @@ import (
 // Prepare implements stacks.Runtime: nothing is made or fetched, but what is
 // missing is said before anything starts.
 func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
+	spec, err := r.Give(spec)
+	if err != nil {
+		return err
+	}
 	for _, s := range spec.Services {
 		if err := r.limits(s); err != nil {
 			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)

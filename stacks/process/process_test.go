@@ -197,7 +197,7 @@ func orphan(run string) error {
 		return err
 	}
 	r.NoGroup = os.Getenv(orphanNoGroup) != ""
-	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx, nil)
+	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx)
 	if err != nil {
 		return err
 	}

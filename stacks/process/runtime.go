@@ -17,6 +17,8 @@ import (
 
 // Runtime is stacks.Runtime over local processes. New makes one.
 type Runtime struct {
+	stacks.Machine
+
 	// Command starts a launcher: a program that calls Launcher. When it is
 	// empty that is this program with LauncherArgument.
 	Command []string

@@ -82,6 +82,9 @@ func (st *stack) disappeared(one *service) error {
 	return fmt.Errorf("its supervisor, process %d, was ended by someone else", one.record.Supervisor.PID)
 }
 
+// Devices implements stacks.Stack.
+func (st *stack) Devices() []string { return st.spec.Given() }
+
 // Inspect implements stacks.Stack.
 func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 	facts := stacks.Facts{Route: stacks.RouteLoopback, GPU: "none was asked for"}
@@ -96,7 +99,7 @@ func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 		if err != nil {
 			return facts, fmt.Errorf("service %s: %w", one.name, err)
 		}
-		facts.Services = append(facts.Services, stacks.ServiceFacts{Service: one.name, Processes: processes})
+		facts.Services = append(facts.Services, stacks.ServiceFacts{Service: one.name, GPUs: st.spec.Services[i].GPUs, Processes: processes})
 	}
 	return facts, nil
 }

@@ -39,6 +39,10 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, er
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
+	spec, err := r.Give(spec)
+	if err != nil {
+		return nil, err
+	}
 	folder, err := openFolder(r.folders)
 	if err != nil {
 		return nil, fmt.Errorf("process: %w", err)

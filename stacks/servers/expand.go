@@ -13,14 +13,14 @@ import (
 const nginxPort = 8080
 
 // Expand makes the spec of a topology's stack. It touches nothing: the same
-// plan and topology give the same spec. gpus are the devices, by UUID, that
-// every service except nginx is given.
-func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (stacks.Spec, error) {
+// plan and topology give the same spec. Every service except nginx gets the
+// stack's devices.
+func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, error) {
 	server, err := serverOf(t)
 	if err != nil {
 		return stacks.Spec{}, err
 	}
-	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready}
+	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, GPU: p.Resources.GPU}
 	var cores []int
 	if p.Resources.Cpuset != "" {
 		if cores, err = scenarios.ParseCpuset(p.Resources.Cpuset); err != nil {
@@ -45,10 +45,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology, gpus []string) (
 		CPUs:   p.Resources.CPUs,
 		Memory: p.Resources.Memory,
 		Cores:  cores,
-		GPUs:   gpus,
-	}
-	if len(gpus) > 0 {
-		app.MPS = p.Resources.GPU.MPS
+		GPU:    true,
 	}
 	if app.Dir == "" && app.Build != nil {
 		app.Dir = app.Build.Context

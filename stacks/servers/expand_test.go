@@ -38,7 +38,7 @@ func TestExpand(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			spec, err := Expand("run", plan(), test.topology, []string{"GPU-1"})
+			spec, err := Expand("run", plan(), test.topology)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,21 +53,21 @@ func TestExpand(t *testing.T) {
 			if got := strings.Join(first.Command, " "); got != test.command {
 				t.Errorf("command %q, want %q", got, test.command)
 			}
-			if first.CPUs != 2 || first.Memory != 1<<30 || !slices.Equal(first.GPUs, []string{"GPU-1"}) {
+			if first.CPUs != 2 || first.Memory != 1<<30 || !first.GPU {
 				t.Errorf("resources: %+v", first)
 			}
 			if test.topology.Nginx {
 				entry := spec.Entry()
-				if entry.Role != stacks.RoleNginx || entry.Proxy.Upstream != names[len(names)-2] || len(entry.GPUs) > 0 {
+				if entry.Role != stacks.RoleNginx || entry.Proxy.Upstream != names[len(names)-2] || entry.GPU {
 					t.Errorf("nginx: %+v", entry)
 				}
 			}
 		})
 	}
-	if _, err := Expand("run", plan(), scenarios.Topology{Server: "uwsgi"}, nil); err == nil {
+	if _, err := Expand("run", plan(), scenarios.Topology{Server: "uwsgi"}); err == nil {
 		t.Error("a server that is not known")
 	}
-	own, err := Expand("run", plan(), scenarios.Topology{Server: "flask", Image: "own:1", Env: map[string]string{"B": "2"}}, nil)
+	own, err := Expand("run", plan(), scenarios.Topology{Server: "flask", Image: "own:1", Env: map[string]string{"B": "2"}})
 	if err != nil || own.Services[0].Image != "own:1" || own.Services[0].Env["A"] != "1" || own.Services[0].Env["B"] != "2" {
 		t.Errorf("own image and environment: %+v, %v", own.Services[0], err)
 	}
@@ -86,7 +86,7 @@ matrix: {requests: 1, client: single}
 		t.Fatal(err)
 	}
 	p := s.Plan()
-	spec, err := Expand("run", p, p.Trials[0].Topology, nil)
+	spec, err := Expand("run", p, p.Trials[0].Topology)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestExpandFolders(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			p := p
 			p.App.Dir = test.dir
-			spec, err := Expand("run", p, test.topology, nil)
+			spec, err := Expand("run", p, test.topology)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,19 +125,5 @@ func TestExpandFolders(t *testing.T) {
 				t.Errorf("folders %q, build %v; want %q", got, last.Build, test.want)
 			}
 		})
-	}
-}
-
-func TestExpandMPS(t *testing.T) {
-	p := plan()
-	p.Resources.GPU.MPS = &scenarios.MPS{ActiveThreads: 33.3}
-	for _, gpus := range [][]string{nil, {"GPU-a"}} {
-		spec, err := Expand("run", p, scenarios.Topology{Server: "flask", Nginx: true}, gpus)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if (spec.Services[0].MPS != nil) != (gpus != nil) || spec.Services[1].MPS != nil {
-			t.Errorf("with GPUs %v: %+v", gpus, spec.Services)
-		}
 	}
 }

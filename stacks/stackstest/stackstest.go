@@ -71,7 +71,7 @@ func Spec(t *testing.T, run string, topology scenarios.Topology, change func(*sc
 	if change != nil {
 		change(&plan)
 	}
-	spec, err := servers.Expand(run, plan, topology, nil)
+	spec, err := servers.Expand(run, plan, topology)
 	if err != nil {
 		t.Fatal(err)
 	}

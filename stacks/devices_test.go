@@ -1,24 +1,22 @@
-package orchestrator
+package stacks
 
 import (
 	"errors"
 	"slices"
 	"testing"
 
-	"stackmeter/orchestrator/gpu"
 	"stackmeter/scenarios"
-	"stackmeter/stacks"
 )
 
-func TestSelectGPUs(t *testing.T) {
-	two := []gpu.Device{
+func TestDevices(t *testing.T) {
+	two := []Device{
 		{Index: 0, UUID: "GPU-a"}, {Index: 1, UUID: "GPU-b"},
 	}
-	divided := []gpu.Device{{Index: 0, UUID: "GPU-a", MIG: true}, {Index: 0, UUID: "MIG-a1", Parent: "GPU-a"}, {Index: 1, UUID: "MIG-a2", Parent: "GPU-a"}}
+	divided := []Device{{Index: 0, UUID: "GPU-a", MIG: true}, {Index: 0, UUID: "MIG-a1", Parent: "GPU-a"}, {Index: 1, UUID: "MIG-a2", Parent: "GPU-a"}}
 	type test struct {
 		name  string
 		want  scenarios.GPU
-		have  []gpu.Device
+		have  []Device
 		uuids []string
 		none  bool // that a reason is given
 		fails bool
@@ -37,17 +35,41 @@ func TestSelectGPUs(t *testing.T) {
 		{name: "any of divided GPUs", want: scenarios.GPU{Mode: scenarios.GPURequired, Count: 1}, have: divided, fails: true},
 		{name: "all of divided GPUs", want: scenarios.GPU{Mode: scenarios.GPURequired, Count: scenarios.AllGPUs}, have: divided, fails: true},
 		{name: "auto with divided GPUs", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}, have: divided, none: true},
-		{name: "an undivided one beside", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}, have: append(slices.Clone(divided), gpu.Device{Index: 1, UUID: "GPU-b"}), uuids: []string{"GPU-b"}},
+		{name: "an undivided one beside", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}, have: append(slices.Clone(divided), Device{Index: 1, UUID: "GPU-b"}), uuids: []string{"GPU-b"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			uuids, none, err := SelectGPUs(test.want, test.have, "")
+			uuids, none, err := (&Machine{devices: test.have}).Devices(t.Context(), test.want)
 			if !slices.Equal(uuids, test.uuids) || (none != "") != test.none || (err != nil) != test.fails {
 				t.Errorf("got %v, %q, %v", uuids, none, err)
 			}
-			if err != nil && !errors.Is(err, stacks.ErrUnavailable) {
+			if err != nil && !errors.Is(err, ErrUnavailable) {
 				t.Errorf("%v does not say that the machine lacks something", err)
 			}
 		})
+	}
+}
+
+// TestGive: only the services that serve the app get devices, and MPS with them.
+func TestGive(t *testing.T) {
+	mps := &scenarios.MPS{ActiveThreads: 33.3}
+	m := &Machine{devices: []Device{{UUID: "GPU-a"}}}
+	asked := Spec{GPU: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, MPS: mps}, Services: []Service{{GPU: true}, {Name: RoleNginx}}}
+	given, err := m.Give(asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if app, nginx := given.Services[0], given.Services[1]; !slices.Equal(app.GPUs, []string{"GPU-a"}) || app.MPS != mps || nginx.GPUs != nil || nginx.MPS != nil {
+		t.Errorf("given %+v", given.Services)
+	}
+	if got := given.Given(); !slices.Equal(got, []string{"GPU-a"}) {
+		t.Errorf("the stack got %v", got)
+	}
+	if asked.Services[0].GPUs != nil {
+		t.Error("the spec that was asked for has changed")
+	}
+	without, err := (&Machine{}).Give(asked)
+	if err != nil || without.Given() != nil || without.Services[0].MPS != nil {
+		t.Errorf("without devices: %+v, %v", without.Services, err)
 	}
 }
