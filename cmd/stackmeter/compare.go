@@ -23,8 +23,9 @@ var (
 )
 
 type compareOptions struct {
-	db, format, output, charts string
-	failOn, across             []string
+	db             string
+	failOn, across []string
+	out            outputOptions
 }
 
 func (a *app) compareCommand() *cobra.Command {
@@ -55,9 +56,8 @@ pruned or is missing.`,
 	storeFlag(cmd, &o.db)
 	failOnFlag(cmd, &o.failOn)
 	acrossFlag(cmd, &o.across)
-	cmd.Flags().StringVar(&o.format, "format", "table", strings.Join(report.ComparisonFormats(), ", "))
-	chartsFlag(cmd, &o.charts)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "`FILE` to write, - for standard output")
+	o.out.flags(cmd, report.ComparisonFormats())
+	o.out.chartsFlag(cmd)
 	return cmd
 }
 
@@ -92,10 +92,7 @@ func checkKinds(across []string) error {
 }
 
 func (a *app) compare(ctx context.Context, base, head string, o compareOptions) error {
-	if !slices.Contains(report.ComparisonFormats(), o.format) {
-		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(report.ComparisonFormats(), ", "))}
-	}
-	if err := errors.Join(checkOutput("-o", o.output), checkKinds(o.across)); err != nil {
+	if err := errors.Join(o.out.check(), checkKinds(o.across)); err != nil {
 		return err
 	}
 	thresholds, err := parseThresholds(o.failOn, "--fail-on")
@@ -111,7 +108,7 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	scope := results.Scope{}
 	if base == results.LastPassed {
 		scope.Scenario = after.Run.Scenario
-		if side.stored[head] {
+		if !isFile(head) {
 			scope.Before = after.Run.ID
 		}
 	}
@@ -126,21 +123,19 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	}
 	comparison := results.CompareRuns(before.Run, after.Run, before.Records, after.Records)
 	if refused := comparable(comparison, o.across); refused != nil {
-		if o.format != "junit" {
+		if o.out.format != "junit" {
 			return refused
 		}
-		return errors.Join(refused, a.output(o.output, func(w io.Writer) error {
+		return errors.Join(refused, a.output(o.out.file, func(w io.Writer) error {
 			return report.WriteRefusedJUnit(w, comparison, refused.Error())
 		}))
 	}
 	checks := results.CheckThresholds(thresholds, results.Summarise(after.Records), results.Summarise(before.Records))
-	var undrawn error
-	if o.charts != "" {
-		_, undrawn = report.WriteComparisonCharts(o.charts, comparison)
-	}
-	if err := errors.Join(undrawn, a.output(o.output, func(w io.Writer) error {
-		return report.WriteComparison(w, o.format, comparison, checks, a.reportOptions(w))
-	})); err != nil {
+	if err := a.write(o.out, func(dir string) ([]string, error) {
+		return report.WriteComparisonCharts(dir, comparison)
+	}, func(w io.Writer) error {
+		return report.WriteComparison(w, o.out.format, comparison, checks, a.reportOptions(w))
+	}); err != nil {
 		return err
 	}
 	return judged(comparison.Regressed(), checks)
@@ -183,9 +178,8 @@ func judged(regressed bool, checks []results.Check) error {
 
 // sides opens what is compared: a stored run or a file.
 type sides struct {
-	db     string
-	store  results.Store
-	stored map[string]bool // the names that were found in the store
+	db    string
+	store results.Store
 }
 
 func (s *sides) close() {
@@ -195,7 +189,7 @@ func (s *sides) close() {
 }
 
 func (s *sides) open(ctx context.Context, which string, scope results.Scope) (report.Imported, error) {
-	if info, err := os.Stat(which); err == nil && info.Mode().IsRegular() && strings.ContainsAny(which, "./") {
+	if isFile(which) {
 		return readOne(which)
 	}
 	if s.store == nil {
@@ -203,15 +197,20 @@ func (s *sides) open(ctx context.Context, which string, scope results.Scope) (re
 		if err != nil {
 			return report.Imported{}, err
 		}
-		s.store, s.stored = store, map[string]bool{}
+		s.store = store
 	}
 	id, err := s.store.Find(ctx, which, scope)
 	if err != nil {
 		return report.Imported{}, err
 	}
 	run, records, err := s.store.Run(ctx, id)
-	s.stored[which] = true
 	return report.Imported{Run: run, Records: records}, err
+}
+
+// isFile reports whether a file is meant and not a run of the store.
+func isFile(which string) bool {
+	info, err := os.Stat(which)
+	return err == nil && info.Mode().IsRegular() && strings.ContainsAny(which, "./")
 }
 
 // readOne reads a file that holds one run.

@@ -37,11 +37,7 @@ func (b besideStack) Image(ctx context.Context, progress func(string)) (string, 
 }
 
 func (b besideStack) Launch(ctx context.Context, url string) (python.Process, error) {
-	client, err := b.runtime.RunClient(ctx, url, python.Argv("python3"))
-	if err != nil {
-		return nil, err // not a typed nil
-	}
-	return client, nil
+	return b.runtime.RunClient(ctx, url, python.Argv("python3"))
 }
 
 // sharedCores are the cores of this machine, where the stacks run on it too.

@@ -57,7 +57,7 @@ func checkBaseline(ctx context.Context, store results.Store, scenario, id string
 
 // openBaseline is nil for last-passed where no run has passed yet.
 func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*report.Imported, error) {
-	side := sides{store: store, stored: map[string]bool{}}
+	side := sides{store: store}
 	base, err := side.open(ctx, which, scope)
 	if which == results.LastPassed && errors.Is(err, results.ErrNoRun) {
 		return nil, nil

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +11,9 @@ import (
 )
 
 func (a *app) historyCommand() *cobra.Command {
-	var db, scenario, cell, metric, format, output, charts string
+	var db, scenario, cell, metric string
 	var last int
+	var o outputOptions
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "Show each cell over its last runs, and where it stepped",
@@ -26,9 +24,6 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
   stackmeter history --scenario nightly --cell 'nginx*' --metric p99 --last 60`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !slices.Contains(report.HistoryFormats(), format) {
-				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.HistoryFormats(), ", "))}
-			}
 			m, err := results.FindMetric(metric)
 			if err != nil {
 				return usageError{fmt.Errorf("--metric: %w", err)}
@@ -36,7 +31,7 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 			if last < 1 || last > 1000 {
 				return usageError{fmt.Errorf("--last %d: it has to be from 1 to 1000", last)}
 			}
-			if err := checkOutput("-o", output); err != nil {
+			if err := o.check(); err != nil {
 				return err
 			}
 			store, err := openStore(cmd.Context(), db)
@@ -49,13 +44,11 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 				return err
 			}
 			h := results.NewHistory(runs[0].Scenario, m, runs, observations)
-			var undrawn error
-			if charts != "" {
-				_, undrawn = report.WriteHistoryCharts(charts, h)
-			}
-			return errors.Join(undrawn, a.output(output, func(w io.Writer) error {
-				return report.WriteHistory(w, format, h, a.reportOptions(w))
-			}))
+			return a.write(o, func(dir string) ([]string, error) {
+				return report.WriteHistoryCharts(dir, h)
+			}, func(w io.Writer) error {
+				return report.WriteHistory(w, o.format, h, a.reportOptions(w))
+			})
 		},
 	}
 	storeFlag(cmd, &db)
@@ -63,8 +56,7 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 	cmd.Flags().StringVar(&cell, "cell", "", "only cells whose name matches this `GLOB`; * matches slashes too")
 	cmd.Flags().StringVar(&metric, "metric", results.MetricDuration, "the figure")
 	cmd.Flags().IntVar(&last, "last", 30, "how many runs")
-	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.HistoryFormats(), ", "))
-	chartsFlag(cmd, &charts)
-	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
+	o.flags(cmd, report.HistoryFormats())
+	o.chartsFlag(cmd)
 	return cmd
 }

@@ -60,47 +60,79 @@ is broken; 130 interrupted.`,
 			return a.load(cmd.Context(), server, scenario.Plan(), o)
 		},
 	}
-	loadFlags(cmd.Flags())
+	cmd.Flags().SortFlags = false
+	for _, f := range loadFlags() {
+		f.add(cmd.Flags())
+	}
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the text")
 	failOnFlag(cmd, &o.gate.failOn)
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "`HOW` it is shown on standard error: auto, plain, json or none")
 	return cmd
 }
 
-// loadFlags are those that say what a scenario says: loadScenario knows where.
-func loadFlags(f *pflag.FlagSet) {
-	f.SortFlags = false
-	f.StringP("requests", "n", "100", "how many to send")
-	f.String("client", "", "`MODE`: single, mt (threads of one process), mp (processes) or open (a schedule)")
-	f.StringP("pool", "c", "", "clients at once; for open the most requests under way")
-	f.BoolP("keepalive", "k", false, "keep connections instead of opening one for each request")
-	f.String("rate", "", "open: requests per second, `N/s`; or max, as fast as the pool can")
-	f.String("arrivals", "", "open: `KIND`, constant or poisson")
-	f.String("search-p99", "", "open: find the highest rate whose 99th percentile of latency stays within this `TIME`")
-	f.String("warmup", "0", "requests that are sent before and thrown away")
-	f.String("repeats", "1", "how often the load is sent")
+// A loadFlag is a flag of load for something that a scenario says too.
+type loadFlag struct {
+	name, short string
+	value       string // by default; of a switch "false", of a flag that may be repeated "[]"
+	path        string // where a scenario says it; empty: loadSettings.special knows
+	yaml        func(value string) string
+	usage       string
+}
 
-	f.StringP("method", "X", "", "`METHOD`; GET, or POST with a body, when left out")
-	f.StringArrayP("header", "H", nil, "a header, `'NAME: VALUE'`; may be repeated")
-	f.StringArray("file", nil, "send the files that match this `GLOB`, one with each request; may be repeated")
-	f.String("generate", "", "send twelve generated JPEGs of this `SIZE`, as 640x480, instead of files")
-	f.StringP("data", "d", "", "send this `JSON`")
-	f.String("field", "", "send a file as the field `NAME` of a form (multipart) instead of as the body")
-	f.String("pick", "", "`HOW` a file is picked: cycle, one after the other, or random")
-	f.String("seed", "1", "of all that is drawn by chance")
-	f.String("timeout", "60s", "of each request, from connecting to the last byte")
-	f.String("unix-socket", "", "connect to this unix socket `FILE` instead of to the URL's host")
-	f.String("ca", "", "https: trust the authorities in this PEM `FILE` instead of the machine's")
-	f.Bool("insecure", false, "https: do not verify the server's certificate; the result is flagged")
+// payload stands in a path for what carries a file: the body, or with --field a
+// form.
+const payload = "request.PAYLOAD"
 
-	f.String("expect-status", "200", "any other is an error; 0 for any 2xx")
-	f.StringArray("expect-json", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated")
-	f.String("match", "", "a regular `EXPRESSION` that the body has to match")
-	f.Bool("expect-same", false, "all answers to the same file have to be the same, byte by byte")
-	f.String("max-errors", "", "stop early and fail with more errors than `N`, or than N% of the requests")
+func loadFlags() []loadFlag {
+	asIs := func(value string) string { return value } // a number or a time, and so on
+	text := func(value string) string { return quoted(value) }
+	upper := func(value string) string { return quoted(strings.ToUpper(value)) }
+	search := func(value string) string { return "{search: {p99: " + value + "}}" }
+	same := func(string) string { return scenarios.DigestSame }
+	return []loadFlag{
+		{"requests", "n", "100", "matrix.requests", asIs, "send `N` requests"},
+		{"client", "", "", "", nil, "`MODE`: single, mt (threads of one process), mp (processes) or open (a schedule)"},
+		{"pool", "c", "", "", nil, "`N` clients at once; for open, at most N requests under way"},
+		{"keepalive", "k", "false", "matrix.keepalive", asIs, "keep connections instead of opening one for each request"},
+		{"rate", "", "", "matrix.rate", asIs, "open: requests per second, `N/s`; or max, as fast as the pool can"},
+		{"arrivals", "", "", "matrix.arrivals", text, "open: `KIND`, constant or poisson"},
+		{"search-p99", "", "", "matrix.rate", search, "open: find the highest rate whose 99th percentile of latency stays within this `TIME`"},
+		{"warmup", "", "0", "warmup", asIs, "send `N` requests first, and throw their figures away"},
+		{"repeats", "", "1", "repeats", asIs, "send the load `N` times"},
 
-	f.String("engine", scenarios.EngineNative, "`NAME`: native, or python-requests, Python's requests as a process of this machine")
-	f.String("cpuset", "", "the `CORES` that the client may use, as 0-3,6")
+		{"method", "X", "", "request.method", upper, "`METHOD`; by default GET, and POST with a body"},
+		{"header", "H", "[]", "", nil, "a header, `'NAME: VALUE'`; may be repeated"},
+		{"file", "", "[]", "", nil, "send the files that match this `GLOB`, one with each request; may be repeated"},
+		{"generate", "", "", payload + ".generate.size", text, "send twelve generated JPEGs of this `SIZE`, as 640x480, instead of files"},
+		{"data", "d", "", "", nil, "send this `JSON`"},
+		{"field", "", "", payload + ".field", text, "send a file as the field `NAME` of a form (multipart) instead of as the body"},
+		{"pick", "", "", "request.pick", text, "`HOW` a file is picked: cycle, one after the other, or random"},
+		{"seed", "", "1", "seed", asIs, "draw everything that is left to chance by this `SEED`"},
+		{"timeout", "", "60s", "request.timeout", asIs, "the `TIME` of a request, from connecting to the last byte"},
+		{"unix-socket", "", "", "", nil, "connect to this unix socket `FILE` instead of to the URL's host"},
+		{"ca", "", "", "request.tls.ca", text, "https: trust the authorities in this PEM `FILE` instead of the machine's"},
+		{"insecure", "", "false", "request.tls.insecure", asIs, "https: do not verify the server's certificate; the result is flagged"},
+
+		{"expect-status", "", "200", "request.expect.status", asIs, "the `STATUS` of a good answer; 0 for any 2xx"},
+		{"expect-json", "", "[]", "", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated"},
+		{"match", "", "", "request.expect.match", text, "a regular `EXPRESSION` that the body has to match"},
+		{"expect-same", "", "false", "request.expect.body_digest", same, "all answers to the same file have to be the same, byte by byte"},
+		{"max-errors", "", "", "request.max_errors", text, "stop early and fail with more errors than `N`, or than N% of the requests"},
+
+		{"engine", "", scenarios.EngineNative, "client.engine", text, "`NAME`: native, or python-requests, Python's requests as a process of this machine"},
+		{"cpuset", "", "", "client.cpuset", text, "the `CORES` that the client may use, as 0-3,6"},
+	}
+}
+
+func (f loadFlag) add(to *pflag.FlagSet) {
+	switch f.value {
+	case "false":
+		to.BoolP(f.name, f.short, false, f.usage)
+	case "[]":
+		to.StringArrayP(f.name, f.short, nil, f.usage)
+	default:
+		to.StringP(f.name, f.short, f.value, f.usage)
+	}
 }
 
 // loadScenario is the scenario that load's flags say, and the URL of its one
@@ -120,8 +152,8 @@ func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenar
 		{From: "URL", Path: "resources.gpu.mode", Value: scenarios.GPUOff},
 		{From: "URL", Path: "order", Value: scenarios.OrderListed},
 	}
-	l.client()
-	if err := errors.Join(l.payload(), l.headers(u.Host), l.expectations()); err != nil {
+	l.plain()
+	if err := l.special(u.Host); err != nil {
 		return "", nil, err
 	}
 	name, _, _ := strings.Cut(rawURL, "?") // a query may hold a key
@@ -154,46 +186,51 @@ func (l *loadSettings) values(flag string) []string {
 }
 
 func (l *loadSettings) set(flag, path, yaml string) {
+	carrier := "request.body"
+	if l.value("field") != "" {
+		carrier = "request.multipart"
+	}
+	path = strings.Replace(path, payload, carrier, 1)
 	l.all = append(l.all, scenarios.Setting{From: "--" + flag, Path: path, Value: yaml})
 }
 
-// number sets what is YAML as it stands, where the flag is given.
-func (l *loadSettings) number(flag, path string) {
-	if v := l.value(flag); v != "" && v != "false" {
-		l.set(flag, path, v)
+// plain sets what the flags with a path say.
+func (l *loadSettings) plain() {
+	for _, f := range loadFlags() {
+		v := l.value(f.name)
+		if f.path != "" && v != "" && v != "false" && !(f.name == "expect-status" && v == anySuccess) {
+			l.set(f.name, f.path, f.yaml(v))
+		}
 	}
 }
 
-// text sets what may hold anything, where the flag is given.
-func (l *loadSettings) text(flag, path string) {
-	if v := l.value(flag); v != "" {
-		l.set(flag, path, quoted(v))
+// special sets what the other flags say. host is the URL's.
+func (l *loadSettings) special(host string) error {
+	client := l.client()
+	l.set("client", "matrix.client", quoted(client))
+	if pool := l.value("pool"); pool != "" && (client != scenarios.ClientSingle || pool != "1") { // which a single client has anyway
+		l.set("pool", "matrix.pool", pool)
 	}
+	if l.value("generate") != "" {
+		l.set("seed", payload+".generate.seed", l.value("seed"))
+	}
+	if files := l.values("file"); len(files) > 0 {
+		l.set("file", payload+".files", quoted(files))
+	}
+	if data := l.value("data"); data != "" {
+		if !json.Valid([]byte(data)) {
+			return errors.New("--data is not JSON; put other bodies into a file, and name it with --file")
+		}
+		l.set("data", "request.json", "{}") // loadScenario puts the text itself there
+	}
+	if err := l.headers(host); err != nil {
+		return err
+	}
+	return l.expectJSON()
 }
 
-// client sets the load and who sends it.
-func (l *loadSettings) client() {
-	mode := l.mode()
-	l.set("client", "matrix.client", quoted(mode))
-	l.number("requests", "matrix.requests")
-	if mode != scenarios.ClientSingle || l.value("pool") != "1" { // which a single client has anyway
-		l.number("pool", "matrix.pool")
-	}
-	l.number("keepalive", "matrix.keepalive")
-	l.number("rate", "matrix.rate")
-	l.text("arrivals", "matrix.arrivals")
-	if v := l.value("search-p99"); v != "" {
-		l.set("search-p99", "matrix.rate", "{search: {p99: "+v+"}}")
-	}
-	l.number("warmup", "warmup")
-	l.number("repeats", "repeats")
-	l.number("seed", "seed")
-	l.text("engine", "client.engine")
-	l.text("cpuset", "client.cpuset")
-}
-
-// mode is the client that the flags mean where --client does not say it.
-func (l *loadSettings) mode() string {
+// client is the mode that the flags mean where --client does not say it.
+func (l *loadSettings) client() string {
 	given := func(flag string) bool { return l.value(flag) != "" }
 	switch {
 	case given("client"):
@@ -206,38 +243,7 @@ func (l *loadSettings) mode() string {
 	return scenarios.ClientSingle
 }
 
-// payload sets what is sent.
-func (l *loadSettings) payload() error {
-	kind := "request.body"
-	if l.value("field") != "" {
-		kind = "request.multipart"
-	}
-	l.text("field", kind+".field")
-	if files := l.values("file"); len(files) > 0 {
-		l.set("file", kind+".files", quoted(files))
-	}
-	if l.value("generate") != "" {
-		l.text("generate", kind+".generate.size")
-		l.number("seed", kind+".generate.seed")
-	}
-	l.text("pick", "request.pick")
-	if data := l.value("data"); data != "" {
-		if !json.Valid([]byte(data)) {
-			return errors.New("--data is not JSON; put other bodies into a file, and name it with --file")
-		}
-		l.set("data", "request.json", "{}")
-	}
-	return nil
-}
-
-// headers sets the request's head, and how it is sent.
 func (l *loadSettings) headers(host string) error {
-	if v := l.value("method"); v != "" {
-		l.set("method", "request.method", quoted(strings.ToUpper(v)))
-	}
-	l.number("timeout", "request.timeout")
-	l.text("ca", "request.tls.ca")
-	l.number("insecure", "request.tls.insecure")
 	ownHost := false
 	for _, header := range l.values("header") {
 		name, text, is := strings.Cut(header, ":")
@@ -254,17 +260,7 @@ func (l *loadSettings) headers(host string) error {
 	return nil
 }
 
-// expectations sets what an answer has to be, and how often it may be something
-// else.
-func (l *loadSettings) expectations() error {
-	if l.value("expect-status") != anySuccess {
-		l.number("expect-status", "request.expect.status")
-	}
-	l.text("match", "request.expect.match")
-	if l.value("expect-same") == "true" {
-		l.set("expect-same", "request.expect.body_digest", scenarios.DigestSame)
-	}
-	l.text("max-errors", "request.max_errors")
+func (l *loadSettings) expectJSON() error {
 	var places []string
 	for _, expected := range l.values("expect-json") {
 		place, value, is := strings.Cut(expected, "=")

@@ -7,9 +7,51 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
+
+// outputOptions say in which format a report is written, and where to.
+type outputOptions struct {
+	formats []string // that there are, the default first
+	format  string
+	file    string
+	charts  string // a folder; empty: no charts
+}
+
+func (o *outputOptions) flags(cmd *cobra.Command, formats []string) {
+	o.formats = formats
+	cmd.Flags().StringVar(&o.format, "format", formats[0], strings.Join(formats, ", "))
+	cmd.Flags().StringVarP(&o.file, "output", "o", "-", "`FILE` to write, - for standard output")
+}
+
+func (o *outputOptions) chartsFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.charts, "charts", "", "also write the charts into `DIR`, as PNG")
+}
+
+// check refuses a format that does not exist and a file that cannot be written.
+func (o outputOptions) check() error {
+	if !slices.Contains(o.formats, o.format) {
+		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(o.formats, ", "))}
+	}
+	if o.file == "" {
+		return usageError{errors.New("-o needs a file, or - for standard output")}
+	}
+	return checkOutput("-o", o.file)
+}
+
+// write writes a report, and its charts where they are asked for. A chart that
+// fails does not keep the report from being written.
+func (a *app) write(o outputOptions, draw func(dir string) ([]string, error), report func(io.Writer) error) error {
+	var undrawn error
+	if o.charts != "" {
+		_, undrawn = draw(o.charts)
+	}
+	return errors.Join(undrawn, a.output(o.file, report))
+}
 
 // checkOutput refuses a file that cannot be written, before any work is done
 // for it. It tries what output will do, except that a device or a pipe is not

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,8 +19,7 @@ type recommendOptions struct {
 	db        string
 	under     []string
 	objective string
-	format    string
-	output    string
+	out       outputOptions
 }
 
 func (a *app) recommendCommand() *cobra.Command {
@@ -47,8 +45,7 @@ fits.`,
 	storeFlag(cmd, &o.db)
 	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
 	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` that is to be best (default duration)")
-	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(report.RecommendFormats(), ", "))
-	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "`FILE` to write, - for standard output")
+	o.out.flags(cmd, report.RecommendFormats())
 	return cmd
 }
 
@@ -61,13 +58,7 @@ func metricNames() []string {
 }
 
 func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
-	if !slices.Contains(report.RecommendFormats(), o.format) {
-		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(report.RecommendFormats(), ", "))}
-	}
-	if o.output == "" {
-		return usageError{errors.New("-o needs a file, or - for standard output")}
-	}
-	if err := checkOutput("-o", o.output); err != nil {
+	if err := o.out.check(); err != nil {
 		return err
 	}
 	if _, err := o.goal(nil); err != nil {
@@ -87,8 +78,8 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 		return usageError{fmt.Errorf("run %s: recommend: %w", run.ID, err)}
 	}
 	r := results.Recommend(results.Summarise(records), run.Plan.Baseline, goal)
-	if err := a.output(o.output, func(w io.Writer) error {
-		return report.WriteRecommendation(w, o.format, run, r, a.reportOptions(w))
+	if err := a.output(o.out.file, func(w io.Writer) error {
+		return report.WriteRecommendation(w, o.out.format, run, r, a.reportOptions(w))
 	}); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,39 +22,26 @@ func storeFlag(cmd *cobra.Command, db *string) {
 	cmd.Flags().StringVar(db, "db", defaultStore, "the store, an SQLite `FILE`")
 }
 
-func chartsFlag(cmd *cobra.Command, charts *string) {
-	cmd.Flags().StringVar(charts, "charts", "", "also write the charts into `DIR`, as PNG")
-}
-
-// openStore opens a store to read it. One that is not there is a wrong
+// openStore opens a store to read it. One that does not exist is a wrong
 // argument.
-func openStore(ctx context.Context, db string) (results.Store, error) {
-	store, err := openFile(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	return store, nil
-}
+func openStore(ctx context.Context, db string) (results.Store, error) { return openFile(ctx, db) }
 
 func openFile(ctx context.Context, db string) (*sqlite.Store, error) {
 	store, err := sqlite.OpenReadOnly(ctx, db)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usageError{err}
+		err = usageError{err}
 	}
 	return store, err
 }
 
 // openStoreToWrite opens a store to write to it, and makes it if there is none.
 func openStoreToWrite(ctx context.Context, db string) (results.Store, error) {
-	store, err := sqlite.Open(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	return store, nil
+	return sqlite.Open(ctx, db)
 }
 
 func (a *app) reportCommand() *cobra.Command {
-	var db, format, output, charts string
+	var db string
+	var o outputOptions
 	cmd := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Print a stored run's tables again, in any format",
@@ -64,10 +50,7 @@ func (a *app) reportCommand() *cobra.Command {
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md --charts charts/`,
 		Args: arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output == "" {
-				return usageError{errors.New("-o needs a file, or - for standard output")}
-			}
-			if err := checkOutput("-o", output); err != nil {
+			if err := o.check(); err != nil {
 				return err
 			}
 			store, err := openStore(cmd.Context(), db)
@@ -75,31 +58,21 @@ func (a *app) reportCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			if !slices.Contains(report.Formats(), format) {
-				return usageError{fmt.Errorf("--format %s: there is %s", format, strings.Join(report.Formats(), ", "))}
-			}
-			id := ""
-			if len(args) > 0 {
-				id = args[0]
-			}
-			run, records, err := store.Run(cmd.Context(), id)
+			run, records, err := store.Run(cmd.Context(), strings.Join(args, ""))
 			if err != nil && (!errors.Is(err, results.ErrDamaged) || len(records) == 0) {
 				return err
 			}
-			damaged := err // what could be read is shown with it
-			var undrawn error
-			if charts != "" {
-				_, undrawn = report.WriteCharts(charts, run, records)
-			}
-			return errors.Join(damaged, undrawn, a.output(output, func(w io.Writer) error {
-				return report.Write(w, format, run, records, a.reportOptions(w))
+			// What could be read of a damaged store is shown.
+			return errors.Join(err, a.write(o, func(dir string) ([]string, error) {
+				return report.WriteCharts(dir, run, records)
+			}, func(w io.Writer) error {
+				return report.Write(w, o.format, run, records, a.reportOptions(w))
 			}))
 		},
 	}
 	storeFlag(cmd, &db)
-	chartsFlag(cmd, &charts)
-	cmd.Flags().StringVar(&format, "format", "table", strings.Join(report.Formats(), ", "))
-	cmd.Flags().StringVarP(&output, "output", "o", "-", "`FILE` to write, - for standard output")
+	o.flags(cmd, report.Formats())
+	o.chartsFlag(cmd)
 	return cmd
 }
 
