@@ -8,6 +8,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -46,7 +47,7 @@ matrix: {requests: [60], client: [single, mp, mt], pool: [3]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	conclusion := results.Conclude(results.Summarise(all), nil)
+	conclusion := verdict.Conclude(verdict.Summarise(all), nil)
 	if len(conclusion.Conditions) == 0 || conclusion.Excluded != 6 {
 		t.Errorf("%d conditions, %d excluded", len(conclusion.Conditions), conclusion.Excluded)
 	}

@@ -107,3 +107,11 @@ func PeakMetric(memory string) string {
 	}
 	return MetricMemoryPeak
 }
+
+func toFloat(bytes *int64) *float64 {
+	if bytes == nil {
+		return nil
+	}
+	value := float64(*bytes)
+	return &value
+}

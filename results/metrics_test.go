@@ -1,9 +1,11 @@
 package results_test
 
 import (
+	"slices"
 	"testing"
 
 	"stackmeter/results"
+	"stackmeter/scenarios"
 )
 
 func TestMetricsAreNilWhereNothingWasMeasured(t *testing.T) {
@@ -21,26 +23,16 @@ func TestMetricsAreNilWhereNothingWasMeasured(t *testing.T) {
 	}
 }
 
-func TestSampleInterval(t *testing.T) {
-	values := func(n int) []float64 {
-		var v []float64
-		for i := n; i > 0; i-- {
-			v = append(v, float64(i))
-		}
-		return v
+// TestFiguresAreMetrics: what a threshold can name is what a record has.
+func TestFiguresAreMetrics(t *testing.T) {
+	var metrics, figures []string
+	for _, m := range results.Metrics() {
+		metrics = append(metrics, m.Name+" "+string(m.Unit))
 	}
-	// Of five repeats the range of all of them holds the median with a
-	// confidence of 1-2/2⁵ = 93.75%: one too few.
-	for _, n := range []int{1, 2, 3, 5} {
-		if s := results.NewSample(values(n)); s.Interval != nil {
-			t.Errorf("%d repeats gave an interval: %+v", n, s.Interval)
-		}
+	for _, f := range scenarios.Figures() {
+		figures = append(figures, f.Name+" "+f.Unit)
 	}
-	s := results.NewSample(values(6))
-	if s.Interval == nil || s.Interval.Low != 1 || s.Interval.High != 6 || s.Interval.Confidence != 1-2.0/64 {
-		t.Errorf("the interval of six repeats is %+v", s.Interval)
-	}
-	if s.Median != 3.5 || s.N != 6 || s.Values[0] != 1 {
-		t.Errorf("sample of six repeats: %+v", s)
+	if !slices.Equal(metrics, figures) {
+		t.Errorf("thresholds name\n%v\nand results have\n%v", figures, metrics)
 	}
 }

@@ -96,25 +96,3 @@ func TestPruning(t *testing.T) {
 		})
 	}
 }
-
-// TestPrunedIsNotOK: a pruned cell is counted by itself, is no candidate, and
-// fails the run, without being a failure.
-func TestPrunedIsNotOK(t *testing.T) {
-	pruned := failed(flask(), scenarios.LoadSpec{Requests: 100, Client: scenarios.ClientMT, Pool: 5}, 1, "not started")
-	pruned.Status = results.StatusPruned
-	run := results.Run{Planned: 1}
-	records := []results.Record{pruned}
-	if c := run.Count(records); c.OK != 0 || c.Failed != 0 || c.Pruned != 1 || c.Bad() != 1 || c.Missing() != 0 {
-		t.Errorf("counts %+v", c)
-	}
-	s := results.Summarise(records)[0]
-	if s.Clean() || s.Whole() || !s.Spared() || s.Failed != 0 || s.Pruned != 1 || len(s.Prunings) != 1 || s.Duration != nil {
-		t.Errorf("summary %+v", s)
-	}
-	if verdict := results.Judge(run, records, nil); verdict != results.VerdictFailed {
-		t.Errorf("verdict %s", verdict)
-	}
-	if r := results.Recommend(results.Summarise(records), nil, results.Goal{}); r.Best != nil {
-		t.Errorf("recommended: %+v", r.Best)
-	}
-}

@@ -1,6 +1,8 @@
 package results
 
-import "slices"
+import (
+	"slices"
+)
 
 // A Key names one record within a run.
 type Key struct {
@@ -40,10 +42,48 @@ func (r Record) Throughput() *float64 {
 // answer was as expected.
 func (r Record) Clean() bool { return r.Status == StatusOK && r.Errors == 0 }
 
+// Speaking returns the repeats of a cell that are ok, and those of them that
+// speak for the cell: the ones without errors where there are any.
+func Speaking(repeats []Record) (ok, speaking []Record) {
+	for _, record := range repeats {
+		if record.Status != StatusOK {
+			continue
+		}
+		ok = append(ok, record)
+		if record.Clean() {
+			speaking = append(speaking, record)
+		}
+	}
+	if len(speaking) == 0 {
+		speaking = ok
+	}
+	return ok, speaking
+}
+
+// Values are a figure's values in those records that have it.
+func Values(records []Record, figure func(Record) *float64) []float64 {
+	var values []float64
+	for _, record := range records {
+		if value := figure(record); value != nil {
+			values = append(values, *value)
+		}
+	}
+	return values
+}
+
 // AllFlags are the record's own flags and those of its GPU measurement, sorted
 // and each once; nil when there are none.
 func (r Record) AllFlags() []string {
 	flags := slices.Concat(r.Flags, r.GPU.Flags)
 	slices.Sort(flags)
 	return slices.Compact(flags)
+}
+
+// An Observation is one metric of one record, as a store gives it.
+type Observation struct {
+	Run    string
+	Cell   string
+	Repeat int
+	Clean  bool // ok, and every answer as expected
+	Value  *float64
 }

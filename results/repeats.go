@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -102,8 +103,8 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 // halfWidth is that of the interval of the median duration, nil without one;
 // known is false where no repeat has a duration.
 func halfWidth(records []Record) (width *float64, known bool) {
-	_, speaking := speakers(records)
-	sample := sampleOf(speaking, func(r Record) *float64 { return r.Duration })
+	_, speaking := Speaking(records)
+	sample := stats.NewSample(Values(speaking, func(r Record) *float64 { return r.Duration }))
 	if sample == nil {
 		return nil, false
 	}

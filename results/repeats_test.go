@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
@@ -39,8 +40,8 @@ func made(p scenarios.Plan, topology string, repeats int, duration func(repeat, 
 }
 
 func TestRepeatsUntil(t *testing.T) {
-	if scenarios.IntervalRepeats != results.RepeatsForInterval() {
-		t.Errorf("scenarios counts on %d repeats for an interval, which takes %d", scenarios.IntervalRepeats, results.RepeatsForInterval())
+	if scenarios.IntervalRepeats != stats.RepeatsForInterval() {
+		t.Errorf("scenarios counts on %d repeats for an interval, which takes %d", scenarios.IntervalRepeats, stats.RepeatsForInterval())
 	}
 	steady := func(repeat, _ int) float64 { return 10 + 0.1*float64(repeat%2) }
 	noisy := func(repeat, cell int) float64 { return 10 + float64(cell*repeat) }

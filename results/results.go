@@ -1,6 +1,6 @@
-// Package results holds what a run found: one Record for each cell and
-// repeat, and what follows from them (medians, spreads, ratios to the
-// baseline, the conditions worth having).
+// Package results holds what was measured: a Run with one Record for each cell
+// and repeat, and the table of metrics that a record can be asked for. What
+// follows from records is in package verdict.
 //
 // Everything here is in base units, seconds and bytes; scaling happens when
 // printing. A pointer is nil where nothing was measured. A number and its
@@ -192,3 +192,9 @@ type Service struct {
 	Digest    string   `json:"digest,omitempty"`
 	Processes []string `json:"processes"` // command lines
 }
+
+// Kinds of memory that a table can be about.
+const (
+	MemoryGPU  = "gpu"  // memory in use on the devices that the stack was given
+	MemoryMain = "main" // main memory of the stack
+)

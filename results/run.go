@@ -65,3 +65,41 @@ func (r Run) Count(records []Record) Counts {
 	}
 	return counts
 }
+
+// Verdicts of a run about its thresholds. A run without any has none.
+const (
+	VerdictPassed  = "passed"  // complete, every cell ok, and no threshold broken
+	VerdictFailed  = "failed"  // a cell failed, was pruned or is missing, or a threshold is broken
+	VerdictRefused = "refused" // the baseline differs in kind, so that thresholds could not be judged
+)
+
+// Statuses of a Check.
+const (
+	CheckOK          = "ok"
+	CheckBroken      = "broken"
+	CheckUndecided   = "undecided"    // over the limit, and so few repeats cannot tell that from noise; counts as broken
+	CheckNotMeasured = "not measured" // a figure that it names is null, it divides by 0, or the cell failed or was pruned; counts as broken
+	CheckNoise       = "within noise" // over the limit, and no difference from the baseline is shown; counts as kept
+	CheckNoBaseline  = "no baseline"  // the baseline has no such cell or figure, or there is none; counts as kept
+)
+
+// A Check is one threshold applied to one cell.
+type Check struct {
+	Threshold string             `json:"threshold"`
+	Cell      string             `json:"cell"`
+	Status    string             `json:"status"`
+	Values    map[string]float64 `json:"values,omitempty"` // of the cell, in base units; those that were measured
+	Base      map[string]float64 `json:"base,omitempty"`   // of the baseline's cell
+	Missing   []string           `json:"missing,omitempty"`
+	Repeat    int                `json:"repeat,omitempty"`      // whose values these are; 0: medians
+	P         *float64           `json:"p,omitempty"`           // of the change, one-sided
+	Corrected *float64           `json:"p_corrected,omitempty"` // for the Tests of the threshold (Holm)
+	Tests     int                `json:"tests,omitempty"`
+	Needs     int                `json:"needs_repeats,omitempty"`
+}
+
+// Broken reports whether the check fails a run: nothing that could not be
+// judged passes for want of a figure.
+func (c Check) Broken() bool {
+	return c.Status == CheckBroken || c.Status == CheckUndecided || c.Status == CheckNotMeasured
+}

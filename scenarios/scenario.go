@@ -273,7 +273,7 @@ type Until struct {
 }
 
 // IntervalRepeats is how many repeats an interval of the median takes at 95%,
-// see results.RepeatsForInterval: with fewer allowed, Until could never be met.
+// see stats.RepeatsForInterval: with fewer allowed, Until could never be met.
 const IntervalRepeats = 6
 
 // A Recommend is what a topology is to be chosen for. Metrics and budgets are

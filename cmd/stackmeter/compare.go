@@ -13,6 +13,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -39,7 +40,7 @@ beginning of it, a tag, latest, latest~1 (the one of the same scenario before
 it), last-passed (of HEAD's scenario, before HEAD), or a JSON file that
 stackmeter report --format json wrote.
 
-Runs that differ in kind (` + strings.Join(results.Kinds(), ", ") + `)
+Runs that differ in kind (` + strings.Join(verdict.Kinds(), ", ") + `)
 are refused with exit status 1, unless --across names the kinds.
 
 Exit status 4: a condition of --fail-on (or, without any, of HEAD's scenario) is
@@ -66,7 +67,7 @@ func failOnFlag(cmd *cobra.Command, failOn *[]string) {
 }
 
 func acrossFlag(cmd *cobra.Command, across *[]string) {
-	cmd.Flags().StringSliceVar(across, "across", nil, "compare although the runs differ in these kinds, `KIND,…`: "+strings.Join(results.Kinds(), ", ")+", or all")
+	cmd.Flags().StringSliceVar(across, "across", nil, "compare although the runs differ in these kinds, `KIND,…`: "+strings.Join(verdict.Kinds(), ", ")+", or all")
 }
 
 // parseThresholds reads conditions; the error is the user's.
@@ -84,8 +85,8 @@ func parseThresholds(texts []string, flag string) ([]*scenarios.Threshold, error
 
 func checkKinds(across []string) error {
 	for _, kind := range across {
-		if kind != "all" && !slices.Contains(results.Kinds(), kind) {
-			return usageError{fmt.Errorf("--across %s: there is %s, and all", kind, strings.Join(results.Kinds(), ", "))}
+		if kind != "all" && !slices.Contains(verdict.Kinds(), kind) {
+			return usageError{fmt.Errorf("--across %s: there is %s, and all", kind, strings.Join(verdict.Kinds(), ", "))}
 		}
 	}
 	return nil
@@ -121,7 +122,7 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 			return err
 		}
 	}
-	comparison := results.CompareRuns(before.Run, after.Run, before.Records, after.Records)
+	comparison := verdict.CompareRuns(before.Run, after.Run, before.Records, after.Records)
 	if refused := comparable(comparison, o.across); refused != nil {
 		if o.out.format != "junit" {
 			return refused
@@ -130,7 +131,7 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 			return report.WriteRefusedJUnit(w, comparison, refused.Error())
 		}))
 	}
-	checks := results.CheckThresholds(thresholds, results.Summarise(after.Records), results.Summarise(before.Records))
+	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(after.Records), verdict.Summarise(before.Records))
 	if err := a.write(o.out, func(dir string) ([]string, error) {
 		return report.WriteComparisonCharts(dir, comparison)
 	}, func(w io.Writer) error {
@@ -142,8 +143,8 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 }
 
 // comparable refuses runs that differ in kind.
-func comparable(c results.Comparison, across []string) error {
-	left := results.Without(c.Disparities, across)
+func comparable(c verdict.Comparison, across []string) error {
+	left := verdict.Without(c.Disparities, across)
 	if len(left) == 0 {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -70,7 +71,7 @@ func openBaseline(ctx context.Context, store results.Store, which string, scope 
 
 // judge holds a finished run against its thresholds and its baseline, and
 // stores what came of it. The comparison is nil where there is no baseline.
-func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, records []results.Record, o gateOptions) (*results.Comparison, error) {
+func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, records []results.Record, o gateOptions) (*verdict.Comparison, error) {
 	thresholds, err := o.thresholds(run.Plan)
 	if err != nil {
 		return nil, err
@@ -79,20 +80,20 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 	if err != nil {
 		return nil, err
 	}
-	var comparison *results.Comparison
-	var before []results.Summary
+	var comparison *verdict.Comparison
+	var before []verdict.Summary
 	if base != nil {
-		made := results.CompareRuns(base.Run, *run, base.Records, records)
+		made := verdict.CompareRuns(base.Run, *run, base.Records, records)
 		comparison, run.Against = &made, base.Run.ID
-		before = results.Summarise(base.Records)
+		before = verdict.Summarise(base.Records)
 		err = comparable(made, o.across)
 	}
 	if err != nil {
 		run.Verdict = results.VerdictRefused
 		return nil, errors.Join(err, store.Judged(ctx, run.ID, run.Verdict, run.Against, nil))
 	}
-	run.Checks = results.CheckThresholds(thresholds, results.Summarise(records), before)
-	run.Verdict = results.Judge(*run, records, run.Checks)
+	run.Checks = verdict.CheckThresholds(thresholds, verdict.Summarise(records), before)
+	run.Verdict = verdict.Of(*run, records, run.Checks)
 	if comparison != nil && comparison.Regressed() {
 		run.Verdict = results.VerdictFailed
 	}

@@ -8,6 +8,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 )
 
 func (a *app) historyCommand() *cobra.Command {
@@ -43,7 +44,7 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 			if err != nil {
 				return err
 			}
-			h := results.NewHistory(runs[0].Scenario, m, runs, observations)
+			h := verdict.NewHistory(runs[0].Scenario, m, runs, observations)
 			return a.write(o, func(dir string) ([]string, error) {
 				return report.WriteHistoryCharts(dir, h)
 			}, func(w io.Writer) error {

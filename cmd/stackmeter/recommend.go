@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -77,7 +78,7 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 	if err != nil {
 		return usageError{fmt.Errorf("run %s: recommend: %w", run.ID, err)}
 	}
-	r := results.Recommend(results.Summarise(records), run.Plan.Baseline, goal)
+	r := verdict.Recommend(verdict.Summarise(records), run.Plan.Baseline, goal)
 	if err := a.output(o.out.file, func(w io.Writer) error {
 		return report.WriteRecommendation(w, o.out.format, run, r, a.reportOptions(w))
 	}); err != nil {
@@ -90,7 +91,7 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 }
 
 // goal is what the flags ask for, and where they are silent the scenario.
-func (o recommendOptions) goal(planned *scenarios.Recommend) (results.Goal, error) {
+func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, error) {
 	var asked scenarios.Recommend
 	if planned != nil {
 		asked = *planned
@@ -102,14 +103,14 @@ func (o recommendOptions) goal(planned *scenarios.Recommend) (results.Goal, erro
 		asked.Objective = results.MetricDuration
 	}
 	if len(o.under) == 0 {
-		return results.NewGoal(asked)
+		return verdict.NewGoal(asked)
 	}
-	goal, err := results.NewGoal(scenarios.Recommend{Objective: asked.Objective})
+	goal, err := verdict.NewGoal(scenarios.Recommend{Objective: asked.Objective})
 	if err != nil {
 		return goal, err
 	}
 	for _, text := range o.under {
-		budget, err := results.ParseBudget(text)
+		budget, err := verdict.ParseBudget(text)
 		if err != nil {
 			return goal, fmt.Errorf("--under: %w", err)
 		}
@@ -125,6 +126,6 @@ func checkMetric(name string) error {
 }
 
 func checkBudget(metric, value string) error {
-	_, err := results.NewBudget(metric, value)
+	_, err := verdict.NewBudget(metric, value)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
@@ -81,7 +82,7 @@ func machineChanges(before, now results.Run) []string {
 			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", c.what, orNone(c.was), orNone(c.is)))
 		}
 	}
-	if !results.AlikeMemory(was.Memory, is.Memory) {
+	if !verdict.AlikeMemory(was.Memory, is.Memory) {
 		changes = append(changes, fmt.Sprintf("the machine's memory: was %d MiB, is %d MiB", was.Memory>>20, is.Memory>>20))
 	}
 	return changes

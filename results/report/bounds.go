@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -13,7 +14,7 @@ const mostBounds = 40
 
 // bounds says what each cell was bound by, and by what figures. Nothing is
 // said of a run whose cells have no figures to tell by.
-func bounds(run results.Run, summaries []results.Summary) *section {
+func bounds(run results.Run, summaries []verdict.Summary) *section {
 	s := &section{title: "Bound by"}
 	more := 0
 	for _, summary := range summaries {
@@ -24,7 +25,7 @@ func bounds(run results.Run, summaries []results.Summary) *section {
 			more++
 			continue
 		}
-		bound := results.BoundOf(summary, run.Plan, run.Host)
+		bound := verdict.BoundOf(summary, run.Plan, run.Host)
 		s.notes = append(s.notes, show.Line(fmt.Sprintf("%s: %s (%s)", summary.Name(), bound.By, bound.Why)))
 	}
 	if len(s.notes) == 0 {
@@ -37,7 +38,7 @@ func bounds(run results.Run, summaries []results.Summary) *section {
 }
 
 // used reports whether it is known what a cell used of the machine.
-func used(s results.Summary) bool {
+func used(s verdict.Summary) bool {
 	for _, r := range s.Speaking {
 		if r.CPU.Stack != nil || r.CPU.Client != nil || len(r.GPU.Devices) > 0 {
 			return true

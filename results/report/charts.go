@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/verdict"
 )
 
 // pngWidth is the width in pixels, before doubling, of charts for a slide.
@@ -36,7 +37,7 @@ func WriteCharts(dir string, run results.Run, records []results.Record) ([]strin
 
 // WriteComparisonCharts writes the charts of a comparison as WriteCharts does,
 // one for each metric that both runs have.
-func WriteComparisonCharts(dir string, c results.Comparison) ([]string, error) {
+func WriteComparisonCharts(dir string, c verdict.Comparison) ([]string, error) {
 	var charts []chart.Chart
 	for i, metric := range c.Metrics {
 		if rows := drawable(changesOf(c, i)); len(rows) > 0 {
@@ -48,7 +49,7 @@ func WriteComparisonCharts(dir string, c results.Comparison) ([]string, error) {
 
 // WriteHistoryCharts writes the charts of a history as WriteCharts does, one
 // for each cell that the page draws.
-func WriteHistoryCharts(dir string, h results.History) ([]string, error) {
+func WriteHistoryCharts(dir string, h verdict.History) ([]string, error) {
 	charts, _ := historyCharts(h)
 	fake := slices.ContainsFunc(h.Runs, func(run results.Run) bool { return len(banners(run, nil)) > 0 })
 	return writeCharts(dir, charts, fake)

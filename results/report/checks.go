@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios/show"
 )
 
@@ -54,7 +55,7 @@ func valueText(metric string, value float64) string {
 	if err != nil {
 		return plainly(value)
 	}
-	return sampleText(m.Unit, results.NewSample([]float64{value}))
+	return sampleText(m.Unit, stats.NewSample([]float64{value}))
 }
 
 // checksText counts checks in a sentence.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -16,9 +17,9 @@ import (
 // of a job: the verdict, what is wrong, and the conditions worth having.
 func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Options) error {
 	counts := run.Count(records)
-	verdict := cmp.Or(run.Verdict, run.Outcome, "not finished")
+	ended := cmp.Or(run.Verdict, run.Outcome, "not finished")
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(verdict)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), countsText(&counts))
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), countsText(&counts))
 	if run.Imported != "" {
 		fmt.Fprintf(&b, "\nImported from %s.\n", escape(show.Line(run.Imported)))
 	}
@@ -26,11 +27,11 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 		fmt.Fprintf(&b, "\n%s\n", escape(checksText(run.Checks)))
 	}
 	writeBroken(&b, run.Checks)
-	summaries := results.Summarise(records)
-	writeUnmeasured(&b, summaries, results.StatusFailed, func(s results.Summary) []results.Record { return s.Failures })
-	writeUnmeasured(&b, summaries, results.StatusPruned, func(s results.Summary) []results.Record { return s.Prunings })
+	summaries := verdict.Summarise(records)
+	writeUnmeasured(&b, summaries, results.StatusFailed, func(s verdict.Summary) []results.Record { return s.Failures })
+	writeUnmeasured(&b, summaries, results.StatusPruned, func(s verdict.Summary) []results.Record { return s.Prunings })
 	if len(summaries) > 0 {
-		s := conclusion(results.Conclude(summaries, run.Plan.Baseline), newNotes(summaries))
+		s := conclusion(verdict.Conclude(summaries, run.Plan.Baseline), newNotes(summaries))
 		if s.table != nil {
 			more := max(0, len(s.table.rows)-summaryRows)
 			s.table.rows = s.table.rows[:len(s.table.rows)-more]
@@ -45,7 +46,7 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 }
 
 // writeUnmeasured lists the first repeats of a status that is not ok.
-func writeUnmeasured(b *strings.Builder, summaries []results.Summary, status string, of func(results.Summary) []results.Record) {
+func writeUnmeasured(b *strings.Builder, summaries []verdict.Summary, status string, of func(verdict.Summary) []results.Record) {
 	found := 0
 	for _, s := range summaries {
 		for _, r := range of(s) {
@@ -91,8 +92,8 @@ func writePrometheus(w io.Writer, run results.Run, records []results.Record, _ O
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="pruned"} %d`, labelText(run.Scenario), counts.Pruned),
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
-	summaries := results.Summarise(records)
-	labels := func(s results.Summary) string {
+	summaries := verdict.Summarise(records)
+	labels := func(s verdict.Summary) string {
 		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))
 	}
 	for _, m := range results.Metrics() {

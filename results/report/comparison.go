@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -20,7 +22,7 @@ func ComparisonFormats() []string {
 
 // WriteComparison writes what became of a run's cells, and what thresholds say
 // about them.
-func WriteComparison(w io.Writer, format string, c results.Comparison, checks []results.Check, opts Options) error {
+func WriteComparison(w io.Writer, format string, c verdict.Comparison, checks []results.Check, opts Options) error {
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
@@ -45,7 +47,7 @@ func WriteComparison(w io.Writer, format string, c results.Comparison, checks []
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(ComparisonFormats(), ", "))
 }
 
-func newComparisonDocument(c results.Comparison, checks []results.Check) document {
+func newComparisonDocument(c verdict.Comparison, checks []results.Check) document {
 	doc := document{title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
 	for _, run := range []struct {
 		label string
@@ -78,12 +80,12 @@ func newComparisonDocument(c results.Comparison, checks []results.Check) documen
 }
 
 // changes is the table of one metric, like benchstat's.
-func changes(c results.Comparison, metric int) *section {
+func changes(c verdict.Comparison, metric int) *section {
 	m := c.Metrics[metric]
 	s := &section{title: capital(m.Title), table: &grid{labels: 1, head: []string{"cell", "base", "head", "change", "95% interval", "p", "repeats"}}}
 	compared := 0
-	var samples []*results.Sample
-	var rows []results.Change
+	var samples []*stats.Sample
+	var rows []verdict.Change
 	var names []string
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
@@ -135,7 +137,7 @@ func changes(c results.Comparison, metric int) *section {
 		s.notes = append(s.notes, fmt.Sprintf("~ %s: no difference that so many repeats could show; ≈ is how many of each would be likely to show one of the size that was seen.", show.Plural(unshown, "cell")))
 	}
 	if unable > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", show.Plural(unable, "cell"), results.RepeatsForDifference(compared)))
+		s.notes = append(s.notes, fmt.Sprintf("~ %s: so few repeats cannot show any difference; it takes %d of each.", show.Plural(unable, "cell"), stats.RepeatsForDifference(compared)))
 	}
 	if compared > 1 {
 		s.notes = append(s.notes, correctedText(compared))
@@ -146,20 +148,20 @@ func changes(c results.Comparison, metric int) *section {
 // correctedText says that p-values are corrected for the number of cells.
 func correctedText(compared int) string {
 	return fmt.Sprintf("%s are compared, and p is corrected for that (Holm): where nothing changed, the chance that any of them is shown is %.0f%% at most. Each interval is its cell's alone, and not corrected.",
-		show.Plural(compared, "cell"), 100*(1-results.Confidence))
+		show.Plural(compared, "cell"), 100*(1-stats.Confidence))
 }
 
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // shownText is a change that is shown, or ~.
-func shownText(c results.Change) string {
+func shownText(c verdict.Change) string {
 	if !c.Difference.Shown {
 		return "~"
 	}
 	return fmt.Sprintf("%+.1f%%", 100*c.Difference.Change)
 }
 
-func intervalText(c results.Change) string {
+func intervalText(c verdict.Change) string {
 	if c.Interval == nil {
 		return missing
 	}
@@ -167,7 +169,7 @@ func intervalText(c results.Change) string {
 }
 
 // cellStates lists the cells that are not simply ok in both runs.
-func cellStates(c results.Comparison) *section {
+func cellStates(c verdict.Comparison) *section {
 	s := &section{title: "Cells that changed their state, failed or have errors"}
 	for _, cell := range c.Cells {
 		if unremarkable(cell) {
@@ -182,15 +184,15 @@ func cellStates(c results.Comparison) *section {
 }
 
 // unremarkable reports whether there is nothing to say about a cell but its figures.
-func unremarkable(cell results.CellComparison) bool {
-	return cell.State == results.CellBoth && cell.Base.Errors == 0 && cell.Head.Errors == 0
+func unremarkable(cell verdict.CellComparison) bool {
+	return cell.State == verdict.CellBoth && cell.Base.Errors == 0 && cell.Head.Errors == 0
 }
 
 // stateText is a cell's state, how many repeats and answers were not as
 // expected on both sides, and why the head failed.
-func stateText(cell results.CellComparison) string {
+func stateText(cell verdict.CellComparison) string {
 	text := cell.State
-	if text == results.CellBoth {
+	if text == verdict.CellBoth {
 		text = "ok in both"
 	}
 	if cell.Base != nil && cell.Head != nil && !unremarkable(cell) {
@@ -207,7 +209,7 @@ func stateText(cell results.CellComparison) string {
 }
 
 // verdictLines say what a comparison found, the most important first.
-func verdictLines(c results.Comparison, checks []results.Check) []string {
+func verdictLines(c verdict.Comparison, checks []results.Check) []string {
 	worse, better := map[string]bool{}, map[string]bool{}
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
@@ -222,7 +224,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	counts := c.Counts()
 	erring := 0
 	for _, cell := range c.Cells {
-		if slices.ContainsFunc(cell.Changes, func(change results.Change) bool { return change.Erring }) {
+		if slices.ContainsFunc(cell.Changes, func(change verdict.Change) bool { return change.Erring }) {
 			erring++
 		}
 	}
@@ -230,7 +232,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	if len(checks) > 0 {
 		lines = append(lines, checksText(checks))
 	}
-	for _, state := range []string{results.CellNewlyFailing, results.CellNewlyErring, results.CellNewlyPruned, results.CellMissing, results.CellFailing, results.CellPruned, results.CellNewlyOK, results.CellNew, results.CellGone, results.CellChanged} {
+	for _, state := range []string{verdict.CellNewlyFailing, verdict.CellNewlyErring, verdict.CellNewlyPruned, verdict.CellMissing, verdict.CellFailing, verdict.CellPruned, verdict.CellNewlyOK, verdict.CellNew, verdict.CellGone, verdict.CellChanged} {
 		if n := counts[state]; n > 0 {
 			lines = append(lines, show.Plural(n, "cell")+" "+state+".")
 		}
@@ -239,7 +241,7 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 		lines = append(lines, show.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
-		show.Plural(counts[results.CellBoth], "cell"), len(worse), len(better)))
+		show.Plural(counts[verdict.CellBoth], "cell"), len(worse), len(better)))
 	able, compared := false, 0
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
@@ -249,13 +251,13 @@ func verdictLines(c results.Comparison, checks []results.Check) []string {
 	}
 	if compared > 0 && !able {
 		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
-			show.Plural(compared, "cell"), results.RepeatsForDifference(compared)))
+			show.Plural(compared, "cell"), stats.RepeatsForDifference(compared)))
 	}
 	return append(lines, comparisonDoubts(c)...)
 }
 
 // writeComparisonSummary is short enough for a comment on a pull request.
-func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.Check) error {
+func writeComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	var b strings.Builder
 	failed := slices.ContainsFunc(checks, results.Check.Broken) || c.Regressed()
 	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
@@ -279,7 +281,7 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 				continue
 			}
 			u := unitOf(change.Metric.Unit)
-			decimals := u.decimals([]*results.Sample{change.Base, change.Head})
+			decimals := u.decimals([]*stats.Sample{change.Base, change.Head})
 			g.rows = append(g.rows, []entry{{text: show.Line(cell.Name)}, {text: change.Metric.Title},
 				{text: u.text(change.Base, decimals)}, {text: u.text(change.Head, decimals)}, {text: shownText(change)}})
 		}
@@ -295,8 +297,8 @@ func writeComparisonSummary(w io.Writer, c results.Comparison, checks []results.
 }
 
 // writeRegressed lists the cells that no longer give what they gave.
-func writeRegressed(b *strings.Builder, c results.Comparison) {
-	regressed := slices.DeleteFunc(slices.Clone(c.Cells), func(cell results.CellComparison) bool { return !results.CellRegressed(cell.State) })
+func writeRegressed(b *strings.Builder, c verdict.Comparison) {
+	regressed := slices.DeleteFunc(slices.Clone(c.Cells), func(cell verdict.CellComparison) bool { return !verdict.CellRegressed(cell.State) })
 	if len(regressed) > 0 {
 		b.WriteByte('\n')
 	}
@@ -323,8 +325,8 @@ type jsonComparison struct {
 	Schema      int                  `json:"schema"`
 	Base        jsonCompared         `json:"base"`
 	Head        jsonCompared         `json:"head"`
-	Disparities []results.Disparity  `json:"disparities"`
-	Notes       []results.Disparity  `json:"notes"` // of the machines, that are no reason not to compare
+	Disparities []verdict.Disparity  `json:"disparities"`
+	Notes       []verdict.Disparity  `json:"notes"` // of the machines, that are no reason not to compare
 	Cells       []jsonCellComparison `json:"cells"`
 	Checks      []results.Check      `json:"checks"`
 }
@@ -354,7 +356,7 @@ type jsonSide struct {
 	Doubts map[string][]string `json:"doubts,omitempty"` // the flags that void a metric, by metric
 }
 
-func newJSONSide(s *results.Summary, metrics []results.Metric) *jsonSide {
+func newJSONSide(s *verdict.Summary, metrics []results.Metric) *jsonSide {
 	if s == nil {
 		return nil
 	}
@@ -362,7 +364,7 @@ func newJSONSide(s *results.Summary, metrics []results.Metric) *jsonSide {
 }
 
 // doubtsOf are the flags of a cell that void a metric, by metric.
-func doubtsOf(s results.Summary, metrics ...results.Metric) map[string][]string {
+func doubtsOf(s verdict.Summary, metrics ...results.Metric) map[string][]string {
 	doubts := map[string][]string{}
 	for _, m := range metrics {
 		if flags := s.Doubts(m); len(flags) > 0 {
@@ -390,14 +392,14 @@ type jsonChange struct {
 	Erring    bool     `json:"erring,omitempty"` // a side has no repeat without errors: nothing is tested
 }
 
-func newJSONComparison(c results.Comparison, checks []results.Check) jsonComparison {
+func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonComparison {
 	compared := func(r results.Run) jsonCompared {
 		return jsonCompared{r.ID, r.Scenario, r.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")}
 	}
 	report := jsonComparison{
 		Schema: schema, Base: compared(c.Base), Head: compared(c.Head),
-		Disparities: slices.Concat([]results.Disparity{}, c.Disparities),
-		Notes:       slices.Concat([]results.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
+		Disparities: slices.Concat([]verdict.Disparity{}, c.Disparities),
+		Notes:       slices.Concat([]verdict.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
 		Checks: slices.Concat([]results.Check{}, checks),
 	}
 	for _, cell := range c.Cells {
@@ -419,7 +421,7 @@ func newJSONComparison(c results.Comparison, checks []results.Check) jsonCompari
 
 // writeComparisonCSV writes a row for each cell and metric, and one for a cell
 // that has none.
-func writeComparisonCSV(w io.Writer, c results.Comparison) error {
+func writeComparisonCSV(w io.Writer, c verdict.Comparison) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
 		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags"}); err != nil {
@@ -459,7 +461,7 @@ func writeComparisonCSV(w io.Writer, c results.Comparison) error {
 
 // sideFields are the repeats that are ok and those that are not, the errors
 // over all of them and the flags; empty where the run does not have the cell.
-func sideFields(s *results.Summary) []string {
+func sideFields(s *verdict.Summary) []string {
 	if s == nil {
 		return []string{"", "", "", ""}
 	}

@@ -6,14 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
 // conclusion prints the conditions worth having.
-func conclusion(c results.Conclusion, notes *notes) section {
+func conclusion(c verdict.Conclusion, notes *notes) section {
 	s := section{title: "The conditions worth having, " + show.Plural(c.Requests, "request")}
-	var durations, peaks []*results.Sample
+	var durations, peaks []*stats.Sample
 	for _, condition := range c.Conditions {
 		durations = append(durations, condition.Summary.Duration)
 		peaks = append(peaks, condition.Summary.Peak(c.Memory))
@@ -51,7 +52,7 @@ func conclusion(c results.Conclusion, notes *notes) section {
 
 // conclusionNotes say what the rows of the conclusion are, and what is not
 // among them.
-func conclusionNotes(c results.Conclusion) []string {
+func conclusionNotes(c verdict.Conclusion) []string {
 	var notes []string
 	front, known := false, false
 	for _, condition := range c.Conditions {
@@ -66,8 +67,8 @@ func conclusionNotes(c results.Conclusion) []string {
 	default:
 		notes = append(notes, "For each of these, nothing else is at least as fast with no more memory.")
 	}
-	if slices.ContainsFunc(c.Conditions, func(row results.Condition) bool { return row.Alike && !row.Baseline }) {
-		notes = append(notes, fmt.Sprintf("Those called alike are within %.0f%% of one of the others in duration and memory.", 100*results.AlikeShare))
+	if slices.ContainsFunc(c.Conditions, func(row verdict.Condition) bool { return row.Alike && !row.Baseline }) {
+		notes = append(notes, fmt.Sprintf("Those called alike are within %.0f%% of one of the others in duration and memory.", 100*verdict.AlikeShare))
 	}
 	notes = appendText(notes, confidenceText(c.Conditions))
 	if front && len(c.Conditions) > 0 && !c.Conditions[0].Front {
@@ -87,18 +88,18 @@ func conclusionNotes(c results.Conclusion) []string {
 
 // confidenceText says which of the conditions the repeats cannot tell apart:
 // of each pair of neighbours on the front, from the slowest to the fastest.
-func confidenceText(conditions []results.Condition) string {
-	var front []results.Summary
+func confidenceText(conditions []verdict.Condition) string {
+	var front []verdict.Summary
 	for _, row := range conditions {
 		if row.Front {
 			front = append(front, row.Summary)
 		}
 	}
-	slices.SortStableFunc(front, func(a, b results.Summary) int { return cmp.Compare(b.Duration.Median, a.Duration.Median) })
+	slices.SortStableFunc(front, func(a, b verdict.Summary) int { return cmp.Compare(b.Duration.Median, a.Duration.Median) })
 	var pairs []string
 	able := false
 	for i := 1; i < len(front); i++ {
-		difference := results.Compare(front[i-1].Duration, front[i].Duration)
+		difference := stats.Compare(front[i-1].Duration, front[i].Duration)
 		able = able || difference.Able
 		if difference.Able && !difference.Shown {
 			pairs = append(pairs, fmt.Sprintf("%s and %s (p = %.2g)", show.Line(front[i-1].Condition()), show.Line(front[i].Condition()), difference.P))
@@ -108,11 +109,11 @@ func confidenceText(conditions []results.Condition) string {
 	case len(front) < 2:
 		return ""
 	case !able:
-		return fmt.Sprintf("Which of them is faster is by their medians alone: no difference could be shown with so few repeats, it takes %d of each.", results.RepeatsForDifference(1))
+		return fmt.Sprintf("Which of them is faster is by their medians alone: no difference could be shown with so few repeats, it takes %d of each.", stats.RepeatsForDifference(1))
 	case len(pairs) > 0:
 		return "No difference in duration is shown between " + strings.Join(pairs, ", nor between ") + "."
 	}
-	return fmt.Sprintf("Each is faster than the one with less memory by a rank test at %.0f%%.", 100*results.Confidence)
+	return fmt.Sprintf("Each is faster than the one with less memory by a rank test at %.0f%%.", 100*stats.Confidence)
 }
 
 func appendText(texts []string, text string) []string {

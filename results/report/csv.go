@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -22,7 +24,7 @@ type column struct {
 // over all its repeats, so that the rows of a cell agree in them; their names
 // begin with cell_.
 func writeCSV(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	columns := append(csvColumns(), cellColumns(run, results.Summarise(records))...)
+	columns := append(csvColumns(), cellColumns(run, verdict.Summarise(records))...)
 	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
 	for i, c := range columns {
@@ -131,19 +133,19 @@ func csvColumns() []column {
 }
 
 // cellColumns are those about a record's cell over its repeats.
-func cellColumns(run results.Run, summaries []results.Summary) []column {
-	byCell, bounds := map[results.Key]results.Summary{}, map[results.Key]results.Bound{}
+func cellColumns(run results.Run, summaries []verdict.Summary) []column {
+	byCell, bounds := map[results.Key]verdict.Summary{}, map[results.Key]verdict.Bound{}
 	for _, s := range summaries {
 		key := results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}
-		byCell[key], bounds[key] = s, results.BoundOf(s, run.Plan, run.Host)
+		byCell[key], bounds[key] = s, verdict.BoundOf(s, run.Plan, run.Host)
 	}
 	cell := func(r results.Record) results.Key {
 		key := r.Key()
 		key.Repeat = 0
 		return key
 	}
-	of := func(r results.Record) results.Summary { return byCell[cell(r)] }
-	duration := func(figure func(results.Sample) string) func(results.Record) string {
+	of := func(r results.Record) verdict.Summary { return byCell[cell(r)] }
+	duration := func(figure func(stats.Sample) string) func(results.Record) string {
 		return func(r results.Record) string {
 			if sample := of(r).Duration; sample != nil {
 				return figure(*sample)
@@ -151,8 +153,8 @@ func cellColumns(run results.Run, summaries []results.Summary) []column {
 			return ""
 		}
 	}
-	end := func(figure func(results.Interval) float64) func(results.Sample) string {
-		return func(s results.Sample) string {
+	end := func(figure func(stats.Interval) float64) func(stats.Sample) string {
+		return func(s stats.Sample) string {
 			if s.Interval == nil {
 				return ""
 			}
@@ -161,10 +163,10 @@ func cellColumns(run results.Run, summaries []results.Summary) []column {
 	}
 	return []column{
 		{"cell_repeats", func(r results.Record) string { return positive(len(of(r).Speaking)) }},
-		{"cell_duration_median_s", duration(func(s results.Sample) string { return float(s.Median) })},
-		{"cell_duration_low_s", duration(end(func(i results.Interval) float64 { return i.Low }))},
-		{"cell_duration_high_s", duration(end(func(i results.Interval) float64 { return i.High }))},
-		{"cell_duration_confidence", duration(end(func(i results.Interval) float64 { return i.Confidence }))},
+		{"cell_duration_median_s", duration(func(s stats.Sample) string { return float(s.Median) })},
+		{"cell_duration_low_s", duration(end(func(i stats.Interval) float64 { return i.Low }))},
+		{"cell_duration_high_s", duration(end(func(i stats.Interval) float64 { return i.High }))},
+		{"cell_duration_confidence", duration(end(func(i stats.Interval) float64 { return i.Confidence }))},
 		{"cell_bound_by", func(r results.Record) string { return bounds[cell(r)].By }},
 		{"cell_bound_why", func(r results.Record) string { return bounds[cell(r)].Why }},
 		{"cell_flags", func(r results.Record) string { return strings.Join(of(r).Flags, " ") }},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -58,13 +60,13 @@ const (
 
 // newDocument lays out everything that the tables of a run show.
 func newDocument(run results.Run, records []results.Record) document {
-	summaries := results.Summarise(records)
-	baselines := results.FindBaselines(summaries, run.Plan.Baseline)
-	memory := results.MemoryKind(summaries)
+	summaries := verdict.Summarise(records)
+	baselines := verdict.FindBaselines(summaries, run.Plan.Baseline)
+	memory := verdict.MemoryKind(summaries)
 	notes := newNotes(summaries)
 	doc := document{title: headline(run), facts: heading(run, records, summaries, memory)}
 
-	for _, pivot := range results.Pivots(summaries) {
+	for _, pivot := range verdict.Pivots(summaries) {
 		doc.sections = append(doc.sections,
 			durationSection(pivot, baselines, notes),
 			memorySection(pivot, baselines, memory, notes))
@@ -85,7 +87,7 @@ func newDocument(run results.Run, records []results.Record) document {
 	doc.sections = appendIf(doc.sections, checkList(run.Checks))
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
-		doc.sections = append(doc.sections, conclusion(results.Conclude(summaries, run.Plan.Baseline), notes))
+		doc.sections = append(doc.sections, conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes))
 		doc.sections = appendIf(doc.sections, planned(run, summaries))
 	}
 	doc.details = configurations(records)
@@ -99,30 +101,30 @@ func appendIf(sections []section, one *section) []section {
 	return append(sections, *one)
 }
 
-func durationSection(pivot results.Pivot, baselines results.Baselines, notes *notes) section {
-	s := section{title: "Duration" + pivotTitle(pivot), text: baselineText(pivot, baselines, func(s results.Summary) bool { return s.Duration != nil })}
+func durationSection(pivot verdict.Pivot, baselines verdict.Baselines, notes *notes) section {
+	s := section{title: "Duration" + pivotTitle(pivot), text: baselineText(pivot, baselines, func(s verdict.Summary) bool { return s.Duration != nil })}
 	s.table = pivotGrid(pivot, durationFigure(baselines), notes)
 	return s
 }
 
-func memorySection(pivot results.Pivot, baselines results.Baselines, memory string, notes *notes) section {
+func memorySection(pivot verdict.Pivot, baselines verdict.Baselines, memory string, notes *notes) section {
 	s := section{title: "Peak memory" + pivotTitle(pivot)}
 	if memory == results.MemoryGPU {
 		s.title = "Peak GPU memory" + pivotTitle(pivot)
 	}
-	sample := func(s results.Summary) *results.Sample { return s.Peak(memory) }
-	if !slices.ContainsFunc(pivot.Rows, func(row results.Row) bool {
-		return slices.ContainsFunc(row.Cells, func(c *results.Summary) bool { return c != nil && sample(*c) != nil })
+	sample := func(s verdict.Summary) *stats.Sample { return s.Peak(memory) }
+	if !slices.ContainsFunc(pivot.Rows, func(row verdict.Row) bool {
+		return slices.ContainsFunc(row.Cells, func(c *verdict.Summary) bool { return c != nil && sample(*c) != nil })
 	}) {
 		s.text = []string{missing + " (not measured)"}
 		return s
 	}
-	s.text = baselineText(pivot, baselines, func(s results.Summary) bool { return sample(s) != nil })
+	s.text = baselineText(pivot, baselines, func(s verdict.Summary) bool { return sample(s) != nil })
 	s.table = pivotGrid(pivot, memoryFigure(baselines, memory), notes)
 	return s
 }
 
-func pivotTitle(pivot results.Pivot) string {
+func pivotTitle(pivot verdict.Pivot) string {
 	if pivot.Requests > 0 {
 		return ", " + show.Plural(pivot.Requests, "request")
 	}
@@ -130,7 +132,7 @@ func pivotTitle(pivot results.Pivot) string {
 }
 
 // baselineText says what the percentages of a table refer to.
-func baselineText(pivot results.Pivot, baselines results.Baselines, has func(results.Summary) bool) []string {
+func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, has func(verdict.Summary) bool) []string {
 	if pivot.Requests == 0 {
 		var names []string
 		for _, row := range pivot.Rows {
@@ -165,34 +167,34 @@ func baselineText(pivot results.Pivot, baselines results.Baselines, has func(res
 // A figure is what a table of cells is about.
 type figure struct {
 	unit   unit
-	sample func(results.Summary) *results.Sample
-	ratio  func(results.Summary) *float64
-	why    func(results.Summary) []string // the figure is missing of some repeats
+	sample func(verdict.Summary) *stats.Sample
+	ratio  func(verdict.Summary) *float64
+	why    func(verdict.Summary) []string // the figure is missing of some repeats
 }
 
-func durationFigure(baselines results.Baselines) figure {
+func durationFigure(baselines verdict.Baselines) figure {
 	return figure{
 		unit:   seconds(),
-		sample: func(s results.Summary) *results.Sample { return s.Duration },
+		sample: func(s verdict.Summary) *stats.Sample { return s.Duration },
 		ratio:  baselines.DurationRatio,
-		why:    func(results.Summary) []string { return nil },
+		why:    func(verdict.Summary) []string { return nil },
 	}
 }
 
-func memoryFigure(baselines results.Baselines, memory string) figure {
+func memoryFigure(baselines verdict.Baselines, memory string) figure {
 	return figure{
 		unit:   mebibytes(),
-		sample: func(s results.Summary) *results.Sample { return s.Peak(memory) },
-		ratio:  func(s results.Summary) *float64 { return baselines.PeakRatio(s, memory) },
-		why:    func(s results.Summary) []string { return s.PeakReasons(memory) },
+		sample: func(s verdict.Summary) *stats.Sample { return s.Peak(memory) },
+		ratio:  func(s verdict.Summary) *float64 { return baselines.PeakRatio(s, memory) },
+		why:    func(s verdict.Summary) []string { return s.PeakReasons(memory) },
 	}
 }
 
 // pivotGrid fills a table with one figure. Within a column the figures, the
 // ratios and the marks stand below each other.
-func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
-	var samples []*results.Sample
-	lowest, fastest := 0.0, (*results.Summary)(nil)
+func pivotGrid(pivot verdict.Pivot, f figure, notes *notes) *grid {
+	var samples []*stats.Sample
+	lowest, fastest := 0.0, (*verdict.Summary)(nil)
 	for _, row := range pivot.Rows {
 		for _, cell := range row.Cells {
 			if cell == nil {
@@ -246,19 +248,19 @@ func pivotGrid(pivot results.Pivot, f figure, notes *notes) *grid {
 
 // asGood reports whether a cell has the best figure of its table, or one that
 // enough repeats did not show to be any worse.
-func asGood(cell, best *results.Summary, f figure) bool {
+func asGood(cell, best *verdict.Summary, f figure) bool {
 	if cell == best {
 		return true
 	}
 	if !cell.Clean() {
 		return false
 	}
-	difference := results.Compare(f.sample(*best), f.sample(*cell))
+	difference := stats.Compare(f.sample(*best), f.sample(*cell))
 	return difference.Able && !difference.Shown
 }
 
 // cellParts are a cell's figure, ratio and marks.
-func cellParts(cell results.Summary, f figure, decimals int, notes *notes) [3]string {
+func cellParts(cell verdict.Summary, f figure, decimals int, notes *notes) [3]string {
 	marks := notes.marks(cell, f.why(cell))
 	if cell.OK == 0 {
 		return [3]string{unmeasuredText(cell), "", marks}
@@ -297,16 +299,16 @@ func pad(text string, to int, right bool) string {
 }
 
 // failures lists what failed, once for each reason.
-func failures(summaries []results.Summary) *section {
-	return unmeasured("Failed", summaries, func(s results.Summary) []results.Record { return s.Failures })
+func failures(summaries []verdict.Summary) *section {
+	return unmeasured("Failed", summaries, func(s verdict.Summary) []results.Record { return s.Failures })
 }
 
 // prunings lists what was not started, once for each reason.
-func prunings(summaries []results.Summary) *section {
-	return unmeasured("Pruned", summaries, func(s results.Summary) []results.Record { return s.Prunings })
+func prunings(summaries []verdict.Summary) *section {
+	return unmeasured("Pruned", summaries, func(s verdict.Summary) []results.Record { return s.Prunings })
 }
 
-func unmeasured(title string, summaries []results.Summary, of func(results.Summary) []results.Record) *section {
+func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summary) []results.Record) *section {
 	s := &section{title: title}
 	at := map[string]int{} // of the item, by reason and log
 	for _, summary := range summaries {

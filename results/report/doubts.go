@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
 // doubtText says which of the metrics of a cell a flag voids; empty where none
 // does.
-func doubtText(s results.Summary, metrics ...results.Metric) string {
+func doubtText(s verdict.Summary, metrics ...results.Metric) string {
 	var parts []string
 	for _, m := range metrics {
 		if doubts := s.Doubts(m); len(doubts) > 0 {
@@ -22,7 +23,7 @@ func doubtText(s results.Summary, metrics ...results.Metric) string {
 
 // comparisonDoubts are warnings about the cells of a comparison that have a
 // side whose figures a flag voids.
-func comparisonDoubts(c results.Comparison) []string {
+func comparisonDoubts(c verdict.Comparison) []string {
 	var lines []string
 	for _, cell := range c.Cells {
 		if len(cell.Changes) == 0 {
@@ -47,11 +48,11 @@ func comparisonDoubts(c results.Comparison) []string {
 // A comparedSide is one run's part of a cell that is compared.
 type comparedSide struct {
 	name    string
-	summary *results.Summary
+	summary *verdict.Summary
 }
 
 // sidesOf are the sides that the cell has.
-func sidesOf(cell results.CellComparison) []comparedSide {
+func sidesOf(cell verdict.CellComparison) []comparedSide {
 	var sides []comparedSide
 	for _, side := range []comparedSide{{"base", cell.Base}, {"head", cell.Head}} {
 		if side.summary != nil {
@@ -63,13 +64,13 @@ func sidesOf(cell results.CellComparison) []comparedSide {
 
 // comparisonFlags lists the flags of both sides, with what they mean; nil
 // without any.
-func comparisonFlags(c results.Comparison) *section {
+func comparisonFlags(c verdict.Comparison) *section {
 	s := &section{title: "Flags", table: &grid{labels: 1, head: []string{"cell", "base", "head"}}}
 	meanings := map[string]bool{}
 	for _, cell := range c.Cells {
 		row := []entry{{text: show.Line(cell.Name)}, {text: missing}, {text: missing}}
 		flagged := false
-		for i, side := range []*results.Summary{cell.Base, cell.Head} {
+		for i, side := range []*verdict.Summary{cell.Base, cell.Head} {
 			if side == nil || len(side.Flags) == 0 {
 				continue
 			}

@@ -15,6 +15,8 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -30,7 +32,7 @@ func gateRun(t *testing.T) (results.Run, []results.Record) {
 		thresholds = append(thresholds, threshold)
 	}
 	base := slower(records, 0.5)
-	run.Checks = results.CheckThresholds(thresholds, results.Summarise(records), results.Summarise(base))
+	run.Checks = verdict.CheckThresholds(thresholds, verdict.Summarise(records), verdict.Summarise(base))
 	return run, records
 }
 
@@ -65,9 +67,9 @@ func TestComparisonGolden(t *testing.T) {
 	}
 	base := sampleRun()
 	base.ID = "20261122-081500-0001"
-	for name, c := range map[string]results.Comparison{
-		"repeats": results.CompareRuns(base, run, slower(records, 0.5)[:6], records),
-		"five":    results.CompareRuns(base, run, five(1), five(1.1)),
+	for name, c := range map[string]verdict.Comparison{
+		"repeats": verdict.CompareRuns(base, run, slower(records, 0.5)[:6], records),
+		"five":    verdict.CompareRuns(base, run, five(1), five(1.1)),
 	} {
 		for _, format := range slices.DeleteFunc(report.ComparisonFormats(), func(f string) bool { return f == "html" }) {
 			t.Run(name+"/"+format, func(t *testing.T) {
@@ -106,7 +108,7 @@ func TestHistoryGolden(t *testing.T) {
 	for _, format := range slices.DeleteFunc(report.HistoryFormats(), func(f string) bool { return f == "html" }) {
 		t.Run(format, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := report.WriteHistory(&b, format, results.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+			if err := report.WriteHistory(&b, format, verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "history."+format, b.String())
@@ -124,7 +126,7 @@ func TestComparisonNotes(t *testing.T) {
 		"table": "note ", "markdown": "another kernel", "summary": "Another kernel", "junit": `"another kernel`, "html": "Note: another kernel", "json": `"kind": "kernel"`,
 	} {
 		var b bytes.Buffer
-		if err := report.WriteComparison(&b, format, results.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
+		if err := report.WriteComparison(&b, format, verdict.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "99.1") {
@@ -141,16 +143,16 @@ func TestHistoryTooShort(t *testing.T) {
 	}
 	var runs []results.Run
 	var observations []results.Observation
-	for night := range results.StepRuns {
+	for night := range stats.StepRuns {
 		value := 10.0
 		runs = append(runs, results.Run{ID: strconv.Itoa(night)})
 		observations = append(observations, results.Observation{Run: strconv.Itoa(night), Cell: "a", Repeat: 1, Clean: true, Value: &value})
 		var b bytes.Buffer
-		if err := report.WriteHistory(&b, "markdown", results.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+		if err := report.WriteHistory(&b, "markdown", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 13")
-		if want := night+1 < results.StepRuns; few != want {
+		if want := night+1 < stats.StepRuns; few != want {
 			t.Errorf("%d runs, said to be too few: %v", night+1, few)
 		}
 	}
@@ -236,7 +238,7 @@ func TestReadBack(t *testing.T) {
 	if again != first {
 		t.Errorf("read back, it is another report:\n%s", again)
 	}
-	for _, c := range results.CompareRuns(run, all[0].Run, records, all[0].Records).Cells {
+	for _, c := range verdict.CompareRuns(run, all[0].Run, records, all[0].Records).Cells {
 		for _, change := range c.Changes {
 			if change.Difference.Change != 0 {
 				t.Errorf("%s: %s changed by being read", c.Name, change.Metric.Name)
@@ -396,7 +398,7 @@ func TestComparisonSaysErrors(t *testing.T) {
 		after = append(after, erring, failed)
 	}
 	before[1].Status = results.StatusFailed
-	c := results.CompareRuns(sampleRun(), sampleRun(), before, after)
+	c := verdict.CompareRuns(sampleRun(), sampleRun(), before, after)
 	for format, wants := range map[string][]string{
 		"table":    {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "newly failing (repeats ok: 4 of 5, then 0 of 5;", "1 cell not compared"},
 		"markdown": {"newly erring (repeats ok: 5 of 5, then 5 of 5; errors: 0, then 40)", "1 cell not compared"},
@@ -432,7 +434,7 @@ func TestDoubtsAreSaid(t *testing.T) {
 		after = append(after, fast, measured(flask, mt5, repeat, 5, 500))
 	}
 	const meaning = "client-bound: the client used nearly all the CPU"
-	c := results.CompareRuns(sampleRun(), sampleRun(), before, after)
+	c := verdict.CompareRuns(sampleRun(), sampleRun(), before, after)
 	doubt := "In doubt, flask/single/n40: duration (client-bound), throughput (client-bound), peak memory (inherited) in the head."
 	for format, wants := range map[string][]string{
 		"table": {doubt, meaning}, "markdown": {doubt, meaning}, "html": {doubt, meaning}, "summary": {doubt},
@@ -449,14 +451,14 @@ func TestDoubtsAreSaid(t *testing.T) {
 			}
 		}
 	}
-	goal, err := results.NewGoal(scenarios.Recommend{Objective: "duration"})
+	goal, err := verdict.NewGoal(scenarios.Recommend{Objective: "duration"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	doubt = "In doubt, the best, flask/single: duration (client-bound), peak memory (inherited)."
 	for format, wants := range map[string][]string{"text": {doubt, "flask/single [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
 		var b bytes.Buffer
-		if err := report.WriteRecommendation(&b, format, sampleRun(), results.Recommend(results.Summarise(after), nil, goal), report.Options{Width: 400}); err != nil {
+		if err := report.WriteRecommendation(&b, format, sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal), report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {

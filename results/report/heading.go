@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -15,7 +17,7 @@ func headline(run results.Run) string {
 }
 
 // heading says where, when and how the figures were obtained.
-func heading(run results.Run, records []results.Record, summaries []results.Summary, memory string) []fact {
+func heading(run results.Run, records []results.Record, summaries []verdict.Summary, memory string) []fact {
 	var facts []fact
 	add := func(label string, parts ...string) {
 		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
@@ -152,7 +154,7 @@ func pruneText(plan scenarios.Plan) string {
 
 // figuresText says what a printed figure is of its repeats, and of too few
 // repeats how many an interval takes.
-func figuresText(summaries []results.Summary) string {
+func figuresText(summaries []verdict.Summary) string {
 	const gun = "duration is from the starting gun to the last reply"
 	least, most := 0, 0
 	for _, s := range summaries {
@@ -163,15 +165,15 @@ func figuresText(summaries []results.Summary) string {
 			most = max(most, n)
 		}
 	}
-	enough := results.RepeatsForInterval()
-	interval := fmt.Sprintf("± the larger distance to an end of its %.0f%% interval", 100*results.Confidence)
+	enough := stats.RepeatsForInterval()
+	interval := fmt.Sprintf("± the larger distance to an end of its %.0f%% interval", 100*stats.Confidence)
 	const halfRange = "± half the distance from the smallest to the largest"
-	tooFew := fmt.Sprintf("%s, which is no confidence interval: one of %.0f%% takes %d repeats", halfRange, 100*results.Confidence, enough)
+	tooFew := fmt.Sprintf("%s, which is no confidence interval: one of %.0f%% takes %d repeats", halfRange, 100*stats.Confidence, enough)
 	switch {
 	case most == 0:
 		return ""
 	case most == 1:
-		return fmt.Sprintf("one repeat, so nothing is known about spread (an interval of %.0f%% takes %d); %s", 100*results.Confidence, enough, gun)
+		return fmt.Sprintf("one repeat, so nothing is known about spread (an interval of %.0f%% takes %d); %s", 100*stats.Confidence, enough, gun)
 	case least >= enough:
 		return fmt.Sprintf("the median of %s %s; %s", fromTo(least, most), interval, gun)
 	case most < enough:

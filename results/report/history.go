@@ -7,7 +7,8 @@ import (
 	"math"
 	"strings"
 
-	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -15,7 +16,7 @@ import (
 func HistoryFormats() []string { return []string{"table", "markdown", "json", "html"} }
 
 // WriteHistory writes each cell over its last runs, and where it stepped.
-func WriteHistory(w io.Writer, format string, h results.History, opts Options) error {
+func WriteHistory(w io.Writer, format string, h verdict.History, opts Options) error {
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
@@ -34,7 +35,7 @@ func WriteHistory(w io.Writer, format string, h results.History, opts Options) e
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(HistoryFormats(), ", "))
 }
 
-func newHistoryDocument(h results.History) document {
+func newHistoryDocument(h verdict.History) document {
 	doc := document{title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {
 		doc.facts = []fact{{"runs", show.Line(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
@@ -44,7 +45,7 @@ func newHistoryDocument(h results.History) document {
 	levels := section{title: "Levels", table: &grid{labels: 2, head: []string{"cell", "runs", "n", "first", "last"}}}
 	steps := section{title: "Steps"}
 	for _, cell := range h.Cells {
-		var samples []*results.Sample
+		var samples []*stats.Sample
 		for _, p := range cell.Points {
 			samples = append(samples, p.Sample)
 		}
@@ -76,12 +77,12 @@ func newHistoryDocument(h results.History) document {
 	}
 	doc.sections = []section{levels}
 	switch {
-	case longest < results.StepRuns:
-		steps.notes = []string{fmt.Sprintf("Too few runs to show any step: it takes %d that measured the cell, and there are %d at most.", results.StepRuns, longest)}
+	case longest < stats.StepRuns:
+		steps.notes = []string{fmt.Sprintf("Too few runs to show any step: it takes %d that measured the cell, and there are %d at most.", stats.StepRuns, longest)}
 	case len(steps.items) == 0:
-		steps.notes = []string{fmt.Sprintf("None at a level of %v. A large step shows five or six runs after it, and a small one later.", results.StepLevel)}
+		steps.notes = []string{fmt.Sprintf("None at a level of %v. A large step shows five or six runs after it, and a small one later.", stats.StepLevel)}
 	}
-	if longest >= results.StepRuns {
+	if longest >= stats.StepRuns {
 		steps.notes = append(steps.notes, "Runs are taken for independent of each other: where each is like the one before, some steps are false.")
 	}
 	doc.sections = append(doc.sections, steps)
@@ -90,7 +91,7 @@ func newHistoryDocument(h results.History) document {
 
 // sparkline draws a cell's medians, from its lowest to its highest, with a gap
 // for a run that did not measure it and a bar before each step.
-func sparkline(cell results.CellHistory, runs int) string {
+func sparkline(cell verdict.CellHistory, runs int) string {
 	bars := []rune("▁▂▃▄▅▆▇█")
 	low, high := math.Inf(1), math.Inf(-1)
 	at := map[int]float64{}
@@ -148,10 +149,10 @@ type jsonStep struct {
 	Change      float64             `json:"change"`
 	Worse       bool                `json:"worse"`
 	P           float64             `json:"p"`
-	Disparities []results.Disparity `json:"disparities,omitempty"`
+	Disparities []verdict.Disparity `json:"disparities,omitempty"`
 }
 
-func newJSONHistory(h results.History) jsonHistory {
+func newJSONHistory(h verdict.History) jsonHistory {
 	report := jsonHistory{Schema: schema, Scenario: h.Scenario, Metric: h.Metric.Name, Unit: string(h.Metric.Unit), Runs: []jsonCompared{}, Cells: []jsonCellHistory{}}
 	for _, run := range h.Runs {
 		report.Runs = append(report.Runs, jsonCompared{run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")})

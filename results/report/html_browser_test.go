@@ -27,6 +27,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -216,7 +217,7 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 	for name, write := range map[string]func(io.Writer) error{
 		"run": func(w io.Writer) error { return report.WritePage(w, run, records, opts) },
 		"comparison": func(w io.Writer) error {
-			return report.WriteComparisonPage(w, results.CompareRuns(before, run, base, head), checks, opts, one)
+			return report.WriteComparisonPage(w, verdict.CompareRuns(before, run, base, head), checks, opts, one)
 		},
 		"list": func(w io.Writer) error {
 			unfinished := run
@@ -229,7 +230,7 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 		},
 		"error": func(w io.Writer) error { return report.WriteErrorPage(w, all, all, opts.Nav) },
 		"history": func(w io.Writer) error {
-			return report.WriteHistoryPage(w, results.NewHistory(all, duration, nights, observations), opts.Nav)
+			return report.WriteHistoryPage(w, verdict.NewHistory(all, duration, nights, observations), opts.Nav)
 		},
 	} {
 		var b bytes.Buffer

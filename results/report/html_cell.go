@@ -11,6 +11,8 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -39,17 +41,17 @@ type ranView struct {
 type sectionLink struct{ ID, Text string }
 
 // newCell looks at one cell. records are all of its repeats.
-func (b *builder) newCell(s results.Summary, records []results.Record) (cellView, error) {
+func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView, error) {
 	view := cellView{ID: b.ids[s.Name()], Name: show.Line(s.Name())}
 	var parts []string
 	if s.Duration != nil {
-		parts = append(parts, seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration})))
+		parts = append(parts, seconds().text(s.Duration, seconds().decimals([]*stats.Sample{s.Duration})))
 	}
 	if peak := s.Peak(b.memory); peak != nil {
 		parts = append(parts, mebibytes().text(peak, 0))
 	}
 	view.Line = strings.Join(parts, ", ")
-	if bound := results.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
+	if bound := verdict.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
 		view.Bound = show.Line(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
 	}
 	view.Status = b.cellStatus(s)
@@ -88,12 +90,12 @@ func (b *builder) newCell(s results.Summary, records []results.Record) (cellView
 }
 
 // ownFlags are a cell's flags without those that every cell of the run has.
-func (b *builder) ownFlags(s results.Summary) string {
+func (b *builder) ownFlags(s verdict.Summary) string {
 	own := slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return slices.Contains(b.notes.everywhere, flag) })
 	return show.Line(strings.Join(own, ", "))
 }
 
-func (b *builder) cellStatus(s results.Summary) *status {
+func (b *builder) cellStatus(s verdict.Summary) *status {
 	switch {
 	case s.Spared():
 		return &status{results.StatusPruned, ""}
@@ -221,7 +223,7 @@ func repeated(lines []string) []string {
 
 // latencyChart is the distribution of the answers' latency over the repeats
 // that speak for the cell.
-func latencyChart(s results.Summary) *chart.Chart {
+func latencyChart(s verdict.Summary) *chart.Chart {
 	var all load.Latency
 	for _, r := range s.Speaking {
 		all.Merge(r.Latency)
@@ -264,7 +266,7 @@ func threeDigits(v float64) string {
 
 // gpuChart is the devices' memory over the trial of the first repeat that has
 // it, with its phases, the cell's own part standing out.
-func gpuChart(s results.Summary) *chart.Chart {
+func gpuChart(s verdict.Summary) *chart.Chart {
 	for _, r := range s.Speaking {
 		u := r.GPU
 		if len(u.Trial) == 0 && len(u.Series) == 0 {
@@ -311,7 +313,7 @@ func phases(u gpu.Usage, duration *float64, end float64) chart.Bands {
 }
 
 // memoryChart is the stack's main memory during the cell.
-func memoryChart(s results.Summary) *chart.Chart {
+func memoryChart(s verdict.Summary) *chart.Chart {
 	for _, r := range s.Speaking {
 		if len(r.Memory.Series) == 0 {
 			continue

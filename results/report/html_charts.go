@@ -9,6 +9,8 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -29,7 +31,7 @@ type drawing struct {
 
 // spreadOf is what is drawn as a whisker: the interval of the median, or of
 // too few repeats for one their range.
-func spreadOf(s *results.Sample, u unit) *chart.Range {
+func spreadOf(s *stats.Sample, u unit) *chart.Range {
 	switch {
 	case s == nil || s.N < 2:
 		return nil
@@ -67,7 +69,7 @@ func (b *builder) tradeoff() *drawing {
 	if err != nil {
 		return nil
 	}
-	frontier := results.FindFrontier(b.summaries, duration)
+	frontier := verdict.FindFrontier(b.summaries, duration)
 	if len(frontier.Candidates) == 0 || frontier.Candidates[0].Peak(frontier.Memory) == nil {
 		return nil
 	}
@@ -81,7 +83,7 @@ func (b *builder) tradeoff() *drawing {
 	var legend []chart.Key
 	var marks chart.Marks
 	var dots []chart.Point
-	var rest []results.Summary
+	var rest []verdict.Summary
 	for _, s := range frontier.Candidates {
 		kind := kindOf(s.Topology)
 		if _, known := kinds[kind]; !known {
@@ -95,7 +97,7 @@ func (b *builder) tradeoff() *drawing {
 			rest = append(rest, s)
 		}
 	}
-	add := func(s results.Summary, front bool) {
+	add := func(s verdict.Summary, front bool) {
 		i := kinds[kindOf(s.Topology)]
 		marks = append(marks, chart.Mark{
 			X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median,
@@ -140,10 +142,10 @@ func memoryName(memory string) string {
 }
 
 // markText is what hovering a cell says.
-func (b *builder) markText(s results.Summary, memory string) string {
+func (b *builder) markText(s verdict.Summary, memory string) string {
 	text := show.Line(s.Name())
 	if s.Duration != nil {
-		text += "\n" + seconds().text(s.Duration, seconds().decimals([]*results.Sample{s.Duration}))
+		text += "\n" + seconds().text(s.Duration, seconds().decimals([]*stats.Sample{s.Duration}))
 		if ratio := b.baselines.DurationRatio(s); ratio != nil {
 			text += ", " + percentText(ratio, 1) + " of the baseline"
 		}
@@ -154,7 +156,7 @@ func (b *builder) markText(s results.Summary, memory string) string {
 	return text
 }
 
-func (b *builder) namesOf(cells []results.Summary, memory string) string {
+func (b *builder) namesOf(cells []verdict.Summary, memory string) string {
 	var text string
 	for i, s := range cells {
 		if i == 12 {
@@ -171,10 +173,10 @@ func (b *builder) namesOf(cells []results.Summary, memory string) string {
 
 // barsOf is a bar for each cell of one number of requests, by topology: the
 // experiment's bar charts.
-func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sample func(results.Summary) *results.Sample) *drawing {
+func (b *builder) barsOf(cells []verdict.Summary, name, title string, u unit, sample func(verdict.Summary) *stats.Sample) *drawing {
 	var groups []chart.Group
 	inks := map[string]int{}
-	var samples []*results.Sample
+	var samples []*stats.Sample
 	for _, s := range cells {
 		samples = append(samples, sample(s))
 	}
@@ -232,11 +234,11 @@ func (b *builder) barsOf(cells []results.Summary, name, title string, u unit, sa
 // A series is the cells that one line joins.
 type series struct {
 	label string
-	cells []results.Summary
+	cells []verdict.Summary
 }
 
 // linesOf joins the durations of series over x, with whiskers.
-func (b *builder) linesOf(all []series, name, title, xLabel string, x func(results.Summary) float64, log bool) *drawing {
+func (b *builder) linesOf(all []series, name, title, xLabel string, x func(verdict.Summary) float64, log bool) *drawing {
 	c := chart.Chart{
 		Name: name, Title: title, Text: title + ": the figures are those of the tables.",
 		X: chart.Axis{Label: xLabel, Log: log}, Y: chart.Axis{Label: "duration, s", Log: log, Zero: !log}, Height: 230,

@@ -9,6 +9,8 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -35,7 +37,7 @@ type runFacts struct {
 // WriteComparisonPage writes the HTML report of a comparison: the verdict, a
 // chart and a table for each metric, what cannot be compared, and both runs.
 // address is where a server shows a run; nil in a file.
-func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Check, opts PageOptions, address func(run string) string) error {
+func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Check, opts PageOptions, address func(run string) string) error {
 	var view comparisonView
 	for _, line := range verdictLines(c, checks) {
 		view.Verdict = append(view.Verdict, show.Line(line))
@@ -76,7 +78,7 @@ func WriteComparisonPage(w io.Writer, c results.Comparison, checks []results.Che
 			continue
 		}
 		e := entry{text: show.Line(show.Shorten(stateText(cell), show.LineWidth))}
-		if results.CellRegressed(cell.State) {
+		if verdict.CellRegressed(cell.State) {
 			e.tone = bad
 		}
 		others.rows = append(others.rows, []entry{{text: show.Line(cell.Name)}, e})
@@ -114,10 +116,10 @@ func day(run results.Run) string { return run.Started.UTC().Format("2 January 20
 // A changedCell is one metric of one cell.
 type changedCell struct {
 	name   string
-	change results.Change
+	change verdict.Change
 }
 
-func changesOf(c results.Comparison, metric int) []changedCell {
+func changesOf(c verdict.Comparison, metric int) []changedCell {
 	var rows []changedCell
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
@@ -137,7 +139,7 @@ func drawable(rows []changedCell) []changedCell {
 // changesGrid is a table of one metric.
 func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 	u := unitOf(metric.Unit)
-	var bases, heads []*results.Sample
+	var bases, heads []*stats.Sample
 	for _, row := range rows {
 		bases, heads = append(bases, row.change.Base), append(heads, row.change.Head)
 	}
@@ -184,7 +186,7 @@ func changesChart(metric results.Metric, rows []changedCell) *drawing {
 		change := func(row changedCell) float64 { return math.Abs(row.change.Difference.Change) }
 		shown = slices.SortedStableFunc(slices.Values(rows), func(a, b changedCell) int { return cmp.Compare(change(b), change(a)) })[:mostGroups]
 	}
-	var samples []*results.Sample
+	var samples []*stats.Sample
 	for _, row := range shown {
 		samples = append(samples, row.change.Base, row.change.Head)
 	}
@@ -192,7 +194,7 @@ func changesChart(metric results.Metric, rows []changedCell) *drawing {
 	var groups []chart.Group
 	for _, row := range shown {
 		group := chart.Group{Label: row.name}
-		for i, s := range []*results.Sample{row.change.Base, row.change.Head} {
+		for i, s := range []*stats.Sample{row.change.Base, row.change.Head} {
 			group.Bars = append(group.Bars, chart.Bar{
 				Value: s.Median / u.scale, Range: spreadOf(s, u), Figure: u.number(s.Median, decimals),
 				Label: []string{"base", "head"}[i] + " of " + row.name + "\n" + spreadText(s, u, decimals), Ink: chart.Series(7 * (1 - i)),

@@ -7,6 +7,8 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -26,25 +28,25 @@ func (b *builder) drawings() []drawing {
 		cells := b.at(n)
 		title := show.Plural(n, "request")
 		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, seconds(),
-			func(s results.Summary) *results.Sample { return s.Duration }))
+			func(s verdict.Summary) *stats.Sample { return s.Duration }))
 		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, mebibytes(),
-			func(s results.Summary) *results.Sample { return s.Peak(b.memory) }))
+			func(s verdict.Summary) *stats.Sample { return s.Peak(b.memory) }))
 	}
 	if len(requests) > 0 {
 		n := requests[len(requests)-1]
 		for _, client := range []string{scenarios.ClientMP, scenarios.ClientMT} {
-			lines := b.lines(b.at(n), func(s results.Summary) bool { return s.Load.Client == client && !s.Load.KeepAlive },
-				func(s results.Summary) string { return show.Line(s.Topology.Name) })
+			lines := b.lines(b.at(n), func(s verdict.Summary) bool { return s.Load.Client == client && !s.Load.KeepAlive },
+				func(s verdict.Summary) string { return show.Line(s.Topology.Name) })
 			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, show.Plural(n, "request")),
-				"pool", func(s results.Summary) float64 { return float64(s.Load.Pool) }, false))
+				"pool", func(s verdict.Summary) float64 { return float64(s.Load.Pool) }, false))
 		}
 	}
 	if len(requests) > 1 {
 		topologies := groupNames(b.summaries)
 		for _, topology := range topologies[:min(len(topologies), 4)] {
-			lines := b.lines(b.summaries, func(s results.Summary) bool { return s.Topology.Name == topology }, b.lineName(topology))
+			lines := b.lines(b.summaries, func(s verdict.Summary) bool { return s.Topology.Name == topology }, b.lineName(topology))
 			add(b.linesOf(lines, "requests-"+fileName(topology), "Duration by number of requests, "+show.Line(topology),
-				"requests", func(s results.Summary) float64 { return float64(s.Load.Requests) }, true))
+				"requests", func(s verdict.Summary) float64 { return float64(s.Load.Requests) }, true))
 		}
 	}
 	return all
@@ -52,7 +54,7 @@ func (b *builder) drawings() []drawing {
 
 // lineName names the lines of a topology's chart by number of requests: by
 // client, where each number of requests has one pool, otherwise with the pool.
-func (b *builder) lineName(topology string) func(results.Summary) string {
+func (b *builder) lineName(topology string) func(verdict.Summary) string {
 	loads := map[string]int{}
 	var most int
 	for _, s := range b.summaries {
@@ -63,13 +65,13 @@ func (b *builder) lineName(topology string) func(results.Summary) string {
 		}
 	}
 	if most == 1 {
-		return func(s results.Summary) string { return show.Line(s.Load.Client) }
+		return func(s verdict.Summary) string { return show.Line(s.Load.Client) }
 	}
-	return func(s results.Summary) string { return show.Line(s.Load.Mode()) }
+	return func(s verdict.Summary) string { return show.Line(s.Load.Mode()) }
 }
 
 // lines groups cells by the line that they are on, in order.
-func (b *builder) lines(cells []results.Summary, keep func(results.Summary) bool, name func(results.Summary) string) []series {
+func (b *builder) lines(cells []verdict.Summary, keep func(verdict.Summary) bool, name func(verdict.Summary) string) []series {
 	var all []series
 	at := map[string]int{}
 	for _, s := range cells {
@@ -98,8 +100,8 @@ func (b *builder) requests() []int {
 }
 
 // at are the cells of one number of requests.
-func (b *builder) at(requests int) []results.Summary {
-	var cells []results.Summary
+func (b *builder) at(requests int) []verdict.Summary {
+	var cells []verdict.Summary
 	for _, s := range b.summaries {
 		if s.Load.Requests == requests {
 			cells = append(cells, s)
@@ -109,7 +111,7 @@ func (b *builder) at(requests int) []results.Summary {
 }
 
 // groupNames lists the topologies in the order of the summaries.
-func groupNames(summaries []results.Summary) []string {
+func groupNames(summaries []verdict.Summary) []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, s := range summaries {

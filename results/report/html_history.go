@@ -5,8 +5,9 @@ import (
 	"io"
 	"slices"
 
-	"stackmeter/results"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -23,7 +24,7 @@ type historyView struct {
 }
 
 // WriteHistoryPage writes each cell over its last runs, and where it stepped.
-func WriteHistoryPage(w io.Writer, h results.History, nav []Link) error {
+func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
 	doc := newHistoryDocument(h)
 	view := historyView{Levels: newSection(doc.sections[0]), Steps: newSection(doc.sections[1])}
 	charts, note := historyCharts(h)
@@ -43,9 +44,9 @@ func WriteHistoryPage(w io.Writer, h results.History, nav []Link) error {
 }
 
 // historyCharts are those of the cells, and a note where there are more cells.
-func historyCharts(h results.History) (charts []chart.Chart, note string) {
+func historyCharts(h verdict.History) (charts []chart.Chart, note string) {
 	cells := slices.Clone(h.Cells)
-	slices.SortStableFunc(cells, func(a, b results.CellHistory) int { return len(b.Steps) - len(a.Steps) })
+	slices.SortStableFunc(cells, func(a, b verdict.CellHistory) int { return len(b.Steps) - len(a.Steps) })
 	for i, cell := range cells {
 		if i == mostHistories {
 			return charts, fmt.Sprintf("%d of %d cells have a chart: those that stepped first.", i, len(cells))
@@ -58,7 +59,7 @@ func historyCharts(h results.History) (charts []chart.Chart, note string) {
 }
 
 // historyChart is one cell over its runs, with its levels between steps.
-func historyChart(h results.History, cell results.CellHistory) chart.Chart {
+func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
 	u := unitOf(h.Metric.Unit)
 	c := chart.Chart{
 		Name: "history-" + fileName(cell.Name), Title: show.Line(cell.Name),
@@ -75,7 +76,7 @@ func historyChart(h results.History, cell results.CellHistory) chart.Chart {
 		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.scale}
 		line = append(line, at)
 		marks = append(marks, chart.Mark{X: at.X, Y: at.Y, YRange: spreadOf(p.Sample, u), Ink: chart.Series(0), Radius: 2.5,
-			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*results.Sample{p.Sample}))})
+			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*stats.Sample{p.Sample}))})
 	}
 	var rules chart.Rules
 	first := 0

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -53,7 +54,7 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 // does not have is an error that says so.
 func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name string, opts PageOptions) error {
 	b := newBuilder(run, records, opts)
-	at := slices.IndexFunc(b.summaries, func(s results.Summary) bool { return s.Name() == name })
+	at := slices.IndexFunc(b.summaries, func(s verdict.Summary) bool { return s.Name() == name })
 	if at < 0 {
 		return fmt.Errorf("run %s holds no cell %s", show.Line(run.ID), show.Line(name))
 	}

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -36,7 +37,7 @@ type pivotCell struct {
 const tints = 7
 
 // newPivot lays a table out as the other formats do, section is theirs.
-func (b *builder) newPivot(pivot results.Pivot, s section, f figure) pivotView {
+func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
 	view := pivotView{Title: s.title, Text: s.text, Head: pivot.Head}
 	if s.table == nil {
 		return view
@@ -44,8 +45,8 @@ func (b *builder) newPivot(pivot results.Pivot, s section, f figure) pivotView {
 	for _, column := range pivot.Columns {
 		view.Columns = append(view.Columns, show.Line(column))
 	}
-	var samples []*results.Sample
-	var low, high *results.Sample
+	var samples []*stats.Sample
+	var low, high *stats.Sample
 	for _, row := range pivot.Rows {
 		for _, cell := range row.Cells {
 			if cell == nil || f.sample(*cell) == nil {
@@ -90,7 +91,7 @@ func (b *builder) newPivot(pivot results.Pivot, s section, f figure) pivotView {
 	return view
 }
 
-func (b *builder) newPivotCell(cell results.Summary, f figure, decimals int) *pivotCell {
+func (b *builder) newPivotCell(cell verdict.Summary, f figure, decimals int) *pivotCell {
 	view := &pivotCell{Figure: missing, Href: b.href(cell)}
 	if marks := b.notes.marks(cell, f.why(cell)); marks != "" {
 		view.Marks = strings.Split(strings.Trim(marks, "[]"), ",")
@@ -112,11 +113,11 @@ func (b *builder) newPivotCell(cell results.Summary, f figure, decimals int) *pi
 }
 
 // spreadText says in words what is known of a figure.
-func spreadText(s *results.Sample, u unit, decimals int) string {
+func spreadText(s *stats.Sample, u unit, decimals int) string {
 	text := u.number(s.Median, decimals) + " " + u.name
 	switch {
 	case s.Interval != nil:
-		text += fmt.Sprintf(", median of %d repeats; its %.0f%% interval is %s to %s %s", s.N, 100*results.Confidence,
+		text += fmt.Sprintf(", median of %d repeats; its %.0f%% interval is %s to %s %s", s.N, 100*stats.Confidence,
 			u.number(s.Interval.Low, decimals), u.number(s.Interval.High, decimals), u.name)
 	case s.N > 1:
 		text += fmt.Sprintf(", median of %d repeats from %s to %s %s", s.N, u.number(s.Min, decimals), u.number(s.Max, decimals), u.name)

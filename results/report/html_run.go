@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -34,9 +36,9 @@ const foldFrom = 600
 // A builder makes the parts of a run's page.
 type builder struct {
 	run       results.Run
-	summaries []results.Summary
+	summaries []verdict.Summary
 	byCell    map[string][]results.Record
-	baselines results.Baselines
+	baselines verdict.Baselines
 	memory    string
 	notes     *notes
 	ids       map[string]string // of the details that are in the page, by cell
@@ -45,7 +47,7 @@ type builder struct {
 }
 
 // href leads to a cell's details, where there are any.
-func (b *builder) href(s results.Summary) string {
+func (b *builder) href(s verdict.Summary) string {
 	if id := b.ids[s.Name()]; id != "" {
 		return "#" + id
 	}
@@ -57,11 +59,11 @@ func (b *builder) href(s results.Summary) string {
 
 func newBuilder(run results.Run, records []results.Record, opts PageOptions) *builder {
 	b := &builder{
-		run: run, summaries: results.Summarise(records), byCell: map[string][]results.Record{},
+		run: run, summaries: verdict.Summarise(records), byCell: map[string][]results.Record{},
 		ids: map[string]string{}, nginx: map[string]sectionLink{}, address: opts.CellAddress,
 	}
-	b.baselines = results.FindBaselines(b.summaries, run.Plan.Baseline)
-	b.memory = results.MemoryKind(b.summaries)
+	b.baselines = verdict.FindBaselines(b.summaries, run.Plan.Baseline)
+	b.memory = verdict.MemoryKind(b.summaries)
 	b.notes = newNotes(b.summaries)
 	for _, r := range records {
 		name := r.Topology.Name + "/" + r.Cell.Load.Name()
@@ -80,12 +82,12 @@ func newBuilder(run results.Run, records []results.Record, opts PageOptions) *bu
 }
 
 // choose gives the cells that the page has details of their ids.
-func (b *builder) choose(conclusion results.Conclusion) {
+func (b *builder) choose(conclusion verdict.Conclusion) {
 	first := map[string]bool{}
 	for _, c := range conclusion.Conditions {
 		first[c.Summary.Name()] = true
 	}
-	rank := func(s results.Summary) int {
+	rank := func(s verdict.Summary) int {
 		switch {
 		case first[s.Name()]:
 			return 0
@@ -186,7 +188,7 @@ func banners(run results.Run, records []results.Record) []string {
 }
 
 func (b *builder) view(records []results.Record, opts PageOptions) (runView, error) {
-	concluded := results.Conclude(b.summaries, b.run.Plan.Baseline)
+	concluded := verdict.Conclude(b.summaries, b.run.Plan.Baseline)
 	b.choose(concluded)
 	v := runView{Figure: upper(figuresText(b.summaries)), AnswerTitle: "The answer"}
 	if b.run.Outcome == "" {
@@ -224,7 +226,7 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	if err != nil {
 		return v, err
 	}
-	for _, pivot := range results.Pivots(b.summaries) {
+	for _, pivot := range verdict.Pivots(b.summaries) {
 		v.Pivots = append(v.Pivots, b.newPivot(pivot, durationSection(pivot, b.baselines, b.notes), durationFigure(b.baselines)),
 			b.newPivot(pivot, memorySection(pivot, b.baselines, b.memory, b.notes), memoryFigure(b.baselines, b.memory)))
 	}
@@ -255,12 +257,12 @@ const mostConditions = 16
 
 // shortened is a conclusion without the conditions that are like others, where
 // there are many, and how many those are.
-func shortened(c results.Conclusion) (results.Conclusion, int) {
+func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 	if len(c.Conditions) <= mostConditions {
 		return c, 0
 	}
 	all := len(c.Conditions)
-	c.Conditions = slices.DeleteFunc(slices.Clone(c.Conditions), func(row results.Condition) bool { return row.Alike && !row.Baseline })
+	c.Conditions = slices.DeleteFunc(slices.Clone(c.Conditions), func(row verdict.Condition) bool { return row.Alike && !row.Baseline })
 	return c, all - len(c.Conditions)
 }
 
@@ -299,7 +301,7 @@ func (b *builder) machine(v *runView, records []results.Record) {
 }
 
 // linkConditions leads from the rows of the conclusion to their cells.
-func (b *builder) linkConditions(g *gridView, c results.Conclusion) {
+func (b *builder) linkConditions(g *gridView, c verdict.Conclusion) {
 	if g == nil {
 		return
 	}
@@ -341,13 +343,13 @@ func (b *builder) cells(v *runView) error {
 // cellGrid has a row for each cell.
 func (b *builder) cellGrid() *grid {
 	g := &grid{labels: 1, head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
-	metric := func(s results.Summary, name string, u unit) entry {
+	metric := func(s verdict.Summary, name string, u unit) entry {
 		m, err := results.FindMetric(name)
 		if err != nil {
 			return entry{text: missing}
 		}
 		sample := s.Sample(m)
-		decimals := u.decimals([]*results.Sample{sample})
+		decimals := u.decimals([]*stats.Sample{sample})
 		if sample != nil && name != results.MetricDuration {
 			return entry{text: u.number(sample.Median, decimals) + " " + u.name} // the repeats have the rest
 		}
@@ -361,7 +363,7 @@ func (b *builder) cellGrid() *grid {
 		}
 		bound := missing
 		if used(s) {
-			bound = results.BoundOf(s, b.run.Plan, b.run.Host).By
+			bound = verdict.BoundOf(s, b.run.Plan, b.run.Host).By
 		}
 		e := entry{text: text}
 		if state.Class == "bad" {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -14,7 +16,7 @@ func (b *builder) verdict() []string {
 	if err != nil {
 		return nil
 	}
-	r := results.Recommend(b.summaries, b.run.Plan.Baseline, results.Goal{Objective: duration})
+	r := verdict.Recommend(b.summaries, b.run.Plan.Baseline, verdict.Goal{Objective: duration})
 	if r.Best == nil {
 		return nil // the notes below the table say why
 	}
@@ -27,21 +29,21 @@ func (b *builder) verdict() []string {
 	if r.Ratio != nil {
 		text += fmt.Sprintf(", %s of the baseline's duration", percentText(r.Ratio, 1))
 	}
-	verdict := []string{text + "."}
-	verdict = append(verdict, doubted(r)...)
+	lines := []string{text + "."}
+	lines = append(lines, doubted(r)...)
 	if r.PassedOver != nil {
-		verdict = append(verdict, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
-			show.Line(r.PassedOver.Summary.Condition()), 100*results.AlikeShare))
+		lines = append(lines, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
+			show.Line(r.PassedOver.Summary.Condition()), 100*verdict.AlikeShare))
 	}
-	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > results.AlikeShare*best.Peak(r.Frontier.Memory).Median {
-		verdict = append(verdict, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
+	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > verdict.AlikeShare*best.Peak(r.Frontier.Memory).Median {
+		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
 			show.Line(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
 	}
-	return verdict
+	return lines
 }
 
 // changeText is a difference in words.
-func changeText(d results.Difference) string {
+func changeText(d stats.Difference) string {
 	word := "slower"
 	change := d.Change
 	if change < 0 {

@@ -10,6 +10,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -132,7 +133,7 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 	for _, r := range records {
 		report.Cells = append(report.Cells, newJSONCell(r))
 	}
-	report.Summaries = newJSONSummaries(run, results.Summarise(records))
+	report.Summaries = newJSONSummaries(run, verdict.Summarise(records))
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
 	return out.Encode(report)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 )
 
 // A jsonRecommendation is what `recommend --format json` prints. Figures are
@@ -62,7 +63,7 @@ type jsonExcess struct {
 	Value  *jsonSample `json:"value"` // null where it is not known of every repeat
 }
 
-func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecommendation {
+func newJSONRecommendation(run results.Run, r verdict.Recommendation) jsonRecommendation {
 	out := jsonRecommendation{
 		Schema: schema, Run: run.ID, Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
 		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: r.Ratio,
@@ -75,14 +76,14 @@ func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecomm
 	for _, e := range r.Over {
 		out.Over = append(out.Over, jsonExcess{e.Summary.Name(), e.Budget.Metric.Name, newJSONSample(e.Sample)})
 	}
-	one := func(s results.Summary) *jsonChoice {
+	one := func(s verdict.Summary) *jsonChoice {
 		return &jsonChoice{
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(),
 			Objective: newJSONSample(s.Sample(r.Goal.Objective)), Memory: newJSONSample(s.Peak(r.Frontier.Memory)),
 			Flags: slices.Concat([]string{}, s.Flags), Doubts: doubtsOf(s, r.Metrics()...),
 		}
 	}
-	beside := func(c *results.Choice) *jsonChoice {
+	beside := func(c *verdict.Choice) *jsonChoice {
 		if c == nil {
 			return nil
 		}
@@ -97,7 +98,7 @@ func newJSONRecommendation(run results.Run, r results.Recommendation) jsonRecomm
 	return out
 }
 
-func names(summaries []results.Summary) []string {
+func names(summaries []verdict.Summary) []string {
 	all := make([]string, 0, len(summaries))
 	for _, s := range summaries {
 		all = append(all, s.Name())

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 )
 
 // A jsonSummary is one cell over its repeats. Its figures are in base units:
@@ -51,10 +53,10 @@ type jsonEnd struct {
 	Width    *float64 `json:"half_width"` // of the widest interval, as a share of the median
 }
 
-func newJSONSummaries(run results.Run, summaries []results.Summary) []jsonSummary {
+func newJSONSummaries(run results.Run, summaries []verdict.Summary) []jsonSummary {
 	all := make([]jsonSummary, 0, len(summaries))
 	for _, s := range summaries {
-		bound := results.BoundOf(s, run.Plan, run.Host)
+		bound := verdict.BoundOf(s, run.Plan, run.Host)
 		one := jsonSummary{
 			BoundBy: bound.By, BoundWhy: bound.Why,
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(), Requests: s.Load.Requests,
@@ -74,18 +76,18 @@ func newJSONSummaries(run results.Run, summaries []results.Summary) []jsonSummar
 }
 
 // newJSONSample is nil of nothing.
-func newJSONSample(s *results.Sample) *jsonSample {
+func newJSONSample(s *stats.Sample) *jsonSample {
 	if s == nil {
 		return nil
 	}
 	sample := &jsonSample{N: s.N, Median: s.Median, Min: s.Min, Max: s.Max, Interval: newJSONInterval(s.Interval)}
 	if sample.Interval == nil {
-		sample.Needs = results.RepeatsForInterval()
+		sample.Needs = stats.RepeatsForInterval()
 	}
 	return sample
 }
 
-func newJSONInterval(i *results.Interval) *jsonInterval {
+func newJSONInterval(i *stats.Interval) *jsonInterval {
 	if i == nil {
 		return nil
 	}

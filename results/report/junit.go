@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -95,7 +96,7 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 // writeComparisonJUnit has a test case for each cell of either run, which fails
 // where the base had it and the head does not give it any more, and one for
 // each threshold at a cell.
-func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Check) error {
+func writeComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	suite := newJUnitSuite(c.Head)
 	suite.property("against", c.Base.ID)
 	for _, d := range c.Disparities {
@@ -118,10 +119,10 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 			}
 		}
 		switch text = show.Line(text); cell.State {
-		case results.CellBoth, results.CellNewlyOK:
+		case verdict.CellBoth, verdict.CellNewlyOK:
 			one.Out = text
 		default:
-			if results.CellRegressed(cell.State) {
+			if verdict.CellRegressed(cell.State) {
 				one.Failure = &junitMessage{Message: text, Type: cell.State, Text: text}
 				break
 			}
@@ -135,7 +136,7 @@ func writeComparisonJUnit(w io.Writer, c results.Comparison, checks []results.Ch
 
 // WriteRefusedJUnit writes, for a CI system that reads the file and not the
 // exit status, that two runs were not compared, and why.
-func WriteRefusedJUnit(w io.Writer, c results.Comparison, reason string) error {
+func WriteRefusedJUnit(w io.Writer, c verdict.Comparison, reason string) error {
 	suite := newJUnitSuite(c.Head)
 	suite.refused(c.Base.ID, reason)
 	return suite.write(w)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -17,7 +17,7 @@ type notes struct {
 	texts      []string          // in the order of their letters
 }
 
-func newNotes(summaries []results.Summary) *notes {
+func newNotes(summaries []verdict.Summary) *notes {
 	n := &notes{letters: map[string]string{}}
 	carriers := map[string]int{}
 	for _, s := range summaries {
@@ -35,7 +35,7 @@ func newNotes(summaries []results.Summary) *notes {
 
 // marks returns the marks of a cell, [a,c], with the reasons why a figure of it
 // is missing.
-func (n *notes) marks(s results.Summary, missing []string) string {
+func (n *notes) marks(s verdict.Summary, missing []string) string {
 	var letters []string
 	for _, flag := range s.Flags {
 		if !slices.Contains(n.everywhere, flag) {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"stackmeter/results"
+	"stackmeter/results/stats"
 )
 
 // missing is what stands for a figure that was not measured.
@@ -26,7 +26,7 @@ func mebibytes() unit { return unit{name: "MiB", scale: mib, fine: 1, least: 0} 
 
 // decimals is how many a table needs, so that its smallest figure shows three
 // significant digits and all its figures show equally many.
-func (u unit) decimals(samples []*results.Sample) int {
+func (u unit) decimals(samples []*stats.Sample) int {
 	smallest := math.Inf(1)
 	for _, s := range samples {
 		if s != nil && s.Median > 0 {
@@ -46,7 +46,7 @@ func (u unit) number(value float64, decimals int) string {
 // text is a sample with its unit, and with its spread when it has one: how far
 // an end of the median's interval is away at most, or, of too few repeats for
 // an interval, half their range.
-func (u unit) text(s *results.Sample, decimals int) string {
+func (u unit) text(s *stats.Sample, decimals int) string {
 	if s == nil {
 		return missing
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios/show"
 )
 
@@ -55,7 +56,7 @@ func topologiesOf(records []results.Record) []string {
 // differ between two of them are all listed.
 type backRead struct {
 	workers, threads, images []string
-	start, ready             *results.Sample // seconds
+	start, ready             *stats.Sample // seconds
 }
 
 func readBack(records []results.Record, topology string) backRead {
@@ -84,7 +85,7 @@ func readBack(records []results.Record, topology string) backRead {
 			start, ready = known(start, r.Stack.StartS), known(ready, r.Stack.ReadyS)
 		}
 	}
-	back.start, back.ready = results.NewSample(start), results.NewSample(ready)
+	back.start, back.ready = stats.NewSample(start), stats.NewSample(ready)
 	return back
 }
 

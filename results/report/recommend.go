@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -15,7 +17,7 @@ import (
 func RecommendFormats() []string { return []string{"text", "markdown", "json"} }
 
 // WriteRecommendation writes what is recommended of a run's cells.
-func WriteRecommendation(w io.Writer, format string, run results.Run, r results.Recommendation, opts Options) error {
+func WriteRecommendation(w io.Writer, format string, run results.Run, r verdict.Recommendation, opts Options) error {
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
@@ -38,21 +40,21 @@ func WriteRecommendation(w io.Writer, format string, run results.Run, r results.
 }
 
 // planned is the recommendation that the scenario asks for, if it does.
-func planned(run results.Run, summaries []results.Summary) *section {
+func planned(run results.Run, summaries []verdict.Summary) *section {
 	if run.Plan.Recommend == nil {
 		return nil
 	}
-	goal, err := results.NewGoal(*run.Plan.Recommend)
+	goal, err := verdict.NewGoal(*run.Plan.Recommend)
 	if err != nil {
 		return &section{title: "Recommendation", notes: []string{"None: " + show.Line(err.Error())}}
 	}
-	s := recommendation(results.Recommend(summaries, run.Plan.Baseline, goal))
+	s := recommendation(verdict.Recommend(summaries, run.Plan.Baseline, goal))
 	return &s
 }
 
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
-func recommendation(r results.Recommendation) section {
+func recommendation(r verdict.Recommendation) section {
 	s := section{title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
 	s.text = []string{goalText(r.Goal) + "."}
 	if r.Best == nil {
@@ -66,15 +68,15 @@ func recommendation(r results.Recommendation) section {
 	s.table = choices(r, flags)
 	if r.PassedOver != nil {
 		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
-			show.Line(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*results.Confidence,
-			repeatsOf(r.PassedOver.Difference), 100*results.AlikeShare))
+			show.Line(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*stats.Confidence,
+			repeatsOf(r.PassedOver.Difference), 100*verdict.AlikeShare))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
-		s.notes = append(s.notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-results.Confidence))
+		s.notes = append(s.notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-stats.Confidence))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return !c.Difference.Able }) {
 		s.notes = append(s.notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
-			fewestRepeats(r), results.RepeatsForDifference(1)))
+			fewestRepeats(r), stats.RepeatsForDifference(1)))
 	}
 	if r.More != nil && exceeds(r, r.More.Summary) {
 		s.notes = append(s.notes, "The one with more memory is over the budget: it is what more memory would buy.")
@@ -86,9 +88,9 @@ func recommendation(r results.Recommendation) section {
 
 // doubted are warnings about the best cell and the one after it, where a flag
 // voids what they were chosen by.
-func doubted(r results.Recommendation) []string {
+func doubted(r verdict.Recommendation) []string {
 	var lines []string
-	warn := func(role string, s results.Summary) {
+	warn := func(role string, s verdict.Summary) {
 		if text := doubtText(s, r.Metrics()...); text != "" {
 			lines = append(lines, fmt.Sprintf("In doubt, the %s, %s: %s.", role, show.Line(s.Condition()), text))
 		}
@@ -101,7 +103,7 @@ func doubted(r results.Recommendation) []string {
 }
 
 // goalText says what was looked for.
-func goalText(g results.Goal) string {
+func goalText(g verdict.Goal) string {
 	text := "The lowest "
 	if g.Objective.Higher {
 		text = "The highest "
@@ -122,7 +124,7 @@ func goalText(g results.Goal) string {
 }
 
 // bestText is the answer in a sentence.
-func bestText(r results.Recommendation) string {
+func bestText(r verdict.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
 	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, sampleText(r.Goal.Objective.Unit, objective))
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
@@ -154,19 +156,19 @@ func unitOf(u results.Unit) unit {
 	return unit{scale: 1}
 }
 
-func sampleText(u results.Unit, s *results.Sample) string {
+func sampleText(u results.Unit, s *stats.Sample) string {
 	printed := unitOf(u)
-	return strings.TrimSpace(printed.text(s, printed.decimals([]*results.Sample{s})))
+	return strings.TrimSpace(printed.text(s, printed.decimals([]*stats.Sample{s})))
 }
 
 // A besideBest is a cell beside the best one and what it is there for.
 type besideBest struct {
-	*results.Choice
+	*verdict.Choice
 	role string
 }
 
 // beside are the cells beside the best one, each once.
-func beside(r results.Recommendation) []besideBest {
+func beside(r verdict.Recommendation) []besideBest {
 	var rows []besideBest
 	for _, row := range []besideBest{{r.RunnerUp, "runner-up"}, {r.More, "more memory"}, {r.Less, "less memory"}} {
 		if row.Choice == nil {
@@ -183,9 +185,9 @@ func beside(r results.Recommendation) []besideBest {
 
 // choices is the table of the best cell and those beside it, with the marks of
 // their flags.
-func choices(r results.Recommendation, flags *notes) *grid {
+func choices(r verdict.Recommendation, flags *notes) *grid {
 	rows := beside(r)
-	objectives, peaks := []*results.Sample{r.Best.Sample(r.Goal.Objective)}, []*results.Sample{r.Best.Peak(r.Frontier.Memory)}
+	objectives, peaks := []*stats.Sample{r.Best.Sample(r.Goal.Objective)}, []*stats.Sample{r.Best.Peak(r.Frontier.Memory)}
 	for _, row := range rows {
 		objectives = append(objectives, row.Summary.Sample(r.Goal.Objective))
 		peaks = append(peaks, row.Summary.Peak(r.Frontier.Memory))
@@ -203,7 +205,7 @@ func choices(r results.Recommendation, flags *notes) *grid {
 			{text: change}, {text: more}, {text: p}}
 		g.rows = append(g.rows, row[:len(g.head)])
 	}
-	marked := func(s results.Summary) entry {
+	marked := func(s verdict.Summary) entry {
 		return entry{text: strings.TrimSpace(show.Line(s.Condition()) + " " + flags.marks(s, nil))}
 	}
 	add(entry{text: "best", tone: best}, marked(*r.Best), 0, "", "", "")
@@ -221,7 +223,7 @@ func choices(r results.Recommendation, flags *notes) *grid {
 	return g
 }
 
-func repeatsOf(d results.Difference) string {
+func repeatsOf(d stats.Difference) string {
 	if d.N1 == d.N2 {
 		return show.Plural(d.N1, "repeat")
 	}
@@ -229,7 +231,7 @@ func repeatsOf(d results.Difference) string {
 }
 
 // fewestRepeats is how many repeats there are where there are too few.
-func fewestRepeats(r results.Recommendation) string {
+func fewestRepeats(r verdict.Recommendation) string {
 	fewest := r.Best.Sample(r.Goal.Objective).N
 	for _, row := range beside(r) {
 		fewest = min(fewest, row.Difference.N2)
@@ -238,15 +240,15 @@ func fewestRepeats(r results.Recommendation) string {
 }
 
 // exceeds reports whether a cell is over a budget.
-func exceeds(r results.Recommendation, s results.Summary) bool {
-	return slices.ContainsFunc(r.Over, func(e results.Excess) bool { return e.Summary.Name() == s.Name() })
+func exceeds(r verdict.Recommendation, s verdict.Summary) bool {
+	return slices.ContainsFunc(r.Over, func(e verdict.Excess) bool { return e.Summary.Name() == s.Name() })
 }
 
 // mostNamed is how many cells a note names.
 const mostNamed = 5
 
 // leftOut says which cells could not be chosen.
-func leftOut(r results.Recommendation) []string {
+func leftOut(r verdict.Recommendation) []string {
 	var notes []string
 	for _, budget := range r.Goal.Under {
 		var over []string

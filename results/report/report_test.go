@@ -22,6 +22,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -280,11 +281,11 @@ func TestRecommendationGolden(t *testing.T) {
 		{"recommendnothing", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}},
 		{"recommendenough", enough, scenarios.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}},
 	} {
-		goal, err := results.NewGoal(test.goal)
+		goal, err := verdict.NewGoal(test.goal)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := results.Recommend(results.Summarise(test.records), nil, goal)
+		r := verdict.Recommend(verdict.Summarise(test.records), nil, goal)
 		for _, format := range report.RecommendFormats() {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer

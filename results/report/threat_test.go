@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -37,7 +38,7 @@ func hostileOutputs(t *testing.T) map[string]string {
 	run.Checks = []results.Check{{Threshold: evil, Cell: evil, Status: results.CheckBroken, Missing: []string{evil}, Values: map[string]float64{evil: 1}}}
 	head := run
 	head.ID, head.Host.Kernel = evil+"2", evil+"2"
-	comparison := results.CompareRuns(run, head, records, records)
+	comparison := verdict.CompareRuns(run, head, records, records)
 	link := func(string) string { return "/x" }
 
 	out := map[string]string{}
@@ -62,12 +63,12 @@ func hostileOutputs(t *testing.T) map[string]string {
 	}
 	for _, format := range report.HistoryFormats() {
 		write("history as "+format, func(w io.Writer) error {
-			return report.WriteHistory(w, format, results.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
+			return report.WriteHistory(w, format, verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
 		})
 	}
 	for _, format := range report.RecommendFormats() {
 		write("recommendation as "+format, func(w io.Writer) error {
-			return report.WriteRecommendation(w, format, run, results.Recommend(results.Summarise(records), nil, results.Goal{Objective: results.Metrics()[0]}), report.Options{})
+			return report.WriteRecommendation(w, format, run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]}), report.Options{})
 		})
 	}
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
@@ -81,7 +82,7 @@ func hostileOutputs(t *testing.T) map[string]string {
 		}, func(results.Run) bool { return false })
 	})
 	write("html of a cell", func(w io.Writer) error {
-		return report.WriteCellPage(w, run, records, results.Summarise(records)[0].Name(), report.PageOptions{})
+		return report.WriteCellPage(w, run, records, verdict.Summarise(records)[0].Name(), report.PageOptions{})
 	})
 	write("html of an error", func(w io.Writer) error { return report.WriteErrorPage(w, evil, evil, nil) })
 	return out

@@ -7,6 +7,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
 )
 
@@ -30,11 +31,11 @@ func meaning(flag string) string {
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
 	case results.FlagImported:
 		return "read from a file of figures from elsewhere; how they were measured is not known here"
-	case results.FlagUnstable:
-		return fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*results.VariationLimit)
-	case results.FlagDrift:
-		return fmt.Sprintf("the durations went one way over the run, by more than %.0f%%: the machine, or what the stack works on, changed meanwhile", 100*results.DriftLimit)
-	case results.FlagErrorsDiffer:
+	case verdict.FlagUnstable:
+		return fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*verdict.VariationLimit)
+	case verdict.FlagDrift:
+		return fmt.Sprintf("the durations went one way over the run, by more than %.0f%%: the machine, or what the stack works on, changed meanwhile", 100*verdict.DriftLimit)
+	case verdict.FlagErrorsDiffer:
 		return "the repeats differ in their numbers of errors"
 	case load.FlagClientBound:
 		return "the client used nearly all the CPU that it could get, in a search at the rate found or at the lowest one that did not hold: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
@@ -87,7 +88,7 @@ func withMeaning(flag string) string {
 }
 
 // unmeasuredText stands for the figure of a cell no repeat of which is ok.
-func unmeasuredText(s results.Summary) string {
+func unmeasuredText(s verdict.Summary) string {
 	if s.Spared() {
 		return results.StatusPruned
 	}
@@ -95,7 +96,7 @@ func unmeasuredText(s results.Summary) string {
 }
 
 // notOKText is how many repeats of a cell are not ok.
-func notOKText(s results.Summary) string {
+func notOKText(s verdict.Summary) string {
 	var parts []string
 	for _, of := range []struct {
 		n      int

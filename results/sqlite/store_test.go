@@ -15,6 +15,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
 	"stackmeter/results/storetest"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -284,7 +285,7 @@ func BenchmarkTenThousandCells(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if c := results.CompareRuns(base, head, before, after); len(c.Cells) != 10_000 {
+			if c := verdict.CompareRuns(base, head, before, after); len(c.Cells) != 10_000 {
 				b.Fatal(len(c.Cells))
 			}
 		}
@@ -295,7 +296,7 @@ func BenchmarkTenThousandCells(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if h := results.NewHistory("nightly", duration, runs, observations); len(h.Cells) != 333 {
+			if h := verdict.NewHistory("nightly", duration, runs, observations); len(h.Cells) != 333 {
 				b.Fatal(len(h.Cells))
 			}
 		}

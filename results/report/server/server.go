@@ -23,6 +23,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/verdict"
 )
 
 // A Store is what is read of a results.Store.
@@ -196,7 +197,7 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 			return err
 		}
 	}
-	comparison := results.CompareRuns(runs[0], runs[1], records[0], records[1])
+	comparison := verdict.CompareRuns(runs[0], runs[1], records[0], records[1])
 	return report.WriteComparisonPage(w, comparison, runs[1].Checks, report.PageOptions{Nav: nav()}, runAddress)
 }
 
@@ -225,7 +226,7 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 			links = append(links, report.Link{Text: m, Href: historyAddress(scenario) + "&metric=" + m})
 		}
 	}
-	return report.WriteHistoryPage(w, results.NewHistory(scenario, metric, runs, observations), links)
+	return report.WriteHistoryPage(w, verdict.NewHistory(scenario, metric, runs, observations), links)
 }
 
 // find is the run with this id, which has to be whole.

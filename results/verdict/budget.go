@@ -1,4 +1,4 @@
-package results
+package verdict
 
 import (
 	"fmt"
@@ -7,13 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"stackmeter/results"
 	"stackmeter/scenarios"
 )
 
 // A Budget bounds a metric: from above, or, of a metric of which more is
 // better, from below. What is equal to the limit is within it.
 type Budget struct {
-	Metric Metric
+	Metric results.Metric
 	Limit  float64 // in the metric's unit
 	Text   string  // as it was written: 5GiB
 }
@@ -21,7 +22,7 @@ type Budget struct {
 // NewBudget reads a budget, for example gpu_peak and 5GiB, p99 and 500ms, or
 // throughput and 10/s. The error says what the metrics or the units are.
 func NewBudget(metric, value string) (Budget, error) {
-	m, err := FindMetric(metric)
+	m, err := results.FindMetric(metric)
 	if err != nil {
 		return Budget{}, err
 	}
@@ -57,16 +58,16 @@ func (b Budget) Meets(s Summary) (meets, known bool) {
 // ParseValue reads a value with its unit, as people write it, in the metric's
 // unit: 500ms or 1m30s as seconds, 5GiB as bytes, 10/s, and a bare number for
 // a count. It is never negative.
-func ParseValue(unit Unit, text string) (float64, error) {
+func ParseValue(unit results.Unit, text string) (float64, error) {
 	written := strings.TrimSpace(text)
 	switch unit {
-	case UnitSeconds:
+	case results.UnitSeconds:
 		d, err := time.ParseDuration(written)
 		if err != nil || d < 0 {
 			return 0, fmt.Errorf("%q is no time: write it with its unit, for example 500ms, 2s or 1m30s", text)
 		}
 		return d.Seconds(), nil
-	case UnitBytes:
+	case results.UnitBytes:
 		for _, u := range byteUnits() {
 			if number, is := strings.CutSuffix(written, u.name); is {
 				if value, ok := plainNumber(number); ok {
@@ -75,7 +76,7 @@ func ParseValue(unit Unit, text string) (float64, error) {
 			}
 		}
 		return 0, fmt.Errorf("%q is no size: write it with one of the units KiB, MiB, GiB and TiB, for example 5GiB", text)
-	case UnitPerSecond:
+	case results.UnitPerSecond:
 		if number, is := strings.CutSuffix(written, "/s"); is {
 			if value, ok := plainNumber(number); ok {
 				return value, nil
@@ -111,7 +112,7 @@ func plainNumber(text string) (float64, bool) {
 // NewGoal reads what a scenario recommends for. Its budgets are in the order
 // of their metrics' names.
 func NewGoal(r scenarios.Recommend) (Goal, error) {
-	objective, err := FindMetric(r.Objective)
+	objective, err := results.FindMetric(r.Objective)
 	if err != nil {
 		return Goal{}, fmt.Errorf("objective: %w", err)
 	}

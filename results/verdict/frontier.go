@@ -1,10 +1,12 @@
-package results
+package verdict
 
 import (
 	"cmp"
 	"math"
 	"slices"
 
+	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
@@ -12,7 +14,7 @@ import (
 // cells for which no other is at least as good and needs no more memory.
 type Frontier struct {
 	Requests   int // of all the cells: the largest number that the run has
-	Objective  Metric
+	Objective  results.Metric
 	Memory     string    // MemoryGPU or MemoryMain
 	Members    []Summary // from the least memory to the most
 	Candidates []Summary // all that could have been members, in the order of Summarise
@@ -30,7 +32,7 @@ type Frontier struct {
 // no candidate for the shortest duration or the highest throughput. Of cells
 // that are equal in both, the first is taken. Medians are compared; spread is
 // not considered.
-func FindFrontier(summaries []Summary, objective Metric) Frontier {
+func FindFrontier(summaries []Summary, objective results.Metric) Frontier {
 	f := Frontier{Objective: objective, Memory: MemoryKind(summaries)}
 	for _, s := range summaries {
 		f.Requests = max(f.Requests, s.Load.Requests)
@@ -40,7 +42,7 @@ func FindFrontier(summaries []Summary, objective Metric) Frontier {
 		case s.Load.Requests != f.Requests:
 		case !s.Clean() || s.Sample(objective) == nil:
 			f.Excluded++
-		case scheduled(s.Load) && (objective.Name == MetricDuration || objective.Name == MetricThroughput):
+		case scheduled(s.Load) && (objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput):
 			f.Scheduled++
 		default:
 			f.Candidates = append(f.Candidates, s)
@@ -121,5 +123,5 @@ func (f Frontier) Alike() []Summary {
 func (f Frontier) asGood(s, member Summary) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) <= AlikeShare*math.Abs(b) }
 	return near(f.cost(s), f.cost(member)) && near(f.peak(s), f.peak(member)) &&
-		!Compare(member.Sample(f.Objective), s.Sample(f.Objective)).Shown
+		!stats.Compare(member.Sample(f.Objective), s.Sample(f.Objective)).Shown
 }

@@ -1,4 +1,4 @@
-package results
+package verdict
 
 import (
 	"crypto/sha256"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -61,7 +62,7 @@ func (d Disparity) String() string {
 
 // Disparities are the kinds in which the two runs differ, in the order of
 // Kinds.
-func Disparities(base, head Run) []Disparity {
+func Disparities(base, head results.Run) []Disparity {
 	a, b := kindsOf(base), kindsOf(head)
 	var found []Disparity
 	for _, kind := range Kinds() {
@@ -81,7 +82,7 @@ func AlikeMemory(a, b int64) bool {
 
 // Notes are what else differs between the machines of two runs, and is no
 // reason not to compare them. What a run does not say is in none.
-func Notes(base, head Run) []Disparity {
+func Notes(base, head results.Run) []Disparity {
 	var notes []Disparity
 	for _, n := range []Disparity{
 		{NoteHost, base.Host.Name, head.Host.Name},
@@ -97,7 +98,7 @@ func Notes(base, head Run) []Disparity {
 	return notes
 }
 
-func memoryKind(h Host) string {
+func memoryKind(h results.Host) string {
 	if h.Memory <= 0 {
 		return ""
 	}
@@ -105,7 +106,7 @@ func memoryKind(h Host) string {
 }
 
 // kindsOf describes a run by kind.
-func kindsOf(r Run) map[string]string {
+func kindsOf(r results.Run) map[string]string {
 	var names, drivers []string
 	for _, device := range r.GPUDevices {
 		names = append(names, device.Name)

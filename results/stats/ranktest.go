@@ -1,6 +1,7 @@
-package results
+package stats
 
 import (
+	"cmp"
 	"slices"
 
 	"golang.org/x/perf/benchmath"
@@ -31,7 +32,7 @@ func Compare(a, b *Sample) Difference {
 	if a == nil || b == nil {
 		return Difference{P: 1}
 	}
-	d := Difference{N1: a.N, N2: b.N, P: 1, Able: smallestP(a.N, b.N) <= 1-Confidence}
+	d := Difference{N1: a.N, N2: b.N, P: 1, Able: SmallestP(a.N, b.N) <= 1-Confidence}
 	if a.Median != 0 {
 		d.Change = b.Median/a.Median - 1
 	}
@@ -45,22 +46,24 @@ func perfSample(values []float64) *benchmath.Sample {
 	return benchmath.NewSample(slices.Clone(values), &benchmath.Thresholds{CompareAlpha: 1 - Confidence})
 }
 
-// RepeatsForDifference is the fewest repeats of each of two samples with which
-// a test can show anything, of so many that are corrected for each other.
-func RepeatsForDifference(tests int) int {
-	n := 1
-	for float64(tests)*smallestP(n, n) > 1-Confidence {
-		n++
+// Holm corrects the p-values of tests that are looked at together, in their
+// order: where none of what they test is there, one or more of the corrected
+// values are α or below with a probability of α at most, whatever the tests
+// have to do with each other. The cells of a run share a machine and often a
+// stack, so they are not independent; that is why it is this method and not one
+// that bounds the share of false alarms under independence. See Holm, A Simple
+// Sequentially Rejective Multiple Test Procedure (1979).
+func Holm(p []float64) []float64 {
+	order := make([]int, len(p))
+	for i := range order {
+		order[i] = i
 	}
-	return n
-}
-
-// smallestP is the smallest p-value that samples of these sizes can have: two
-// of the ways to put the values in order separate them wholly.
-func smallestP(n, m int) float64 {
-	orders := 1.0
-	for i := 1; i <= min(n, m); i++ {
-		orders *= float64(n+m-min(n, m)+i) / float64(i)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p[a], p[b]) })
+	corrected := make([]float64, len(p))
+	largest := 0.0
+	for rank, at := range order {
+		largest = max(largest, min(1, float64(len(p)-rank)*p[at]))
+		corrected[at] = largest
 	}
-	return min(1, 2/orders)
+	return corrected
 }

@@ -1,6 +1,7 @@
-package results
+package verdict
 
 import (
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
@@ -77,7 +78,7 @@ func (b Baselines) Saved(s Summary) *float64 {
 	return &saved
 }
 
-func percent(value, base *Sample) *float64 {
+func percent(value, base *stats.Sample) *float64 {
 	if value == nil || base == nil || base.Median == 0 {
 		return nil
 	}

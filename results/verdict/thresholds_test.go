@@ -1,4 +1,4 @@
-package results_test
+package verdict_test
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -38,14 +40,14 @@ func TestNothingChanged(t *testing.T) {
 	shown, broken, uncorrected := 0, 0, 0
 	for range runs {
 		base, head := simulated(random, 18, 8, 10), simulated(random, 18, 8, 10)
-		c := results.CompareRuns(results.Run{}, results.Run{}, base, head)
+		c := verdict.CompareRuns(results.Run{}, results.Run{}, base, head)
 		anyShown, anyRaw := false, false
 		for _, cell := range c.Cells {
 			change := cell.Changes[0]
 			anyShown = anyShown || change.Difference.Shown
-			anyRaw = anyRaw || change.Difference.P <= 1-results.Confidence
+			anyRaw = anyRaw || change.Difference.P <= 1-stats.Confidence
 		}
-		checks := results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base))
+		checks := verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base))
 		for flag, count := range map[*int]bool{&shown: anyShown, &uncorrected: anyRaw, &broken: slices.ContainsFunc(checks, results.Check.Broken)} {
 			if count {
 				*flag++
@@ -68,13 +70,13 @@ func TestChangeAmongMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	base := simulated(random, 18, 8, 10)
 	head := slices.Concat(simulated(random, 1, 8, 13), simulated(random, 18, 8, 10)[8:])
-	for _, cell := range results.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+	for _, cell := range verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
 		change := cell.Changes[0]
 		if worse := cell.Name == "cell0/mt5/n100"; change.Worse() != worse || change.Better() || change.Compared != 18 || change.Corrected < change.Difference.P {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	for _, check := range results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base)) {
+	for _, check := range verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base)) {
 		if check.Broken() != (check.Cell == "cell0/mt5/n100") || check.P != nil && check.Tests != 18 {
 			t.Errorf("%+v", check)
 		}
@@ -84,7 +86,7 @@ func TestChangeAmongMany(t *testing.T) {
 // TestTooFewRepeatsForMany: four repeats that are wholly apart show a change of
 // one cell, and of 18 none; that is said, with how many it takes.
 func TestTooFewRepeatsForMany(t *testing.T) {
-	if one, many := results.RepeatsForDifference(1), results.RepeatsForDifference(18); one != 4 || many != 6 {
+	if one, many := stats.RepeatsForDifference(1), stats.RepeatsForDifference(18); one != 4 || many != 6 {
 		t.Errorf("a change in one cell takes %d repeats, and in one of 18 %d; want 4 and 6", one, many)
 	}
 	threshold, err := scenarios.ParseThreshold("duration < base * 1.05")
@@ -94,12 +96,12 @@ func TestTooFewRepeatsForMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	base := simulated(random, 18, 4, 10)
 	head := slices.Concat(simulated(random, 1, 4, 20), base[4:])
-	for _, cell := range results.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+	for _, cell := range verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
 		if change := cell.Changes[0]; change.Difference.Shown || change.Difference.Able || change.Needs != 0 && change.Needs < 6 {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	checks := results.CheckThresholds([]*scenarios.Threshold{threshold}, results.Summarise(head), results.Summarise(base))
+	checks := verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base))
 	for _, check := range checks {
 		want := results.CheckOK
 		if check.Cell == "cell0/mt5/n100" {

@@ -1,13 +1,13 @@
-package results_test
+package verdict_test
 
 import (
-	"math"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -51,14 +51,14 @@ func TestCompareRunsStates(t *testing.T) {
 		repeated("f", 1), other, pruned(repeated("i", 1, 1)), pruned(repeated("j", 1)), repeated("k", 1), failing(repeated("l", 1), 1))
 	run := results.Run{Plan: scenarios.Plan{Trials: []scenarios.Trial{{Cells: []scenarios.Cell{{Name: "h/mt5/n100"}}}}}}
 	got := map[string]string{}
-	for _, cell := range results.CompareRuns(results.Run{}, run, base, head).Cells {
+	for _, cell := range verdict.CompareRuns(results.Run{}, run, base, head).Cells {
 		got[cell.Name] = cell.State
 	}
 	for name, want := range map[string]string{
-		"a/mt5/n100": results.CellBoth, "b/mt5/n100": results.CellNewlyFailing, "c/mt5/n100": results.CellGone,
-		"d/mt5/n100": results.CellNewlyOK, "e/mt5/n100": results.CellFailing, "f/mt5/n100": results.CellNew,
-		"g/mt5/n100": results.CellChanged, "h/mt5/n100": results.CellMissing,
-		"i/mt5/n100": results.CellNewlyPruned, "j/mt5/n100": results.CellPruned, "k/mt5/n100": results.CellNewlyOK, "l/mt5/n100": results.CellFailing,
+		"a/mt5/n100": verdict.CellBoth, "b/mt5/n100": verdict.CellNewlyFailing, "c/mt5/n100": verdict.CellGone,
+		"d/mt5/n100": verdict.CellNewlyOK, "e/mt5/n100": verdict.CellFailing, "f/mt5/n100": verdict.CellNew,
+		"g/mt5/n100": verdict.CellChanged, "h/mt5/n100": verdict.CellMissing,
+		"i/mt5/n100": verdict.CellNewlyPruned, "j/mt5/n100": verdict.CellPruned, "k/mt5/n100": verdict.CellNewlyOK, "l/mt5/n100": verdict.CellFailing,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)
@@ -75,12 +75,12 @@ func TestChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := func(m results.Metric, base, head []float64) results.Change {
-		return results.NewChange(m, results.NewSample(base), results.NewSample(head))
+	change := func(m results.Metric, base, head []float64) verdict.Change {
+		return verdict.NewChange(m, stats.NewSample(base), stats.NewSample(head))
 	}
 	five, slower := []float64{10, 10.1, 10.2, 10.3, 10.4}, []float64{11, 11.1, 11.2, 11.3, 11.4}
 	c := change(duration, five, slower)
-	if !c.Worse() || c.Better() || c.Interval == nil || c.Interval.Low <= 0 || c.Interval.High > 0.15 || c.Interval.Confidence < results.Confidence {
+	if !c.Worse() || c.Better() || c.Interval == nil || c.Interval.Low <= 0 || c.Interval.High > 0.15 || c.Interval.Confidence < stats.Confidence {
 		t.Errorf("10%% slower: %+v %+v", c, c.Interval)
 	}
 	if c := change(throughput, five, slower); c.Worse() || !c.Better() {
@@ -94,72 +94,6 @@ func TestChange(t *testing.T) {
 	}
 	if c := change(duration, five, nil); c.Worse() || c.Interval != nil {
 		t.Errorf("not measured: %+v", c)
-	}
-}
-
-// TestChangeIntervalHolds: intervals of 95% hold the true change in about 95
-// of 100 cases, and agree with the test about 0.
-func TestChangeIntervalHolds(t *testing.T) {
-	duration, err := results.FindMetric(results.MetricDuration)
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(1, 2))
-	const cases, truth = 1000, 0.08
-	sample := func(n int, center float64) []float64 {
-		var v []float64
-		for range n {
-			v = append(v, center*math.Exp(0.05*random.NormFloat64()))
-		}
-		return v
-	}
-	for _, n := range []int{5, 9, 40} {
-		held, disagree := 0, 0
-		for range cases {
-			c := results.NewChange(duration, results.NewSample(sample(n, 10)), results.NewSample(sample(n, 10*(1+truth))))
-			if c.Interval == nil {
-				t.Fatalf("no interval of %d repeats", n)
-			}
-			if c.Interval.Low <= truth && truth <= c.Interval.High {
-				held++
-			}
-			if without := c.Interval.Low > 0 || c.Interval.High < 0; without != c.Difference.Shown {
-				disagree++
-			}
-		}
-		if held < 930*cases/1000 || held > 990*cases/1000 {
-			t.Errorf("%d repeats: the interval held the change in %d of %d cases", n, held, cases)
-		}
-		if disagree > cases/100 {
-			t.Errorf("%d repeats: interval and test disagree in %d of %d cases", n, disagree, cases)
-		}
-	}
-}
-
-// TestRepeatsNeeded: with as many repeats as are said to be needed, about four
-// in five comparisons show the difference.
-func TestRepeatsNeeded(t *testing.T) {
-	duration, err := results.FindMetric(results.MetricDuration)
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(3, 4))
-	sample := func(n int, center float64) *results.Sample {
-		var v []float64
-		for range n {
-			v = append(v, center+random.NormFloat64())
-		}
-		return results.NewSample(v)
-	}
-	needs := results.NewChange(duration, sample(2000, 100), sample(2000, 101)).Needs // one standard deviation
-	shown := 0
-	for range 500 {
-		if results.Compare(sample(needs, 100), sample(needs, 101)).Shown {
-			shown++
-		}
-	}
-	if shown < 350 || shown > 450 {
-		t.Errorf("with %d repeats %d of 500 were shown, want about 400", needs, shown)
 	}
 }
 
@@ -184,27 +118,27 @@ func TestDisparities(t *testing.T) {
 	}{
 		"nothing":         {func(*results.Run) {}, nil},
 		"another tag":     {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/app:2" }, nil},
-		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{results.KindApp}},
-		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{results.KindGPU}},
-		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{results.KindGPU}},
-		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{results.KindDriver}},
-		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{results.KindCPU}},
-		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{results.KindMemory}},
+		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{verdict.KindApp}},
+		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{verdict.KindGPU}},
+		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{verdict.KindGPU}},
+		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{verdict.KindDriver}},
+		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{verdict.KindCPU}},
+		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{verdict.KindMemory}},
 		"another boot":    {func(r *results.Run) { r.Host.Memory -= 1 << 30 }, nil},
 		"another kernel":  {func(r *results.Run) { r.Host.Kernel = "6.12" }, nil},
-		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{results.KindRuntime}},
-		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{results.KindLimits}},
-		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{results.KindClient}},
-		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{results.KindPayload}},
+		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{verdict.KindRuntime}},
+		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{verdict.KindLimits}},
+		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{verdict.KindClient}},
+		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{verdict.KindPayload}},
 		"payload unknown": {func(r *results.Run) { r.Plan.PayloadFiles = nil }, nil},
-		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{results.KindRequest}},
-		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{results.KindFresh}},
+		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{verdict.KindRequest}},
+		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{verdict.KindFresh}},
 		"machine unknown": {func(r *results.Run) { r.Host, r.GPUDevices = results.Host{}, nil }, nil},
 		"two kinds": {func(r *results.Run) { r.Runtime, r.Imported = "process", "x.csv" },
-			[]string{results.KindRuntime, results.KindSource}},
+			[]string{verdict.KindRuntime, verdict.KindSource}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := results.Disparities(same, run(test.edit))
+			found := verdict.Disparities(same, run(test.edit))
 			var kinds []string
 			for _, d := range found {
 				kinds = append(kinds, d.Kind)
@@ -212,10 +146,10 @@ func TestDisparities(t *testing.T) {
 			if !slices.Equal(kinds, test.want) {
 				t.Errorf("differ in %v, want %v", found, test.want)
 			}
-			if left := results.Without(found, test.want); len(left) != 0 {
+			if left := verdict.Without(found, test.want); len(left) != 0 {
 				t.Errorf("allowed, and still %v", left)
 			}
-			if left := results.Without(found, []string{"all"}); len(left) != 0 {
+			if left := verdict.Without(found, []string{"all"}); len(left) != 0 {
 				t.Errorf("all allowed, and still %v", left)
 			}
 		})
@@ -227,32 +161,18 @@ func TestNotes(t *testing.T) {
 	base := results.Run{Host: results.Host{Name: "a", Kernel: "6.1", Engine: "docker 27", Memory: 64 << 30}}
 	head := results.Run{Host: results.Host{Name: "b", Kernel: "6.12", Engine: "docker 28", Memory: 63 << 30}}
 	var kinds []string
-	for _, note := range results.CompareRuns(base, head, nil, nil).Notes {
+	for _, note := range verdict.CompareRuns(base, head, nil, nil).Notes {
 		kinds = append(kinds, note.Kind)
 	}
-	if want := []string{results.NoteHost, results.NoteKernel, results.NoteEngine, results.KindMemory}; !slices.Equal(kinds, want) {
+	if want := []string{verdict.NoteHost, verdict.NoteKernel, verdict.NoteEngine, verdict.KindMemory}; !slices.Equal(kinds, want) {
 		t.Errorf("noted %v, want %v", kinds, want)
 	}
 	head.Host.Memory = 32 << 30 // a disparity, and no note
-	if notes := results.Notes(base, head); len(notes) != 3 {
+	if notes := verdict.Notes(base, head); len(notes) != 3 {
 		t.Errorf("noted %v", notes)
 	}
-	if notes := results.Notes(base, results.Run{}); len(notes) != 0 {
+	if notes := verdict.Notes(base, results.Run{}); len(notes) != 0 {
 		t.Errorf("of a machine that is not known: %v", notes)
-	}
-}
-
-// TestFiguresAreMetrics: what a threshold can name is what a record has.
-func TestFiguresAreMetrics(t *testing.T) {
-	var metrics, figures []string
-	for _, m := range results.Metrics() {
-		metrics = append(metrics, m.Name+" "+string(m.Unit))
-	}
-	for _, f := range scenarios.Figures() {
-		figures = append(figures, f.Name+" "+f.Unit)
-	}
-	if !slices.Equal(metrics, figures) {
-		t.Errorf("thresholds name\n%v\nand results have\n%v", figures, metrics)
 	}
 }
 
@@ -292,7 +212,7 @@ func TestCheckThresholds(t *testing.T) {
 		{"more errors", "errors <= base", repeated("a", 1, 1, 1), errored, results.CheckBroken},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checks := results.CheckThresholds([]*scenarios.Threshold{parse(test.threshold)}, results.Summarise(test.head), results.Summarise(test.base))
+			checks := verdict.CheckThresholds([]*scenarios.Threshold{parse(test.threshold)}, verdict.Summarise(test.head), verdict.Summarise(test.base))
 			if len(checks) != 1 || checks[0].Status != test.want {
 				t.Fatalf("%+v, want %s", checks, test.want)
 			}
@@ -326,17 +246,17 @@ func TestErrorsAreNoImprovement(t *testing.T) {
 		state      string
 		compared   bool
 	}{
-		{"every repeat", five, erring(five, 90), results.CellNewlyErring, false},
-		{"one repeat is clean", five, mixed, results.CellNewlyErring, true},
-		{"the last clean repeat gone", mixed, erring(five, 90), results.CellNewlyErring, false},
-		{"the base had them too", erring(five, 90), erring(five, 90), results.CellBoth, false},
-		{"mended", erring(five, 90), five, results.CellBoth, false},
-		{"some repeats clean in both", mixed, mixed, results.CellBoth, true},
+		{"every repeat", five, erring(five, 90), verdict.CellNewlyErring, false},
+		{"one repeat is clean", five, mixed, verdict.CellNewlyErring, true},
+		{"the last clean repeat gone", mixed, erring(five, 90), verdict.CellNewlyErring, false},
+		{"the base had them too", erring(five, 90), erring(five, 90), verdict.CellBoth, false},
+		{"mended", erring(five, 90), five, verdict.CellBoth, false},
+		{"some repeats clean in both", mixed, mixed, verdict.CellBoth, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := results.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+			c := verdict.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
 			cell := c.Cells[0]
-			if cell.State != test.state || c.Regressed() != (test.state == results.CellNewlyErring) {
+			if cell.State != test.state || c.Regressed() != (test.state == verdict.CellNewlyErring) {
 				t.Errorf("state %q, regressed %v; want %q", cell.State, c.Regressed(), test.state)
 			}
 			if len(cell.Changes) == 0 {
@@ -361,13 +281,13 @@ func TestFewerRepeatsOK(t *testing.T) {
 		base, head []results.Record
 		state      string
 	}{
-		{"1 of 2, then 0", failing(two, 2), none, results.CellNewlyFailing},
-		{"1 of 2, then not started", failing(two, 2), pruned(two), results.CellNewlyPruned},
-		{"1 of 2 in both", failing(two, 2), failing(two, 1), results.CellFailing},
-		{"never", none, none, results.CellFailing},
+		{"1 of 2, then 0", failing(two, 2), none, verdict.CellNewlyFailing},
+		{"1 of 2, then not started", failing(two, 2), pruned(two), verdict.CellNewlyPruned},
+		{"1 of 2 in both", failing(two, 2), failing(two, 1), verdict.CellFailing},
+		{"never", none, none, verdict.CellFailing},
 	} {
-		c := results.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
-		if got := c.Cells[0].State; got != test.state || c.Regressed() != (test.state != results.CellFailing) {
+		c := verdict.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+		if got := c.Cells[0].State; got != test.state || c.Regressed() != (test.state != verdict.CellFailing) {
 			t.Errorf("%s: %q, regressed %v; want %q", test.name, got, c.Regressed(), test.state)
 		}
 	}

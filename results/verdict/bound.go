@@ -1,10 +1,11 @@
-package results
+package verdict
 
 import (
 	"fmt"
 	"slices"
 
 	"stackmeter/orchestrator/load"
+	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -51,7 +52,7 @@ type Bound struct {
 // first, because what a client cannot send says nothing about a server, then
 // at the GPU, the stack's CPU and its workers. The plan and the host say what
 // the limits were.
-func FindBound(r Record, plan scenarios.Plan, host Host) Bound {
+func FindBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	u := usageOf(r, plan, host)
 	switch {
 	case r.Duration == nil || *r.Duration <= 0:
@@ -72,7 +73,7 @@ func FindBound(r Record, plan scenarios.Plan, host Host) Bound {
 // A usage is what a record used of what there was. A pointer is nil where it
 // is not known; CPU is in cores, the mean over the cell.
 type usage struct {
-	record   Record
+	record   results.Record
 	stack    *float64 // cores that the stack used
 	client   *float64 // cores that the client used
 	others   *float64 // cores that neither of them used and that were busy
@@ -87,7 +88,7 @@ type usage struct {
 	slots    int      // requests that the server works on at once; 0: no such limit
 }
 
-func usageOf(r Record, plan scenarios.Plan, host Host) usage {
+func usageOf(r results.Record, plan scenarios.Plan, host results.Host) usage {
 	u := usage{record: r, usesGPU: r.GPU.Validity != "" && r.GPU.Peak != nil}
 	if r.Duration == nil || *r.Duration <= 0 {
 		return u
@@ -129,7 +130,7 @@ func per(seconds *float64, duration float64) *float64 {
 // stackCores is how many cores the stack could use, and whether the client
 // used them too. A limit of resources.cpus is each service's own; nginx, which
 // takes next to nothing beside an app, does not count.
-func stackCores(r Record, plan scenarios.Plan, host Host) (cores float64, is string, shared bool) {
+func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores float64, is string, shared bool) {
 	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
 	if set, err := scenarios.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
 		cores, is = float64(len(set)), "resources.cpuset"
@@ -260,12 +261,12 @@ func (u usage) figures() string {
 // BoundOf is what a cell was bound by over its repeats: what all that speak
 // for it say, with the figures of the one with the median duration. Where they
 // disagree it is unclear.
-func BoundOf(s Summary, plan scenarios.Plan, host Host) Bound {
+func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 	if len(s.Speaking) == 0 || s.Duration == nil {
 		return Bound{BoundUnclear, "nothing was measured"}
 	}
 	repeats := slices.Clone(s.Speaking)
-	slices.SortStableFunc(repeats, func(a, b Record) int {
+	slices.SortStableFunc(repeats, func(a, b results.Record) int {
 		switch {
 		case a.Duration == nil || b.Duration == nil:
 			return 0

@@ -1,64 +1,8 @@
-package results
+package stats
 
 import (
 	"math"
-	"slices"
 )
-
-// Flags of a Summary: repeats that do not agree with each other. They follow
-// from the records and are not stored.
-const (
-	FlagUnstable     = "unstable"      // the durations vary by more than VariationLimit
-	FlagDrift        = "drift"         // the durations have a trend over the run
-	FlagErrorsDiffer = "errors-differ" // the repeats have different numbers of errors
-)
-
-// VariationLimit is the coefficient of variation of a cell's durations from
-// which the cell is flagged. Repeats of a batch on a quiet machine vary by some
-// percent; at 10% a median of few repeats is of little use.
-const VariationLimit = 0.10
-
-// DriftLimit is the change over the whole run, as a share of the median, from
-// which a trend is flagged: a smaller one may be real and is of no concern.
-const DriftLimit = 0.05
-
-// A Stability says how well the repeats of a cell agree. A figure is nil where
-// there are too few repeats for it.
-type Stability struct {
-	Variation *float64 // coefficient of variation of the durations
-	Drift     *float64 // of the duration from the first repeat to the last, as a share of the median
-	DriftP    *float64 // of the trend, see Trend
-	Flags     []string // sorted
-}
-
-// stabilityOf looks at the ok repeats of a cell, in order.
-func stabilityOf(ok, speaking []Record) Stability {
-	var s Stability
-	var durations []float64
-	for _, r := range speaking {
-		if r.Duration != nil {
-			durations = append(durations, *r.Duration)
-		}
-	}
-	if sample := NewSample(durations); sample != nil {
-		s.Variation = sample.Variation()
-		if change, p, known := Trend(durations); known && sample.Median > 0 {
-			change /= sample.Median
-			s.Drift, s.DriftP = &change, &p
-		}
-	}
-	if s.Variation != nil && *s.Variation > VariationLimit {
-		s.Flags = append(s.Flags, FlagUnstable)
-	}
-	if s.Drift != nil && *s.DriftP <= 1-Confidence && math.Abs(*s.Drift) > DriftLimit {
-		s.Flags = append(s.Flags, FlagDrift)
-	}
-	if slices.ContainsFunc(ok, func(r Record) bool { return r.Errors != ok[0].Errors }) {
-		s.Flags = append(s.Flags, FlagErrorsDiffer)
-	}
-	slices.Sort(s.Flags)
-	return s
-}
 
 // fewestForTrend is the fewest values whose order can show a trend: of the 120
 // orders of five only two are wholly up or down, of four it is two in 24.

@@ -1,10 +1,10 @@
-package results_test
+package stats_test
 
 import (
 	"math/rand/v2"
 	"testing"
 
-	"stackmeter/results"
+	"stackmeter/results/stats"
 )
 
 // nights are durations of one night after the other: 10 s with a noise of 2%,
@@ -42,7 +42,7 @@ func TestStepsFound(t *testing.T) {
 			for night := quiet + 1; night <= len(values); night++ {
 				from := max(0, night-window)
 				hit := false
-				for _, s := range results.Steps(values[from:night]) {
+				for _, s := range stats.Steps(values[from:night]) {
 					if at := from + s.At; at >= quiet-3 && at <= quiet+3 {
 						hit = true
 					}
@@ -53,14 +53,14 @@ func TestStepsFound(t *testing.T) {
 					break
 				}
 			}
-			steps := results.Steps(values[len(values)-window:])
+			steps := stats.Steps(values[len(values)-window:])
 			for _, s := range steps {
 				if at := len(values) - window + s.At; at < quiet-3 || at > quiet+3 {
 					wrongPlace++
 				}
 			}
 		}
-		delay := results.Median(delays)
+		delay := stats.Median(delays)
 		t.Logf("a step of %.0f%% under noise of 2%%: %d of %d found within %d nights, in the median after %.0f nights; %d steps elsewhere",
 			100*test.step, found, series, watched, delay, wrongPlace)
 		if found < test.atLeast || delay > float64(test.soonMost) {
@@ -75,9 +75,9 @@ func TestFalseAlarms(t *testing.T) {
 	for seed := range uint64(series) {
 		values := nights(1000+seed, length, length, 0)
 		known := map[int]bool{}
-		for night := 2 * results.StepSide; night <= length; night++ {
+		for night := 2 * stats.StepSide; night <= length; night++ {
 			from := max(0, night-window)
-			steps := results.Steps(values[from:night])
+			steps := stats.Steps(values[from:night])
 			if len(steps) > 0 {
 				nightsWith++
 			}
@@ -116,12 +116,12 @@ func TestStepsOfOddSeries(t *testing.T) {
 		{"constant", constant, 0}, {"one bad night", outlier, 0}, {"up and down again", both, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if steps := results.Steps(test.values); len(steps) != test.want {
+			if steps := stats.Steps(test.values); len(steps) != test.want {
 				t.Errorf("steps %+v, want %d", steps, test.want)
 			}
 		})
 	}
-	if steps := results.Steps(both); len(steps) == 2 && (steps[0].Change() < 0.15 || steps[1].Change() > -0.1 || steps[0].P > results.StepLevel) {
+	if steps := stats.Steps(both); len(steps) == 2 && (steps[0].Change() < 0.15 || steps[1].Change() > -0.1 || steps[0].P > stats.StepLevel) {
 		t.Errorf("steps %+v", steps)
 	}
 }
@@ -142,20 +142,20 @@ func shuffledStep(seed uint64, before, after int) []float64 {
 
 // TestStepsEarliest: what history says about how soon a step can show is so.
 func TestStepsEarliest(t *testing.T) {
-	for runs := range results.StepRuns {
+	for runs := range stats.StepRuns {
 		for before := range runs {
 			for seed := range uint64(10) {
-				if steps := results.Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
+				if steps := stats.Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
 					t.Fatalf("%d runs show a step: %+v", runs, steps)
 				}
 			}
 		}
 	}
 	most, found := 0, 0
-	for before := results.StepRuns; before < 25; before++ {
+	for before := stats.StepRuns; before < 25; before++ {
 		for seed := range uint64(5) {
 			after := 1
-			for ; len(results.Steps(shuffledStep(seed, before, after))) == 0; after++ {
+			for ; len(stats.Steps(shuffledStep(seed, before, after))) == 0; after++ {
 				if after == 10 {
 					t.Fatalf("no step of 10 runs after %d", before)
 				}
@@ -186,7 +186,7 @@ func TestStepsOfDependentNights(t *testing.T) {
 				x = test.correlation*x + random.NormFloat64()
 				values = append(values, 100+x)
 			}
-			if len(results.Steps(values)) > 0 {
+			if len(stats.Steps(values)) > 0 {
 				alarms++
 			}
 		}
@@ -200,12 +200,12 @@ func BenchmarkSteps(b *testing.B) {
 	quiet, stepped := nights(1, window, window, 0), nights(1, window, 20, 0.1)
 	b.Run("quiet", func(b *testing.B) {
 		for b.Loop() {
-			results.Steps(quiet)
+			stats.Steps(quiet)
 		}
 	})
 	b.Run("stepped", func(b *testing.B) {
 		for b.Loop() {
-			results.Steps(stepped)
+			stats.Steps(stepped)
 		}
 	})
 }

@@ -1,4 +1,8 @@
-package results
+// Package stats is the statistics that verdicts rest on: samples with intervals
+// of their medians, rank tests and their correction for many, trends, steps,
+// and how many values each of them takes. Numbers go in and numbers come out;
+// what they measure is nothing to it.
+package stats
 
 import (
 	"math"
@@ -50,16 +54,6 @@ func NewSample(values []float64) *Sample {
 		sample.Interval = &Interval{Low: summary.Lo, High: summary.Hi, Confidence: summary.Confidence}
 	}
 	return sample
-}
-
-// RepeatsForInterval is the fewest repeats whose range holds the median with
-// Confidence: all of n fall on one side of it with a probability of 2/2ⁿ.
-func RepeatsForInterval() int {
-	n := 1
-	for 2*math.Pow(0.5, float64(n)) > 1-Confidence {
-		n++
-	}
-	return n
 }
 
 // HalfWidth is the larger distance from the median to an end of its interval,

@@ -1,16 +1,18 @@
-package results
+package verdict
 
 import (
 	"cmp"
 	"math"
 	"slices"
 
+	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
 // A Goal is what a topology is chosen for.
 type Goal struct {
-	Objective Metric
+	Objective results.Metric
 	Under     []Budget // all of them have to be met
 }
 
@@ -40,16 +42,16 @@ type Recommendation struct {
 // A Choice is a cell beside the best one.
 type Choice struct {
 	Summary    Summary
-	Difference Difference // of the objective: from the best to this one
-	Interval   *Interval  // of the relative change, as of a Change
-	Bytes      *float64   // of peak memory that it needs more than the best; negative for less
+	Difference stats.Difference // of the objective: from the best to this one
+	Interval   *stats.Interval  // of the relative change, as of a Change
+	Bytes      *float64         // of peak memory that it needs more than the best; negative for less
 }
 
 // An Excess is a cell that does not fit, and the first budget that it breaks.
 type Excess struct {
 	Summary Summary
 	Budget  Budget
-	Sample  *Sample // of the budget's metric; nil when it is not known of every repeat
+	Sample  *stats.Sample // of the budget's metric; nil when it is not known of every repeat
 }
 
 // Recommend chooses among the candidates of the Frontier: clean cells of the
@@ -95,9 +97,9 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 }
 
 // Metrics are those that the choice is by: the objective and the memory.
-func (r Recommendation) Metrics() []Metric {
-	metrics := []Metric{r.Goal.Objective}
-	if m, err := FindMetric(PeakMetric(r.Frontier.Memory)); err == nil && m.Name != r.Goal.Objective.Name {
+func (r Recommendation) Metrics() []results.Metric {
+	metrics := []results.Metric{r.Goal.Objective}
+	if m, err := results.FindMetric(results.PeakMetric(r.Frontier.Memory)); err == nil && m.Name != r.Goal.Objective.Name {
 		metrics = append(metrics, m)
 	}
 	return metrics
@@ -127,8 +129,8 @@ func firstExcess(s Summary, budgets []Budget) *Excess {
 func (r Recommendation) thriftiest(fastest Summary) Summary {
 	best, least := fastest, r.Frontier.peak(fastest)
 	for _, s := range r.Fitting {
-		objective := intervalBetween(fastest.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))
-		memory := intervalBetween(fastest.Peak(r.Frontier.Memory), s.Peak(r.Frontier.Memory))
+		objective := stats.ChangeInterval(fastest.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))
+		memory := stats.ChangeInterval(fastest.Peak(r.Frontier.Memory), s.Peak(r.Frontier.Memory))
 		if objective == nil || memory == nil || r.Frontier.peak(s) >= least {
 			continue
 		}
@@ -142,7 +144,7 @@ func (r Recommendation) thriftiest(fastest Summary) Summary {
 // choice puts a cell beside the best one.
 func (r Recommendation) choice(s Summary) *Choice {
 	best, this := r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective)
-	c := &Choice{Summary: s, Difference: Compare(best, this), Interval: intervalBetween(best, this)}
+	c := &Choice{Summary: s, Difference: stats.Compare(best, this), Interval: stats.ChangeInterval(best, this)}
 	if mine, best := s.Peak(r.Frontier.Memory), r.Best.Peak(r.Frontier.Memory); mine != nil && best != nil {
 		bytes := mine.Median - best.Median
 		c.Bytes = &bytes
@@ -153,7 +155,7 @@ func (r Recommendation) choice(s Summary) *Choice {
 // neighbours finds the cells next to the best one on the front of what is
 // within the budgets that are not about memory.
 func (r *Recommendation) neighbours() {
-	memory := PeakMetric(r.Frontier.Memory)
+	memory := results.PeakMetric(r.Frontier.Memory)
 	others := slices.DeleteFunc(slices.Clone(r.Goal.Under), func(b Budget) bool { return b.Metric.Name == memory })
 	allowed := slices.DeleteFunc(slices.Clone(r.Frontier.Candidates), func(s Summary) bool { return firstExcess(s, others) != nil })
 	at, cost := r.Frontier.peak(*r.Best), r.Frontier.cost(*r.Best)

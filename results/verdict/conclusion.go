@@ -1,9 +1,10 @@
-package results
+package verdict
 
 import (
 	"cmp"
 	"slices"
 
+	"stackmeter/results"
 	"stackmeter/scenarios"
 )
 
@@ -32,7 +33,7 @@ type Condition struct {
 // peak memory, and what is as good as its members. The baseline is listed
 // first even when it is not on the front or failed.
 func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
-	duration, err := FindMetric(MetricDuration)
+	duration, err := results.FindMetric(results.MetricDuration)
 	if err != nil {
 		return Conclusion{} // there is one
 	}

@@ -1,15 +1,18 @@
-package results
+package verdict
 
 import (
 	"cmp"
 	"slices"
+
+	"stackmeter/results"
+	"stackmeter/results/stats"
 )
 
 // A History is one metric of a scenario's cells over its last runs.
 type History struct {
 	Scenario string
-	Metric   Metric
-	Runs     []Run // the oldest first
+	Metric   results.Metric
+	Runs     []results.Run // the oldest first
 	Cells    []CellHistory
 }
 
@@ -23,30 +26,21 @@ type CellHistory struct {
 // A Point is what one run says about a cell.
 type Point struct {
 	Run    int // index in History.Runs
-	Sample *Sample
+	Sample *stats.Sample
 }
 
 // A HistoryStep is where a cell's level changed.
 type HistoryStep struct {
-	Step        // At is an index of the cell's Points
+	stats.Step  // At is an index of the cell's Points
 	Run         string
 	Worse       bool
 	Disparities []Disparity // in kind, between the run before and this one: what else changed
 }
 
-// An Observation is one metric of one record, as a store gives it.
-type Observation struct {
-	Run    string
-	Cell   string
-	Repeat int
-	Clean  bool // ok, and every answer as expected
-	Value  *float64
-}
-
 // NewHistory puts observations together by cell. Runs are the oldest first.
 // Repeats that are not clean, and ones without the figure, say nothing; of
 // errors, all of them count.
-func NewHistory(scenario string, m Metric, runs []Run, observations []Observation) History {
+func NewHistory(scenario string, m results.Metric, runs []results.Run, observations []results.Observation) History {
 	h := History{Scenario: scenario, Metric: m, Runs: runs}
 	at := make(map[string]int, len(runs))
 	for i, run := range runs {
@@ -55,7 +49,7 @@ func NewHistory(scenario string, m Metric, runs []Run, observations []Observatio
 	values := map[string]map[int][]float64{}
 	for _, o := range observations {
 		run, known := at[o.Run]
-		if !known || o.Value == nil || !o.Clean && m.Name != MetricErrors {
+		if !known || o.Value == nil || !o.Clean && m.Name != results.MetricErrors {
 			continue
 		}
 		if values[o.Cell] == nil {
@@ -67,12 +61,12 @@ func NewHistory(scenario string, m Metric, runs []Run, observations []Observatio
 		cell := CellHistory{Name: name}
 		var medians []float64
 		for run := range runs {
-			if sample := NewSample(byRun[run]); sample != nil {
+			if sample := stats.NewSample(byRun[run]); sample != nil {
 				cell.Points = append(cell.Points, Point{Run: run, Sample: sample})
 				medians = append(medians, sample.Median)
 			}
 		}
-		for _, step := range Steps(medians) {
+		for _, step := range stats.Steps(medians) {
 			now, before := runs[cell.Points[step.At].Run], runs[cell.Points[step.At-1].Run]
 			cell.Steps = append(cell.Steps, HistoryStep{
 				Step: step, Run: now.ID, Worse: (step.After > step.Before) != m.Higher, Disparities: Disparities(before, now),

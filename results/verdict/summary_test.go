@@ -1,4 +1,4 @@
-package results_test
+package verdict_test
 
 import (
 	"math"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -65,70 +67,6 @@ func failed(t scenarios.Topology, l scenarios.LoadSpec, repeat int, reason strin
 	}
 }
 
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		name   string
-		values []float64
-		want   float64
-	}{
-		{"one", []float64{3}, 3},
-		{"odd", []float64{9, 1, 5}, 5},
-		{"even", []float64{4, 1, 3, 2}, 2.5},
-		{"equal", []float64{2, 2, 2}, 2},
-		{"huge", []float64{math.MaxFloat64, math.MaxFloat64}, math.MaxFloat64},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			before := slices.Clone(test.values)
-			if got := results.Median(test.values); got != test.want {
-				t.Errorf("Median(%v) = %v, want %v", test.values, got, test.want)
-			}
-			if !slices.Equal(before, test.values) {
-				t.Errorf("Median changed its argument to %v", test.values)
-			}
-		})
-	}
-	if got := results.Median(nil); !math.IsNaN(got) {
-		t.Errorf("Median of nothing = %v, want NaN", got)
-	}
-}
-
-func TestSampleSpread(t *testing.T) {
-	if got := results.NewSample(nil); got != nil {
-		t.Fatalf("sample of nothing = %+v, want nil", got)
-	}
-	got := *results.NewSample([]float64{18.7, 18.5, 18.54})
-	want := results.Sample{N: 3, Values: []float64{18.5, 18.54, 18.7}, Median: 18.54, Min: 18.5, Max: 18.7}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("sample = %+v, want %+v", got, want)
-	}
-	if half := got.HalfRange(); math.Abs(half-0.1) > 1e-9 {
-		t.Errorf("half range = %v, want 0.1", half)
-	}
-}
-
-func TestRecord(t *testing.T) {
-	r := withErrors(ok(flask(), pooled("mt", 5, 100), 2, 20, -1), 10)
-	if want := (results.Key{Topology: "flask", Load: "mt5/n100", Repeat: 2}); r.Key() != want {
-		t.Errorf("Key = %+v, want %+v", r.Key(), want)
-	}
-	if got := r.Throughput(); got == nil || *got != 4.5 {
-		t.Errorf("Throughput = %v, want 4.5: errors are no replies", got)
-	}
-	if f := failed(flask(), single(1), 1, "x"); f.Throughput() != nil || f.Attempted() {
-		t.Errorf("a record whose load was never fired has throughput %v, attempted %v", f.Throughput(), f.Attempted())
-	}
-}
-
-func TestMeasuringFraction(t *testing.T) {
-	if got := (results.Run{}).MeasuringFraction(); got != nil {
-		t.Errorf("of a run that accounts for nothing: %v, want nil", *got)
-	}
-	run := results.Run{Spent: map[string]float64{results.PhaseMeasure: 30, results.PhaseStart: 5, results.PhaseOther: 5}}
-	if got := run.MeasuringFraction(); got == nil || *got != 0.75 {
-		t.Errorf("MeasuringFraction = %v, want 0.75", got)
-	}
-}
-
 func TestSummarise(t *testing.T) {
 	load := pooled("mt", 5, 100)
 	for _, test := range []struct {
@@ -161,7 +99,7 @@ func TestSummarise(t *testing.T) {
 			records:  []results.Record{ok(flask(), load, 1, 10, -1), withErrors(ok(flask(), load, 2, 1, -1), 99)},
 			ok:       2,
 			duration: []float64{10},
-			flags:    []string{results.FlagErrors, results.FlagErrorsDiffer},
+			flags:    []string{results.FlagErrors, verdict.FlagErrorsDiffer},
 		},
 		{
 			name:     "with errors in every repeat the figure stays and is flagged",
@@ -178,7 +116,7 @@ func TestSummarise(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			summaries := results.Summarise(test.records)
+			summaries := verdict.Summarise(test.records)
 			if len(summaries) != 1 {
 				t.Fatalf("%d summaries, want 1", len(summaries))
 			}
@@ -196,22 +134,22 @@ func TestSummarise(t *testing.T) {
 	}
 }
 
-func equalSamples(t *testing.T, what string, got *results.Sample, want []float64) {
+func equalSamples(t *testing.T, what string, got *stats.Sample, want []float64) {
 	t.Helper()
-	if !reflect.DeepEqual(got, results.NewSample(want)) {
+	if !reflect.DeepEqual(got, stats.NewSample(want)) {
 		t.Errorf("%s = %+v, want that of %v", what, got, want)
 	}
 }
 
 func TestMemoryKind(t *testing.T) {
-	none := results.Summarise([]results.Record{ok(flask(), single(1), 1, 1, 5)})
-	if got := results.MemoryKind(none); got != results.MemoryMain {
+	none := verdict.Summarise([]results.Record{ok(flask(), single(1), 1, 1, 5)})
+	if got := verdict.MemoryKind(none); got != results.MemoryMain {
 		t.Errorf("without a GPU: %s", got)
 	}
-	some := results.Summarise([]results.Record{
+	some := verdict.Summarise([]results.Record{
 		ok(flask(), single(1), 1, 1, 5), onGPU(ok(flask(), pooled("mt", 2, 1), 1, 1, 5), 3000),
 	})
-	if got := results.MemoryKind(some); got != results.MemoryGPU {
+	if got := verdict.MemoryKind(some); got != results.MemoryGPU {
 		t.Errorf("with a GPU: %s", got)
 	}
 	if some[0].Peak(results.MemoryGPU) != nil {
@@ -243,7 +181,7 @@ func TestOrder(t *testing.T) {
 	}
 	for range 2 { // whatever the order of the records
 		var got []string
-		for _, s := range results.Summarise(records) {
+		for _, s := range verdict.Summarise(records) {
 			got = append(got, s.Name())
 		}
 		if !slices.Equal(got, want) {
@@ -274,7 +212,7 @@ func TestFindBaselines(t *testing.T) {
 		{"nothing matches", &scenarios.Baseline{Topology: "uwsgi"}, map[int]string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := results.FindBaselines(results.Summarise(records), test.selector)
+			got := verdict.FindBaselines(verdict.Summarise(records), test.selector)
 			if len(got) != len(test.want) {
 				t.Errorf("%d baselines, want %d", len(got), len(test.want))
 			}
@@ -288,11 +226,11 @@ func TestFindBaselines(t *testing.T) {
 }
 
 func TestRatios(t *testing.T) {
-	summaries := results.Summarise([]results.Record{
+	summaries := verdict.Summarise([]results.Record{
 		ok(flask(), single(100), 1, 20, 100), ok(flask(), pooled("mt", 5, 100), 1, 15, 150),
 		failed(flask(), single(10), 1, "x"), ok(flask(), pooled("mt", 5, 10), 1, 2, 50),
 	})
-	baselines := results.FindBaselines(summaries, nil)
+	baselines := verdict.FindBaselines(summaries, nil)
 	for _, s := range summaries {
 		ratio, peak, saved := baselines.DurationRatio(s), baselines.PeakRatio(s, results.MemoryMain), baselines.Saved(s)
 		switch s.Name() {
@@ -310,14 +248,14 @@ func TestRatios(t *testing.T) {
 
 func TestPivots(t *testing.T) {
 	w := gunicorn("gunicorn-w1-t1", false, 1, 1)
-	grid := func(topologies []scenarios.Topology, loads []scenarios.LoadSpec) []results.Summary {
+	grid := func(topologies []scenarios.Topology, loads []scenarios.LoadSpec) []verdict.Summary {
 		var records []results.Record
 		for _, topology := range topologies {
 			for _, l := range loads {
 				records = append(records, ok(topology, l, 1, 1, -1))
 			}
 		}
-		return results.Summarise(records)
+		return verdict.Summarise(records)
 	}
 	zip := []scenarios.LoadSpec{
 		single(10), pooled("mp", 2, 10), pooled("mt", 2, 10),
@@ -332,7 +270,7 @@ func TestPivots(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name      string
-		summaries []results.Summary
+		summaries []verdict.Summary
 		want      []shape
 	}{
 		{"topologies down", grid([]scenarios.Topology{flask(), w}, []scenarios.LoadSpec{single(100), pooled("mt", 5, 100)}),
@@ -348,7 +286,7 @@ func TestPivots(t *testing.T) {
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pivots := results.Pivots(test.summaries)
+			pivots := verdict.Pivots(test.summaries)
 			if len(pivots) != len(test.want) {
 				t.Fatalf("%d pivots, want %d", len(pivots), len(test.want))
 			}
@@ -372,7 +310,7 @@ func TestPivots(t *testing.T) {
 		})
 	}
 	t.Run("a cell that does not exist is nil", func(t *testing.T) {
-		pivot := results.Pivots(results.Summarise([]results.Record{
+		pivot := verdict.Pivots(verdict.Summarise([]results.Record{
 			ok(flask(), single(10), 1, 1, -1), ok(w, pooled("mt", 2, 10), 1, 1, -1),
 		}))[0]
 		if pivot.Rows[0].Cells[1] != nil || pivot.Rows[1].Cells[0] != nil || pivot.Rows[1].Cells[1] == nil {
@@ -420,7 +358,7 @@ func TestConclude(t *testing.T) {
 		{"nothing at all", nil, nil, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conclusion := results.Conclude(results.Summarise(test.records), nil)
+			conclusion := verdict.Conclude(verdict.Summarise(test.records), nil)
 			var got []string
 			for i, c := range conclusion.Conditions {
 				got = append(got, c.Summary.Condition())
@@ -437,12 +375,34 @@ func TestConclude(t *testing.T) {
 			}
 		})
 	}
-	conditions := results.Conclude(results.Summarise(published), nil).Conditions
+	conditions := verdict.Conclude(verdict.Summarise(published), nil).Conditions
 	// The third ratio is 62.497 and was published as 62.49.
 	for i, want := range []struct{ saved, ratio float64 }{{0, 100}, {10.8154, 63.47}, {11.1026, 62.49}, {11.5409, 61.02}} {
 		got := conditions[i]
 		if math.Abs(*got.Ratio-want.ratio) > 0.0075 || math.Abs(*got.Saved-want.saved) > 1e-4 {
 			t.Errorf("%s: ratio %.4f, saved %.4f; published %.2f, %.4f", got.Summary.Condition(), *got.Ratio, *got.Saved, want.ratio, want.saved)
 		}
+	}
+}
+
+// TestPrunedIsNotOK: a pruned cell is counted by itself, is no candidate, and
+// fails the run, without being a failure.
+func TestPrunedIsNotOK(t *testing.T) {
+	pruned := failed(flask(), scenarios.LoadSpec{Requests: 100, Client: scenarios.ClientMT, Pool: 5}, 1, "not started")
+	pruned.Status = results.StatusPruned
+	run := results.Run{Planned: 1}
+	records := []results.Record{pruned}
+	if c := run.Count(records); c.OK != 0 || c.Failed != 0 || c.Pruned != 1 || c.Bad() != 1 || c.Missing() != 0 {
+		t.Errorf("counts %+v", c)
+	}
+	s := verdict.Summarise(records)[0]
+	if s.Clean() || s.Whole() || !s.Spared() || s.Failed != 0 || s.Pruned != 1 || len(s.Prunings) != 1 || s.Duration != nil {
+		t.Errorf("summary %+v", s)
+	}
+	if got := verdict.Of(run, records, nil); got != results.VerdictFailed {
+		t.Errorf("verdict %s", got)
+	}
+	if r := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{}); r.Best != nil {
+		t.Errorf("recommended: %+v", r.Best)
 	}
 }

@@ -1,10 +1,11 @@
-package results
+package verdict
 
 import (
 	"encoding/json"
-	"math"
 	"slices"
 
+	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
@@ -25,11 +26,11 @@ const (
 
 // A Comparison is what became of a run's cells since another run.
 type Comparison struct {
-	Base, Head  Run
-	Disparities []Disparity // in kind; what was allowed is among them
-	Notes       []Disparity // of the machines, that are no reason not to compare
-	Memory      string      // MemoryGPU or MemoryMain: which peak is compared
-	Metrics     []Metric    // that are compared, in the order of a cell's Changes
+	Base, Head  results.Run
+	Disparities []Disparity      // in kind; what was allowed is among them
+	Notes       []Disparity      // of the machines, that are no reason not to compare
+	Memory      string           // MemoryGPU or MemoryMain: which peak is compared
+	Metrics     []results.Metric // that are compared, in the order of a cell's Changes
 	Cells       []CellComparison
 }
 
@@ -43,21 +44,18 @@ type CellComparison struct {
 
 // A Change is one metric of one cell in both runs.
 type Change struct {
-	Metric     Metric
-	Base, Head *Sample    // nil where it was not measured
-	Difference Difference // in a Comparison, Shown and Able are of the corrected p-value
+	Metric     results.Metric
+	Base, Head *stats.Sample    // nil where it was not measured
+	Difference stats.Difference // in a Comparison, Shown and Able are of the corrected p-value
 
 	// Corrected is the p-value after Holm's correction for the Compared cells
 	// that have the metric; Compared is 1 outside of a Comparison.
 	Corrected float64
 	Compared  int
 
-	// Interval is that of the relative change (0.05 is 5% more), at Confidence
-	// or above; nil with too few repeats, or where a value is not above 0. It
-	// is of Hodges and Lehmann's shift, on the ratios of all pairs, and agrees
-	// with the rank test before its correction. See Hodges and Lehmann, Estimates of Location Based
-	// on Rank Tests (1963).
-	Interval *Interval
+	// Interval is that of the relative change (0.05 is 5% more), see
+	// ChangeInterval; it is not corrected.
+	Interval *stats.Interval
 
 	// Erring: a side has no repeat without errors among its answers. An error
 	// is often a fast answer, so nothing is tested and nothing is shown.
@@ -114,14 +112,14 @@ func CellRegressed(state string) bool {
 // CompareRuns puts the cells of two runs beside each other. Cells are matched
 // by what was asked for: topology and load. The order is that of Summarise.
 // Whether the runs may be compared at all is said by Disparities.
-func CompareRuns(base, head Run, baseRecords, headRecords []Record) Comparison {
+func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
-	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: MemoryMain}
-	if MemoryKind(before) == MemoryGPU && MemoryKind(after) == MemoryGPU {
-		c.Memory = MemoryGPU
+	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: results.MemoryMain}
+	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
+		c.Memory = results.MemoryGPU
 	}
-	for _, name := range []string{MetricDuration, MetricP99, MetricThroughput, PeakMetric(c.Memory)} {
-		if m, err := FindMetric(name); err == nil {
+	for _, name := range []string{results.MetricDuration, results.MetricP99, results.MetricThroughput, results.PeakMetric(c.Memory)} {
+		if m, err := results.FindMetric(name); err == nil {
 			c.Metrics = append(c.Metrics, m)
 		}
 	}
@@ -145,7 +143,7 @@ func CompareRuns(base, head Run, baseRecords, headRecords []Record) Comparison {
 
 // correct corrects what is said about a metric for the number of cells in which
 // it is compared.
-func (c Comparison) correct(m Metric) {
+func (c Comparison) correct(m results.Metric) {
 	var changes []*Change
 	var p []float64
 	for _, cell := range c.Cells {
@@ -156,13 +154,13 @@ func (c Comparison) correct(m Metric) {
 			}
 		}
 	}
-	for i, corrected := range holm(p) {
+	for i, corrected := range stats.Holm(p) {
 		change := changes[i]
 		d := &change.Difference
 		change.Corrected, change.Compared = corrected, len(p)
-		d.Shown = corrected <= 1-Confidence
-		d.Able = d.Shown || float64(len(p))*smallestP(d.N1, d.N2) <= 1-Confidence
-		change.Needs = repeatsLikely(change.Base.Values, change.Head.Values, len(p))
+		d.Shown = corrected <= 1-stats.Confidence
+		d.Able = d.Shown || float64(len(p))*stats.SmallestP(d.N1, d.N2) <= 1-stats.Confidence
+		change.Needs = stats.RepeatsLikely(change.Base, change.Head, len(p))
 	}
 }
 
@@ -248,14 +246,14 @@ func sameTopology(a, b scenarios.Topology) bool {
 }
 
 // NewChange compares one metric. Without a sample on a side nothing is shown.
-func NewChange(m Metric, base, head *Sample) Change {
-	c := Change{Metric: m, Base: base, Head: head, Difference: Compare(base, head), Compared: 1}
+func NewChange(m results.Metric, base, head *stats.Sample) Change {
+	c := Change{Metric: m, Base: base, Head: head, Difference: stats.Compare(base, head), Compared: 1}
 	c.Corrected = c.Difference.P
 	if base == nil || head == nil {
 		return c
 	}
-	c.Interval = intervalBetween(base, head)
-	c.Needs = repeatsLikely(base.Values, head.Values, 1)
+	c.Interval = stats.ChangeInterval(base, head)
+	c.Needs = stats.RepeatsLikely(base, head, 1)
 	return c
 }
 
@@ -263,104 +261,4 @@ func NewChange(m Metric, base, head *Sample) Change {
 func (c *Change) void() {
 	c.Erring, c.Interval, c.Needs = true, nil, 0
 	c.Difference.P, c.Difference.Shown, c.Corrected, c.Compared = 1, false, 1, 0
-}
-
-// intervalBetween is changeInterval of two samples, of which either may be
-// missing.
-func intervalBetween(base, head *Sample) *Interval {
-	if base == nil || head == nil {
-		return nil
-	}
-	return changeInterval(base.Values, head.Values)
-}
-
-// changeInterval is the interval of the ratio of head to base, less 1.
-func changeInterval(base, head []float64) *Interval {
-	n, m := len(base), len(head)
-	if n == 0 || m == 0 || base[0] <= 0 || head[0] <= 0 {
-		return nil
-	}
-	outside, confidence := pairsOutside(n, m)
-	if outside == 0 {
-		return nil
-	}
-	ratios := make([]float64, 0, n*m)
-	for _, b := range base {
-		for _, h := range head {
-			ratios = append(ratios, h/b-1)
-		}
-	}
-	slices.Sort(ratios)
-	return &Interval{Low: ratios[outside-1], High: ratios[len(ratios)-outside], Confidence: confidence}
-}
-
-// mostPairs is the largest product of sample sizes whose rank sums are counted.
-const mostPairs = 900
-
-// pairsOutside is the number of the ordered pairwise ratio, from either end,
-// that bounds an interval of Confidence; 0 when all of them do not. A bound at
-// number k is missed with the probability that the U statistic is below k.
-func pairsOutside(n, m int) (k int, confidence float64) {
-	tail := (1 - Confidence) / 2
-	if n*m > mostPairs {
-		mean, deviation := float64(n*m)/2, math.Sqrt(float64(n)*float64(m)*float64(n+m+1)/12)
-		const z = 1.959964 // 97.5%
-		return max(0, int(math.Floor(mean-z*deviation))), Confidence
-	}
-	below := 0.0
-	for u, share := range rankSums(n, m) {
-		if below+share > tail {
-			return u, 1 - 2*below
-		}
-		below += share
-	}
-	return 0, 0
-}
-
-// rankSums is the distribution of the U statistic of Mann and Whitney under
-// the hypothesis that both samples come from one: the share of the orders for
-// each value from 0 to n·m. They are the coefficients of a Gaussian binomial.
-func rankSums(n, m int) []float64 {
-	counts := make([]float64, n*m+1)
-	counts[0] = 1
-	for i := 1; i <= n; i++ {
-		for u := len(counts) - 1; u >= m+i; u-- { // times 1 − x^(m+i)
-			counts[u] -= counts[u-m-i]
-		}
-		for u := i; u < len(counts); u++ { // divided by 1 − x^i
-			counts[u] += counts[u-i]
-		}
-	}
-	total := 0.0
-	for _, c := range counts {
-		total += c
-	}
-	for u := range counts {
-		counts[u] /= total
-	}
-	return counts
-}
-
-// repeatsLikely applies Noether's formula to the share of pairs in which the
-// head is above the base, for a power of 80% in one of so many tests.
-func repeatsLikely(base, head []float64, tests int) int {
-	above := 0.0
-	for _, b := range base {
-		for _, h := range head {
-			switch {
-			case h > b:
-				above++
-			case h == b:
-				above += 0.5
-			}
-		}
-	}
-	share := above/float64(len(base)*len(head)) - 0.5
-	if share == 0 {
-		return 0
-	}
-	const power = 0.841621 // of 80%
-	z := math.Sqrt2*math.Erfinv(1-(1-Confidence)/float64(tests)) + power
-	needs := math.Ceil(z * z / (6 * share * share))
-	return max(RepeatsForDifference(tests), int(min(needs, 1e6)))
 }

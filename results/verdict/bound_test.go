@@ -1,0 +1,119 @@
+package verdict_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/verdict"
+	"stackmeter/scenarios"
+)
+
+// using is a record of ten seconds with so many requests at once, whose stack
+// and client used so many cores.
+func using(topology scenarios.Topology, atOnce int, stack, client float64) results.Record {
+	const duration = 10.0
+	spec := pooled(scenarios.ClientMT, atOnce, 10*atOnce)
+	if atOnce == 1 {
+		spec = single(10)
+	}
+	r := ok(topology, spec, 1, duration, 100)
+	r.Latency = new(load.Latency)
+	for range spec.Requests {
+		r.Latency.Record(time.Second)
+	}
+	stack, client = stack*duration, client*duration
+	r.CPU = results.CPU{Stack: &stack, Client: &client}
+	switch topology.Server {
+	case "flask":
+		r.Stack = &results.Stack{Interpreters: 1}
+	case "gunicorn":
+		r.Stack = &results.Stack{Interpreters: topology.Workers, Slots: topology.Workers * topology.Threads}
+	}
+	return r
+}
+
+func withGPU(r results.Record, percent float64) results.Record {
+	peak := int64(3 << 30)
+	r.GPU = gpu.Usage{Validity: gpu.Valid, Peak: &peak, Devices: []gpu.DeviceUsage{{}}}
+	if percent >= 0 {
+		r.GPU.Devices[0].Activity.UtilizationMean = &percent
+	}
+	return r
+}
+
+func TestFindBound(t *testing.T) {
+	w1t1, w1t4, w4t1 := gunicorn("w1-t1", false, 1, 1), gunicorn("w1-t4", true, 1, 4), gunicorn("w4-t1", false, 4, 1)
+	waitress := scenarios.Topology{Name: "waitress", Server: scenarios.ServerCommand, Threads: 4}
+	limited := scenarios.Plan{Resources: scenarios.Resources{CPUs: 1}}
+	pinned := scenarios.Plan{Resources: scenarios.Resources{Cpuset: "0-1"}}
+	flagged := func(r results.Record, flag string) results.Record {
+		r.Flags = append(r.Flags, flag)
+		return r
+	}
+	apart := using(w4t1, 8, 2.9, 0.4)
+	apart.Load.Cores = []int{3}
+	noDuration, noCPU := using(flask(), 4, 1, 0.1), using(flask(), 4, 1, 0.1)
+	noDuration.Duration, noCPU.CPU = nil, results.CPU{}
+	crowded := using(gunicorn("w2-t1", false, 2, 1), 4, 0.31, 0.02)
+	machine := 19.3
+	crowded.CPU.Machine = &machine
+	for _, test := range []struct {
+		name   string
+		record results.Record
+		plan   scenarios.Plan
+		cores  int
+		by     string
+		why    string // that the sentence has
+	}{
+		{"all cores of the machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 2, verdict.BoundCPU, "used 1.90 of 2 cores (the machine's)"},
+		{"all of its limit", using(w4t1, 8, 0.97, 0.05), limited, 8, verdict.BoundCPU, "used 0.97 of 1 cores (resources.cpus)"},
+		{"all of its cpuset", using(w4t1, 8, 1.8, 0.05), pinned, 8, verdict.BoundCPU, "of 2 cores (resources.cpuset)"},
+		{"all that the client left", apart, scenarios.Plan{}, 4, verdict.BoundCPU, "used 2.90 of 3 cores (those that the client left)"},
+		{"together with the client", using(w4t1, 8, 1.1, 0.8), scenarios.Plan{}, 2, verdict.BoundCPU, "the stack used 1.10 and the client 0.80"},
+		{"the client takes more of what they share", using(w4t1, 8, 0.8, 1.1), scenarios.Plan{}, 2, verdict.BoundClient, "the client used 1.10 and the stack 0.80"},
+		{"one request at a time that computes", using(w4t1, 1, 0.95, 0.01), scenarios.Plan{}, 8, verdict.BoundCPU, "a faster core would help"},
+		{"one interpreter", using(w1t4, 4, 1.02, 0.05), scenarios.Plan{}, 4, verdict.BoundWorkers, "1 worker kept 1.02 of 4 cores busy"},
+		{"flask's one interpreter", using(flask(), 4, 1.02, 0.05), scenarios.Plan{}, 4, verdict.BoundWorkers, "1 worker kept"},
+		{"more cores than interpreters: libraries compute", using(w1t4, 4, 2.4, 0.05), scenarios.Plan{}, 4, verdict.BoundUnclear, "used 2.40 of 4 cores"},
+		{"they wait, and there are too few", using(w1t1, 10, 0.02, 0.02), scenarios.Plan{}, 2, verdict.BoundWorkers, "10.0 requests at once waited for 1 worker thread (1 × 1)"},
+		{"two that compute, on a machine that others use", using(gunicorn("w2-t1", false, 2, 1), 4, 0.52, 0.02), scenarios.Plan{}, 2, verdict.BoundUnclear, "used 0.52 of 2 cores"},
+		{"they seem to wait, on a machine that others use", crowded, scenarios.Plan{}, 2, verdict.BoundUnclear, "other programs kept 1.60 of the machine's 2 cores busy, and the stack had 0.31"},
+		{"they wait, and there are enough", using(w1t4, 4, 0.02, 0.02), scenarios.Plan{}, 2, verdict.BoundUnclear, "4.0 requests at once for 4 worker threads"},
+		{"flask has no such limit", using(flask(), 10, 0.02, 0.02), scenarios.Plan{}, 2, verdict.BoundUnclear, "10.0 requests at once"},
+		{"nor a command, as far as is known", using(waitress, 10, 0.02, 0.02), scenarios.Plan{}, 2, verdict.BoundUnclear, "10.0 requests at once"},
+		{"the GPU", withGPU(using(w1t4, 4, 0.9, 0.05), 93), scenarios.Plan{}, 8, verdict.BoundGPU, "busy for 93% of the time"},
+		{"a GPU half busy, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 60), scenarios.Plan{}, 8, verdict.BoundUnclear, "the GPU was busy for 60%"},
+		{"a GPU that idles, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 12), scenarios.Plan{}, 8, verdict.BoundWorkers, "and the GPU 12% of the time"},
+		{"a GPU of which nothing is known", withGPU(using(w1t1, 10, 0.1, 0.05), -1), scenarios.Plan{}, 8, verdict.BoundUnclear, "is not known"},
+		{"the client says so itself", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientBound), scenarios.Plan{}, 8, verdict.BoundClient, "0.90 cores"},
+		{"the client was late", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientLate), scenarios.Plan{}, 8, verdict.BoundClient, "fell behind"},
+		{"no duration", noDuration, scenarios.Plan{}, 2, verdict.BoundUnclear, "no duration"},
+		{"no CPU", noCPU, scenarios.Plan{}, 2, verdict.BoundUnclear, "not measured"},
+		{"an unknown machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 0, verdict.BoundUnclear, "used 1.90 cores"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := verdict.FindBound(test.record, test.plan, results.Host{Cores: test.cores})
+			if got.By != test.by || !strings.Contains(got.Why, test.why) {
+				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
+			}
+		})
+	}
+	t.Run("repeats that disagree", func(t *testing.T) {
+		a, b := using(w4t1, 8, 1.9, 0.05), using(w4t1, 8, 1.0, 0.05)
+		b.Cell.Repeat = 2
+		host := results.Host{Cores: 2}
+		summary := verdict.Summarise([]results.Record{a, b})[0]
+		if got := verdict.BoundOf(summary, scenarios.Plan{}, host); got.By != verdict.BoundUnclear || !strings.Contains(got.Why, "disagree") {
+			t.Errorf("%+v", got)
+		}
+		summary = verdict.Summarise(slices.Concat([]results.Record{a}))[0]
+		if got := verdict.BoundOf(summary, scenarios.Plan{}, host); got.By != verdict.BoundCPU {
+			t.Errorf("%+v", got)
+		}
+	})
+}

@@ -1,0 +1,312 @@
+// Package verdict says what follows from the records of a run: cells over their
+// repeats, ratios to a baseline, what bound a cell, the conditions worth having
+// and the one to deploy, and whether thresholds hold; and of several runs, what
+// changed and since when.
+package verdict
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/scenarios"
+)
+
+// A Summary is one cell over its repeats.
+type Summary struct {
+	Topology scenarios.Topology
+	Load     scenarios.LoadSpec
+
+	OK     int // repeats
+	Failed int // repeats
+	Pruned int // repeats
+	Errors int // answers that were not as expected, over all repeats
+
+	// Figures over the repeats that are ok. Repeats with errors among their
+	// answers count only when the cell has no others: an error is often a fast
+	// answer. A figure that none of them has is nil.
+	Duration   *stats.Sample // seconds
+	Throughput *stats.Sample // good replies per second
+	GPUPeak    *stats.Sample // bytes
+	MainPeak   *stats.Sample // bytes
+
+	GPUReasons  []string // why repeats that are ok have no GPUPeak
+	MainReasons []string // why repeats that are ok have no MainPeak
+
+	Flags     []string // of any repeat and of Stability, sorted
+	Stability Stability
+	Failures  []results.Record // the failed repeats, in order
+	Prunings  []results.Record // the pruned repeats, in order
+
+	// Speaking are the repeats that the figures come from, in order.
+	Speaking []results.Record
+}
+
+// Sample is one metric over the repeats that speak for the cell; nil where
+// none of them has it.
+func (s Summary) Sample(m results.Metric) *stats.Sample {
+	switch m.Name { // those that are there already: a frontier asks for them again and again
+	case results.MetricDuration:
+		return s.Duration
+	case results.MetricThroughput:
+		return s.Throughput
+	case results.MetricGPUPeak:
+		return s.GPUPeak
+	case results.MetricMemoryPeak:
+		return s.MainPeak
+	}
+	return stats.NewSample(results.Values(s.Speaking, m.Of))
+}
+
+// Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
+func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }
+
+// Condition is the cell's name without its number of requests, as tables that
+// are about one such number call it: gunicorn-w1-t4/mt10.
+func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.Load) }
+
+// Clean reports whether the cell can be recommended: every repeat is ok and
+// every answer was as expected.
+func (s Summary) Clean() bool { return s.Whole() && s.Errors == 0 }
+
+// CleanRepeat reports whether there is a repeat that is ok and without errors:
+// then only such ones are Speaking.
+func (s Summary) CleanRepeat() bool { return len(s.Speaking) > 0 && s.Speaking[0].Clean() }
+
+// Whole reports whether every repeat is ok.
+func (s Summary) Whole() bool { return s.OK > 0 && s.OK == s.Repeats() }
+
+// Repeats is how many repeats have a record.
+func (s Summary) Repeats() int { return s.OK + s.Failed + s.Pruned }
+
+// Spared reports whether the cell was never started: each repeat was pruned.
+func (s Summary) Spared() bool { return s.Pruned > 0 && s.Pruned == s.Repeats() }
+
+// Peak is the peak of the given kind of memory in bytes, or nil.
+func (s Summary) Peak(memory string) *stats.Sample {
+	if memory == results.MemoryGPU {
+		return s.GPUPeak
+	}
+	return s.MainPeak
+}
+
+// PeakReasons is why repeats that are ok lack the given kind of memory.
+func (s Summary) PeakReasons(memory string) []string {
+	if memory == results.MemoryGPU {
+		return s.GPUReasons
+	}
+	return s.MainReasons
+}
+
+// MemoryKind says which memory a run's tables are about: the devices' when it
+// was measured for any record, otherwise the stacks' main memory. It is one
+// answer for all cells, because the two cannot be compared with each other.
+func MemoryKind(summaries []Summary) string {
+	for _, summary := range summaries {
+		if summary.GPUPeak != nil {
+			return results.MemoryGPU
+		}
+	}
+	return results.MemoryMain
+}
+
+// Summarise puts the repeats of each cell together. The summaries are ordered
+// by number of requests, then by topology, then by client mode and pool,
+// whatever the order of the records.
+func Summarise(records []results.Record) []Summary {
+	type cell struct{ topology, load string }
+	byCell := map[cell][]results.Record{}
+	for _, record := range records {
+		key := record.Key()
+		at := cell{key.Topology, key.Load}
+		byCell[at] = append(byCell[at], record)
+	}
+	summaries := make([]Summary, 0, len(byCell))
+	for _, repeats := range byCell {
+		slices.SortStableFunc(repeats, func(a, b results.Record) int { return cmp.Compare(a.Cell.Repeat, b.Cell.Repeat) })
+		summaries = append(summaries, summarise(repeats))
+	}
+	slices.SortFunc(summaries, compareSummaries)
+	return summaries
+}
+
+// compareSummaries is the order of Summarise.
+func compareSummaries(a, b Summary) int {
+	return cmp.Or(
+		cmp.Compare(a.Load.Requests, b.Load.Requests),
+		compareTopologies(a.Topology, b.Topology),
+		compareModes(a.Load, b.Load),
+	)
+}
+
+// summarise makes the summary of one cell from its repeats, of which there is
+// at least one.
+func summarise(repeats []results.Record) Summary {
+	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load}
+	for _, record := range repeats {
+		summary.Errors += record.Errors
+		summary.Flags = append(summary.Flags, record.AllFlags()...)
+		switch record.Status {
+		case results.StatusOK:
+		case results.StatusPruned:
+			summary.Pruned++
+			summary.Prunings = append(summary.Prunings, record)
+		default:
+			summary.Failed++
+			summary.Failures = append(summary.Failures, record)
+		}
+	}
+	ok, speaking := results.Speaking(repeats)
+	summary.OK, summary.Speaking = len(ok), speaking
+	summary.Stability = stabilityOf(ok, speaking)
+	summary.Flags = append(summary.Flags, summary.Stability.Flags...)
+	slices.Sort(summary.Flags)
+	summary.Flags = slices.Compact(summary.Flags)
+
+	sample := func(metric string) *stats.Sample {
+		m, _ := results.FindMetric(metric)
+		return stats.NewSample(results.Values(speaking, m.Of))
+	}
+	summary.Duration, summary.Throughput = sample(results.MetricDuration), sample(results.MetricThroughput)
+	summary.GPUPeak, summary.MainPeak = sample(results.MetricGPUPeak), sample(results.MetricMemoryPeak)
+	for _, record := range ok {
+		if record.GPU.Peak == nil {
+			summary.GPUReasons = addReason(summary.GPUReasons, record.GPU.Reason)
+		}
+		if record.Memory.Peak == nil {
+			summary.MainReasons = addReason(summary.MainReasons, record.Memory.Reason)
+		}
+	}
+	return summary
+}
+
+func addReason(reasons []string, reason string) []string {
+	if reason == "" || slices.Contains(reasons, reason) {
+		return reasons
+	}
+	return append(reasons, reason)
+}
+
+// modeName is a load's name without its number of requests.
+func modeName(load scenarios.LoadSpec) string {
+	if load.KeepAlive {
+		return load.Mode() + "/keepalive"
+	}
+	return load.Mode()
+}
+
+// A run's records come in the order in which they were measured, which is
+// shuffled. Whatever is printed is ordered by what was asked instead, so that
+// two runs of a scenario print the same rows in the same places.
+
+// compareTopologies orders by the server's name, commands and services of the
+// scenario's own last, then without nginx before with nginx, then by workers,
+// threads and name.
+func compareTopologies(a, b scenarios.Topology) int {
+	return cmp.Or(
+		compareBools(own(a), own(b)),
+		cmp.Compare(a.Server, b.Server),
+		compareBools(a.Nginx, b.Nginx),
+		cmp.Compare(a.Workers, b.Workers),
+		cmp.Compare(a.Threads, b.Threads),
+		compareNatural(a.Name, b.Name),
+	)
+}
+
+// compareModes orders by client mode (single, mp, mt, open), then by rate (the
+// one that is searched and max last) and pool, with kept-alive connections last.
+func compareModes(a, b scenarios.LoadSpec) int {
+	return cmp.Or(
+		compareBools(a.KeepAlive, b.KeepAlive),
+		cmp.Compare(clientRank(a.Client), clientRank(b.Client)),
+		cmp.Compare(a.Client, b.Client),
+		compareBools(a.Searches(), b.Searches()),
+		compareBools(a.Rate == 0, b.Rate == 0),
+		cmp.Compare(a.Rate, b.Rate),
+		cmp.Compare(a.P99, b.P99),
+		cmp.Compare(a.Arrivals, b.Arrivals),
+		cmp.Compare(a.Pool, b.Pool),
+	)
+}
+
+// own reports whether a topology's server is the scenario's own.
+func own(t scenarios.Topology) bool {
+	return t.Server == scenarios.ServerCommand || t.Server == scenarios.ServerServices
+}
+
+func clientRank(client string) int {
+	switch client {
+	case scenarios.ClientSingle:
+		return 0
+	case scenarios.ClientMP:
+		return 1
+	case scenarios.ClientMT:
+		return 2
+	}
+	return 3 // open
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// compareNatural compares names with the numbers in them as numbers, so that
+// waitress-t8 comes before waitress-t16.
+func compareNatural(a, b string) int {
+	restA, restB := a, b
+	for restA != "" && restB != "" {
+		var numA, numB string
+		numA, tailA := leadingDigits(restA)
+		numB, tailB := leadingDigits(restB)
+		if numA != "" && numB != "" {
+			trimA, trimB := strings.TrimLeft(numA, "0"), strings.TrimLeft(numB, "0")
+			if c := cmp.Or(cmp.Compare(len(trimA), len(trimB)), cmp.Compare(trimA, trimB)); c != 0 {
+				return c
+			}
+			restA, restB = tailA, tailB
+			continue
+		}
+		if c := cmp.Compare(restA[0], restB[0]); c != 0 {
+			return c
+		}
+		restA, restB = restA[1:], restB[1:]
+	}
+	return cmp.Or(cmp.Compare(len(restA), len(restB)), cmp.Compare(a, b))
+}
+
+func leadingDigits(s string) (digits, rest string) {
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	return s[:end], s[end:]
+}
+
+// Doubts are the flags of the cell that void a metric: what was measured then
+// is the client, a disturbance or another process, and not the stack. Other
+// flags leave a figure of use. A metric that was not measured has none.
+func (s Summary) Doubts(m results.Metric) []string {
+	if s.Sample(m) == nil {
+		return nil
+	}
+	var voiding []string
+	switch {
+	case m.Name == results.MetricMemoryPeak:
+		voiding = []string{results.FlagInherited}
+	case m.Unit == results.UnitBytes:
+		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
+	case m.Unit != results.UnitCount:
+		voiding = []string{load.FlagClientBound, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
+	}
+	return slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return !slices.Contains(voiding, flag) })
+}
