@@ -9,6 +9,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -29,6 +30,9 @@ type Job struct {
 	Seed  uint64 // of everything random: arrivals, and payloads with pick: random
 	Cores []int  // that the client's processes may use; all that this one may when empty
 }
+
+// Timeout is how long one request may take, from connecting to the answer's last byte.
+func (j Job) Timeout() time.Duration { return cmp.Or(j.Request.Timeout, time.Minute) }
 
 // A Client prepares batches of requests.
 type Client interface {
@@ -168,6 +172,7 @@ const clientBoundShare = 0.8
 
 // How requests are handed to the clients of a batch.
 const (
-	HandNext  = "next"  // whoever is free takes the next one
-	HandSplit = "split" // each client has its share beforehand, as a process pool does
+	HandNext   = "next"   // whoever is free takes the next one
+	HandSplit  = "split"  // each client is given its share beforehand
+	HandChunks = "chunks" // whoever is free takes a quarter of a client's share, rounded up: a pool of Python's multiprocessing, of processes and of threads
 )

@@ -139,7 +139,7 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 	b.cpus = job.Cores
 	o := task{
 		Peer: to.peer, Socket: to.socket, Method: cmp.Or(job.Request.Method, http.MethodGet), Expect: job.Request.Expect,
-		Cores: job.Cores, Timeout: job.Request.Timeout, KeepAlive: job.Load.KeepAlive, GiveUp: job.GiveUp,
+		Cores: job.Cores, Timeout: job.Timeout(), KeepAlive: job.Load.KeepAlive, GiveUp: job.GiveUp,
 		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
 	}
 	if to.secure {
@@ -152,9 +152,6 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 		if _, err := o.TLS.Config(); err != nil {
 			return err
 		}
-	}
-	if o.Timeout <= 0 {
-		o.Timeout = timeoutDefault
 	}
 	if limit := job.Request.MaxErrors; limit != nil {
 		allowed := limit.Allowed(b.requests)

@@ -317,9 +317,6 @@ func (e *engine) abandon() {
 	}
 }
 
-// timeoutDefault is the whole time of a request that names none.
-const timeoutDefault = 60 * time.Second
-
 // which is the distinct request that the i-th request of the batch is.
 func (o *task) which(i int) int {
 	if o.Draw == nil {

@@ -24,14 +24,14 @@ type batch struct {
 	hand     string
 	cpus     []int // that the program is held to
 	checker  *load.Checker
-	distinct int // requests
+	distinct int // how many different requests there are
 
 	done     atomic.Int64
-	ready    chan struct{} // closed when the program waits for the gun
-	finished chan struct{} // closed when nothing of the program is left; then account and err are set
-	verdicts map[int32]verdict
-	failure  string        // of the program's report
-	account  *load.Account // from it
+	ready    chan struct{}           // closed when the program waits for the gun
+	finished chan struct{}           // closed when nothing of the program is left; then account and err are set
+	verdicts map[int32]*load.Failure // by the request that asked; nil: the answer is right
+	failure  string                  // of the program's tally
+	account  *load.Account           // made from it
 	err      error
 
 	mu     sync.Mutex // guards what follows
@@ -39,31 +39,32 @@ type batch struct {
 	closed bool
 }
 
-// A message is a line that the program says.
+// A message is a line that the program writes.
 type message struct {
-	Ready  bool    `json:"ready"`
-	Done   int64   `json:"done"`
-	Ask    *answer `json:"ask"`
-	Report *report `json:"report"`
+	Ready bool    `json:"ready"`
+	Done  int64   `json:"done"`
+	Ask   *answer `json:"ask"`
+	Tally *tally  `json:"tally"`
 }
 
-// An answer is one that the program has not seen before, to be judged. The
-// program waits for the verdict only when the client's next answer is there.
+// An answer is one that the program has not seen before. The batch judges it.
+// The client that got it goes on sending, and waits for the verdict only once
+// it has its next answer.
 type answer struct {
-	Request int32  `json:"request"` // of the batch
+	Request int32  `json:"request"` // its place in the batch
 	Payload int    `json:"payload"`
 	Status  int    `json:"status"`
 	Body    []byte `json:"body"`
 }
 
-// follow listens to the program until it is gone.
+// follow listens to the program until nothing of it is left.
 func (b *batch) follow() {
 	defer close(b.finished)
 	err := b.listen(json.NewDecoder(b.process))
 	if err != nil {
-		b.process.Kill() // what does not speak the protocol need not go on
+		b.process.Kill() // it does not keep to the protocol
 	}
-	// The clients have inherited the stream: its end is theirs too.
+	// The pool's processes have inherited the stream, which ends when they do.
 	_, _ = io.Copy(io.Discard, b.process)
 	ended := b.process.Wait()
 	switch {
@@ -74,36 +75,35 @@ func (b *batch) follow() {
 		}
 	case b.account != nil:
 	case errors.Is(err, errEnded) && ended != nil:
-		b.err = ended // which says how
+		b.err = ended // says how it ended
 	default:
 		b.err = err
 	}
 }
 
-// errEnded is the end of the program where it should have spoken.
+// errEnded means that the program ended where it should have sent a message.
 var errEnded = errors.New("the Python client ended")
 
-// listen reads the program's messages, the last of which is its report.
+// listen reads the program's messages. The last one is its tally.
 func (b *batch) listen(messages *json.Decoder) error {
 	isReady := false
 	for {
 		var m message
 		switch err := messages.Decode(&m); {
 		case errors.Is(err, io.EOF) && isReady:
-			return fmt.Errorf("%w without a report", errEnded)
+			return fmt.Errorf("%w without a tally", errEnded)
 		case errors.Is(err, io.EOF):
 			return fmt.Errorf("%w before it was ready", errEnded)
 		case err != nil:
 			return fmt.Errorf("read what the Python client says: %w", err)
 		}
 		switch {
-		case m.Report != nil:
-			figures, err := m.Report.decode(b.requests)
+		case m.Tally != nil:
+			account, err := m.Tally.account(b.requests, b.verdicts, b.offsets)
 			if err != nil {
 				return err
 			}
-			account := m.Report.account(figures, b.verdicts, b.offsets)
-			b.failure, b.account = m.Report.Failure, &account
+			b.failure, b.account = m.Tally.Failure, &account
 			b.done.Store(int64(len(account.Outcomes)))
 			return nil
 		case m.Ask != nil:
@@ -121,33 +121,30 @@ func (b *batch) listen(messages *json.Decoder) error {
 	}
 }
 
-// judge gives the program the verdict on an answer.
+// judge sends the program the verdict on an answer.
 func (b *batch) judge(a answer) error {
 	if a.Request < 0 || int(a.Request) >= b.requests || a.Payload < 0 || a.Payload >= b.distinct {
-		return fmt.Errorf("the Python client asked about request %d with payload %d, which are none", a.Request, a.Payload)
+		return fmt.Errorf("the Python client asked about request %d with payload %d, which do not exist", a.Request, a.Payload)
 	}
-	var v verdict
-	if failure := b.checker.Check(a.Payload, a.Status, a.Body); failure != nil {
-		v.kind, v.message = failure.Kind, failure.Message
-	}
-	b.verdicts[a.Request] = v
+	failure := b.checker.Check(a.Payload, a.Status, a.Body)
+	b.verdicts[a.Request] = failure
 	word := "right"
-	if v.kind != "" {
+	if failure != nil {
 		word = "wrong"
 	}
-	// A write that fails means that the program is gone or was told to end, and
-	// that nobody waits for the verdict.
+	// If the write fails, the program is gone or was told to end, and nobody
+	// waits for the verdict.
 	_, _ = fmt.Fprintf(b.process, "%s %d\n", word, a.Request)
 	return nil
 }
 
-// tell gives the program itself, the order, the payloads and the schedule to
-// the process, and waits until it is ready.
-func (b *batch) tell(ctx context.Context, o task, payloads []load.Content) error {
+// tell writes the program, the task, the payloads and the schedule to the
+// process, and waits until the program is ready.
+func (b *batch) tell(ctx context.Context, t task, payloads []load.Content) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("the Python client was not ready within %v", startLimit))
 	defer cancel()
 	defer context.AfterFunc(ctx, b.process.Kill)()
-	line, err := json.Marshal(o)
+	line, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
@@ -168,7 +165,7 @@ func (b *batch) tell(ctx context.Context, o task, payloads []load.Content) error
 		return binary.Write(b.process, binary.LittleEndian, b.offsets)
 	}()
 	if told != nil {
-		// Why it did not listen is in its last words.
+		// Its last words say why it did not listen.
 		b.process.Kill()
 	}
 	select {
@@ -184,15 +181,15 @@ func (b *batch) tell(ctx context.Context, o task, payloads []load.Content) error
 	case b.err != nil:
 		return b.err
 	}
-	return fmt.Errorf("give the Python client its order: %w", told)
+	return fmt.Errorf("give the Python client its task: %w", told)
 }
 
-// Fire is the starting gun: all clients begin, and Fire returns with what they
-// did once the last reply or error is there. It can be called once.
+// Fire starts all clients and returns what they did once the last reply or
+// error is in. It can be called once.
 //
-// When ctx ends, so does the batch, at once; its Result then has what was
-// finished until then, and the error is the context's. A process of the pool
-// that dies ends the batch as well.
+// The end of ctx ends the batch at once. The Result then has what was finished,
+// and the error is the context's. The batch also ends when a process of the
+// pool dies.
 func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	b.mu.Lock()
 	again := b.fired || b.closed
@@ -204,7 +201,7 @@ func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	if ctx.Err() != nil {
 		return b.result(), fmt.Errorf("fire the batch: %w", context.Cause(ctx))
 	}
-	// A write that fails means that the program is gone, which is noticed.
+	// If the write fails, the program is gone, and await says why.
 	_, _ = io.WriteString(b.process, "fire\n")
 	if err := b.await(ctx); err != nil {
 		return b.result(), fmt.Errorf("batch: %w", err)
@@ -212,7 +209,7 @@ func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	return b.result(), nil
 }
 
-// await waits until nothing of the program is left. The end of ctx stops it.
+// await returns when nothing of the program is left. The end of ctx stops the program.
 func (b *batch) await(ctx context.Context) error {
 	select {
 	case <-b.finished:
@@ -229,7 +226,8 @@ func (b *batch) await(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// result counts what the program reported. It has to be finished, or not fired.
+// result counts what is in the program's tally. Call it only before the batch is fired
+// or after the program has ended.
 func (b *batch) result() load.Result {
 	var a load.Account
 	select {
@@ -245,12 +243,12 @@ func (b *batch) result() load.Result {
 	return r
 }
 
-// Done is how many replies and errors there were a moment ago. It may be
-// called from any goroutine at any time.
+// Done is how many replies and errors there were a moment ago. It is safe for
+// concurrent use.
 func (b *batch) Done() int { return int(b.done.Load()) }
 
-// Close ends what still runs and gives everything back. It may be called more
-// than once, and while Fire runs, which then fails.
+// Close ends what still runs and releases everything. It may be called more than
+// once. If Fire is running, it fails.
 func (b *batch) Close() error {
 	b.mu.Lock()
 	closed := b.closed

@@ -1,30 +1,29 @@
 """The load client of the engine python-requests.
 
-It sends a batch the way that people do with Python's requests: one loop
-(single), multiprocessing's process pool (mp) or its thread pool (mt), with
-requests.request for each, or with a Session for each worker where connections
-are kept; an open loop is a pool of threads. It is started by stackmeter, which
-talks to it over its streams:
+It sends a batch the way people do with Python's requests: one loop (single),
+multiprocessing's process pool (mp) or its thread pool (mt). Each request is a
+requests.request, or goes through a Session of its worker where connections are
+kept. An open loop is a pool of threads. stackmeter starts this program and talks
+to it over its streams:
 
-  stdin   the order as a line of JSON, the payloads' bytes one after the other,
-          the schedule of an open loop, then "fire"; verdicts on answers, each
-          the number of a request and right or wrong; the end of the stream
-          stops the batch
+  stdin   the task as a line of JSON, the payloads' bytes one after the other,
+          the schedule of an open loop, then "fire"; then verdicts on answers,
+          each "right" or "wrong" and the number of a request; the end of the
+          stream stops the batch
   stdout  lines of JSON: ready, done (how many so far), ask (an answer to be
-          judged), report
+          judged), tally
   stderr  last words
 
-Every request has a place in memory that all processes share, so that what was
-finished is known however the batch ends.
+Every request has a place in memory that all processes share. So it is known
+what was finished, however the batch ends.
 
-What an answer has to hold is judged by stackmeter itself, with the code of its
-own client, because Python's regular expressions and JSON differ from Go's. Each
-process hands over an answer that it has not seen before, and knows the others
-by their digests. It does so after the answer's latency was taken, and goes on
-sending meanwhile: it waits for a verdict only once the next answer is there. So
-what a check costs is in the client's CPU time and not in any latency, at most
-one answer of each client is unjudged, and a limit of errors may be exceeded by
-that much more.
+stackmeter judges the answers' bodies, because Python's regular expressions and
+JSON differ from Go's. Each process hands over every answer that it has not seen
+before, and knows the others by their digests. It does so after it has taken the
+answer's latency, and goes on sending: it waits for the verdict only once it has
+its next answer. So the cost of a check is in the client's CPU time and in no
+latency, at most one answer of each client is unjudged, and a batch may exceed
+its limit of errors by that much more.
 """
 
 import base64
@@ -52,13 +51,13 @@ except ImportError as missing:
     sys.exit(f"{missing}; this Python has to have requests (Debian: apt-get install python3-requests)")
 
 # What became of a request, by its number in a figure; 0 is not finished. The
-# reader of the report has the same list.
+# reader of the tally has the same list.
 OUTCOMES = ("", "reply", "connect", "timeout", "reset", "truncated", "protocol", "status")
 
 # A request's figure: begin, first byte of the answer and end (nanoseconds,
-# monotonic), the duration of its new connection (0: none), bytes sent and
-# received, the client that sent it, the request whose verdict holds for its
-# answer (-1: none), how often it was sent again, the outcome.
+# monotonic), how long its new connection took to make (0: none was made), bytes
+# sent and received, the client that sent it, the request whose verdict holds for
+# its answer (-1: none), how often it was sent again, the outcome.
 FIGURE = struct.Struct("<qqqqqqiiii")
 COUNTER = struct.Struct("<qqq")  # a client's finished requests, its process's CPU nanoseconds, its errors
 MESSAGE = 256  # bytes of an error's message
@@ -70,7 +69,7 @@ PROGRESS = 0.25  # seconds between two lines of progress
 
 
 def drawn(seed, i, n):
-    """The payload that the i-th request sends: the i-th number of SplitMix64, as the other engine draws it."""
+    """The payload that the i-th request sends: the i-th number of SplitMix64, as load.Drawn has it."""
     whole = (1 << 64) - 1
     x = (seed + (i + 1) * 0x9E3779B97F4A7C15) & whole
     x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & whole
@@ -79,7 +78,7 @@ def drawn(seed, i, n):
 
 
 class Refused(Exception):
-    """An answer that is not accepted: its kind and a message."""
+    """An answer that is an error: its kind and a message."""
 
     def __init__(self, kind, message):
         super().__init__(message)
@@ -87,31 +86,31 @@ class Refused(Exception):
 
 
 class Batch:
-    """The order, its payloads and the shared memory of its clients."""
+    """The task, its payloads and the memory that its clients share."""
 
     def __init__(self, stdin):
-        self.order = order = json.loads(stdin.readline())
-        self.requests = order["requests"]
-        self.clients = order["clients"]
-        self.timeout = order["timeout_ns"]
-        self.arguments = [self.prepare(p, stdin.read(p["size"])) for p in order["payloads"] or []]
+        self.task = task = json.loads(stdin.readline())
+        self.requests = task["requests"]
+        self.clients = task["clients"]
+        self.timeout = task["timeout_ns"]
+        self.arguments = [self.prepare(p, stdin.read(p["size"])) for p in task["payloads"] or []]
         if not self.arguments:
-            self.arguments = [{"headers": order["headers"]}]
+            self.arguments = [{"headers": task["headers"]}]
         self.offsets = None  # of an open loop at a rate: nanoseconds after the gun
-        if order["scheduled"]:
+        if task["scheduled"]:
             self.offsets = struct.unpack(f"<{self.requests}q", stdin.read(8 * self.requests))
         self.figures = mmap.mmap(-1, self.requests * FIGURE.size)
         self.messages = mmap.mmap(-1, self.requests * MESSAGE)
         self.counters = mmap.mmap(-1, self.clients * COUNTER.size)
-        self.over = mmap.mmap(-1, 1)  # not 0: there are more errors than allowed
+        self.over = mmap.mmap(-1, 1)  # not 0: the batch has more errors than allowed
         self.verdicts = mmap.mmap(-1, self.requests)  # on the answers to the requests that asked
 
     def prepare(self, payload, data):
-        """What requests.request is given for a payload, from memory."""
-        headers = dict(self.order["headers"] or {})
-        if self.order["field"]:
+        """The arguments of requests.request for a payload."""
+        headers = dict(self.task["headers"] or {})
+        if self.task["field"]:
             file = (payload["name"], data, payload["content_type"])
-            return {"headers": headers, "files": {self.order["field"]: file}}
+            return {"headers": headers, "files": {self.task["field"]: file}}
         if not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = payload["content_type"]
         return {"headers": headers, "data": data}
@@ -120,19 +119,19 @@ class Batch:
         return sum(COUNTER.unpack_from(self.counters, i * COUNTER.size)[0] for i in range(self.clients))
 
     def failed(self):
-        """How many errors there are; it is asked only after one."""
+        """How many errors there are. It is called only after an error."""
         return sum(COUNTER.unpack_from(self.counters, i * COUNTER.size)[2] for i in range(self.clients))
 
     def payload(self, i):
         """Which payload the i-th request sends."""
-        seed, n = self.order["draw"], len(self.arguments)
+        seed, n = self.task["draw"], len(self.arguments)
         return i % n if seed is None else drawn(seed, i, n)
 
     def judged(self):
-        """Whether there is a verdict on every answer that has to have one."""
+        """Whether every answer that needs a verdict has one."""
         return all(not f[9] or f[7] < 0 or self.verdicts[f[7]] for f in FIGURE.iter_unpack(self.figures))
 
-    def report(self, gun, cpu, failure):
+    def tally(self, gun, cpu, failure):
         figures = bytes(self.figures)
         for i in range(self.clients):
             cpu += COUNTER.unpack_from(self.counters, i * COUNTER.size)[1]
@@ -158,20 +157,20 @@ class Process:
 
     def __init__(self, batch, clients, counts_cpu, tell):
         self.batch = batch
-        self.clients = clients  # those of an open loop join as they are needed
-        self.tell = tell  # hands a message to stackmeter
-        self.seen = {}  # answers, by digest: the request that asked
+        self.clients = clients  # those of an open loop join when they are first needed
+        self.tell = tell  # sends stackmeter a message
+        self.seen = {}  # by an answer's digest, the request that asked about it
         self.counts_cpu = counts_cpu
         self.cpu = time.process_time_ns()
         self.lock = threading.Lock()
         self.replies = self.errors = 0
         self.hopeless = False
-        self.deadlines = {}  # of each client: when its request is over, and its socket
+        self.deadlines = {}  # by client, when its request's time is over, and its socket
         threading.Thread(target=self.watch, daemon=True).start()
 
     def ask(self, i, status, body):
-        """Returns the request whose verdict holds for the answer to the i-th one, which may be itself."""
-        payload = self.batch.payload(i) if self.batch.order["by_payload"] else 0
+        """Returns the request whose verdict holds for the answer to the i-th one. It may be the i-th itself."""
+        payload = self.batch.payload(i) if self.batch.task["by_payload"] else 0
         asked = self.seen.setdefault((payload, status, hashlib.sha256(body).digest()), i)
         if asked == i:
             self.tell({"ask": {"request": i, "payload": payload, "status": status, "body": base64.b64encode(body).decode("ascii")}})
@@ -182,8 +181,8 @@ class Process:
             self.clients += 1
 
     def count(self, reply):
-        """Notes an outcome; nobody goes on when nothing has ever worked."""
-        limit = self.batch.order["give_up"]
+        """Counts an outcome. After enough errors without a reply, no client goes on."""
+        limit = self.batch.task["give_up"]
         with self.lock:
             self.replies += reply
             self.errors += not reply
@@ -191,10 +190,10 @@ class Process:
                 self.hopeless = True
 
     def watch(self):
-        """Ends the connection of a request whose time is over.
+        """Shuts down the connection of a request whose time is over.
 
-        The time-out of requests is that of each wait for the socket: a server
-        that sends a byte now and then would keep a client for ever.
+        The time-out of requests bounds each single wait for the socket. A server
+        that sends a byte now and then would hold a client for ever.
         """
         while True:
             time.sleep(min(max(self.batch.timeout / 1e9 / 20, 0.01), 1))
@@ -216,17 +215,17 @@ class Client:
         self.index = index
         self.done = self.errors = 0
         self.deadline = 0
-        self.asked = -1  # the request whose verdict on the last answer is still to be learnt; -1: none
+        self.asked = -1  # the request whose verdict holds for the last answer, until it is counted; -1: none
         self.session = self.socket = None
         self.forget()
-        if self.batch.order["keepalive"]:
+        if self.batch.task["keepalive"]:
             self.session = new_session()
 
     def forget(self):
-        """Begins the figures of an attempt."""
+        """Resets the figures of an attempt."""
         self.first = self.connect = self.head = self.extra = 0
-        self.fresh = False  # a connection was made for it
-        self.unread = False  # the server's kernel threw the request away: the connection had been closed
+        self.fresh = False  # it made a new connection
+        self.unread = False  # the server had closed the connection, and its kernel discarded the request
 
     def connecting(self, socket):
         self.fresh = True
@@ -236,24 +235,25 @@ class Client:
         self.process.deadlines[self.index] = self.deadline, socket
 
     def rest(self):
-        """Leaves a kept connection alone until the next request."""
+        """Ends the watch over the connection. A kept one stays open for the next request."""
         _, socket = self.process.deadlines.pop(self.index, (0, None))
         self.socket = socket if self.session is not None else None
 
     def send(self, i):
-        """Sends the i-th request and writes down what became of it."""
+        """Sends the i-th request and writes down its outcome."""
         self.learn(wait=False)
         if self.process.hopeless or self.batch.over[0]:
             return
-        if self.batch.order["client"] == "open" and self.done == 0:
+        if self.batch.task["client"] == "open" and self.done == 0:
             self.process.join()
         begin = time.monotonic_ns()
         self.deadline = begin + self.batch.timeout
         self.hold(self.socket)
         kept = self.socket is not None and self.socket.fileno() >= 0
         answer = self.attempt(i)
-        # urllib3 makes a new connection where it sees that the server closed an idle one. What it sees only when
-        # the request has been sent is tried again if the server never read it: one that dies over it is an error.
+        # urllib3 makes a new connection when it notices that the server has closed an idle one. If it does not notice
+        # before it sends, the request is sent again, provided the server never read it. A server that dies over a
+        # request is an error.
         again = int(kept and self.fresh)
         if answer.outcome == "reset" and kept and not self.fresh and self.unread:
             again = 1
@@ -263,7 +263,7 @@ class Client:
             answer.fail("timeout", "no whole answer within the request's time-out")
         self.rest()
         asked = -1
-        if answer.outcome == "reply" and self.batch.order["judged"]:
+        if answer.outcome == "reply" and self.batch.task["judged"]:
             asked = self.process.ask(i, answer.status, answer.body)
         self.write(i, (begin, self.first, end, self.connect, answer.sent, answer.received, self.index, asked, again), answer)
         self.learn(wait=True)
@@ -271,7 +271,7 @@ class Client:
             self.count(answer.outcome == "reply")
         else:
             self.asked = asked
-            self.learn(wait=False)  # the answer may be known
+            self.learn(wait=False)  # the answer may be a known one
 
     def attempt(self, i):
         self.forget()
@@ -293,23 +293,23 @@ class Client:
 
     def exchange(self, session, i, answer):
         """Sends a request and reads its whole answer."""
-        order = self.batch.order
+        task = self.batch.task
         arguments = self.batch.arguments[self.batch.payload(i)]
-        # A redirect is an answer like any other: what it leads to was not asked for.
+        # A redirect is an answer like any other. Nobody asked for what it leads to.
         response = session.request(
-            order["method"], order["url"], timeout=self.batch.timeout / 1e9, stream=True, allow_redirects=False, **arguments
+            task["method"], task["url"], timeout=self.batch.timeout / 1e9, stream=True, allow_redirects=False, **arguments
         )
         parts, size = [], 0
         with response:
             for part in response.iter_content(CHUNK):
                 size += len(part)
-                if size > order["max_body"]:
-                    raise Refused("protocol", f"a body of more than {order['max_body']} bytes is larger than allowed")
-                if order["judged"]:
+                if size > task["max_body"]:
+                    raise Refused("protocol", f"a body of more than {task['max_body']} bytes is larger than allowed")
+                if task["judged"]:
                     parts.append(part)
             answer.end = time.monotonic_ns()
         answer.response, answer.status, answer.body = response, response.status_code, b"".join(parts)
-        # Without what frames the chunks of a chunked body.
+        # The framing of a chunked body is not counted.
         answer.sent, answer.received = request_size(response.request), self.head + response.raw.tell()
 
     def check(self, answer):
@@ -317,12 +317,12 @@ class Client:
         length = response.headers.get("Content-Length", "")
         without = response.request.method == "HEAD" or response.status_code in (204, 304)
         if length.isdigit() and not without and "Transfer-Encoding" not in response.headers:
-            # Older versions take what comes before the connection's end for all of it.
+            # Older versions of urllib3 take a body that was cut off for a whole one.
             if response.raw.tell() < int(length):
                 raise Refused("truncated", f"{response.raw.tell()} bytes of a body of {length}")
         if self.extra:
             raise Refused("truncated", f"{self.extra} bytes came after the answer's end: its length is wrong")
-        want = self.batch.order["status"]
+        want = self.batch.task["status"]
         if response.status_code != want and (want or response.status_code // 100 != 2):
             raise Refused("status", f"status {response.status_code} instead of {want or '2xx'}")
 
@@ -339,7 +339,7 @@ class Client:
         COUNTER.pack_into(self.batch.counters, self.index * COUNTER.size, self.done, cpu, self.errors)
 
     def learn(self, wait):
-        """Counts the answer before, once there is a verdict on it."""
+        """Counts the last answer once there is a verdict on it."""
         if self.asked < 0:
             return
         while not self.batch.verdicts[self.asked]:
@@ -352,7 +352,7 @@ class Client:
 
     def count(self, reply):
         self.process.count(reply)
-        limit = self.batch.order["max_errors"]
+        limit = self.batch.task["max_errors"]
         if reply:
             return
         self.errors += 1
@@ -377,13 +377,13 @@ class Answer:
 
 def new_session():
     session = requests.Session()
-    # All requests are the same, whatever a server sets.
+    # No cookie that a server sets may change the next request.
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return session
 
 
 class Head:
-    """The stream of an answer while its head is read: it has bounds and an end that http.client does not look for."""
+    """The stream of an answer while its head is read, with the bounds and the end that http.client does not check."""
 
     def __init__(self, stream, client):
         self.stream = stream
@@ -405,12 +405,12 @@ class Head:
 
 
 class Response(http.client.HTTPResponse):
-    """http.client's answer, with the moment of its first byte."""
+    """http.client's answer, which also takes the moment of its first byte."""
 
     def begin(self):
         client = here.client
         stream = self.fp
-        if not stream.peek(1):  # returns when something is there, or nothing more comes
+        if not stream.peek(1):  # returns at the first byte, or at the end of the stream
             client.unread = refused(stream)
         client.first = time.monotonic_ns()
         self.fp = Head(stream, client)
@@ -425,7 +425,7 @@ class Response(http.client.HTTPResponse):
 
 
 def left(stream):
-    """How many bytes are there behind an answer's end."""
+    """How many bytes have come after an answer's end."""
     try:
         socket = stream.raw._sock
         timeout = socket.gettimeout()
@@ -438,11 +438,11 @@ def left(stream):
         return 0  # the connection is closed already
 
 
-TCP_CLOSE = 7  # the state of a connection that was reset; one that only ended is in CLOSE_WAIT
+TCP_CLOSE = 7  # the state of a connection that was reset; one that the server closed is in CLOSE_WAIT
 
 
 def refused(stream):
-    """Whether the connection of a stream at its end was reset: its request came after the server had closed."""
+    """Whether the connection of a stream at its end was reset: the request came after the server had closed it."""
     try:
         return stream.raw._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
     except (AttributeError, OSError):
@@ -450,7 +450,7 @@ def refused(stream):
 
 
 def timed(connect):
-    """A connection's connect, with the time that it takes; the TLS handshake is part of it."""
+    """A connection's connect, timed. The TLS handshake is part of it."""
 
     def connect_timed(self):
         begin = time.monotonic_ns()
@@ -461,7 +461,7 @@ def timed(connect):
 
 
 def instrument():
-    """Has the library tell the moments that it knows and does not say."""
+    """Makes the library report the moments that it keeps to itself."""
     sys.addaudithook(hook)
     for kind in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
         kind.response_class = Response
@@ -469,7 +469,7 @@ def instrument():
 
 
 def request_size(request):
-    """Bytes of a request as http.client writes it."""
+    """How many bytes http.client writes for a request."""
     host = request.url.split("/")[2]
     start = f"{request.method} {request.path_url} HTTP/1.1\r\nHost: {host}\r\n"
     return len(start) + headers_size(request.headers) + len(request.body or b"")
@@ -480,7 +480,7 @@ def headers_size(headers):
 
 
 def causes(error, seen=None):
-    """An exception with those that it wraps, in whichever way it does."""
+    """An exception and all that it wraps, in any way."""
     seen = set() if seen is None else seen
     if not isinstance(error, BaseException) or id(error) in seen:
         return
@@ -491,13 +491,13 @@ def causes(error, seen=None):
 
 
 def kind_of(error, connected, answered):
-    """The kind of an exception of requests. connected: the TLS handshake included. answered: something was there."""
+    """The kind of an exception of requests. connected includes the TLS handshake; answered: some byte had come."""
     chain = list(causes(error))
 
     def has(*types):
         return any(isinstance(e, types) for e in chain)
 
-    if has(urllib3.exceptions.NewConnectionError):  # in older versions also a time-out by its type
+    if has(urllib3.exceptions.NewConnectionError):  # in older versions it is a time-out too
         return "connect"
     if has(requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
         return "timeout"
@@ -524,7 +524,7 @@ here = threading.local()
 
 
 def begin(batch, process, lifeline, asks, numbers, ready):
-    """Prepares a worker of a pool: its client, and its end when its parent ends."""
+    """Prepares a worker of a pool: makes its client, and ends it when its parent ends."""
     if lifeline is not None:
         read, write = lifeline
         os.close(write)
@@ -538,7 +538,7 @@ def begin(batch, process, lifeline, asks, numbers, ready):
 
 
 def follow(read):
-    os.read(read, 1)  # nothing is ever written: the end is what is waited for
+    os.read(read, 1)  # nobody writes: it returns when the parent has ended
     os._exit(1)
 
 
@@ -554,18 +554,18 @@ def hook(event, args):
 
 
 def give_up():
-    """Ends the program with its last words."""
+    """Prints the exception and ends the program."""
     traceback.print_exc()
     sys.stderr.flush()
     os._exit(1)
 
 
 class Schedule:
-    """Sends an open loop: one idle client waits for the next request's moment.
+    """Sends an open loop: one idle client, the leader, waits for the next request's moment.
 
-    Before it sends, it leaves the next one to the client that became idle last,
-    so that few kept connections are used, as many as it takes. Where none is
-    idle, whoever becomes free goes on with what is due by then.
+    Before it sends, it makes the client that became idle last the leader, so that
+    no more kept connections are used than it takes. If none is idle, the next
+    client that becomes free leads, and goes on with what is due by then.
     """
 
     def __init__(self, batch):
@@ -573,7 +573,7 @@ class Schedule:
         self.gun = 0
         self.fired = threading.Event()
         self.next = 0
-        self.led = False
+        self.led = False  # there is a leader
         self.idle = []  # what wakes the others, the last used one last
         self.lock = threading.Lock()
 
@@ -582,7 +582,7 @@ class Schedule:
         self.fired.set()
 
     def run(self, client):
-        """The thread of one client. An error of the program ends all of it, as in the other modes."""
+        """Runs one client's thread. An error of the program ends the whole program, as in the other modes."""
         try:
             self.follow(client)
         except BaseException:
@@ -622,7 +622,7 @@ class Schedule:
 
 
 class Program:
-    """The whole of a batch, in the process that stackmeter started."""
+    """A batch, in the process that stackmeter started."""
 
     def __init__(self):
         self.stdin = sys.stdin.buffer
@@ -648,7 +648,7 @@ class Program:
         threading.Thread(target=self.listen, daemon=True).start()
         self.say({"ready": True})
         if self.stdin.readline() != b"fire\n":
-            os._exit(0)  # closed before it was fired
+            os._exit(0)  # the batch was closed before it was fired
         self.gun, self.cpu = time.monotonic_ns(), time.process_time_ns()
         if self.schedule is not None:
             self.fired.set()
@@ -668,10 +668,10 @@ class Program:
         self.end("")
 
     def start(self):
-        """Makes the clients and waits until each of them waits for work."""
-        batch, mode = self.batch, self.batch.order["client"]
-        if batch.order["cores"]:
-            os.sched_setaffinity(0, batch.order["cores"])  # the pool inherits it
+        """Makes the clients, and returns when each of them waits for work."""
+        batch, mode = self.batch, self.batch.task["client"]
+        if batch.task["cores"]:
+            os.sched_setaffinity(0, batch.task["cores"])  # the pool inherits it
         if mode == "single":
             here.client = Client(Process(batch, 1, counts_cpu=False, tell=self.say), 0)
             return
@@ -689,12 +689,12 @@ class Program:
             process = Process(batch, batch.clients, counts_cpu=False, tell=self.say)
             self.pool = ThreadPool(batch.clients, begin, (batch, process, None, None, numbers, ready))
         else:
-            # Only this process speaks: one that is killed amid a message would leave half of it.
+            # Only this process writes messages: a worker that is killed would leave half of one.
             lifeline, asks = os.pipe(), context.SimpleQueue()
             self.pool = context.Pool(batch.clients, begin, (batch, None, lifeline, asks, numbers, ready))
             os.close(lifeline[0])
-            # A worker that dies is not replaced: the batch is over, and a fork of
-            # a process that has threads by now may hang.
+            # The pool must not replace a worker that dies: the batch is over, and a fork
+            # of a process that has threads may hang.
             os.register_at_fork(before=threading.Event().wait)
             self.workers = multiprocessing.active_children()
             threading.Thread(target=self.guard, daemon=True).start()
@@ -703,10 +703,10 @@ class Program:
             ready.acquire()
 
     def guard(self):
-        """Ends the batch when a worker dies: the pool itself would wait for its answer for ever."""
+        """Ends the batch when a worker dies. The pool itself would wait for it for ever."""
         connection.wait([w.sentinel for w in self.workers])
         dead = next(w for w in self.workers if connection.wait([w.sentinel], 0))
-        for _ in range(100):  # the pool looks too: whoever is first learns the status, the other a moment later
+        for _ in range(100):  # the pool waits for the worker too: if it was first, the status shows a moment later
             if dead.exitcode is not None:
                 break
             time.sleep(0.01)
@@ -723,7 +723,7 @@ class Program:
             self.say({"done": self.batch.finished()})
 
     def listen(self):
-        """Takes verdicts, and ends the batch with the stream."""
+        """Takes verdicts, and ends the batch when the stream ends."""
         self.fired.wait()
         for line in iter(self.stdin.readline, b""):
             verdict, i = line.split()
@@ -731,8 +731,8 @@ class Program:
         self.end("")
 
     def end(self, failure):
-        """Reports what was done and ends at once, with every worker."""
-        self.ending.acquire()  # and never releases: whoever is second waits for the end
+        """Kills the workers, sends the tally and ends the program."""
+        self.ending.acquire()  # never released: a second caller waits here for the end
         cpu = time.process_time_ns() - self.cpu
         status = 1
         try:
@@ -741,7 +741,7 @@ class Program:
             for worker in self.workers:
                 worker.join()
             if self.gun:
-                self.say({"report": self.batch.report(self.gun, cpu, failure)})
+                self.say({"tally": self.batch.tally(self.gun, cpu, failure)})
                 status = 0
             else:
                 print(failure, file=sys.stderr, flush=True)

@@ -14,15 +14,14 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Local starts the program as a process of this machine, with the Python that
-// is installed here.
+// Local starts the program as a process of this machine.
 type Local struct {
-	// Python is the interpreter, a path or a name on the PATH; python3 when
-	// empty. It has to have the module requests.
+	// Python is the interpreter: a path, or a name on the PATH; python3 when
+	// empty. It needs the module requests.
 	Python string
 }
 
-// Image implements Launcher: a process of this machine is made from none.
+// Image implements Launcher. There is no image.
 func (Local) Image(context.Context, func(string)) (string, error) { return "", nil }
 
 // Launch implements Launcher.
@@ -31,14 +30,14 @@ func (l Local) Launch(_ context.Context, url string) (Process, error) {
 	argv := Argv(interpreter)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
-	// No proxy, no .netrc and no other setting of the user's decides what is sent.
+	// No setting of the user, such as a proxy or .netrc, may change what is sent.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent", "LANG=C.UTF-8"}
-	// Ctrl-C in a terminal reaches only the one who decides, and the pool's
-	// processes can be killed together.
+	// A group of its own: Ctrl-C in a terminal reaches stackmeter alone, and the
+	// pool's processes can be killed together.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p := &localProcess{url: url, cmd: cmd}
 	cmd.Stderr = &p.lastWords
-	cmd.WaitDelay = stopGrace // for its last words, should somebody else hold the stream
+	cmd.WaitDelay = stopGrace // in case another process holds its standard error open
 	var err error
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start the Python client: %w", err)
@@ -55,7 +54,7 @@ func (l Local) Launch(_ context.Context, url string) (Process, error) {
 	return p, nil
 }
 
-// A localProcess is a program that runs on this machine.
+// A localProcess is the program as a process of this machine.
 type localProcess struct {
 	url       string
 	cmd       *exec.Cmd
@@ -64,7 +63,7 @@ type localProcess struct {
 	lastWords show.Tail
 
 	mu   sync.Mutex // guards gone
-	gone bool       // it was waited for: its id may be another process's
+	gone bool       // it was waited for, and its id may belong to another process
 }
 
 func (p *localProcess) URL() string                 { return p.url }

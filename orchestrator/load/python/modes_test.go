@@ -37,7 +37,7 @@ func TestModes(t *testing.T) {
 				if n := connections.Load(); !keepAlive && n != 20 || keepAlive && (n < 1 || n > clients) {
 					t.Errorf("%d connections", n)
 				}
-				hand := HandChunks
+				hand := load.HandChunks
 				if spec.Client == scenarios.ClientSingle {
 					hand = load.HandNext
 				}

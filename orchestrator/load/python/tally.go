@@ -1,0 +1,83 @@
+package python
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"stackmeter/orchestrator/load"
+)
+
+// A tally is the program's last message.
+type tally struct {
+	Gun      int64             `json:"gun"` // when the program heard it; nanoseconds, monotonic
+	CPU      time.Duration     `json:"cpu"` // of all its processes since then
+	Messages map[string]string `json:"messages"`
+	Figures  []byte            `json:"figures"` // figureSize bytes for each request
+	Failure  string            `json:"failure"` // why the batch ended early; empty if it did not
+}
+
+// A figure is what the program says about one request, little-endian.
+type figure struct {
+	Begin, FirstByte, End int64 // nanoseconds, monotonic
+	Connect               time.Duration
+	Sent, Read            int64
+	Client                int32
+	Asked                 int32 // the request whose verdict holds for this answer; -1: none
+	Retries               int32
+	Outcome               int32
+}
+
+// figureSize is the length of a figure, in bytes.
+const figureSize = 64
+
+// outcomeKinds are the kinds of errors by the number of an outcome: 0 is a
+// request that was not finished, 1 a reply.
+func outcomeKinds() []string {
+	return []string{"", "", load.ErrConnect, load.ErrTimeout, load.ErrReset, load.ErrTruncated, load.ErrProtocol, load.ErrStatus}
+}
+
+// unfinished is the outcome of a request that has none.
+const unfinished = 0
+
+// account is the tally in the terms of package load, or an error where the tally
+// contradicts itself. An answer whose verdict is missing counts as not finished:
+// the batch ended before it was judged.
+func (t *tally) account(requests int, verdicts map[int32]*load.Failure, offsets []time.Duration) (load.Account, error) {
+	a := load.Account{Gun: t.Gun, CPU: t.CPU}
+	if len(t.Figures) != requests*figureSize {
+		return a, fmt.Errorf("the Python client's tally has %d bytes of figures for %d requests, not %d", len(t.Figures), requests, requests*figureSize)
+	}
+	figures := make([]figure, requests)
+	if _, err := binary.Decode(t.Figures, binary.LittleEndian, figures); err != nil {
+		return a, fmt.Errorf("the Python client's tally: %w", err)
+	}
+	kinds := outcomeKinds()
+	for i, f := range figures {
+		if f.Outcome < 0 || int(f.Outcome) >= len(kinds) || f.Asked < -1 || int(f.Asked) >= requests || f.Client < 0 {
+			return a, fmt.Errorf("the Python client's tally: request %d has the outcome %d, the verdict of request %d and the client %d, which cannot be", i, f.Outcome, f.Asked, f.Client)
+		}
+		if f.Outcome == unfinished {
+			continue
+		}
+		o := load.Outcome{
+			Client: int(f.Client), Begin: f.Begin, FirstByte: f.FirstByte, End: f.End, Connect: f.Connect,
+			Sent: f.Sent, Read: f.Read, Kind: kinds[f.Outcome], Message: t.Messages[kinds[f.Outcome]],
+		}
+		if f.Asked >= 0 {
+			failure, judged := verdicts[f.Asked]
+			if !judged {
+				continue
+			}
+			if failure != nil {
+				o.Kind, o.Message = failure.Kind, failure.Message
+			}
+		}
+		if offsets != nil {
+			o.Intended = t.Gun + int64(offsets[i])
+		}
+		a.Retries += int(f.Retries)
+		a.Outcomes = append(a.Outcomes, o)
+	}
+	return a, nil
+}
