@@ -149,39 +149,36 @@ type Scope struct {
 	Before   string // only runs that were started before the run with this id; empty: all
 }
 
-// FindRun returns the id of what a user calls a run: its id, a tag, the
-// beginning of an id that no other run shares, Latest (also "") or LastPassed;
-// each may be followed by ~N for the Nth run of the same scenario before it.
-// Without a match the error is ErrNoRun.
+// FindRun returns the run that a user calls so: by its id, a tag, the beginning
+// of an id that no other run shares, Latest (also "") or LastPassed; each may be
+// followed by ~N for the Nth run of the same scenario before it. Without a match
+// the error is ErrNoRun.
 //
 // runs are all runs of a store, the one that was started last first. Only their
 // ids, scenarios, verdicts and tags count.
-func FindRun(runs []Run, which string, scope Scope) (string, error) {
+func FindRun(runs []Run, which string, scope Scope) (Run, error) {
 	name, back, relative := strings.Cut(which, backwards)
-	at, err := findNamed(runs, name, scope)
-	if !relative {
-		if err != nil {
-			return "", err
+	steps := 0
+	if relative {
+		var err error
+		if steps, err = strconv.Atoi(back); err != nil || steps < 0 {
+			return Run{}, fmt.Errorf("%w: %q; behind %s stands how many runs before it is meant", ErrNoRun, which, backwards)
 		}
-		return runs[at].ID, nil
 	}
-	steps, wrong := strconv.Atoi(back)
-	if wrong != nil || steps < 0 {
-		return "", fmt.Errorf("%w: %q; behind %s stands how many runs before it is meant", ErrNoRun, which, backwards)
-	}
+	at, err := findNamed(runs, name, scope)
 	if err != nil {
-		return "", err
+		return Run{}, err
 	}
 	for _, run := range runs[at:] {
 		if run.Scenario != runs[at].Scenario {
 			continue
 		}
 		if steps == 0 {
-			return run.ID, nil
+			return run, nil
 		}
 		steps--
 	}
-	return "", fmt.Errorf("%w: %q; there are fewer runs of its scenario before %s", ErrNoRun, which, runs[at].ID)
+	return Run{}, fmt.Errorf("%w: %q; there are fewer runs of its scenario before %s", ErrNoRun, which, runs[at].ID)
 }
 
 // namesShown bounds how many runs the message about an ambiguous name lists.

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/results/storetest"
 )
 
 // diskOf mounts a file system of so many megabytes.
@@ -86,24 +88,28 @@ func TestFault16DiskFills(t *testing.T) {
 // of zeros, as after a bad disk: no run writes to it, and what can be read is
 // shown with what is wrong.
 func TestFault17DamagedStore(t *testing.T) {
-	whole, err := os.ReadFile("../../results/sqlite/testdata/schema1.db")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
 	program := command(t, dir)
-	current := filepath.Join(dir, "current.db")
-	if err := os.WriteFile(current, whole, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	store, err := openStoreToWrite(t.Context(), current) // to the schema of today
+	file := filepath.Join(dir, "whole.db")
+	store, err := openStoreToWrite(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := store.Begin(t.Context(), results.Run{ID: "one", Scenario: "nightly", Started: time.Unix(1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	for repeat := range 20 {
+		r := storetest.Record("one", results.StatusOK, repeat+1)
+		r.LogTail = strings.Repeat("log ", 500)
+		if err := store.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if whole, err = os.ReadFile(current); err != nil {
+	whole, err := os.ReadFile(file)
+	if err != nil {
 		t.Fatal(err)
 	}
 	scenario := filepath.Join(dir, "s.yaml")

@@ -213,7 +213,8 @@ func (s *Store) Find(ctx context.Context, which string, scope results.Scope) (st
 	if err != nil {
 		return "", err
 	}
-	return results.FindRun(runs, which, scope)
+	run, err := results.FindRun(runs, which, scope)
+	return run.ID, err
 }
 
 // Runs lists the runs, the one that was started last first.

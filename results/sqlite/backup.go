@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// Backup writes a copy of the store, as it is at one moment, to a file that
-// must not be there yet. Others may write to the store meanwhile: they wait
-// while it is being read, which takes milliseconds for each megabyte. The copy
-// is whole and on disk when Backup returns nil; otherwise there is none.
+// Backup writes a copy of the store as it is at one moment to a file that must
+// not exist yet. Whoever writes to the store meanwhile waits while it is read,
+// some milliseconds for each megabyte. When Backup returns nil the copy is whole
+// and on disk; otherwise there is none.
 func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	defer func() {
 		if err != nil {
@@ -31,7 +31,7 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	if err := s.vacuumInto(ctx, part); err != nil {
 		return s.explain(err)
 	}
-	// Other than a rename, a link never replaces what is there.
+	// A rename would replace a file that is there; a link does not.
 	if err := os.Link(part, file); errors.Is(err, os.ErrExist) {
 		return errors.New("there is a file of that name already, and backups are not overwritten; name another, with the date for example")
 	} else if err != nil {
@@ -40,8 +40,8 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	return syncFolder(filepath.Dir(file))
 }
 
-// vacuumInto only reads the store, but SQLite counts it as writing: a
-// connection that is for reading has to allow it.
+// vacuumInto only reads the store, but SQLite counts that as writing, so that a
+// connection for reading has to allow it.
 func (s *Store) vacuumInto(ctx context.Context, file string) error {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) vacuumInto(ctx context.Context, file string) error {
 	return err
 }
 
-// syncFolder brings a folder's entries to disk.
+// syncFolder syncs the entries of a folder to disk.
 func syncFolder(folder string) error {
 	f, err := os.Open(folder)
 	if err != nil {

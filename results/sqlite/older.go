@@ -10,18 +10,17 @@ import (
 	driver "modernc.org/sqlite"
 )
 
-// An older is a store of an older schema that is open for reading: what is read
-// is a copy that went through the missing migrations. The file stays as it is,
-// because reading must not change it: it may be on a disk without room, be
-// somebody else's, or be written by the older stackmeter right now.
+// older reads a store of an older schema through a copy that went through the
+// missing steps. Reading must not change the file itself: it may be on a full
+// disk, be somebody else's, or be written by the older stackmeter right now.
 type older struct {
 	mu   sync.Mutex // held while the copy is read
 	copy *sql.DB    // nil before the first read
 	seen int64      // the file's data_version when it was copied
 }
 
-// readOlder runs do in one transaction on the copy, which is made anew where
-// the file has changed since.
+// readOlder runs do in one transaction on the copy. It copies the file again
+// where that has changed.
 func (s *Store) readOlder(ctx context.Context, do func(*sql.Conn) error) error {
 	s.older.mu.Lock()
 	defer s.older.mu.Unlock()
@@ -43,13 +42,13 @@ func (s *Store) readOlder(ctx context.Context, do func(*sql.Conn) error) error {
 	return transaction(ctx, s.older.copy, "BEGIN", do)
 }
 
-// migratedCopy copies the file, as it is at one moment, and brings the copy to
-// the current schema. Whole pages are copied, so that a damaged store can be
-// read as far as a current one.
+// migratedCopy copies the file as it is at one moment and brings the copy to the
+// current schema. It copies whole pages, so that of a damaged store as much can
+// be read as of a current one.
 func (s *Store) migratedCopy(ctx context.Context) (_ *sql.DB, err error) {
-	// A database without a name is a temporary one: SQLite holds it in memory
-	// until it outgrows its cache, then in a file without a name, of which
-	// nothing is left even where the process is killed.
+	// A database without a name is temporary. SQLite holds it in memory until it
+	// outgrows the cache, and then in an unlinked file, of which nothing is left
+	// even where the process is killed.
 	// See https://www.sqlite.org/inmemorydb.html#temp_db.
 	made, err := sql.Open("sqlite", "")
 	if err != nil {
@@ -78,7 +77,7 @@ func (s *Store) migratedCopy(ctx context.Context) (_ *sql.DB, err error) {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return nil, err
 	}
-	return made, migrate(ctx, made, migrations())
+	return made, migrate(ctx, made, s.steps)
 }
 
 func (o *older) close() error {

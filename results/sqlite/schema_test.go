@@ -1,200 +1,176 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
-	"fmt"
+	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/storetest"
 )
 
-// TestMigrate opens a store with one more migration than it has been through.
-func TestMigrate(t *testing.T) {
-	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "s.db")
-	store, err := Open(ctx, path)
+// secondStep is a step that a later version may have.
+const secondStep = `ALTER TABLE cells ADD COLUMN shade TEXT; UPDATE cells SET shade = 'grey'`
+
+// firstSchema makes a store of the first schema with a run of one cell in it, in a
+// folder of its own, and returns what is in the file.
+func firstSchema(t *testing.T) (path string, content []byte) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "nightly.db")
+	store, err := openToWrite(t.Context(), path, schema()[:1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Begin(ctx, results.Run{ID: "old", Started: time.Unix(1, 0)}); err != nil {
+	if err := errors.Join(
+		store.Begin(t.Context(), results.Run{ID: "old", Scenario: "nightly", Started: time.Unix(1, 0)}),
+		store.Put(t.Context(), storetest.Record("old", results.StatusOK, 1)),
+		store.Close()); err != nil {
 		t.Fatal(err)
 	}
-	current := len(migrations())
-	steps := append(migrations(), "ALTER TABLE runs ADD COLUMN shade TEXT")
-	broken := append(migrations(), "ALTER TABLE runs ADD COLUMN shade TEXT; ALTER TABLE nonsense ADD COLUMN x TEXT")
+	if content, err = os.ReadFile(path); err != nil {
+		t.Fatal(err)
+	}
+	return path, content
+}
 
-	if err := store.prepare(ctx, broken); err == nil {
+// shades is how many cells of a store went through the second step.
+func shades(t *testing.T, store *Store) (n int) {
+	t.Helper()
+	if err := store.read(t.Context(), func(conn *sql.Conn) error {
+		return conn.QueryRowContext(t.Context(), "SELECT count(*) FROM cells WHERE shade = 'grey'").Scan(&n)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func twoSteps() []string { return append(schema()[:1:1], secondStep) }
+
+// TestMigrate opens a store with one more step than it has been through.
+func TestMigrate(t *testing.T) {
+	ctx := t.Context()
+	path, content := firstSchema(t)
+	broken := append(twoSteps(), "ALTER TABLE nonsense ADD COLUMN x TEXT")
+	if _, err := openToWrite(ctx, path, broken); err == nil {
 		t.Fatal("a broken step passed")
 	}
-	if version, err := store.version(ctx); err != nil || version != current {
-		t.Fatalf("version %d (%v) after a broken step, want %d", version, err, current)
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, content) {
+		t.Errorf("a broken step changed the file (%v)", err)
 	}
-	if err := store.prepare(ctx, steps); err != nil {
+	store, err := openToWrite(ctx, path, twoSteps())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if version, err := store.version(ctx); err != nil || version != current+1 {
-		t.Fatalf("version %d (%v), want %d", version, err, current+1)
+	if n := shades(t, store); n != 1 {
+		t.Errorf("%d cells went through the step, want 1", n)
 	}
-	var tagged int
-	if err := store.db.QueryRowContext(ctx, "SELECT count(*) FROM runs WHERE shade IS NULL AND id = 'old'").Scan(&tagged); err != nil || tagged != 1 {
-		t.Errorf("the old run is not there after the migration (%d, %v)", tagged, err)
+	if err := errors.Join(store.Put(ctx, storetest.Record("old", results.StatusOK, 2)), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if store, err = openToWrite(ctx, path, twoSteps()); err != nil {
+		t.Fatal(err)
+	}
+	if run, records, err := store.Run(ctx, "old"); err != nil || run.Scenario != "nightly" || len(records) != 2 || shades(t, store) != 1 {
+		t.Errorf("opened once more it has the run %+v with %d records (%v)", run, len(records), err)
 	}
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, open := range map[string]func(context.Context, string) (*Store, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
-		if _, err := open(ctx, path); !errors.Is(err, results.ErrNewer) {
-			t.Errorf("%s of a store with a migration that is not known here: %v, want ErrNewer", name, err)
+	for name, open := range map[string]func(context.Context, string, []string) (*Store, error){"to write": openToWrite, "to read": openToRead} {
+		if _, err := open(ctx, path, schema()[:1]); !errors.Is(err, results.ErrNewer) {
+			t.Errorf("opened %s by a version that does not know the step: %v, want ErrNewer", name, err)
 		}
 	}
 }
 
-// olderSchema makes a store that went through that many migrations, with the
-// run old and the facts f of a topology in it.
-func olderSchema(t *testing.T, path string, version int) *Store {
-	t.Helper()
-	old, err := open(path, "rwc", false)
+// TestReadsOlderSchema reads a store of an older schema without changing it,
+// backs it up as it is, and sees what is added by someone who migrates it
+// meanwhile.
+func TestReadsOlderSchema(t *testing.T) {
+	ctx := t.Context()
+	path, content := firstSchema(t)
+	reader, err := openToRead(ctx, path, twoSteps())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.prepare(t.Context(), migrations()[:version]); err != nil {
+	defer reader.Close()
+	if _, records, err := reader.Run(ctx, "old"); err != nil || len(records) != 1 || shades(t, reader) != 1 {
+		t.Errorf("%d records (%v)", len(records), err)
+	}
+	if err := reader.Tag(ctx, "old", "release"); err == nil {
+		t.Error("a store that is open for reading took a tag")
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := reader.Backup(ctx, copied); err != nil {
+		t.Error(err)
+	}
+	again, err := openToRead(ctx, copied, schema()[:1])
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := old.db.ExecContext(t.Context(), `
-		INSERT INTO runs (id, scenario, file, started, outcome, runtime, host, plan, fingerprint, owner)
-		VALUES ('old', 's', '', '1970-01-01T00:00:01.000000000Z', 'ok', '', '{}', '{}', '', '');
-		INSERT INTO facts (sha256, json) VALUES ('f', '{"name": "flask"}')`); err != nil {
+	if _, records, err := again.Run(ctx, "old"); err != nil || len(records) != 1 {
+		t.Errorf("the backup has %d records (%v)", len(records), err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, content) {
+		t.Errorf("reading changed the file (%v)", err)
+	}
+	if beside, err := os.ReadDir(filepath.Dir(path)); err != nil || len(beside) != 1 {
+		t.Errorf("beside the store lies %v (%v)", beside, err)
+	}
+
+	writer, err := openToWrite(ctx, path, twoSteps())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return old
+	defer writer.Close()
+	if err := writer.Put(ctx, storetest.Record("old", results.StatusOK, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, records, err := reader.Run(ctx, "old"); err != nil || len(records) != 2 {
+		t.Errorf("the reader sees %d records (%v) after one more was written, want 2", len(records), err)
+	}
 }
 
-// TestOlderStore opens a store of the first schema, with a record in it: what
-// that did not hold is missing, not 0, and the next record has it.
-func TestOlderStore(t *testing.T) {
+// TestColumns: a row has NULL for what was not measured, 0 for a figure that is
+// 0, and no statuses but those that exist.
+func TestColumns(t *testing.T) {
 	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "s.db")
-	old := olderSchema(t, path, 1)
-	if _, err := old.db.ExecContext(ctx, `
-		INSERT INTO cells (run, cell, repeat, topology, server, nginx, client, pool, requests, keepalive, started, status, reason, log_tail, memory_peak_bytes, memory_samples, topology_facts)
-		VALUES ('old', 'flask/single/n1', 1, 'flask', 'flask', 0, 'single', 1, 1, 0, '2026-01-01T00:00:00.000000000Z', 'ok', '', '', 7, 3, 'f')`); err != nil {
-		t.Fatal(err)
-	}
-	if err := old.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store, err := Open(ctx, path)
+	store, err := Open(ctx, filepath.Join(t.TempDir(), "s.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	_, records, err := store.Run(ctx, "old")
-	if err != nil || len(records) != 1 {
-		t.Fatalf("%d records (%v), want the old one", len(records), err)
+	if err := store.Begin(ctx, results.Run{ID: "one", Started: time.Unix(1, 0)}); err != nil {
+		t.Fatal(err)
 	}
-	if m := records[0].Memory; m.Peak == nil || *m.Peak != 7 || m.Series != nil || records[0].CPU.Machine != nil {
-		t.Errorf("memory of the old record: %+v", m)
-	}
-	pruned := records[0]
-	pruned.Cell.Repeat, pruned.Status, pruned.Reason, pruned.Memory = 2, results.StatusPruned, "not started", results.Memory{}
-	failed := records[0]
-	failed.Cell.Repeat, failed.Status, failed.OutOfMemory = 3, results.StatusFailed, results.MemoryGPU
-	for _, r := range []results.Record{pruned, failed} {
+	second, none := 1.0, int64(0)
+	idle := storetest.Record("one", results.StatusOK, 2)
+	idle.Duration, idle.GPU.Peak, idle.GPU.Validity = &second, &none, "valid"
+	for _, r := range []results.Record{storetest.Record("one", results.StatusPruned, 1), idle} {
 		if err := store.Put(ctx, r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	run, records, err := store.Run(ctx, "old")
-	if err != nil || len(records) != 3 {
-		t.Fatalf("%d records (%v), want the old one and two more", len(records), err)
-	}
-	for _, r := range records {
-		if r.Cell.Repeat == 2 && (r.Status != results.StatusPruned || r.Memory.Samples != 0) || r.Cell.Repeat == 3 && r.OutOfMemory != results.MemoryGPU {
-			t.Errorf("repeat %d: %+v", r.Cell.Repeat, r)
-		}
-	}
-	if c := run.Counts; c.OK != 1 || c.Failed != 1 || c.Pruned != 1 {
-		t.Errorf("counts %+v", c)
-	}
-	var numbers int
-	if err := store.db.QueryRowContext(ctx, `SELECT count(*) FROM cells WHERE status = 'pruned' AND coalesce(duration_s, throughput_rps, replies, errors,
-		latency_p50_s, gpu_peak_bytes, gpu_samples, memory_peak_bytes, memory_samples, cpu_stack_s, bytes_sent, start_s) IS NOT NULL`).Scan(&numbers); err != nil || numbers != 0 {
-		t.Errorf("%d pruned rows with a number (%v)", numbers, err)
-	}
-	var violations int
-	if err := store.db.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&violations); err != nil || violations != 0 {
-		t.Errorf("%d rows refer to nothing after the migration (%v)", violations, err)
-	}
-	broken := records[0]
-	broken.Cell.Repeat, broken.Status = 4, "spared"
-	if err := store.Put(ctx, broken); err == nil {
+	if err := store.Put(ctx, storetest.Record("one", "spared", 3)); err == nil {
 		t.Error("the store took a status that does not exist")
 	}
-}
-
-// TestOlderStoreKeepsEverything moves cells of the fourth schema, the last one
-// without the status pruned, to the newest: every value is in its column.
-func TestOlderStoreKeepsEverything(t *testing.T) {
-	ctx := t.Context()
-	path := filepath.Join(t.TempDir(), "s.db")
-	old := olderSchema(t, path, 4)
-	// A value of its own in each column.
-	values := map[string]string{"run": "'old'", "topology_facts": "'f'", "stack_facts": "'f'", "status": "'failed'"}
-	columns := columnsOf(t, old)
-	var names, given []string
-	for i, c := range columns {
-		if values[c.name] == "" {
-			values[c.name] = map[string]string{"TEXT": "'t%d'", "INTEGER": "%d", "REAL": "%d.5", "BLOB": "x'%02x'"}[c.kind]
-			values[c.name] = fmt.Sprintf(values[c.name], i)
-		}
-		names, given = append(names, c.name), append(given, values[c.name])
-	}
-	if _, err := old.db.ExecContext(ctx, "INSERT INTO cells ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(given, ", ")+")"); err != nil {
-		t.Fatal(err)
-	}
-	if err := old.Close(); err != nil {
-		t.Fatal(err)
-	}
-	store, err := Open(ctx, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	for i, name := range names {
-		var same bool
-		if err := store.db.QueryRowContext(ctx, "SELECT "+name+" IS "+given[i]+" FROM cells").Scan(&same); err != nil || !same {
-			t.Errorf("%s is no longer %s (%v)", name, given[i], err)
+	for where, want := range map[string]int{
+		`repeat = 1 AND coalesce(duration_s, throughput_rps, replies, errors, latency_p50_s, gpu, gpu_peak_bytes, gpu_samples,
+			memory_peak_bytes, memory_samples, cpu_stack_s, bytes_sent, load, start_s, workers, flags) IS NULL`: 1,
+		"repeat = 2 AND throughput_rps = 0 AND errors = 0 AND gpu_peak_bytes = 0 AND gpu_stack_peak_bytes IS NULL": 1,
+		"stack_facts IS NOT NULL": 0,
+	} {
+		var rows int
+		if err := store.db.QueryRowContext(ctx, "SELECT count(*) FROM cells WHERE "+where).Scan(&rows); err != nil || rows != want {
+			t.Errorf("%d rows where %s (%v), want %d", rows, where, err, want)
 		}
 	}
-	if now := columnsOf(t, store); len(now) != len(columns)+1 {
-		t.Errorf("%d columns, want those %d and out_of_memory", len(now), len(columns))
-	}
-}
-
-type columnOf struct{ name, kind string }
-
-// columnsOf are the columns of a store's cells, in their order.
-func columnsOf(t *testing.T, s *Store) []columnOf {
-	t.Helper()
-	rows, err := s.db.QueryContext(t.Context(), "SELECT name, type FROM pragma_table_info('cells')")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var all []columnOf
-	for rows.Next() {
-		var c columnOf
-		if err := rows.Scan(&c.name, &c.kind); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, c)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return all
 }

@@ -1,20 +1,21 @@
 // Package sqlite keeps runs and their records in one SQLite file.
 //
-// Every write is one transaction that is on disk when the method returns, so
-// that a run killed at any moment keeps every cell it finished. The journal is
-// a rollback journal (journal_mode=DELETE), not a write-ahead log: a cell is
-// written every few seconds, so speed decides nothing, while with a rollback
-// journal the store is a single file whenever nothing is being written, can be
-// copied as it is, can be read without permission to write, and works on
-// network file systems, which a log's shared memory does not. It is synced
-// with synchronous=EXTRA, because with this journal FULL leaves the last
-// commit's unlink of the journal to the file system.
+// Every write is one transaction and is on disk when the method returns, so
+// that a run keeps every finished cell whenever it is killed. The journal is a
+// rollback journal (journal_mode=DELETE), not a write-ahead log. A cell is
+// written every few seconds, so speed does not matter. With a rollback journal
+// the store is a single file whenever nothing is being written; it can be
+// copied as it is, read without permission to write, and kept on a network file
+// system, where a log's shared memory does not work. synchronous is EXTRA:
+// with this journal FULL does not sync the removal of the journal that ends a
+// commit.
 // See https://www.sqlite.org/pragma.html#pragma_synchronous and
 // https://www.sqlite.org/wal.html.
 //
-// A file that is not a store, was written by a newer stackmeter, or is damaged
+// A file that is not a store, is damaged, or was written by a newer stackmeter
 // is refused and left as it is, byte for byte. One that an older stackmeter
-// wrote is migrated by the first that writes to it, and by none that only reads.
+// wrote is migrated by the first process that writes to it, and by none that
+// only reads.
 package sqlite
 
 import (
@@ -34,75 +35,74 @@ import (
 	"stackmeter/results"
 )
 
-// busyTimeout is for how many milliseconds a statement waits for another
-// process's transaction. Those take milliseconds; more means that someone
-// holds one open.
+// busyTimeout is how many milliseconds a statement waits for another process's
+// transaction. Ours take milliseconds; a longer one is held open by someone.
 const busyTimeout = 30_000
 
-// A Store is an open store. It may be used by several goroutines, and its file
-// by several processes.
+// A Store is a results.Store in a file. Several processes may use the file.
 type Store struct {
 	db       *sql.DB
 	path     string
-	name     string // what SQLite opens it by
+	name     string   // what SQLite opens it by
+	steps    []string // of the schema
 	readOnly bool
-	older    *older // nil but for reading a store of an older schema
+	older    *older // nil unless the store is read and has an older schema
 
-	writing sync.Mutex                    // held by whoever writes
+	writing sync.Mutex                    // held while a transaction writes
 	spent   map[string]map[string]float64 // seconds by run and phase, not written yet
 }
 
-// Open opens the store at path for reading and writing, makes it if there is
-// no file (or an empty one), and migrates one that an older stackmeter wrote.
-// Its folder has to exist. The whole file is checked, and nothing is written
-// to one that fails the check: the error is then ErrForeign, ErrNewer or
-// ErrDamaged. A file left by a killed process is rolled back to its last whole
-// transaction first.
+// Open opens the store at path for reading and writing. It makes the store if
+// there is no file or an empty one, and migrates a store that an older
+// stackmeter wrote. The folder has to exist. Open first rolls back what a killed
+// process left half written and then checks the whole file; one that fails the
+// check (ErrForeign, ErrNewer, ErrDamaged) is not written to.
 func Open(ctx context.Context, path string) (*Store, error) {
-	store, err := open(path, "rwc", false)
+	return openToWrite(ctx, path, schema())
+}
+
+func openToWrite(ctx context.Context, path string, steps []string) (*Store, error) {
+	store, err := open(path, false, steps)
 	if err != nil {
 		return nil, err
 	}
-	if err := store.prepare(ctx, migrations()); err != nil {
+	if err := store.prepare(ctx); err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
 	}
 	return store, nil
 }
 
 // OpenReadOnly opens the store at path for reading; every method that writes
-// fails. The file has to exist, and only its header and schema are checked: of
-// a damaged store it reads what can be read. While another process writes, it
-// sees what that has finished. One that an older stackmeter wrote is read
-// through a copy in the current schema, and the file is left as it is.
+// fails. The file has to exist. Only its header and schema are checked, so that
+// what is readable of a damaged store can be read. While another process writes,
+// the reader sees what it has finished. A store that an older stackmeter wrote
+// is read through a copy in the current schema; its file stays as it is.
 func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
+	return openToRead(ctx, path, schema())
+}
+
+func openToRead(ctx context.Context, path string, steps []string) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store %s: %w; `stackmeter run` makes one, --db names another", path, fs.ErrNotExist)
 	}
-	// Not mode=ro: SQLite has to be able to roll back what a killed process
-	// left half written. query_only forbids everything else, and a file
-	// without permission to write is opened read-only all the same.
-	store, err := open(path, "rw", true)
+	store, err := open(path, true, steps)
 	if err != nil {
 		return nil, err
 	}
 	version, err := store.version(ctx)
-	if err == nil {
-		switch current := len(migrations()); {
-		case version == 0:
-			err = results.ErrForeign
-		case version > current:
-			err = results.ErrNewer
-		case version < current:
-			store.older = new(older)
-		}
+	if err == nil && version == 0 {
+		err = results.ErrForeign
 	}
 	if err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
 	}
+	if version < len(steps) {
+		store.older = new(older)
+	}
 	return store, nil
 }
 
-func open(path, mode string, readOnly bool) (*Store, error) {
+func open(path string, readOnly bool, steps []string) (*Store, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("store %s: not a regular file; --db names another", path)
 	}
@@ -114,10 +114,14 @@ func open(path, mode string, readOnly bool) (*Store, error) {
 		return nil, fmt.Errorf("store %s: its folder does not exist; make it first, or name another file with --db", path)
 	}
 	query := url.Values{
-		"mode":    {mode},
+		"mode":    {"rwc"},
 		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout), "foreign_keys(1)", "synchronous(EXTRA)"},
 	}
 	if readOnly {
+		// Not mode=ro: SQLite has to be able to roll back what a killed process
+		// left half written. query_only forbids everything else, and a file
+		// without permission to write is opened read-only all the same.
+		query.Set("mode", "rw")
 		query.Add("_pragma", "query_only(1)")
 	}
 	name := "file:" + (&url.URL{Path: absolute}).EscapedPath() + "?" + query.Encode()
@@ -125,14 +129,14 @@ func open(path, mode string, readOnly bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
-	// One connection: transactions of one process then queue here instead of
-	// waiting for each other's locks.
+	// With one connection the transactions of this process queue here instead
+	// of waiting for each other's locks.
 	db.SetMaxOpenConns(1)
-	return &Store{db: db, path: path, name: name, readOnly: readOnly}, nil
+	return &Store{db: db, path: path, name: name, readOnly: readOnly, steps: steps}, nil
 }
 
-// Close writes what Spent still holds back and closes the store. Only its file
-// is left behind. It may be called more than once.
+// Close writes what Spent held back and closes the store, of which only its file
+// is left.
 func (s *Store) Close() error {
 	err := errors.Join(s.flush(context.Background()), s.db.Close())
 	if s.older != nil {
@@ -143,9 +147,9 @@ func (s *Store) Close() error {
 	return err
 }
 
-// write runs do in one transaction, together with what Spent holds back.
-// BEGIN IMMEDIATE takes the lock at once, so that a transaction waits for
-// another process at its start and never fails for it halfway.
+// write runs do and writes what Spent held back, in one transaction. BEGIN
+// IMMEDIATE takes the lock at once, so that a transaction waits for another
+// process at its start and never fails halfway because of it.
 func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
 	if s.readOnly {
 		return fmt.Errorf("store %s: opened for reading only", s.path)
@@ -166,7 +170,7 @@ func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
 	return s.explain(err)
 }
 
-// flush writes what Spent holds back.
+// flush writes what Spent held back.
 func (s *Store) flush(ctx context.Context) error {
 	s.writing.Lock()
 	pending := len(s.spent)
@@ -177,10 +181,10 @@ func (s *Store) flush(ctx context.Context) error {
 	return s.write(ctx, func(*sql.Conn) error { return nil })
 }
 
-// read runs do in one transaction, so that all it reads is of one moment.
+// read runs do in one transaction, so that it sees one moment.
 func (s *Store) read(ctx context.Context, do func(*sql.Conn) error) error {
-	// What cannot be written, to a full disk, is still held back, and Close
-	// says so: what is there can be read all the same.
+	// A full disk does not keep anyone from reading. What could not be written
+	// stays held back, and Close reports it.
 	_ = s.flush(ctx)
 	if s.older != nil {
 		return s.explain(s.readOlder(ctx, do))
@@ -202,15 +206,13 @@ func transaction(ctx context.Context, db *sql.DB, begin string, do func(*sql.Con
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil {
-		// SQLite may have rolled back by itself already; that this then
-		// fails is no news.
+		// This fails where SQLite has rolled back by itself already.
 		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 	}
 	return err
 }
 
-// explain names the file and says what to do about an error that a user can do
-// something about.
+// explain names the file, and says what to do where a user can do something.
 func (s *Store) explain(err error) error {
 	if err == nil {
 		return nil
@@ -234,6 +236,8 @@ func (s *Store) explain(err error) error {
 		}
 	}
 	switch {
+	case errors.Is(kind, errEarly):
+		return fmt.Errorf("store %s: %w; it was left as it is, name another file with --db (the version that wrote it can report its runs as JSON, for stackmeter import)", s.path, err)
 	case errors.Is(kind, results.ErrForeign):
 		return fmt.Errorf("store %s: %w; it was left as it is, name another file with --db", s.path, err)
 	case errors.Is(kind, results.ErrNewer):

@@ -120,6 +120,9 @@ func TestRefusesAndLeavesAlone(t *testing.T) {
 	}
 	newer := bytes.Clone(whole)
 	copy(newer[60:64], []byte{0, 0, 0, 99}) // user_version
+	early := bytes.Clone(whole)
+	copy(early[60:64], []byte{0, 0, 0, 6})
+	copy(early[68:72], "stkm") // application_id
 	for _, test := range []struct {
 		name    string
 		content []byte
@@ -130,6 +133,7 @@ func TestRefusesAndLeavesAlone(t *testing.T) {
 		{"zeros", make([]byte, 8192), results.ErrForeign},
 		{"another program's database", foreign, results.ErrForeign},
 		{"a newer schema", newer, results.ErrNewer},
+		{"a schema of before the first release", early, nil},
 		{"cut in the header", truncated(50), nil},
 		{"cut in the first page", truncated(1000), nil},
 		{"cut at a page", truncated(4096), results.ErrDamaged},
@@ -155,6 +159,11 @@ func TestRefusesAndLeavesAlone(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "left as it is") {
 				t.Errorf("error %q does not name the file and say that it was left as it is", err)
+			}
+			if bytes.Equal(test.content, early) {
+				if _, reading := sqlite.OpenReadOnly(t.Context(), path); reading == nil || reading.Error() != err.Error() || !strings.Contains(err.Error(), "from before its first release") {
+					t.Errorf("to write: %v; to read: %v", err, reading)
+				}
 			}
 			if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, test.content) {
 				t.Errorf("the file was changed (%v)", err)

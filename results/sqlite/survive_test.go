@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -16,103 +15,6 @@ import (
 	"stackmeter/results/sqlite"
 	"stackmeter/results/storetest"
 )
-
-// TestStoreOfTheVersionBefore opens a store that the first version wrote: a
-// run of three topologies with two repeats, one of which never starts. Nothing
-// of it is lost, and it is written on.
-func TestStoreOfTheVersionBefore(t *testing.T) {
-	path, _ := olderStore(t)
-	store := openStore(t, path)
-	run := checkOlderRun(t, store)
-	if err := store.Put(t.Context(), storetest.Record(run.ID, results.StatusOK, 3)); err != nil {
-		t.Errorf("write on: %v", err)
-	}
-}
-
-// TestReadsTheVersionBefore reads such a store without changing it,
-// backs it up as it is, and sees what a run adds that
-// migrates it meanwhile.
-func TestReadsTheVersionBefore(t *testing.T) {
-	path, content := olderStore(t)
-	reader, err := sqlite.OpenReadOnly(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	run := checkOlderRun(t, reader)
-	if err := reader.Tag(t.Context(), run.ID, "release"); err == nil {
-		t.Error("a tag was written through a store that is open for reading")
-	}
-	copied := filepath.Join(t.TempDir(), "copy.db")
-	if err := reader.Backup(t.Context(), copied); err != nil {
-		t.Error(err)
-	}
-	again, err := sqlite.OpenReadOnly(t.Context(), copied)
-	if err != nil {
-		t.Fatal(err)
-	}
-	checkOlderRun(t, again)
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
-	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, content) {
-		t.Errorf("reading changed the file (%v)", err)
-	}
-	if beside, err := os.ReadDir(filepath.Dir(path)); err != nil || len(beside) != 1 {
-		t.Errorf("beside the store lies %v (%v)", beside, err)
-	}
-
-	writer := openStore(t, path)
-	if err := writer.Put(t.Context(), storetest.Record(run.ID, results.StatusOK, 3)); err != nil {
-		t.Fatal(err)
-	}
-	if _, records, err := reader.Run(t.Context(), run.ID); err != nil || len(records) != 13 {
-		t.Errorf("the reader sees %d records (%v) after one more was written, want 13", len(records), err)
-	}
-}
-
-// olderStore is a store that the first version wrote, in a folder of its own,
-// and what is in the file.
-func olderStore(t *testing.T) (path string, content []byte) {
-	t.Helper()
-	content, err := os.ReadFile("testdata/schema1.db")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(t.TempDir(), "nightly.db")
-	if err := os.WriteFile(path, content, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path, content
-}
-
-// checkOlderRun is the run of olderStore, of which nothing may be lost.
-func checkOlderRun(t *testing.T, store *sqlite.Store) results.Run {
-	t.Helper()
-	run, records, err := store.Run(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if run.Scenario != "nightly" || run.Outcome != results.OutcomeFailed || run.Plan.Repeats != 2 || run.Host.Name != "bench-1" || run.Finished == nil {
-		t.Errorf("the run: %s, %s, %d repeats on %s", run.Scenario, run.Outcome, run.Plan.Repeats, run.Host.Name)
-	}
-	measured := map[string]int{}
-	for _, r := range records {
-		switch {
-		case r.Status == results.StatusOK:
-			measured[r.Topology.Name]++
-			if r.Duration == nil || *r.Duration <= 0 || r.Replies != 20 || r.Latency.Count() != 20 || r.Memory.Peak == nil || r.Stack == nil || !strings.HasPrefix(r.Stack.Services[0].Digest, "sha256:") {
-				t.Errorf("%s, repeat %d, lost figures: %+v", r.Cell.Name, r.Cell.Repeat, r)
-			}
-		case r.Topology.Name != "broken" || !strings.Contains(r.Reason, "exited with status 1") || !strings.Contains(r.LogTail, "no weights"):
-			t.Errorf("%s: %s", r.Cell.Name, r.Reason)
-		}
-	}
-	if measured["flask"] != 4 || measured["nginx+gunicorn-w2-t2"] != 4 || len(records) != 12 {
-		t.Errorf("%d records, ok: %v", len(records), measured)
-	}
-	return run
-}
 
 // TestBackupWhileWriting backs a store up again and again while another
 // process writes to it: each copy is whole, none has fewer cells than the one

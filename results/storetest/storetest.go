@@ -114,6 +114,7 @@ func roundTrip(t *testing.T, store results.Store) {
 	fill(reflect.ValueOf(&run).Elem(), new(int))
 	run.ID, run.Counts = "one", nil
 	slices.Sort(run.Tags)
+	run.Spent[results.PhaseStop] = 1.0 / 3
 	if err := store.Begin(t.Context(), run); err != nil {
 		t.Fatal(err)
 	}
