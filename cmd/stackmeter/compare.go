@@ -12,7 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/exchange"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
@@ -57,7 +58,7 @@ pruned or is missing.`,
 	storeFlag(cmd, &o.db)
 	failOnFlag(cmd, &o.failOn)
 	acrossFlag(cmd, &o.across)
-	o.out.flags(cmd, report.ComparisonFormats())
+	o.out.flags(cmd, pages.ComparisonFormats())
 	o.out.chartsFlag(cmd)
 	return cmd
 }
@@ -128,14 +129,14 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 			return refused
 		}
 		return errors.Join(refused, a.output(o.out.file, func(w io.Writer) error {
-			return report.WriteRefusedJUnit(w, comparison, refused.Error())
+			return exchange.WriteRefusedJUnit(w, comparison, refused.Error())
 		}))
 	}
 	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(after.Records), verdict.Summarise(before.Records))
 	if err := a.write(o.out, func(dir string) ([]string, error) {
-		return report.WriteComparisonCharts(dir, comparison)
+		return pages.WriteComparisonCharts(dir, comparison)
 	}, func(w io.Writer) error {
-		return report.WriteComparison(w, o.out.format, comparison, checks, a.reportOptions(w))
+		return pages.WriteComparison(w, o.out.format, comparison, checks, a.reportOptions(w))
 	}); err != nil {
 		return err
 	}
@@ -189,23 +190,23 @@ func (s *sides) close() {
 	}
 }
 
-func (s *sides) open(ctx context.Context, which string, scope results.Scope) (report.Imported, error) {
+func (s *sides) open(ctx context.Context, which string, scope results.Scope) (exchange.Imported, error) {
 	if isFile(which) {
 		return readOne(which)
 	}
 	if s.store == nil {
 		store, err := openStore(ctx, s.db)
 		if err != nil {
-			return report.Imported{}, err
+			return exchange.Imported{}, err
 		}
 		s.store = store
 	}
 	id, err := s.store.Find(ctx, which, scope)
 	if err != nil {
-		return report.Imported{}, err
+		return exchange.Imported{}, err
 	}
 	run, records, err := s.store.Run(ctx, id)
-	return report.Imported{Run: run, Records: records}, err
+	return exchange.Imported{Run: run, Records: records}, err
 }
 
 // isFile reports whether a file is meant and not a run of the store.
@@ -215,17 +216,17 @@ func isFile(which string) bool {
 }
 
 // readOne reads a file that holds one run.
-func readOne(file string) (report.Imported, error) {
+func readOne(file string) (exchange.Imported, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return report.Imported{}, err
+		return exchange.Imported{}, err
 	}
-	all, err := report.Read(file, data, "")
+	all, err := exchange.Read(file, data, "")
 	if err != nil {
-		return report.Imported{}, usageError{err}
+		return exchange.Imported{}, usageError{err}
 	}
 	if len(all) != 1 {
-		return report.Imported{}, usageError{fmt.Errorf("%s: holds %d tables; import it, and compare the runs", file, len(all))}
+		return exchange.Imported{}, usageError{fmt.Errorf("%s: holds %d tables; import it, and compare the runs", file, len(all))}
 	}
 	return all[0], nil
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/exchange"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
@@ -57,7 +57,7 @@ func checkBaseline(ctx context.Context, store results.Store, scenario, id string
 }
 
 // openBaseline is nil for last-passed where no run has passed yet.
-func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*report.Imported, error) {
+func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*exchange.Imported, error) {
 	side := sides{store: store}
 	base, err := side.open(ctx, which, scope)
 	if which == results.LastPassed && errors.Is(err, results.ErrNoRun) {
@@ -105,7 +105,7 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 
 // baseline is the run to compare with; nil when none is asked for, or when no
 // run has passed yet.
-func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*report.Imported, error) {
+func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*exchange.Imported, error) {
 	which := o.compare
 	for _, t := range thresholds {
 		if which == "" && len(t.Base()) > 0 {

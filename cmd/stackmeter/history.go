@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 )
 
@@ -46,9 +46,9 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 			}
 			h := verdict.NewHistory(runs[0].Scenario, m, runs, observations)
 			return a.write(o, func(dir string) ([]string, error) {
-				return report.WriteHistoryCharts(dir, h)
+				return pages.WriteHistoryCharts(dir, h)
 			}, func(w io.Writer) error {
-				return report.WriteHistory(w, o.format, h, a.reportOptions(w))
+				return pages.WriteHistory(w, o.format, h, a.reportOptions(w))
 			})
 		},
 	}
@@ -57,7 +57,7 @@ ranks, not by a fixed threshold, so that one bad night is none.`,
 	cmd.Flags().StringVar(&cell, "cell", "", "only cells whose name matches this `GLOB`; * matches slashes too")
 	cmd.Flags().StringVar(&metric, "metric", results.MetricDuration, "the figure")
 	cmd.Flags().IntVar(&last, "last", 30, "how many runs")
-	o.flags(cmd, report.HistoryFormats())
+	o.flags(cmd, pages.HistoryFormats())
 	o.chartsFlag(cmd)
 	return cmd
 }

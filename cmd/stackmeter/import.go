@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"stackmeter/results/report"
+	"stackmeter/results/exchange"
 	"stackmeter/scenarios/show"
 )
 
@@ -44,11 +44,11 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 		return usageError{fmt.Errorf("import: %w", err)}
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, report.MaxReadSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, exchange.MaxReadSize+1))
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
-	all, err := report.Read(file, data, table)
+	all, err := exchange.Read(file, data, table)
 	if err != nil {
 		return usageError{fmt.Errorf("import: %w", err)}
 	}

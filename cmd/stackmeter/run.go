@@ -21,6 +21,7 @@ import (
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
@@ -342,7 +343,7 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 	}
 	if comparison != nil && o.jsonFile != "-" {
 		fmt.Fprintln(a.stdout)
-		if err := report.WriteComparison(a.stdout, "table", *comparison, run.Checks, a.reportOptions(a.stdout)); err != nil {
+		if err := pages.WriteComparison(a.stdout, "table", *comparison, run.Checks, a.reportOptions(a.stdout)); err != nil {
 			return err
 		}
 	}
@@ -388,7 +389,7 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	var failed error
 	if o.jsonFile != "" {
 		failed = a.output(o.jsonFile, func(w io.Writer) error {
-			return report.Write(w, "json", run, records, report.Options{})
+			return pages.Write(w, "json", run, records, report.Options{})
 		})
 	}
 	if o.jsonFile == "-" || len(records) == 0 {
@@ -397,7 +398,7 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	if run.Runtime == existingServer && len(records) == 1 {
 		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], a.reportOptions(a.stdout)))
 	}
-	return errors.Join(failed, report.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
+	return errors.Join(failed, pages.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
 }
 
 // An onSignal is what a signal does to a command.

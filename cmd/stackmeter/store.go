@@ -13,6 +13,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/sqlite"
 )
 
@@ -64,14 +65,14 @@ func (a *app) reportCommand() *cobra.Command {
 			}
 			// What could be read of a damaged store is shown.
 			return errors.Join(err, a.write(o, func(dir string) ([]string, error) {
-				return report.WriteCharts(dir, run, records)
+				return pages.WriteCharts(dir, run, records)
 			}, func(w io.Writer) error {
-				return report.Write(w, o.format, run, records, a.reportOptions(w))
+				return pages.Write(w, o.format, run, records, a.reportOptions(w))
 			}))
 		},
 	}
 	storeFlag(cmd, &db)
-	o.flags(cmd, report.Formats())
+	o.flags(cmd, pages.Formats())
 	o.chartsFlag(cmd)
 	return cmd
 }

@@ -7,93 +7,20 @@ import (
 	"strings"
 
 	"stackmeter/results"
-	"stackmeter/results/stats"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// checkText says what came of one threshold at one cell.
-func checkText(c results.Check) string {
-	var values []string
-	for _, part := range []struct {
-		prefix string
-		values map[string]float64
-	}{{"", c.Values}, {"base ", c.Base}} {
-		for _, name := range sortedKeys(part.values) {
-			values = append(values, part.prefix+name+" "+valueText(name, part.values[name]))
-		}
-	}
-	text := strings.Join(values, ", ")
-	if c.Repeat > 0 && text != "" {
-		text += fmt.Sprintf(" in repeat %d", c.Repeat)
-	}
-	if c.P != nil {
-		text += fmt.Sprintf(", p = %.3f", *c.P)
-		if c.Tests > 1 && c.Corrected != nil {
-			text += fmt.Sprintf(", %.3f corrected for %d tests", *c.Corrected, c.Tests)
-		}
-	}
-	switch c.Status {
-	case results.CheckUndecided:
-		text += fmt.Sprintf(": over the limit, and so few repeats cannot tell it from noise; it takes %d of each. It counts as broken", c.Needs)
-	case results.CheckNoise:
-		text += ": over the limit, but within the noise of the repeats"
-	case results.CheckNotMeasured:
-		because := "it divides by 0"
-		if len(c.Missing) > 0 {
-			because = strings.Join(c.Missing, ", ") + " was not measured"
-		}
-		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated, because " + because + ". It counts as broken"
-	case results.CheckNoBaseline:
-		text = strings.TrimPrefix(text+"; ", "; ") + "not evaluated: there is no baseline that has it"
-	}
-	return text
-}
-
-// valueText is one value of a metric with its unit.
-func valueText(metric string, value float64) string {
-	m, err := results.FindMetric(metric)
-	if err != nil {
-		return plainly(value)
-	}
-	return sampleText(m.Unit, stats.NewSample([]float64{value}))
-}
-
-// checksText counts checks in a sentence.
-func checksText(checks []results.Check) string {
-	counts := map[string]int{}
-	for _, c := range checks {
-		counts[c.Status]++
-	}
-	broken := 0
-	for _, c := range checks {
-		if c.Broken() {
-			broken++
-		}
-	}
-	text := fmt.Sprintf("%d of %s broken", broken, show.Plural(len(checks), "threshold check"))
-	for _, part := range []struct{ status, words string }{
-		{results.CheckUndecided, "over the limit with too few repeats to tell it from noise"},
-		{results.CheckNotMeasured, "not evaluated for want of a figure"},
-		{results.CheckNoise, "over the limit within the noise (kept)"},
-		{results.CheckNoBaseline, "without a baseline (kept)"},
-	} {
-		if n := counts[part.status]; n > 0 {
-			text += fmt.Sprintf("; %d %s", n, part.words)
-		}
-	}
-	return text + "."
-}
-
-// checkList lists every check that says something; of those that hold there is
+// CheckList lists every check that says something; of those that hold there is
 // only the number.
-func checkList(checks []results.Check) *section {
+func CheckList(checks []results.Check) *Section {
 	if len(checks) == 0 {
 		return nil
 	}
-	s := &section{title: "Thresholds", text: []string{checksText(checks)}}
+	s := &Section{Title: "Thresholds", Text: []string{words.Checks(checks)}}
 	for _, c := range sortedChecks(checks) {
 		if c.Status != results.CheckOK {
-			s.items = append(s.items, item{name: show.Line(c.Threshold + ", " + c.Cell), text: show.Line(c.Status + ": " + checkText(c))})
+			s.Items = append(s.Items, item{Name: show.Line(c.Threshold + ", " + c.Cell), Text: show.Line(c.Status + ": " + words.Check(c))})
 		}
 	}
 	return s
@@ -130,6 +57,6 @@ func writeBroken(b *strings.Builder, checks []results.Check) {
 			fmt.Fprintf(b, "- and %d more\n", len(broken)-i)
 			return
 		}
-		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(checkText(c))))
+		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(words.Check(c))))
 	}
 }

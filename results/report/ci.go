@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"slices"
-	"strconv"
 	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -19,23 +18,23 @@ func writeSummary(w io.Writer, run results.Run, records []results.Record, _ Opti
 	counts := run.Count(records)
 	ended := cmp.Or(run.Verdict, run.Outcome, "not finished")
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), countsText(&counts))
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), CountsText(&counts))
 	if run.Imported != "" {
 		fmt.Fprintf(&b, "\nImported from %s.\n", escape(show.Line(run.Imported)))
 	}
 	if len(run.Checks) > 0 {
-		fmt.Fprintf(&b, "\n%s\n", escape(checksText(run.Checks)))
+		fmt.Fprintf(&b, "\n%s\n", escape(words.Checks(run.Checks)))
 	}
 	writeBroken(&b, run.Checks)
 	summaries := verdict.Summarise(records)
 	writeUnmeasured(&b, summaries, results.StatusFailed, func(s verdict.Summary) []results.Record { return s.Failures })
 	writeUnmeasured(&b, summaries, results.StatusPruned, func(s verdict.Summary) []results.Record { return s.Prunings })
 	if len(summaries) > 0 {
-		s := conclusion(verdict.Conclude(summaries, run.Plan.Baseline), newNotes(summaries))
-		if s.table != nil {
-			more := max(0, len(s.table.rows)-summaryRows)
-			s.table.rows = s.table.rows[:len(s.table.rows)-more]
-			fmt.Fprintf(&b, "\n%s\n\n%s\n", escape(s.title), markdownTable(*s.table))
+		s := Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), NewNotes(summaries))
+		if s.Table != nil {
+			more := max(0, len(s.Table.Rows)-summaryRows)
+			s.Table.Rows = s.Table.Rows[:len(s.Table.Rows)-more]
+			fmt.Fprintf(&b, "\n%s\n\n%s\n", escape(s.Title), markdownTable(*s.Table))
 			if more > 0 {
 				fmt.Fprintf(&b, "\nand %d more\n", more)
 			}
@@ -59,86 +58,4 @@ func writeUnmeasured(b *strings.Builder, summaries []verdict.Summary, status str
 	if found > summaryRows {
 		fmt.Fprintf(b, "- and %d more %s\n", found-summaryRows, status)
 	}
-}
-
-// writePrometheus is the text exposition format, for a textfile collector. A
-// figure that was not measured has no line. See
-// https://prometheus.io/docs/instrumenting/exposition_formats/.
-func writePrometheus(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	var b strings.Builder
-	family := func(name, help string, lines []string) {
-		if len(lines) > 0 {
-			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n%s\n", name, help, name, strings.Join(lines, "\n"))
-		}
-	}
-	scenario := `{scenario="` + labelText(run.Scenario) + `"}`
-	flag := func(is bool) string {
-		if is {
-			return " 1"
-		}
-		return " 0"
-	}
-	family("stackmeter_run_info", "The run that these figures are of.", []string{
-		`stackmeter_run_info{scenario="` + labelText(run.Scenario) + `",run="` + labelText(run.ID) + `",imported="` + labelText(run.Imported) + `"} 1`})
-	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
-		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
-	if run.Verdict != "" {
-		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
-			"stackmeter_run_passed" + scenario + flag(run.Verdict == results.VerdictPassed)})
-	}
-	counts := run.Count(records)
-	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="pruned"} %d`, labelText(run.Scenario), counts.Pruned),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
-	summaries := verdict.Summarise(records)
-	labels := func(s verdict.Summary) string {
-		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))
-	}
-	for _, m := range results.Metrics() {
-		name := "stackmeter_cell_" + m.Name + prometheusUnit(m.Unit)
-		var lines []string
-		for _, s := range summaries {
-			if sample := s.Sample(m); sample != nil && m.Name != results.MetricErrors {
-				lines = append(lines, name+labels(s)+" "+float(sample.Median))
-			}
-		}
-		family(name, capital(m.Title)+", the median over the repeats.", lines)
-	}
-	var errors, repeats []string
-	for _, s := range summaries {
-		if s.OK > 0 {
-			errors = append(errors, fmt.Sprintf("stackmeter_cell_errors%s %d", labels(s), s.Errors))
-		}
-		repeats = append(repeats, fmt.Sprintf("stackmeter_cell_failed_repeats%s %d", labels(s), s.Failed))
-	}
-	family("stackmeter_cell_errors", "Answers that were not as expected, over all repeats.", errors)
-	family("stackmeter_cell_failed_repeats", "Repeats of the cell that failed.", repeats)
-	var broken []string
-	for _, c := range run.Checks {
-		broken = append(broken, fmt.Sprintf(`stackmeter_threshold_broken{scenario="%s",cell="%s",threshold="%s"}%s`,
-			labelText(run.Scenario), labelText(c.Cell), labelText(c.Threshold), flag(c.Broken())))
-	}
-	slices.Sort(broken)
-	family("stackmeter_threshold_broken", "1 when the threshold is broken at the cell, or could not be judged.", slices.Compact(broken))
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func prometheusUnit(unit results.Unit) string {
-	switch unit {
-	case results.UnitSeconds:
-		return "_seconds"
-	case results.UnitBytes:
-		return "_bytes"
-	case results.UnitPerSecond:
-		return "_per_second"
-	}
-	return ""
-}
-
-// labelText escapes the value of a label.
-func labelText(text string) string {
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(show.Line(text))
 }

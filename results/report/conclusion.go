@@ -8,20 +8,21 @@ import (
 
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// conclusion prints the conditions worth having.
-func conclusion(c verdict.Conclusion, notes *notes) section {
-	s := section{title: "The conditions worth having, " + show.Plural(c.Requests, "request")}
+// Conclusion prints the conditions worth having.
+func Conclusion(c verdict.Conclusion, notes *Notes) Section {
+	s := Section{Title: "The conditions worth having, " + show.Plural(c.Requests, "request")}
 	var durations, peaks []*stats.Sample
 	for _, condition := range c.Conditions {
 		durations = append(durations, condition.Summary.Duration)
 		peaks = append(peaks, condition.Summary.Peak(c.Memory))
 	}
-	timeDecimals, memoryDecimals := seconds().decimals(durations), mebibytes().decimals(peaks)
+	timeDecimals, memoryDecimals := words.Seconds().Decimals(durations), words.Mebibytes().Decimals(peaks)
 	if len(c.Conditions) > 0 {
-		s.table = &grid{labels: 1, head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
+		s.Table = &Grid{Labels: 1, Head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
 	}
 	for i, condition := range c.Conditions {
 		name := show.Line(condition.Summary.Condition())
@@ -31,22 +32,22 @@ func conclusion(c verdict.Conclusion, notes *notes) section {
 		if condition.Alike {
 			name += " (alike)"
 		}
-		if marks := notes.marks(condition.Summary, nil); marks != "" {
+		if marks := notes.Marks(condition.Summary, nil); marks != "" {
 			name += " " + marks
 		}
-		saved := missing
+		saved := words.Missing
 		if condition.Saved != nil {
-			saved = seconds().number(*condition.Saved, timeDecimals) + " s"
+			saved = words.Seconds().Number(*condition.Saved, timeDecimals) + " s"
 		}
-		s.table.rows = append(s.table.rows, []entry{
-			{text: name},
-			{text: seconds().text(durations[i], timeDecimals)},
-			{text: mebibytes().text(peaks[i], memoryDecimals)},
-			{text: saved},
-			{text: percentText(condition.Ratio, 2)},
+		s.Table.Rows = append(s.Table.Rows, []Entry{
+			{Text: name},
+			{Text: words.Seconds().Text(durations[i], timeDecimals)},
+			{Text: words.Mebibytes().Text(peaks[i], memoryDecimals)},
+			{Text: saved},
+			{Text: words.Percent(condition.Ratio, 2)},
 		})
 	}
-	s.notes = conclusionNotes(c)
+	s.Notes = conclusionNotes(c)
 	return s
 }
 

@@ -3,50 +3,52 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
 // A document is a report before it has a format. All of its texts are clean.
 type document struct {
-	title    string
-	facts    []fact
-	sections []section
-	details  []item // long texts, for formats that are scrolled and not printed
+	Title    string
+	Facts    []Fact
+	Sections []Section
+	Details  []item // long texts, for formats that are scrolled and not printed
 }
 
-type fact struct{ label, text string }
+type Fact struct{ Label, Text string }
 
 // A section is a table with what has to be said about it, or only text.
-type section struct {
-	title string
-	text  []string // above the table
-	table *grid
-	notes []string // below the table
-	items []item
+type Section struct {
+	Title string
+	Text  []string // above the table
+	Table *Grid
+	Notes []string // below the table
+	Items []item
 }
 
 // An item is an entry of a list, with an excerpt of a log below it.
 type item struct {
-	name, text string
-	log        []string
+	Name, Text string
+	Log        []string
 }
 
 // A grid is a table: labels on the left, figures on the right.
-type grid struct {
-	labels int // columns that hold labels
-	head   []string
-	rows   [][]entry
+type Grid struct {
+	Labels int // columns that hold labels
+	Head   []string
+	Rows   [][]Entry
 }
 
-type entry struct {
-	text string
-	tone tone
+type Entry struct {
+	Text string
+	Tone tone
 }
 
 // A tone is how an entry stands out, where there are colours.
@@ -54,8 +56,8 @@ type tone int
 
 const (
 	plain tone = iota
-	best
-	bad
+	Best
+	Bad
 )
 
 // newDocument lays out everything that the tables of a run show.
@@ -63,64 +65,64 @@ func newDocument(run results.Run, records []results.Record) document {
 	summaries := verdict.Summarise(records)
 	baselines := verdict.FindBaselines(summaries, run.Plan.Baseline)
 	memory := verdict.MemoryKind(summaries)
-	notes := newNotes(summaries)
-	doc := document{title: headline(run), facts: heading(run, records, summaries, memory)}
+	notes := NewNotes(summaries)
+	doc := document{Title: headline(run), Facts: Heading(run, records, summaries, memory)}
 
 	for _, pivot := range verdict.Pivots(summaries) {
-		doc.sections = append(doc.sections,
-			durationSection(pivot, baselines, notes),
-			memorySection(pivot, baselines, memory, notes))
+		doc.Sections = append(doc.Sections,
+			DurationSection(pivot, baselines, notes),
+			MemorySection(pivot, baselines, memory, notes))
 	}
-	if legend := notes.legend(); len(legend) > 0 {
-		doc.sections = append(doc.sections, section{title: "Notes", notes: legend})
+	if legend := notes.Legend(); len(legend) > 0 {
+		doc.Sections = append(doc.Sections, Section{Title: "Notes", Notes: legend})
 	}
-	doc.sections = appendIf(doc.sections, openLoops(records))
-	doc.sections = appendIf(doc.sections, bounds(run, summaries))
-	doc.sections = appendIf(doc.sections, failures(summaries))
-	doc.sections = appendIf(doc.sections, prunings(summaries))
-	doc.sections = appendIf(doc.sections, errorList(records))
-	doc.sections = appendIf(doc.sections, missingCells(run, records))
-	doc.sections = appendIf(doc.sections, repeatsMade(run, records))
-	doc.sections = appendIf(doc.sections, gpuPhases(records))
-	doc.sections = appendIf(doc.sections, ran(records))
-	doc.sections = appendIf(doc.sections, timeSpent(run))
-	doc.sections = appendIf(doc.sections, checkList(run.Checks))
+	doc.Sections = appendIf(doc.Sections, OpenLoops(records))
+	doc.Sections = appendIf(doc.Sections, bounds(run, summaries))
+	doc.Sections = appendIf(doc.Sections, Failures(summaries))
+	doc.Sections = appendIf(doc.Sections, Prunings(summaries))
+	doc.Sections = appendIf(doc.Sections, ErrorList(records))
+	doc.Sections = appendIf(doc.Sections, MissingCells(run, records))
+	doc.Sections = appendIf(doc.Sections, RepeatsMade(run, records))
+	doc.Sections = appendIf(doc.Sections, GPUPhases(records))
+	doc.Sections = appendIf(doc.Sections, Ran(records))
+	doc.Sections = appendIf(doc.Sections, timeSpent(run))
+	doc.Sections = appendIf(doc.Sections, CheckList(run.Checks))
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
-		doc.sections = append(doc.sections, conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes))
-		doc.sections = appendIf(doc.sections, planned(run, summaries))
+		doc.Sections = append(doc.Sections, Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes))
+		doc.Sections = appendIf(doc.Sections, Planned(run, summaries))
 	}
-	doc.details = configurations(records)
+	doc.Details = Configurations(records)
 	return doc
 }
 
-func appendIf(sections []section, one *section) []section {
+func appendIf(sections []Section, one *Section) []Section {
 	if one == nil {
 		return sections
 	}
 	return append(sections, *one)
 }
 
-func durationSection(pivot verdict.Pivot, baselines verdict.Baselines, notes *notes) section {
-	s := section{title: "Duration" + pivotTitle(pivot), text: baselineText(pivot, baselines, func(s verdict.Summary) bool { return s.Duration != nil })}
-	s.table = pivotGrid(pivot, durationFigure(baselines), notes)
+func DurationSection(pivot verdict.Pivot, baselines verdict.Baselines, notes *Notes) Section {
+	s := Section{Title: "Duration" + pivotTitle(pivot), Text: baselineText(pivot, baselines, func(s verdict.Summary) bool { return s.Duration != nil })}
+	s.Table = pivotGrid(pivot, DurationFigure(baselines), notes)
 	return s
 }
 
-func memorySection(pivot verdict.Pivot, baselines verdict.Baselines, memory string, notes *notes) section {
-	s := section{title: "Peak memory" + pivotTitle(pivot)}
+func MemorySection(pivot verdict.Pivot, baselines verdict.Baselines, memory string, notes *Notes) Section {
+	s := Section{Title: "Peak memory" + pivotTitle(pivot)}
 	if memory == results.MemoryGPU {
-		s.title = "Peak GPU memory" + pivotTitle(pivot)
+		s.Title = "Peak GPU memory" + pivotTitle(pivot)
 	}
 	sample := func(s verdict.Summary) *stats.Sample { return s.Peak(memory) }
 	if !slices.ContainsFunc(pivot.Rows, func(row verdict.Row) bool {
 		return slices.ContainsFunc(row.Cells, func(c *verdict.Summary) bool { return c != nil && sample(*c) != nil })
 	}) {
-		s.text = []string{missing + " (not measured)"}
+		s.Text = []string{words.Missing + " (not measured)"}
 		return s
 	}
-	s.text = baselineText(pivot, baselines, func(s verdict.Summary) bool { return sample(s) != nil })
-	s.table = pivotGrid(pivot, memoryFigure(baselines, memory), notes)
+	s.Text = baselineText(pivot, baselines, func(s verdict.Summary) bool { return sample(s) != nil })
+	s.Table = pivotGrid(pivot, MemoryFigure(baselines, memory), notes)
 	return s
 }
 
@@ -165,34 +167,34 @@ func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, has func(ver
 }
 
 // A figure is what a table of cells is about.
-type figure struct {
-	unit   unit
-	sample func(verdict.Summary) *stats.Sample
-	ratio  func(verdict.Summary) *float64
-	why    func(verdict.Summary) []string // the figure is missing of some repeats
+type Figure struct {
+	Unit   words.Unit
+	Sample func(verdict.Summary) *stats.Sample
+	Ratio  func(verdict.Summary) *float64
+	Why    func(verdict.Summary) []string // the figure is missing of some repeats
 }
 
-func durationFigure(baselines verdict.Baselines) figure {
-	return figure{
-		unit:   seconds(),
-		sample: func(s verdict.Summary) *stats.Sample { return s.Duration },
-		ratio:  baselines.DurationRatio,
-		why:    func(verdict.Summary) []string { return nil },
+func DurationFigure(baselines verdict.Baselines) Figure {
+	return Figure{
+		Unit:   words.Seconds(),
+		Sample: func(s verdict.Summary) *stats.Sample { return s.Duration },
+		Ratio:  baselines.DurationRatio,
+		Why:    func(verdict.Summary) []string { return nil },
 	}
 }
 
-func memoryFigure(baselines verdict.Baselines, memory string) figure {
-	return figure{
-		unit:   mebibytes(),
-		sample: func(s verdict.Summary) *stats.Sample { return s.Peak(memory) },
-		ratio:  func(s verdict.Summary) *float64 { return baselines.PeakRatio(s, memory) },
-		why:    func(s verdict.Summary) []string { return s.PeakReasons(memory) },
+func MemoryFigure(baselines verdict.Baselines, memory string) Figure {
+	return Figure{
+		Unit:   words.Mebibytes(),
+		Sample: func(s verdict.Summary) *stats.Sample { return s.Peak(memory) },
+		Ratio:  func(s verdict.Summary) *float64 { return baselines.PeakRatio(s, memory) },
+		Why:    func(s verdict.Summary) []string { return s.PeakReasons(memory) },
 	}
 }
 
 // pivotGrid fills a table with one figure. Within a column the figures, the
 // ratios and the marks stand below each other.
-func pivotGrid(pivot verdict.Pivot, f figure, notes *notes) *grid {
+func pivotGrid(pivot verdict.Pivot, f Figure, notes *Notes) *Grid {
 	var samples []*stats.Sample
 	lowest, fastest := 0.0, (*verdict.Summary)(nil)
 	for _, row := range pivot.Rows {
@@ -200,25 +202,25 @@ func pivotGrid(pivot verdict.Pivot, f figure, notes *notes) *grid {
 			if cell == nil {
 				continue
 			}
-			sample := f.sample(*cell)
+			sample := f.Sample(*cell)
 			samples = append(samples, sample)
 			if sample != nil && cell.Clean() && (fastest == nil || sample.Median < lowest) {
 				lowest, fastest = sample.Median, cell
 			}
 		}
 	}
-	decimals := f.unit.decimals(samples)
+	decimals := f.Unit.Decimals(samples)
 
-	g := &grid{labels: len(pivot.Head), head: slices.Clone(pivot.Head)}
+	g := &Grid{Labels: len(pivot.Head), Head: slices.Clone(pivot.Head)}
 	for _, column := range pivot.Columns {
-		g.head = append(g.head, show.Line(column))
+		g.Head = append(g.Head, show.Line(column))
 	}
 	for _, row := range pivot.Rows {
-		var entries []entry
+		var entries []Entry
 		for _, label := range row.Labels {
-			entries = append(entries, entry{text: show.Line(label)})
+			entries = append(entries, Entry{Text: show.Line(label)})
 		}
-		g.rows = append(g.rows, entries)
+		g.Rows = append(g.Rows, entries)
 	}
 	for c := range pivot.Columns {
 		parts := make([][3]string, len(pivot.Rows))
@@ -232,15 +234,15 @@ func pivotGrid(pivot verdict.Pivot, f figure, notes *notes) *grid {
 			}
 		}
 		for r, row := range pivot.Rows {
-			e := entry{text: join(parts[r], widest)}
+			e := Entry{Text: join(parts[r], widest)}
 			switch cell := row.Cells[c]; {
 			case cell == nil:
 			case cell.Failed > 0 && cell.OK == 0:
-				e.tone = bad
+				e.Tone = Bad
 			case fastest != nil && len(samples) > 1 && asGood(cell, fastest, f):
-				e.tone = best
+				e.Tone = Best
 			}
-			g.rows[r] = append(g.rows[r], e)
+			g.Rows[r] = append(g.Rows[r], e)
 		}
 	}
 	return g
@@ -248,32 +250,32 @@ func pivotGrid(pivot verdict.Pivot, f figure, notes *notes) *grid {
 
 // asGood reports whether a cell has the best figure of its table, or one that
 // enough repeats did not show to be any worse.
-func asGood(cell, best *verdict.Summary, f figure) bool {
+func asGood(cell, best *verdict.Summary, f Figure) bool {
 	if cell == best {
 		return true
 	}
 	if !cell.Clean() {
 		return false
 	}
-	difference := stats.Compare(f.sample(*best), f.sample(*cell))
+	difference := stats.Compare(f.Sample(*best), f.Sample(*cell))
 	return difference.Able && !difference.Shown
 }
 
 // cellParts are a cell's figure, ratio and marks.
-func cellParts(cell verdict.Summary, f figure, decimals int, notes *notes) [3]string {
-	marks := notes.marks(cell, f.why(cell))
+func cellParts(cell verdict.Summary, f Figure, decimals int, notes *Notes) [3]string {
+	marks := notes.Marks(cell, f.Why(cell))
 	if cell.OK == 0 {
-		return [3]string{unmeasuredText(cell), "", marks}
+		return [3]string{words.Unmeasured(cell), "", marks}
 	}
-	sample := f.sample(cell)
+	sample := f.Sample(cell)
 	if sample == nil {
-		return [3]string{missing, "", marks}
+		return [3]string{words.Missing, "", marks}
 	}
 	ratio := ""
-	if r := f.ratio(cell); r != nil {
-		ratio = percentText(r, 1)
+	if r := f.Ratio(cell); r != nil {
+		ratio = words.Percent(r, 1)
 	}
-	return [3]string{f.unit.text(sample, decimals), ratio, marks}
+	return [3]string{f.Unit.Text(sample, decimals), ratio, marks}
 }
 
 // join pads parts to the widths of their column: figures and ratios to the
@@ -298,18 +300,18 @@ func pad(text string, to int, right bool) string {
 	return text + space
 }
 
-// failures lists what failed, once for each reason.
-func failures(summaries []verdict.Summary) *section {
+// Failures lists what failed, once for each reason.
+func Failures(summaries []verdict.Summary) *Section {
 	return unmeasured("Failed", summaries, func(s verdict.Summary) []results.Record { return s.Failures })
 }
 
-// prunings lists what was not started, once for each reason.
-func prunings(summaries []verdict.Summary) *section {
+// Prunings lists what was not started, once for each reason.
+func Prunings(summaries []verdict.Summary) *Section {
 	return unmeasured("Pruned", summaries, func(s verdict.Summary) []results.Record { return s.Prunings })
 }
 
-func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summary) []results.Record) *section {
-	s := &section{title: title}
+func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summary) []results.Record) *Section {
+	s := &Section{Title: title}
 	at := map[string]int{} // of the item, by reason and log
 	for _, summary := range summaries {
 		for _, record := range of(summary) {
@@ -320,29 +322,29 @@ func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summa
 			reason := cmp.Or(record.Reason, "no reason was recorded")
 			key := reason + "\x00" + record.LogTail
 			if i, said := at[key]; said {
-				s.items[i].name += "; " + show.Line(name)
+				s.Items[i].Name += "; " + show.Line(name)
 				continue
 			}
-			at[key] = len(s.items)
-			s.items = append(s.items, item{name: show.Line(name), text: show.Clean(reason), log: show.LogEnd(record.LogTail)})
+			at[key] = len(s.Items)
+			s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Clean(reason), Log: show.LogEnd(record.LogTail)})
 		}
 	}
-	if len(s.items) == 0 {
+	if len(s.Items) == 0 {
 		return nil
 	}
 	return s
 }
 
-// errorList lists what the errors among the answers were.
-func errorList(records []results.Record) *section {
-	s := &section{title: "Errors among the answers"}
+// ErrorList lists what the errors among the answers were.
+func ErrorList(records []results.Record) *Section {
+	s := &Section{Title: "Errors among the answers"}
 	for _, record := range records {
 		if record.Errors == 0 || record.Status != results.StatusOK {
 			continue
 		}
 		name := fmt.Sprintf("%s, repeat %d", record.Cell.Name, record.Cell.Repeat)
 		var kinds []string
-		for _, kind := range sortedKeys(record.ErrorKinds) {
+		for _, kind := range slices.Sorted(maps.Keys(record.ErrorKinds)) {
 			text := fmt.Sprintf("%d %s", record.ErrorKinds[kind], kind)
 			if first := record.FirstErrors[kind]; first != "" {
 				text += " (the first: " + show.Shorten(first, show.LineWidth) + ")"
@@ -353,33 +355,33 @@ func errorList(records []results.Record) *section {
 		if len(kinds) > 0 {
 			text += ": " + strings.Join(kinds, "; ")
 		}
-		s.items = append(s.items, item{name: show.Line(name), text: show.Line(text)})
+		s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Line(text)})
 	}
-	if len(s.items) == 0 {
+	if len(s.Items) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(s.items, func(a, b item) int { return cmp.Compare(a.name, b.name) })
+	slices.SortStableFunc(s.Items, func(a, b item) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
 
-// missingCells says that a run is not complete.
-func missingCells(run results.Run, records []results.Record) *section {
+// MissingCells says that a run is not complete.
+func MissingCells(run results.Run, records []results.Record) *Section {
 	counts := run.Count(records)
 	if counts.Missing() == 0 {
 		return nil
 	}
-	return &section{title: "Not complete", notes: []string{
+	return &Section{Title: "Not complete", Notes: []string{
 		fmt.Sprintf("%d of %s have no record: the run was interrupted, or is still under way.",
 			counts.Missing(), show.Plural(counts.Planned, "planned cell"))}}
 }
 
-// repeatsMade says how the repeats of a plan with until ended.
-func repeatsMade(run results.Run, records []results.Record) *section {
-	s := section{title: "Repeats"}
+// RepeatsMade says how the repeats of a plan with until ended.
+func RepeatsMade(run results.Run, records []results.Record) *Section {
+	s := Section{Title: "Repeats"}
 	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
-		s.notes = append(s.notes, show.Line(end.Sentence(run.Plan))+".")
+		s.Notes = append(s.Notes, show.Line(end.Sentence(run.Plan))+".")
 	}
-	if len(s.notes) == 0 {
+	if len(s.Notes) == 0 {
 		return nil
 	}
 	return &s
@@ -387,32 +389,23 @@ func repeatsMade(run results.Run, records []results.Record) *section {
 
 // timeSpent says what share of the wall time was spent measuring, and what the
 // rest was spent on.
-func timeSpent(run results.Run) *section {
+func timeSpent(run results.Run) *Section {
 	fraction := run.MeasuringFraction()
 	if fraction == nil {
 		return nil
 	}
 	total := run.SpentTotal()
-	phases := sortedKeys(run.Spent)
+	phases := slices.Sorted(maps.Keys(run.Spent))
 	slices.SortStableFunc(phases, func(a, b string) int { return cmp.Compare(run.Spent[b], run.Spent[a]) })
 	var rest []string
 	for _, phase := range phases {
 		if spent := run.Spent[phase]; phase != results.PhaseMeasure && spent > 0 {
-			rest = append(rest, fmt.Sprintf("%s %s (%.1f%%)", show.Line(phase), wallTime(spent), 100*spent/total))
+			rest = append(rest, fmt.Sprintf("%s %s (%.1f%%)", show.Line(phase), words.WallTime(spent), 100*spent/total))
 		}
 	}
-	text := fmt.Sprintf("%.1f%% of %s was spent measuring", 100**fraction, wallTime(total))
+	text := fmt.Sprintf("%.1f%% of %s was spent measuring", 100**fraction, words.WallTime(total))
 	if len(rest) > 0 {
 		text += "; the rest on: " + strings.Join(rest, ", ")
 	}
-	return &section{title: "Where the time went", notes: []string{text + "."}}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
+	return &Section{Title: "Where the time went", Notes: []string{text + "."}}
 }

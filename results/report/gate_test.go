@@ -14,7 +14,9 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
@@ -71,10 +73,10 @@ func TestComparisonGolden(t *testing.T) {
 		"repeats": verdict.CompareRuns(base, run, slower(records, 0.5)[:6], records),
 		"five":    verdict.CompareRuns(base, run, five(1), five(1.1)),
 	} {
-		for _, format := range slices.DeleteFunc(report.ComparisonFormats(), func(f string) bool { return f == "html" }) {
+		for _, format := range slices.DeleteFunc(pages.ComparisonFormats(), func(f string) bool { return f == "html" }) {
 			t.Run(name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := report.WriteComparison(&b, format, c, run.Checks, report.Options{}); err != nil {
+				if err := pages.WriteComparison(&b, format, c, run.Checks, report.Options{}); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, "comparison-"+name+"."+format, b.String())
@@ -105,10 +107,10 @@ func TestHistoryGolden(t *testing.T) {
 			observations = append(observations, results.Observation{Run: run.ID, Cell: "flask/mt5/n100", Repeat: repeat, Clean: true, Value: &steady})
 		}
 	}
-	for _, format := range slices.DeleteFunc(report.HistoryFormats(), func(f string) bool { return f == "html" }) {
+	for _, format := range slices.DeleteFunc(pages.HistoryFormats(), func(f string) bool { return f == "html" }) {
 		t.Run(format, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := report.WriteHistory(&b, format, verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+			if err := pages.WriteHistory(&b, format, verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "history."+format, b.String())
@@ -126,7 +128,7 @@ func TestComparisonNotes(t *testing.T) {
 		"table": "note ", "markdown": "another kernel", "summary": "Another kernel", "junit": `"another kernel`, "html": "Note: another kernel", "json": `"kind": "kernel"`,
 	} {
 		var b bytes.Buffer
-		if err := report.WriteComparison(&b, format, verdict.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
+		if err := pages.WriteComparison(&b, format, verdict.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "99.1") {
@@ -148,7 +150,7 @@ func TestHistoryTooShort(t *testing.T) {
 		runs = append(runs, results.Run{ID: strconv.Itoa(night)})
 		observations = append(observations, results.Observation{Run: strconv.Itoa(night), Cell: "a", Repeat: 1, Clean: true, Value: &value})
 		var b bytes.Buffer
-		if err := report.WriteHistory(&b, "markdown", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+		if err := pages.WriteHistory(&b, "markdown", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 13")
@@ -230,7 +232,7 @@ func TestReadBack(t *testing.T) {
 	}
 	records[0].Latency = latency
 	first := render(t, "json", run, records, report.Options{})
-	all, err := report.Read("x.json", []byte(first), "")
+	all, err := exchange.Read("x.json", []byte(first), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +247,7 @@ func TestReadBack(t *testing.T) {
 			}
 		}
 	}
-	csv, err := report.Read("x.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
+	csv, err := exchange.Read("x.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +269,7 @@ func TestImportPublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := report.Read("testdata/published.csv", data, "")
+	all, err := exchange.Read("testdata/published.csv", data, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,13 +338,13 @@ func TestReadRefuses(t *testing.T) {
 		{"JSON without a cell's name", `{"schema": 1, "run": {"id": "a"}, "cells": [{"repeat": 1}]}`, "x: cells[0]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			all, err := report.Read("x", []byte(test.text), "")
+			all, err := exchange.Read("x", []byte(test.text), "")
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, %v; want %q", all, err, test.want)
 			}
 		})
 	}
-	if _, err := report.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
+	if _, err := exchange.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
 		t.Errorf("a table that is not there: %v", err)
 	}
 }
@@ -363,21 +365,21 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		all, err := report.Read("x", data, "")
+		all, err := exchange.Read("x", data, "")
 		if err != nil {
 			return
 		}
 		for _, one := range all {
 			var b bytes.Buffer
-			if err := report.Write(&b, "json", one.Run, one.Records, report.Options{}); err != nil {
+			if err := pages.Write(&b, "json", one.Run, one.Records, report.Options{}); err != nil {
 				continue // a time that JSON cannot write
 			}
-			again, err := report.Read("x", b.Bytes(), "")
+			again, err := exchange.Read("x", b.Bytes(), "")
 			if err != nil || len(again) != 1 || len(again[0].Records) != len(one.Records) {
 				t.Fatalf("read again: %v", err)
 			}
 			for _, format := range []string{"table", "csv", "junit", "prometheus", "summary"} { // the page is slow to make
-				if err := report.Write(&bytes.Buffer{}, format, one.Run, one.Records, report.Options{}); err != nil {
+				if err := pages.Write(&bytes.Buffer{}, format, one.Run, one.Records, report.Options{}); err != nil {
 					t.Fatalf("%s: %v", format, err)
 				}
 			}
@@ -409,7 +411,7 @@ func TestComparisonSaysErrors(t *testing.T) {
 		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,,,5,0,0,,5,0,40,"},
 	} {
 		var b bytes.Buffer
-		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {
+		if err := pages.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {
@@ -442,7 +444,7 @@ func TestDoubtsAreSaid(t *testing.T) {
 		"json":  {`"doubts": {`, `"unverified"`}, "csv": {",client-bound inherited unverified\n"},
 	} {
 		var b bytes.Buffer
-		if err := report.WriteComparison(&b, format, c, nil, report.Options{Width: 400}); err != nil {
+		if err := pages.WriteComparison(&b, format, c, nil, report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {

@@ -5,16 +5,17 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// gpuPhases shows, for the cell of each topology that needed the most GPU
+// GPUPhases shows, for the cell of each topology that needed the most GPU
 // memory, where that memory came from: phase by phase, and process by process,
 // so that "each worker holds a copy of its own" can be read off.
-func gpuPhases(records []results.Record) *section {
-	s := section{title: "GPU memory by phase and process, of each topology's largest cell", table: &grid{
-		labels: 2,
-		head:   []string{"topology", "load", "idle", "start-up", "warm-up", "measured", "after", "removed", "stack", "processes", "others"},
+func GPUPhases(records []results.Record) *Section {
+	s := Section{Title: "GPU memory by phase and process, of each topology's largest cell", Table: &Grid{
+		Labels: 2,
+		Head:   []string{"topology", "load", "idle", "start-up", "warm-up", "measured", "after", "removed", "stack", "processes", "others"},
 	}}
 	for _, name := range topologiesOf(records) {
 		r := largest(records, name)
@@ -22,25 +23,25 @@ func gpuPhases(records []results.Record) *section {
 			continue // figures from elsewhere know the peak at most
 		}
 		u := r.GPU
-		row := []entry{{text: show.Line(name)}, {text: r.Cell.Load.Name()}}
+		row := []Entry{{Text: show.Line(name)}, {Text: r.Cell.Load.Name()}}
 		for _, bytes := range []*int64{u.Baseline, u.Startup, u.Warmup, u.Peak, u.After, u.Teardown, u.Stack} {
-			row = append(row, entry{text: wholeMiB(bytes)})
+			row = append(row, Entry{Text: WholeMiB(bytes)})
 		}
 		var each []string
 		for _, p := range u.Processes {
-			each = append(each, wholeMiB(p.Peak))
+			each = append(each, WholeMiB(p.Peak))
 		}
-		row = append(row, entry{text: orMissing(strings.Join(each, " + "))}, entry{text: wholeMiB(u.ForeignPeak)})
-		s.table.rows = append(s.table.rows, row)
+		row = append(row, Entry{Text: orMissing(strings.Join(each, " + "))}, Entry{Text: WholeMiB(u.ForeignPeak)})
+		s.Table.Rows = append(s.Table.Rows, row)
 	}
-	if len(s.table.rows) == 0 {
+	if len(s.Table.Rows) == 0 {
 		return nil
 	}
-	s.notes = []string{
+	s.Notes = []string{
 		"MiB. Idle to removed are of the whole device, as nvidia-smi shows it; stack is the peak of the sum over the stack's processes, processes are each one's own peak, others are processes that are not the stack's.",
 	}
 	if sampling := samplingText(records); sampling != "" {
-		s.notes = append(s.notes, sampling)
+		s.Notes = append(s.Notes, sampling)
 	}
 	return &s
 }
@@ -72,17 +73,17 @@ func samplingText(records []results.Record) string {
 		u.Interval, u.MaxGap.Seconds()*1000, u.P99Gap.Seconds()*1000)
 }
 
-// wholeMiB is a number of bytes in whole MiB, as nvidia-smi prints it.
-func wholeMiB(bytes *int64) string {
+// WholeMiB is a number of bytes in whole MiB, as nvidia-smi prints it.
+func WholeMiB(bytes *int64) string {
 	if bytes == nil {
-		return missing
+		return words.Missing
 	}
-	return fmt.Sprint((*bytes + mib/2) / mib)
+	return fmt.Sprint((*bytes + words.Mib/2) / words.Mib)
 }
 
 func orMissing(text string) string {
 	if text == "" {
-		return missing
+		return words.Missing
 	}
 	return text
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
@@ -16,13 +17,13 @@ func headline(run results.Run) string {
 	return show.Line(fmt.Sprintf("%s, run %s", run.Scenario, run.ID))
 }
 
-// heading says where, when and how the figures were obtained.
-func heading(run results.Run, records []results.Record, summaries []verdict.Summary, memory string) []fact {
-	var facts []fact
+// Heading says where, when and how the figures were obtained.
+func Heading(run results.Run, records []results.Record, summaries []verdict.Summary, memory string) []Fact {
+	var facts []Fact
 	add := func(label string, parts ...string) {
 		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 		if len(parts) > 0 {
-			facts = append(facts, fact{label, show.Line(strings.Join(parts, ", "))})
+			facts = append(facts, Fact{label, show.Line(strings.Join(parts, ", "))})
 		}
 	}
 	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
@@ -40,7 +41,7 @@ func heading(run results.Run, records []results.Record, summaries []verdict.Summ
 	plan := run.Plan
 	add("client", plan.Client.Engine, warmupText(plan))
 	add("stacks", freshText(plan), orderText(plan), pruneText(plan))
-	add("figures", figuresText(summaries))
+	add("figures", FiguresText(summaries))
 	return facts
 }
 
@@ -87,7 +88,7 @@ func memoryText(records []results.Record, memory string) string {
 	if memory == results.MemoryGPU {
 		text := "device memory in use on the GPU, the largest of the samples, which is a lower bound"
 		for _, r := range records {
-			if r.GPU.Peak != nil && r.GPU.Method == MethodImported {
+			if r.GPU.Peak != nil && r.GPU.Method == exchange.MethodImported {
 				return "device memory in use on the GPU, as the imported file has it"
 			}
 			if r.GPU.Peak != nil {
@@ -152,9 +153,9 @@ func pruneText(plan scenarios.Plan) string {
 	return "pruned where a smaller one ran out of memory"
 }
 
-// figuresText says what a printed figure is of its repeats, and of too few
+// FiguresText says what a printed figure is of its repeats, and of too few
 // repeats how many an interval takes.
-func figuresText(summaries []verdict.Summary) string {
+func FiguresText(summaries []verdict.Summary) string {
 	const gun = "duration is from the starting gun to the last reply"
 	least, most := 0, 0
 	for _, s := range summaries {

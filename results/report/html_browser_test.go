@@ -27,6 +27,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
@@ -176,7 +177,7 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 	run, records := hostileRun(evil)
 	at := func(names ...string) string { return "/" + url.PathEscape(strings.Join(names, "&")) }
 	one := func(name string) string { return at(name) }
-	opts := report.PageOptions{Nav: []report.Link{{Text: all, Href: at(all)}}}
+	opts := pages.PageOptions{Nav: []pages.Link{{Text: all, Href: at(all)}}}
 
 	before := run
 	before.ID, before.Host.CPU, before.GPUDevices = "before "+all, "another "+all, []gpu.Device{{Name: "another " + all, Driver: "another " + all}}
@@ -213,33 +214,33 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 		}
 	}
 
-	pages := map[string]string{}
+	made := map[string]string{}
 	for name, write := range map[string]func(io.Writer) error{
-		"run": func(w io.Writer) error { return report.WritePage(w, run, records, opts) },
+		"run": func(w io.Writer) error { return pages.WritePage(w, run, records, opts) },
 		"comparison": func(w io.Writer) error {
-			return report.WriteComparisonPage(w, verdict.CompareRuns(before, run, base, head), checks, opts, one)
+			return pages.WriteComparisonPage(w, verdict.CompareRuns(before, run, base, head), checks, opts, one)
 		},
 		"list": func(w io.Writer) error {
 			unfinished := run
 			unfinished.Outcome = ""
-			return report.WriteRunsPage(w, all, []results.Run{run, before, unfinished, run},
-				report.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
+			return pages.WriteRunsPage(w, all, []results.Run{run, before, unfinished, run},
+				pages.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
 		},
 		"cell": func(w io.Writer) error {
-			return report.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts)
+			return pages.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts)
 		},
-		"error": func(w io.Writer) error { return report.WriteErrorPage(w, all, all, opts.Nav) },
+		"error": func(w io.Writer) error { return pages.WriteErrorPage(w, all, all, opts.Nav) },
 		"history": func(w io.Writer) error {
-			return report.WriteHistoryPage(w, verdict.NewHistory(all, duration, nights, observations), opts.Nav)
+			return pages.WriteHistoryPage(w, verdict.NewHistory(all, duration, nights, observations), opts.Nav)
 		},
 	} {
 		var b bytes.Buffer
 		if err := write(&b); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		pages[name] = writeFile(t, b.Bytes())
+		made[name] = writeFile(t, b.Bytes())
 	}
-	return pages
+	return made
 }
 
 // TestHostileNamesInABrowser opens every page of a run in which each name wants
@@ -378,7 +379,7 @@ func BenchmarkLargePageInABrowser(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := errors.Join(report.Write(f, "html", run, records, report.Options{}), f.Close()); err != nil {
+	if err := errors.Join(pages.Write(f, "html", run, records, report.Options{}), f.Close()); err != nil {
 		b.Fatal(err)
 	}
 	browser := newBrowser(b)

@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 )
 
@@ -28,7 +29,7 @@ func TestComparisonPage(t *testing.T) {
 		after = append(after, measured(flask, single, repeat, 2.4+noise, 400), measured(flask, mt5, repeat, 0.9+noise, 410), failed)
 	}
 	var b bytes.Buffer
-	if err := report.WriteComparisonPage(&b, verdict.CompareRuns(base, head, before, after), nil, report.PageOptions{}, nil); err != nil {
+	if err := pages.WriteComparisonPage(&b, verdict.CompareRuns(base, head, before, after), nil, pages.PageOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())
@@ -63,7 +64,7 @@ func TestHistoryPage(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := report.WriteHistory(&b, "html", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+	if err := pages.WriteHistory(&b, "html", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())

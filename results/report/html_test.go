@@ -16,6 +16,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/scenarios"
 )
 
@@ -91,7 +92,7 @@ func TestWriteCharts(t *testing.T) {
 	more := scenarios.LoadSpec{Requests: 80, Client: scenarios.ClientSingle, Pool: 1}
 	records = append(records, measured(records[0].Topology, more, 1, 3.9, 410))
 	dir := filepath.Join(t.TempDir(), "new", "charts")
-	files, err := report.WriteCharts(dir, run, records)
+	files, err := pages.WriteCharts(dir, run, records)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func BenchmarkHTML(b *testing.B) {
 	var page bytes.Buffer
 	for b.Loop() {
 		page.Reset()
-		if err := report.Write(&page, "html", run, records, report.Options{}); err != nil {
+		if err := pages.Write(&page, "html", run, records, report.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -21,26 +23,26 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
-	doc := document{title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
-	for _, f := range []fact{
+	doc := document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
+	for _, f := range []Fact{
 		{"load", loadText(r.Cell.Load)},
 		{"request", requestText(run.Plan.Request)},
 		{"client", clientText(run, r)},
 		{"status", statusText(r)},
 	} {
-		doc.facts = append(doc.facts, fact{f.label, show.Line(f.text)})
+		doc.Facts = append(doc.Facts, Fact{f.Label, show.Line(f.Text)})
 	}
-	doc.facts = append(doc.facts, outcome(r)...)
-	doc.sections = appendIf(doc.sections, latencies(r))
-	doc.sections = appendIf(doc.sections, distribution(r.Latency))
-	doc.sections = appendIf(doc.sections, probes(r.Load.Search))
-	doc.sections = appendIf(doc.sections, errorKinds(r))
+	doc.Facts = append(doc.Facts, outcome(r)...)
+	doc.Sections = appendIf(doc.Sections, latencies(r))
+	doc.Sections = appendIf(doc.Sections, distribution(r.Latency))
+	doc.Sections = appendIf(doc.Sections, probes(r.Load.Search))
+	doc.Sections = appendIf(doc.Sections, errorKinds(r))
 	var notes []string
 	for _, flag := range r.AllFlags() {
-		notes = append(notes, show.Line(withMeaning(flag)))
+		notes = append(notes, show.Line(words.WithMeaning(flag)))
 	}
 	if len(notes) > 0 {
-		doc.sections = append(doc.sections, section{title: "Notes", notes: notes})
+		doc.Sections = append(doc.Sections, Section{Title: "Notes", Notes: notes})
 	}
 	return writeTerminalDocument(w, doc, opts)
 }
@@ -58,7 +60,7 @@ func loadText(l scenarios.LoadSpec) string {
 	case l.Searches():
 		text += fmt.Sprintf("at the highest rate whose 99th percentile of latency is within %v, %s arrivals", l.P99, l.Arrivals)
 	case l.Rate > 0:
-		text += fmt.Sprintf("at %s/s, %s arrivals", plainly(l.Rate), l.Arrivals)
+		text += fmt.Sprintf("at %s/s, %s arrivals", words.Plainly(l.Rate), l.Arrivals)
 	default:
 		text += fmt.Sprintf("as fast as %d at once can be sent", l.Pool)
 	}
@@ -95,7 +97,7 @@ func requestText(r scenarios.Request) string {
 	case r.Body != nil:
 		parts = append(parts, payload(r.Body.Files, r.Body.Generate)+", as the body")
 	case len(r.JSON) > 0:
-		parts = append(parts, "JSON of "+size(float64(len(r.JSON))))
+		parts = append(parts, "JSON of "+words.Size(float64(len(r.JSON))))
 	default:
 		parts = append(parts, "no body")
 	}
@@ -104,7 +106,7 @@ func requestText(r scenarios.Request) string {
 		status = fmt.Sprint(r.Expect.Status)
 	}
 	expect := "expects status " + status
-	for _, place := range sortedKeys(r.Expect.JSON) {
+	for _, place := range slices.Sorted(maps.Keys(r.Expect.JSON)) {
 		expect += fmt.Sprintf(", json %s=%s", place, r.Expect.JSON[place])
 	}
 	if r.Expect.Match != "" {
@@ -121,9 +123,9 @@ func requestText(r scenarios.Request) string {
 func clientText(run results.Run, r results.Record) string {
 	parts := []string{run.Plan.Client.Engine}
 	if cpu := r.CPU.Client; cpu != nil {
-		text := fmt.Sprintf("%s of CPU", inWords(*cpu))
+		text := fmt.Sprintf("%s of CPU", words.InWords(*cpu))
 		if finished := r.Replies + r.Errors; finished > 0 {
-			text += fmt.Sprintf(", %s per request", inWords(*cpu/float64(finished)))
+			text += fmt.Sprintf(", %s per request", words.InWords(*cpu/float64(finished)))
 		}
 		if r.Duration != nil && *r.Duration > 0 {
 			text += fmt.Sprintf(", %.1f%% of one core", 100**cpu / *r.Duration)
@@ -134,7 +136,7 @@ func clientText(run results.Run, r results.Record) string {
 		parts = append(parts, fmt.Sprintf("Little's law %.3f", *r.Load.Little))
 	}
 	if r.Load.LongPause > 0 {
-		parts = append(parts, fmt.Sprintf("longest garbage collection %s", inWords(r.Load.LongPause)))
+		parts = append(parts, fmt.Sprintf("longest garbage collection %s", words.InWords(r.Load.LongPause)))
 	}
 	if len(r.Load.Cores) > 0 {
 		parts = append(parts, "cores "+scenarios.FormatCpuset(r.Load.Cores))
@@ -153,24 +155,24 @@ func statusText(r results.Record) string {
 }
 
 // outcome are the figures that people look for first.
-func outcome(r results.Record) []fact {
-	var facts []fact
-	add := func(label, text string) { facts = append(facts, fact{label, text}) }
+func outcome(r results.Record) []Fact {
+	var facts []Fact
+	add := func(label, text string) { facts = append(facts, Fact{label, text}) }
 	if r.Duration != nil {
-		add("duration", inWords(*r.Duration)+" from the starting gun to the last reply")
+		add("duration", words.InWords(*r.Duration)+" from the starting gun to the last reply")
 	}
 	if rate := r.Throughput(); rate != nil {
-		text := digits(*rate) + " good replies per second"
+		text := words.Digits(*rate) + " good replies per second"
 		if found := r.Load.Search; found != nil && found.Rate > 0 {
-			text += fmt.Sprintf(", at the rate of %s/s that was found", plainly(found.Rate))
+			text += fmt.Sprintf(", at the rate of %s/s that was found", words.Plainly(found.Rate))
 		}
 		add("throughput", text)
 	}
 	if r.Load.BytesSent > 0 || r.Load.BytesRead > 0 {
 		per := func(bytes int64) string {
-			text := size(float64(bytes))
+			text := words.Size(float64(bytes))
 			if r.Duration != nil && *r.Duration > 0 {
-				text += fmt.Sprintf(" (%s/s)", size(float64(bytes) / *r.Duration))
+				text += fmt.Sprintf(" (%s/s)", words.Size(float64(bytes) / *r.Duration))
 			}
 			return text
 		}
@@ -186,21 +188,21 @@ func outcome(r results.Record) []fact {
 }
 
 // latencies are the distributions that a client measured, of good replies.
-func latencies(r results.Record) *section {
+func latencies(r results.Record) *Section {
 	if r.Latency == nil || r.Latency.Count() == 0 {
 		return nil
 	}
 	percentiles := []float64{50, 90, 95, 99, 99.9}
-	g := &grid{labels: 1, head: []string{"", "min", "mean"}}
+	g := &Grid{Labels: 1, Head: []string{"", "min", "mean"}}
 	for _, p := range percentiles {
-		g.head = append(g.head, "p"+plainly(p))
+		g.Head = append(g.Head, "p"+words.Plainly(p))
 	}
-	g.head = append(g.head, "max")
-	row := []entry{{text: "latency"}, {text: inWords(r.Latency.Min().Seconds())}, {text: inWords(r.Latency.Mean().Seconds())}}
+	g.Head = append(g.Head, "max")
+	row := []Entry{{Text: "latency"}, {Text: words.InWords(r.Latency.Min().Seconds())}, {Text: words.InWords(r.Latency.Mean().Seconds())}}
 	for _, p := range percentiles {
-		row = append(row, entry{text: inWords(r.Latency.Percentile(p).Seconds())})
+		row = append(row, Entry{Text: words.InWords(r.Latency.Percentile(p).Seconds())})
 	}
-	g.rows = append(g.rows, append(row, entry{text: inWords(r.Latency.Max().Seconds())}))
+	g.Rows = append(g.Rows, append(row, Entry{Text: words.InWords(r.Latency.Max().Seconds())}))
 	for _, of := range []struct {
 		name   string
 		spread *results.Spread
@@ -212,16 +214,16 @@ func latencies(r results.Record) *section {
 		{"read later by", r.Load.Pickup},
 	} {
 		if of.spread != nil {
-			g.rows = append(g.rows, []entry{{text: of.name}, {}, {}, {text: inWords(of.spread.P50)}, {}, {},
-				{text: inWords(of.spread.P99)}, {}, {text: inWords(of.spread.Max)}})
+			g.Rows = append(g.Rows, []Entry{{Text: of.name}, {}, {}, {Text: words.InWords(of.spread.P50)}, {}, {},
+				{Text: words.InWords(of.spread.P99)}, {}, {Text: words.InWords(of.spread.Max)}})
 		}
 	}
-	s := &section{title: "Latency", table: g}
+	s := &Section{Title: "Latency", Table: g}
 	if r.Load.Pickup != nil {
-		s.notes = append(s.notes, "Latency ends when the answer's last byte had reached this machine, by the kernel's stamp; the client read it later, by so much.")
+		s.Notes = append(s.Notes, "Latency ends when the answer's last byte had reached this machine, by the kernel's stamp; the client read it later, by so much.")
 	}
 	if r.Load.Service != nil {
-		s.notes = append(s.notes, "Latency counts from the moment at which the schedule had a request, not from when it could be sent.")
+		s.Notes = append(s.Notes, "Latency counts from the moment at which the schedule had a request, not from when it could be sent.")
 	}
 	return s
 }
@@ -234,11 +236,11 @@ const (
 )
 
 // distribution shows where the latencies lie, as bars.
-func distribution(l *load.Latency) *section {
+func distribution(l *load.Latency) *Section {
 	if l == nil || l.Count() < 2 || l.Min() == l.Max() {
 		return nil
 	}
-	g := &grid{labels: 1, head: []string{"up to", "replies", "", ""}}
+	g := &Grid{Labels: 1, Head: []string{"up to", "replies", "", ""}}
 	step := (l.Max() - l.Min()) / distributionBars
 	var counts []int64
 	before, most := int64(0), int64(0)
@@ -257,56 +259,56 @@ func distribution(l *load.Latency) *section {
 			upTo = l.Max()
 		}
 		bar := strings.Repeat("■", int((n*distributionWidth+most-1)/most))
-		g.rows = append(g.rows, []entry{
-			{text: inWords(upTo.Seconds())}, {text: fmt.Sprint(n)},
-			{text: fmt.Sprintf("%.1f%%", 100*float64(n)/float64(l.Count()))}, {text: pad(bar, distributionWidth, false)},
+		g.Rows = append(g.Rows, []Entry{
+			{Text: words.InWords(upTo.Seconds())}, {Text: fmt.Sprint(n)},
+			{Text: fmt.Sprintf("%.1f%%", 100*float64(n)/float64(l.Count()))}, {Text: pad(bar, distributionWidth, false)},
 		})
 	}
-	return &section{title: "Distribution of the latency", table: g}
+	return &Section{Title: "Distribution of the latency", Table: g}
 }
 
 // errorKinds are the errors of one record.
-func errorKinds(r results.Record) *section {
+func errorKinds(r results.Record) *Section {
 	if r.Errors == 0 {
 		return nil
 	}
-	s := &section{title: "Errors among the answers", table: &grid{labels: 1, head: []string{"kind", "errors"}}}
-	for _, kind := range sortedKeys(r.ErrorKinds) {
-		s.table.rows = append(s.table.rows, []entry{{text: show.Line(kind)}, {text: fmt.Sprint(r.ErrorKinds[kind]), tone: bad}})
+	s := &Section{Title: "Errors among the answers", Table: &Grid{Labels: 1, Head: []string{"kind", "errors"}}}
+	for _, kind := range slices.Sorted(maps.Keys(r.ErrorKinds)) {
+		s.Table.Rows = append(s.Table.Rows, []Entry{{Text: show.Line(kind)}, {Text: fmt.Sprint(r.ErrorKinds[kind]), Tone: Bad}})
 		if first := r.FirstErrors[kind]; first != "" {
-			s.items = append(s.items, item{name: show.Line("the first " + kind), text: show.Line(first)})
+			s.Items = append(s.Items, item{Name: show.Line("the first " + kind), Text: show.Line(first)})
 		}
 	}
 	return s
 }
 
 // probes are the rates that a search tried.
-func probes(search *load.Search) *section {
+func probes(search *load.Search) *Section {
 	if search == nil {
 		return nil
 	}
-	s := &section{title: "The search for the rate", table: &grid{labels: 1, head: []string{"rate", "answered", "p99", "errors", "sent late", "holds"}}}
+	s := &Section{Title: "The search for the rate", Table: &Grid{Labels: 1, Head: []string{"rate", "answered", "p99", "errors", "sent late", "holds"}}}
 	tried := slices.Clone(search.Probes)
 	slices.SortStableFunc(tried, func(a, b load.Probe) int { return int(1000*a.Rate) - int(1000*b.Rate) })
 	for _, p := range tried {
-		answered, p99, holds := missing, missing, "no"
+		answered, p99, holds := words.Missing, words.Missing, "no"
 		if p.P99 > 0 {
-			answered, p99 = digits(p.Achieved)+"/s", inWords(p.P99.Seconds())
+			answered, p99 = words.Digits(p.Achieved)+"/s", words.InWords(p.P99.Seconds())
 		}
 		if p.Holds {
 			holds = "yes"
 		}
-		s.table.rows = append(s.table.rows, []entry{{text: plainly(p.Rate) + "/s"}, {text: answered}, {text: p99},
-			{text: fmt.Sprint(p.Errors)}, {text: fmt.Sprintf("%.0f%%", 100*p.Late)}, {text: holds}})
+		s.Table.Rows = append(s.Table.Rows, []Entry{{Text: words.Plainly(p.Rate) + "/s"}, {Text: answered}, {Text: p99},
+			{Text: fmt.Sprint(p.Errors)}, {Text: fmt.Sprintf("%.0f%%", 100*p.Late)}, {Text: holds}})
 	}
-	found := fmt.Sprintf("The highest rate within %v is %s/s.", search.P99, plainly(search.Rate))
+	found := fmt.Sprintf("The highest rate within %v is %s/s.", search.P99, words.Plainly(search.Rate))
 	if search.Rate == 0 {
 		found = fmt.Sprintf("None of the rates stayed within %v; the figures are those of the lowest one.", search.P99)
 	}
-	s.notes = []string{found}
+	s.Notes = []string{found}
 	if lowest, client := search.Bound(); len(client) > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("At %s/s it was the client that did not keep up (%s): the stack may hold more.",
-			plainly(lowest.Rate), strings.Join(client, ", ")))
+		s.Notes = append(s.Notes, fmt.Sprintf("At %s/s it was the client that did not keep up (%s): the stack may hold more.",
+			words.Plainly(lowest.Rate), strings.Join(client, ", ")))
 	}
 	return s
 }

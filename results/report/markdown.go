@@ -17,29 +17,29 @@ func writeMarkdown(w io.Writer, run results.Run, records []results.Record, _ Opt
 
 func writeDocument(w io.Writer, doc document) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s\n\n", escape(doc.title))
-	for _, f := range doc.facts {
-		fmt.Fprintf(&b, "- **%s**: %s\n", escape(f.label), escape(f.text))
+	fmt.Fprintf(&b, "## %s\n\n", escape(doc.Title))
+	for _, f := range doc.Facts {
+		fmt.Fprintf(&b, "- **%s**: %s\n", escape(f.Label), escape(f.Text))
 	}
-	for _, s := range doc.sections {
-		fmt.Fprintf(&b, "\n### %s\n", escape(s.title))
-		for _, text := range s.text {
+	for _, s := range doc.Sections {
+		fmt.Fprintf(&b, "\n### %s\n", escape(s.Title))
+		for _, text := range s.Text {
 			fmt.Fprintf(&b, "\n%s\n", escape(text))
 		}
-		if s.table != nil {
-			fmt.Fprintf(&b, "\n%s\n", markdownTable(*s.table))
+		if s.Table != nil {
+			fmt.Fprintf(&b, "\n%s\n", markdownTable(*s.Table))
 		}
-		if len(s.notes) > 0 {
+		if len(s.Notes) > 0 {
 			b.WriteByte('\n')
 		}
-		for _, note := range s.notes {
+		for _, note := range s.Notes {
 			fmt.Fprintf(&b, "- %s\n", escape(note))
 		}
-		writeItems(&b, s.items)
+		writeItems(&b, s.Items)
 	}
-	if len(doc.details) > 0 {
+	if len(doc.Details) > 0 {
 		b.WriteString("\n### Details\n")
-		writeItems(&b, doc.details)
+		writeItems(&b, doc.Details)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -47,26 +47,26 @@ func writeDocument(w io.Writer, doc document) error {
 
 func writeItems(b *strings.Builder, items []item) {
 	for _, item := range items {
-		text := strings.Join(strings.Fields(item.text), " ")
-		fmt.Fprintf(b, "\n**%s**: %s\n", escape(item.name), escape(text))
-		if len(item.log) > 0 {
+		text := strings.Join(strings.Fields(item.Text), " ")
+		fmt.Fprintf(b, "\n**%s**: %s\n", escape(item.Name), escape(text))
+		if len(item.Log) > 0 {
 			// Indented code has no closing mark that a log could hold.
-			fmt.Fprintf(b, "\n    %s\n", strings.Join(item.log, "\n    "))
+			fmt.Fprintf(b, "\n    %s\n", strings.Join(item.Log, "\n    "))
 		}
 	}
 }
 
 // markdownTable renders a table; go-pretty escapes the pipes in its cells.
-func markdownTable(g grid) string {
-	escaped := grid{labels: g.labels}
-	for _, name := range g.head {
-		escaped.head = append(escaped.head, escapeCell(name))
+func markdownTable(g Grid) string {
+	escaped := Grid{Labels: g.Labels}
+	for _, name := range g.Head {
+		escaped.Head = append(escaped.Head, escapeCell(name))
 	}
-	t := escaped.pretty()
-	for _, row := range g.rows {
+	t := escaped.Pretty()
+	for _, row := range g.Rows {
 		var cells table.Row
 		for _, e := range row {
-			cells = append(cells, escapeCell(strings.Join(strings.Fields(e.text), " ")))
+			cells = append(cells, escapeCell(strings.Join(strings.Fields(e.Text), " ")))
 		}
 		t.AppendRow(cells)
 	}

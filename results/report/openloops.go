@@ -6,17 +6,18 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
 
-// openLoops tell what the cells of open loops were about. Their duration follows
+// OpenLoops tell what the cells of open loops were about. Their duration follows
 // from the rate; what they ask is how long answers took at it, whether the client
 // kept to it, and which rate a search found.
-func openLoops(records []results.Record) *section {
-	s := &section{title: "Open loops", table: &grid{
-		labels: 1,
-		head:   []string{"cell", "asked", "good replies", "p50", "p99", "max", "sent late"},
+func OpenLoops(records []results.Record) *Section {
+	s := &Section{Title: "Open loops", Table: &Grid{
+		Labels: 1,
+		Head:   []string{"cell", "asked", "good replies", "p50", "p99", "max", "sent late"},
 	}}
 	open := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool {
 		return r.Cell.Load.Client != scenarios.ClientOpen || r.Latency == nil || r.Latency.Count() == 0
@@ -30,35 +31,35 @@ func openLoops(records []results.Record) *section {
 		if len(open) > 1 && slices.ContainsFunc(records, func(o results.Record) bool { return o.Cell.Repeat > 1 }) {
 			name += fmt.Sprintf(", repeat %d", r.Cell.Repeat)
 		}
-		asked, got, late := "max", missing, missing
+		asked, got, late := "max", words.Missing, words.Missing
 		if rate := r.Cell.Load.Rate; rate > 0 {
-			asked = plainly(rate) + "/s"
+			asked = words.Plainly(rate) + "/s"
 		}
 		if found := r.Load.Search; found != nil {
 			searched = true
 			asked = "none holds"
 			if found.Rate > 0 {
-				asked = plainly(found.Rate) + "/s (found)"
+				asked = words.Plainly(found.Rate) + "/s (found)"
 			}
 		}
 		if rate := r.Throughput(); rate != nil {
-			got = digits(*rate) + "/s"
+			got = words.Digits(*rate) + "/s"
 		}
 		if r.Load.Lateness != nil {
 			late = fmt.Sprintf("%d of %d", r.Load.Late, r.Replies+r.Errors)
 		}
-		s.table.rows = append(s.table.rows, []entry{
-			{text: show.Line(name)}, {text: asked}, {text: got},
-			{text: inWords(r.Latency.Percentile(50).Seconds())}, {text: inWords(r.Latency.Percentile(99).Seconds())},
-			{text: inWords(r.Latency.Max().Seconds())}, {text: late},
+		s.Table.Rows = append(s.Table.Rows, []Entry{
+			{Text: show.Line(name)}, {Text: asked}, {Text: got},
+			{Text: words.InWords(r.Latency.Percentile(50).Seconds())}, {Text: words.InWords(r.Latency.Percentile(99).Seconds())},
+			{Text: words.InWords(r.Latency.Max().Seconds())}, {Text: late},
 		})
 	}
 	if len(open) == 0 {
 		return nil
 	}
-	s.notes = []string{"Latency counts from the moment at which the schedule had a request; sent late is more than a millisecond after it."}
+	s.Notes = []string{"Latency counts from the moment at which the schedule had a request; sent late is more than a millisecond after it."}
 	if searched {
-		s.notes = append(s.notes, "Of a search the figures are those of the highest rate within its limit; what it tried is in the format json.")
+		s.Notes = append(s.Notes, "Of a search the figures are those of the highest rate within its limit; what it tried is in the format json.")
 	}
 	return s
 }

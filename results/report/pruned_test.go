@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
 )
@@ -45,11 +46,11 @@ func TestPrunedGolden(t *testing.T) {
 	for _, format := range []string{"table", "markdown", "csv", "junit", "prometheus", "summary"} {
 		t.Run(format, func(t *testing.T) { golden(t, "pruned."+format, render(t, format, run, records, report.Options{})) })
 	}
-	one, err := report.ReadJSON("pruned.json", []byte(render(t, "json", run, records, report.Options{})))
+	one, err := exchange.ReadJSON("pruned.json", []byte(render(t, "json", run, records, report.Options{})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := report.ReadCSV("pruned.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
+	tables, err := exchange.ReadCSV("pruned.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,42 +3,44 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// ran tells what was really started for each topology, as it was read back
+// Ran tells what was really started for each topology, as it was read back
 // from the running services, and how long a stack took to answer.
-func ran(records []results.Record) *section {
-	s := section{title: "What ran", table: &grid{
-		labels: 1,
-		head:   []string{"topology", "workers", "threads", "start", "ready", "images"},
+func Ran(records []results.Record) *Section {
+	s := Section{Title: "What ran", Table: &Grid{
+		Labels: 1,
+		Head:   []string{"topology", "workers", "threads", "start", "ready", "images"},
 	}}
 	for _, name := range topologiesOf(records) {
 		back := readBack(records, name)
 		if back.start == nil {
 			continue
 		}
-		row := []entry{{text: show.Line(name)}}
+		row := []Entry{{Text: show.Line(name)}}
 		for _, text := range []string{
 			strings.Join(back.workers, ", "), strings.Join(back.threads, ", "),
-			seconds().text(back.start, 2), seconds().text(back.ready, 2), strings.Join(back.images, ", "),
+			words.Seconds().Text(back.start, 2), words.Seconds().Text(back.ready, 2), strings.Join(back.images, ", "),
 		} {
-			row = append(row, entry{text: text})
+			row = append(row, Entry{Text: text})
 		}
-		s.table.rows = append(s.table.rows, row)
+		s.Table.Rows = append(s.Table.Rows, row)
 	}
-	if len(s.table.rows) == 0 {
+	if len(s.Table.Rows) == 0 {
 		return nil
 	}
-	s.notes = []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
-	if len(configurations(records)) > 0 {
-		s.notes = append(s.notes, "nginx's configuration as it was loaded is in the formats markdown and json.")
+	s.Notes = []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
+	if len(Configurations(records)) > 0 {
+		s.Notes = append(s.Notes, "nginx's configuration as it was loaded is in the formats markdown and json.")
 	}
 	return &s
 }
@@ -49,7 +51,7 @@ func topologiesOf(records []results.Record) []string {
 	for _, r := range records {
 		seen[r.Topology.Name] = true
 	}
-	return sortedKeys(seen)
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // A backRead is what was read back from the stacks of one topology. Facts that
@@ -72,8 +74,8 @@ func readBack(records []results.Record, topology string) backRead {
 		if r.Topology.Name != topology || r.Stack == nil || len(r.Stack.Services) == 0 {
 			continue
 		}
-		add(&back.workers, count(r.Stack.Workers))
-		add(&back.threads, count(r.Stack.Threads))
+		add(&back.workers, Count(r.Stack.Workers))
+		add(&back.threads, Count(r.Stack.Threads))
 		for _, service := range r.Stack.Services {
 			if service.Digest != "" {
 				add(&back.images, show.Line(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
@@ -97,10 +99,10 @@ func known(values []float64, value *float64) []float64 {
 	return append(values, *value)
 }
 
-// count is a number that may not be known.
-func count(n *int) string {
+// Count is a number that may not be known.
+func Count(n *int) string {
 	if n == nil {
-		return missing
+		return words.Missing
 	}
 	return strconv.Itoa(*n)
 }
@@ -115,35 +117,35 @@ func shortDigest(digest string) string {
 	return hex[:12]
 }
 
-// configurations are nginx's as it was loaded, each with the topologies that
+// Configurations are nginx's as it was loaded, each with the topologies that
 // ran with it. The addresses of the stacks differ, so they are left out.
-func configurations(records []results.Record) []item {
+func Configurations(records []results.Record) []item {
 	byText := map[string][]string{}
 	for _, r := range records {
 		if r.Stack == nil || r.Stack.Nginx == "" {
 			continue
 		}
-		text := withoutUpstream(r.Stack.Nginx)
+		text := WithoutUpstream(r.Stack.Nginx)
 		if !slices.Contains(byText[text], r.Topology.Name) {
 			byText[text] = append(byText[text], r.Topology.Name)
 		}
 	}
 	var items []item
-	for _, text := range sortedKeys(byText) {
+	for _, text := range slices.Sorted(maps.Keys(byText)) {
 		names := byText[text]
 		slices.Sort(names)
 		items = append(items, item{
-			name: "nginx's configuration, as loaded",
-			text: show.Line(strings.Join(names, ", ")),
-			log:  strings.Split(strings.TrimRight(show.Clean(text), "\n"), "\n"),
+			Name: "nginx's configuration, as loaded",
+			Text: show.Line(strings.Join(names, ", ")),
+			Log:  strings.Split(strings.TrimRight(show.Clean(text), "\n"), "\n"),
 		})
 	}
 	return items
 }
 
-// withoutUpstream replaces the address after "server" in an upstream block: it
+// WithoutUpstream replaces the address after "server" in an upstream block: it
 // is another one for each stack.
-func withoutUpstream(config string) string {
+func WithoutUpstream(config string) string {
 	lines := strings.Split(config, "\n")
 	for i, line := range lines {
 		fields := strings.Fields(line)

@@ -1,15 +1,16 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -21,32 +22,30 @@ func WriteRecommendation(w io.Writer, format string, run results.Run, r verdict.
 	if opts.Width <= 0 {
 		opts.Width = DefaultWidth
 	}
-	doc := document{title: headline(run), sections: []section{recommendation(r)}}
+	doc := document{Title: headline(run), Sections: []Section{recommendation(r)}}
 	switch format {
 	case "text":
 		p := &terminal{opts: opts}
-		p.line(p.paint(doc.title, "1"))
-		p.section(doc.sections[0])
+		p.line(p.paint(doc.Title, "1"))
+		p.section(doc.Sections[0])
 		_, err := io.WriteString(w, p.b.String())
 		return err
 	case "markdown":
 		return writeDocument(w, doc)
 	case "json":
-		out := json.NewEncoder(w)
-		out.SetIndent("", "  ")
-		return out.Encode(newJSONRecommendation(run, r))
+		return exchange.WriteRecommendationJSON(w, run, r)
 	}
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(RecommendFormats(), ", "))
 }
 
-// planned is the recommendation that the scenario asks for, if it does.
-func planned(run results.Run, summaries []verdict.Summary) *section {
+// Planned is the recommendation that the scenario asks for, if it does.
+func Planned(run results.Run, summaries []verdict.Summary) *Section {
 	if run.Plan.Recommend == nil {
 		return nil
 	}
 	goal, err := verdict.NewGoal(*run.Plan.Recommend)
 	if err != nil {
-		return &section{title: "Recommendation", notes: []string{"None: " + show.Line(err.Error())}}
+		return &Section{Title: "Recommendation", Notes: []string{"None: " + show.Line(err.Error())}}
 	}
 	s := recommendation(verdict.Recommend(summaries, run.Plan.Baseline, goal))
 	return &s
@@ -54,44 +53,44 @@ func planned(run results.Run, summaries []verdict.Summary) *section {
 
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
-func recommendation(r verdict.Recommendation) section {
-	s := section{title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
-	s.text = []string{goalText(r.Goal) + "."}
+func recommendation(r verdict.Recommendation) Section {
+	s := Section{Title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
+	s.Text = []string{goalText(r.Goal) + "."}
 	if r.Best == nil {
-		s.notes = append(s.notes, "Nothing fits.")
-		s.notes = append(s.notes, leftOut(r)...)
+		s.Notes = append(s.Notes, "Nothing fits.")
+		s.Notes = append(s.Notes, leftOut(r)...)
 		return s
 	}
-	s.text = append(s.text, bestText(r))
-	s.text = append(s.text, doubted(r)...)
-	flags := newNotes(nil)
-	s.table = choices(r, flags)
+	s.Text = append(s.Text, bestText(r))
+	s.Text = append(s.Text, Doubted(r)...)
+	flags := NewNotes(nil)
+	s.Table = choices(r, flags)
 	if r.PassedOver != nil {
-		s.notes = append(s.notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
+		s.Notes = append(s.Notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
 			show.Line(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*stats.Confidence,
 			repeatsOf(r.PassedOver.Difference), 100*verdict.AlikeShare))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
-		s.notes = append(s.notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-stats.Confidence))
+		s.Notes = append(s.Notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-stats.Confidence))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return !c.Difference.Able }) {
-		s.notes = append(s.notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
+		s.Notes = append(s.Notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
 			fewestRepeats(r), stats.RepeatsForDifference(1)))
 	}
 	if r.More != nil && exceeds(r, r.More.Summary) {
-		s.notes = append(s.notes, "The one with more memory is over the budget: it is what more memory would buy.")
+		s.Notes = append(s.Notes, "The one with more memory is over the budget: it is what more memory would buy.")
 	}
-	s.notes = append(s.notes, leftOut(r)...)
-	s.notes = append(s.notes, flags.legend()...)
+	s.Notes = append(s.Notes, leftOut(r)...)
+	s.Notes = append(s.Notes, flags.Legend()...)
 	return s
 }
 
-// doubted are warnings about the best cell and the one after it, where a flag
+// Doubted are warnings about the best cell and the one after it, where a flag
 // voids what they were chosen by.
-func doubted(r verdict.Recommendation) []string {
+func Doubted(r verdict.Recommendation) []string {
 	var lines []string
 	warn := func(role string, s verdict.Summary) {
-		if text := doubtText(s, r.Metrics()...); text != "" {
+		if text := words.Doubt(s, r.Metrics()...); text != "" {
 			lines = append(lines, fmt.Sprintf("In doubt, the %s, %s: %s.", role, show.Line(s.Condition()), text))
 		}
 	}
@@ -126,12 +125,12 @@ func goalText(g verdict.Goal) string {
 // bestText is the answer in a sentence.
 func bestText(r verdict.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
-	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, sampleText(r.Goal.Objective.Unit, objective))
+	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, words.Sample(r.Goal.Objective.Unit, objective))
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
-		text += fmt.Sprintf(" at %s of %s", sampleText(results.UnitBytes, peak), memoryTitle(r.Frontier.Memory))
+		text += fmt.Sprintf(" at %s of %s", words.Sample(results.UnitBytes, peak), memoryTitle(r.Frontier.Memory))
 	}
 	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
-		text += fmt.Sprintf(", %s of %s", percentText(r.Ratio, 2), show.Line(r.Baseline.Condition()))
+		text += fmt.Sprintf(", %s of %s", words.Percent(r.Ratio, 2), show.Line(r.Baseline.Condition()))
 	}
 	return text + fmt.Sprintf(" (%s).", show.Plural(objective.N, "repeat"))
 }
@@ -141,24 +140,6 @@ func memoryTitle(memory string) string {
 		return "GPU memory"
 	}
 	return "memory"
-}
-
-// unitOf is how figures of a metric are printed.
-func unitOf(u results.Unit) unit {
-	switch u {
-	case results.UnitSeconds:
-		return seconds()
-	case results.UnitBytes:
-		return mebibytes()
-	case results.UnitPerSecond:
-		return unit{name: "/s", scale: 1, fine: 2, least: 0}
-	}
-	return unit{scale: 1}
-}
-
-func sampleText(u results.Unit, s *stats.Sample) string {
-	printed := unitOf(u)
-	return strings.TrimSpace(printed.text(s, printed.decimals([]*stats.Sample{s})))
 }
 
 // A besideBest is a cell beside the best one and what it is there for.
@@ -185,40 +166,40 @@ func beside(r verdict.Recommendation) []besideBest {
 
 // choices is the table of the best cell and those beside it, with the marks of
 // their flags.
-func choices(r verdict.Recommendation, flags *notes) *grid {
+func choices(r verdict.Recommendation, flags *Notes) *Grid {
 	rows := beside(r)
 	objectives, peaks := []*stats.Sample{r.Best.Sample(r.Goal.Objective)}, []*stats.Sample{r.Best.Peak(r.Frontier.Memory)}
 	for _, row := range rows {
 		objectives = append(objectives, row.Summary.Sample(r.Goal.Objective))
 		peaks = append(peaks, row.Summary.Peak(r.Frontier.Memory))
 	}
-	figure, bytes := unitOf(r.Goal.Objective.Unit), mebibytes()
-	figures, memory := figure.decimals(objectives), bytes.decimals(peaks)
-	g := &grid{labels: 2, head: []string{"choice", "condition", r.Goal.Objective.Title, "peak " + memoryTitle(r.Frontier.Memory), "change", "memory", "p"}}
+	figure, bytes := words.UnitOf(r.Goal.Objective.Unit), words.Mebibytes()
+	figures, memory := figure.Decimals(objectives), bytes.Decimals(peaks)
+	g := &Grid{Labels: 2, Head: []string{"choice", "condition", r.Goal.Objective.Title, "peak " + memoryTitle(r.Frontier.Memory), "change", "memory", "p"}}
 	tested := slices.ContainsFunc(rows, func(row besideBest) bool { return row.Difference.Able })
 	if !tested {
-		g.head = g.head[:len(g.head)-1] // nothing would stand below p
+		g.Head = g.Head[:len(g.Head)-1] // nothing would stand below p
 	}
-	add := func(role, condition entry, i int, change, more, p string) {
-		row := []entry{role, condition,
-			{text: strings.TrimSpace(figure.text(objectives[i], figures))}, {text: bytes.text(peaks[i], memory)},
-			{text: change}, {text: more}, {text: p}}
-		g.rows = append(g.rows, row[:len(g.head)])
+	add := func(role, condition Entry, i int, change, more, p string) {
+		row := []Entry{role, condition,
+			{Text: strings.TrimSpace(figure.Text(objectives[i], figures))}, {Text: bytes.Text(peaks[i], memory)},
+			{Text: change}, {Text: more}, {Text: p}}
+		g.Rows = append(g.Rows, row[:len(g.Head)])
 	}
-	marked := func(s verdict.Summary) entry {
-		return entry{text: strings.TrimSpace(show.Line(s.Condition()) + " " + flags.marks(s, nil))}
+	marked := func(s verdict.Summary) Entry {
+		return Entry{Text: strings.TrimSpace(show.Line(s.Condition()) + " " + flags.Marks(s, nil))}
 	}
-	add(entry{text: "best", tone: best}, marked(*r.Best), 0, "", "", "")
+	add(Entry{Text: "best", Tone: Best}, marked(*r.Best), 0, "", "", "")
 	for i, row := range rows {
-		more := missing
+		more := words.Missing
 		if row.Bytes != nil {
-			more = fmt.Sprintf("%+.0f MiB", *row.Bytes/mib)
+			more = fmt.Sprintf("%+.0f MiB", *row.Bytes/words.Mib)
 		}
-		p := missing
+		p := words.Missing
 		if row.Difference.Able {
 			p = fmt.Sprintf("%.2g", row.Difference.P)
 		}
-		add(entry{text: row.role}, marked(row.Summary), i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
+		add(Entry{Text: row.role}, marked(row.Summary), i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
 	}
 	return g
 }
@@ -259,7 +240,7 @@ func leftOut(r verdict.Recommendation) []string {
 			case e.Sample == nil:
 				unknown++
 			default:
-				over = append(over, fmt.Sprintf("%s (%s)", show.Line(e.Summary.Condition()), sampleText(budget.Metric.Unit, e.Sample)))
+				over = append(over, fmt.Sprintf("%s (%s)", show.Line(e.Summary.Condition()), words.Sample(budget.Metric.Unit, e.Sample)))
 			}
 		}
 		if len(over) > 0 {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 )
 
 // Options are about how a report looks. The zero value is fit for a file.
@@ -36,12 +37,18 @@ func formats() []format {
 	return []format{
 		{"table", writeTerminal},
 		{"markdown", writeMarkdown},
-		{"csv", writeCSV},
-		{"json", writeJSON},
-		{"html", writeHTML},
-		{"junit", writeJUnit},
-		{"prometheus", writePrometheus},
+		{"csv", forPrograms(exchange.WriteCSV)},
+		{"json", forPrograms(exchange.WriteJSON)},
+		{"junit", forPrograms(exchange.WriteJUnit)},
+		{"prometheus", forPrograms(exchange.WritePrometheus)},
 		{"summary", writeSummary},
+	}
+}
+
+// forPrograms is a format whose looks nothing changes.
+func forPrograms(write func(io.Writer, results.Run, []results.Record) error) func(io.Writer, results.Run, []results.Record, Options) error {
+	return func(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+		return write(w, run, records)
 	}
 }
 

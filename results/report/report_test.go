@@ -22,6 +22,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
@@ -49,7 +50,7 @@ func golden(t *testing.T, name, got string) {
 func render(t *testing.T, format string, run results.Run, records []results.Record, opts report.Options) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := report.Write(&b, format, run, records, opts); err != nil {
+	if err := pages.Write(&b, format, run, records, opts); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -314,8 +315,8 @@ func TestUnknownFormat(t *testing.T) {
 
 func TestWriteFails(t *testing.T) {
 	run, records := repeats()
-	for _, format := range report.Formats() {
-		if err := report.Write(brokenPipe{}, format, run, records, report.Options{}); !errors.Is(err, os.ErrClosed) {
+	for _, format := range pages.Formats() {
+		if err := pages.Write(brokenPipe{}, format, run, records, report.Options{}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: %v, want the writer's error", format, err)
 		}
 	}
@@ -356,7 +357,7 @@ func TestHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	outputs := map[string]string{"runs": list.String()}
-	for _, format := range report.Formats() {
+	for _, format := range pages.Formats() {
 		outputs[format] = render(t, format, run, records, report.Options{})
 	}
 	for format, out := range outputs {
@@ -497,8 +498,8 @@ func TestWriteRuns(t *testing.T) {
 }
 
 func TestFormatsAreKnown(t *testing.T) {
-	if want := []string{"table", "markdown", "csv", "json", "html", "junit", "prometheus", "summary"}; !slices.Equal(report.Formats(), want) {
-		t.Errorf("Formats() = %v, want %v", report.Formats(), want)
+	if want := []string{"table", "markdown", "csv", "json", "html", "junit", "prometheus", "summary"}; !slices.Equal(pages.Formats(), want) {
+		t.Errorf("Formats() = %v, want %v", pages.Formats(), want)
 	}
 }
 
@@ -515,7 +516,7 @@ func BenchmarkTable(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if err := report.Write(io.Discard, "table", sampleRun(), records, report.Options{}); err != nil {
+		if err := pages.Write(io.Discard, "table", sampleRun(), records, report.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -15,7 +16,7 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		_, err := fmt.Fprintln(w, "The store holds no runs yet; `stackmeter run SCENARIO` makes the first.")
 		return err
 	}
-	g := grid{labels: 5, head: []string{"run", "scenario", "started", "outcome", "cells"}}
+	g := Grid{Labels: 5, Head: []string{"run", "scenario", "started", "outcome", "cells"}}
 	for _, run := range runs {
 		outcome := run.Outcome
 		if outcome == "" {
@@ -30,13 +31,13 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		if len(run.Tags) > 0 {
 			outcome += " [" + strings.Join(run.Tags, ", ") + "]"
 		}
-		var row []entry
+		var row []Entry
 		for _, text := range []string{
-			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, countsText(run.Counts),
+			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, CountsText(run.Counts),
 		} {
-			row = append(row, entry{text: show.Line(text)})
+			row = append(row, Entry{Text: show.Line(text)})
 		}
-		g.rows = append(g.rows, row)
+		g.Rows = append(g.Rows, row)
 	}
 	p := &terminal{opts: Options{Width: DefaultWidth}}
 	p.line(p.table(g))
@@ -44,10 +45,10 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 	return err
 }
 
-// countsText is how many cells are ok, and what became of the others.
-func countsText(counts *results.Counts) string {
+// CountsText is how many cells are ok, and what became of the others.
+func CountsText(counts *results.Counts) string {
 	if counts == nil {
-		return missing
+		return words.Missing
 	}
 	parts := []string{fmt.Sprintf("%d ok", counts.OK)}
 	if counts.Failed > 0 {

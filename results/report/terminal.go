@@ -20,15 +20,15 @@ func writeTerminal(w io.Writer, run results.Run, records []results.Record, opts 
 
 func writeTerminalDocument(w io.Writer, doc document, opts Options) error {
 	p := &terminal{opts: opts}
-	p.line(p.paint(doc.title, "1"))
+	p.line(p.paint(doc.Title, "1"))
 	labels := 9
-	for _, f := range doc.facts {
-		labels = max(labels, width(f.label))
+	for _, f := range doc.Facts {
+		labels = max(labels, width(f.Label))
 	}
-	for _, f := range doc.facts {
-		p.wrapped(pad(f.label, labels, false)+" ", f.text)
+	for _, f := range doc.Facts {
+		p.wrapped(pad(f.Label, labels, false)+" ", f.Text)
 	}
-	for _, s := range doc.sections {
+	for _, s := range doc.Sections {
 		p.section(s)
 	}
 	_, err := io.WriteString(w, p.b.String())
@@ -40,52 +40,52 @@ type terminal struct {
 	b    strings.Builder
 }
 
-func (p *terminal) section(s section) {
+func (p *terminal) section(s Section) {
 	p.line("")
-	p.line(p.paint(s.title, "1"))
-	for _, text := range s.text {
+	p.line(p.paint(s.Title, "1"))
+	for _, text := range s.Text {
 		p.wrapped("", text)
 	}
-	if s.table != nil {
-		for i, part := range s.table.split(p.opts.Width) {
-			if i > 0 || len(s.text) > 0 {
+	if s.Table != nil {
+		for i, part := range s.Table.Split(p.opts.Width) {
+			if i > 0 || len(s.Text) > 0 {
 				p.line("")
 			}
 			p.line(p.table(part))
 		}
 	}
-	for _, note := range s.notes {
+	for _, note := range s.Notes {
 		p.wrapped("", note)
 	}
-	for _, item := range s.items {
-		lines := strings.Split(item.text, "\n")
-		p.wrapped("  ", p.paint(item.name, "31")+": "+lines[0])
+	for _, item := range s.Items {
+		lines := strings.Split(item.Text, "\n")
+		p.wrapped("  ", p.paint(item.Name, "31")+": "+lines[0])
 		for _, line := range lines[1:] {
 			p.wrapped("    ", line)
 		}
-		for _, line := range item.log {
+		for _, line := range item.Log {
 			p.line("    | " + show.Shorten(line, max(20, p.opts.Width-6)))
 		}
 	}
 }
 
 // table renders one table that fits.
-func (p *terminal) table(g grid) string {
-	t := g.pretty()
+func (p *terminal) table(g Grid) string {
+	t := g.Pretty()
 	style := table.StyleLight
 	style.Format.Header = text.FormatDefault
 	style.Options = table.Options{SeparateHeader: true}
 	t.SetStyle(style)
-	for _, row := range g.rows {
+	for _, row := range g.Rows {
 		var cells table.Row
 		for _, e := range row {
-			switch e.tone {
-			case best:
-				cells = append(cells, p.paint(e.text, "32"))
-			case bad:
-				cells = append(cells, p.paint(e.text, "31"))
+			switch e.Tone {
+			case Best:
+				cells = append(cells, p.paint(e.Text, "32"))
+			case Bad:
+				cells = append(cells, p.paint(e.Text, "31"))
 			default:
-				cells = append(cells, e.text)
+				cells = append(cells, e.Text)
 			}
 		}
 		t.AppendRow(cells)
@@ -129,14 +129,14 @@ func (p *terminal) paint(text, code string) string {
 }
 
 // pretty is the table with its heading and alignment, and no rows.
-func (g grid) pretty() table.Writer {
+func (g Grid) Pretty() table.Writer {
 	t := table.NewWriter()
 	t.SuppressTrailingSpaces()
 	var head table.Row
 	var columns []table.ColumnConfig
-	for i, name := range g.head {
+	for i, name := range g.Head {
 		head = append(head, name)
-		if i >= g.labels {
+		if i >= g.Labels {
 			columns = append(columns, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
 		}
 	}
@@ -148,29 +148,29 @@ func (g grid) pretty() table.Writer {
 // split cuts a table between columns so that each part fits into a width; the
 // labels are in all of them. A column that does not fit by itself is kept
 // whole all the same.
-func (g grid) split(limit int) []grid {
+func (g Grid) Split(limit int) []Grid {
 	const padding = 2 // of each column
-	widths := make([]int, len(g.head))
-	for c, name := range g.head {
+	widths := make([]int, len(g.Head))
+	for c, name := range g.Head {
 		widths[c] = width(name) + padding
-		for _, row := range g.rows {
-			widths[c] = max(widths[c], width(row[c].text)+padding)
+		for _, row := range g.Rows {
+			widths[c] = max(widths[c], width(row[c].Text)+padding)
 		}
 	}
 	labels := 0
-	for _, w := range widths[:g.labels] {
+	for _, w := range widths[:g.Labels] {
 		labels += w
 	}
-	var parts []grid
-	for from := g.labels; from < len(g.head); {
+	var parts []Grid
+	for from := g.Labels; from < len(g.Head); {
 		to, used := from+1, labels+widths[from]
-		for to < len(g.head) && used+widths[to] <= limit {
+		for to < len(g.Head) && used+widths[to] <= limit {
 			used += widths[to]
 			to++
 		}
-		part := grid{labels: g.labels, head: slices.Concat(g.head[:g.labels], g.head[from:to])}
-		for _, row := range g.rows {
-			part.rows = append(part.rows, slices.Concat(row[:g.labels], row[from:to]))
+		part := Grid{Labels: g.Labels, Head: slices.Concat(g.Head[:g.Labels], g.Head[from:to])}
+		for _, row := range g.Rows {
+			part.Rows = append(part.Rows, slices.Concat(row[:g.Labels], row[from:to]))
 		}
 		parts = append(parts, part)
 		from = to

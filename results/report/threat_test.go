@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
@@ -49,21 +50,21 @@ func hostileOutputs(t *testing.T) map[string]string {
 		}
 		out[name] = b.String()
 	}
-	for _, format := range report.Formats() {
+	for _, format := range pages.Formats() {
 		for _, width := range []int{40, 0} {
 			write(fmt.Sprintf("%s of %d columns", format, width), func(w io.Writer) error {
-				return report.Write(w, format, run, records, report.Options{Width: width})
+				return pages.Write(w, format, run, records, report.Options{Width: width})
 			})
 		}
 	}
-	for _, format := range report.ComparisonFormats() {
+	for _, format := range pages.ComparisonFormats() {
 		write("comparison as "+format, func(w io.Writer) error {
-			return report.WriteComparison(w, format, comparison, run.Checks, report.Options{})
+			return pages.WriteComparison(w, format, comparison, run.Checks, report.Options{})
 		})
 	}
-	for _, format := range report.HistoryFormats() {
+	for _, format := range pages.HistoryFormats() {
 		write("history as "+format, func(w io.Writer) error {
-			return report.WriteHistory(w, format, verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
+			return pages.WriteHistory(w, format, verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
 		})
 	}
 	for _, format := range report.RecommendFormats() {
@@ -74,17 +75,17 @@ func hostileOutputs(t *testing.T) map[string]string {
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
 	write("load", func(w io.Writer) error { return report.WriteLoad(w, run, records[1], report.Options{}) })
 	write("html of a comparison", func(w io.Writer) error {
-		return report.WriteComparisonPage(w, comparison, run.Checks, report.PageOptions{Banner: evil}, link)
+		return pages.WriteComparisonPage(w, comparison, run.Checks, pages.PageOptions{Banner: evil}, link)
 	})
 	write("html of runs", func(w io.Writer) error {
-		return report.WriteRunsPage(w, evil, []results.Run{run, head}, report.RunsAddresses{
+		return pages.WriteRunsPage(w, evil, []results.Run{run, head}, pages.RunsAddresses{
 			Run: link, History: link, Compare: func(_, _ string) string { return "/y" },
 		}, func(results.Run) bool { return false })
 	})
 	write("html of a cell", func(w io.Writer) error {
-		return report.WriteCellPage(w, run, records, verdict.Summarise(records)[0].Name(), report.PageOptions{})
+		return pages.WriteCellPage(w, run, records, verdict.Summarise(records)[0].Name(), pages.PageOptions{})
 	})
-	write("html of an error", func(w io.Writer) error { return report.WriteErrorPage(w, evil, evil, nil) })
+	write("html of an error", func(w io.Writer) error { return pages.WriteErrorPage(w, evil, evil, nil) })
 	return out
 }
 
@@ -180,7 +181,7 @@ func TestThreat4ReportsWithoutSecrets(t *testing.T) {
 	for i := range records {
 		records[i].Topology.Env = values
 	}
-	for _, format := range report.Formats() {
+	for _, format := range pages.Formats() {
 		if strings.Contains(render(t, format, run, records, report.Options{}), secret) {
 			t.Errorf("%s: a value of the environment", format)
 		}
@@ -193,7 +194,7 @@ func TestThreat7LongLogs(t *testing.T) {
 	run, records := hostile()
 	records[0].LogTail = strings.Repeat(strings.Repeat("x", 10_000)+"\n", 1000)
 	records[0].Reason = "it failed"
-	for _, format := range report.Formats() {
+	for _, format := range pages.Formats() {
 		if format == "json" {
 			continue // the data as it is
 		}

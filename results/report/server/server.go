@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 )
 
@@ -116,7 +116,7 @@ func guard(at net.Addr, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", report.Policy(true)+"; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", pages.Policy(true)+"; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -157,7 +157,7 @@ func (s *Server) page(write func(io.Writer, *http.Request) error) http.HandlerFu
 
 func (s *Server) fail(w http.ResponseWriter, status int, title, text string) {
 	var b bytes.Buffer
-	if err := report.WriteErrorPage(&b, title, text, nav()); err != nil {
+	if err := pages.WriteErrorPage(&b, title, text, nav()); err != nil {
 		http.Error(w, title, status)
 		return
 	}
@@ -166,7 +166,7 @@ func (s *Server) fail(w http.ResponseWriter, status int, title, text string) {
 	_, _ = w.Write(b.Bytes())
 }
 
-func nav() []report.Link { return []report.Link{{Text: "All runs", Href: "/"}} }
+func nav() []pages.Link { return []pages.Link{{Text: "All runs", Href: "/"}} }
 
 func runAddress(run string) string { return "/runs/" + url.PathEscape(run) }
 
@@ -175,7 +175,7 @@ func (s *Server) runs(w io.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return report.WriteRunsPage(w, s.Name, runs, report.RunsAddresses{Run: runAddress, Compare: compareAddress, History: historyAddress}, s.alive)
+	return pages.WriteRunsPage(w, s.Name, runs, pages.RunsAddresses{Run: runAddress, Compare: compareAddress, History: historyAddress}, s.alive)
 }
 
 func (s *Server) alive(run results.Run) bool { return s.Alive == nil || s.Alive(run) }
@@ -198,7 +198,7 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 		}
 	}
 	comparison := verdict.CompareRuns(runs[0], runs[1], records[0], records[1])
-	return report.WriteComparisonPage(w, comparison, runs[1].Checks, report.PageOptions{Nav: nav()}, runAddress)
+	return pages.WriteComparisonPage(w, comparison, runs[1].Checks, pages.PageOptions{Nav: nav()}, runAddress)
 }
 
 // historyRuns is over how many runs a history goes back.
@@ -223,10 +223,10 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 	links := nav()
 	for _, m := range []string{results.MetricDuration, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak} {
 		if m != metric.Name {
-			links = append(links, report.Link{Text: m, Href: historyAddress(scenario) + "&metric=" + m})
+			links = append(links, pages.Link{Text: m, Href: historyAddress(scenario) + "&metric=" + m})
 		}
 	}
-	return report.WriteHistoryPage(w, verdict.NewHistory(scenario, metric, runs, observations), links)
+	return pages.WriteHistoryPage(w, verdict.NewHistory(scenario, metric, runs, observations), links)
 }
 
 // find is the run with this id, which has to be whole.
@@ -262,7 +262,7 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	opts := report.PageOptions{Nav: nav(), CellAddress: func(name string) string {
+	opts := pages.PageOptions{Nav: nav(), CellAddress: func(name string) string {
 		return runAddress(run.ID) + "/cell?" + url.Values{"name": {name}}.Encode()
 	}}
 	switch {
@@ -270,11 +270,11 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 	case s.alive(run):
 		// Of the version that was read first: what came in between is looked
 		// for again.
-		opts.Follow = &report.Follow{Seconds: followSeconds, State: runAddress(run.ID) + "/state", Version: s.version(found)}
+		opts.Follow = &pages.Follow{Seconds: followSeconds, State: runAddress(run.ID) + "/state", Version: s.version(found)}
 	default:
 		opts.Banner = "This run never finished: its process is gone. stackmeter run --resume goes on with it."
 	}
-	return report.WritePage(w, run, records, opts)
+	return pages.WritePage(w, run, records, opts)
 }
 
 func (s *Server) cell(w io.Writer, r *http.Request) error {
@@ -290,8 +290,8 @@ func (s *Server) cell(w io.Writer, r *http.Request) error {
 	if !slices.ContainsFunc(records, func(r results.Record) bool { return r.Topology.Name+"/"+r.Cell.Load.Name() == name }) {
 		return notFound{fmt.Errorf("run %s holds no cell %s", run.ID, name)}
 	}
-	links := append(nav(), report.Link{Text: run.ID, Href: runAddress(run.ID)})
-	return report.WriteCellPage(w, run, records, name, report.PageOptions{Nav: links})
+	links := append(nav(), pages.Link{Text: run.ID, Href: runAddress(run.ID)})
+	return pages.WriteCellPage(w, run, records, name, pages.PageOptions{Nav: links})
 }
 
 // state says which version of a run's page is the current one.

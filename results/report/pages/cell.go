@@ -1,4 +1,4 @@
-package report
+package pages
 
 import (
 	"cmp"
@@ -10,9 +10,11 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -45,19 +47,19 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView
 	view := cellView{ID: b.ids[s.Name()], Name: show.Line(s.Name())}
 	var parts []string
 	if s.Duration != nil {
-		parts = append(parts, seconds().text(s.Duration, seconds().decimals([]*stats.Sample{s.Duration})))
+		parts = append(parts, words.Seconds().Text(s.Duration, words.Seconds().Decimals([]*stats.Sample{s.Duration})))
 	}
 	if peak := s.Peak(b.memory); peak != nil {
-		parts = append(parts, mebibytes().text(peak, 0))
+		parts = append(parts, words.Mebibytes().Text(peak, 0))
 	}
 	view.Line = strings.Join(parts, ", ")
-	if bound := verdict.BoundOf(s, b.run.Plan, b.run.Host); used(s) {
+	if bound := verdict.BoundOf(s, b.run.Plan, b.run.Host); report.Used(s) {
 		view.Bound = show.Line(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
 	}
 	view.Status = b.cellStatus(s)
 	view.Words = view.Name + " " + view.Status.Text + " " + show.Line(strings.Join(s.Flags, " "))
 	for _, flag := range s.Flags {
-		view.Doubts = append(view.Doubts, show.Line(withMeaning(flag)))
+		view.Doubts = append(view.Doubts, show.Line(words.WithMeaning(flag)))
 	}
 	for _, reason := range slices.Concat(s.GPUReasons, s.MainReasons) {
 		view.Doubts = append(view.Doubts, show.Line("not measured: "+reason))
@@ -91,7 +93,7 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView
 
 // ownFlags are a cell's flags without those that every cell of the run has.
 func (b *builder) ownFlags(s verdict.Summary) string {
-	own := slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return slices.Contains(b.notes.everywhere, flag) })
+	own := slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return slices.Contains(b.notes.Everywhere, flag) })
 	return show.Line(strings.Join(own, ", "))
 }
 
@@ -116,50 +118,50 @@ func (b *builder) cellStatus(s verdict.Summary) *status {
 // errorTexts say what the errors among the answers were.
 func errorTexts(records []results.Record) []string {
 	var texts []string
-	if s := errorList(records); s != nil {
-		for _, i := range s.items {
-			texts = append(texts, i.name+": "+i.text)
+	if s := report.ErrorList(records); s != nil {
+		for _, i := range s.Items {
+			texts = append(texts, i.Name+": "+i.Text)
 		}
 	}
 	return texts
 }
 
 // repeatsGrid has a row for each repeat.
-func repeatsGrid(records []results.Record) *grid {
-	g := &grid{labels: 1, head: []string{"repeat", "status", "duration", "throughput", "p50", "p90", "p99", "max", "errors", "GPU peak", "stack peak", "stack CPU", "client CPU"}}
-	figure := func(value *float64, scale float64, decimals int, unit string) entry {
+func repeatsGrid(records []results.Record) *report.Grid {
+	g := &report.Grid{Labels: 1, Head: []string{"repeat", "status", "duration", "throughput", "p50", "p90", "p99", "max", "errors", "GPU peak", "stack peak", "stack CPU", "client CPU"}}
+	figure := func(value *float64, scale float64, decimals int, unit string) report.Entry {
 		if value == nil {
-			return entry{text: missing}
+			return report.Entry{Text: words.Missing}
 		}
-		return entry{text: fmt.Sprintf("%.*f %s", decimals, *value/scale, unit)}
+		return report.Entry{Text: fmt.Sprintf("%.*f %s", decimals, *value/scale, unit)}
 	}
 	for _, r := range records {
-		row := []entry{{text: fmt.Sprint(r.Cell.Repeat)}, {text: show.Line(r.Status)}}
+		row := []report.Entry{{Text: fmt.Sprint(r.Cell.Repeat)}, {Text: show.Line(r.Status)}}
 		row = append(row, figure(r.Duration, 1, 3, "s"), figure(r.Throughput(), 1, 2, "/s"))
 		for _, p := range []float64{50, 90, 99, 100} {
 			if r.Latency == nil || r.Latency.Count() == 0 {
-				row = append(row, entry{text: missing})
+				row = append(row, report.Entry{Text: words.Missing})
 				continue
 			}
 			value := r.Latency.Percentile(p).Seconds()
 			row = append(row, figure(&value, 1e-3, 1, "ms"))
 		}
-		errors := entry{text: missing}
+		errors := report.Entry{Text: words.Missing}
 		if r.Attempted() {
-			errors.text = fmt.Sprint(r.Errors)
+			errors.Text = fmt.Sprint(r.Errors)
 		}
-		row = append(row, errors, entry{text: mibText(r.GPU.Peak)}, entry{text: mibText(r.Memory.Peak)},
+		row = append(row, errors, report.Entry{Text: mibText(r.GPU.Peak)}, report.Entry{Text: mibText(r.Memory.Peak)},
 			figure(r.CPU.Stack, 1, 2, "s"), figure(r.CPU.Client, 1, 2, "s"))
-		g.rows = append(g.rows, row)
+		g.Rows = append(g.Rows, row)
 	}
 	return g
 }
 
 func mibText(bytes *int64) string {
 	if bytes == nil {
-		return missing
+		return words.Missing
 	}
-	return wholeMiB(bytes) + " MiB"
+	return report.WholeMiB(bytes) + " MiB"
 }
 
 // whatRan is what was read back from the stacks of a cell; what was the same
@@ -187,7 +189,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			continue
 		}
 		if r.Stack.Workers != nil || r.Stack.Threads != nil {
-			add(show.Line(r.Topology.Server), fmt.Sprintf("workers %s, threads of each %s, from the running processes", count(r.Stack.Workers), count(r.Stack.Threads)))
+			add(show.Line(r.Topology.Server), fmt.Sprintf("workers %s, threads of each %s, from the running processes", report.Count(r.Stack.Workers), report.Count(r.Stack.Threads)))
 		}
 		add("route", show.Line(r.Stack.Route))
 		for _, service := range r.Stack.Services {
@@ -195,7 +197,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			add(label, show.Line(strings.TrimSpace(service.Image+" "+service.Digest)))
 			add(label, repeated(service.Processes)...)
 		}
-		if link, found := b.nginx[withoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, link) {
+		if link, found := b.nginx[report.WithoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, link) {
 			nginx = append(nginx, link)
 		}
 	}
@@ -335,7 +337,7 @@ func pointsLine(points []gpu.Point) chart.Line {
 	for _, p := range points {
 		at := chart.Point{X: p.At, Y: math.NaN()}
 		if p.Used != nil {
-			at.Y = float64(*p.Used) / mib
+			at.Y = float64(*p.Used) / words.Mib
 		}
 		line.Points = append(line.Points, at)
 	}

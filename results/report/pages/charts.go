@@ -1,4 +1,4 @@
-package report
+package pages
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -31,14 +32,14 @@ type drawing struct {
 
 // spreadOf is what is drawn as a whisker: the interval of the median, or of
 // too few repeats for one their range.
-func spreadOf(s *stats.Sample, u unit) *chart.Range {
+func spreadOf(s *stats.Sample, u words.Unit) *chart.Range {
 	switch {
 	case s == nil || s.N < 2:
 		return nil
 	case s.Interval != nil:
-		return &chart.Range{Low: s.Interval.Low / u.scale, High: s.Interval.High / u.scale}
+		return &chart.Range{Low: s.Interval.Low / u.Scale, High: s.Interval.High / u.Scale}
 	}
-	return &chart.Range{Low: s.Min / u.scale, High: s.Max / u.scale}
+	return &chart.Range{Low: s.Min / u.Scale, High: s.Max / u.Scale}
 }
 
 // whiskers says what they are, where there are any.
@@ -77,7 +78,7 @@ func (b *builder) tradeoff() *drawing {
 	var line []chart.Point
 	for _, s := range frontier.Members {
 		front[s.Name()] = true
-		line = append(line, chart.Point{X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median})
+		line = append(line, chart.Point{X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median})
 	}
 	kinds := map[string]int{}
 	var legend []chart.Key
@@ -100,8 +101,8 @@ func (b *builder) tradeoff() *drawing {
 	add := func(s verdict.Summary, front bool) {
 		i := kinds[kindOf(s.Topology)]
 		marks = append(marks, chart.Mark{
-			X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median,
-			XRange: spreadOf(s.Peak(frontier.Memory), mebibytes()), YRange: spreadOf(s.Duration, seconds()),
+			X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median,
+			XRange: spreadOf(s.Peak(frontier.Memory), words.Mebibytes()), YRange: spreadOf(s.Duration, words.Seconds()),
 			Label: b.markText(s, frontier.Memory), Link: b.href(s), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
 			Front: front, Tag: show.Line(s.Condition()),
 		})
@@ -109,7 +110,7 @@ func (b *builder) tradeoff() *drawing {
 	for i, s := range rest {
 		// Of very many, those that can be pointed at are spread over all.
 		if len(rest) > mostMarks && i%(len(rest)/mostMarks+1) != 0 {
-			dots = append(dots, chart.Point{X: s.Peak(frontier.Memory).Median / mib, Y: s.Duration.Median})
+			dots = append(dots, chart.Point{X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median})
 			continue
 		}
 		add(s, false)
@@ -145,13 +146,13 @@ func memoryName(memory string) string {
 func (b *builder) markText(s verdict.Summary, memory string) string {
 	text := show.Line(s.Name())
 	if s.Duration != nil {
-		text += "\n" + seconds().text(s.Duration, seconds().decimals([]*stats.Sample{s.Duration}))
+		text += "\n" + words.Seconds().Text(s.Duration, words.Seconds().Decimals([]*stats.Sample{s.Duration}))
 		if ratio := b.baselines.DurationRatio(s); ratio != nil {
-			text += ", " + percentText(ratio, 1) + " of the baseline"
+			text += ", " + words.Percent(ratio, 1) + " of the baseline"
 		}
 	}
 	if peak := s.Peak(memory); peak != nil {
-		text += "\n" + mebibytes().text(peak, 0) + " " + memoryName(memory)
+		text += "\n" + words.Mebibytes().Text(peak, 0) + " " + memoryName(memory)
 	}
 	return text
 }
@@ -166,21 +167,21 @@ func (b *builder) namesOf(cells []verdict.Summary, memory string) string {
 			text += "; "
 		}
 		text += fmt.Sprintf("%s, %s and %s", show.Line(s.Condition()),
-			seconds().text(s.Duration, 2), mebibytes().text(s.Peak(memory), 0))
+			words.Seconds().Text(s.Duration, 2), words.Mebibytes().Text(s.Peak(memory), 0))
 	}
 	return text
 }
 
 // barsOf is a bar for each cell of one number of requests, by topology: the
 // experiment's bar charts.
-func (b *builder) barsOf(cells []verdict.Summary, name, title string, u unit, sample func(verdict.Summary) *stats.Sample) *drawing {
+func (b *builder) barsOf(cells []verdict.Summary, name, title string, u words.Unit, sample func(verdict.Summary) *stats.Sample) *drawing {
 	var groups []chart.Group
 	inks := map[string]int{}
 	var samples []*stats.Sample
 	for _, s := range cells {
 		samples = append(samples, sample(s))
 	}
-	decimals := u.decimals(samples)
+	decimals := u.Decimals(samples)
 	skipped := 0
 	at := map[string]int{}
 	for _, s := range cells {
@@ -209,7 +210,7 @@ func (b *builder) barsOf(cells []verdict.Summary, name, title string, u unit, sa
 			inks[mode] = ink
 		}
 		groups[group].Bars = append(groups[group].Bars, chart.Bar{
-			Value: value.Median / u.scale, Range: spreadOf(value, u), Figure: u.number(value.Median, decimals),
+			Value: value.Median / u.Scale, Range: spreadOf(value, u), Figure: u.Number(value.Median, decimals),
 			Label: show.Line(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(ink),
 		})
 	}
@@ -217,7 +218,7 @@ func (b *builder) barsOf(cells []verdict.Summary, name, title string, u unit, sa
 		return nil
 	}
 	c := chart.Bars(groups)
-	c.Name, c.Title, c.X.Label = name, title, u.name
+	c.Name, c.Title, c.X.Label = name, title, u.Name
 	c.Text = title + ": the figures are those of the table with the same name."
 	legend := make([]chart.Key, len(inks))
 	for mode, i := range inks {
@@ -260,7 +261,7 @@ func (b *builder) linesOf(all []series, name, title, xLabel string, x func(verdi
 			places = append(places, at.X)
 			line.Points = append(line.Points, at)
 			marks = append(marks, chart.Mark{
-				X: at.X, Y: at.Y, YRange: spreadOf(cell.Duration, seconds()), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
+				X: at.X, Y: at.Y, YRange: spreadOf(cell.Duration, words.Seconds()), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
 				Label: b.markText(cell, b.memory), Link: b.href(cell),
 			})
 		}

@@ -1,4 +1,4 @@
-package report
+package exchange
 
 import (
 	"encoding/csv"
@@ -20,10 +20,10 @@ type column struct {
 	text func(results.Record) string
 }
 
-// writeCSV prints one row for each record. The last columns are about the cell
+// WriteCSV prints one row for each record. The last columns are about the cell
 // over all its repeats, so that the rows of a cell agree in them; their names
 // begin with cell_.
-func writeCSV(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+func WriteCSV(w io.Writer, run results.Run, records []results.Record) error {
 	columns := append(csvColumns(), cellColumns(run, verdict.Summarise(records))...)
 	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
@@ -202,4 +202,53 @@ func positiveSeconds(d time.Duration) string {
 		return ""
 	}
 	return float(d.Seconds())
+}
+
+// WriteComparisonCSV writes a row for each cell and metric, and one for a cell
+// that has none.
+func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
+	out := csv.NewWriter(w)
+	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags"}); err != nil {
+		return err
+	}
+	for _, cell := range c.Cells {
+		name := neutral(show.Line(cell.Name))
+		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
+		if len(cell.Changes) == 0 {
+			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
+				return err
+			}
+		}
+		for _, change := range cell.Changes {
+			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
+			if change.Base != nil {
+				row[4], row[10] = float(change.Base.Median), strconv.Itoa(change.Base.N)
+			}
+			if change.Head != nil {
+				row[5], row[11] = float(change.Head.Median), strconv.Itoa(change.Head.N)
+			}
+			if change.Base != nil && change.Head != nil && !change.Erring {
+				row[6], row[9], row[12] = float(change.Difference.Change), float(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
+				row[13], row[14] = float(change.Corrected), strconv.Itoa(change.Compared)
+			}
+			if change.Interval != nil {
+				row[7], row[8] = float(change.Interval.Low), float(change.Interval.High)
+			}
+			if err := out.Write(append(row, sides...)); err != nil {
+				return err
+			}
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// sideFields are the repeats that are ok and those that are not, the errors
+// over all of them and the flags; empty where the run does not have the cell.
+func sideFields(s *verdict.Summary) []string {
+	if s == nil {
+		return []string{"", "", "", ""}
+	}
+	return []string{strconv.Itoa(s.OK), strconv.Itoa(s.Repeats() - s.OK), strconv.Itoa(s.Errors), neutral(show.Line(strings.Join(s.Flags, " ")))}
 }

@@ -1,4 +1,4 @@
-package report
+package exchange
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -58,7 +59,7 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
-func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 	suite := newJUnitSuite(run)
 	suite.property("outcome", run.Outcome)
 	suite.property("verdict", run.Verdict)
@@ -93,10 +94,10 @@ func writeJUnit(w io.Writer, run results.Run, records []results.Record, _ Option
 	return suite.write(w)
 }
 
-// writeComparisonJUnit has a test case for each cell of either run, which fails
+// WriteComparisonJUnit has a test case for each cell of either run, which fails
 // where the base had it and the head does not give it any more, and one for
 // each threshold at a cell.
-func writeComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Check) error {
+func WriteComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	suite := newJUnitSuite(c.Head)
 	suite.property("against", c.Base.ID)
 	for _, d := range c.Disparities {
@@ -107,15 +108,15 @@ func writeComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Ch
 	}
 	for _, cell := range c.Cells {
 		one := junitCase{Class: suite.Name + "." + show.Line(cell.Topology().Name), Name: show.Line(cell.Name)}
-		text := stateText(cell)
+		text := words.State(cell)
 		for _, change := range cell.Changes {
 			if change.Difference.Shown {
-				text += "; " + change.Metric.Title + " " + shownText(change)
+				text += "; " + change.Metric.Title + " " + words.Shown(change)
 			}
 		}
-		for _, side := range sidesOf(cell) {
-			if len(side.summary.Flags) > 0 {
-				text += "; flags of the " + side.name + ": " + strings.Join(side.summary.Flags, ", ")
+		for _, side := range words.SidesOf(cell) {
+			if len(side.Summary.Flags) > 0 {
+				text += "; flags of the " + side.Name + ": " + strings.Join(side.Summary.Flags, ", ")
 			}
 		}
 		switch text = show.Line(text); cell.State {
@@ -166,7 +167,7 @@ func (s *junitSuite) property(name, value string) {
 func (s *junitSuite) check(checks []results.Check) {
 	for _, c := range checks {
 		one := junitCase{Class: s.Name + ".thresholds", Name: show.Line(c.Threshold + " at " + c.Cell)}
-		text := show.Line(checkText(c))
+		text := show.Line(words.Check(c))
 		switch {
 		case c.Broken():
 			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}

@@ -1,4 +1,4 @@
-package report
+package pages
 
 import (
 	"cmp"
@@ -8,9 +8,11 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -39,10 +41,10 @@ type runFacts struct {
 // address is where a server shows a run; nil in a file.
 func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Check, opts PageOptions, address func(run string) string) error {
 	var view comparisonView
-	for _, line := range verdictLines(c, checks) {
+	for _, line := range words.VerdictLines(c, checks) {
 		view.Verdict = append(view.Verdict, show.Line(line))
 	}
-	if s := checkList(checks); s != nil {
+	if s := report.CheckList(checks); s != nil {
 		checked := newSection(*s)
 		view.Checks = &checked
 	}
@@ -59,7 +61,7 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 		}
 		table := sectionView{Title: upper(metric.Title), Grid: changesGrid(metric, rows)}
 		if compared := slices.MaxFunc(rows, func(a, b changedCell) int { return cmp.Compare(a.change.Compared, b.change.Compared) }).change.Compared; compared > 1 {
-			table.Notes = []string{correctedText(compared)}
+			table.Notes = []string{words.Corrected(compared)}
 		}
 		view.Grids = append(view.Grids, table)
 		if rows = drawable(rows); len(rows) == 0 {
@@ -72,21 +74,21 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 		}
 		view.Figures = append(view.Figures, f)
 	}
-	others := &grid{labels: 1, head: []string{"cell", "state"}}
+	others := &report.Grid{Labels: 1, Head: []string{"cell", "state"}}
 	for _, cell := range c.Cells {
-		if unremarkable(cell) {
+		if words.Unremarkable(cell) {
 			continue
 		}
-		e := entry{text: show.Line(show.Shorten(stateText(cell), show.LineWidth))}
+		e := report.Entry{Text: show.Line(show.Shorten(words.State(cell), show.LineWidth))}
 		if verdict.CellRegressed(cell.State) {
-			e.tone = bad
+			e.Tone = report.Bad
 		}
-		others.rows = append(others.rows, []entry{{text: show.Line(cell.Name)}, e})
+		others.Rows = append(others.Rows, []report.Entry{{Text: show.Line(cell.Name)}, e})
 	}
-	if len(others.rows) > 0 {
+	if len(others.Rows) > 0 {
 		view.Others = &sectionView{Title: "Cells that are not in both runs, failed or have errors", Grid: newGrid("other cells", others)}
 	}
-	if s := comparisonFlags(c); s != nil {
+	if s := report.ComparisonFlags(c); s != nil {
 		flagged := newSection(*s)
 		view.Flags = &flagged
 	}
@@ -95,9 +97,9 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 		if address != nil {
 			facts.Href = address(run.ID)
 		}
-		for _, f := range heading(run, nil, nil, results.MemoryMain) {
-			if f.label != "memory" && f.label != "figures" {
-				facts.Facts = append(facts.Facts, factView{f.label, f.text})
+		for _, f := range report.Heading(run, nil, nil, results.MemoryMain) {
+			if f.Label != "memory" && f.Label != "figures" {
+				facts.Facts = append(facts.Facts, factView{f.Label, f.Text})
 			}
 		}
 		view.Runs = append(view.Runs, facts)
@@ -138,16 +140,16 @@ func drawable(rows []changedCell) []changedCell {
 
 // changesGrid is a table of one metric.
 func changesGrid(metric results.Metric, rows []changedCell) *gridView {
-	u := unitOf(metric.Unit)
+	u := words.UnitOf(metric.Unit)
 	var bases, heads []*stats.Sample
 	for _, row := range rows {
 		bases, heads = append(bases, row.change.Base), append(heads, row.change.Head)
 	}
-	decimals := u.decimals(append(bases, heads...))
+	decimals := u.Decimals(append(bases, heads...))
 	g := &gridView{Name: metric.Title, Head: []headView{{Text: "cell"}, {"base", true}, {"head", true}, {"change", true}, {"interval of the change", true}, {"p", true}, {Text: "verdict"}}}
 	for i, row := range rows {
 		d := row.change.Difference
-		verdict, class, p := "no difference shown", "", missing
+		verdict, class, p := "no difference shown", "", words.Missing
 		change := entryView{Text: fmt.Sprintf("%+.1f%%", 100*d.Change), Right: true, Value: exact(d.Change)}
 		switch {
 		case row.change.Worse():
@@ -155,7 +157,7 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 		case row.change.Better():
 			verdict, class = "better", "good"
 		case row.change.Erring:
-			verdict, change = "not compared: a side has no repeat without errors", entryView{Text: missing, Right: true}
+			verdict, change = "not compared: a side has no repeat without errors", entryView{Text: words.Missing, Right: true}
 		case !d.Able:
 			verdict = "too few repeats"
 		}
@@ -163,13 +165,13 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 			p = fmt.Sprintf("%.2g", row.change.Corrected)
 		}
 		change.Class = class
-		interval := missing
+		interval := words.Missing
 		if in := row.change.Interval; in != nil {
 			interval = fmt.Sprintf("%+.1f%% to %+.1f%%", 100*in.Low, 100*in.High)
 		}
 		g.Rows = append(g.Rows, []entryView{
 			{Text: row.name, Head: true},
-			{Text: u.text(bases[i], decimals), Right: true, Value: exact(bases[i].Median)}, {Text: u.text(heads[i], decimals), Right: true, Value: exact(heads[i].Median)},
+			{Text: u.Text(bases[i], decimals), Right: true, Value: exact(bases[i].Median)}, {Text: u.Text(heads[i], decimals), Right: true, Value: exact(heads[i].Median)},
 			change, {Text: interval, Right: true},
 			{Text: p, Right: true}, {Text: verdict, Class: class},
 		})
@@ -180,7 +182,7 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 // changesChart shows base and head of each cell beside each other, those that
 // changed the most where there are many.
 func changesChart(metric results.Metric, rows []changedCell) *drawing {
-	u := unitOf(metric.Unit)
+	u := words.UnitOf(metric.Unit)
 	shown := rows
 	if len(rows) > mostGroups {
 		change := func(row changedCell) float64 { return math.Abs(row.change.Difference.Change) }
@@ -190,13 +192,13 @@ func changesChart(metric results.Metric, rows []changedCell) *drawing {
 	for _, row := range shown {
 		samples = append(samples, row.change.Base, row.change.Head)
 	}
-	decimals := u.decimals(samples)
+	decimals := u.Decimals(samples)
 	var groups []chart.Group
 	for _, row := range shown {
 		group := chart.Group{Label: row.name}
 		for i, s := range []*stats.Sample{row.change.Base, row.change.Head} {
 			group.Bars = append(group.Bars, chart.Bar{
-				Value: s.Median / u.scale, Range: spreadOf(s, u), Figure: u.number(s.Median, decimals),
+				Value: s.Median / u.Scale, Range: spreadOf(s, u), Figure: u.Number(s.Median, decimals),
 				Label: []string{"base", "head"}[i] + " of " + row.name + "\n" + spreadText(s, u, decimals), Ink: chart.Series(7 * (1 - i)),
 			})
 		}
@@ -205,7 +207,7 @@ func changesChart(metric results.Metric, rows []changedCell) *drawing {
 	c := chart.Bars(groups)
 	c.Name, c.Title = "change-"+fileName(metric.Name), upper(metric.Title)+" before and after"
 	c.Text = c.Title + ": the figures are those of the table."
-	c.X.Label = u.name
+	c.X.Label = u.Name
 	c.Legend = []chart.Key{{Label: "base", Ink: chart.Series(7), Shape: chart.Swatch}, {Label: "head", Ink: chart.Series(0), Shape: chart.Swatch}}
 	d := &drawing{chart: c, caption: whiskersText}
 	if len(shown) < len(rows) {

@@ -1,13 +1,15 @@
-package report
+package pages
 
 import (
 	"fmt"
 	"io"
 	"slices"
 
+	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -25,8 +27,8 @@ type historyView struct {
 
 // WriteHistoryPage writes each cell over its last runs, and where it stepped.
 func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
-	doc := newHistoryDocument(h)
-	view := historyView{Levels: newSection(doc.sections[0]), Steps: newSection(doc.sections[1])}
+	doc := report.NewHistoryDocument(h)
+	view := historyView{Levels: newSection(doc.Sections[0]), Steps: newSection(doc.Sections[1])}
 	charts, note := historyCharts(h)
 	view.Note = note
 	for _, c := range charts {
@@ -36,9 +38,9 @@ func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
 		}
 		view.Figures = append(view.Figures, f)
 	}
-	p := page{Title: doc.title, Heading: doc.title, Nav: nav}
-	for _, f := range doc.facts {
-		p.Under = f.label + " " + f.text
+	p := page{Title: doc.Title, Heading: doc.Title, Nav: nav}
+	for _, f := range doc.Facts {
+		p.Under = f.Label + " " + f.Text
 	}
 	return p.write(w, "history", view)
 }
@@ -60,11 +62,11 @@ func historyCharts(h verdict.History) (charts []chart.Chart, note string) {
 
 // historyChart is one cell over its runs, with its levels between steps.
 func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
-	u := unitOf(h.Metric.Unit)
+	u := words.UnitOf(h.Metric.Unit)
 	c := chart.Chart{
 		Name: "history-" + fileName(cell.Name), Title: show.Line(cell.Name),
-		Text: fmt.Sprintf("%s of %s over %s, with %s.", capital(h.Metric.Title), show.Line(cell.Name), show.Plural(len(h.Runs), "run"), show.Plural(len(cell.Steps), "step")),
-		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.name}, Height: 170,
+		Text: fmt.Sprintf("%s of %s over %s, with %s.", words.Capital(h.Metric.Title), show.Line(cell.Name), show.Plural(len(h.Runs), "run"), show.Plural(len(cell.Steps), "step")),
+		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.Name}, Height: 170,
 	}
 	for i := 0; i < len(h.Runs); i += max(1, (len(h.Runs)+4)/5) {
 		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(i), Label: h.Runs[i].Started.UTC().Format("2 Jan")})
@@ -73,17 +75,17 @@ func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
 	var line []chart.Point
 	for _, p := range cell.Points {
 		run := h.Runs[p.Run]
-		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.scale}
+		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.Scale}
 		line = append(line, at)
 		marks = append(marks, chart.Mark{X: at.X, Y: at.Y, YRange: spreadOf(p.Sample, u), Ink: chart.Series(0), Radius: 2.5,
-			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.decimals([]*stats.Sample{p.Sample}))})
+			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.Decimals([]*stats.Sample{p.Sample}))})
 	}
 	var rules chart.Rules
 	first := 0
 	level := func(to int, value float64) {
 		if to > first {
 			c.Layers = append(c.Layers, chart.Line{Ink: chart.InkFront, Width: 1.25, Dashed: true, Points: []chart.Point{
-				{X: float64(cell.Points[first].Run), Y: value / u.scale}, {X: float64(cell.Points[to-1].Run), Y: value / u.scale}}})
+				{X: float64(cell.Points[first].Run), Y: value / u.Scale}, {X: float64(cell.Points[to-1].Run), Y: value / u.Scale}}})
 		}
 		first = to
 	}

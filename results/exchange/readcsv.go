@@ -1,4 +1,4 @@
-package report
+package exchange
 
 import (
 	"crypto/sha256"

@@ -1,11 +1,13 @@
-package report
+package pages
 
 import (
 	"fmt"
 	"strings"
 
+	"stackmeter/results/report"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -37,9 +39,9 @@ type pivotCell struct {
 const tints = 7
 
 // newPivot lays a table out as the other formats do, section is theirs.
-func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
-	view := pivotView{Title: s.title, Text: s.text, Head: pivot.Head}
-	if s.table == nil {
+func (b *builder) newPivot(pivot verdict.Pivot, s report.Section, f report.Figure) pivotView {
+	view := pivotView{Title: s.Title, Text: s.Text, Head: pivot.Head}
+	if s.Table == nil {
 		return view
 	}
 	for _, column := range pivot.Columns {
@@ -49,10 +51,10 @@ func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
 	var low, high *stats.Sample
 	for _, row := range pivot.Rows {
 		for _, cell := range row.Cells {
-			if cell == nil || f.sample(*cell) == nil {
+			if cell == nil || f.Sample(*cell) == nil {
 				continue
 			}
-			sample := f.sample(*cell)
+			sample := f.Sample(*cell)
 			samples = append(samples, sample)
 			if low == nil || sample.Median < low.Median {
 				low = sample
@@ -62,7 +64,7 @@ func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
 			}
 		}
 	}
-	decimals := f.unit.decimals(samples)
+	decimals := f.Unit.Decimals(samples)
 	for r, row := range pivot.Rows {
 		line := pivotRow{}
 		for _, label := range row.Labels {
@@ -74,14 +76,14 @@ func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
 				continue
 			}
 			view := b.newPivotCell(*cell, f, decimals)
-			if sample := f.sample(*cell); sample != nil && high.Median > low.Median {
+			if sample := f.Sample(*cell); sample != nil && high.Median > low.Median {
 				step := int((sample.Median - low.Median) / (high.Median - low.Median) * tints)
 				view.Class = fmt.Sprintf("h%d", min(step, tints-1))
 			}
-			switch s.table.rows[r][len(row.Labels)+c].tone {
-			case best:
+			switch s.Table.Rows[r][len(row.Labels)+c].Tone {
+			case report.Best:
 				view.Tone = "best"
-			case bad:
+			case report.Bad:
 				view.Tone = "failed"
 			}
 			line.Cells = append(line.Cells, view)
@@ -91,36 +93,36 @@ func (b *builder) newPivot(pivot verdict.Pivot, s section, f figure) pivotView {
 	return view
 }
 
-func (b *builder) newPivotCell(cell verdict.Summary, f figure, decimals int) *pivotCell {
-	view := &pivotCell{Figure: missing, Href: b.href(cell)}
-	if marks := b.notes.marks(cell, f.why(cell)); marks != "" {
+func (b *builder) newPivotCell(cell verdict.Summary, f report.Figure, decimals int) *pivotCell {
+	view := &pivotCell{Figure: words.Missing, Href: b.href(cell)}
+	if marks := b.notes.Marks(cell, f.Why(cell)); marks != "" {
 		view.Marks = strings.Split(strings.Trim(marks, "[]"), ",")
 	}
-	sample := f.sample(cell)
+	sample := f.Sample(cell)
 	switch {
 	case cell.OK == 0:
-		view.Figure = unmeasuredText(cell)
+		view.Figure = words.Unmeasured(cell)
 	case sample != nil:
-		text := strings.TrimSuffix(f.unit.text(sample, decimals), " "+f.unit.name)
+		text := strings.TrimSuffix(f.Unit.Text(sample, decimals), " "+f.Unit.Name)
 		view.Figure, view.Spread, _ = strings.Cut(text, " ")
 		view.Spread, view.Value = strings.TrimSpace(view.Spread), exact(sample.Median)
-		view.Title = spreadText(sample, f.unit, decimals)
-		if ratio := f.ratio(cell); ratio != nil {
-			view.Ratio = percentText(ratio, 1)
+		view.Title = spreadText(sample, f.Unit, decimals)
+		if ratio := f.Ratio(cell); ratio != nil {
+			view.Ratio = words.Percent(ratio, 1)
 		}
 	}
 	return view
 }
 
 // spreadText says in words what is known of a figure.
-func spreadText(s *stats.Sample, u unit, decimals int) string {
-	text := u.number(s.Median, decimals) + " " + u.name
+func spreadText(s *stats.Sample, u words.Unit, decimals int) string {
+	text := u.Number(s.Median, decimals) + " " + u.Name
 	switch {
 	case s.Interval != nil:
 		text += fmt.Sprintf(", median of %d repeats; its %.0f%% interval is %s to %s %s", s.N, 100*stats.Confidence,
-			u.number(s.Interval.Low, decimals), u.number(s.Interval.High, decimals), u.name)
+			u.Number(s.Interval.Low, decimals), u.Number(s.Interval.High, decimals), u.Name)
 	case s.N > 1:
-		text += fmt.Sprintf(", median of %d repeats from %s to %s %s", s.N, u.number(s.Min, decimals), u.number(s.Max, decimals), u.name)
+		text += fmt.Sprintf(", median of %d repeats from %s to %s %s", s.N, u.Number(s.Min, decimals), u.Number(s.Max, decimals), u.Name)
 	}
 	return text
 }

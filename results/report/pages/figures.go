@@ -1,14 +1,16 @@
-package report
+package pages
 
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -27,9 +29,9 @@ func (b *builder) drawings() []drawing {
 	for _, n := range requests[max(0, len(requests)-2):] {
 		cells := b.at(n)
 		title := show.Plural(n, "request")
-		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, seconds(),
+		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, words.Seconds(),
 			func(s verdict.Summary) *stats.Sample { return s.Duration }))
-		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, mebibytes(),
+		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, words.Mebibytes(),
 			func(s verdict.Summary) *stats.Sample { return s.Peak(b.memory) }))
 	}
 	if len(requests) > 0 {
@@ -153,7 +155,7 @@ func spentChart(run results.Run) *chart.Chart {
 		return nil
 	}
 	total := run.SpentTotal()
-	phases := sortedKeys(run.Spent)
+	phases := slices.Sorted(maps.Keys(run.Spent))
 	slices.SortStableFunc(phases, func(a, b string) int { return cmp.Compare(run.Spent[b], run.Spent[a]) })
 	group := chart.Group{}
 	for _, phase := range phases {
@@ -165,10 +167,10 @@ func spentChart(run results.Run) *chart.Chart {
 		if phase == results.PhaseMeasure {
 			ink = chart.Series(0)
 		}
-		text := fmt.Sprintf("%s %s, %.1f%%", show.Line(phase), wallTime(spent), 100*spent/total)
+		text := fmt.Sprintf("%s %s, %.1f%%", show.Line(phase), words.WallTime(spent), 100*spent/total)
 		group.Bars = append(group.Bars, chart.Bar{Value: 100 * spent / total, Figure: text, Label: text, Ink: ink})
 	}
-	group.Label = fmt.Sprintf("%.1f%% of %s was spent measuring", 100**run.MeasuringFraction(), wallTime(total))
+	group.Label = fmt.Sprintf("%.1f%% of %s was spent measuring", 100**run.MeasuringFraction(), words.WallTime(total))
 	c := chart.Bars([]chart.Group{group})
 	c.Name, c.Title, c.Text = "time", "Where the time went", group.Label
 	c.X.Label, c.X.Max = "% of the wall time", 100

@@ -1,4 +1,4 @@
-package report
+package pages
 
 import (
 	"crypto/sha256"
@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"stackmeter/results"
 	"stackmeter/scenarios/show"
 )
 
@@ -108,9 +107,4 @@ func Policy(follows bool) string {
 		policy += "; connect-src 'self'"
 	}
 	return policy
-}
-
-// writeHTML is the format html: one file that holds everything.
-func writeHTML(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	return WritePage(w, run, records, PageOptions{})
 }

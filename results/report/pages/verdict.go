@@ -1,11 +1,13 @@
-package report
+package pages
 
 import (
 	"fmt"
 
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -22,21 +24,21 @@ func (b *builder) verdict() []string {
 	}
 	best := *r.Best
 	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", show.Line(best.Condition()),
-		seconds().text(best.Duration, 2), show.Plural(r.Frontier.Requests, "request"))
+		words.Seconds().Text(best.Duration, 2), show.Plural(r.Frontier.Requests, "request"))
 	if peak := best.Peak(r.Frontier.Memory); peak != nil {
-		text += ", " + mebibytes().text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
+		text += ", " + words.Mebibytes().Text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
 	}
 	if r.Ratio != nil {
-		text += fmt.Sprintf(", %s of the baseline's duration", percentText(r.Ratio, 1))
+		text += fmt.Sprintf(", %s of the baseline's duration", words.Percent(r.Ratio, 1))
 	}
 	lines := []string{text + "."}
-	lines = append(lines, doubted(r)...)
+	lines = append(lines, report.Doubted(r)...)
 	if r.PassedOver != nil {
 		lines = append(lines, fmt.Sprintf("%s has a shorter median, but is as fast within %.0f%%, and needs more memory.",
 			show.Line(r.PassedOver.Summary.Condition()), 100*verdict.AlikeShare))
 	}
 	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > verdict.AlikeShare*best.Peak(r.Frontier.Memory).Median {
-		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/mib,
+		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/words.Mib,
 			show.Line(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
 	}
 	return lines

@@ -1,4 +1,4 @@
-package report
+package words
 
 import (
 	"fmt"
@@ -79,24 +79,24 @@ func meaning(flag string) string {
 	return ""
 }
 
-// withMeaning is a flag with what it means.
-func withMeaning(flag string) string {
+// WithMeaning is a flag with what it means.
+func WithMeaning(flag string) string {
 	if words := meaning(flag); words != "" {
 		return flag + ": " + words
 	}
 	return flag
 }
 
-// unmeasuredText stands for the figure of a cell no repeat of which is ok.
-func unmeasuredText(s verdict.Summary) string {
+// Unmeasured stands for the figure of a cell no repeat of which is ok.
+func Unmeasured(s verdict.Summary) string {
 	if s.Spared() {
 		return results.StatusPruned
 	}
 	return results.StatusFailed
 }
 
-// notOKText is how many repeats of a cell are not ok.
-func notOKText(s verdict.Summary) string {
+// NotOK is how many repeats of a cell are not ok.
+func NotOK(s verdict.Summary) string {
 	var parts []string
 	for _, of := range []struct {
 		n      int

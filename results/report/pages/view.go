@@ -1,11 +1,13 @@
-package report
+package pages
 
 import (
 	"html/template"
 	"strconv"
 	"strings"
 
+	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
+	"stackmeter/results/words"
 )
 
 // The types here are what the templates in html/ are given. Their texts are
@@ -72,28 +74,28 @@ type entryView struct {
 
 // newGrid turns a table of the other formats into one of a page. A column
 // stands right where it holds figures.
-func newGrid(name string, g *grid) *gridView {
+func newGrid(name string, g *report.Grid) *gridView {
 	if g == nil {
 		return nil
 	}
 	view := &gridView{Name: name}
-	for i, text := range g.head {
-		view.Head = append(view.Head, headView{Text: text, Right: i >= g.labels && g.figures(i)})
+	for i, text := range g.Head {
+		view.Head = append(view.Head, headView{Text: text, Right: i >= g.Labels && holdsFigures(g, i)})
 	}
 	right := func(column int) bool { return column < len(view.Head) && view.Head[column].Right }
-	for _, row := range g.rows {
+	for _, row := range g.Rows {
 		var entries []entryView
 		for i, e := range row {
-			entry := entryView{Text: e.text, Head: i < g.labels, Right: right(i)}
-			switch e.tone {
-			case best:
+			entry := entryView{Text: e.Text, Head: i < g.Labels, Right: right(i)}
+			switch e.Tone {
+			case report.Best:
 				entry.Class = "best"
-			case bad:
+			case report.Bad:
 				entry.Class = "failed"
 			}
 			if entry.Right {
-				entry.Value = leadingNumber(e.text)
-			} else if i >= g.labels && len(e.text) > 30 {
+				entry.Value = leadingNumber(e.Text)
+			} else if i >= g.Labels && len(e.Text) > 30 {
 				entry.Class += " wide"
 			}
 			entries = append(entries, entry)
@@ -103,10 +105,10 @@ func newGrid(name string, g *grid) *gridView {
 	return view
 }
 
-// figures reports whether a column holds figures, or nothing.
-func (g *grid) figures(column int) bool {
-	for _, row := range g.rows {
-		if column < len(row) && row[column].text != missing && row[column].text != "" && leadingNumber(row[column].text) == "" {
+// holdsFigures reports whether a column holds figures, or nothing.
+func holdsFigures(g *report.Grid, column int) bool {
+	for _, row := range g.Rows {
+		if column < len(row) && row[column].Text != words.Missing && row[column].Text != "" && leadingNumber(row[column].Text) == "" {
 			return false
 		}
 	}
@@ -136,10 +138,10 @@ type sectionView struct {
 
 type itemView struct{ Name, Text, Log string }
 
-func newSection(s section) sectionView {
-	view := sectionView{Title: s.title, Text: s.text, Grid: newGrid(s.title, s.table), Notes: s.notes}
-	for _, i := range s.items {
-		view.Items = append(view.Items, itemView{Name: i.name, Text: i.text, Log: strings.Join(i.log, "\n")})
+func newSection(s report.Section) sectionView {
+	view := sectionView{Title: s.Title, Text: s.Text, Grid: newGrid(s.Title, s.Table), Notes: s.Notes}
+	for _, i := range s.Items {
+		view.Items = append(view.Items, itemView{Name: i.Name, Text: i.Text, Log: strings.Join(i.Log, "\n")})
 	}
 	return view
 }

@@ -1,4 +1,4 @@
-package report
+package exchange
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 )
 
@@ -171,6 +172,6 @@ func fromMiB(value *float64) *int64 {
 	if value == nil {
 		return nil
 	}
-	bytes := int64(math.Round(*value * mib))
+	bytes := int64(math.Round(*value * words.Mib))
 	return &bytes
 }

@@ -1,14 +1,17 @@
-package report
+package pages
 
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -40,7 +43,7 @@ type builder struct {
 	byCell    map[string][]results.Record
 	baselines verdict.Baselines
 	memory    string
-	notes     *notes
+	notes     *report.Notes
 	ids       map[string]string // of the details that are in the page, by cell
 	nginx     map[string]sectionLink
 	address   func(name string) string
@@ -64,18 +67,18 @@ func newBuilder(run results.Run, records []results.Record, opts PageOptions) *bu
 	}
 	b.baselines = verdict.FindBaselines(b.summaries, run.Plan.Baseline)
 	b.memory = verdict.MemoryKind(b.summaries)
-	b.notes = newNotes(b.summaries)
+	b.notes = report.NewNotes(b.summaries)
 	for _, r := range records {
 		name := r.Topology.Name + "/" + r.Cell.Load.Name()
 		b.byCell[name] = append(b.byCell[name], r)
 		if r.Stack != nil && r.Stack.Nginx != "" {
-			text := withoutUpstream(r.Stack.Nginx)
+			text := report.WithoutUpstream(r.Stack.Nginx)
 			if _, known := b.nginx[text]; !known {
 				b.nginx[text] = sectionLink{}
 			}
 		}
 	}
-	for i, text := range sortedKeys(b.nginx) {
+	for i, text := range slices.Sorted(maps.Keys(b.nginx)) {
 		b.nginx[text] = sectionLink{ID: fmt.Sprintf("nginx-%d", i+1), Text: "nginx's configuration, as loaded"}
 	}
 	return b
@@ -93,7 +96,7 @@ func (b *builder) choose(conclusion verdict.Conclusion) {
 			return 0
 		case !s.Clean():
 			return 1
-		case len(s.Flags) > len(b.notes.everywhere):
+		case len(s.Flags) > len(b.notes.Everywhere):
 			return 2
 		}
 		return 3
@@ -163,7 +166,7 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 
 func runStatus(run results.Run, records []results.Record) *status {
 	counts := run.Count(records)
-	text := countsText(&counts)
+	text := report.CountsText(&counts)
 	switch {
 	case run.Outcome == results.OutcomeOK:
 		return &status{text, "ok"}
@@ -190,7 +193,7 @@ func banners(run results.Run, records []results.Record) []string {
 func (b *builder) view(records []results.Record, opts PageOptions) (runView, error) {
 	concluded := verdict.Conclude(b.summaries, b.run.Plan.Baseline)
 	b.choose(concluded)
-	v := runView{Figure: upper(figuresText(b.summaries)), AnswerTitle: "The answer"}
+	v := runView{Figure: upper(report.FiguresText(b.summaries)), AnswerTitle: "The answer"}
 	if b.run.Outcome == "" {
 		counts := b.run.Count(records)
 		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Bad(),
@@ -204,18 +207,18 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 		v.Verdict = []string{"No cell has been measured yet."}
 	} else {
 		concluded, alike := shortened(concluded)
-		s := conclusion(concluded, b.notes)
+		s := report.Conclusion(concluded, b.notes)
 		if alike > 0 {
-			s.notes = append(s.notes, show.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
+			s.Notes = append(s.Notes, show.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
 		}
-		v.AnswerTitle = s.title
-		if asked := planned(b.run, b.summaries); asked != nil {
+		v.AnswerTitle = s.Title
+		if asked := report.Planned(b.run, b.summaries); asked != nil {
 			view := newSection(*asked)
 			v.Asked = &view
 		} else {
 			v.Verdict = b.verdict()
 		}
-		v.Conclusion, v.AnswerNotes = newGrid(s.title, s.table), s.notes
+		v.Conclusion, v.AnswerNotes = newGrid(s.Title, s.Table), s.Notes
 		b.linkConditions(v.Conclusion, concluded)
 	}
 	var err error
@@ -227,8 +230,8 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 		return v, err
 	}
 	for _, pivot := range verdict.Pivots(b.summaries) {
-		v.Pivots = append(v.Pivots, b.newPivot(pivot, durationSection(pivot, b.baselines, b.notes), durationFigure(b.baselines)),
-			b.newPivot(pivot, memorySection(pivot, b.baselines, b.memory, b.notes), memoryFigure(b.baselines, b.memory)))
+		v.Pivots = append(v.Pivots, b.newPivot(pivot, report.DurationSection(pivot, b.baselines, b.notes), report.DurationFigure(b.baselines)),
+			b.newPivot(pivot, report.MemorySection(pivot, b.baselines, b.memory, b.notes), report.MemoryFigure(b.baselines, b.memory)))
 	}
 	for _, d := range b.drawings() {
 		f, err := newFigure(d.chart, d.caption, d.full)
@@ -240,10 +243,10 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 	if err := b.cells(&v); err != nil {
 		return v, err
 	}
-	for i, text := range b.notes.legend() {
+	for i, text := range b.notes.Legend() {
 		note := noteView{Text: text}
-		if at := i - len(b.notes.everywhere); at >= 0 {
-			note.ID = b.notes.letters[b.notes.texts[at]]
+		if at := i - len(b.notes.Everywhere); at >= 0 {
+			note.ID = b.notes.Letters[b.notes.Texts[at]]
 		}
 		v.Notes = append(v.Notes, note)
 	}
@@ -268,19 +271,19 @@ func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 
 // machine is what the page says about the run itself.
 func (b *builder) machine(v *runView, records []results.Record) {
-	for _, s := range []*section{openLoops(records), failures(b.summaries), prunings(b.summaries), errorList(records), missingCells(b.run, records), repeatsMade(b.run, records)} {
+	for _, s := range []*report.Section{report.OpenLoops(records), report.Failures(b.summaries), report.Prunings(b.summaries), report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records)} {
 		if s != nil {
 			v.Problems = append(v.Problems, newSection(*s))
 		}
 	}
-	for _, f := range heading(b.run, records, b.summaries, b.memory) {
-		v.Facts = append(v.Facts, factView{f.label, f.text})
+	for _, f := range report.Heading(b.run, records, b.summaries, b.memory) {
+		v.Facts = append(v.Facts, factView{f.Label, f.Text})
 	}
-	for _, f := range []fact{
+	for _, f := range []factView{
 		{"scenario file", b.run.File}, {"stackmeter", strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {"plan", b.run.Fingerprint},
 	} {
-		if f.text != "" {
-			v.Facts = append(v.Facts, factView{f.label, show.Line(f.text)})
+		if f.Text != "" {
+			v.Facts = append(v.Facts, factView{f.Label, show.Line(f.Text)})
 		}
 	}
 	if c := spentChart(b.run); c != nil {
@@ -288,15 +291,15 @@ func (b *builder) machine(v *runView, records []results.Record) {
 			v.Spent = &f
 		}
 	}
-	for _, s := range []*section{gpuPhases(records), ran(records)} {
+	for _, s := range []*report.Section{report.GPUPhases(records), report.Ran(records)} {
 		if s != nil {
-			s.notes = slices.DeleteFunc(s.notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
+			s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
 			v.Sections = append(v.Sections, newSection(*s))
 		}
 	}
-	for i, item := range configurations(records) {
-		v.Sections = append(v.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.name,
-			Items: []itemView{{Name: "Of", Text: item.text, Log: joinLines(item.log)}}})
+	for i, item := range report.Configurations(records) {
+		v.Sections = append(v.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
+			Items: []itemView{{Name: "Of", Text: item.Text, Log: joinLines(item.Log)}}})
 	}
 }
 
@@ -341,19 +344,19 @@ func (b *builder) cells(v *runView) error {
 }
 
 // cellGrid has a row for each cell.
-func (b *builder) cellGrid() *grid {
-	g := &grid{labels: 1, head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
-	metric := func(s verdict.Summary, name string, u unit) entry {
+func (b *builder) cellGrid() *report.Grid {
+	g := &report.Grid{Labels: 1, Head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
+	metric := func(s verdict.Summary, name string, u words.Unit) report.Entry {
 		m, err := results.FindMetric(name)
 		if err != nil {
-			return entry{text: missing}
+			return report.Entry{Text: words.Missing}
 		}
 		sample := s.Sample(m)
-		decimals := u.decimals([]*stats.Sample{sample})
+		decimals := u.Decimals([]*stats.Sample{sample})
 		if sample != nil && name != results.MetricDuration {
-			return entry{text: u.number(sample.Median, decimals) + " " + u.name} // the repeats have the rest
+			return report.Entry{Text: u.Number(sample.Median, decimals) + " " + u.Name} // the repeats have the rest
 		}
-		return entry{text: u.text(sample, decimals)}
+		return report.Entry{Text: u.Text(sample, decimals)}
 	}
 	for _, s := range b.summaries {
 		state := b.cellStatus(s)
@@ -361,18 +364,18 @@ func (b *builder) cellGrid() *grid {
 		if state.Class == "warn" {
 			text = "ok"
 		}
-		bound := missing
-		if used(s) {
+		bound := words.Missing
+		if report.Used(s) {
 			bound = verdict.BoundOf(s, b.run.Plan, b.run.Host).By
 		}
-		e := entry{text: text}
+		e := report.Entry{Text: text}
 		if state.Class == "bad" {
-			e.tone = bad
+			e.Tone = report.Bad
 		}
-		g.rows = append(g.rows, []entry{
-			{text: show.Line(s.Name())}, e, metric(s, results.MetricDuration, seconds()), metric(s, results.MetricThroughput, unit{"/s", 1, 2, 0}),
-			metric(s, "p50", unit{"ms", 1e-3, 1, 1}), metric(s, results.MetricP99, unit{"ms", 1e-3, 1, 1}),
-			metric(s, results.PeakMetric(b.memory), mebibytes()), {text: bound}, {text: b.ownFlags(s)},
+		g.Rows = append(g.Rows, []report.Entry{
+			{Text: show.Line(s.Name())}, e, metric(s, results.MetricDuration, words.Seconds()), metric(s, results.MetricThroughput, words.Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}),
+			metric(s, "p50", words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}), metric(s, results.MetricP99, words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}),
+			metric(s, results.PeakMetric(b.memory), words.Mebibytes()), {Text: bound}, {Text: b.ownFlags(s)},
 		})
 	}
 	return g

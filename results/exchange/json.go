@@ -1,4 +1,4 @@
-package report
+package exchange
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 )
 
@@ -109,9 +110,9 @@ type jsonMemory struct {
 	Series        []gpu.Point        `json:"series,omitempty"` // bytes, seconds since the gun
 }
 
-// writeJSON prints a run in the format that programs read. Values that a
+// WriteJSON prints a run in the format that programs read. Values that a
 // scenario may have been given secrets in are replaced.
-func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options) error {
+func WriteJSON(w io.Writer, run results.Run, records []results.Record) error {
 	report := jsonReport{
 		Schema: schema,
 		Run: jsonRun{
@@ -134,9 +135,13 @@ func writeJSON(w io.Writer, run results.Run, records []results.Record, _ Options
 		report.Cells = append(report.Cells, newJSONCell(r))
 	}
 	report.Summaries = newJSONSummaries(run, verdict.Summarise(records))
+	return encode(w, report)
+}
+
+func encode(w io.Writer, value any) error {
 	out := json.NewEncoder(w)
 	out.SetIndent("", "  ")
-	return out.Encode(report)
+	return out.Encode(value)
 }
 
 func newJSONCell(r results.Record) jsonCell {
@@ -184,7 +189,7 @@ func newJSONCell(r results.Record) jsonCell {
 		if cell.Memory.ServicesMiB == nil {
 			cell.Memory.ServicesMiB = map[string]float64{}
 		}
-		cell.Memory.ServicesMiB[service] = float64(bytes) / mib
+		cell.Memory.ServicesMiB[service] = float64(bytes) / words.Mib
 	}
 	return cell
 }
@@ -193,7 +198,7 @@ func inMiB(bytes *int64) *float64 {
 	if bytes == nil {
 		return nil
 	}
-	value := float64(*bytes) / mib
+	value := float64(*bytes) / words.Mib
 	return &value
 }
 

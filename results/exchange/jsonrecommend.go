@@ -1,6 +1,7 @@
-package report
+package exchange
 
 import (
+	"io"
 	"slices"
 
 	"stackmeter/results"
@@ -61,6 +62,11 @@ type jsonExcess struct {
 	Cell   string      `json:"cell"`
 	Metric string      `json:"metric"`
 	Value  *jsonSample `json:"value"` // null where it is not known of every repeat
+}
+
+// WriteRecommendationJSON writes what a run recommends.
+func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendation) error {
+	return encode(w, newJSONRecommendation(run, r))
 }
 
 func newJSONRecommendation(run results.Run, r verdict.Recommendation) jsonRecommendation {

@@ -1,4 +1,4 @@
-package report
+package pages
 
 import (
 	"fmt"
@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/report"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -37,13 +39,13 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 		case run.Outcome == results.OutcomeFailed || run.Outcome == results.OutcomeInfrastructure:
 			outcome.Class = "failed"
 		}
-		before := entryView{Text: missing}
+		before := entryView{Text: words.Missing}
 		if older := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); older >= 0 {
 			before = entryView{Text: "compare", Href: at.Compare(runs[i+1+older].ID, run.ID)}
 		}
 		view.Rows = append(view.Rows, []entryView{
 			{Text: show.Line(run.ID), Href: at.Run(run.ID), Head: true}, {Text: show.Line(run.Scenario), Href: at.History(run.Scenario)},
-			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: countsText(run.Counts)}, before,
+			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: report.CountsText(run.Counts)}, before,
 		})
 	}
 	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store))}
@@ -66,9 +68,9 @@ func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name 
 	}
 	cell.Open = true
 	view := runView{Cells: []cellView{cell}}
-	for i, item := range configurations(b.byCell[name]) {
-		view.Sections = append(view.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.name,
-			Items: []itemView{{Name: "Of", Text: item.text, Log: joinLines(item.log)}}})
+	for i, item := range report.Configurations(b.byCell[name]) {
+		view.Sections = append(view.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
+			Items: []itemView{{Name: "Of", Text: item.Text, Log: joinLines(item.Log)}}})
 	}
 	p := page{
 		Title: cell.Name, Heading: cell.Name, Under: show.Line("of " + run.Scenario + ", run " + run.ID),

@@ -1,0 +1,112 @@
+package exchange
+
+import (
+	"io"
+	"slices"
+
+	"stackmeter/results"
+	"stackmeter/results/verdict"
+)
+
+type jsonComparison struct {
+	Schema      int                  `json:"schema"`
+	Base        jsonCompared         `json:"base"`
+	Head        jsonCompared         `json:"head"`
+	Disparities []verdict.Disparity  `json:"disparities"`
+	Notes       []verdict.Disparity  `json:"notes"` // of the machines, that are no reason not to compare
+	Cells       []jsonCellComparison `json:"cells"`
+	Checks      []results.Check      `json:"checks"`
+}
+
+type jsonCompared struct {
+	ID       string `json:"id"`
+	Scenario string `json:"scenario"`
+	Started  string `json:"started"`
+}
+
+type jsonCellComparison struct {
+	Cell    string       `json:"cell"`
+	State   string       `json:"state"`
+	Base    *jsonSide    `json:"base"` // null where the run does not have the cell
+	Head    *jsonSide    `json:"head"`
+	Changes []jsonChange `json:"changes"`
+}
+
+// A jsonSide is what one run made of a cell: repeats by status, and answers
+// that were not as expected over all of them.
+type jsonSide struct {
+	OK     int                 `json:"ok"`
+	Failed int                 `json:"failed"`
+	Pruned int                 `json:"pruned"`
+	Errors int                 `json:"errors"`
+	Flags  []string            `json:"flags"`
+	Doubts map[string][]string `json:"doubts,omitempty"` // the flags that void a metric, by metric
+}
+
+func newJSONSide(s *verdict.Summary, metrics []results.Metric) *jsonSide {
+	if s == nil {
+		return nil
+	}
+	return &jsonSide{s.OK, s.Failed, s.Pruned, s.Errors, slices.Concat([]string{}, s.Flags), doubtsOf(*s, metrics...)}
+}
+
+// doubtsOf are the flags of a cell that void a metric, by metric.
+func doubtsOf(s verdict.Summary, metrics ...results.Metric) map[string][]string {
+	doubts := map[string][]string{}
+	for _, m := range metrics {
+		if flags := s.Doubts(m); len(flags) > 0 {
+			doubts[m.Name] = flags
+		}
+	}
+	return doubts
+}
+
+// A jsonChange has shares: 0.05 is 5% more.
+type jsonChange struct {
+	Metric   string        `json:"metric"`
+	Base     *jsonSample   `json:"base"`
+	Head     *jsonSample   `json:"head"`
+	Change   *float64      `json:"change"`
+	Interval *jsonInterval `json:"interval"`
+	P        *float64      `json:"p"`
+	// Corrected is p after Holm's correction for the Compared cells; Shown and
+	// Able are of it.
+	Corrected *float64 `json:"p_corrected"`
+	Compared  int      `json:"compared,omitempty"`
+	Shown     bool     `json:"shown"`
+	Able      bool     `json:"able"` // so many repeats could have shown a difference
+	Needs     int      `json:"needs_repeats,omitempty"`
+	Erring    bool     `json:"erring,omitempty"` // a side has no repeat without errors: nothing is tested
+}
+
+// WriteComparisonJSON writes a comparison and the checks of its thresholds.
+func WriteComparisonJSON(w io.Writer, c verdict.Comparison, checks []results.Check) error {
+	return encode(w, newJSONComparison(c, checks))
+}
+
+func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonComparison {
+	compared := func(r results.Run) jsonCompared {
+		return jsonCompared{r.ID, r.Scenario, r.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")}
+	}
+	report := jsonComparison{
+		Schema: schema, Base: compared(c.Base), Head: compared(c.Head),
+		Disparities: slices.Concat([]verdict.Disparity{}, c.Disparities),
+		Notes:       slices.Concat([]verdict.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
+		Checks: slices.Concat([]results.Check{}, checks),
+	}
+	for _, cell := range c.Cells {
+		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base, c.Metrics), Head: newJSONSide(cell.Head, c.Metrics), Changes: []jsonChange{}}
+		for _, change := range cell.Changes {
+			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Erring: change.Erring}
+			if change.Base != nil && change.Head != nil && !change.Erring {
+				d := change.Difference
+				made.Change, made.P, made.Shown, made.Able, made.Needs = &d.Change, &d.P, d.Shown, d.Able, change.Needs
+				made.Corrected, made.Compared = &change.Corrected, change.Compared
+			}
+			made.Interval = newJSONInterval(change.Interval)
+			one.Changes = append(one.Changes, made)
+		}
+		report.Cells = append(report.Cells, one)
+	}
+	return report
+}

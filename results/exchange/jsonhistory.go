@@ -1,0 +1,61 @@
+package exchange
+
+import (
+	"io"
+
+	"stackmeter/results/verdict"
+)
+
+type jsonHistory struct {
+	Schema   int               `json:"schema"`
+	Scenario string            `json:"scenario"`
+	Metric   string            `json:"metric"`
+	Unit     string            `json:"unit"`
+	Runs     []jsonCompared    `json:"runs"`
+	Cells    []jsonCellHistory `json:"cells"`
+}
+
+type jsonCellHistory struct {
+	Cell   string      `json:"cell"`
+	Points []jsonPoint `json:"points"`
+	Steps  []jsonStep  `json:"steps"`
+}
+
+type jsonPoint struct {
+	Run string `json:"run"`
+	jsonSample
+}
+
+// A jsonStep has its change as a share: 0.05 is 5% more.
+type jsonStep struct {
+	Run         string              `json:"run"`
+	Before      float64             `json:"before"`
+	After       float64             `json:"after"`
+	Change      float64             `json:"change"`
+	Worse       bool                `json:"worse"`
+	P           float64             `json:"p"`
+	Disparities []verdict.Disparity `json:"disparities,omitempty"`
+}
+
+// WriteHistoryJSON writes the history of a scenario.
+func WriteHistoryJSON(w io.Writer, h verdict.History) error {
+	return encode(w, newJSONHistory(h))
+}
+
+func newJSONHistory(h verdict.History) jsonHistory {
+	report := jsonHistory{Schema: schema, Scenario: h.Scenario, Metric: h.Metric.Name, Unit: string(h.Metric.Unit), Runs: []jsonCompared{}, Cells: []jsonCellHistory{}}
+	for _, run := range h.Runs {
+		report.Runs = append(report.Runs, jsonCompared{run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")})
+	}
+	for _, cell := range h.Cells {
+		one := jsonCellHistory{Cell: cell.Name, Points: []jsonPoint{}, Steps: []jsonStep{}}
+		for _, p := range cell.Points {
+			one.Points = append(one.Points, jsonPoint{h.Runs[p.Run].ID, *newJSONSample(p.Sample)})
+		}
+		for _, s := range cell.Steps {
+			one.Steps = append(one.Steps, jsonStep{s.Run, s.Before, s.After, s.Change(), s.Worse, s.P, s.Disparities})
+		}
+		report.Cells = append(report.Cells, one)
+	}
+	return report
+}

@@ -1,0 +1,96 @@
+package exchange
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"stackmeter/results"
+	"stackmeter/results/verdict"
+	"stackmeter/results/words"
+	"stackmeter/scenarios/show"
+)
+
+// WritePrometheus is the text exposition format, for a textfile collector. A
+// figure that was not measured has no line. See
+// https://prometheus.io/docs/instrumenting/exposition_formats/.
+func WritePrometheus(w io.Writer, run results.Run, records []results.Record) error {
+	var b strings.Builder
+	family := func(name, help string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n%s\n", name, help, name, strings.Join(lines, "\n"))
+		}
+	}
+	scenario := `{scenario="` + labelText(run.Scenario) + `"}`
+	flag := func(is bool) string {
+		if is {
+			return " 1"
+		}
+		return " 0"
+	}
+	family("stackmeter_run_info", "The run that these figures are of.", []string{
+		`stackmeter_run_info{scenario="` + labelText(run.Scenario) + `",run="` + labelText(run.ID) + `",imported="` + labelText(run.Imported) + `"} 1`})
+	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
+		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
+	if run.Verdict != "" {
+		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
+			"stackmeter_run_passed" + scenario + flag(run.Verdict == results.VerdictPassed)})
+	}
+	counts := run.Count(records)
+	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="pruned"} %d`, labelText(run.Scenario), counts.Pruned),
+		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
+	summaries := verdict.Summarise(records)
+	labels := func(s verdict.Summary) string {
+		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))
+	}
+	for _, m := range results.Metrics() {
+		name := "stackmeter_cell_" + m.Name + prometheusUnit(m.Unit)
+		var lines []string
+		for _, s := range summaries {
+			if sample := s.Sample(m); sample != nil && m.Name != results.MetricErrors {
+				lines = append(lines, name+labels(s)+" "+float(sample.Median))
+			}
+		}
+		family(name, words.Capital(m.Title)+", the median over the repeats.", lines)
+	}
+	var errors, repeats []string
+	for _, s := range summaries {
+		if s.OK > 0 {
+			errors = append(errors, fmt.Sprintf("stackmeter_cell_errors%s %d", labels(s), s.Errors))
+		}
+		repeats = append(repeats, fmt.Sprintf("stackmeter_cell_failed_repeats%s %d", labels(s), s.Failed))
+	}
+	family("stackmeter_cell_errors", "Answers that were not as expected, over all repeats.", errors)
+	family("stackmeter_cell_failed_repeats", "Repeats of the cell that failed.", repeats)
+	var broken []string
+	for _, c := range run.Checks {
+		broken = append(broken, fmt.Sprintf(`stackmeter_threshold_broken{scenario="%s",cell="%s",threshold="%s"}%s`,
+			labelText(run.Scenario), labelText(c.Cell), labelText(c.Threshold), flag(c.Broken())))
+	}
+	slices.Sort(broken)
+	family("stackmeter_threshold_broken", "1 when the threshold is broken at the cell, or could not be judged.", slices.Compact(broken))
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func prometheusUnit(unit results.Unit) string {
+	switch unit {
+	case results.UnitSeconds:
+		return "_seconds"
+	case results.UnitBytes:
+		return "_bytes"
+	case results.UnitPerSecond:
+		return "_per_second"
+	}
+	return ""
+}
+
+// labelText escapes the value of a label.
+func labelText(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(show.Line(text))
+}

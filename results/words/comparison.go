@@ -1,0 +1,122 @@
+package words
+
+import (
+	"fmt"
+	"slices"
+
+	"stackmeter/results"
+	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
+	"stackmeter/scenarios/show"
+)
+
+// Corrected says that p-values are corrected for the number of cells.
+func Corrected(compared int) string {
+	return fmt.Sprintf("%s are compared, and p is corrected for that (Holm): where nothing changed, the chance that any of them is shown is %.0f%% at most. Each interval is its cell's alone, and not corrected.",
+		show.Plural(compared, "cell"), 100*(1-stats.Confidence))
+}
+
+// Shown is a change that is shown, or ~.
+func Shown(c verdict.Change) string {
+	if !c.Difference.Shown {
+		return "~"
+	}
+	return fmt.Sprintf("%+.1f%%", 100*c.Difference.Change)
+}
+
+func Interval(c verdict.Change) string {
+	if c.Interval == nil {
+		return Missing
+	}
+	return fmt.Sprintf("%+.1f%% to %+.1f%%", 100*c.Interval.Low, 100*c.Interval.High)
+}
+
+// Unremarkable reports whether there is nothing to say about a cell but its figures.
+func Unremarkable(cell verdict.CellComparison) bool {
+	return cell.State == verdict.CellBoth && cell.Base.Errors == 0 && cell.Head.Errors == 0
+}
+
+// State is a cell's state, how many repeats and answers were not as
+// expected on both sides, and why the head failed.
+func State(cell verdict.CellComparison) string {
+	text := cell.State
+	if text == verdict.CellBoth {
+		text = "ok in both"
+	}
+	if cell.Base != nil && cell.Head != nil && !Unremarkable(cell) {
+		text += fmt.Sprintf(" (repeats ok: %d of %d, then %d of %d; errors: %d, then %d)",
+			cell.Base.OK, cell.Base.Repeats(), cell.Head.OK, cell.Head.Repeats(), cell.Base.Errors, cell.Head.Errors)
+	}
+	if cell.Head != nil && len(cell.Head.Failures) > 0 {
+		return text + ": " + cell.Head.Failures[0].Reason
+	}
+	if cell.Head != nil && len(cell.Head.Prunings) > 0 {
+		return text + ": " + cell.Head.Prunings[0].Reason
+	}
+	return text
+}
+
+// VerdictLines say what a comparison found, the most important first.
+func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
+	worse, better := map[string]bool{}, map[string]bool{}
+	for _, cell := range c.Cells {
+		for _, change := range cell.Changes {
+			if change.Worse() {
+				worse[cell.Name] = true
+			}
+			if change.Better() {
+				better[cell.Name] = true
+			}
+		}
+	}
+	counts := c.Counts()
+	erring := 0
+	for _, cell := range c.Cells {
+		if slices.ContainsFunc(cell.Changes, func(change verdict.Change) bool { return change.Erring }) {
+			erring++
+		}
+	}
+	var lines []string
+	if len(checks) > 0 {
+		lines = append(lines, Checks(checks))
+	}
+	for _, state := range []string{verdict.CellNewlyFailing, verdict.CellNewlyErring, verdict.CellNewlyPruned, verdict.CellMissing, verdict.CellFailing, verdict.CellPruned, verdict.CellNewlyOK, verdict.CellNew, verdict.CellGone, verdict.CellChanged} {
+		if n := counts[state]; n > 0 {
+			lines = append(lines, show.Plural(n, "cell")+" "+state+".")
+		}
+	}
+	if erring > 0 {
+		lines = append(lines, show.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
+	}
+	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
+		show.Plural(counts[verdict.CellBoth], "cell"), len(worse), len(better)))
+	able, compared := false, 0
+	for _, cell := range c.Cells {
+		for _, change := range cell.Changes {
+			able = able || change.Difference.Able
+			compared = max(compared, change.Compared)
+		}
+	}
+	if compared > 0 && !able {
+		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
+			show.Plural(compared, "cell"), stats.RepeatsForDifference(compared)))
+	}
+	return append(lines, comparisonDoubts(c)...)
+}
+
+// A comparedSide is one run's part of a cell that is compared.
+type comparedSide struct {
+	Name    string
+	Summary *verdict.Summary
+}
+
+// SidesOf are the sides that the cell has.
+func SidesOf(cell verdict.CellComparison) []comparedSide {
+	var sides []comparedSide
+	for _, side := range []comparedSide{{"base", cell.Base}, {"head", cell.Head}} {
+		if side.Summary != nil {
+			sides = append(sides, side)
+		}
+	}
+	return sides
+}

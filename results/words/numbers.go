@@ -1,0 +1,140 @@
+// Package words says what was found: figures with their units, flags with their
+// meanings, checks, states and doubts. Every format of a report uses the same
+// words.
+package words
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"stackmeter/results" // Missing is what stands for a figure that was not measured.
+	"stackmeter/results/stats"
+)
+
+const Missing = "–"
+
+const Mib = 1 << 20
+
+// A unit scales a base unit for printing.
+type Unit struct {
+	Name  string
+	Scale float64 // base units in one of these
+	Fine  int     // decimals at most
+	Least int     // decimals at least
+}
+
+func Seconds() Unit   { return Unit{Name: "s", Scale: 1, Fine: 4, Least: 2} }
+func Mebibytes() Unit { return Unit{Name: "MiB", Scale: Mib, Fine: 1, Least: 0} }
+
+// decimals is how many a table needs, so that its smallest figure shows three
+// significant digits and all its figures show equally many.
+func (u Unit) Decimals(samples []*stats.Sample) int {
+	smallest := math.Inf(1)
+	for _, s := range samples {
+		if s != nil && s.Median > 0 {
+			smallest = min(smallest, s.Median/u.Scale)
+		}
+	}
+	if math.IsInf(smallest, 1) {
+		return u.Least
+	}
+	return min(max(2-int(math.Floor(math.Log10(smallest))), u.Least), u.Fine)
+}
+
+func (u Unit) Number(value float64, decimals int) string {
+	return strconv.FormatFloat(value/u.Scale, 'f', decimals, 64)
+}
+
+// text is a sample with its unit, and with its spread when it has one: how far
+// an end of the median's interval is away at most, or, of too few repeats for
+// an interval, half their range.
+func (u Unit) Text(s *stats.Sample, decimals int) string {
+	if s == nil {
+		return Missing
+	}
+	text := u.Number(s.Median, decimals)
+	switch {
+	case s.Interval != nil:
+		text += " ±" + u.Number(max(s.Median-s.Interval.Low, s.Interval.High-s.Median), decimals)
+	case s.N > 1:
+		text += " ±" + u.Number(s.HalfRange(), decimals)
+	}
+	return text + " " + u.Name
+}
+
+func Percent(ratio *float64, decimals int) string {
+	if ratio == nil {
+		return Missing
+	}
+	return strconv.FormatFloat(*ratio, 'f', decimals, 64) + "%"
+}
+
+// WallTime prints seconds of wall time the way people say them: 8.3s, 2m5s.
+func WallTime(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+// Digits prints a positive number with three significant digits, and no fewer
+// before the point than it has.
+func Digits(value float64) string {
+	decimals := 2
+	if value > 0 {
+		decimals = 2 - int(math.Floor(math.Log10(value)))
+	}
+	return strconv.FormatFloat(value, 'f', min(max(decimals, 0), 6), 64)
+}
+
+// Plainly prints a number as somebody would have written it: 20, 0.5.
+func Plainly(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
+
+// InWords prints seconds in the unit that fits: 12.3 µs, 4.56 ms, 7.89 s.
+func InWords(seconds float64) string {
+	switch {
+	case seconds <= 0:
+		return "0 s"
+	case seconds < 999.5e-6:
+		return Digits(seconds*1e6) + " µs"
+	case seconds < 999.5e-3:
+		return Digits(seconds*1e3) + " ms"
+	}
+	return Digits(seconds) + " s"
+}
+
+// Size prints bytes in the unit that fits.
+func Size(bytes float64) string {
+	for _, u := range []struct {
+		name  string
+		scale float64
+	}{{"GiB", 1 << 30}, {"MiB", Mib}, {"KiB", 1 << 10}} {
+		if bytes >= u.scale {
+			return Digits(bytes/u.scale) + " " + u.name
+		}
+	}
+	return Digits(bytes) + " B"
+}
+
+func Capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+// UnitOf is how figures of a metric are printed.
+func UnitOf(u results.Unit) Unit {
+	switch u {
+	case results.UnitSeconds:
+		return Seconds()
+	case results.UnitBytes:
+		return Mebibytes()
+	case results.UnitPerSecond:
+		return Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}
+	}
+	return Unit{Scale: 1}
+}
+
+func Sample(u results.Unit, s *stats.Sample) string {
+	printed := UnitOf(u)
+	return strings.TrimSpace(printed.Text(s, printed.Decimals([]*stats.Sample{s})))
+}
