@@ -19,7 +19,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
-	"stackmeter/results/sqlite"
+	"stackmeter/results/memory"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
@@ -46,12 +46,12 @@ func TestMain(m *testing.M) {
 }
 
 // A bench is an orchestrator with real parts: the Docker engine, the native
-// client, an SQLite store.
+// client, a store.
 type bench struct {
 	orchestrator.Orchestrator
 	t       *testing.T
 	engine  *docker.Runtime
-	store   *sqlite.Store
+	store   memory.Store
 	run     string
 	mu      sync.Mutex
 	events  []orchestrator.Event
@@ -71,17 +71,8 @@ func newBench(t *testing.T) *bench {
 	if engine.Image(t.Context(), docker.BaseImage) == "" {
 		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
 	}
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	b := &bench{t: t, engine: engine, store: store, run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
-	b.Runtime, b.Recorder, b.Client = engine, store, &native.Client{}
+	b := &bench{t: t, engine: engine, run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
+	b.Runtime, b.Recorder, b.Client = engine, &b.store, &native.Client{}
 	b.NoGPU = "the test gives none"
 	b.Notify = func(e orchestrator.Event) {
 		b.mu.Lock()

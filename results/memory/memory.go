@@ -18,23 +18,32 @@ import (
 // A Store is a results.Store. Its zero value is an empty one.
 type Store struct {
 	mu   sync.Mutex
-	runs []*held           // in the order in which they began
+	runs []*run            // in the order in which they began
 	tags map[string]string // ids of runs
 }
 
-// held is a run with its records, in the order in which they were put.
-type held struct {
-	run     results.Run
-	records []results.Record
+type run struct {
+	results.Run
+	records []results.Record // in the order in which they were put
 }
 
-// write changes a run that is there.
-func (s *Store) write(what, id string, change func(*held) error) error {
+// find returns the run with the id, nil where there is none.
+func (s *Store) find(id string) *run {
+	for _, r := range s.runs {
+		if r.ID == id {
+			return r
+		}
+	}
+	return nil
+}
+
+// try changes a run.
+func (s *Store) try(what, id string, change func(*run) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := results.ErrNoRun
-	if h := s.held(id); h != nil {
-		err = change(h)
+	if r := s.find(id); r != nil {
+		err = change(r)
 	}
 	if err != nil {
 		return fmt.Errorf("%s run %s: %w", what, id, err)
@@ -42,144 +51,120 @@ func (s *Store) write(what, id string, change func(*held) error) error {
 	return nil
 }
 
-// held returns the run with the id, nil where there is none.
-func (s *Store) held(id string) *held {
-	for _, h := range s.runs {
-		if h.run.ID == id {
-			return h
-		}
-	}
-	return nil
+// set changes a run in a way that cannot fail.
+func (s *Store) set(what, id string, change func(*run)) error {
+	return s.try(what, id, func(r *run) error {
+		change(r)
+		return nil
+	})
 }
 
 // Begin enters a run.
 func (s *Store) Begin(ctx context.Context, run results.Run) error { return s.Import(ctx, run, nil) }
 
 // Import enters a run with its records.
-func (s *Store) Import(_ context.Context, run results.Run, records []results.Record) error {
+func (s *Store) Import(_ context.Context, entered results.Run, records []results.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := results.CheckName(run.ID)
-	if err == nil && s.held(run.ID) != nil {
+	err := results.CheckName(entered.ID)
+	if s.find(entered.ID) != nil {
 		err = errors.New("the store holds a run with this id already")
 	}
-	for _, tag := range run.Tags {
+	for _, tag := range entered.Tags {
 		err = errors.Join(err, results.CheckName(tag))
 	}
 	if err != nil {
-		return fmt.Errorf("begin run %q: %w", run.ID, err)
+		return fmt.Errorf("begin run %q: %w", entered.ID, err)
 	}
-	for _, tag := range run.Tags {
-		s.tag(tag, run.ID)
+	for _, tag := range entered.Tags {
+		s.tag(tag, entered.ID)
 	}
-	run.Started, run.Plan, run.Spent = run.Started.UTC(), run.Plan.Redacted(), maps.Clone(run.Spent)
-	h := &held{run: run}
+	entered.Started, entered.Plan, entered.Spent = entered.Started.UTC(), entered.Plan.Redacted(), maps.Clone(entered.Spent)
+	r := &run{Run: entered}
 	for _, record := range records {
-		h.put(record)
+		r.put(record)
 	}
-	s.runs = append(s.runs, h)
+	s.runs = append(s.runs, r)
 	return nil
 }
 
 // Resume marks a run as under way again.
-func (s *Store) Resume(_ context.Context, run string, plan scenarios.Plan, owner string) error {
-	return s.write("resume", run, func(h *held) error {
-		h.run.Finished, h.run.Outcome, h.run.Verdict, h.run.Against, h.run.Checks = nil, "", "", "", nil
-		h.run.Plan, h.run.Owner = plan.Redacted(), owner
-		return nil
+func (s *Store) Resume(_ context.Context, id string, plan scenarios.Plan, owner string) error {
+	return s.set("resume", id, func(r *run) {
+		r.Finished, r.Outcome, r.Verdict, r.Against, r.Checks = nil, "", "", "", nil
+		r.Plan, r.Owner = plan.Redacted(), owner
 	})
 }
 
 // Images replaces the run's images.
-func (s *Store) Images(_ context.Context, run string, images map[string]string) error {
-	return s.write("record the images of", run, func(h *held) error {
-		h.run.Images = images
-		return nil
-	})
+func (s *Store) Images(_ context.Context, id string, images map[string]string) error {
+	return s.set("record the images of", id, func(r *run) { r.Images = images })
 }
 
-// Planned replaces the number of planned cells.
-func (s *Store) Planned(_ context.Context, run string, cells int) error {
-	return s.write("record the planned cells of", run, func(h *held) error {
-		h.run.Planned = cells
-		return nil
-	})
+// Planned replaces the number of the run's planned cells.
+func (s *Store) Planned(_ context.Context, id string, cells int) error {
+	return s.set("record the planned cells of", id, func(r *run) { r.Planned = cells })
 }
 
 // Spent adds to the wall time that the run spent on a phase.
-func (s *Store) Spent(_ context.Context, run, phase string, d time.Duration) error {
-	return s.write("add to the time spent by", run, func(h *held) error {
-		if h.run.Spent == nil {
-			h.run.Spent = map[string]float64{}
+func (s *Store) Spent(_ context.Context, id, phase string, d time.Duration) error {
+	return s.set("add to the time spent by", id, func(r *run) {
+		if r.Spent == nil {
+			r.Spent = map[string]float64{}
 		}
-		h.run.Spent[phase] += d.Seconds()
-		return nil
-	})
-}
-
-// Put writes a record.
-func (s *Store) Put(_ context.Context, record results.Record) error {
-	return s.write("store cell "+record.Cell.Name+" of", record.Run, func(h *held) error {
-		i := h.index(record.Cell)
-		if i < 0 {
-			h.put(record)
-			return nil
-		}
-		old := h.records[i]
-		if old.Status == results.StatusOK && (record.Status != results.StatusOK || !old.Started.Equal(record.Started)) {
-			return fmt.Errorf("repeat %d: %w", record.Cell.Repeat, results.ErrHeld)
-		}
-		h.records = slices.Delete(h.records, i, i+1)
-		h.put(record)
-		return nil
-	})
-}
-
-func (h *held) put(record results.Record) {
-	record.Started, record.Topology = record.Started.UTC(), record.Topology.Redacted()
-	h.records = append(h.records, record)
-}
-
-// index is that of the cell's record, -1 where there is none.
-func (h *held) index(cell scenarios.Cell) int {
-	return slices.IndexFunc(h.records, func(r results.Record) bool {
-		return r.Cell.Name == cell.Name && r.Cell.Repeat == cell.Repeat
+		r.Spent[phase] += d.Seconds()
 	})
 }
 
 // Finish records how and when the run ended.
-func (s *Store) Finish(_ context.Context, run, outcome string, at time.Time) error {
-	return s.write("finish", run, func(h *held) error {
-		at := at.UTC()
-		h.run.Outcome, h.run.Finished = outcome, &at
-		return nil
-	})
+func (s *Store) Finish(_ context.Context, id, outcome string, at time.Time) error {
+	at = at.UTC()
+	return s.set("finish", id, func(r *run) { r.Outcome, r.Finished = outcome, &at })
 }
 
 // Judged records what the run's thresholds said.
-func (s *Store) Judged(_ context.Context, run, verdict, against string, checks []results.Check) error {
-	return s.write("judge", run, func(h *held) error {
-		h.run.Verdict, h.run.Against, h.run.Checks = verdict, against, checks
+func (s *Store) Judged(_ context.Context, id, verdict, against string, checks []results.Check) error {
+	return s.set("judge", id, func(r *run) { r.Verdict, r.Against, r.Checks = verdict, against, checks })
+}
+
+// Put writes a record.
+func (s *Store) Put(_ context.Context, record results.Record) error {
+	return s.try("store cell "+record.Cell.Name+" of", record.Run, func(r *run) error {
+		i := slices.IndexFunc(r.records, func(o results.Record) bool {
+			return o.Cell.Name == record.Cell.Name && o.Cell.Repeat == record.Cell.Repeat
+		})
+		if i >= 0 {
+			if old := r.records[i]; old.Status == results.StatusOK && (record.Status != results.StatusOK || !old.Started.Equal(record.Started)) {
+				return fmt.Errorf("repeat %d: %w", record.Cell.Repeat, results.ErrHeld)
+			}
+			r.records = slices.Delete(r.records, i, i+1)
+		}
+		r.put(record)
 		return nil
 	})
+}
+
+func (r *run) put(record results.Record) {
+	record.Started, record.Topology = record.Started.UTC(), record.Topology.Redacted()
+	r.records = append(r.records, record)
 }
 
 // Tag gives the run a name.
-func (s *Store) Tag(_ context.Context, run, tag string) error {
-	return s.write("tag", run, func(*held) error {
+func (s *Store) Tag(_ context.Context, id, tag string) error {
+	return s.try("tag", id, func(*run) error {
 		if err := results.CheckName(tag); err != nil {
 			return err
 		}
-		s.tag(tag, run)
+		s.tag(tag, id)
 		return nil
 	})
 }
 
-func (s *Store) tag(tag, run string) {
+func (s *Store) tag(tag, id string) {
 	if s.tags == nil {
 		s.tags = map[string]string{}
 	}
-	s.tags[tag] = run
+	s.tags[tag] = id
 }
 
 // Untag takes a name away.
@@ -194,17 +179,17 @@ func (s *Store) Untag(_ context.Context, tag string) error {
 }
 
 // Repeats returns the run's records in the order of their start.
-func (s *Store) Repeats(_ context.Context, run string) ([]results.Record, error) {
+func (s *Store) Repeats(_ context.Context, id string) ([]results.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h := s.held(run); h != nil {
-		return h.inOrder(), nil
+	if r := s.find(id); r != nil {
+		return r.inOrder(), nil
 	}
 	return nil, nil
 }
 
-func (h *held) inOrder() []results.Record {
-	return slices.SortedStableFunc(slices.Values(h.records), func(a, b results.Record) int { return a.Started.Compare(b.Started) })
+func (r *run) inOrder() []results.Record {
+	return slices.SortedStableFunc(slices.Values(r.records), func(a, b results.Record) int { return a.Started.Compare(b.Started) })
 }
 
 // Find returns the id of what a user calls a run.
@@ -222,34 +207,33 @@ func (s *Store) Runs(context.Context) ([]results.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var runs []results.Run
-	for _, h := range slices.Backward(s.runs) {
-		runs = append(runs, s.of(h))
+	for _, r := range slices.Backward(s.runs) {
+		runs = append(runs, s.whole(r))
 	}
 	slices.SortStableFunc(runs, func(a, b results.Run) int { return b.Started.Compare(a.Started) })
 	return runs, nil
 }
 
-// of is a run as it is told: with its tags and counts.
-func (s *Store) of(h *held) results.Run {
-	run, counts := h.run, h.run.Count(h.records)
-	run.Counts, run.Spent, run.Tags = &counts, maps.Clone(run.Spent), nil
+// whole is a run with its tags and counts.
+func (s *Store) whole(r *run) results.Run {
+	told, counts := r.Run, r.Count(r.records)
+	told.Counts, told.Spent, told.Tags = &counts, maps.Clone(r.Spent), nil
 	for _, tag := range slices.Sorted(maps.Keys(s.tags)) {
-		if s.tags[tag] == run.ID {
-			run.Tags = append(run.Tags, tag)
+		if s.tags[tag] == r.ID {
+			told.Tags = append(told.Tags, tag)
 		}
 	}
-	return run
+	return told
 }
 
 // ByID returns the run with this whole id.
 func (s *Store) ByID(_ context.Context, id string) (results.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.held(id)
-	if h == nil {
-		return results.Run{}, fmt.Errorf("read run %s: %w", id, results.ErrNoRun)
+	if r := s.find(id); r != nil {
+		return s.whole(r), nil
 	}
-	return s.of(h), nil
+	return results.Run{}, fmt.Errorf("read run %s: %w", id, results.ErrNoRun)
 }
 
 // Run returns a run and its records in the order of their start.
@@ -260,8 +244,8 @@ func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.R
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := s.held(id)
-	return s.of(h), h.inOrder(), nil
+	r := s.find(id)
+	return s.whole(r), r.inOrder(), nil
 }
 
 // History returns the last runs of a scenario and what they say about one metric.

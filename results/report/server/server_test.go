@@ -13,41 +13,30 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/memory"
 	"stackmeter/results/report/server"
-	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
-// A site is a running server over a real store.
+// A site is a running server and its store.
 type site struct {
 	t     *testing.T
 	url   string
-	store *sqlite.Store // to write to, as a run would
+	store *memory.Store // to write to, as a run would
 	alive *sync.Map     // of runs
 	stop  func() error
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	path := t.TempDir() + "/s.db"
-	writer, err := sqlite.Open(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { writer.Close() })
-	reader, err := sqlite.OpenReadOnly(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { reader.Close() })
 	listener, err := server.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, url: "http://" + listener.Addr().String(), store: writer, alive: new(sync.Map)}
+	s := &site{t: t, url: "http://" + listener.Addr().String(), store: new(memory.Store), alive: new(sync.Map)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	shown := server.Server{Store: reader, Name: "s.db", Alive: func(run results.Run) bool {
+	shown := server.Server{Store: s.store, Name: "s.db", Alive: func(run results.Run) bool {
 		_, alive := s.alive.Load(run.ID)
 		return alive
 	}}
