@@ -28,8 +28,8 @@ const (
 
 var (
 	errInterrupted     = errors.New("interrupted")
-	errRunInterrupted  = fmt.Errorf("%w; finished cells are kept, and stackmeter run --resume goes on", errInterrupted)
-	errLoadInterrupted = fmt.Errorf("%w; the result has what was measured until then", errInterrupted)
+	errRunInterrupted  = fmt.Errorf("%w; finished cells are kept, and stackmeter run --resume continues", errInterrupted)
+	errLoadInterrupted = fmt.Errorf("%w; the result shows what was measured until then", errInterrupted)
 	errCellsFailed     = errors.New("failed") // behind how many
 )
 
@@ -45,8 +45,8 @@ type app struct {
 	stderr *teller
 }
 
-// main runs a command line and returns the exit status: the one place that
-// maps errors to it.
+// main runs a command line and returns its exit status. It is the one place that
+// maps errors to statuses.
 func (a *app) main(args []string) int {
 	defer a.stderr.flush(flushTimeout)
 	root := a.root()
@@ -55,8 +55,9 @@ func (a *app) main(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	// Also of an interrupted run: what could not be removed has to be named.
-	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error())) // the engine's words are in it, and a build's
+	// An interrupted run prints its error too: it names what could not be removed.
+	// The engine's words may be in it, and a build's.
+	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
 	var usage usageError
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -75,10 +76,10 @@ func (a *app) main(args []string) int {
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stackmeter",
-		Short: "Compare ways of serving a WSGI application: duration and peak memory of each",
-		Long: `stackmeter starts each server topology of a scenario as containers around your
-own app, sends the request matrix, tears everything down, and records for each
-cell the duration and the peak memory.
+		Short: "Compare ways of serving a WSGI application by duration and peak memory",
+		Long: `stackmeter starts each server topology of a scenario in containers around your
+own app, sends it requests, and removes it again. It records the duration and
+the peak memory of every cell: one topology under one load.
 
 Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
@@ -111,7 +112,7 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	return root
 }
 
-// arguments makes cobra's complaint about arguments a usage error.
+// arguments turns cobra's complaint about arguments into a usage error.
 func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -119,6 +120,11 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// unknown is the error of a flag that takes one of several words.
+func unknown(flag, value string, words []string) error {
+	return usageError{fmt.Errorf("--%s %s: choose one of %s", flag, value, strings.Join(words, ", "))}
 }
 
 // scenarioOptions say how a scenario is read.
@@ -130,14 +136,14 @@ type scenarioOptions struct {
 	env   []string // names of the operator's variables that the app gets
 }
 
-// loadPlan loads a scenario and makes its plan. Its errors are the user's.
+// loadPlan loads a scenario and makes its plan. Its errors are usage errors.
 func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Plan, error) {
 	env := map[string]string{}
 	for _, name := range o.env {
 		value, there := os.LookupEnv(name)
 		if !there {
 			name, _, _ = strings.Cut(name, "=") // what follows may be a secret
-			return nil, scenarios.Plan{}, usageError{fmt.Errorf("--env %s: there is no such variable in the environment; the flag takes a name, not NAME=VALUE", name)}
+			return nil, scenarios.Plan{}, usageError{fmt.Errorf("--env %s: the environment has no such variable; give its name alone, not NAME=VALUE", name)}
 		}
 		env[name] = value
 	}

@@ -12,9 +12,9 @@ import (
 	"stackmeter/orchestrator"
 )
 
-// bars are two bars on a terminal: one for the run, by requests, with an
-// estimate of what is left, and one for the cell under way. Lines are printed
-// above them.
+// bars are two bars on a terminal. One counts the run's requests and estimates
+// the time that is left, the other shows the current cell. Lines are printed above
+// them.
 type bars struct {
 	all      *mpb.Progress
 	run      *mpb.Bar
@@ -59,8 +59,8 @@ func (b *bars) event(e orchestrator.Event) {
 	}
 }
 
-// remaining estimates the time that is left from the requests so far: starting
-// and removing stacks is spread over them.
+// remaining estimates the time that is left from the requests so far. Starting
+// and removing stacks counts as part of them.
 func remaining(elapsed time.Duration, done, total int64) string {
 	if done <= 0 || done >= total {
 		return ""
@@ -69,7 +69,7 @@ func remaining(elapsed time.Duration, done, total int64) string {
 	return fmt.Sprintf(" about %v left", left.Round(time.Second))
 }
 
-// begin adds the bars, once it is known how much there is to do.
+// begin adds the bars once the number of requests is known.
 func (b *bars) begin(requests int64) {
 	b.began = time.Now()
 	b.run = b.all.AddBar(requests,
@@ -90,8 +90,8 @@ func (b *bars) begin(requests int64) {
 		})))
 }
 
-// show makes the second bar tell what is under way. It was added without a
-// total, so that reaching one does not end it.
+// show sets what the second bar shows. The bar was added without a total, so that
+// reaching a total does not end it.
 func (b *bars) show(doing string, total, current int64) {
 	b.mu.Lock()
 	b.doing = doing

@@ -13,9 +13,9 @@ func (a *app) cleanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what killed runs left behind, and nothing else",
-		Long: `clean removes the containers and networks of runs whose stackmeter no longer
-runs. It goes by the labels that stackmeter puts on what it makes: nothing else
-is touched, and neither is a run that is still alive, unless --run names it.`,
+		Long: `clean removes the containers and networks of runs whose stackmeter process is
+gone. It finds them by the labels that stackmeter puts on what it makes, and
+touches nothing else. A run that is alive is removed only if --run names it.`,
 		Example: `  stackmeter clean
   stackmeter clean --run 20261123-081530-7f3a`,
 		Args: arguments(cobra.NoArgs),
@@ -39,6 +39,6 @@ is touched, and neither is a run that is still alive, unless --run names it.`,
 		},
 	}
 	runtimeFlag(cmd, &runtimeName)
-	cmd.Flags().StringVar(&run, "run", "", "everything of this `RUN`, even if its stackmeter still runs")
+	cmd.Flags().StringVar(&run, "run", "", "remove everything of this `RUN`, even if it is alive")
 	return cmd
 }

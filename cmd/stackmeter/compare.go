@@ -20,7 +20,7 @@ import (
 
 var (
 	errThreshold     = errors.New("a threshold is broken")
-	errRegressed     = errors.New("cells that were ok are not any more")
+	errRegressed     = errors.New("some cells that were ok no longer are")
 	errNotComparable = errors.New("not comparable")
 )
 
@@ -35,18 +35,17 @@ func (a *app) compareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare BASE HEAD",
 		Short: "Compare two runs cell by cell, and say what is worse",
-		Long: `compare puts the cells of two runs beside each other: each figure's change, its
-interval and the p-value of a rank test, corrected for the number of cells. BASE and HEAD are each a run's id or the
-beginning of it, a tag, latest, latest~1 (the one of the same scenario before
-it), last-passed (of HEAD's scenario, before HEAD), or a JSON file that
-stackmeter report --format json wrote.
+		Long: `compare shows how each figure of each cell differs between two runs: the change,
+its interval, and the p-value of a rank test, corrected for the number of cells.
+BASE and HEAD are each a run's id or the beginning of it, a tag, latest, latest~1
+(the one of the same scenario before it), last-passed (of HEAD's scenario, before
+HEAD), or a JSON file that stackmeter report --format json wrote.
 
 Runs that differ in kind (` + strings.Join(verdict.Kinds(), ", ") + `)
 are refused with exit status 1, unless --across names the kinds.
 
-Exit status 4: a condition of --fail-on (or, without any, of HEAD's scenario) is
-broken, or a cell no longer gives what it gave: it fails, answers with errors, was
-pruned or is missing.`,
+Exit status 4: a condition of --fail-on is broken (without any, one of HEAD's
+scenario), or a cell that was ok fails, has errors, was pruned or is missing.`,
 		Example: `  stackmeter compare last-passed latest
   stackmeter compare latest~1 latest --fail-on 'duration < base * 1.05' --fail-on 'errors == 0'
   stackmeter compare release-1.2 result.json --format markdown --across cpu`,
@@ -64,14 +63,14 @@ pruned or is missing.`,
 }
 
 func failOnFlag(cmd *cobra.Command, failOn *[]string) {
-	cmd.Flags().StringArrayVar(failOn, "fail-on", nil, "a condition that every cell has to meet, such as 'p99 < 2s' or 'duration < base * 1.05'; may be repeated; `EXPR`")
+	cmd.Flags().StringArrayVar(failOn, "fail-on", nil, "fail unless every cell meets this condition, `EXPR`, such as 'p99 < 2s' or 'duration < base * 1.05'; may be repeated")
 }
 
 func acrossFlag(cmd *cobra.Command, across *[]string) {
-	cmd.Flags().StringSliceVar(across, "across", nil, "compare although the runs differ in these kinds, `KIND,…`: "+strings.Join(verdict.Kinds(), ", ")+", or all")
+	cmd.Flags().StringSliceVar(across, "across", nil, "compare runs even if they differ in these kinds, `KIND,…`: "+strings.Join(verdict.Kinds(), ", ")+", or all")
 }
 
-// parseThresholds reads conditions; the error is the user's.
+// parseThresholds reads conditions. Its errors are usage errors.
 func parseThresholds(texts []string, flag string) ([]*scenarios.Threshold, error) {
 	var parsed []*scenarios.Threshold
 	for _, text := range texts {
@@ -87,7 +86,7 @@ func parseThresholds(texts []string, flag string) ([]*scenarios.Threshold, error
 func checkKinds(across []string) error {
 	for _, kind := range across {
 		if kind != "all" && !slices.Contains(verdict.Kinds(), kind) {
-			return usageError{fmt.Errorf("--across %s: there is %s, and all", kind, strings.Join(verdict.Kinds(), ", "))}
+			return unknown("across", kind, append(verdict.Kinds(), "all"))
 		}
 	}
 	return nil
@@ -153,11 +152,11 @@ func comparable(c verdict.Comparison, across []string) error {
 	for _, d := range left {
 		texts, kinds = append(texts, d.String()), append(kinds, d.Kind)
 	}
-	return fmt.Errorf("%w: %s and %s differ in %s; to compare them all the same give --across %s",
+	return fmt.Errorf("%w: %s and %s differ in %s; --across %s compares them anyway",
 		errNotComparable, c.Base.ID, c.Head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))
 }
 
-// judged is the error of broken checks: the first ones are named, the report
+// judged returns the error of broken checks. It names the first ones; the report
 // has all of them.
 func judged(regressed bool, checks []results.Check) error {
 	var broken []string
@@ -169,7 +168,7 @@ func judged(regressed bool, checks []results.Check) error {
 	const most = 3
 	switch {
 	case len(broken) > most:
-		return fmt.Errorf("%w: %d checks, the first are %s; the report names all", errThreshold, len(broken), strings.Join(broken[:most], "; "))
+		return fmt.Errorf("%w: %d checks failed, first %s; the report lists all", errThreshold, len(broken), strings.Join(broken[:most], "; "))
 	case len(broken) > 0:
 		return fmt.Errorf("%w: %s", errThreshold, strings.Join(broken, "; "))
 	case regressed:
@@ -178,7 +177,7 @@ func judged(regressed bool, checks []results.Check) error {
 	return nil
 }
 
-// sides opens what is compared: a stored run or a file.
+// sides opens what is compared: stored runs or files.
 type sides struct {
 	db    string
 	store results.Store
@@ -226,7 +225,7 @@ func readOne(file string) (exchange.Imported, error) {
 		return exchange.Imported{}, usageError{err}
 	}
 	if len(all) != 1 {
-		return exchange.Imported{}, usageError{fmt.Errorf("%s: holds %d tables; import it, and compare the runs", file, len(all))}
+		return exchange.Imported{}, usageError{fmt.Errorf("%s holds %d tables; import it, and compare the runs", file, len(all))}
 	}
 	return all[0], nil
 }

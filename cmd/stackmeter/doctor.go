@@ -30,22 +30,22 @@ type finding struct {
 
 const (
 	stateOK      = "ok"
-	stateNote    = "note"    // a run works without it, and says so
+	stateNote    = "note"    // a run works without it and says so
 	stateMissing = "missing" // a run fails without it
 )
 
-// minDisk is what images, containers and the store need at least: the sample
-// app's image is 1.7 GB.
+// minDisk is what images, containers and the store need at least. The sample app's
+// image has 1.7 GB.
 const minDisk = 5 << 30
 
-var errDoctor = errors.New("something that a run needs is missing")
+var errDoctor = errors.New("this machine lacks something that a run needs")
 
 func (a *app) doctorCommand() *cobra.Command {
 	var db string
 	var gpus gpuOptions
 	cmd := &cobra.Command{
 		Use:     "doctor",
-		Short:   "Look at what this machine has and lacks, and say what to do",
+		Short:   "Check what this machine has and lacks, and say what to do",
 		Example: "  stackmeter doctor",
 		Args:    arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -94,7 +94,7 @@ func engineFindings(ctx context.Context) []finding {
 		found = append(found, finding{what: "base image", state: stateOK, text: docker.BaseImage + " " + id[:min(19, len(id))]})
 	} else {
 		found = append(found, finding{"base image", stateNote, docker.BaseImage + " is not in the engine",
-			"stacks/images/prepare makes it; where a registry answers, the first build pulls it"})
+			"stacks/images/prepare makes it; if a registry can be reached, the first build pulls it"})
 	}
 	built, err := engine.Built(ctx)
 	switch {
@@ -119,12 +119,12 @@ func machineFindings(db string) []finding {
 	var found []finding
 	cores := finding{what: "cores", state: stateOK, text: fmt.Sprint(runtime.NumCPU())}
 	if runtime.NumCPU() < 2 {
-		cores.state, cores.remedy = stateNote, "the client shares the one core with what it measures"
+		cores.state, cores.remedy = stateNote, "the client shares its only core with what it measures"
 	}
 	found = append(found, cores)
 	found = append(found, diskFinding("disk of the store", filepath.Dir(db)))
 	if _, err := cgroup.Of(os.Getpid()); err != nil {
-		found = append(found, finding{"control groups", stateNote, err.Error(), "the memory and CPU time of stacks cannot be read without them, and are then missing from the results"})
+		found = append(found, finding{"control groups", stateNote, err.Error(), "without them the results have no memory and no CPU time of stacks"})
 	} else {
 		found = append(found, finding{what: "control groups", state: stateOK, text: "memory and CPU time can be read"})
 	}
@@ -136,8 +136,8 @@ func machineFindings(db string) []finding {
 	return found
 }
 
-// diskFinding looks at the file system that a folder is on. One that cannot be
-// seen from here is the engine's own affair.
+// diskFinding looks at the file system of a folder. The engine's may be on another
+// machine and cannot be seen then.
 func diskFinding(what, path string) finding {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil {
@@ -151,7 +151,7 @@ func diskFinding(what, path string) finding {
 	return f
 }
 
-// processFindings are what --runtime process would use.
+// processFindings list what --runtime process would use.
 func processFindings() []finding {
 	local, err := process.New()
 	if err != nil {
@@ -162,18 +162,18 @@ func processFindings() []finding {
 	for _, program := range local.Programs() {
 		f := finding{what: "local " + program.Name, state: stateOK, text: program.Path}
 		if program.Path == "" {
-			f.state, f.text, f.remedy = stateNote, "not on this machine; --runtime process needs it where a topology has it", program.Remedy
+			f.state, f.text, f.remedy = stateNote, "not on this machine; --runtime process needs it for topologies that use it", program.Remedy
 		}
 		found = append(found, f)
 	}
 	if err := local.Ungrouped(); err != nil {
-		found = append(found, finding{"local limits", stateNote, err.Error(), "without control groups of their own, local processes are measured through /proc and cannot be limited"})
+		found = append(found, finding{"local limits", stateNote, err.Error(), "without control groups, local processes are measured through /proc and cannot be limited"})
 	}
 	return found
 }
 
-// gpuFindings are the devices, and who holds memory on them: what a run would
-// wait for.
+// gpuFindings list the devices and who holds memory on them, which a run would wait
+// for.
 func gpuFindings(ctx context.Context, o gpuOptions) []finding {
 	g, err := openGPU(ctx, o)
 	if err != nil {
@@ -181,7 +181,7 @@ func gpuFindings(ctx context.Context, o gpuOptions) []finding {
 	}
 	defer g.close()
 	if len(g.devices) == 0 {
-		return []finding{{"GPU", stateNote, g.reason, "memory is then the stack's main memory; a scenario with gpu.mode: required is refused"}}
+		return []finding{{"GPU", stateNote, g.reason, "runs then measure main memory; a scenario with gpu.mode: required is refused"}}
 	}
 	shots, err := g.sampler.Snapshot(ctx, nil)
 	if err != nil {
@@ -194,7 +194,7 @@ func gpuFindings(ctx context.Context, o gpuOptions) []finding {
 	return append(found, mpsFinding())
 }
 
-// mpsFinding is what a scenario with resources.gpu.mps would find.
+// mpsFinding says what a scenario with resources.gpu.mps would find.
 func mpsFinding() finding {
 	pipes := stacks.MPSPipes()
 	if err := stacks.CheckMPS(pipes); err != nil {
@@ -218,12 +218,12 @@ func deviceFindings(s gpu.Snapshot) []finding {
 	for i, text := range dirt {
 		f := finding{what: what, state: stateNote, text: text}
 		if i == len(dirt)-1 {
-			f.remedy = "a run waits for a clean GPU, and then refuses: end what holds it, or choose another one (resources.gpu.devices)"
+			f.remedy = "a run waits for a clean GPU and then refuses; end what holds it, or choose another one (resources.gpu.devices)"
 		}
 		found = append(found, f)
 	}
 	if s.ProcessReason != "" {
-		found = append(found, finding{what, stateNote, s.ProcessReason, "no process can be told apart there; run stackmeter on the host itself"})
+		found = append(found, finding{what, stateNote, s.ProcessReason, "processes cannot be told apart here; run stackmeter on the host itself"})
 	}
 	return found
 }

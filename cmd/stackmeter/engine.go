@@ -17,7 +17,7 @@ type clientRuntime interface {
 	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
 }
 
-// openEngine is the load client of a scenario.
+// openEngine returns the load client of a scenario.
 func openEngine(engine string, runtime stacks.Runtime) load.Client {
 	if engine != scenarios.EnginePythonRequests {
 		return &native.Client{}
@@ -25,7 +25,7 @@ func openEngine(engine string, runtime stacks.Runtime) load.Client {
 	if beside, ok := runtime.(clientRuntime); ok {
 		return &python.Client{Launcher: besideStack{beside}}
 	}
-	// Stacks that are local processes are reached from this machine.
+	// Without containers, the client is a process of this machine too.
 	return &python.Client{Launcher: python.Local{}}
 }
 
@@ -40,7 +40,7 @@ func (b besideStack) Launch(ctx context.Context, url string) (python.Process, er
 	return b.runtime.RunClient(ctx, url, python.Argv("python3"))
 }
 
-// sharedCores are the cores of this machine, where the stacks run on it too.
+// sharedCores returns the cores of this machine if the stacks run on it too.
 func sharedCores(ctx context.Context, runtime stackRuntime) ([]int, error) {
 	local, err := runtime.Local(ctx)
 	if err != nil || !local {

@@ -12,15 +12,15 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// gateOptions say what a run is held against when it has ended.
+// gateOptions say what a run is held against at its end.
 type gateOptions struct {
-	compare string // a run, as compare takes it; "" for last-passed where a threshold needs a baseline
+	compare string // a run, as compare takes it; empty: last-passed if a threshold needs a baseline
 	failOn  []string
 	across  []string
 	tag     string
 }
 
-// thresholds are the scenario's and those of --fail-on.
+// thresholds returns the scenario's and those of --fail-on.
 func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, error) {
 	own, err := parseThresholds(plan.Thresholds, "threshold")
 	if err != nil {
@@ -30,7 +30,7 @@ func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, er
 	return append(own, more...), err
 }
 
-// check refuses options that cannot be, before anything is touched.
+// check refuses options that cannot be.
 func (o gateOptions) check(plan scenarios.Plan) error {
 	_, err := o.thresholds(plan)
 	if o.tag != "" {
@@ -41,22 +41,21 @@ func (o gateOptions) check(plan scenarios.Plan) error {
 	return errors.Join(err, checkKinds(o.across))
 }
 
-// checkBaseline refuses a --compare that names no run, before anything starts.
-// Which run it is, is looked up when this one has ended: another one may have
-// passed until then.
+// checkBaseline refuses a --compare that names no run, before anything starts. The
+// run itself is looked up at the end: another one may have passed by then.
 func checkBaseline(ctx context.Context, store results.Store, scenario, id string, o runOptions) error {
 	if o.gate.compare == "" {
 		return nil
 	}
 	scope := results.Scope{Scenario: scenario}
 	if o.resume != "" {
-		scope.Before = id // a new run is not in the store yet, and all are before it
+		scope.Before = id // a new run is not stored yet, so that all are before it
 	}
 	_, err := openBaseline(ctx, store, o.gate.compare, scope)
 	return err
 }
 
-// openBaseline is nil for last-passed where no run has passed yet.
+// openBaseline returns nil for last-passed if no run has passed yet.
 func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*exchange.Imported, error) {
 	side := sides{store: store}
 	base, err := side.open(ctx, which, scope)
@@ -69,8 +68,8 @@ func openBaseline(ctx context.Context, store results.Store, which string, scope 
 	return &base, nil
 }
 
-// judge holds a finished run against its thresholds and its baseline, and
-// stores what came of it. The comparison is nil where there is no baseline.
+// judge holds a finished run against its thresholds and its baseline, and stores
+// the verdict. The comparison is nil without a baseline.
 func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, records []results.Record, o gateOptions) (*verdict.Comparison, error) {
 	thresholds, err := o.thresholds(run.Plan)
 	if err != nil {
@@ -103,8 +102,8 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 	return comparison, judged(comparison != nil && comparison.Regressed(), run.Checks)
 }
 
-// baseline is the run to compare with; nil when none is asked for, or when no
-// run has passed yet.
+// baseline returns the run to compare with. It is nil if none is asked for, or if
+// no run has passed yet.
 func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*exchange.Imported, error) {
 	which := o.compare
 	for _, t := range thresholds {
@@ -117,7 +116,7 @@ func (a *app) baseline(ctx context.Context, store results.Store, run results.Run
 	}
 	base, err := openBaseline(ctx, store, which, results.Scope{Scenario: run.Scenario, Before: run.ID})
 	if base == nil && err == nil {
-		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed: there is nothing to compare with yet\n", show.Clean(run.Scenario))
+		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed, so there is nothing to compare with yet\n", show.Clean(run.Scenario))
 	}
 	return base, err
 }

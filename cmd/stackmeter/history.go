@@ -17,10 +17,10 @@ func (a *app) historyCommand() *cobra.Command {
 	var o outputOptions
 	cmd := &cobra.Command{
 		Use:   "history",
-		Short: "Show each cell over its last runs, and where it stepped",
-		Long: `history shows one figure of each cell of a scenario over its last runs, and where
-its level changed and stayed changed: a step is found by a permutation test on
-ranks, not by a fixed threshold, so that one bad night is none.`,
+		Short: "Show each cell over its last runs, and where its level changed",
+		Long: `history shows one figure of each cell of a scenario over its last runs, and the
+steps where its level changed and stayed changed. A permutation test on ranks
+finds the steps, not a fixed threshold: one bad night is no step.`,
 		Example: `  stackmeter history
   stackmeter history --scenario nightly --cell 'nginx*' --metric p99 --last 60`,
 		Args: arguments(cobra.NoArgs),

@@ -13,8 +13,7 @@ import (
 	"stackmeter/results"
 )
 
-// host describes this machine for the record of a run. What cannot be read is
-// empty.
+// host describes this machine for a run's record. What cannot be read stays empty.
 func host(engine string) results.Host {
 	h := results.Host{
 		OS:         osName(),
@@ -35,7 +34,7 @@ func host(engine string) results.Host {
 	return h
 }
 
-// osName is the PRETTY_NAME of os-release, or what Go calls the system.
+// osName returns the PRETTY_NAME of os-release, or what Go calls the system.
 func osName() string {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
@@ -51,7 +50,7 @@ func osName() string {
 	return runtime.GOOS
 }
 
-// field is the value of the first "name : value" line of a /proc file.
+// field returns the value of the first "name : value" line of a /proc file.
 func field(file, name string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -65,7 +64,7 @@ func field(file, name string) string {
 	return ""
 }
 
-// version is the module's version, or the commit that it was built from.
+// version returns the module's version, or the commit that it was built from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

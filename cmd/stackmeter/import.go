@@ -22,9 +22,8 @@ func (a *app) importCommand() *cobra.Command {
 		Long: `import reads a file of results into the store: the JSON or CSV of stackmeter
 report, or a CSV file of figures from elsewhere with the columns
 table,files,server,workers,threads,nginx,client,pool,duration_s,gpu_memory_mib.
-Each table becomes a run of its own. Every report says that such a run was
-imported. A file that is wrong anywhere is refused, with its line, and nothing
-of it is stored.`,
+Each table becomes a run of its own, which every report marks as imported. A file
+with an error anywhere is refused, with the line, and nothing of it is stored.`,
 		Example: `  stackmeter import result.json
   stackmeter import figures.csv --table 7 --tag published`,
 		Args: arguments(cobra.ExactArgs(1)),
@@ -34,7 +33,7 @@ of it is stored.`,
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&table, "table", "", "only this `TABLE` of a CSV file")
-	cmd.Flags().StringVar(&tag, "tag", "", "name the run `NAME`; of a file with one run")
+	cmd.Flags().StringVar(&tag, "tag", "", "name the run `NAME`, if the file holds only one")
 	return cmd
 }
 

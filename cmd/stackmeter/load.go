@@ -30,10 +30,10 @@ func (a *app) loadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "load URL",
 		Short: "Send a load to a server that is there already",
-		Long: `load sends requests to one URL with the client that run uses, and prints what a
-cell of a run would hold: duration, throughput, latency, errors by kind, and
-what the client itself took. It starts nothing and stores nothing. With
---repeats it sends the load several times and prints the tables of a run.
+		Long: `load sends requests to one URL with the client that run uses. It prints what a
+cell of a run would hold: duration, throughput, latency, errors by kind, and what
+the client itself used. It starts nothing and stores nothing. With --repeats it
+sends the load several times and prints the tables of a run.
 
 Without --client the load is single, with --pool mt, and with --rate or
 --search-p99 open. Each request opens a connection of its own unless --keepalive
@@ -135,9 +135,8 @@ func (f loadFlag) add(to *pflag.FlagSet) {
 	}
 }
 
-// loadScenario is the scenario that load's flags say, and the URL of its one
-// server. It only takes the flags apart: what is wrong with a value, the
-// scenario's own parser says.
+// loadScenario makes a scenario of load's flags, and returns it with the URL of its
+// one server. The scenario's own parser checks the values.
 func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenarios.Scenario, err error) {
 	l := loadSettings{flags: flags}
 	u, err := url.Parse(rawURL)
@@ -173,7 +172,7 @@ func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenar
 // anySuccess is the --expect-status for which a scenario has no word.
 const anySuccess = "0"
 
-// loadSettings are what the flags say, where a scenario says it.
+// loadSettings collect what the flags say as settings of a scenario.
 type loadSettings struct {
 	flags *pflag.FlagSet
 	all   []scenarios.Setting
@@ -219,7 +218,7 @@ func (l *loadSettings) special(host string) error {
 	}
 	if data := l.value("data"); data != "" {
 		if !json.Valid([]byte(data)) {
-			return errors.New("--data is not JSON; put other bodies into a file, and name it with --file")
+			return errors.New("--data is not JSON; put any other body into a file, and name it with --file")
 		}
 		l.set("data", "request.json", "{}") // loadScenario puts the text itself there
 	}
@@ -229,7 +228,7 @@ func (l *loadSettings) special(host string) error {
 	return l.expectJSON()
 }
 
-// client is the mode that the flags mean where --client does not say it.
+// client returns the client mode: --client, or what the other flags imply.
 func (l *loadSettings) client() string {
 	given := func(flag string) bool { return l.value(flag) != "" }
 	switch {
@@ -278,21 +277,21 @@ func (l *loadSettings) expectJSON() error {
 	return nil
 }
 
-// quoted is a value in YAML, as JSON is.
+// quoted returns a value in YAML, which JSON is part of.
 func quoted(value any) string {
 	text, _ := json.Marshal(value) // texts and lists of them: there is no error
 	return string(text)
 }
 
-// serverOf is what the client connects to.
+// serverOf returns what the client connects to, as a stack's URL.
 func serverOf(u *url.URL, raw, socket, engine string) (string, error) {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return "", fmt.Errorf("URL %q: it has to begin with http://HOST or https://HOST, for example http://127.0.0.1:8000/predict", raw)
 	case u.User != nil:
-		return "", errors.New("URL: a name and password belong in a header: --header 'Authorization: Basic …'")
+		return "", errors.New("URL: send a name and password in a header: --header 'Authorization: Basic …'")
 	case u.Fragment != "":
-		return "", fmt.Errorf("URL %q: a fragment is not sent; take #%s out", raw, u.Fragment)
+		return "", fmt.Errorf("URL %q: a fragment is never sent; leave out #%s", raw, u.Fragment)
 	case socket == "":
 		return u.Scheme + "://" + u.Host, nil
 	case u.Scheme == "https":
@@ -314,7 +313,7 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 		return err
 	}
 	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
-		progress = plain{io.Discard} // the result is all there is to say
+		progress = plain{io.Discard} // the result says it all
 	}
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
@@ -322,8 +321,8 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 	store := &memory.Store{}
 	ctx, release := a.signals(ctx, onSignal{
 		cause: errLoadInterrupted,
-		first: "the result follows (once more to end at once)",
-		late:  "the load did not end by itself",
+		first: "the result follows (press again to end at once)",
+		late:  "the load did not end in time",
 	})
 	defer release()
 	run := newRun(plan, existingServer, "")

@@ -15,31 +15,30 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// waitDefault is how long --wait without a duration waits: a night's run that
-// has not begun after a day has missed its night.
+// waitDefault is how long --wait without a duration waits. A nightly run that has
+// not begun after a day has missed its night.
 const waitDefault = 24 * time.Hour
 
 func waitFlag(cmd *cobra.Command, wait *time.Duration) {
-	cmd.Flags().DurationVar(wait, "wait", 0, "wait for a run that holds the GPU or the machine, by default for up to a day; without --wait the run is refused")
+	cmd.Flags().DurationVar(wait, "wait", 0, "wait for a run that holds the GPU or the machine, for up to a day by default; without --wait the run is refused")
 	cmd.Flags().Lookup("wait").NoOptDefVal = waitDefault.String()
 }
 
-// spacedWait tells of --wait with its time after a space, which then stands
-// among the arguments.
+// spacedWait refuses --wait with its time after a space, where it is an argument.
 func spacedWait(cmd *cobra.Command, args []string) error {
 	if !cmd.Flags().Changed("wait") {
 		return nil
 	}
 	for _, arg := range args {
 		if _, err := time.ParseDuration(arg); err == nil {
-			return usageError{fmt.Errorf("%s: %q is no scenario; the time of --wait stands behind an equals sign: --wait=%[2]s", cmd.Name(), arg)}
+			return usageError{fmt.Errorf("%s: %q is not a scenario; write --wait=%[2]s, with an equals sign", cmd.Name(), arg)}
 		}
 	}
 	return nil
 }
 
-// lock takes the GPUs that the run uses, or the machine where it uses none,
-// for as long as the run lasts.
+// lock takes the GPUs that the run uses, or the machine if it uses none, for as
+// long as the run lasts.
 func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wait time.Duration) (*lock.Locks, error) {
 	folder, err := lock.Folder()
 	if err != nil {
@@ -61,7 +60,7 @@ func (a *app) lock(ctx context.Context, run, scenario string, gpus []string, wai
 	if errors.As(err, &held) {
 		remedy := "give --wait to wait for it, or end it"
 		if wait > 0 {
-			remedy = fmt.Sprintf("still, after a wait of %v", wait)
+			remedy = fmt.Sprintf("it was still there after %v of --wait", wait)
 		}
 		return nil, fmt.Errorf("%s; two runs at once would measure each other: %s", show.Clean(held.Error()), remedy)
 	}
@@ -75,7 +74,7 @@ func userName() string {
 	return fmt.Sprint(os.Getuid())
 }
 
-// lockFindings say who measures on this machine now.
+// lockFindings say who is measuring on this machine.
 func lockFindings() []finding {
 	folder, err := lock.Folder()
 	if err != nil {
@@ -88,10 +87,10 @@ func lockFindings() []finding {
 	var found []finding
 	for _, s := range states {
 		if s.Holder == nil {
-			continue // left by a process that was killed, and as good as none
+			continue // left by a process that was killed
 		}
 		held := lock.HeldError{Name: s.Name, Holder: *s.Holder}
-		found = append(found, finding{"locks", stateNote, show.Clean(held.Error()), "a run that needs the same waits with --wait, and is refused without"})
+		found = append(found, finding{"locks", stateNote, show.Clean(held.Error()), "a run that needs the same one waits with --wait, and is refused without it"})
 	}
 	if len(found) == 0 {
 		found = append(found, finding{what: "locks", state: stateOK, text: "no run is under way (" + folder + ")"})

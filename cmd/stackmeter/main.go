@@ -2,14 +2,14 @@
 //
 // A YAML scenario lists server topologies (bare Flask, gunicorn with N workers
 // and N threads, nginx in front of it, any command) and a matrix of loads
-// (requests × client mode × pool size). stackmeter starts each topology as
-// containers around your own app, sends the loads, tears everything down, and
-// records for each cell the duration and the peak memory.
+// (requests × client mode × pool size). stackmeter starts each topology in
+// containers around your own app, sends the loads, removes everything, and records
+// the duration and the peak memory of each cell.
 //
 //	stackmeter run scenarios/quickstart.yaml     measure, then print the tables
 //	stackmeter plan scenarios/quickstart.yaml    what would run, and nothing else
-//	stackmeter report                            the tables of the latest run again
-//	stackmeter load http://127.0.0.1:8000/       the client alone, on a server that is there already
+//	stackmeter report                            print the latest run again
+//	stackmeter load http://127.0.0.1:8000/       send a load to a server that is there already
 //	stackmeter doctor                            what this machine has and lacks
 //
 // Results go to standard output, progress and diagnostics to standard error.

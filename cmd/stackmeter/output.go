@@ -35,7 +35,7 @@ func (o *outputOptions) chartsFlag(cmd *cobra.Command) {
 // check refuses a format that does not exist and a file that cannot be written.
 func (o outputOptions) check() error {
 	if !slices.Contains(o.formats, o.format) {
-		return usageError{fmt.Errorf("--format %s: there is %s", o.format, strings.Join(o.formats, ", "))}
+		return unknown("format", o.format, o.formats)
 	}
 	if o.file == "" {
 		return usageError{errors.New("-o needs a file, or - for standard output")}
@@ -53,9 +53,9 @@ func (a *app) write(o outputOptions, draw func(dir string) ([]string, error), re
 	return errors.Join(undrawn, a.output(o.file, report))
 }
 
-// checkOutput refuses a file that cannot be written, before any work is done
-// for it. It tries what output will do, except that a device or a pipe is not
-// opened: whoever reads a pipe would take that for all of it.
+// checkOutput refuses a file that cannot be written, before any work is done for
+// it. It tries what output does, but opens no device and no pipe: the reader of a
+// pipe would take that for the whole output.
 func checkOutput(flag, file string) error {
 	if file == "" || file == "-" {
 		return nil
@@ -83,8 +83,8 @@ func tryFolder(dir string) error {
 	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
 }
 
-// output writes to a file, which then is whole or what it was before, or to
-// standard output.
+// output writes to standard output or to a file. If it fails, a regular file is
+// what it was before.
 func (a *app) output(file string, write func(io.Writer) error) error {
 	if file == "-" {
 		return write(a.stdout)
@@ -101,9 +101,8 @@ func (a *app) output(file string, write func(io.Writer) error) error {
 	return nil
 }
 
-// destination is where a file really lies: at the end of its symbolic links,
-// whether something is there already or not. It is replaced unless it is a
-// device, a pipe or a socket, which has to stay what it is.
+// destination follows a file's symbolic links to where it is or will be. replaced
+// is false for a device, a pipe or a socket, which stays what it is.
 func destination(file string) (path string, replaced bool, err error) {
 	info, err := os.Stat(file)
 	switch {
@@ -117,7 +116,7 @@ func destination(file string) (path string, replaced bool, err error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return "", false, err
 	}
-	for { // the links end where nothing is: a circle would not be ErrNotExist
+	for { // a circle of links would not be ErrNotExist
 		to, err := os.Readlink(file)
 		if err != nil {
 			return file, true, nil

@@ -43,7 +43,7 @@ func (a *app) newProgress(mode string) (progress, error) {
 	case progressNone:
 		return plain{io.Discard}, nil
 	}
-	return nil, usageError{fmt.Errorf("--progress %s: there is auto, plain, json and none", mode)}
+	return nil, unknown("progress", mode, []string{progressAuto, progressPlain, progressJSON, progressNone})
 }
 
 func isTerminal(w any) bool {
@@ -51,8 +51,7 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// reportOptions fit a report to where it goes: the terminal's width and its
-// colours.
+// reportOptions fit a report to the terminal that it goes to, if it is one.
 func (a *app) reportOptions(w io.Writer) report.Options {
 	f, ok := w.(*os.File)
 	if !ok || !isTerminal(w) {
@@ -65,13 +64,13 @@ func (a *app) reportOptions(w io.Writer) report.Options {
 	return report.Options{Width: width, Color: os.Getenv("NO_COLOR") == ""}
 }
 
-// lines is one JSON object for each event.
+// lines prints one JSON object for each event.
 type lines struct{ enc *json.Encoder }
 
 func (l lines) event(e orchestrator.Event) { _ = l.enc.Encode(e) }
 func (l lines) close()                     {}
 
-// plain is a line for each event that a log reader wants.
+// plain prints a line for each event that a reader of logs wants.
 type plain struct{ w io.Writer }
 
 func (p plain) event(e orchestrator.Event) {
@@ -81,7 +80,8 @@ func (p plain) event(e orchestrator.Event) {
 }
 func (p plain) close() {}
 
-// describe is an event as a line; empty for those that only move a bar.
+// describe puts an event into words. It returns nothing for events that only move
+// a bar.
 func describe(e orchestrator.Event) string {
 	switch e.Kind {
 	case orchestrator.EventNote, orchestrator.EventStuck:

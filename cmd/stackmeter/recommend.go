@@ -27,15 +27,14 @@ func (a *app) recommendCommand() *cobra.Command {
 	var o recommendOptions
 	cmd := &cobra.Command{
 		Use:   "recommend [RUN]",
-		Short: "Say which topology and load to deploy within budgets of memory, latency and more",
-		Long: `recommend chooses among the clean cells of a stored run: the best median of the
-objective within every budget. It says what comes next, what more memory would
-buy, and whether the repeats show that there is a difference at all. Without
-flags it takes the scenario's recommend block.
+		Short: "Choose the topology and load to deploy within budgets of memory, latency and more",
+		Long: `recommend chooses the clean cell of a stored run with the best median of the
+objective within every budget. It names the runner-up, what more memory would buy,
+and whether the repeats show a difference at all. Without flags it takes the
+scenario's recommend block.
 
 Metrics: ` + strings.Join(metricNames(), ", ") + `.
-A budget of throughput or rate is a limit from below. Exit status 4: nothing
-fits.`,
+A budget of throughput or rate is a lower limit. Exit status 4: nothing fits.`,
 		Example: `  stackmeter recommend --under gpu_peak=5GiB --under p99=2s
   stackmeter recommend 20261123-081530-7f3a --objective throughput --under memory_peak=800MiB --format markdown`,
 		Args: arguments(cobra.MaximumNArgs(1)),
@@ -45,7 +44,7 @@ fits.`,
 	}
 	storeFlag(cmd, &o.db)
 	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
-	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` that is to be best (default duration)")
+	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` to optimise (default duration)")
 	o.out.flags(cmd, report.RecommendFormats())
 	return cmd
 }
@@ -90,7 +89,7 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 	return nil
 }
 
-// goal is what the flags ask for, and where they are silent the scenario.
+// goal is what the flags ask for, or the scenario where they say nothing.
 func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, error) {
 	var asked scenarios.Recommend
 	if planned != nil {
@@ -119,7 +118,7 @@ func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, erro
 	return goal, nil
 }
 
-// checkMetric and checkBudget are what a scenario's own goal is checked by.
+// checkMetric and checkBudget check a scenario's own goal.
 func checkMetric(name string) error {
 	_, err := results.FindMetric(name)
 	return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,11 +18,11 @@ import (
 	"stackmeter/stacks"
 )
 
-// resume takes over a run that no longer has a process, if nothing has changed
-// since that its cells depend on: now is the run of the same id as it would be
-// if it were new. What its cells do not depend on is now's: what it is judged
-// by, and its tag, if that is not empty. It returns the run as it is stored; the
-// orchestrator compares its images.
+// resume takes over a run that no longer has a process, if nothing that its cells
+// depend on has changed since it began. now is the run with the same id as it would
+// be if it began now. What it is judged by, and its tag if there is one, are taken
+// from now. resume returns the run as it is stored; the orchestrator compares the
+// images.
 //
 // A process in another PID namespace or on another machine cannot be seen, dead or alive: such a run
 // is resumed when it is named, and what is left of it is removed first.
@@ -35,15 +36,15 @@ func (a *app) resume(ctx context.Context, store results.Store, now results.Run, 
 		unseen = !last.Visible(owner)
 		switch {
 		case !unseen:
-			return before, usageError{fmt.Errorf("run %s is still under way (process %d); wait for it, or end it", before.ID, last.PID)}
+			return before, usageError{fmt.Errorf("run %s is still running (process %d); wait for it or end it", before.ID, last.PID)}
 		case !named:
-			return before, usageError{fmt.Errorf("run %s may still be under way: its process %d is in another PID namespace or on another machine, which cannot be seen from here; if you know that it has ended, --resume %s removes what it left behind and goes on, and stackmeter clean --run %s only removes it",
+			return before, usageError{fmt.Errorf("run %s may still be running: its process %d is in another PID namespace or on another machine and cannot be seen from here; if it has ended, --resume %s removes what it left behind and continues, and stackmeter clean --run %s only removes it",
 				before.ID, last.PID, before.ID, before.ID)}
 		}
 	}
 	changes := append(planChanges(before, now), machineChanges(before, now)...)
 	if len(changes) > 0 {
-		return before, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its own; since it began there changed:\n  %s\nstart a new run, or undo that (the same scenario, --set and --only, on the same machine)",
+		return before, usageError{fmt.Errorf("run %s cannot be resumed, because new cells could not be compared with its old ones. Since it began, this has changed:\n  %s\nStart a new run, or undo the change (the same scenario, --set and --only, on the same machine)",
 			before.ID, strings.Join(changes, "\n  "))}
 	}
 	if unseen {
@@ -55,7 +56,7 @@ func (a *app) resume(ctx context.Context, store results.Store, now results.Run, 
 			return before, fmt.Errorf("remove what run %s left behind: %w", before.ID, err)
 		}
 	}
-	fmt.Fprintf(a.stderr, "stackmeter: going on with run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
+	fmt.Fprintf(a.stderr, "stackmeter: continuing run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
 	before.Plan.Thresholds, before.Plan.Baseline, before.Plan.Recommend = now.Plan.Thresholds, now.Plan.Baseline, now.Plan.Recommend
 	if err := store.Resume(ctx, before.ID, before.Plan, now.Owner); err != nil || tag == "" {
 		return before, err
@@ -63,8 +64,7 @@ func (a *app) resume(ctx context.Context, store results.Store, now results.Run, 
 	return before, store.Tag(ctx, before.ID, tag)
 }
 
-// machineChanges says, in words, what of the machine is no longer what the run
-// began on.
+// machineChanges lists what of the machine has changed since the run began.
 func machineChanges(before, now results.Run) []string {
 	was, is := before.Host, now.Host
 	var changes []string
@@ -79,7 +79,7 @@ func machineChanges(before, now results.Run) []string {
 		{"the GPUs", gpuNames(before), gpuNames(now)},
 	} {
 		if c.was != c.is {
-			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", c.what, orNone(c.was), orNone(c.is)))
+			changes = append(changes, fmt.Sprintf("%s: was %s, is %s", c.what, cmp.Or(c.was, "none"), cmp.Or(c.is, "none")))
 		}
 	}
 	if !verdict.AlikeMemory(was.Memory, is.Memory) {
@@ -97,17 +97,10 @@ func gpuNames(run results.Run) string {
 	return strings.Join(names, ", ")
 }
 
-func orNone(text string) string {
-	if text == "" {
-		return "none"
-	}
-	return text
-}
-
 // changesShown bounds how many changes of a scenario are listed.
 const changesShown = 8
 
-// planChanges says what of the plan is no longer what the run began with.
+// planChanges lists what of the plan has changed since the run began.
 func planChanges(before, now results.Run) []string {
 	if before.Fingerprint == now.Fingerprint && before.Plan.Repeats == now.Plan.Repeats && reflect.DeepEqual(before.Plan.Until, now.Plan.Until) {
 		return nil
@@ -131,7 +124,7 @@ func planChanges(before, now results.Run) []string {
 	}
 	differ("", was, is, &changes)
 	if len(before.Plan.PayloadFiles) == 0 && len(now.Plan.PayloadFiles) > 0 && reflect.DeepEqual(was["request"], is["request"]) {
-		changes = []string{"what the payload files hold: it was not written to the store when the run began, so that nobody can tell whether they are the same"}
+		changes = []string{"what the payload files hold: it was not written to the store when the run began, so that nobody knows whether it is the same"}
 	}
 	// Cells follow from the rest, and there may be many.
 	slices.SortStableFunc(changes, func(a, b string) int {
@@ -153,7 +146,7 @@ func rank(change string) int {
 	return 0
 }
 
-// document is a value as its JSON form reads.
+// document returns a value as its JSON form reads.
 func document(value any) map[string]any {
 	text, err := json.Marshal(value)
 	doc := map[string]any{}
@@ -170,23 +163,14 @@ func document(value any) map[string]any {
 func differ(path string, was, is any, changes *[]string) {
 	if a, ok := was.(map[string]any); ok {
 		if b, ok := is.(map[string]any); ok {
-			var keys []string
-			for key := range a {
-				keys = append(keys, key)
-			}
-			for key := range b {
-				if _, both := a[key]; !both {
-					keys = append(keys, key)
-				}
-			}
-			slices.Sort(keys)
-			for _, key := range keys {
+			keys := maps.Clone(a)
+			maps.Copy(keys, b)
+			for _, key := range slices.Sorted(maps.Keys(keys)) {
 				differ(strings.TrimPrefix(path+"."+key, "."), a[key], b[key], changes)
 			}
 			return
 		}
 	}
-	a, b := inShort(was), inShort(is)
 	named := strings.HasPrefix(path, "topology ") || strings.HasPrefix(path, "cell ") || strings.HasPrefix(path, "payload file ")
 	switch {
 	case fmt.Sprint(was) == fmt.Sprint(is):
@@ -195,7 +179,7 @@ func differ(path string, was, is any, changes *[]string) {
 	case named && is == nil:
 		*changes = append(*changes, path+" is gone")
 	default:
-		*changes = append(*changes, fmt.Sprintf("%s: was %s, is %s", path, a, b))
+		*changes = append(*changes, fmt.Sprintf("%s: was %s, is %s", path, inShort(was), inShort(is)))
 	}
 }
 

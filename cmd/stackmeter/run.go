@@ -28,16 +28,15 @@ import (
 	"stackmeter/stacks/process"
 )
 
-// interruptedExit is how long after the first Ctrl-C the command ends at the
-// latest: who cancels a job kills it after ten seconds. It is above what the
-// orchestrator takes to remove what was started, or to give up.
-const interruptedExit = 9500 * time.Millisecond
+const (
+	// interruptedExit is how long after the first Ctrl-C the command ends at the
+	// latest: CI systems kill a cancelled job after ten seconds. The orchestrator
+	// takes less to remove what was started, or to give up.
+	interruptedExit = 9500 * time.Millisecond
 
-// forcedCleanup bounds what a second Ctrl-C still waits for.
-const forcedCleanup = 10 * time.Second
-
-// forcedClose bounds the closing of the store after that.
-const forcedClose = 2 * time.Second
+	forcedCleanup = 10 * time.Second // to remove everything after the second Ctrl-C
+	forcedClose   = 2 * time.Second  // to close the store after that
+)
 
 type runOptions struct {
 	scenario string
@@ -58,10 +57,9 @@ func (a *app) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO",
 		Short: "Run a scenario: start each topology, measure its cells, print the tables",
-		Long: `run starts each topology of the scenario as containers, sends its loads, and
-removes it again. Every finished cell is in the store before anything else can
-happen to it; Ctrl-C removes what was started and prints what is finished, and
---resume goes on where a run was interrupted.`,
+		Long: `run starts each topology of the scenario in containers, sends its loads, and
+removes it again. It stores every cell as soon as it is finished. Ctrl-C removes
+what was started and prints what is finished; --resume continues the run.`,
 		Example: `  stackmeter run scenarios/quickstart.yaml
   stackmeter run scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --set repeats=1
   stackmeter run scenarios/quickstart.yaml --only 'nginx*' --json result.json
@@ -73,7 +71,7 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 				if err := spacedWait(cmd, args); err != nil {
 					return err
 				}
-				// --resume RUN with a space: the run stands among the arguments.
+				// --resume RUN, with a space: the run is among the arguments.
 				if o.resume != results.Latest {
 					return usageError{fmt.Errorf("run: one scenario at a time, not %q and %q", args[0], args[1])}
 				}
@@ -88,25 +86,24 @@ happen to it; Ctrl-C removes what was started and prints what is finished, and
 	storeFlag(cmd, &o.db)
 	scenarioFlags(cmd, &o.plan)
 	runtimeFlag(cmd, &o.runtime)
-	cmd.Flags().StringVar(&o.resume, "resume", "", "go on with an interrupted `RUN`, by default the scenario's latest")
+	cmd.Flags().StringVar(&o.resume, "resume", "", "continue an interrupted `RUN`, by default the scenario's latest")
 	cmd.Flags().Lookup("resume").NoOptDefVal = results.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, not counting --wait, as Ctrl-C would, with exit status 1; 0 for no limit")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
-	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before a cell is refused; 0 for no wait")
-	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on, or off to see what sampling the GPU costs: give the run once with each")
+	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before refusing a cell; 0 to refuse at once")
+	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
-	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "then compare with this `RUN`, as stackmeter compare does; by default with last-passed where a threshold names base")
+	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does; by default with last-passed if a threshold names base")
 	cmd.Flags().StringVar(&o.gate.tag, "tag", "", "name the run `NAME`")
-	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "auto, plain, json or none; on standard error")
+	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "how to show progress on standard error: auto, plain, json or none")
 	return cmd
 }
 
-// run executes a scenario. Its steps are those of DESIGN's "How one cell
-// flows"; what can be refused is refused before the first one touches the
-// engine.
+// run executes a scenario. What can be refused is refused before anything is
+// started, and before the run has a row in the store.
 func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	scenario, plan, err := loadPlan(o.scenario, o.plan)
 	if err != nil {
@@ -140,16 +137,16 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 
-	var owned atomic.Pointer[string] // the run whose stacks a second signal removes
+	var owned atomic.Pointer[string] // the run whose stacks the second signal removes
 	ctx, release := a.signals(ctx, onSignal{
 		cause: errRunInterrupted,
-		first: "removing what was started (once more to force it)",
-		late:  "the run did not end by itself; the next run removes what is left of it, and so does stackmeter clean",
+		first: "removing what was started (press again to force it)",
+		late:  "the run did not end in time; the next run or stackmeter clean removes what is left",
 		force: func() { a.sweepByForce(runtime, owned.Load()) },
-		close: func() { _ = store.Close() }, // a record that is being written gets the time to be whole
+		close: func() { _ = store.Close() }, // waits for a record that is being written
 	})
 	defer release()
-	measured := false // from then on a signal comes too late: the run ends as it is
+	measured := false // once it is true, a signal is too late to interrupt anything
 	defer func() {
 		if !measured {
 			err = bySignal(ctx, err)
@@ -163,7 +160,6 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	defer gpus.close()
-	// What the machine lacks is found before the run has a row in the store.
 	if err := runtime.Check(before); err != nil {
 		return err
 	}
@@ -180,7 +176,8 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	defer locks.Release()
 	ctx, end := o.within(ctx, spent)
 	defer end()
-	// Read once the machine is this run's: it may be hundreds of megabytes.
+	// The files are read only now that the machine is this run's: they may have
+	// hundreds of megabytes.
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
 	}
@@ -211,7 +208,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
-// sweepByForce removes what there is of a run, if it has an id already.
+// sweepByForce removes everything of a run. run is nil before the run began.
 func (a *app) sweepByForce(runtime stacks.Runtime, run *string) {
 	if run == nil {
 		return
@@ -223,17 +220,17 @@ func (a *app) sweepByForce(runtime stacks.Runtime, run *string) {
 	}
 }
 
-// within returns a context that ends when the run has taken longer than
-// --timeout, of which some is spent. Waiting for other runs does not count.
+// within returns a context that ends when --timeout is over, less the time that
+// the run has spent already. Waiting for other runs does not count.
 func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Context, context.CancelFunc) {
 	if o.timeout == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume goes on", o.timeout))
+	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume continues", o.timeout))
 }
 
-// bySignal says that it was a signal that ended the run, where what the
-// signal cut short only says that it was cut short.
+// bySignal adds to an error that a signal ended the run, if one did. An error that
+// only says that something was cut short is replaced.
 func bySignal(ctx context.Context, err error) error {
 	cause := context.Cause(ctx)
 	if err == nil || !errors.Is(cause, errInterrupted) || errors.Is(err, errInterrupted) {
@@ -245,8 +242,8 @@ func bySignal(ctx context.Context, err error) error {
 	return errors.Join(cause, err)
 }
 
-// refuse says what of a plan or of the flags cannot be done, before anything
-// is touched.
+// refuse checks what can be checked of a plan and of the flags before anything is
+// touched.
 func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := o.gate.check(plan); err != nil {
 		return err
@@ -259,13 +256,13 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 		is   time.Duration
 	}{{"--wait", o.wait}, {"--timeout", o.timeout}, {"--gpu-wait", o.gpu.wait}} {
 		if d.is < 0 {
-			return usageError{fmt.Errorf("%s %v: a time cannot be below 0", d.flag, d.is)}
+			return usageError{fmt.Errorf("%s %v: a time cannot be negative", d.flag, d.is)}
 		}
 	}
 	return checkOutput("--json", o.jsonFile)
 }
 
-// runID is the id of the run to resume, or a new one.
+// runID returns the id of the run to resume, or a new one.
 func runID(ctx context.Context, store results.Store, scenario, resume string) (string, error) {
 	if resume == "" {
 		return newRunID(time.Now()), nil
@@ -277,7 +274,7 @@ func runID(ctx context.Context, store results.Store, scenario, resume string) (s
 	return id, nil
 }
 
-// begin makes the run's row in the store, or takes over the one to resume.
+// begin enters the run into the store, or takes over the one to resume.
 func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
 	run := newRun(plan, o.runtime, runtime.Describe(ctx))
 	run.ID, run.File, run.GPUDevices = id, scenario.File, devices
@@ -295,7 +292,7 @@ func (a *app) begin(ctx context.Context, store results.Store, id string, scenari
 	return run, store.Begin(ctx, run)
 }
 
-// newRun is a run of the plan that begins now.
+// newRun returns a run of the plan that begins now.
 func newRun(plan scenarios.Plan, runtime, engine string) results.Run {
 	now := time.Now()
 	return results.Run{
@@ -304,14 +301,15 @@ func newRun(plan scenarios.Plan, runtime, engine string) results.Run {
 	}
 }
 
-// newRunID sorts by time and is never the same twice.
+// newRunID returns an id that sorts by time and is never the same twice.
 func newRunID(at time.Time) string {
 	var b [2]byte
 	rand.Read(b[:])
 	return at.UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b[:])
 }
 
-// finish closes the run's row and prints what there is, however the run ended.
+// finish stores how the run ended, prints what there is, and holds it against its
+// thresholds.
 func (a *app) finish(ctx context.Context, store results.Store, id string, o runOptions, failed error) error {
 	interrupted := errors.Is(failed, errInterrupted)
 	ctx = context.WithoutCancel(ctx)
@@ -331,7 +329,7 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 	}
 	at := time.Now()
 	if err := store.Finish(ctx, id, outcome, at); err != nil {
-		failed = errors.Join(failed, err) // what is finished is printed all the same
+		failed = errors.Join(failed, err) // and print what is finished
 	}
 	run.Outcome, run.Finished = outcome, &at
 	if failed != nil {
@@ -360,13 +358,13 @@ func (o runOptions) cellsFailed(id string, c results.Counts) error {
 		pruned = fmt.Sprintf(", and %d were pruned", c.Pruned)
 	}
 	if o.db != "" {
-		where = "the reasons are in the report (stackmeter report " + id + ")"
+		where = "stackmeter report " + id + " gives the reasons"
 	}
 	return fmt.Errorf("%d of %s %w%s; %s", c.Failed, show.Plural(c.OK+c.Bad(), "cell"), errCellsFailed, pruned, where)
 }
 
-// withStacks adds to the news that a run is stuck the name of a file that says
-// where in the program: what a bug report needs.
+// withStacks adds to the event of a stuck run the name of a file with the stacks
+// of all goroutines, which a bug report needs.
 func withStacks(e orchestrator.Event, db, run string) orchestrator.Event {
 	if e.Kind != orchestrator.EventStuck {
 		return e
@@ -378,9 +376,9 @@ func withStacks(e orchestrator.Event, db, run string) orchestrator.Event {
 		err = errors.Join(pprof.Lookup("goroutine").WriteTo(f, 2), f.Close())
 	}
 	if err != nil {
-		e.Message += fmt.Sprintf("; where in the program could not be written down: %v", err)
+		e.Message += fmt.Sprintf("; where in the program cannot be said: %v", err)
 	} else {
-		e.Message += "; where in the program is in " + file
+		e.Message += "; attach " + file + ", which says where in the program, to a bug report"
 	}
 	return e
 }
@@ -401,23 +399,22 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	return errors.Join(failed, pages.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
 }
 
-// An onSignal is what a signal does to a command.
+// onSignal says what a signal does to a command.
 type onSignal struct {
-	cause error  // of the context, once it is cancelled
-	first string // is said then
-	late  string // is said when the command does not end by itself
-	force func() // removes at the second signal what is left; may be nil
-	close func() // saves what can be saved before the command ends; may be nil
+	cause error  // why the context ends
+	first string // printed at the first signal
+	late  string // printed when the command does not end in time
+	force func() // called at the second signal to remove what is left; may be nil
+	close func() // called last, to save what can be saved; may be nil
 }
 
-// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, so
-// that the command cleans up and prints what there is. The second one forces it:
-// the command removes what is left and ends. So that the first one is enough
-// whatever hangs, standard output included, the command ends by itself after
-// interruptedExit.
+// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels: the
+// command cleans up and prints what there is. The second signal removes what is
+// left and ends the command. If anything hangs, standard output included, the
+// command ends interruptedExit after the first signal.
 //
 // A closed pipe behind standard output or error does not end the command: nobody
-// reads the progress any more, but what is measured is kept.
+// reads the progress, but what is measured is kept.
 func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancelCause(ctx)

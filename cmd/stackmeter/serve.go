@@ -20,9 +20,9 @@ func (a *app) serveCommand() *cobra.Command {
 	var db, listen string
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Show the store's runs in a browser on this machine, and a run under way as it grows",
-		Long: `serve answers a browser on this machine with the store's runs and their reports,
-until Ctrl-C. It only reads. A run that is under way is looked at again every two
+		Short: "Show the store's runs in a browser on this machine, also while they run",
+		Long: `serve shows the store's runs and their reports to a browser on this machine, until
+Ctrl-C. It only reads. The page of a run that is under way is renewed every two
 seconds.`,
 		Example: `  stackmeter serve --db nightly.db
   stackmeter serve --listen 127.0.0.1:0`,
@@ -49,7 +49,7 @@ seconds.`,
 	return cmd
 }
 
-// alive reports whether the process that executes a run is there, as far as it
+// alive reports whether the process that executes a run exists, as far as that
 // can be seen from here.
 func alive(run results.Run) bool {
 	owner, err := stacks.ParseOwner(run.Owner)

@@ -9,15 +9,15 @@ import (
 	"stackmeter/scenarios"
 )
 
-// What a run needs of the store's disk: a record with its log tail, series and
-// histogram is below 64 KiB, and SQLite keeps a journal of what it changes.
+// What a run needs on the store's disk. A record with its log tail, series and
+// histogram takes less than 64 KiB. SQLite keeps a journal of what it changes.
 const (
 	cellSpace  = 64 << 10
 	spareSpace = 8 << 20
 )
 
-// checkSpace refuses a run whose records may not fit on the store's disk: a
-// full one would end it in the middle of the night.
+// checkSpace refuses a run whose records may not fit on the store's disk: a full
+// disk would end it in the middle of the night.
 func checkSpace(db string, plan scenarios.Plan) error {
 	var fs unix.Statfs_t
 	folder := filepath.Dir(db)

@@ -121,7 +121,7 @@ func TestTellerDrops(t *testing.T) {
 	write.Close()
 	<-done
 	messages := strings.Count(said.String(), "message\n")
-	if messages != tellerQueue && messages != tellerQueue+1 || !strings.Contains(said.String(), "not shown, because standard error took none") {
+	if messages != tellerQueue && messages != tellerQueue+1 || !strings.Contains(said.String(), "dropped, because nobody read standard error") {
 		t.Errorf("%d messages of %d\n%s", messages, tellerQueue+1+more, said.String()[messages*8:])
 	}
 }

@@ -45,7 +45,7 @@ func (a *app) reportCommand() *cobra.Command {
 	var o outputOptions
 	cmd := &cobra.Command{
 		Use:   "report [RUN]",
-		Short: "Print a stored run's tables again, in any format",
+		Short: "Print a stored run again, in any format",
 		Example: `  stackmeter report
   stackmeter report --format html -o report.html
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md --charts charts/`,
@@ -106,13 +106,13 @@ func (a *app) tagCommand() *cobra.Command {
 	var db, remove string
 	cmd := &cobra.Command{
 		Use:   "tag RUN NAME",
-		Short: "Give a run a name, which is taken from the run that had it",
+		Short: "Name a run; a name that another run had moves to it",
 		Example: `  stackmeter runs tag latest release-1.2
   stackmeter runs tag --delete release-1.1`,
 		Args: arguments(cobra.MaximumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (remove == "") != (len(args) == 2) {
-				return usageError{errors.New("tag: it takes a RUN and a NAME, or --delete NAME")}
+				return usageError{errors.New("tag: give a RUN and a NAME, or --delete NAME")}
 			}
 			if len(args) == 2 {
 				if err := results.CheckName(args[1]); err != nil {
@@ -138,7 +138,7 @@ func (a *app) tagCommand() *cobra.Command {
 		},
 	}
 	storeFlag(cmd, &db)
-	cmd.Flags().StringVar(&remove, "delete", "", "take the name `NAME` away instead")
+	cmd.Flags().StringVar(&remove, "delete", "", "remove the name `NAME` instead")
 	return cmd
 }
 
@@ -146,9 +146,9 @@ func (a *app) backupCommand() *cobra.Command {
 	var db string
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
-		Short: "Copy the store, also while runs write to it",
-		Long: `backup writes a copy of the store to FILE, as the store is at one moment. Runs
-may go on meanwhile. The copy is whole or not there, and no file is overwritten.`,
+		Short: "Copy the store, even while runs write to it",
+		Long: `backup copies the store to FILE, as it is at one moment. Runs may write to the
+store meanwhile. A copy that fails leaves no file, and no file is overwritten.`,
 		Example: `  stackmeter backup /backup/nightly-$(date +%F).db --db nightly.db`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -160,7 +160,7 @@ may go on meanwhile. The copy is whole or not there, and no file is overwritten.
 			if err := store.Backup(cmd.Context(), args[0]); err != nil {
 				return err
 			}
-			fmt.Fprintln(a.stderr, "stackmeter: the store is copied to", args[0])
+			fmt.Fprintln(a.stderr, "stackmeter: copied the store to", args[0])
 			return nil
 		},
 	}

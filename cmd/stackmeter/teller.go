@@ -11,20 +11,19 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// tellerQueue is how many messages wait for standard error to take them.
+// tellerQueue is how many messages may wait for standard error.
 const tellerQueue = 1024
 
-// Waits for the last of them: of a command that ends, and of one that has
-// no time left.
+// How long the end of a command waits until the last messages are written.
 const (
 	flushTimeout = time.Second
-	flushHurry   = 200 * time.Millisecond
+	flushHurry   = 200 * time.Millisecond // of a command that has no time left
 )
 
-// A teller writes to standard error from a goroutine of its own: a terminal
-// that stands still, or a pipe that nobody reads, holds up neither what is
-// measured nor its end. What does not fit into its queue is dropped, and that
-// it was is said as soon as there is somebody to say it to.
+// A teller writes to standard error from a goroutine of its own. A terminal that
+// is stopped or a pipe that nobody reads then holds up neither a measurement nor
+// the end of the command. Messages that do not fit into the queue are dropped, and
+// the reader is told how many as soon as there is one.
 type teller struct {
 	to      io.Writer
 	queue   chan func()
@@ -44,7 +43,7 @@ func newTeller(to io.Writer) *teller {
 	return t
 }
 
-// do has something told after all that was to be told before. It never waits.
+// do calls tell after everything that was queued before. It never waits.
 func (t *teller) do(tell func()) {
 	select {
 	case t.queue <- tell:
@@ -62,11 +61,11 @@ func (t *teller) Write(message []byte) (int, error) {
 
 func (t *teller) sayDropped() {
 	if n := t.dropped.Swap(0); n > 0 {
-		fmt.Fprintf(t.to, "stackmeter: %s not shown, because standard error took none\n", show.Plural(int(n), "message"))
+		fmt.Fprintf(t.to, "stackmeter: %s dropped, because nobody read standard error\n", show.Plural(int(n), "message"))
 	}
 }
 
-// flush waits until all of it is told, at most for the limit.
+// flush waits until everything is written, for no longer than the limit.
 func (t *teller) flush(limit time.Duration) {
 	late := time.After(limit)
 	done := make(chan struct{})
@@ -81,7 +80,7 @@ func (t *teller) flush(limit time.Duration) {
 	}
 }
 
-// barsBehind are bars that a teller draws: they wait for their terminal.
+// barsBehind are bars that a teller draws, so that only it waits for the terminal.
 type barsBehind struct {
 	*teller
 	bars progress

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"stackmeter/stacks/process"
 )
 
-// A stackRuntime is what this command needs of one beyond stacks.Runtime.
+// A stackRuntime has what the command needs beyond stacks.Runtime.
 type stackRuntime interface {
 	stacks.Runtime
 
@@ -31,7 +30,7 @@ type stackRuntime interface {
 	Close() error
 }
 
-// runtimeNames are what --runtime knows, with the default first.
+// runtimeNames are the values of --runtime, the default first.
 var runtimeNames = []string{"docker", process.Name}
 
 func runtimeFlag(cmd *cobra.Command, name *string) {
@@ -45,10 +44,10 @@ func openRuntime(name string) (stackRuntime, error) {
 	case process.Name:
 		return process.New()
 	}
-	return nil, usageError{fmt.Errorf("--runtime %s: there is %s", name, strings.Join(runtimeNames, " and "))}
+	return nil, unknown("runtime", name, runtimeNames)
 }
 
-// gpus is what this machine can tell about its GPUs.
+// gpus are the GPUs of this machine, as far as they can be read.
 type gpus struct {
 	sampler *gpu.Sampler // nil when there is none
 	devices []gpu.Device
@@ -72,23 +71,23 @@ func gpuFlags(cmd *cobra.Command, o *gpuOptions) {
 	cmd.Flags().StringVar(&o.nvmlFile, "nvml", "", "the NVIDIA driver's library as a `FILE`, where the dynamic linker does not find it")
 }
 
-// check says what of the options is wrong.
+// check refuses options that cannot be.
 func (o gpuOptions) check() error {
 	if o.sampler != samplerOn && o.sampler != samplerOff {
-		return usageError{fmt.Errorf("--gpu-sampler %s: there is on and off", o.sampler)}
+		return unknown("gpu-sampler", o.sampler, []string{samplerOn, samplerOff})
 	}
 	return nil
 }
 
-// Limits of the driver: without its persistence mode it initializes each device
-// anew when it is opened, which takes seconds.
+// Limits of the driver. Without persistence mode it initializes each device when it
+// is opened, which takes seconds.
 const (
 	openGPULimit  = time.Minute
 	closeGPULimit = 2 * time.Second
 )
 
-// openGPU fails when ctx ends. A driver that is not
-// there, or does not answer, is the reason of the gpus that it returns.
+// openGPU opens the driver. It fails only when ctx ends: a driver that is missing
+// or does not answer becomes the reason why there are no GPUs.
 func openGPU(ctx context.Context, o gpuOptions) (gpus, error) {
 	g, err := gpu.Aside(ctx, openGPULimit, func() (gpus, error) {
 		driver, err := nvml.Open(nvml.Options{Library: o.nvmlFile})
@@ -124,8 +123,7 @@ func (g gpus) given() []stacks.Device {
 	return devices
 }
 
-// close ends the use of the driver. Whether it does is of no account for what
-// was measured.
+// close closes the driver. An error would say nothing about what was measured.
 func (g gpus) close() {
 	if g.driver != nil {
 		_, _ = gpu.Aside(context.Background(), closeGPULimit, func() (struct{}, error) { return struct{}{}, g.driver.Close() })
