@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// ChangeInterval is the interval of the ratio of head to base, less 1, at
-// Confidence or above; nil where a sample is missing or too small, or has a
-// value that is not above 0. It is of Hodges and Lehmann's shift, on the ratios
-// of all pairs, and agrees with the rank test. See Hodges and Lehmann,
-// Estimates of Location Based on Rank Tests (1963).
+// ChangeInterval is the interval of the relative change from base to head (0.05
+// is 5% more), at Confidence or above. It is nil where a sample is missing, too
+// small or has a value that is not above 0. It is the interval of Hodges and
+// Lehmann's shift on the ratios of all pairs and agrees with the rank test. See
+// Hodges and Lehmann, Estimates of Location Based on Rank Tests (1963).
 func ChangeInterval(base, head *Sample) *Interval {
 	if base == nil || head == nil || base.Min <= 0 || head.Min <= 0 {
 		return nil
@@ -28,12 +28,14 @@ func ChangeInterval(base, head *Sample) *Interval {
 	return &Interval{Low: ratios[outside-1], High: ratios[len(ratios)-outside], Confidence: confidence}
 }
 
-// mostPairs is the largest product of sample sizes whose rank sums are counted.
+// mostPairs is the largest product of sample sizes whose rank sums are counted
+// one by one. Above it, their normal approximation is used.
 const mostPairs = 900
 
-// pairsOutside is the number of the ordered pairwise ratio, from either end,
-// that bounds an interval of Confidence; 0 when all of them do not. A bound at
-// number k is missed with the probability that the U statistic is below k.
+// pairsOutside is the position, from either end, of the ordered pairwise ratio
+// that bounds an interval of Confidence. It is 0 when there are too few ratios.
+// The true ratio lies outside a bound at position k with the probability that
+// the U statistic is below k.
 func pairsOutside(n, m int) (k int, confidence float64) {
 	tail := (1 - Confidence) / 2
 	if n*m > mostPairs {
@@ -51,9 +53,9 @@ func pairsOutside(n, m int) (k int, confidence float64) {
 	return 0, 0
 }
 
-// rankSums is the distribution of the U statistic of Mann and Whitney under
-// the hypothesis that both samples come from one: the share of the orders for
-// each value from 0 to n·m. They are the coefficients of a Gaussian binomial.
+// rankSums is the distribution of Mann and Whitney's U statistic when both
+// samples come from one distribution: the share of all orders for each value
+// from 0 to n·m. The counts are the coefficients of a Gaussian binomial.
 func rankSums(n, m int) []float64 {
 	counts := make([]float64, n*m+1)
 	counts[0] = 1

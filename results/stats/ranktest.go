@@ -7,27 +7,28 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// A Difference is what a rank test says about two samples of one figure: the
-// two-sided Mann-Whitney U test, which assumes nothing about the distribution.
+// A Difference is the result of the two-sided Mann-Whitney U test on two samples
+// of one figure. The test assumes nothing about the distribution.
 // See Mann and Whitney, On a Test of Whether one of Two Random Variables is
 // Stochastically Larger than the Other (1947).
 type Difference struct {
 	Change float64 // of the medians, as a share of the first one; 0 where that is 0
-	P      float64 // of samples at least so different if both came from one distribution
-	N1, N2 int     // repeats
+	P      float64 // the probability of samples at least as different if both came from one distribution
+	N1, N2 int     // values
 
-	// Shown: the test rejects that both come from one distribution, at the
-	// level of 1 − Confidence. What is not shown may still be there.
+	// Shown reports whether the test rejects, at the level of 1 − Confidence,
+	// that both samples come from one distribution. A difference that is not
+	// shown may still exist.
 	Shown bool
 
-	// Able: so many repeats could have shown a difference, had every value of
-	// one sample been below every value of the other. Where they could not,
-	// that nothing is shown says nothing.
+	// Able reports whether samples of these sizes could have shown a
+	// difference, had every value of one been below every value of the other.
+	// Where it is false, Shown says nothing.
 	Able bool
 }
 
-// Compare tests whether two samples differ. Without a value on one of the
-// sides nothing is shown.
+// Compare tests whether two samples differ. With a sample missing it shows
+// nothing.
 func Compare(a, b *Sample) Difference {
 	if a == nil || b == nil {
 		return Difference{P: 1}
@@ -46,13 +47,12 @@ func perfSample(values []float64) *benchmath.Sample {
 	return benchmath.NewSample(slices.Clone(values), &benchmath.Thresholds{CompareAlpha: 1 - Confidence})
 }
 
-// Holm corrects the p-values of tests that are looked at together, in their
-// order: where none of what they test is there, one or more of the corrected
-// values are α or below with a probability of α at most, whatever the tests
-// have to do with each other. The cells of a run share a machine and often a
-// stack, so they are not independent; that is why it is this method and not one
-// that bounds the share of false alarms under independence. See Holm, A Simple
-// Sequentially Rejective Multiple Test Procedure (1979).
+// Holm corrects the p-values of tests that are looked at together and returns
+// them in the same order. If there is no difference anywhere, the probability
+// that any corrected value is α or less is at most α, however the tests depend
+// on each other. Methods that bound the share of false alarms need independent
+// tests, and the cells of a run share a machine and often a stack. See Holm, A
+// Simple Sequentially Rejective Multiple Test Procedure (1979).
 func Holm(p []float64) []float64 {
 	order := make([]int, len(p))
 	for i := range order {

@@ -1,7 +1,7 @@
-// Package stats is the statistics that verdicts rest on: samples with intervals
-// of their medians, rank tests and their correction for many, trends, steps,
-// and how many values each of them takes. Numbers go in and numbers come out;
-// what they measure is nothing to it.
+// Package stats has the statistics behind the verdicts: samples with intervals
+// of their medians, rank tests and their correction for many tests, trends and
+// steps, and how many values each of them needs. It works on plain numbers and
+// does not know what they measure.
 package stats
 
 import (
@@ -11,32 +11,32 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Confidence is that of every interval and the complement of the significance
-// level of every test.
+// Confidence is the confidence of every interval. The significance level of
+// every test is 1 − Confidence.
 const Confidence = 0.95
 
-// A Sample is what the repeats of a cell say about one figure. Its fields are
-// in the figure's base unit.
+// A Sample is the values of one figure, one from each repeat that has it. Its
+// fields are in the figure's base unit.
 type Sample struct {
-	N      int       // repeats that have the figure
-	Values []float64 // of the repeats, from the smallest to the largest
+	N      int       // how many values
+	Values []float64 // from the smallest to the largest
 	Median float64
 	Min    float64
 	Max    float64
 
-	// Interval is that of the median at Confidence, or at the nearest higher
-	// confidence that so many repeats allow; nil when they are too few for it.
+	// Interval is the median's, at Confidence or at the nearest higher
+	// confidence that N values allow. It is nil when there are too few.
 	Interval *Interval
 }
 
-// An Interval holds a median with a confidence. It assumes nothing about the
-// distribution: its ends are order statistics of the repeats.
+// An Interval contains a true value, such as a median, with a confidence. It
+// assumes nothing about the distribution: its ends are order statistics.
 type Interval struct {
 	Low, High  float64
-	Confidence float64 // at least the Confidence that was asked for, below 1
+	Confidence float64 // from the constant Confidence to below 1
 }
 
-// NewSample summarises values; nil when there are none.
+// NewSample summarises values. It returns nil when there are none.
 func NewSample(values []float64) *Sample {
 	if len(values) == 0 {
 		return nil
@@ -56,8 +56,8 @@ func NewSample(values []float64) *Sample {
 	return sample
 }
 
-// HalfWidth is the larger distance from the median to an end of its interval,
-// as a share of the median; nil without an interval, or with a median of 0.
+// HalfWidth is the distance from the median to the farther end of its interval,
+// as a share of the median. It is nil without an interval or with a median of 0.
 func (s Sample) HalfWidth() *float64 {
 	if s.Interval == nil || s.Median == 0 {
 		return nil
@@ -67,8 +67,8 @@ func (s Sample) HalfWidth() *float64 {
 }
 
 // Variation is the coefficient of variation: the standard deviation, with n−1
-// in the denominator, as a share of the mean; nil for a single repeat, or with
-// a mean of 0.
+// in the denominator, as a share of the mean. It is nil for a single value and
+// with a mean of 0.
 func (s Sample) Variation() *float64 {
 	if s.N < 2 {
 		return nil
@@ -87,13 +87,13 @@ func (s Sample) Variation() *float64 {
 	return &share
 }
 
-// HalfRange is half the distance from the smallest to the largest repeat: the
-// spread that is printed behind ±. It describes the repeats that were seen and
-// is no confidence interval; of a single repeat it is 0.
+// HalfRange is half the distance from the smallest to the largest value. It
+// describes the values that were seen and is not a confidence interval. Of a
+// single value it is 0.
 func (s Sample) HalfRange() float64 { return (s.Max - s.Min) / 2 }
 
-// Median is the middle one of values, or the mean of the two middle ones. It
-// leaves values as they are. The median of nothing is NaN.
+// Median is the middle value, or the mean of the two middle ones. It does not
+// change values. The median of nothing is NaN.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -1,11 +1,10 @@
 package stats
 
-import (
-	"math"
-)
+import "math"
 
-// RepeatsForInterval is the fewest repeats whose range holds the median with
-// Confidence: all of n fall on one side of it with a probability of 2/2ⁿ.
+// RepeatsForInterval is the smallest number of repeats whose range contains the
+// median with Confidence. All n values fall on one side of it with a probability
+// of 2/2ⁿ.
 func RepeatsForInterval() int {
 	n := 1
 	for 2*math.Pow(0.5, float64(n)) > 1-Confidence {
@@ -14,8 +13,9 @@ func RepeatsForInterval() int {
 	return n
 }
 
-// RepeatsForDifference is the fewest repeats of each of two samples with which
-// a test can show anything, of so many that are corrected for each other.
+// RepeatsForDifference is the smallest number of repeats in each of two samples
+// with which a two-sided test can show a difference, when its p-value is
+// corrected for this many tests.
 func RepeatsForDifference(tests int) int {
 	n := 1
 	for float64(tests)*SmallestP(n, n) > 1-Confidence {
@@ -24,8 +24,8 @@ func RepeatsForDifference(tests int) int {
 	return n
 }
 
-// SmallestP is the smallest p-value that samples of these sizes can have: two
-// of the ways to put the values in order separate them wholly.
+// SmallestP is the smallest two-sided p-value that samples of these sizes can
+// have: two of all the orders of their values separate them completely.
 func SmallestP(n, m int) float64 {
 	orders := 1.0
 	for i := 1; i <= min(n, m); i++ {
@@ -34,8 +34,11 @@ func SmallestP(n, m int) float64 {
 	return min(1, 2/orders)
 }
 
-// RepeatsLikely applies Noether's formula to the share of pairs in which the
-// head is above the base, for a power of 80% in one of so many tests.
+// RepeatsLikely is how many repeats of each side would show a difference like
+// this one four times in five, when the p-value is corrected for this many
+// tests. It is 0 where the samples do not hint at a difference. It applies
+// Noether's formula to the share of pairs in which head is above base; see
+// Noether, Sample Size Determination for Some Common Nonparametric Tests (1987).
 func RepeatsLikely(base, head *Sample, tests int) int {
 	above := 0.0
 	for _, b := range base.Values {
@@ -58,12 +61,11 @@ func RepeatsLikely(base, head *Sample, tests int) int {
 	return max(RepeatsForDifference(tests), int(min(needs, 1e6)))
 }
 
-// OneSidedLevel is the level of a one-sided test. Three repeats on each side reach
-// it exactly, and 1 − 0.95 is a little below 0.05 in binary.
+// OneSidedLevel is the level of a one-sided test. Three repeats on each side
+// reach 0.05 exactly, and in binary 1 − 0.95 is a little below that.
 const OneSidedLevel = 1 - Confidence + 1e-9
 
-// RepeatsForOneSided is the fewest repeats of each side with which a one-sided
-// test can show anything, of so many that are corrected for each other.
+// RepeatsForOneSided is RepeatsForDifference for a one-sided test.
 func RepeatsForOneSided(tests int) int {
 	n := 1
 	for float64(tests)*SmallestP(n, n)/2 > OneSidedLevel {

@@ -9,28 +9,28 @@ import (
 
 // Settings of the detection of steps.
 const (
-	// StepLevel is the probability at which a series without a step is taken
-	// for one with a step. A series is looked at anew each night, so it is far
-	// below the level of a single comparison.
+	// StepLevel is the probability of finding a step in a series without one.
+	// Every night asks the same series again, so it is far below the level of
+	// a single comparison.
 	StepLevel = 0.002
 
 	// StepSide is the fewest values on each side of a step.
 	StepSide = 3
 
-	// StepRuns is the fewest values in which a step can be found, whatever its
-	// size: of fewer, too many orders are as one-sided as a step.
+	// StepRuns is the fewest values in which a step of any size can be found.
+	// With fewer, too large a share of all orders is as one-sided as a step.
 	StepRuns = 13
 
 	stepPermutations = 1999
 	stepSeed         = 1
 )
 
-// A Step is where a series went from one level to another and stayed.
+// A Step is where a series moved to another level and stayed there.
 type Step struct {
 	At     int     // index of the first value of the new level
-	Before float64 // median of the level before, back to the step before it
-	After  float64 // median of the level from it on, up to the next step
-	P      float64 // of a split at least so clear in a series without a step
+	Before float64 // median of the values since the step before
+	After  float64 // median of the values up to the next step
+	P      float64 // the probability of a split at least as clear in a series without a step
 }
 
 // Change is the step as a share of the level before; 0 where that is 0.
@@ -43,22 +43,23 @@ func (s Step) Change() float64 {
 
 // Steps finds where the level of a series changed, in order.
 //
-// For each place the values before and after it are compared by the rank sum of
-// Mann and Whitney, scaled by its deviation; the largest of these is the place
-// of a step if a random order of the same values seldom gives one as large (a
-// permutation test with a fixed seed, so the answer is always the same), and
-// then both parts are searched in turn. Ranks make one bad night harmless, and
-// nothing is assumed about the distribution; but the values are taken for
-// independent of each other, and in a series in which each is like the one
-// before, a wave is taken for steps. A large step after many values is found
-// five or six values after it: with fewer, an order as clear is not rare enough.
-// The statistic is Pettitt's, A Non-Parametric Approach to the
-// Change-Point Problem (1979), scaled as by Ross, Tasoulis and Adams,
-// Nonparametric Monitoring of Data Streams for Changes in Location and Scale
-// (2011); dividing in turn with a permutation test is that of E-divisive, by
-// Matteson and James (2014), which Daly and others describe for performance
-// tests in The Use of Change Point Detection to Identify Software Performance
-// Regressions (2020).
+// At each place it compares the values before and after by the rank sum of Mann
+// and Whitney, divided by its deviation. The place with the largest one is a
+// step if random orders of the same values seldom give one as large. Then it
+// searches both parts. The permutation test has a fixed seed, so the answer is
+// always the same.
+//
+// Ranks make one bad night harmless and assume nothing about the distribution.
+// The values are taken to be independent: where each is like the one before, a
+// wave is mistaken for steps. A large step after many values is found five or
+// six values later, because fewer do not make an order rare enough.
+//
+// The statistic is Pettitt's, A Non-Parametric Approach to the Change-Point
+// Problem (1979), scaled as by Ross, Tasoulis and Adams, Nonparametric
+// Monitoring of Data Streams for Changes in Location and Scale (2011). Dividing
+// repeatedly with a permutation test is E-divisive, by Matteson and James
+// (2014), which Daly and others apply to performance tests in The Use of Change
+// Point Detection to Identify Software Performance Regressions (2020).
 func Steps(values []float64) []Step {
 	var found []Step
 	var search func(from, to int)
@@ -85,8 +86,8 @@ func Steps(values []float64) []Step {
 	return found
 }
 
-// largestSplit is where the values before and after differ most, 0 without such
-// a place, and how likely a split so clear is by chance.
+// largestSplit is where the values before and after differ most, or 0 if there
+// is no such place, and the probability of a split as clear by chance.
 func largestSplit(values []float64, random *rand.Rand) (at int, p float64) {
 	n := len(values)
 	if n < 2*StepSide {
@@ -103,7 +104,7 @@ func largestSplit(values []float64, random *rand.Rand) (at int, p float64) {
 		random.Shuffle(n, func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 		if _, by := splitOf(shuffled); by >= largest-1e-9 {
 			atLeast++
-			// No step any more, whatever the others say.
+			// Too many already: the other orders cannot make it a step.
 			if float64(atLeast) > StepLevel*(stepPermutations+1) {
 				return at, float64(atLeast) / float64(stepPermutations+1)
 			}
@@ -112,7 +113,7 @@ func largestSplit(values []float64, random *rand.Rand) (at int, p float64) {
 	return at, float64(atLeast) / float64(stepPermutations+1)
 }
 
-// splitOf is the place with the largest scaled rank sum, and that.
+// splitOf is the place with the largest scaled rank sum, and that rank sum.
 func splitOf(ranks []float64) (at int, largest float64) {
 	n := float64(len(ranks))
 	sum := 0.0
@@ -130,7 +131,7 @@ func splitOf(ranks []float64) (at int, largest float64) {
 	return at, largest
 }
 
-// ranksOf are the ranks of values from 1, equal values sharing their mean.
+// ranksOf are the ranks of values, from 1. Equal values share their mean rank.
 func ranksOf(values []float64) []float64 {
 	order := make([]int, len(values))
 	for i := range order {

@@ -1,7 +1,9 @@
 package stats_test
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"stackmeter/results/stats"
@@ -24,82 +26,6 @@ func nights(seed uint64, n, at int, step float64) []float64 {
 
 // window is what history looks at by default.
 const window = 30
-
-// TestStepsFound says which steps are found, how soon, and how many false
-// alarms quiet nights raise, when history is asked every night about its last
-// 30 nights. Seeds are fixed: the figures are always the same.
-func TestStepsFound(t *testing.T) {
-	const series, quiet, watched = 50, 20, 20
-	for _, test := range []struct {
-		step     float64
-		atLeast  int // of the 50 series, found within 20 nights
-		soonMost int // nights after the step, in the median of those found
-	}{{0.03, 25, 14}, {0.05, 47, 8}, {0.10, 49, 5}} {
-		found, wrongPlace := 0, 0
-		var delays []float64
-		for seed := range uint64(series) {
-			values := nights(100+seed, quiet+watched, quiet, test.step)
-			for night := quiet + 1; night <= len(values); night++ {
-				from := max(0, night-window)
-				hit := false
-				for _, s := range stats.Steps(values[from:night]) {
-					if at := from + s.At; at >= quiet-3 && at <= quiet+3 {
-						hit = true
-					}
-				}
-				if hit {
-					found++
-					delays = append(delays, float64(night-quiet))
-					break
-				}
-			}
-			steps := stats.Steps(values[len(values)-window:])
-			for _, s := range steps {
-				if at := len(values) - window + s.At; at < quiet-3 || at > quiet+3 {
-					wrongPlace++
-				}
-			}
-		}
-		delay := stats.Median(delays)
-		t.Logf("a step of %.0f%% under noise of 2%%: %d of %d found within %d nights, in the median after %.0f nights; %d steps elsewhere",
-			100*test.step, found, series, watched, delay, wrongPlace)
-		if found < test.atLeast || delay > float64(test.soonMost) {
-			t.Errorf("step of %.0f%%: found %d, median delay %.0f; want at least %d and at most %d", 100*test.step, found, delay, test.atLeast, test.soonMost)
-		}
-	}
-}
-
-func TestFalseAlarms(t *testing.T) {
-	const series, length = 20, 200
-	alarms, nightsWith := 0, 0
-	for seed := range uint64(series) {
-		values := nights(1000+seed, length, length, 0)
-		known := map[int]bool{}
-		for night := 2 * stats.StepSide; night <= length; night++ {
-			from := max(0, night-window)
-			steps := stats.Steps(values[from:night])
-			if len(steps) > 0 {
-				nightsWith++
-			}
-			for _, s := range steps {
-				at := from + s.At
-				near := false
-				for k := at - 3; k <= at+3; k++ {
-					near = near || known[k]
-				}
-				if !near {
-					alarms++
-				}
-				known[at] = true
-			}
-		}
-	}
-	t.Logf("%d quiet series of %d nights: %d false alarms, %.2f for each 200 nights; %.2f%% of the nights showed one",
-		series, length, alarms, float64(alarms)/series, 100*float64(nightsWith)/(series*length))
-	if alarms > 2*series {
-		t.Errorf("%d false alarms over %d × %d quiet nights", alarms, series, length)
-	}
-}
 
 func TestStepsOfOddSeries(t *testing.T) {
 	constant := make([]float64, 60)
@@ -171,31 +97,9 @@ func TestStepsEarliest(t *testing.T) {
 	}
 }
 
-// TestStepsOfDependentNights: the false alarms that the README names.
-func TestStepsOfDependentNights(t *testing.T) {
-	for _, test := range []struct {
-		correlation float64
-		alarms      int
-	}{{0, 1}, {0.4, 28}} {
-		alarms := 0
-		for seed := range uint64(300) {
-			random := rand.New(rand.NewPCG(seed, 5))
-			var values []float64
-			x := 0.0
-			for range 90 {
-				x = test.correlation*x + random.NormFloat64()
-				values = append(values, 100+x)
-			}
-			if len(stats.Steps(values)) > 0 {
-				alarms++
-			}
-		}
-		if alarms != test.alarms {
-			t.Errorf("an autocorrelation of %v gave false steps in %d of 300 series, and the README says %d", test.correlation, alarms, test.alarms)
-		}
-	}
-}
-
+// BenchmarkSteps measures the search for steps: its speed, which steps it finds
+// and how soon, and how many false alarms it raises. Seeds are fixed, so that
+// the figures other than the speed are always the same.
 func BenchmarkSteps(b *testing.B) {
 	quiet, stepped := nights(1, window, window, 0), nights(1, window, 20, 0.1)
 	b.Run("quiet", func(b *testing.B) {
@@ -208,4 +112,94 @@ func BenchmarkSteps(b *testing.B) {
 			stats.Steps(stepped)
 		}
 	})
+	for _, step := range []float64{0.03, 0.05, 0.10} {
+		b.Run(fmt.Sprintf("found=%g", step), func(b *testing.B) { benchmarkFound(b, step) })
+	}
+	b.Run("alarms", benchmarkAlarms)
+	for _, correlation := range []float64{0, 0.4} {
+		b.Run(fmt.Sprintf("correlation=%g", correlation), func(b *testing.B) { benchmarkDependent(b, correlation) })
+	}
+}
+
+// benchmarkFound asks every night about the last 30 nights, of series with one
+// step under a noise of 2%.
+func benchmarkFound(b *testing.B, step float64) {
+	const series, quiet, watched = 50, 20, 20
+	for b.Loop() {
+		found, elsewhere := 0, 0
+		var delays []float64
+		near := func(at int) bool { return at >= quiet-3 && at <= quiet+3 }
+		for seed := range uint64(series) {
+			values := nights(100+seed, quiet+watched, quiet, step)
+			for night := quiet + 1; night <= len(values); night++ {
+				from := max(0, night-window)
+				if slices.ContainsFunc(stats.Steps(values[from:night]), func(s stats.Step) bool { return near(from + s.At) }) {
+					found++
+					delays = append(delays, float64(night-quiet))
+					break
+				}
+			}
+			for _, s := range stats.Steps(values[len(values)-window:]) {
+				if !near(len(values) - window + s.At) {
+					elsewhere++
+				}
+			}
+		}
+		b.ReportMetric(100*float64(found)/series, "%found")
+		b.ReportMetric(stats.Median(delays), "nights-later")
+		b.ReportMetric(float64(elsewhere), "elsewhere")
+	}
+}
+
+// benchmarkAlarms asks every night about the last 30, of series without a step.
+func benchmarkAlarms(b *testing.B) {
+	const series, length = 20, 200
+	for b.Loop() {
+		alarms := 0
+		for seed := range uint64(series) {
+			values := nights(1000+seed, length, length, 0)
+			known := map[int]bool{}
+			for night := 2 * stats.StepSide; night <= length; night++ {
+				from := max(0, night-window)
+				for _, s := range stats.Steps(values[from:night]) {
+					at, near := from+s.At, false
+					for k := at - 3; k <= at+3; k++ {
+						near = near || known[k]
+					}
+					if !near {
+						alarms++
+					}
+					known[at] = true
+				}
+			}
+		}
+		b.ReportMetric(float64(alarms)/series, "alarms/200-nights")
+		if alarms > 2*series {
+			b.Errorf("%d false alarms in %d series", alarms, series)
+		}
+	}
+}
+
+// benchmarkDependent looks for steps in series without one, in which each value
+// is like the one before.
+func benchmarkDependent(b *testing.B, correlation float64) {
+	for b.Loop() {
+		alarms := 0
+		for seed := range uint64(300) {
+			random := rand.New(rand.NewPCG(seed, 5))
+			var values []float64
+			x := 0.0
+			for range 90 {
+				x = correlation*x + random.NormFloat64()
+				values = append(values, 100+x)
+			}
+			if len(stats.Steps(values)) > 0 {
+				alarms++
+			}
+		}
+		b.ReportMetric(float64(alarms), "of-300")
+		if said := map[float64]int{0: 1, 0.4: 28}; alarms != said[correlation] {
+			b.Errorf("%d series of 300 have false steps, and the README says %d", alarms, said[correlation])
+		}
+	}
 }

@@ -1,21 +1,21 @@
 package stats
 
-import (
-	"math"
-)
+import "math"
 
-// fewestForTrend is the fewest values whose order can show a trend: of the 120
-// orders of five only two are wholly up or down, of four it is two in 24.
+// fewestForTrend is the fewest values whose order can show a trend. Of the 120
+// orders of five values, two go only up or only down; of the 24 orders of four,
+// two do, which is too large a share.
 const fewestForTrend = 5
 
-// mostExact is the largest number of values whose orders are counted.
+// mostExact is the largest number of values whose orders are counted. Above it,
+// their normal approximation is used.
 const mostExact = 20
 
-// Trend tests whether values, in the order in which they were measured, go up
-// or down. change is how far they do so from the first to the last (the slope
-// of Theil and Sen, the median over all pairs, times the number of steps), p
-// the two-sided probability of an order at least as one-sided by chance (the
-// test of Mann and Kendall). Of fewer than five values nothing is known.
+// Trend tests whether values go up or down, in the order in which they were
+// measured. change is from the first value to the last: the slope of Theil and
+// Sen, which is the median over all pairs, times the number of steps. p is the
+// two-sided probability of an order at least as one-sided by chance, by the test
+// of Mann and Kendall. Fewer than five values say nothing.
 //
 // See Kendall, Rank Correlation Methods (1975), and Sen, Estimates of the
 // Regression Coefficient Based on Kendall's Tau (1968).
@@ -39,22 +39,22 @@ func Trend(values []float64) (change, p float64, known bool) {
 	}
 	change = Median(slopes) * float64(n-1)
 	if n > mostExact {
-		// The number of pairs that go up less those that go down is all but
-		// normal by then; equal pairs make this cautious.
+		// The difference between the pairs that go up and those that go down is
+		// nearly normal. Equal pairs make this cautious.
 		deviation := math.Sqrt(float64(n*(n-1)*(2*n+5)) / 18)
 		z := (math.Abs(float64(up-down)) - 1) / deviation
 		return change, min(1, math.Erfc(z/math.Sqrt2)), true
 	}
-	// Pairs that are equal speak for no trend: half of them count each way.
+	// Equal pairs are no evidence of a trend: half of them count each way.
 	inversions := min(up, down) + (len(slopes)-up-down+1)/2
 	return change, min(1, 2*shareOfOrders(n, inversions)), true
 }
 
 // shareOfOrders is the share of the orders of n different values that have at
-// most so many inversions.
+// most this many inversions.
 func shareOfOrders(n, inversions int) float64 {
-	// The share with exactly k: of the first i values, the next one adds from
-	// 0 to i inversions, each as likely.
+	// shares[k] is the share with exactly k inversions. After i values, the next
+	// one adds 0 to i inversions, each with the same probability.
 	shares := []float64{1}
 	for i := 1; i < n; i++ {
 		next := make([]float64, len(shares)+i)

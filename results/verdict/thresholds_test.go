@@ -26,38 +26,38 @@ func simulated(random *rand.Rand, cells, repeats int, level float64) []results.R
 	return records
 }
 
-// TestNothingChanged compares runs of 18 cells in which nothing changed. Any
-// cell is shown to have, or breaks a threshold, in 5 of 100 at most; without
-// the correction that is so in most of them.
-func TestNothingChanged(t *testing.T) {
+// BenchmarkNothingChanged compares runs of 18 cells in which nothing changed: in
+// how many of 100 any cell is shown to have changed or breaks a threshold, which
+// is 5 at most, and in how many one would without the correction.
+func BenchmarkNothingChanged(b *testing.B) {
 	threshold, err := scenarios.ParseThreshold("duration <= base")
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	const runs = 400
-	const most = 33 // 5% of them, and three standard deviations more
-	random := rand.New(rand.NewPCG(5, 6))
-	shown, broken, uncorrected := 0, 0, 0
-	for range runs {
-		base, head := simulated(random, 18, 8, 10), simulated(random, 18, 8, 10)
-		c := verdict.CompareRuns(results.Run{}, results.Run{}, base, head)
-		anyShown, anyRaw := false, false
-		for _, cell := range c.Cells {
-			change := cell.Changes[0]
-			anyShown = anyShown || change.Difference.Shown
-			anyRaw = anyRaw || change.Difference.P <= 1-stats.Confidence
-		}
-		checks := verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base))
-		for flag, count := range map[*int]bool{&shown: anyShown, &uncorrected: anyRaw, &broken: slices.ContainsFunc(checks, results.Check.Broken)} {
-			if count {
-				*flag++
+	for b.Loop() {
+		random := rand.New(rand.NewPCG(5, 6))
+		shown, broken, uncorrected := 0, 0, 0
+		for range runs {
+			base, head := simulated(random, 18, 8, 10), simulated(random, 18, 8, 10)
+			cells := verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells
+			if slices.ContainsFunc(cells, func(c verdict.CellComparison) bool { return c.Changes[0].Difference.Shown }) {
+				shown++
+			}
+			if slices.ContainsFunc(cells, func(c verdict.CellComparison) bool { return c.Changes[0].Difference.P <= 1-stats.Confidence }) {
+				uncorrected++
+			}
+			if slices.ContainsFunc(verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base)), results.Check.Broken) {
+				broken++
 			}
 		}
+		if most := runs * 33 / 400; shown > most || broken > most { // 5%, and three standard deviations more
+			b.Errorf("%d shown and %d broken of %d", shown, broken, runs)
+		}
+		b.ReportMetric(100*float64(shown)/runs, "%shown")
+		b.ReportMetric(100*float64(broken)/runs, "%broken")
+		b.ReportMetric(100*float64(uncorrected)/runs, "%uncorrected")
 	}
-	if shown > most || broken > most || uncorrected < runs/3 {
-		t.Errorf("of %d runs without a change %d show one, %d break the threshold (want %d at most), and %d would without the correction", runs, shown, broken, most, uncorrected)
-	}
-	t.Logf("of %d: %d shown, %d broken, %d without the correction", runs, shown, broken, uncorrected)
 }
 
 // TestChangeAmongMany: one cell in 18 that became 20% slower is shown, and
