@@ -5,17 +5,16 @@ import (
 	"stackmeter/scenarios"
 )
 
-// Baselines are the cells that ratios refer to, one for each number of
-// requests: a batch of 10 is never compared with a batch of 100.
+// Baselines are the cells that ratios refer to, by number of requests: a batch
+// of 10 is never compared with a batch of 100.
 type Baselines map[int]Summary
 
-// FindBaselines picks the baselines among summaries, which are in the order
-// of Summarise. For each number of requests it is the first cell that the
-// selector matches; where the selector is nil, the first topology's cell
-// under a single client, or without such a cell the first topology's first
-// cell. A number of requests at which nothing matches has no baseline. The
-// choice does not look at results: a baseline that failed stays the baseline,
-// and the ratios to it are missing.
+// FindBaselines picks the baselines among summaries in the order of Summarise.
+// For each number of requests the baseline is the first cell that the selector
+// matches. Without a selector it is the first topology's cell under a single
+// client, or the first topology's first cell if there is none. Where nothing
+// matches there is no baseline. The choice does not depend on results: a
+// baseline that failed stays the baseline, and ratios to it are missing.
 func FindBaselines(summaries []Summary, selector *scenarios.Baseline) Baselines {
 	baselines := Baselines{}
 	for _, summary := range summaries {
@@ -36,9 +35,8 @@ func FindBaselines(summaries []Summary, selector *scenarios.Baseline) Baselines 
 	return baselines
 }
 
-// Of returns the baseline of a cell, or nil when it has none, or one that
-// failed or had errors: what it measured is not what the others are held
-// against.
+// Of returns the baseline of a cell. It returns nil if the cell has none, or if
+// the baseline failed or had errors, because then its figures are no reference.
 func (b Baselines) Of(s Summary) *Summary {
 	baseline, found := b[s.Load.Requests]
 	if !found || !baseline.Clean() {
@@ -47,8 +45,8 @@ func (b Baselines) Of(s Summary) *Summary {
 	return &baseline
 }
 
-// DurationRatio is the cell's median duration in percent of its baseline's,
-// nil where either is missing.
+// DurationRatio is the cell's median duration in percent of its baseline's, or
+// nil if either is missing.
 func (b Baselines) DurationRatio(s Summary) *float64 {
 	baseline := b.Of(s)
 	if baseline == nil {
@@ -57,8 +55,8 @@ func (b Baselines) DurationRatio(s Summary) *float64 {
 	return percent(s.Duration, baseline.Duration)
 }
 
-// PeakRatio is the cell's median peak of the given kind of memory in percent
-// of its baseline's, nil where either is missing.
+// PeakRatio is the cell's median peak of a kind of memory in percent of its
+// baseline's, or nil if either is missing.
 func (b Baselines) PeakRatio(s Summary, memory string) *float64 {
 	baseline := b.Of(s)
 	if baseline == nil {
@@ -67,8 +65,8 @@ func (b Baselines) PeakRatio(s Summary, memory string) *float64 {
 	return percent(s.Peak(memory), baseline.Peak(memory))
 }
 
-// Saved is by how many seconds the cell's median duration is shorter than its
-// baseline's, nil where either is missing.
+// Saved is how many seconds the cell's median duration is shorter than its
+// baseline's, or nil if either is missing.
 func (b Baselines) Saved(s Summary) *float64 {
 	baseline := b.Of(s)
 	if baseline == nil || baseline.Duration == nil || s.Duration == nil {

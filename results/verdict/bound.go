@@ -10,48 +10,47 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// What a cell was bound by.
+// What can bound a cell.
 const (
 	BoundGPU     = "gpu"
-	BoundCPU     = "cpu"     // of the stack
-	BoundWorkers = "workers" // of the server: requests waited for one to be free, or for its interpreter
+	BoundCPU     = "cpu"     // the stack's
+	BoundWorkers = "workers" // the server's: requests waited for a free one, or for its interpreter
 	BoundClient  = "client"
 	BoundUnclear = "unclear"
 )
 
 const (
-	// busyShare is the share of what there is from which something is taken
-	// for the bound: near all of it, less what ramps up and down at the edges
-	// of a batch.
+	// busyShare is the share of a resource that has to be used for it to be the
+	// bound. It is below 1 because a batch ramps up and down at its edges.
 	busyShare = 0.85
 
 	// busyGPU is the mean utilisation, in percent, from which the GPU is the
 	// bound. NVML's figure is the share of time in which at least one kernel
-	// ran; between two requests there is always some time in which none does.
+	// ran, and between two requests there is always some time without one.
 	busyGPU = 80
 
-	// shortest is how many seconds a cell has to last for its figures of CPU to
-	// say what it was bound by: the kernel's counters step by 10 ms.
+	// shortest is how many seconds a cell has to last for its CPU time to say
+	// anything: the kernel's counters advance in steps of 10 ms.
 	shortest = 0.1
 
-	// idleShare is the share under which CPU and GPU are taken for idle.
+	// idleShare is the share below which CPU and GPU count as idle.
 	idleShare = 0.5
 
-	// waitingShare is how much of a core each worker thread uses at most when
-	// it waits for something else than CPU.
+	// waitingShare is the largest share of a core that a worker thread uses
+	// while it waits for something other than CPU.
 	waitingShare = 0.2
 )
 
-// A Bound is what a cell was bound by, and the figures that say so.
+// A Bound is what bound a cell, and the figures that show it.
 type Bound struct {
 	By  string // one of the Bound constants
 	Why string // a sentence
 }
 
-// FindBound says what a record's cell was bound by. It looks at the client
-// first, because what a client cannot send says nothing about a server, then
-// at the GPU, the stack's CPU and its workers. The plan and the host say what
-// the limits were.
+// FindBound says what bound a record's cell. It looks at the client first,
+// because a client that cannot send more says nothing about the server, then at
+// the GPU, the stack's CPU and its workers. The limits come from the plan and
+// the host.
 func FindBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	u := usageOf(r, plan, host)
 	switch {
@@ -70,18 +69,18 @@ func FindBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	return Bound{BoundUnclear, u.figures()}
 }
 
-// A usage is what a record used of what there was. A pointer is nil where it
-// is not known; CPU is in cores, the mean over the cell.
+// A usage is how much a record used of each resource. A pointer is nil where
+// that is not known. CPU is in cores, the mean over the cell.
 type usage struct {
 	record   results.Record
 	stack    *float64 // cores that the stack used
 	client   *float64 // cores that the client used
-	others   *float64 // cores that neither of them used and that were busy
-	cores    int      // of the machine; 0: not known
+	others   *float64 // cores that other programs used
+	cores    int      // the machine's; 0: not known
 	limit    float64  // cores that the stack could use; 0: not known
-	limitIs  string   // what the limit is
+	limitIs  string   // where the limit comes from
 	shared   bool     // the client used the same cores
-	gpu      *float64 // percent, of the busiest device
+	gpu      *float64 // percent, the busiest device's
 	usesGPU  bool
 	inFlight *float64 // requests at once, the mean
 	workers  int      // interpreters; 0: not known
@@ -106,7 +105,7 @@ func usageOf(r results.Record, plan scenarios.Plan, host results.Host) usage {
 		}
 	}
 	if r.Latency != nil && r.Latency.Count() > 0 {
-		// Little's law; of a closed loop it is the clients that wait.
+		// By Little's law. In a closed loop it is the number of waiting clients.
 		requests := float64(r.Latency.Count()) * r.Latency.Mean().Seconds() / *r.Duration
 		u.inFlight = &requests
 	} else if r.Cell.Load.Client != scenarios.ClientOpen && r.Cell.Load.Pool > 0 {
@@ -127,9 +126,10 @@ func per(seconds *float64, duration float64) *float64 {
 	return &cores
 }
 
-// stackCores is how many cores the stack could use, and whether the client
-// used them too. A limit of resources.cpus is each service's own; nginx, which
-// takes next to nothing beside an app, does not count.
+// stackCores is how many cores the stack could use, where that limit comes from
+// and whether the client used the same cores. Each service has a limit of
+// resources.cpus of its own. nginx does not count, because it needs next to
+// nothing beside an app.
 func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores float64, is string, shared bool) {
 	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
 	if set, err := scenarios.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
@@ -187,16 +187,16 @@ func boundByCPU(u usage) *Bound {
 		}
 		return &Bound{BoundCPU, fmt.Sprintf("the stack used %.2f and the client %.2f of %.3g cores that they share", *u.stack, *u.client, u.limit)}
 	}
-	// Fewer requests than cores, each of them computing all the time: more
-	// cores would change nothing, faster ones would.
+	// Fewer requests than cores, and each of them computes all the time: faster
+	// cores would help, more of them would not.
 	if u.inFlight != nil && *u.inFlight > 0 && *u.inFlight < u.limit && *u.stack >= busyShare**u.inFlight {
 		return &Bound{BoundCPU, fmt.Sprintf("%.1f requests at once kept %.2f cores busy: a faster core would help, more of them would not", *u.inFlight, *u.stack)}
 	}
 	return nil
 }
 
-// boundByOthers is for a machine that was busy, and not with this cell: that
-// the stack used little CPU then does not say that it needed no more.
+// boundByOthers is for a machine that other programs kept busy. That the stack
+// used little CPU then does not show that it needed no more.
 func boundByOthers(u usage) *Bound {
 	if u.others == nil || u.cores <= 0 {
 		return nil
@@ -219,9 +219,9 @@ func boundByWorkers(u usage) *Bound {
 	if u.gpu != nil {
 		gpu = fmt.Sprintf(" and the GPU %.0f%% of the time", *u.gpu)
 	}
-	// A Python process runs its own code on one core at a time, however many
-	// threads it has; what its libraries compute without the interpreter is on
-	// top of that.
+	// A Python process runs Python code on one core at a time, however many
+	// threads it has. What its libraries compute without the interpreter comes
+	// on top.
 	if used := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
 		used >= busyShare*float64(u.workers) && used <= (2-busyShare)*float64(u.workers) {
 		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
@@ -234,7 +234,7 @@ func boundByWorkers(u usage) *Bound {
 	return nil
 }
 
-// figures are what is known, where it does not say what the bound was.
+// figures lists what is known, for a cell whose bound is unclear.
 func (u usage) figures() string {
 	text := "CPU of the stack not measured"
 	if u.stack != nil {
@@ -258,9 +258,8 @@ func (u usage) figures() string {
 	return text
 }
 
-// BoundOf is what a cell was bound by over its repeats: what all that speak
-// for it say, with the figures of the one with the median duration. Where they
-// disagree it is unclear.
+// BoundOf is what bound a cell over its repeats, with the figures of the repeat
+// with the median duration. It is unclear where the repeats disagree.
 func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 	if len(s.Speaking) == 0 || s.Duration == nil {
 		return Bound{BoundUnclear, "nothing was measured"}

@@ -13,24 +13,25 @@ import (
 const (
 	CellBoth         = "both"          // ok in both runs
 	CellNew          = "new"           // in the head only
-	CellGone         = "gone"          // no longer asked for
-	CellMissing      = "missing"       // the head planned it and holds no record of it
-	CellNewlyFailing = "newly failing" // every repeat ok in the base, and not in the head; or some, and none in the head
-	CellNewlyErring  = "newly erring"  // ok in both, and the answers of the head have errors that those of the base had not
+	CellGone         = "gone"          // not in the head's plan
+	CellMissing      = "missing"       // in the head's plan, but the head has no record of it
+	CellNewlyFailing = "newly failing" // every repeat ok in the base and not in the head, or some in the base and none in the head
+	CellNewlyErring  = "newly erring"  // ok in both, with errors among the head's answers only
 	CellNewlyOK      = "newly ok"      // the other way round
 	CellFailing      = "failing"       // in both
-	CellNewlyPruned  = "newly pruned"  // some repeat ok in the base, and not started in the head
-	CellPruned       = "pruned"        // not started in the head, nor ok in the base
-	CellChanged      = "changed"       // of the same name, and asked for differently
+	CellNewlyPruned  = "newly pruned"  // some repeat ok in the base, none started in the head
+	CellPruned       = "pruned"        // not started in the head and not ok in the base
+	CellChanged      = "changed"       // the same name, but another topology
 )
 
-// A Comparison is what became of a run's cells since another run.
+// A Comparison puts the cells of a run, the head, beside those of another, the
+// base.
 type Comparison struct {
 	Base, Head  results.Run
-	Disparities []Disparity      // in kind; what was allowed is among them
-	Notes       []Disparity      // of the machines, that are no reason not to compare
+	Disparities []Disparity      // in kind, including those that the user allowed
+	Notes       []Disparity      // between the machines, no obstacle to comparing
 	Memory      string           // MemoryGPU or MemoryMain: which peak is compared
-	Metrics     []results.Metric // that are compared, in the order of a cell's Changes
+	Metrics     []results.Metric // in the order of a cell's Changes
 	Cells       []CellComparison
 }
 
@@ -39,37 +40,34 @@ type CellComparison struct {
 	Name       string
 	State      string
 	Base, Head *Summary // nil where the run does not have the cell
-	Changes    []Change // of each of the metrics that a side has; none where the cells cannot be compared
+	Changes    []Change // one for each metric that a side has; none where the cells cannot be compared
 }
 
 // A Change is one metric of one cell in both runs.
 type Change struct {
 	Metric     results.Metric
-	Base, Head *stats.Sample    // nil where it was not measured
-	Difference stats.Difference // in a Comparison, Shown and Able are of the corrected p-value
+	Base, Head *stats.Sample    // nil if not measured
+	Difference stats.Difference // in a Comparison, Shown and Able follow from the corrected p-value
 
-	// Corrected is the p-value after Holm's correction for the Compared cells
-	// that have the metric; Compared is 1 outside of a Comparison.
+	// Corrected is the p-value after Holm's correction for the cells that have
+	// the metric. Compared is their number, or 1 outside of a Comparison.
 	Corrected float64
 	Compared  int
 
-	// Interval is that of the relative change (0.05 is 5% more), see
-	// ChangeInterval; it is not corrected.
+	// Interval is the relative change's, see stats.ChangeInterval. It is not
+	// corrected.
 	Interval *stats.Interval
 
-	// Erring: a side has no repeat without errors among its answers. An error
-	// is often a fast answer, so nothing is tested and nothing is shown.
+	// Erring reports that a side has no repeat without errors among its
+	// answers. An error is often a fast answer, so nothing is tested or shown.
 	Erring bool
 
-	// Needs is how many repeats of each side would show a difference like this
-	// one four times in five; 0 where the samples do not hint at any. See
-	// Noether, Sample Size Determination for Some Common Nonparametric Tests
-	// (1987).
+	// Needs is how many repeats of each side would probably show a difference
+	// like this one, see stats.RepeatsLikely.
 	Needs int
 }
 
-// Worse reports whether the change is shown and in the direction that nobody
-// wants.
+// Worse reports whether the change is shown and unwelcome.
 func (c Change) Worse() bool { return c.Difference.Shown && c.worsens() }
 
 // Better reports whether the change is shown and welcome.
@@ -85,7 +83,7 @@ func (c Change) worsens() bool {
 	return c.Head.Median > c.Base.Median
 }
 
-// Counts are the numbers of cells by state.
+// Counts is the number of cells in each state.
 func (c Comparison) Counts() map[string]int {
 	counts := map[string]int{}
 	for _, cell := range c.Cells {
@@ -94,24 +92,22 @@ func (c Comparison) Counts() map[string]int {
 	return counts
 }
 
-// Regressed reports whether a cell of the base no longer gives what it gave: it
-// fails in the head, answers with errors or was pruned, or the head planned it
-// and holds no record.
+// Regressed reports whether any cell regressed, see CellRegressed.
 func (c Comparison) Regressed() bool {
 	return slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
 		return CellRegressed(cell.State)
 	})
 }
 
-// CellRegressed reports whether a state is that of a cell which no longer gives
-// what it gave.
+// CellRegressed reports whether a cell in this state was measured in the base
+// and fails, answers with errors, was pruned or has no record in the head.
 func CellRegressed(state string) bool {
 	return state == CellNewlyFailing || state == CellNewlyErring || state == CellNewlyPruned || state == CellMissing
 }
 
-// CompareRuns puts the cells of two runs beside each other. Cells are matched
-// by what was asked for: topology and load. The order is that of Summarise.
-// Whether the runs may be compared at all is said by Disparities.
+// CompareRuns compares two runs cell by cell, in the order of Summarise. It
+// matches cells by topology and load. Whether the runs may be compared at all is
+// for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
 	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: results.MemoryMain}
@@ -141,8 +137,8 @@ func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Reco
 	return c
 }
 
-// correct corrects what is said about a metric for the number of cells in which
-// it is compared.
+// correct corrects a metric's p-values for the number of cells in which it is
+// compared.
 func (c Comparison) correct(m results.Metric) {
 	var changes []*Change
 	var p []float64
@@ -164,7 +160,7 @@ func (c Comparison) correct(m results.Metric) {
 	}
 }
 
-// Topology is that of the head, or of the base where the head has none.
+// Topology is the head's, or the base's where the head does not have the cell.
 func (c CellComparison) Topology() scenarios.Topology { return c.either().Topology }
 
 func (c CellComparison) either() Summary {
@@ -192,7 +188,7 @@ func plannedNames(plan scenarios.Plan) map[string]bool {
 	return names
 }
 
-// compare compares one cell, of which one side may be missing.
+// compare compares one cell. One side may be nil.
 func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellComparison {
 	cell := CellComparison{Base: base, Head: head}
 	switch {
@@ -237,15 +233,15 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 	return cell
 }
 
-// sameTopology compares what was asked for. Values of the environment that may
-// be secrets are not kept by a store and not compared.
+// sameTopology compares topologies as a store keeps them, which is without
+// values of the environment that may be secrets.
 func sameTopology(a, b scenarios.Topology) bool {
 	x, errX := json.Marshal(a.Redacted())
 	y, errY := json.Marshal(b.Redacted())
 	return errX == nil && errY == nil && string(x) == string(y)
 }
 
-// NewChange compares one metric. Without a sample on a side nothing is shown.
+// NewChange compares one metric. With a sample missing it shows nothing.
 func NewChange(m results.Metric, base, head *stats.Sample) Change {
 	c := Change{Metric: m, Base: base, Head: head, Difference: stats.Compare(base, head), Compared: 1}
 	c.Corrected = c.Difference.P
@@ -257,7 +253,7 @@ func NewChange(m results.Metric, base, head *stats.Sample) Change {
 	return c
 }
 
-// void takes back what was tested of figures that are those of errors.
+// void takes the tests back, because the figures are those of errors.
 func (c *Change) void() {
 	c.Erring, c.Interval, c.Needs = true, nil, 0
 	c.Difference.P, c.Difference.Shown, c.Corrected, c.Compared = 1, false, 1, 0

@@ -8,15 +8,15 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A Conclusion is the short list of conditions worth having at one number of
+// A Conclusion is the short list of conditions worth having, at one number of
 // requests.
 type Conclusion struct {
 	Requests   int
 	Memory     string      // MemoryGPU or MemoryMain
 	Conditions []Condition // the baseline first, then from the least memory to the most
-	Excluded   int         // cells that were left out because a repeat failed or answers were errors
-	Scheduled  int         // open loops that were left out because their duration is their schedule's
-	Unmeasured int         // cells that were left out because their memory is not known
+	Excluded   int         // cells left out because a repeat failed or answers were errors
+	Scheduled  int         // open loops left out because their schedule gives their duration
+	Unmeasured int         // cells left out because their memory is not known
 }
 
 // A Condition is one row of a Conclusion.
@@ -29,9 +29,9 @@ type Condition struct {
 	Ratio    *float64 // duration in percent of the baseline's
 }
 
-// Conclude finds the conditions worth having: the Frontier of duration against
-// peak memory, and what is as good as its members. The baseline is listed
-// first even when it is not on the front or failed.
+// Conclude finds the conditions worth having: the members of the Frontier of
+// duration against peak memory, and cells that are as good. The baseline comes
+// first, even if it is not on the front or failed.
 func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 	duration, err := results.FindMetric(results.MetricDuration)
 	if err != nil {

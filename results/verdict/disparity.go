@@ -13,8 +13,7 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Kinds in which two runs can differ so that their figures say nothing about
-// each other.
+// Kinds in which two runs can differ. Their figures are then not comparable.
 const (
 	KindGPU     = "gpu"     // another model, or another number of them
 	KindDriver  = "driver"  // of the GPU
@@ -30,17 +29,17 @@ const (
 	KindSource  = "source"  // measured here or imported
 )
 
-// Particulars of a machine in which two runs can differ and still be compared:
-// a kernel is updated, and the figures may be about that.
+// Particulars of a machine in which two runs may differ and still be compared.
+// A kernel update, for example, may be what the comparison is about.
 const (
 	NoteHost   = "host"
 	NoteKernel = "kernel"
 	NoteEngine = "engine" // of the runtime, with its version
 )
 
-// MemoryShare is by which share the main memory of two machines of one kind
-// differs at most: from one boot to the next, and from one firmware to the
-// next, the kernel finds a little more or less of it.
+// MemoryShare is the largest difference, as a share, between the main memories
+// of machines of one kind. From boot to boot and from firmware to firmware the
+// kernel finds a little more or less of it.
 const MemoryShare = 0.02
 
 // Kinds lists them.
@@ -49,7 +48,7 @@ func Kinds() []string {
 }
 
 // A Disparity is one kind in which two runs differ. What a run does not say is
-// empty, and is no disparity: a file from elsewhere need not name its machine.
+// no disparity: an imported file need not name its machine.
 type Disparity struct {
 	Kind string `json:"kind"`
 	Base string `json:"base"`
@@ -60,8 +59,7 @@ func (d Disparity) String() string {
 	return fmt.Sprintf("%s (%s against %s)", d.Kind, d.Base, d.Head)
 }
 
-// Disparities are the kinds in which the two runs differ, in the order of
-// Kinds.
+// Disparities returns the kinds in which two runs differ, in the order of Kinds.
 func Disparities(base, head results.Run) []Disparity {
 	a, b := kindsOf(base), kindsOf(head)
 	var found []Disparity
@@ -76,12 +74,14 @@ func Disparities(base, head results.Run) []Disparity {
 	return found
 }
 
+// AlikeMemory reports whether machines with main memories of a and b bytes can
+// be of one kind.
 func AlikeMemory(a, b int64) bool {
 	return math.Abs(float64(a-b)) <= MemoryShare*float64(max(a, b))
 }
 
-// Notes are what else differs between the machines of two runs, and is no
-// reason not to compare them. What a run does not say is in none.
+// Notes returns what else differs between the machines of two runs and is no
+// obstacle to comparing them. What a run does not say is left out.
 func Notes(base, head results.Run) []Disparity {
 	var notes []Disparity
 	for _, n := range []Disparity{
@@ -130,13 +130,13 @@ func kindsOf(r results.Run) map[string]string {
 	if r.Host.CPU != "" || r.Host.Cores > 0 {
 		kinds[KindCPU] = fmt.Sprintf("%d × %s", r.Host.Cores, r.Host.CPU)
 		if kinds[KindGPU] == "" {
-			kinds[KindGPU] = "none" // the machine is known, so this is
+			kinds[KindGPU] = "none" // the machine is known, and has none
 		}
 	}
 	if r.Plan.Client.Cpuset != "" {
 		kinds[KindClient] += " on cores " + r.Plan.Client.Cpuset
 	}
-	if r.Plan.Client.Engine != "" { // otherwise the plan is not known
+	if r.Plan.Client.Engine != "" { // the plan is known
 		kinds[KindLimits] = limitsKind(r.Plan.Resources)
 		kinds[KindRequest] = requestKind(r.Plan.Request)
 		kinds[KindPayload] = payloadKind(r.Plan.PayloadFiles)
@@ -158,7 +158,8 @@ func limitsKind(l scenarios.Resources) string {
 	return strings.Join(parts, ", ")
 }
 
-// requestKind leaves out where files lie: two checkouts send the same.
+// requestKind describes the request without the folders of its files, which
+// differ between checkouts.
 func requestKind(q scenarios.Request) string {
 	text := q.Method + " " + q.Path
 	files := func(names []string) string {
@@ -185,7 +186,7 @@ func requestKind(q scenarios.Request) string {
 	return text
 }
 
-// payloadKind is empty where a run has no files or does not say what they held.
+// payloadKind is empty if the run has no files or does not say what they hold.
 func payloadKind(files []scenarios.PayloadFile) string {
 	if len(files) == 0 {
 		return ""
@@ -199,8 +200,8 @@ func payloadKind(files []scenarios.PayloadFile) string {
 	return fmt.Sprintf("%s, %d bytes, SHA-256 %.6x…", show.Plural(len(files), "file"), size, all.Sum(nil))
 }
 
-// appKind is the app without its version, which is what a comparison is often
-// about.
+// appKind is the app without its version, because a comparison is often about
+// two versions.
 func appKind(a scenarios.App) string {
 	image := a.Image
 	if at := strings.IndexByte(image, '@'); at >= 0 {
@@ -218,8 +219,8 @@ func appKind(a scenarios.App) string {
 	return image
 }
 
-// Without are the disparities of kinds that are not named; "all" names every
-// one.
+// Without returns the disparities whose kind is not among kinds; "all" stands
+// for every kind.
 func Without(disparities []Disparity, kinds []string) []Disparity {
 	if slices.Contains(kinds, "all") {
 		return nil

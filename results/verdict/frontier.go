@@ -10,28 +10,28 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A Frontier is the Pareto front of an objective against peak memory: the
-// cells for which no other is at least as good and needs no more memory.
+// A Frontier is the Pareto front of an objective against peak memory: the cells
+// for which no other cell is at least as good and needs no more memory.
 type Frontier struct {
-	Requests   int // of all the cells: the largest number that the run has
+	Requests   int // the cells': the largest number that the run has
 	Objective  results.Metric
 	Memory     string    // MemoryGPU or MemoryMain
 	Members    []Summary // from the least memory to the most
-	Candidates []Summary // all that could have been members, in the order of Summarise
-	Excluded   int       // cells that were left out because a repeat failed, answers were errors, or none has the objective's figure
-	Scheduled  int       // open loops that were left out because their duration is their schedule's
-	Unmeasured int       // cells that were left out because their memory is not known
+	Candidates []Summary // all cells that could have been members, in the order of Summarise
+	Excluded   int       // cells left out because a repeat failed, answers were errors, or the objective was not measured
+	Scheduled  int       // open loops left out because their schedule gives their duration
+	Unmeasured int       // cells left out because their memory is not known
 }
 
 // FindFrontier finds the front among the cells with the largest number of
-// requests. The peak is the devices' when any was measured, otherwise the main
-// memory's. Cells with a failed repeat or with errors are never on the front,
-// and neither are cells whose memory is not known while others' is; where no
-// cell's memory is known the front is the one best cell. An open loop at a
-// rate takes as long as its schedule, whatever the stack does, so that it is
-// no candidate for the shortest duration or the highest throughput. Of cells
-// that are equal in both, the first is taken. Medians are compared; spread is
-// not considered.
+// requests. It compares medians and ignores spread. The memory is that of
+// MemoryKind.
+//
+// Cells with a failed repeat or errors are never on the front. Neither are cells
+// whose memory is not known, unless no cell's is: then the front is the one best
+// cell. An open loop at a rate takes as long as its schedule, whatever the stack
+// does, so it is no candidate for the shortest duration or the highest
+// throughput. Of cells that are equal in both figures, the first is taken.
 func FindFrontier(summaries []Summary, objective results.Metric) Frontier {
 	f := Frontier{Objective: objective, Memory: MemoryKind(summaries)}
 	for _, s := range summaries {
@@ -57,12 +57,12 @@ func FindFrontier(summaries []Summary, objective results.Metric) Frontier {
 	return f
 }
 
-// scheduled reports whether a load's duration is given rather than measured.
+// scheduled reports whether a load's schedule gives its duration.
 func scheduled(load scenarios.LoadSpec) bool {
 	return load.Client == scenarios.ClientOpen && load.Rate > 0
 }
 
-// front are those of the candidates that no other dominates.
+// front returns the candidates that no other candidate dominates.
 func (f Frontier) front(candidates []Summary) (front []Summary) {
 	ordered := slices.Clone(candidates)
 	slices.SortStableFunc(ordered, func(a, b Summary) int {
@@ -78,7 +78,7 @@ func (f Frontier) front(candidates []Summary) (front []Summary) {
 	return front
 }
 
-// cost is the median of the objective, turned so that less is better.
+// cost is the median of the objective, negated if more is better.
 func (f Frontier) cost(s Summary) float64 {
 	median := s.Sample(f.Objective).Median
 	if f.Objective.Higher {
@@ -87,7 +87,7 @@ func (f Frontier) cost(s Summary) float64 {
 	return median
 }
 
-// peak is the median of the peak memory in bytes; 0 where no cell's is known.
+// peak is the median of the peak memory in bytes, or 0 if it is not known.
 func (f Frontier) peak(s Summary) float64 {
 	if peak := s.Peak(f.Memory); peak != nil {
 		return peak.Median
@@ -95,14 +95,14 @@ func (f Frontier) peak(s Summary) float64 {
 	return 0
 }
 
-// AlikeShare is how near, as a share, a cell has to come to one on the front,
-// in the objective and in memory, to be as good as that: what differs by less
-// is within what one measurement and the next differ by on a quiet machine.
+// AlikeShare is the largest difference, as a share, in the objective and in
+// memory between cells that are equally good. On a quiet machine two
+// measurements of the same cell differ by as much.
 const AlikeShare = 0.02
 
-// Alike are the candidates that are not on the front but as good as a member
-// of it: within AlikeShare in both figures, and no test shows a difference in
-// the objective.
+// Alike returns the candidates that are not on the front but as good as one of
+// its members: within AlikeShare in both figures, and with no difference shown
+// in the objective.
 func (f Frontier) Alike() []Summary {
 	members := map[string]bool{}
 	for _, m := range f.Members {

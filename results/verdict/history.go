@@ -19,11 +19,11 @@ type History struct {
 // A CellHistory is one cell over the runs of a History.
 type CellHistory struct {
 	Name   string
-	Points []Point // one for each run that measured it, the oldest first
+	Points []Point // one for each run that measured the cell, the oldest first
 	Steps  []HistoryStep
 }
 
-// A Point is what one run says about a cell.
+// A Point is one run's sample of a cell.
 type Point struct {
 	Run    int // index in History.Runs
 	Sample *stats.Sample
@@ -34,12 +34,11 @@ type HistoryStep struct {
 	stats.Step  // At is an index of the cell's Points
 	Run         string
 	Worse       bool
-	Disparities []Disparity // in kind, between the run before and this one: what else changed
+	Disparities []Disparity // in kind, between the run before and this one
 }
 
-// NewHistory puts observations together by cell. Runs are the oldest first.
-// Repeats that are not clean, and ones without the figure, say nothing; of
-// errors, all of them count.
+// NewHistory groups observations by cell. The oldest run comes first. Only clean
+// repeats that have the figure count; for the metric of errors, all that have it.
 func NewHistory(scenario string, m results.Metric, runs []results.Run, observations []results.Observation) History {
 	h := History{Scenario: scenario, Metric: m, Runs: runs}
 	at := make(map[string]int, len(runs))

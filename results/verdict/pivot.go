@@ -7,12 +7,12 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A Pivot lays summaries out in rows and columns. It holds no formatting: a
-// report decides which figure of the cells it prints.
+// A Pivot lays summaries out in rows and columns. It has no formatting: a report
+// decides which figure of a cell it prints.
 type Pivot struct {
-	Requests int      // what all cells have in common; 0 when rows differ in it
-	Topology string   // what all cells have in common; "" when rows or columns differ in it
-	Head     []string // what the labels of a row are
+	Requests int      // of all cells; 0 if rows differ in it
+	Topology string   // of all cells; "" if rows or columns differ in it
+	Head     []string // what each label of a row is
 	Columns  []string
 	Rows     []Row
 }
@@ -23,15 +23,15 @@ type Row struct {
 	Cells  []*Summary // one for each of Pivot.Columns; nil where there is no such cell
 }
 
-// Pivots lays out summaries, which are in the order of Summarise, in the way
-// that needs the fewest tables:
+// Pivots lays out summaries in the order of Summarise, in as few tables as
+// possible:
 //
 //   - one pivot for each number of requests, with topologies down and loads
-//     across, or the other way round where there are more loads than
-//     topologies, so that a table grows down rather than across;
-//   - or, where the matrix zips requests with pools (each number of requests
-//     has one pool), one pivot for each topology, with numbers of requests
-//     down and client modes across.
+//     across, or the other way round if there are more loads than topologies,
+//     so that a table grows down rather than across;
+//   - or, if the matrix zips requests with pools (each number of requests has
+//     one pool), one pivot for each topology, with numbers of requests down and
+//     client modes across.
 func Pivots(summaries []Summary) []Pivot {
 	byRequests := groupBy(summaries, func(s Summary) int { return s.Load.Requests })
 	byTopology := groupBy(summaries, func(s Summary) string { return s.Topology.Name })
@@ -100,8 +100,8 @@ func requestsPivot(group []Summary) Pivot {
 	return pivot
 }
 
-// fill makes a row for each label and puts each summary where its row and its
-// column say.
+// fill makes a row for each label and puts each summary into its row and
+// column.
 func (p *Pivot) fill(labels []string, group []Summary, row, column func(Summary) string) {
 	rows, columns := indices(labels), indices(p.Columns)
 	for _, label := range labels {
@@ -112,8 +112,8 @@ func (p *Pivot) fill(labels []string, group []Summary, row, column func(Summary)
 	}
 }
 
-// zipped reports whether each number of requests goes with one pool, so that
-// the two can share a row. A single client has no pool to differ in.
+// zipped reports whether each number of requests has one pool, so that the two
+// can share a row. A single client has no pool.
 func zipped(byRequests [][]Summary) bool {
 	for _, group := range byRequests {
 		pool := 0
@@ -138,7 +138,7 @@ func clientName(load scenarios.LoadSpec) string {
 	return load.Client
 }
 
-// groupBy splits items by key, in the order in which the keys first appear.
+// groupBy groups items by key, in the order in which the keys first appear.
 func groupBy[T any, K comparable](items []T, key func(T) K) [][]T {
 	at := map[K]int{}
 	var groups [][]T

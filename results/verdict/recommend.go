@@ -16,51 +16,50 @@ type Goal struct {
 	Under     []Budget // all of them have to be met
 }
 
-// A Recommendation is the cell to deploy, with what speaks for it.
+// A Recommendation is the cell to deploy, with the cells that it was chosen from.
 type Recommendation struct {
 	Goal     Goal
 	Frontier Frontier
 
-	Best     *Summary // nil when nothing fits
-	RunnerUp *Choice  // the next best that fits
-	More     *Choice  // the next on the front that needs more memory than the best, whatever the memory budget
-	Less     *Choice  // the next on the front that needs less
+	Best     *Summary // nil if nothing fits
+	RunnerUp *Choice  // the next best cell that fits
+	More     *Choice  // the next cell on the front that needs more memory than the best, whatever the memory budget
+	Less     *Choice  // the next cell on the front that needs less
 
-	// PassedOver is the cell with the better median that the best one was
-	// taken instead of: the best is as good in the objective within
-	// AlikeShare, and needs less memory by more than that, both with
-	// Confidence. Nil when the best has the best median.
+	// PassedOver is the cell with the best median, where another one was
+	// preferred: Best is as good in the objective within AlikeShare and needs
+	// less memory by more than that, both with Confidence. It is nil if Best
+	// has the best median.
 	PassedOver *Choice
 
-	Fitting []Summary // within all budgets, from the best median of the objective on
+	Fitting []Summary // within all budgets, the best median of the objective first
 	Over    []Excess  // the others, in the order of Summarise
 
-	Baseline *Summary // of the best's number of requests; nil where it has none that is clean
-	Ratio    *float64 // the best's median of the objective in percent of the baseline's
+	Baseline *Summary // Best's; nil if there is none or it is not clean
+	Ratio    *float64 // Best's median of the objective in percent of the baseline's
 }
 
-// A Choice is a cell beside the best one.
+// A Choice is a cell compared with the best one.
 type Choice struct {
 	Summary    Summary
-	Difference stats.Difference // of the objective: from the best to this one
-	Interval   *stats.Interval  // of the relative change, as of a Change
-	Bytes      *float64         // of peak memory that it needs more than the best; negative for less
+	Difference stats.Difference // of the objective, from the best cell to this one
+	Interval   *stats.Interval  // of the relative change, see stats.ChangeInterval
+	Bytes      *float64         // of peak memory more than the best cell; negative for less
 }
 
-// An Excess is a cell that does not fit, and the first budget that it breaks.
+// An Excess is a cell that does not fit, with the first budget that it breaks.
 type Excess struct {
 	Summary Summary
 	Budget  Budget
-	Sample  *stats.Sample // of the budget's metric; nil when it is not known of every repeat
+	Sample  *stats.Sample // of the budget's metric; nil if not every repeat has it
 }
 
-// Recommend chooses among the candidates of the Frontier: clean cells of the
-// largest number of requests. A cell fits when every repeat of it is within
-// every budget. The best median of the objective wins, and of equal ones the
-// one with less memory. A cell that is as good as the one with the best median,
-// within AlikeShare, and saves more than that of its memory is preferred. That
-// no test shows a difference is not enough for it: few repeats of a noisy figure
-// show none of 50% either.
+// Recommend chooses among the candidates of the Frontier, which are clean cells
+// of the largest number of requests. A cell fits if every repeat is within every
+// budget. The best median of the objective wins, then the least memory. A cell
+// that is as good as that within AlikeShare and saves more than that of its
+// memory is preferred. For this it is not enough that no test shows a
+// difference: few repeats of a noisy figure do not even show one of 50%.
 func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Recommendation {
 	r := Recommendation{Goal: goal, Frontier: FindFrontier(summaries, goal.Objective)}
 	for _, s := range r.Frontier.Candidates {
@@ -96,7 +95,7 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 	return r
 }
 
-// Metrics are those that the choice is by: the objective and the memory.
+// Metrics are those that decide: the objective and the memory.
 func (r Recommendation) Metrics() []results.Metric {
 	metrics := []results.Metric{r.Goal.Objective}
 	if m, err := results.FindMetric(results.PeakMetric(r.Frontier.Memory)); err == nil && m.Name != r.Goal.Objective.Name {
@@ -105,7 +104,7 @@ func (r Recommendation) Metrics() []results.Metric {
 	return metrics
 }
 
-// firstExcess is the first budget that the cell breaks; nil when it fits.
+// firstExcess is the first budget that the cell breaks, or nil if it fits.
 func firstExcess(s Summary, budgets []Budget) *Excess {
 	for _, b := range budgets {
 		meets, known := b.Meets(s)
@@ -121,11 +120,12 @@ func firstExcess(s Summary, budgets []Budget) *Excess {
 	return nil
 }
 
-// thriftiest is the fitting cell with the least memory among the fastest and
-// those that are as good and save memory worth having. Both are said of the
-// whole interval of the ratio: an equivalence test by confidence intervals, see
-// Schuirmann, A Comparison of the Two One-Sided Tests Procedure and the Power
-// Approach for Assessing the Equivalence of Average Bioavailability (1987).
+// thriftiest is the cell with the least memory among the fastest and the fitting
+// cells that are as good and save enough memory. Both have to be true of the
+// whole interval of the ratio, which makes this an equivalence test by
+// confidence intervals. See Schuirmann, A Comparison of the Two One-Sided Tests
+// Procedure and the Power Approach for Assessing the Equivalence of Average
+// Bioavailability (1987).
 func (r Recommendation) thriftiest(fastest Summary) Summary {
 	best, least := fastest, r.Frontier.peak(fastest)
 	for _, s := range r.Fitting {
@@ -141,7 +141,7 @@ func (r Recommendation) thriftiest(fastest Summary) Summary {
 	return best
 }
 
-// choice puts a cell beside the best one.
+// choice compares a cell with the best one.
 func (r Recommendation) choice(s Summary) *Choice {
 	best, this := r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective)
 	c := &Choice{Summary: s, Difference: stats.Compare(best, this), Interval: stats.ChangeInterval(best, this)}
@@ -152,8 +152,8 @@ func (r Recommendation) choice(s Summary) *Choice {
 	return c
 }
 
-// neighbours finds the cells next to the best one on the front of what is
-// within the budgets that are not about memory.
+// neighbours finds the cells next to the best one on the front of all cells
+// within the budgets other than that of memory.
 func (r *Recommendation) neighbours() {
 	memory := results.PeakMetric(r.Frontier.Memory)
 	others := slices.DeleteFunc(slices.Clone(r.Goal.Under), func(b Budget) bool { return b.Metric.Name == memory })

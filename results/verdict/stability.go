@@ -8,33 +8,33 @@ import (
 	"stackmeter/results/stats"
 )
 
-// Flags of a Summary: repeats that do not agree with each other. They follow
-// from the records and are not stored.
+// Flags of a Summary whose repeats disagree. They follow from the records and
+// are not stored.
 const (
 	FlagUnstable     = "unstable"      // the durations vary by more than VariationLimit
 	FlagDrift        = "drift"         // the durations have a trend over the run
 	FlagErrorsDiffer = "errors-differ" // the repeats have different numbers of errors
 )
 
-// VariationLimit is the coefficient of variation of a cell's durations from
-// which the cell is flagged. Repeats of a batch on a quiet machine vary by some
-// percent; at 10% a median of few repeats is of little use.
+// VariationLimit is the coefficient of variation of a cell's durations above
+// which the cell is flagged. Repeats on a quiet machine vary by a few percent.
+// At 10% a median of few repeats is of little use.
 const VariationLimit = 0.10
 
-// DriftLimit is the change over the whole run, as a share of the median, from
-// which a trend is flagged: a smaller one may be real and is of no concern.
+// DriftLimit is the change over the whole run, as a share of the median, above
+// which a trend is flagged. A smaller one may be real but does not matter.
 const DriftLimit = 0.05
 
-// A Stability says how well the repeats of a cell agree. A figure is nil where
-// there are too few repeats for it.
+// A Stability is how well the repeats of a cell agree. A figure is nil if there
+// are too few repeats for it.
 type Stability struct {
 	Variation *float64 // coefficient of variation of the durations
 	Drift     *float64 // of the duration from the first repeat to the last, as a share of the median
-	DriftP    *float64 // of the trend, see Trend
+	DriftP    *float64 // the trend's p, see stats.Trend
 	Flags     []string // sorted
 }
 
-// stabilityOf looks at the ok repeats of a cell, in order.
+// stabilityOf looks at the repeats of a cell that are ok, in order.
 func stabilityOf(ok, speaking []results.Record) Stability {
 	var s Stability
 	durations := results.Values(speaking, func(r results.Record) *float64 { return r.Duration })

@@ -1,7 +1,7 @@
-// Package verdict says what follows from the records of a run: cells over their
-// repeats, ratios to a baseline, what bound a cell, the conditions worth having
-// and the one to deploy, and whether thresholds hold; and of several runs, what
-// changed and since when.
+// Package verdict draws the conclusions from records. For one run it summarises
+// cells over their repeats, compares them with a baseline, says what bound them,
+// which conditions are worth having and which one to deploy, and checks
+// thresholds. For several runs it says what changed and since when.
 package verdict
 
 import (
@@ -27,15 +27,15 @@ type Summary struct {
 	Errors int // answers that were not as expected, over all repeats
 
 	// Figures over the repeats that are ok. Repeats with errors among their
-	// answers count only when the cell has no others: an error is often a fast
-	// answer. A figure that none of them has is nil.
+	// answers count only if the cell has no others, because an error is often a
+	// fast answer. A figure that no repeat has is nil.
 	Duration   *stats.Sample // seconds
 	Throughput *stats.Sample // good replies per second
 	GPUPeak    *stats.Sample // bytes
 	MainPeak   *stats.Sample // bytes
 
-	GPUReasons  []string // why repeats that are ok have no GPUPeak
-	MainReasons []string // why repeats that are ok have no MainPeak
+	GPUReasons  []string // why repeats that are ok lack GPUPeak
+	MainReasons []string // why repeats that are ok lack MainPeak
 
 	Flags     []string // of any repeat and of Stability, sorted
 	Stability Stability
@@ -46,8 +46,8 @@ type Summary struct {
 	Speaking []results.Record
 }
 
-// Sample is one metric over the repeats that speak for the cell; nil where
-// none of them has it.
+// Sample is one metric over the repeats that speak for the cell, or nil if none
+// of them has it.
 func (s Summary) Sample(m results.Metric) *stats.Sample {
 	switch m.Name { // those that are there already: a frontier asks for them again and again
 	case results.MetricDuration:
@@ -65,16 +65,16 @@ func (s Summary) Sample(m results.Metric) *stats.Sample {
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
 func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }
 
-// Condition is the cell's name without its number of requests, as tables that
-// are about one such number call it: gunicorn-w1-t4/mt10.
+// Condition is the cell's name without its number of requests, for tables of one
+// such number: gunicorn-w1-t4/mt10.
 func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.Load) }
 
 // Clean reports whether the cell can be recommended: every repeat is ok and
 // every answer was as expected.
 func (s Summary) Clean() bool { return s.Whole() && s.Errors == 0 }
 
-// CleanRepeat reports whether there is a repeat that is ok and without errors:
-// then only such ones are Speaking.
+// CleanRepeat reports whether any repeat is ok and without errors. Then only
+// such repeats are Speaking.
 func (s Summary) CleanRepeat() bool { return len(s.Speaking) > 0 && s.Speaking[0].Clean() }
 
 // Whole reports whether every repeat is ok.
@@ -83,7 +83,7 @@ func (s Summary) Whole() bool { return s.OK > 0 && s.OK == s.Repeats() }
 // Repeats is how many repeats have a record.
 func (s Summary) Repeats() int { return s.OK + s.Failed + s.Pruned }
 
-// Spared reports whether the cell was never started: each repeat was pruned.
+// Spared reports whether the cell was never started: every repeat was pruned.
 func (s Summary) Spared() bool { return s.Pruned > 0 && s.Pruned == s.Repeats() }
 
 // Peak is the peak of the given kind of memory in bytes, or nil.
@@ -94,7 +94,7 @@ func (s Summary) Peak(memory string) *stats.Sample {
 	return s.MainPeak
 }
 
-// PeakReasons is why repeats that are ok lack the given kind of memory.
+// PeakReasons is why repeats that are ok lack the peak of this kind of memory.
 func (s Summary) PeakReasons(memory string) []string {
 	if memory == results.MemoryGPU {
 		return s.GPUReasons
@@ -102,9 +102,9 @@ func (s Summary) PeakReasons(memory string) []string {
 	return s.MainReasons
 }
 
-// MemoryKind says which memory a run's tables are about: the devices' when it
-// was measured for any record, otherwise the stacks' main memory. It is one
-// answer for all cells, because the two cannot be compared with each other.
+// MemoryKind says which memory a run's tables show: the devices' if any cell has
+// it, otherwise the stacks' main memory. It is the same for all cells, because
+// the two cannot be compared with each other.
 func MemoryKind(summaries []Summary) string {
 	for _, summary := range summaries {
 		if summary.GPUPeak != nil {
@@ -114,9 +114,9 @@ func MemoryKind(summaries []Summary) string {
 	return results.MemoryMain
 }
 
-// Summarise puts the repeats of each cell together. The summaries are ordered
-// by number of requests, then by topology, then by client mode and pool,
-// whatever the order of the records.
+// Summarise puts the repeats of each cell together. Whatever the order of the
+// records, the summaries are ordered by number of requests, topology, client
+// mode and pool.
 func Summarise(records []results.Record) []Summary {
 	type cell struct{ topology, load string }
 	byCell := map[cell][]results.Record{}
@@ -143,8 +143,8 @@ func compareSummaries(a, b Summary) int {
 	)
 }
 
-// summarise makes the summary of one cell from its repeats, of which there is
-// at least one.
+// summarise summarises one cell from its repeats, of which there is at least
+// one.
 func summarise(repeats []results.Record) Summary {
 	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load}
 	for _, record := range repeats {
@@ -199,9 +199,9 @@ func modeName(load scenarios.LoadSpec) string {
 	return load.Mode()
 }
 
-// A run's records come in the order in which they were measured, which is
-// shuffled. Whatever is printed is ordered by what was asked instead, so that
-// two runs of a scenario print the same rows in the same places.
+// Records come in the order in which they were measured, which is shuffled.
+// Summaries are ordered by what was asked for, so that two runs of a scenario
+// print the same rows in the same places.
 
 // compareTopologies orders by the server's name, commands and services of the
 // scenario's own last, then without nginx before with nginx, then by workers,
@@ -217,8 +217,9 @@ func compareTopologies(a, b scenarios.Topology) int {
 	)
 }
 
-// compareModes orders by client mode (single, mp, mt, open), then by rate (the
-// one that is searched and max last) and pool, with kept-alive connections last.
+// compareModes orders by client mode (single, mp, mt, open), then by rate, with a
+// rate that is searched and max last, then by pool. Kept-alive connections come
+// last.
 func compareModes(a, b scenarios.LoadSpec) int {
 	return cmp.Or(
 		compareBools(a.KeepAlive, b.KeepAlive),
@@ -260,8 +261,8 @@ func compareBools(a, b bool) int {
 	return 1
 }
 
-// compareNatural compares names with the numbers in them as numbers, so that
-// waitress-t8 comes before waitress-t16.
+// compareNatural compares the numbers in names as numbers: waitress-t8 comes
+// before waitress-t16.
 func compareNatural(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
@@ -292,9 +293,9 @@ func leadingDigits(s string) (digits, rest string) {
 	return s[:end], s[end:]
 }
 
-// Doubts are the flags of the cell that void a metric: what was measured then
-// is the client, a disturbance or another process, and not the stack. Other
-// flags leave a figure of use. A metric that was not measured has none.
+// Doubts returns the flags of the cell that void a metric: the client, a
+// disturbance or another process was measured instead of the stack. Other flags
+// leave the figure usable. A metric that was not measured has no doubts.
 func (s Summary) Doubts(m results.Metric) []string {
 	if s.Sample(m) == nil {
 		return nil

@@ -12,14 +12,13 @@ import (
 // CheckThresholds applies thresholds to the cells of a run.
 //
 // A threshold that names no baseline has to hold for every repeat that speaks
-// for the cell, as a budget has. One that names a baseline is about medians;
-// where it does not hold, a rank test has to show, in the direction of the
-// change, that the change is more than noise: the Mann-Whitney test, one-sided, at
-// 1 − Confidence, corrected for the number of cells that the threshold is held
-// against.
+// for the cell, like a budget. A threshold that names a baseline compares
+// medians. Where it does not hold, it is broken if a rank test shows that the
+// change is more than noise: the one-sided Mann-Whitney test at 1 − Confidence,
+// corrected for the number of cells to which the threshold applies.
 //
-// errors is the sum over all repeats. base are the cells of the baseline; nil
-// when there is none.
+// The figure errors is the sum over all repeats. base are the cells of the
+// baseline, nil if there is none.
 func CheckThresholds(thresholds []*scenarios.Threshold, head, base []Summary) []results.Check {
 	before := byName(base)
 	var checks []results.Check
@@ -41,14 +40,14 @@ func CheckThresholds(thresholds []*scenarios.Threshold, head, base []Summary) []
 	return checks
 }
 
-// A judged is a Check in the making, with the tests that it takes.
+// A judged is a Check in the making, with its tests.
 type judged struct {
 	results.Check
 	tests []rankTest
 }
 
-// everyRepeat judges a threshold that is about the cell alone. The first
-// repeat that breaks it is shown, otherwise the last.
+// everyRepeat judges a threshold that names no baseline. The check shows the
+// first repeat that breaks it, otherwise the last one.
 func (c *judged) everyRepeat(t *scenarios.Threshold, s Summary) {
 	c.Status = results.CheckOK
 	if s.OK == 0 {
@@ -83,8 +82,8 @@ func (c *judged) everyRepeat(t *scenarios.Threshold, s Summary) {
 	}
 }
 
-// against judges a threshold that names a baseline. Where the tests decide,
-// there is no status yet.
+// against judges a threshold that names a baseline. It leaves the status empty
+// where the tests decide.
 func (c *judged) against(t *scenarios.Threshold, s Summary, base *Summary) {
 	c.Values, c.Missing = valuesOf(t.Own(), medianOf(s))
 	if s.OK == 0 || len(c.Missing) > 0 {
@@ -113,9 +112,9 @@ func (c *judged) against(t *scenarios.Threshold, s Summary, base *Summary) {
 	}
 	own, _ := valuesOf(t.Own(), medianOf(*base))
 	if holds, err := t.Holds(own, c.Base); err != nil || !holds || exact || len(c.tests) == 0 {
-		// Where the baseline itself would break the threshold it asks for an
-		// improvement, and noise is no excuse for not having made one; nor is it
-		// where nothing can be tested.
+		// If the baseline itself breaks the threshold, the threshold asks for an
+		// improvement, and noise is no excuse for not making one. Nor is it where
+		// nothing can be tested.
 		c.Status = results.CheckBroken
 		return
 	}
@@ -127,12 +126,13 @@ func (c *judged) against(t *scenarios.Threshold, s Summary, base *Summary) {
 // A rankTest is the one-sided test of one figure of one cell.
 type rankTest struct {
 	p        float64
-	smallest float64 // that so many repeats could give
-	over     bool    // the cell is over the limit, so that the test decides
+	smallest float64 // the smallest p that this many repeats can give
+	over     bool    // the cell is over the limit, so the test decides
 }
 
-// testsOf are the tests of the figures that both sides are asked for. exact:
-// one of them is a count of what happened and no sample of it, and needs none.
+// testsOf are the tests of the figures that the threshold names of both sides.
+// exact reports that one of them is errors, which are counted, not sampled, and
+// need no test.
 func testsOf(t *scenarios.Threshold, s, base Summary) (tests []rankTest, exact bool) {
 	for _, name := range t.Base() {
 		m, err := results.FindMetric(name)
@@ -148,11 +148,11 @@ func testsOf(t *scenarios.Threshold, s, base Summary) (tests []rankTest, exact b
 	return tests, false
 }
 
-// decide says of each check of one threshold that is over the limit whether the
-// change is more than noise. One figure whose change is shown is enough. All
-// tests of the threshold are corrected for each other, those of cells within
-// the limit as well: which ones are over it is known only from the figures.
-// Such a cell has nothing to show, and is last in the order.
+// decide decides, for each cell that is over the limit of one threshold, whether
+// the change is more than noise. One figure whose change is shown is enough. All
+// tests of the threshold are corrected for each other, including those of cells
+// within the limit, because only the figures say which cells are over it. Cells
+// within the limit count with p = 1.
 func decide(cells []judged) {
 	var p []float64
 	for _, cell := range cells {
@@ -175,9 +175,9 @@ func decide(cells []judged) {
 	}
 }
 
-// decide takes one test of many into the check. What is not shown is noise,
-// unless the repeats are too few to show anything alone, or show by themselves
-// what they are too few to show of so many.
+// decide adds one test to the check. A change that is not shown is noise, unless
+// there are too few repeats: to show anything at all, or to show after the
+// correction what they show without it.
 func (c *judged) decide(test rankTest, corrected float64, tests int) {
 	c.Tests = tests
 	if c.P == nil || test.p < *c.P {
@@ -208,7 +208,7 @@ func medianOf(s Summary) func(results.Metric) *float64 {
 	}
 }
 
-// valuesOf are the figures of those names, and the names of those that are
+// valuesOf returns the figures with these names, and the names of those that are
 // missing.
 func valuesOf(names []string, of func(results.Metric) *float64) (values map[string]float64, missing []string) {
 	values = map[string]float64{}
@@ -227,7 +227,7 @@ func valuesOf(names []string, of func(results.Metric) *float64) (values map[stri
 	return values, missing
 }
 
-// Of is the verdict about a run: its cells and its checks.
+// Of is the verdict on a run, from its cells and its checks.
 func Of(run results.Run, records []results.Record, checks []results.Check) string {
 	counts := run.Count(records)
 	if counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0 || slices.ContainsFunc(checks, results.Check.Broken) {
