@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -10,6 +11,11 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/gpu/nvml"
+	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/load/native"
+	"stackmeter/orchestrator/load/python"
+	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
@@ -128,4 +134,77 @@ func (g gpus) close() {
 	if g.driver != nil {
 		_, _ = gpu.Aside(context.Background(), closeGPULimit, func() (struct{}, error) { return struct{}{}, g.driver.Close() })
 	}
+}
+
+// A clientRuntime is a runtime that can run a load client beside its stacks.
+type clientRuntime interface {
+	ClientImage(ctx context.Context, progress func(string)) (digest string, err error)
+	RunClient(ctx context.Context, stackURL string, argv []string) (*docker.Client, error)
+}
+
+// openEngine returns the load client of a scenario.
+func openEngine(engine string, runtime stacks.Runtime) load.Client {
+	if engine != scenarios.EnginePythonRequests {
+		return &native.Client{}
+	}
+	if beside, ok := runtime.(clientRuntime); ok {
+		return &python.Client{Launcher: besideStack{beside}}
+	}
+	// Without containers, the client is a process of this machine too.
+	return &python.Client{Launcher: python.Local{}}
+}
+
+// besideStack starts Python's client in a container beside the stack.
+type besideStack struct{ runtime clientRuntime }
+
+func (b besideStack) Image(ctx context.Context, progress func(string)) (string, error) {
+	return b.runtime.ClientImage(ctx, progress)
+}
+
+func (b besideStack) Launch(ctx context.Context, url string) (python.Process, error) {
+	return b.runtime.RunClient(ctx, url, python.Argv("python3"))
+}
+
+// sharedCores returns the cores of this machine if the stacks run on it too.
+func sharedCores(ctx context.Context, runtime stackRuntime) ([]int, error) {
+	local, err := runtime.Local(ctx)
+	if err != nil || !local {
+		return nil, err
+	}
+	return native.Cores()
+}
+
+func (a *app) cleanCommand() *cobra.Command {
+	var runtimeName, run string
+	cmd := &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what killed runs left behind, and nothing else",
+		Long: `clean removes the containers and networks of runs whose stackmeter process is
+gone. It finds them by the labels that stackmeter puts on what it makes, and
+touches nothing else. A run that is alive is removed only if --run names it.`,
+		Example: `  stackmeter clean
+  stackmeter clean --run 20261123-081530-7f3a`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			runtime, err := openRuntime(runtimeName)
+			if err != nil {
+				return err
+			}
+			defer runtime.Close()
+			if err := runtime.Check(cmd.Context()); err != nil {
+				return err
+			}
+			removed, err := runtime.Sweep(cmd.Context(), run)
+			for _, name := range removed {
+				fmt.Fprintln(a.stdout, "removed", show.Clean(name))
+			}
+			if err == nil && len(removed) == 0 {
+				fmt.Fprintln(a.stdout, "nothing to remove")
+			}
+			return err
+		},
+	}
+	runtimeFlag(cmd, &runtimeName)
+	cmd.Flags().StringVar(&run, "run", "", "remove everything of this `RUN`, even if it is alive")
+	return cmd
 }
