@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // A Metric is a figure of a record that a budget, an objective, a threshold, a
@@ -12,21 +13,10 @@ import (
 type Metric struct {
 	Name   string // as it is written in scenarios, flags and files: gpu_peak
 	Title  string // as a heading: peak GPU memory
-	Unit   Unit
+	Unit   units.Unit
 	Higher bool // more of it is better; of everything else less is
 	Of     func(Record) *float64
 }
-
-// A Unit is what a metric is stored in.
-type Unit string
-
-// Units of metrics. Everything is stored in these and scaled when printing.
-const (
-	UnitSeconds   Unit = "s"
-	UnitBytes     Unit = "B"
-	UnitPerSecond Unit = "1/s"
-	UnitCount     Unit = ""
-)
 
 // Names of the metrics that code asks for by name.
 const (
@@ -51,32 +41,32 @@ func Metrics() []Metric {
 		}
 	}
 	return []Metric{
-		{Name: MetricDuration, Title: "duration", Unit: UnitSeconds, Of: func(r Record) *float64 { return r.Duration }},
-		{Name: MetricThroughput, Title: "throughput", Unit: UnitPerSecond, Higher: true, Of: Record.Throughput},
-		{Name: "p50", Title: "median latency", Unit: UnitSeconds, Of: latency(50)},
-		{Name: "p90", Title: "90th percentile of latency", Unit: UnitSeconds, Of: latency(90)},
-		{Name: MetricP99, Title: "99th percentile of latency", Unit: UnitSeconds, Of: latency(99)},
-		{Name: "latency_mean", Title: "mean latency", Unit: UnitSeconds, Of: func(r Record) *float64 {
+		{Name: MetricDuration, Title: "duration", Unit: units.Seconds, Of: func(r Record) *float64 { return r.Duration }},
+		{Name: MetricThroughput, Title: "throughput", Unit: units.PerSecond, Higher: true, Of: Record.Throughput},
+		{Name: "p50", Title: "median latency", Unit: units.Seconds, Of: latency(50)},
+		{Name: "p90", Title: "90th percentile of latency", Unit: units.Seconds, Of: latency(90)},
+		{Name: MetricP99, Title: "99th percentile of latency", Unit: units.Seconds, Of: latency(99)},
+		{Name: "latency_mean", Title: "mean latency", Unit: units.Seconds, Of: func(r Record) *float64 {
 			if r.Latency == nil || r.Latency.Count() == 0 {
 				return nil
 			}
 			seconds := r.Latency.Mean().Seconds()
 			return &seconds
 		}},
-		{Name: "latency_max", Title: "longest latency", Unit: UnitSeconds, Of: latency(100)},
-		{Name: MetricErrors, Title: "errors", Unit: UnitCount, Of: func(r Record) *float64 {
+		{Name: "latency_max", Title: "longest latency", Unit: units.Seconds, Of: latency(100)},
+		{Name: MetricErrors, Title: "errors", Unit: units.None, Of: func(r Record) *float64 {
 			if !r.Attempted() {
 				return nil
 			}
 			errors := float64(r.Errors)
 			return &errors
 		}},
-		{Name: MetricGPUPeak, Title: "peak GPU memory", Unit: UnitBytes, Of: func(r Record) *float64 { return toFloat(r.GPU.Peak) }},
-		{Name: "gpu_stack_peak", Title: "peak GPU memory of the stack's processes", Unit: UnitBytes, Of: func(r Record) *float64 { return toFloat(r.GPU.Stack) }},
-		{Name: MetricMemoryPeak, Title: "peak memory", Unit: UnitBytes, Of: func(r Record) *float64 { return toFloat(r.Memory.Peak) }},
-		{Name: "cpu_stack", Title: "CPU time of the stack", Unit: UnitSeconds, Of: func(r Record) *float64 { return r.CPU.Stack }},
-		{Name: "cpu_client", Title: "CPU time of the client", Unit: UnitSeconds, Of: func(r Record) *float64 { return r.CPU.Client }},
-		{Name: "rate", Title: "rate", Unit: UnitPerSecond, Higher: true, Of: func(r Record) *float64 {
+		{Name: MetricGPUPeak, Title: "peak GPU memory", Unit: units.Bytes, Of: func(r Record) *float64 { return toFloat(r.GPU.Peak) }},
+		{Name: "gpu_stack_peak", Title: "peak GPU memory of the stack's processes", Unit: units.Bytes, Of: func(r Record) *float64 { return toFloat(r.GPU.Stack) }},
+		{Name: MetricMemoryPeak, Title: "peak memory", Unit: units.Bytes, Of: func(r Record) *float64 { return toFloat(r.Memory.Peak) }},
+		{Name: "cpu_stack", Title: "CPU time of the stack", Unit: units.Seconds, Of: func(r Record) *float64 { return r.CPU.Stack }},
+		{Name: "cpu_client", Title: "CPU time of the client", Unit: units.Seconds, Of: func(r Record) *float64 { return r.CPU.Client }},
+		{Name: "rate", Title: "rate", Unit: units.PerSecond, Higher: true, Of: func(r Record) *float64 {
 			if r.Load.Search != nil && r.Load.Search.Rate > 0 {
 				return &r.Load.Search.Rate
 			}

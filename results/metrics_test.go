@@ -30,7 +30,7 @@ func TestFiguresAreMetrics(t *testing.T) {
 		metrics = append(metrics, m.Name+" "+string(m.Unit))
 	}
 	for _, f := range scenarios.Figures() {
-		figures = append(figures, f.Name+" "+f.Unit)
+		figures = append(figures, f.Name+" "+string(f.Unit))
 	}
 	if !slices.Equal(metrics, figures) {
 		t.Errorf("thresholds name\n%v\nand results have\n%v", figures, metrics)

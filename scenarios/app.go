@@ -163,11 +163,7 @@ func (d *decoder) mps(n *yaml.Node) *MPS {
 	}
 	m := &MPS{}
 	d.object(n, "mps", what,
-		field{"active_threads", func(n *yaml.Node) {
-			if share := 0.0; d.percent(n, what+".active_threads", &share) {
-				m.ActiveThreads = 100 * share
-			}
-		}},
+		field{"active_threads", func(n *yaml.Node) { d.percent(n, what+".active_threads", &m.ActiveThreads) }},
 		field{"memory", func(n *yaml.Node) {
 			// The service counts in MiB.
 			if d.size(n, what+".memory", &m.Memory, 1<<20, 64<<40) && m.Memory%(1<<20) != 0 {

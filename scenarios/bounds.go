@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -22,44 +21,35 @@ const (
 	longestSchedule           = 365 * 24 * time.Hour // of an open loop
 )
 
-// InRange is the error of a number that is not from low to high; nil where it is.
-func InRange(what string, value, low, high int) error {
+// inRange is the error of a number that is not from low to high; nil where it is.
+func inRange(what string, value, low, high int) error {
 	if value < low || value > high {
 		return fmt.Errorf("%s has to be from %d to %d, not %d", what, low, high, value)
 	}
 	return nil
 }
 
-// TimeInRange is the error of a time that is too short or too long; nil where it
+// timeInRange is the error of a time that is too short or too long; nil where it
 // is neither.
-func TimeInRange(what string, value time.Duration) error {
+func timeInRange(what string, value time.Duration) error {
 	if value < shortestTime || value > longestTime {
 		return fmt.Errorf("%s has to be from %v to %v, not %v", what, shortestTime, longestTime, value)
 	}
 	return nil
 }
 
-// errNoRate is ParseRate's error of a text that is no rate at all.
-var errNoRate = errors.New("has to be a rate, for example 20/s, 0.5/s or max")
-
-// ParseRate reads a rate: 20/s is 20. The error goes after what the rate is of.
-func ParseRate(text string) (float64, error) {
-	number, perSecond := strings.CutSuffix(text, "/s")
-	rate, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	switch {
-	case !perSecond || strings.ContainsAny(number, "xXpP_"):
-		return 0, errNoRate
-	case errors.Is(err, strconv.ErrSyntax):
-		return 0, errNoRate
-	case err != nil || !(rate >= LowestRate && rate <= MaxRate):
-		return 0, fmt.Errorf("has to be from %v/s to %d/s, not %s", LowestRate, MaxRate, text)
+// rateInRange is the error of a rate that is too low or too high; nil where it
+// is neither.
+func rateInRange(what string, value float64) error {
+	if !(value >= LowestRate && value <= MaxRate) {
+		return fmt.Errorf("%s has to be from %v/s to %d/s, not %s/s", what, LowestRate, MaxRate, strconv.FormatFloat(value, 'f', -1, 64))
 	}
-	return rate, nil
+	return nil
 }
 
 // Check says what of a load no client can send; nil where one can.
 func (l LoadSpec) Check() error {
-	if err := InRange("requests", l.Requests, 1, MaxRequests); err != nil {
+	if err := inRange("requests", l.Requests, 1, MaxRequests); err != nil {
 		return err
 	}
 	switch l.Client {
@@ -69,9 +59,9 @@ func (l LoadSpec) Check() error {
 		}
 		return nil
 	case ClientMT, ClientMP:
-		return InRange("pool", l.Pool, 1, MaxPool)
+		return inRange("pool", l.Pool, 1, MaxPool)
 	case ClientOpen:
-		return errors.Join(InRange("pool", l.Pool, 1, MaxPool), l.checkRate())
+		return errors.Join(inRange("pool", l.Pool, 1, MaxPool), l.checkRate())
 	}
 	return fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s", l.Client, ClientSingle, ClientMT, ClientMP, ClientOpen)
 }
@@ -80,11 +70,12 @@ func (l LoadSpec) Check() error {
 func (l LoadSpec) checkRate() error {
 	switch {
 	case l.P99 != 0:
-		return TimeInRange("the limit of a search's p99", l.P99)
+		return timeInRange("the limit of a search's p99", l.P99)
 	case l.Rate == 0:
 		return nil // as fast as the pool can
-	case !(l.Rate >= LowestRate && l.Rate <= MaxRate):
-		return fmt.Errorf("rate has to be from %v/s to %d/s, or 0 for as fast as the pool can, not %v/s", LowestRate, MaxRate, l.Rate)
+	}
+	if err := rateInRange("rate", l.Rate); err != nil {
+		return err
 	}
 	if seconds := float64(l.Requests) / l.Rate; seconds > longestSchedule.Seconds() {
 		return fmt.Errorf("%d requests at %v/s take %.0f days, and may take %.0f", l.Requests, l.Rate, seconds/86400, longestSchedule.Hours()/24)

@@ -39,19 +39,3 @@ func TestLoadCheck(t *testing.T) {
 		}
 	}
 }
-
-func TestParseRate(t *testing.T) {
-	for text, want := range map[string]float64{"20/s": 20, "0.5 /s": 0.5, "1e3/s": 1000, "0.001/s": 0.001, "100000/s": 100_000} {
-		if got, err := ParseRate(text); got != want || err != nil {
-			t.Errorf("%s: %v, %v; want %v", text, got, err, want)
-		}
-	}
-	for text, want := range map[string]string{
-		"20": "has to be a rate", "20/m": "has to be a rate", "/s": "has to be a rate", "0x1p3/s": "has to be a rate",
-		"1e-10/s": "from 0.001/s", "1e999/s": "from 0.001/s", "NaN/s": "from 0.001/s", "-1/s": "from 0.001/s",
-	} {
-		if _, err := ParseRate(text); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", text, err, want)
-		}
-	}
-}

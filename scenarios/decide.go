@@ -2,8 +2,6 @@ package scenarios
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -25,7 +23,10 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	o, _ := d.object(n, "repeats", "repeats",
 		field{"min", func(n *yaml.Node) { sound = d.integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }},
 		field{"max", func(n *yaml.Node) { sound = d.integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }},
-		field{"until", func(n *yaml.Node) { sound = d.percent(n, "repeats.until", &until.Within) && sound }},
+		field{"until", func(n *yaml.Node) {
+			sound = d.percent(n, "repeats.until", &until.Within) && sound
+			until.Within /= 100
+		}},
 	)
 	for _, needed := range []struct{ key, hint string }{{"max", "add max: 10"}, {"until", "add until: 5%"}} {
 		if !given(n, needed.key) {
@@ -43,25 +44,6 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	default:
 		s.Until = &until
 	}
-}
-
-// percent reads a share that is written as 5%.
-func (d *decoder) percent(n *yaml.Node, what string, into *float64) bool {
-	const example = "for example 5%"
-	text, is := strings.CutSuffix(n.Value, "%")
-	value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	switch {
-	case n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float"):
-		d.problem(n, "for percent write "+n.Value+"%", "%s has no unit", what)
-	case n.Kind != yaml.ScalarNode || !is || err != nil || strings.ContainsAny(text, "xXpP_"):
-		d.problem(n, example, "%s has to be a percentage, not %s", what, describe(n))
-	case !(value > 0 && value <= 100):
-		d.problem(n, example, "%s has to be above 0%% and at most 100%%, not %s", what, n.Value)
-	default:
-		*into = value / 100
-		return true
-	}
-	return false
 }
 
 // recommend reads what a topology is to be chosen for.

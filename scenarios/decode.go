@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // A decoder turns a tree of nodes into a Scenario. It goes on after a problem,
@@ -208,7 +210,7 @@ func (d *decoder) integer(n *yaml.Node, what string, into *int, low, high int) b
 	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !plain:
 		d.problem(n, fmt.Sprintf("a number from %d to %d", low, high), "%s has to be a whole number, not %s", what, describe(n))
 	default:
-		if err := InRange(what, value, low, high); err != nil {
+		if err := inRange(what, value, low, high); err != nil {
 			d.problem(n, "", "%v", err)
 			return false
 		}
@@ -231,7 +233,7 @@ func (d *decoder) seed(n *yaml.Node, what string, into *uint64) bool {
 
 // number reads a number within a range, the lower end left out.
 func (d *decoder) number(n *yaml.Node, what string, into *float64, above, high float64) bool {
-	value, err := strconv.ParseFloat(n.Value, 64)
+	value, err := units.Parse(n.Value, units.None)
 	switch {
 	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" || err != nil:
 		d.problem(n, "", "%s has to be a number, not %s", what, describe(n))
@@ -260,48 +262,68 @@ func (d *decoder) boolean(n *yaml.Node, what string, into *bool) bool {
 	return false
 }
 
-// duration reads a time with its unit.
-func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
-	value, err := time.ParseDuration(n.Value)
-	switch {
-	case n.Kind != yaml.ScalarNode:
-		d.problem(n, "for example 60s", "%s has to be a time, not %s", what, describe(n))
-	case n.Tag == "!!int" || n.Tag == "!!float":
-		d.problem(n, "for seconds write "+n.Value+"s", "%s has no unit", what)
-	case err != nil:
-		d.problem(n, "for example 500ms, 60s or 2m", "%s has to be a time, not %s", what, describe(n))
-	default:
-		if err := TimeInRange(what, value); err != nil {
-			d.problem(n, "", "%v", err)
-			return false
-		}
-		*into = value
-		return true
+// quantity reads a number with its unit.
+func (d *decoder) quantity(n *yaml.Node, what string, unit units.Unit) (float64, bool) {
+	if n.Kind != yaml.ScalarNode {
+		d.problem(n, unit.Example(), "%s has to be %s, not %s", what, unit.Noun(), describe(n))
+		return 0, false
 	}
-	return false
+	value, err := units.Parse(n.Value, unit)
+	if err != nil {
+		d.refuse(n, what, err)
+	}
+	return value, err == nil
 }
 
-// size reads a number of bytes with a binary unit.
+// refuse reports the error of a value, with its hint if it is one of units.
+func (d *decoder) refuse(n *yaml.Node, what string, err error) {
+	var wrong *units.Error
+	if errors.As(err, &wrong) {
+		d.problem(n, wrong.Hint, "%s: %s", what, wrong.Message)
+		return
+	}
+	d.problem(n, "", "%s: %v", what, err)
+}
+
+// duration reads a time with its unit.
+func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
+	seconds, ok := d.quantity(n, what, units.Seconds)
+	if !ok {
+		return false
+	}
+	value := units.Duration(seconds)
+	if err := timeInRange(what, value); err != nil {
+		d.problem(n, "", "%v", err)
+		return false
+	}
+	*into = value
+	return true
+}
+
+// percent reads a share: 5% is 5.
+func (d *decoder) percent(n *yaml.Node, what string, into *float64) bool {
+	value, ok := d.quantity(n, what, units.Percent)
+	if ok && !(value > 0 && value <= 100) {
+		d.problem(n, units.Percent.Example(), "%s has to be above 0%% and at most 100%%, not %s", what, n.Value)
+		return false
+	}
+	if ok {
+		*into = value
+	}
+	return ok
+}
+
+// size reads a number of bytes with its unit.
 func (d *decoder) size(n *yaml.Node, what string, into *int64, low, high int64) bool {
-	const example = "for example 512MiB or 8GiB"
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		d.problem(n, example, "%s has to be a size with its unit, not %s", what, describe(n))
-		return false
-	}
-	digits := strings.TrimRight(n.Value, "KMGTiBkbmgt ")
-	units := map[string]float64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-	unit, known := units[strings.TrimSpace(n.Value[len(digits):])]
-	value, err := strconv.ParseFloat(digits, 64)
-	if err != nil || !known || strings.ContainsAny(digits, "xXeEpPnN_+-") {
-		d.problem(n, "the units are KiB, MiB, GiB and TiB: "+example, "%s cannot be %s", what, show.Quote(n.Value))
-		return false
-	}
-	if bytes := value * unit; bytes < float64(low) || bytes > float64(high) {
+	bytes, ok := d.quantity(n, what, units.Bytes)
+	if ok && (bytes < float64(low) || bytes > float64(high)) {
 		d.problem(n, "", "%s has to be from %s to %s, not %s", what, sizeText(low), sizeText(high), n.Value)
 		return false
 	}
-	*into = int64(value * unit)
-	return true
+	if ok {
+		*into = int64(bytes)
+	}
+	return ok
 }
 
 // sizeText is a number of bytes as a scenario writes it.

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // An ErrorLimit is how many errors a cell may have among its answers. With more
@@ -38,18 +39,17 @@ func (l ErrorLimit) String() string {
 // ParseErrorLimit reads a number of errors, or a percentage of the requests: 10
 // or 2.5%.
 func ParseErrorLimit(text string) (ErrorLimit, error) {
-	if number, isPercent := strings.CutSuffix(text, "%"); isPercent {
-		percent, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || strings.ContainsAny(number, "xXpP_") || !(percent >= 0 && percent <= 100) {
-			return ErrorLimit{}, fmt.Errorf("%s is no percentage from 0%% to 100%%", show.Quote(text))
-		}
-		return ErrorLimit{Percent: percent}, nil
+	if count, err := strconv.Atoi(text); err == nil && strconv.Itoa(count) == text {
+		return ErrorLimit{Count: count}, inRange("the number of errors", count, 0, MaxRequests)
 	}
-	count, err := strconv.Atoi(text)
-	if err != nil || strconv.Itoa(count) != text || count < 0 || count > MaxRequests {
-		return ErrorLimit{}, fmt.Errorf("%s is no number of errors from 0 to %d, and no percentage", show.Quote(text), MaxRequests)
+	percent, err := units.Parse(text, units.Percent)
+	switch {
+	case err != nil && !strings.Contains(text, "%"):
+		err = &units.Error{Message: show.Quote(text) + " is neither a number of errors nor a percentage", Hint: "for example 10 or 2.5%"}
+	case err == nil && percent > 100:
+		err = fmt.Errorf("%s is more than 100%%", show.Quote(text))
 	}
-	return ErrorLimit{Count: count}, nil
+	return ErrorLimit{Percent: percent}, err
 }
 
 // errorLimit reads a limit of errors.
@@ -60,7 +60,7 @@ func (d *decoder) errorLimit(n *yaml.Node, what string) *ErrorLimit {
 	}
 	limit, err := ParseErrorLimit(n.Value)
 	if err != nil {
-		d.problem(n, "for example 10 or 2.5%", "%s: %v", what, err)
+		d.refuse(n, what, err)
 		return nil
 	}
 	return &limit

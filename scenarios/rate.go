@@ -1,9 +1,9 @@
 package scenarios
 
 import (
-	"errors"
-
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/units"
 )
 
 const rateRule = "for example 20/s, 0.5/s, max, or {search: {p99: 500ms}}"
@@ -14,22 +14,24 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 	if n.Kind == yaml.MappingNode {
 		return d.search(n, what, into)
 	}
-	value, err := ParseRate(n.Value)
-	switch {
-	case n.Kind == yaml.ScalarNode && n.Value == "max":
+	if n.Kind == yaml.ScalarNode && n.Value == "max" {
 		into.Rate, into.P99 = 0, 0
 		return true
-	case n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float"):
-		d.problem(n, "for requests per second write "+n.Value+"/s", "%s has no unit", what)
-	case n.Kind != yaml.ScalarNode || errors.Is(err, errNoRate):
-		d.problem(n, rateRule, "%s has to be a rate, not %s", what, describe(n))
-	case err != nil:
-		d.problem(n, "", "%s %v", what, err)
-	default:
-		into.Rate, into.P99 = value, 0
-		return true
 	}
-	return false
+	if n.Kind != yaml.ScalarNode || !units.Begins(n.Value) {
+		d.problem(n, rateRule, "%s has to be a rate, not %s", what, describe(n))
+		return false
+	}
+	value, ok := d.quantity(n, what, units.PerSecond)
+	if !ok {
+		return false
+	}
+	if err := rateInRange(what, value); err != nil {
+		d.problem(n, "", "%v", err)
+		return false
+	}
+	into.Rate, into.P99 = value, 0
+	return true
 }
 
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {

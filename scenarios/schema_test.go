@@ -6,8 +6,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
+
+	"stackmeter/scenarios/units"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
@@ -67,6 +70,35 @@ func TestSchemaRefusesWhatIsBad(t *testing.T) {
 		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies"} {
 		if err := compiled.Validate(instance(t, filepath.Join("testdata", "bad", name+".yaml"))); err == nil {
 			t.Errorf("%s is valid", name)
+		}
+	}
+}
+
+// TestSchemaKnowsUnits compares the schema's patterns of quantities with what
+// is read.
+func TestSchemaKnowsUnits(t *testing.T) {
+	var schema struct {
+		Defs map[string]struct {
+			Pattern string
+			AnyOf   []struct{ Pattern string }
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(Schema(), &schema); err != nil {
+		t.Fatal(err)
+	}
+	for unit, pattern := range map[units.Unit]string{
+		units.Seconds: schema.Defs["duration"].Pattern, units.Bytes: schema.Defs["size"].Pattern,
+		units.Percent: schema.Defs["percentage"].Pattern, units.PerSecond: schema.Defs["anyRate"].AnyOf[1].Pattern,
+	} {
+		written := regexp.MustCompile(pattern)
+		for _, number := range []string{"", "2", "2.5", ".5", "2.", "1e3", "1e-3", "1E+3", "1e", "-1", "+1", "1_0", "0x1", "1 2", "NaN"} {
+			for _, name := range []string{"", "s", "ms", "µs", "m30s", "m 30s", "m5MiB", "B", "MiB", "MB", "/s", "/m", "%", " s", " MiB", " /s", " %", "/ s"} {
+				text := number + name
+				_, err := units.Parse(text, unit)
+				if matches := written.MatchString(text); matches != (err == nil) {
+					t.Errorf("%q as %s: the schema says %v, reading it %v", text, unit.Noun(), matches, err)
+				}
+			}
 		}
 	}
 }

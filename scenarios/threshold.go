@@ -13,6 +13,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // baseName is the same figure of the baseline's cell: in duration < base * 1.05
@@ -155,20 +156,13 @@ func sorted(set map[string]bool) []string {
 // their units, and where its characters were before.
 type thresholdSource struct {
 	text    string
-	columns []int            // of the character, from 0, in the original; one more for the end
-	units   map[int]quantity // of the number that begins at this character
+	columns []int                  // of the character, from 0, in the original; one more for the end
+	units   map[int]units.Quantity // of the number that begins at this character
 }
 
-// A quantity is what a number with a unit was.
-type quantity struct {
-	unit    string // as in Figure; percent for a share
-	written string
-}
-
-const (
-	percent = "%"
-	count   = "n" // of errors: comparable with a plain number, and not with a percentage
-)
+// count is the unit of errors: comparable with a plain number, and not with a
+// percentage.
+const count units.Unit = "n"
 
 // wrong is an error of the library's, where it was written.
 func (s thresholdSource) wrong(err error) error {

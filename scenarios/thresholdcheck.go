@@ -1,11 +1,13 @@
 package scenarios
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/expr-lang/expr/ast"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // thresholdCheck goes through the tree of a threshold: it refuses what is no
@@ -83,51 +85,49 @@ func finite(side ast.Node) ast.Node {
 	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: finiteName}, Arguments: []ast.Node{side}}
 }
 
-func (c *thresholdCheck) mismatch(n ast.Node, verb, left, right string) error {
-	hint := ""
-	for _, unit := range []string{left, right} {
-		switch unit {
-		case UnitSeconds:
-			hint = "write a time with its unit, for example 500ms or 2s"
-		case UnitBytes:
-			hint = "write a size with its unit, for example 512MiB or 8GiB"
-		case UnitPerSecond:
-			hint = "write a rate with its unit, for example 10/s"
+// mismatch is the error of two values whose units do not go together.
+func (c *thresholdCheck) mismatch(node *ast.BinaryNode, verb string, left, right units.Unit) error {
+	if left == units.Percent || right == units.Percent {
+		return c.problem(node, noun(left)+" cannot be "+verb+" "+noun(right), "of the baseline 5% more is base * 1.05")
+	}
+	if node.Operator != "*" && node.Operator != "/" {
+		// A number with the wrong unit, or with none: in the words of units.
+		for _, side := range []struct {
+			node ast.Node
+			want units.Unit
+		}{{node.Left, right}, {node.Right, left}} {
+			var wrong *units.Error
+			if _, err := c.source.units[side.node.Location().From].In(side.want); errors.As(err, &wrong) && isNumber(side.node) {
+				return c.problem(side.node, wrong.Message, wrong.Hint)
+			}
 		}
 	}
-	if left == percent || right == percent {
-		hint = "of the baseline 5% more is base * 1.05"
-	}
-	return c.problem(n, unitWords(left)+" cannot be "+verb+" "+unitWords(right), hint)
+	return c.problem(node, noun(left)+" cannot be "+verb+" "+noun(right), "")
+}
+
+func isNumber(n ast.Node) bool {
+	_, is := n.(*ast.FloatNode)
+	return is
 }
 
 // sameUnit reports whether two values can be compared: a plain number is both
 // a share and a count.
-func sameUnit(a, b string) bool {
-	return a == b || a == "" && (b == count || b == percent) || b == "" && (a == count || a == percent)
+func sameUnit(a, b units.Unit) bool {
+	return a == b || a == "" && (b == count || b == units.Percent) || b == "" && (a == count || a == units.Percent)
 }
 
-func unitWords(unit string) string {
-	switch unit {
-	case UnitSeconds:
-		return "a time"
-	case UnitBytes:
-		return "a size"
-	case UnitPerSecond:
-		return "a rate"
-	case percent:
-		return "a percentage"
-	case count:
+func noun(unit units.Unit) string {
+	if unit == count {
 		return "a number of errors"
 	}
-	return "a plain number"
+	return unit.Noun()
 }
 
 // value checks what is a number, and returns its unit.
-func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, string, error) {
+func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, units.Unit, error) {
 	switch node := n.(type) {
 	case *ast.FloatNode:
-		return &ast.FloatNode{Value: node.Value}, c.source.units[node.Location().From].unit, nil
+		return &ast.FloatNode{Value: node.Value}, c.source.units[node.Location().From].Unit, nil
 	case *ast.IdentifierNode:
 		return c.name(node, figures)
 	case *ast.MemberNode:
@@ -143,7 +143,7 @@ func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, string, 
 	return nil, "", c.problem(n, "this is no figure and no number", "a threshold compares figures ("+figureList()+"), "+baseName+" and numbers with their units")
 }
 
-func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.Node, string, error) {
+func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.Node, units.Unit, error) {
 	if node.Value == baseName {
 		if len(figures) == 0 {
 			return nil, "", c.problem(node, "which figure of the baseline base is cannot be said: the comparison names no figure of the cell", "there are "+figureList())
@@ -162,7 +162,7 @@ func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.N
 }
 
 // member checks base.duration.
-func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, string, error) {
+func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, units.Unit, error) {
 	of, isName := node.Node.(*ast.IdentifierNode)
 	figure, isText := node.Property.(*ast.StringNode)
 	if !isName || of.Value != baseName || !isText || node.Optional {
@@ -175,7 +175,7 @@ func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, string, error) 
 	return &ast.IdentifierNode{Value: basePrefix + figure.Value}, unitOf(figure.Value), nil
 }
 
-func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, string, error) {
+func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, units.Unit, error) {
 	if !slices.Contains([]string{"+", "-", "*", "/"}, node.Operator) {
 		return nil, "", c.problem(node, "a threshold has no "+show.Quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
 	}
@@ -188,7 +188,7 @@ func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast
 		return nil, "", err
 	}
 	made := &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}
-	plain := func(unit string) bool { return unit == "" || unit == percent }
+	plain := func(unit units.Unit) bool { return unit == "" || unit == units.Percent }
 	switch {
 	case node.Operator == "*" && plain(b):
 		return made, withoutPercent(a, b), nil
@@ -212,8 +212,8 @@ func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast
 
 // withoutPercent is the unit of a product: that of the one with a unit, and a
 // plain number when it is a share of a number.
-func withoutPercent(unit, factor string) string {
-	if unit == percent && factor != percent {
+func withoutPercent(unit, factor units.Unit) units.Unit {
+	if unit == units.Percent && factor != units.Percent {
 		return factor
 	}
 	return unit
@@ -253,7 +253,7 @@ func figureList() string {
 	return text
 }
 
-func unitOf(figure string) string {
+func unitOf(figure string) units.Unit {
 	for _, f := range Figures() {
 		if f.Name == figure && f.Unit == "" {
 			return count

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // Exit statuses, as DESIGN and the README list them.
@@ -126,6 +128,35 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 func unknown(flag, value string, words []string) error {
 	return usageError{fmt.Errorf("--%s %s: choose one of %s", flag, value, strings.Join(words, ", "))}
 }
+
+// timeFlag makes a flag of a time, which is written as in a scenario. Only 0
+// needs no unit.
+func timeFlag(cmd *cobra.Command, into *time.Duration, name string, value time.Duration, usage string) {
+	*into = value
+	cmd.Flags().Var((*timeValue)(into), name, usage)
+}
+
+// A timeValue implements pflag.Value.
+type timeValue time.Duration
+
+func (v *timeValue) Set(text string) error {
+	if text == "0" {
+		*v = 0
+		return nil
+	}
+	value, err := units.ParseDuration(text)
+	*v = timeValue(value)
+	return err
+}
+
+func (v *timeValue) String() string {
+	if *v == 0 {
+		return "0" // the help leaves this default out
+	}
+	return time.Duration(*v).String()
+}
+
+func (*timeValue) Type() string { return "duration" }
 
 // scenarioOptions say how a scenario is read.
 type scenarioOptions struct {

@@ -13,6 +13,7 @@ import (
 
 	"stackmeter/orchestrator/lock"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // waitDefault is how long --wait without a duration waits. A nightly run that has
@@ -20,7 +21,7 @@ import (
 const waitDefault = 24 * time.Hour
 
 func waitFlag(cmd *cobra.Command, wait *time.Duration) {
-	cmd.Flags().DurationVar(wait, "wait", 0, "wait for a run that holds the GPU or the machine, for up to a day by default; without --wait the run is refused")
+	timeFlag(cmd, wait, "wait", 0, "wait for a run that holds the GPU or the machine, for up to a day by default; without --wait the run is refused")
 	cmd.Flags().Lookup("wait").NoOptDefVal = waitDefault.String()
 }
 
@@ -30,7 +31,7 @@ func spacedWait(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	for _, arg := range args {
-		if _, err := time.ParseDuration(arg); err == nil {
+		if _, err := units.ParseDuration(arg); err == nil {
 			return usageError{fmt.Errorf("%s: %q is not a scenario; write --wait=%[2]s, with an equals sign", cmd.Name(), arg)}
 		}
 	}

@@ -90,9 +90,9 @@ what was started and prints what is finished; --resume continues the run.`,
 	cmd.Flags().Lookup("resume").NoOptDefVal = results.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
+	timeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
-	cmd.Flags().DurationVar(&o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before refusing a cell; 0 to refuse at once")
+	timeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before refusing a cell; 0 to refuse at once")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
@@ -250,14 +250,6 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	}
 	if err := o.gpu.check(); err != nil {
 		return err
-	}
-	for _, d := range []struct {
-		flag string
-		is   time.Duration
-	}{{"--wait", o.wait}, {"--timeout", o.timeout}, {"--gpu-wait", o.gpu.wait}} {
-		if d.is < 0 {
-			return usageError{fmt.Errorf("%s %v: a time cannot be negative", d.flag, d.is)}
-		}
 	}
 	return checkOutput("--json", o.jsonFile)
 }

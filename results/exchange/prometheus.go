@@ -11,6 +11,7 @@ import (
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // WritePrometheus is the text exposition format, for a textfile collector. A
@@ -78,13 +79,13 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 	return err
 }
 
-func prometheusUnit(unit results.Unit) string {
+func prometheusUnit(unit units.Unit) string {
 	switch unit {
-	case results.UnitSeconds:
+	case units.Seconds:
 		return "_seconds"
-	case results.UnitBytes:
+	case units.Bytes:
 		return "_bytes"
-	case results.UnitPerSecond:
+	case units.PerSecond:
 		return "_per_second"
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // RecommendFormats are the formats that WriteRecommendation knows.
@@ -127,7 +128,7 @@ func bestText(r verdict.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
 	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, words.Sample(r.Goal.Objective.Unit, objective))
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
-		text += fmt.Sprintf(" at %s of %s", words.Sample(results.UnitBytes, peak), memoryTitle(r.Frontier.Memory))
+		text += fmt.Sprintf(" at %s of %s", words.Sample(units.Bytes, peak), memoryTitle(r.Frontier.Memory))
 	}
 	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
 		text += fmt.Sprintf(", %s of %s", words.Percent(r.Ratio, 2), show.Line(r.Baseline.Condition()))

@@ -199,17 +199,17 @@ func TestParseBudget(t *testing.T) {
 	for text, want := range map[string]string{
 		"gpu_peak":           "METRIC=VALUE",
 		"gpu_peek=5GiB":      `there is no metric "gpu_peek"; there are duration, throughput`,
-		"gpu_peak=5GB":       `gpu_peak: "5GB" is no size: write it with one of the units KiB, MiB, GiB and TiB`,
-		"gpu_peak=5":         "is no size",
-		"gpu_peak=-5GiB":     "is no size",
-		"gpu_peak=InfGiB":    "is no size",
-		"gpu_peak=1e999 GiB": "is no size",
-		"p99=2":              `p99: "2" is no time`,
-		"p99=-2s":            "is no time",
-		"throughput=10":      "is no rate",
-		"throughput=NaN/s":   "is no rate",
-		"errors=two":         "is no number",
-		"errors=0x10":        "is no number",
+		"gpu_peak=5GB":       `gpu_peak: there is no unit "GB"; did you mean GiB?`,
+		"gpu_peak=5":         `"5" has no unit; for example 512MiB or 8GiB`,
+		"gpu_peak=-5GiB":     `"-5GiB" is not a size`,
+		"gpu_peak=InfGiB":    `"InfGiB" is not a size`,
+		"gpu_peak=1e999 GiB": `"1e999" is too large`,
+		"p99=2":              `p99: "2" has no unit; for seconds write 2s`,
+		"p99=-2s":            `"-2s" is not a time`,
+		"throughput=10":      `"10" has no unit; for 10 each second write 10/s`,
+		"throughput=NaN/s":   `"NaN/s" is not a rate`,
+		"errors=two":         `"two" is not a plain number`,
+		"errors=0x10":        `there is no unit "x"`,
 	} {
 		if _, err := verdict.ParseBudget(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)

@@ -14,6 +14,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // A Summary is one cell over its repeats.
@@ -304,9 +305,9 @@ func (s Summary) Doubts(m results.Metric) []string {
 	switch {
 	case m.Name == results.MetricMemoryPeak:
 		voiding = []string{results.FlagInherited}
-	case m.Unit == results.UnitBytes:
+	case m.Unit == units.Bytes:
 		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
-	case m.Unit != results.UnitCount:
+	case m.Unit != units.None:
 		voiding = []string{load.FlagClientBound, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
 	}
 	return slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return !slices.Contains(voiding, flag) })

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"stackmeter/results" // Missing is what stands for a figure that was not measured.
+	// Missing is what stands for a figure that was not measured.
 	"stackmeter/results/stats"
+	"stackmeter/scenarios/units"
 )
 
 const Missing = "–"
@@ -122,19 +123,19 @@ func Size(bytes float64) string {
 func Capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // UnitOf is how figures of a metric are printed.
-func UnitOf(u results.Unit) Unit {
+func UnitOf(u units.Unit) Unit {
 	switch u {
-	case results.UnitSeconds:
+	case units.Seconds:
 		return Seconds()
-	case results.UnitBytes:
+	case units.Bytes:
 		return Mebibytes()
-	case results.UnitPerSecond:
+	case units.PerSecond:
 		return Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}
 	}
 	return Unit{Scale: 1}
 }
 
-func Sample(u results.Unit, s *stats.Sample) string {
+func Sample(u units.Unit, s *stats.Sample) string {
 	printed := UnitOf(u)
 	return strings.TrimSpace(printed.Text(s, printed.Decimals([]*stats.Sample{s})))
 }

@@ -1,0 +1,241 @@
+// Package units reads quantities: times, sizes, rates, percentages and plain
+// numbers. A scenario's values, its thresholds, budgets and the flags of the
+// command line all have this grammar:
+//
+//	quantity   = time | size | rate | percentage | number
+//	time       = number time-unit { number time-unit }    1m30s, 1.5h, 500ms
+//	size       = number size-unit                         512MiB, 2 GiB, .5GiB, 1e3MiB
+//	rate       = number "/s"                              20/s, 0.5 /s
+//	percentage = number "%"                               5%, 2.5 %
+//	number     = ( digits [ "." digits ] | "." digits ) [ ( "e" | "E" ) [ "+" | "-" ] digits ]
+//	time-unit  = "ns" | "us" | "µs" | "ms" | "s" | "m" | "h"
+//	size-unit  = "B" | "KiB" | "MiB" | "GiB" | "TiB"
+//
+// Spaces may stand around a number and a unit, not within them. Units are
+// written as above: MB, which is a million bytes to some and a MiB to others, is
+// refused. No quantity has a sign, and only a plain number has no unit. A time
+// adds its parts up.
+//
+// What is read is in base units: seconds, bytes, per second, percent.
+package units
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"stackmeter/scenarios/show"
+)
+
+// A Unit is a base unit. Everything is stored in these and scaled when it is
+// printed.
+type Unit string
+
+// The base units.
+const (
+	Seconds   Unit = "s"
+	Bytes     Unit = "B"
+	PerSecond Unit = "1/s"
+	Percent   Unit = "%"
+	None      Unit = "" // of a plain number
+)
+
+// Noun is what a quantity of the unit is called, with its article: a time.
+func (u Unit) Noun() string {
+	switch u {
+	case Seconds:
+		return "a time"
+	case Bytes:
+		return "a size"
+	case PerSecond:
+		return "a rate"
+	case Percent:
+		return "a percentage"
+	}
+	return "a plain number"
+}
+
+// Example says how a quantity of the unit is written.
+func (u Unit) Example() string {
+	switch u {
+	case Seconds:
+		return "for example 500ms, 2s or 1m30s"
+	case Bytes:
+		return "for example 512MiB or 8GiB"
+	case PerSecond:
+		return "for example 20/s or 0.5/s"
+	case Percent:
+		return "for example 5%"
+	}
+	return "for example 3 or 0.5"
+}
+
+// An Error is why a text is not a quantity. Its words are the same wherever
+// the text stands.
+type Error struct {
+	At      int    // the byte of the text where it goes wrong
+	Message string // what is wrong
+	Hint    string // what would be right
+}
+
+func (e *Error) Error() string { return e.Message + "; " + e.Hint }
+
+// Parse reads a quantity of one unit. The error is an *Error.
+func Parse(text string, want Unit) (float64, error) {
+	text = strings.TrimSpace(text)
+	if !Begins(text) {
+		return 0, notA(text, want)
+	}
+	q, err := Scan(text)
+	if err != nil {
+		return 0, err
+	}
+	if q.Text != text {
+		return 0, notA(text, want)
+	}
+	return q.In(want)
+}
+
+// ParseDuration is Parse of a time, as Duration has it.
+func ParseDuration(text string) (time.Duration, error) {
+	seconds, err := Parse(text, Seconds)
+	if err != nil {
+		return 0, err
+	}
+	return Duration(seconds), nil
+}
+
+// Duration is a number of seconds, to the nanosecond; the longest one there is
+// where it is more than that.
+func Duration(seconds float64) time.Duration {
+	if seconds >= math.MaxInt64/1e9 {
+		return math.MaxInt64
+	}
+	return time.Duration(math.Round(seconds * 1e9))
+}
+
+// A Quantity is a number with its unit.
+type Quantity struct {
+	Text  string // as it is written
+	Value float64
+	Unit  Unit
+}
+
+// In is the value in a unit that is wanted. The error is an *Error.
+func (q Quantity) In(want Unit) (float64, error) {
+	switch q.Unit {
+	case want:
+		return q.Value, nil
+	case None:
+		hint := want.Example()
+		switch want {
+		case Seconds:
+			hint = "for seconds write " + q.Text + "s"
+		case PerSecond:
+			hint = "for " + q.Text + " each second write " + q.Text + "/s"
+		case Percent:
+			hint = "for percent write " + q.Text + "%"
+		}
+		return 0, &Error{0, show.Quote(q.Text) + " has no unit", hint}
+	}
+	return 0, &Error{0, fmt.Sprintf("%s is %s, not %s", show.Quote(q.Text), q.Unit.Noun(), want.Noun()), want.Example()}
+}
+
+func notA(text string, want Unit) *Error {
+	return &Error{0, show.Quote(text) + " is not " + want.Noun(), want.Example()}
+}
+
+func tooLarge(text string) *Error {
+	return &Error{0, show.Quote(text) + " is too large", "write a smaller one"}
+}
+
+// part is a number and its unit, either of which can have spaces before it.
+var part = regexp.MustCompile(`^ *((?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?: *(%|/s\b|\pL+))?`)
+
+// Begins reports whether a quantity begins where the text does.
+func Begins(text string) bool { return part.MatchString(text) && text[0] != ' ' }
+
+// Scan reads the quantity that a text begins with, as far as it goes. Every
+// word after a number is taken for a unit. The error is an *Error.
+func Scan(text string) (Quantity, error) {
+	q := Quantity{}
+	end := 0
+	for end == 0 || q.Unit == Seconds {
+		found := part.FindStringSubmatchIndex(text[end:])
+		if found == nil {
+			break
+		}
+		number, name := text[end+found[2]:end+found[3]], ""
+		if found[4] >= 0 {
+			name = text[end+found[4] : end+found[5]]
+		}
+		value, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			return q, tooLarge(number)
+		}
+		u, known := find(name)
+		if !known {
+			return q, &Error{end + found[4], "there is no unit " + show.Quote(name), hint(name)}
+		}
+		one := Quantity{number + name, value * u.scale, u.unit}
+		if end > 0 {
+			if _, err := one.In(Seconds); err != nil {
+				return q, err
+			}
+		}
+		end += found[1]
+		q = Quantity{text[:end], q.Value + one.Value, u.unit}
+	}
+	if next, _ := utf8.DecodeRuneInString(text[end:]); end == 0 || next == '.' || next == '_' || unicode.IsLetter(next) || unicode.IsDigit(next) {
+		return q, &Error{0, show.Quote(text) + " is not a number with a unit", "for example 500ms, 8GiB or 20/s"}
+	}
+	if math.IsInf(q.Value, 0) {
+		return q, tooLarge(q.Text)
+	}
+	return q, nil
+}
+
+// A named unit is one that can stand behind a number.
+type named struct {
+	name  string
+	unit  Unit
+	scale float64
+}
+
+func all() []named {
+	return []named{
+		{"ns", Seconds, 1e-9}, {"us", Seconds, 1e-6}, {"µs", Seconds, 1e-6}, {"ms", Seconds, 1e-3},
+		{"s", Seconds, 1}, {"m", Seconds, 60}, {"h", Seconds, 3600},
+		{"B", Bytes, 1}, {"KiB", Bytes, 1 << 10}, {"MiB", Bytes, 1 << 20}, {"GiB", Bytes, 1 << 30}, {"TiB", Bytes, 1 << 40},
+		{"/s", PerSecond, 1}, {"%", Percent, 1},
+	}
+}
+
+func find(name string) (named, bool) {
+	if name == "" {
+		return named{unit: None, scale: 1}, true
+	}
+	name = strings.Replace(name, "\u03bc", "\u00b5", 1) // the Greek letter for the micro sign
+	for _, u := range all() {
+		if u.name == name {
+			return u, true
+		}
+	}
+	return named{}, false
+}
+
+func hint(name string) string {
+	var names []string
+	for _, u := range all() {
+		if strings.EqualFold(u.name, name) || u.unit == Bytes && strings.EqualFold(strings.Replace(u.name, "i", "", 1), name) {
+			return "did you mean " + u.name + "?"
+		}
+		names = append(names, u.name)
+	}
+	return "the units are " + strings.Join(names, ", ")
+}
