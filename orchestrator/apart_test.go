@@ -32,7 +32,8 @@ func TestKeepApart(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var notes []string
-			r := &run{plan: test.plan, scrub: strings.Clone, Orchestrator: &Orchestrator{Cores: test.cores, Notify: func(e Event) { notes = append(notes, e.Message) }}}
+			r := &loop{plan: test.plan, Orchestrator: &Orchestrator{Cores: test.cores},
+				ledger: &ledger{scrub: strings.Clone, told: func(e Event) { notes = append(notes, e.Message) }}}
 			if err := r.keepApart(); err != nil {
 				t.Fatal(err)
 			}

@@ -48,62 +48,62 @@ const engineDelay = time.Second
 
 // measure sends one cell's load and returns its record. alive says whether
 // the stack can take the next cell. The error is the run's: it was cancelled.
-func (l *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
+func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
 	began := time.Now()
-	facts := l.facts
-	rec = l.unmeasured(l.trial, cell)
-	rec.Flags, rec.Stack = slices.Clone(l.flags), &facts
-	l.notify(Event{Kind: EventCell, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
+	facts := s.facts
+	rec = s.unmeasured(s.trial, cell)
+	rec.Flags, rec.Stack = slices.Clone(s.flags), &facts
+	s.notify(Event{Kind: EventCell, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
-	leave := l.enter(2*l.GPUWait+loadBound(l.plan.Request, cell.Load), "measure", cell.Name)
+	leave := s.enter(2*s.GPUWait+loadBound(s.plan.Request, cell.Load), "measure", cell.Name)
 	defer leave()
 	said := "" // before this cell, where it can be about a GPU's memory
-	if len(l.stack.Devices()) > 0 {
-		said = l.logs(ctx)
+	if len(s.stack.Devices()) > 0 {
+		said = s.logs(ctx)
 	}
-	found, sendErr := l.fire(ctx, cell)
+	found, sendErr := s.fire(ctx, cell)
 	defer func() {
 		// What counts as measuring is what a duration counts; preparing the
 		// client, looking after the stack and reading logs is not.
-		l.spent[results.PhaseMeasure] += found.load.Duration
-		l.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
+		s.spent[results.PhaseMeasure] += found.load.Duration
+		s.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
 	}()
 	if sendErr != nil && ctx.Err() != nil {
-		if l.KeepCutShort && found.fired {
-			err = l.putCutShort(ctx, rec, found)
+		if s.KeepCutShort && found.fired {
+			err = s.putCutShort(ctx, rec, found)
 		}
 		return rec, false, errors.Join(context.Cause(ctx), err)
 	}
 	look, stop := lookOn(ctx)
 	defer stop()
 	if found.fired {
-		l.fill(&rec, found)
+		s.fill(&rec, found)
 	}
-	if err := l.verdict(look, found, sendErr); err != nil {
+	if err := s.verdict(look, found, sendErr); err != nil {
 		if ctx.Err() != nil {
 			// Interrupted while the stack was looked at: the verdict is about
 			// that, and the cell has none.
 			return rec, false, context.Cause(ctx)
 		}
-		l.fail(ctx, &rec, err, said)
+		s.fail(ctx, &rec, err, said)
 		if errors.Is(err, errLostGPU) || disturbed(err) {
-			l.void = err
+			s.void = err
 			return rec, false, nil
 		}
-		return rec, l.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
+		return rec, s.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
 	rec.Status = results.StatusOK
 	return rec, true, nil
 }
 
 // putCutShort records a cell whose load the run's end has cut short.
-func (l *live) putCutShort(ctx context.Context, rec results.Record, found finding) error {
-	l.fill(&rec, found)
+func (s *live) putCutShort(ctx context.Context, rec results.Record, found finding) error {
+	s.fill(&rec, found)
 	sent := found.load
 	rec.Status, rec.Duration = results.StatusFailed, nil
 	rec.Reason = fmt.Sprintf("interrupted: %d of %s finished, the last one after %v",
 		sent.Replies+sent.Errors, show.Plural(rec.Cell.Load.Requests, "request"), sent.Duration.Round(time.Millisecond))
-	return l.put(ctx, rec)
+	return s.put(ctx, rec)
 }
 
 // lookOn is the context for looking at a stack whose load is whole: a signal
@@ -119,19 +119,19 @@ func lookOn(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // verdict says why a cell is no measurement of what was asked for; nil when
 // it is one. The cause comes before its consequences.
-func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
-	died := l.died(ctx, f.load)
+func (s *live) verdict(ctx context.Context, f finding, sendErr error) error {
+	died := s.died(ctx, f.load)
 	switch {
 	case errors.Is(died, stacks.ErrLost):
 		return fmt.Errorf("the cell is void: %w", died)
 	case f.used.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
-		return l.killed(died)
+		return s.killed(died)
 	case errors.Is(died, stacks.ErrStopped):
 		return fmt.Errorf("the cell is void: %w", died)
 	case errors.Is(died, stacks.ErrEnded):
 		return fmt.Errorf("%w: %w", errServiceDied, died)
 	}
-	if err := l.lostGPU(ctx); err != nil {
+	if err := s.lostGPU(ctx); err != nil {
 		return err
 	}
 	switch {
@@ -140,10 +140,10 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	case died != nil:
 		return fmt.Errorf("the stack cannot be looked at: %w", died)
 	}
-	if err := Judge(f.load, l.plan.Request.MaxErrors); err != nil {
+	if err := notMeasured(f.load, s.plan.Request.MaxErrors); err != nil {
 		return err
 	}
-	return servers.SameWorkers(ctx, l.spec, l.stack, l.workers)
+	return servers.SameWorkers(ctx, s.spec, s.stack, s.workers)
 }
 
 // lostGPU looks inside the containers whether they still have their GPUs: they
@@ -152,12 +152,12 @@ func (l *live) verdict(ctx context.Context, f finding, sendErr error) error {
 // took the first one. Where the device itself no longer answers it says
 // nothing: that is the sampler's to tell, and a new stack would have none
 // either.
-func (l *live) lostGPU(ctx context.Context) error {
-	if len(l.stack.Devices()) == 0 {
+func (s *live) lostGPU(ctx context.Context) error {
+	if len(s.stack.Devices()) == 0 {
 		return nil
 	}
-	_, err := stacks.SeenGPUs(ctx, l.spec, l.seen, l.stack)
-	if err == nil || ctx.Err() != nil || !l.gpu.answers(ctx) {
+	_, err := stacks.SeenGPUs(ctx, s.spec, s.seen, s.stack)
+	if err == nil || ctx.Err() != nil || !s.gpu.answers(ctx) {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", errLostGPU, err)
@@ -174,12 +174,12 @@ func andThen(err error) string {
 // died looks whether every service still runs. Broken connections are what a
 // server's end looks like before the engine has noticed it; where no services
 // are seen, there is nothing to notice.
-func (l *live) died(ctx context.Context, result load.Result) error {
+func (s *live) died(ctx context.Context, result load.Result) error {
 	deadline := time.Now().Add(engineDelay)
 	for {
-		err := l.stack.Check(ctx)
+		err := s.stack.Check(ctx)
 		broken := result.ErrorKinds[load.ErrConnect]+result.ErrorKinds[load.ErrReset]+result.ErrorKinds[load.ErrTruncated] > 0
-		if err != nil || !broken || len(l.seen.Services) == 0 || time.Now().After(deadline) {
+		if err != nil || !broken || len(s.seen.Services) == 0 || time.Now().After(deadline) {
 			return err
 		}
 		select {
@@ -201,23 +201,23 @@ type finding struct {
 
 // fire sends a cell's load. What is metered lasts from the gun to the last
 // reply: preparing the client and ending its processes is outside of it.
-func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err error) {
+func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err error) {
 	ctx, cancel := context.WithCancelCause(run)
 	defer cancel(nil)
-	batch, err := l.Client.Prepare(ctx, l.job(cell.Load, cell.Repeat))
+	batch, err := s.Client.Prepare(ctx, s.job(cell.Load, cell.Repeat))
 	if err != nil {
 		return f, err
 	}
 	defer batch.Close()
-	sampled, err := l.gpu.cell(ctx)
+	sampled, err := s.gpu.cell(ctx)
 	if err != nil {
 		return f, err
 	}
-	meter, err := l.stack.Meter(ctx)
+	meter, err := s.stack.Meter(ctx)
 	if err != nil {
 		return f, err
 	}
-	watching := l.watch(ctx, cell, batch, cancel)
+	watching := s.watch(ctx, cell, batch, cancel)
 
 	before, fired := machineCPU(), time.Now()
 	f.fired = true
@@ -225,7 +225,7 @@ func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	f.machine = usedMeanwhile(before, machineCPU(), time.Since(fired), f.load.Duration)
 
 	f.used = meter.Stop()
-	f.gpu = l.gpu.usage(sampled)
+	f.gpu = s.gpu.usage(sampled)
 	// A signal behind the last reply has cut nothing short.
 	if cause := context.Cause(ctx); cause != nil && (err != nil || run.Err() == nil) {
 		err = cause
@@ -237,7 +237,7 @@ func (l *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 
 // watch looks after a cell under way: it tells how far it is, and ends its
 // load when a service died. The returned channel is closed when it has ended.
-func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, cancel context.CancelCauseFunc) chan struct{} {
+func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, cancel context.CancelCauseFunc) chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -249,9 +249,9 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch,
 			case <-ctx.Done():
 				return
 			case <-progress.C:
-				l.notify(Event{Kind: EventProgress, Topology: l.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
+				s.notify(Event{Kind: EventProgress, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
 			case <-look.C:
-				if err := l.stack.Check(ctx); disturbed(err) && ctx.Err() == nil {
+				if err := s.stack.Check(ctx); disturbed(err) && ctx.Err() == nil {
 					cancel(err)
 					return
 				} else if errors.Is(err, stacks.ErrEnded) {
@@ -265,7 +265,7 @@ func (l *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch,
 }
 
 // fill puts what was measured into the record.
-func (l *live) fill(rec *results.Record, f finding) {
+func (s *live) fill(rec *results.Record, f finding) {
 	rec.Sent(f.load)
 	rec.GPU, rec.CPU.Machine = f.gpu, f.machine
 	used := f.used
@@ -278,7 +278,7 @@ func (l *live) fill(rec *results.Record, f finding) {
 		seconds := used.CPU.Seconds()
 		rec.CPU.Stack = &seconds
 	}
-	if l.inherited(rec) {
+	if s.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
 }
@@ -294,8 +294,8 @@ func series(samples []stacks.Sample) []gpu.Point {
 
 // inherited reports whether the cell began above the stack's own warmed-up
 // memory: an allocator kept what an earlier cell needed.
-func (l *live) inherited(rec *results.Record) bool {
-	return above(rec.Memory.Start, l.warmed) || above(rec.GPU.Start, l.gpu.warm)
+func (s *live) inherited(rec *results.Record) bool {
+	return above(rec.Memory.Start, s.warmed) || above(rec.GPU.Start, s.gpu.warm)
 }
 
 func above(start, warmed *int64) bool {
@@ -309,10 +309,10 @@ func above(start, warmed *int64) bool {
 // fail turns a record into one of a failure. What was measured stays in it,
 // except the duration: it is not that of the load that was asked for.
 // said is the tail of the logs from before the cell.
-func (l *live) fail(ctx context.Context, rec *results.Record, reason error, said string) {
+func (s *live) fail(ctx context.Context, rec *results.Record, reason error, said string) {
 	rec.Status = results.StatusFailed
 	rec.Duration = nil
-	rec.LogTail = l.logs(ctx)
-	reason = l.explained(reason, said, rec.LogTail, rec.GPU)
-	rec.Reason, rec.OutOfMemory = reason.Error(), l.outOfMemory(reason)
+	rec.LogTail = s.logs(ctx)
+	reason = s.explained(reason, said, rec.LogTail, rec.GPU)
+	rec.Reason, rec.OutOfMemory = reason.Error(), s.outOfMemory(reason)
 }

@@ -19,7 +19,7 @@ const DefaultGPUWait = time.Minute
 // A gpuWatch samples the devices of one stack from before it starts until
 // after it is gone. Where the stack has no device it does nothing but say why.
 type gpuWatch struct {
-	run     *run
+	loop    *loop
 	trial   *gpu.Trial // nil without a device
 	why     string     // why there is none
 	warm    *int64     // bytes in use on the devices once the stack was warm
@@ -28,27 +28,27 @@ type gpuWatch struct {
 
 // watchGPU waits until the devices are clean and begins to sample them. Its
 // error names who holds what.
-func (r *run) watchGPU(ctx context.Context) (*gpuWatch, error) {
-	w := &gpuWatch{run: r, why: r.noGPU}
-	if len(r.gpus) == 0 {
+func (l *loop) watchGPU(ctx context.Context) (*gpuWatch, error) {
+	w := &gpuWatch{loop: l, why: l.noGPU}
+	if len(l.gpus) == 0 {
 		if w.why == "" {
 			w.why = "resources.gpu.mode is off"
 		}
 		return w, nil
 	}
-	if r.sampler == nil {
-		w.why = r.NoGPU
+	if l.sampler == nil {
+		w.why = l.NoGPU
 		return w, nil
 	}
-	if err := r.sampler.WaitClean(ctx, r.gpus, r.idle, r.GPUWait); err != nil {
+	if err := l.sampler.WaitClean(ctx, l.gpus, l.idle, l.GPUWait); err != nil {
 		return nil, fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
 	}
-	trial, err := r.sampler.Trial(ctx, r.gpus)
+	trial, err := l.sampler.Trial(ctx, l.gpus)
 	if err != nil {
 		return nil, err
 	}
-	if r.idle == nil {
-		r.idle = trial.Idle()
+	if l.idle == nil {
+		l.idle = trial.Idle()
 	}
 	w.trial = trial
 	w.trial.Phase(gpu.PhaseStartup)
@@ -76,7 +76,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 	if w.trial == nil {
 		return
 	}
-	shots, err := w.run.sampler.Snapshot(ctx, w.run.gpus)
+	shots, err := w.loop.sampler.Snapshot(ctx, w.loop.gpus)
 	if err != nil {
 		return
 	}
@@ -93,7 +93,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 // cell waits until nobody but the stack is on its devices and begins a
 // measurement.
 func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
-	if err := w.trial.WaitClean(ctx, w.run.GPUWait); err != nil {
+	if err := w.trial.WaitClean(ctx, w.loop.GPUWait); err != nil {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 	}
 	return w.trial.Cell(), nil
@@ -105,7 +105,7 @@ func (w *gpuWatch) answers(ctx context.Context) bool {
 	if w.trial == nil {
 		return true
 	}
-	shots, err := w.run.sampler.Snapshot(ctx, w.run.gpus)
+	shots, err := w.loop.sampler.Snapshot(ctx, w.loop.gpus)
 	return err == nil && !slices.ContainsFunc(shots, func(s gpu.Snapshot) bool { return s.Memory == nil })
 }
 
@@ -120,18 +120,18 @@ func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
 // close says what stayed on the devices when the stack was gone, in the
 // records that were made on it.
 func (w *gpuWatch) close(ctx context.Context) error {
-	if w.trial == nil {
+	if w == nil || w.trial == nil {
 		return nil
 	}
-	defer w.run.enter(boundEngine, "wait for the GPU memory of the stack to come back")()
-	clean, stop := w.run.cleanup(ctx)
+	defer w.loop.enter(boundEngine, "wait for the GPU memory of the stack to come back")()
+	clean, stop := w.loop.cleanup(ctx)
 	defer stop()
-	wait, cancel := context.WithTimeout(clean, cmp.Or(w.run.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
+	wait, cancel := context.WithTimeout(clean, cmp.Or(w.loop.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
 	defer cancel()
 	after := w.trial.Close(wait)
 	for _, rec := range w.records {
 		after.Apply(&rec.GPU)
-		if err := w.run.write(ctx, rec); err != nil {
+		if err := w.loop.write(ctx, rec); err != nil {
 			return err
 		}
 	}

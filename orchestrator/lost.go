@@ -32,18 +32,18 @@ func disturbed(err error) bool {
 }
 
 // reconnect waits until the runtime answers again.
-func (r *run) reconnect(ctx context.Context, why error) error {
-	r.notify(Event{Kind: EventNote, Message: fmt.Sprintf("waiting for the engine: %v", why)})
-	wait := r.EngineWait
+func (l *loop) reconnect(ctx context.Context, why error) error {
+	l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("waiting for the engine: %v", why)})
+	wait := l.EngineWait
 	if wait <= 0 {
 		wait = DefaultEngineWait
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("%w, and did not come back within %v", stacks.ErrLost, wait))
 	defer cancel()
 	for {
-		err := r.Runtime.Check(ctx)
+		err := l.Runtime.Check(ctx)
 		if err == nil {
-			r.notify(Event{Kind: EventNote, Message: "the engine answers again"})
+			l.notify(Event{Kind: EventNote, Message: "the engine answers again"})
 			return nil
 		}
 		select {
@@ -56,26 +56,26 @@ func (r *run) reconnect(ctx context.Context, why error) error {
 
 // startOver waits until the runtime answers again, and removes what of this run
 // it could not be told to remove before.
-func (r *run) startOver(ctx context.Context, why error) error {
+func (l *loop) startOver(ctx context.Context, why error) error {
 	if !errors.Is(why, stacks.ErrLost) {
-		r.notify(Event{Kind: EventNote, Message: fmt.Sprintf("starting it again: %v", why)})
-	} else if err := r.reconnect(ctx, why); err != nil {
+		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("starting it again: %v", why)})
+	} else if err := l.reconnect(ctx, why); err != nil {
 		return err
 	}
-	_, err := r.Runtime.Sweep(ctx, r.id)
+	_, err := l.Runtime.Sweep(ctx, l.id)
 	return err
 }
 
 // stopAgain removes a stack once the engine that could not be asked is back.
-func (r *run) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
-	err := r.stop(ctx, spec, stack)
+func (l *loop) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+	err := l.stop(ctx, spec, stack)
 	if !errors.Is(err, stacks.ErrLost) || ctx.Err() != nil {
 		return err
 	}
-	if err := r.reconnect(ctx, err); err != nil {
+	if err := l.reconnect(ctx, err); err != nil {
 		return err
 	}
-	return r.stop(ctx, spec, stack)
+	return l.stop(ctx, spec, stack)
 }
 
 // standing says how a stack's services are after the engine went away.
@@ -94,8 +94,8 @@ func (e *lostStart) Error() string { return e.err.Error() }
 func (e *lostStart) Unwrap() error { return e.err }
 
 // blame keeps the first failure that is the engine's own.
-func (r *run) blame(reason error) {
-	if r.engine == nil && errors.Is(reason, stacks.ErrLost) {
-		r.engine = fmt.Errorf("%w: %w; stackmeter run --resume measures those cells again", errEngine, reason)
+func (l *loop) blame(reason error) {
+	if l.engine == nil && errors.Is(reason, stacks.ErrLost) {
+		l.engine = fmt.Errorf("%w: %w; stackmeter run --resume measures those cells again", errEngine, reason)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/memory"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
@@ -60,6 +61,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts containers, which -short leaves out")
+	}
 	engine, err := docker.New()
 	if err == nil {
 		err = engine.Check(t.Context())
@@ -440,8 +444,8 @@ func TestRepeatsUntilTheMedianIsKnown(t *testing.T) {
 	}{
 		// Twice as long as the median is more than a busy machine adds to a
 		// batch that mostly sleeps; no two batches take the same nanoseconds.
-		{"within", "{min: 2, max: 8, until: 100%}", 6, results.EndWithin, "6 of at most 8 repeats, until every median duration was known within 100%"},
-		{"maximum", "{min: 2, max: 6, until: 0.0001%}", 6, results.EndMaximum, "the maximum was reached"},
+		{"within", "{min: 2, max: 8, until: 100%}", 6, verdict.EndWithin, "6 of at most 8 repeats, until every median duration was known within 100%"},
+		{"maximum", "{min: 2, max: 6, until: 0.0001%}", 6, verdict.EndMaximum, "the maximum was reached"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
@@ -477,7 +481,7 @@ repeats: ` + test.repeats)
 			if counts := run.Count(records); counts.Missing() != 0 || *run.Counts != counts {
 				t.Errorf("%+v, and the store counts %+v", counts, *run.Counts)
 			}
-			if end := results.NewRepeats(p, records).Ends()[0]; end.How != test.how || end.Repeats != test.made || end.Width == nil {
+			if end := verdict.NewRepeats(p, records).Ends()[0]; end.How != test.how || end.Repeats != test.made || end.Width == nil {
 				t.Errorf("%+v, want %q after %d", end, test.how, test.made)
 			}
 			skipped, said := 0, ""

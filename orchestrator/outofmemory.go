@@ -59,11 +59,11 @@ func gpuMemoryLines(output string) []string {
 // outOfMemory says which memory a failure is for the want of, as a Record has
 // it; empty where nothing shows it. The machine's own end is not the stack's
 // doing: without a limit, other programs may have used it up.
-func (r *run) outOfMemory(reason error) string {
+func (l *loop) outOfMemory(reason error) string {
 	switch {
 	case errors.Is(reason, errOutOfGPUMemory):
 		return results.MemoryGPU
-	case r.plan.Resources.Memory > 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory)):
+	case l.plan.Resources.Memory > 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory)):
 		return results.MemoryMain
 	}
 	return ""
@@ -107,9 +107,9 @@ func overlap(before, now []string) int {
 // explained puts in front of a failure what the stack's output says about the
 // GPU's memory since before. What ran out beside somebody else's process says
 // nothing about the stack.
-func (l *live) explained(reason error, before, output string, usage gpu.Usage) error {
+func (s *live) explained(reason error, before, output string, usage gpu.Usage) error {
 	lines := gpuMemoryLines(gained(before, output))
-	if len(l.gpus) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
+	if len(s.gpus) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
 		return reason
 	}
 	if disturbed(reason) || errors.Is(reason, errLostGPU) || errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory) {
@@ -120,24 +120,24 @@ func (l *live) explained(reason error, before, output string, usage gpu.Usage) e
 
 // killed is the error of a stack whose processes the kernel killed for memory,
 // and what followed from that, if anything did.
-func (l *live) killed(then error) error {
+func (s *live) killed(then error) error {
 	limit := "the machine's memory was used up"
-	if l.plan.Resources.Memory > 0 {
-		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", l.plan.Resources.Memory>>20)
+	if s.plan.Resources.Memory > 0 {
+		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", s.plan.Resources.Memory>>20)
 	}
 	return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(then))
 }
 
 // survived does what makes a stack ready, and fails where the kernel killed
 // processes of it meanwhile: a server that replaces them would go on for ever.
-func (l *live) survived(ctx context.Context, do func(context.Context) error) error {
-	meter, err := l.stack.Meter(ctx)
+func (s *live) survived(ctx context.Context, do func(context.Context) error) error {
+	meter, err := s.stack.Meter(ctx)
 	if err != nil {
 		return err
 	}
 	err = do(ctx)
 	if meter.Stop().OOMKills > 0 && ctx.Err() == nil {
-		return l.killed(err)
+		return s.killed(err)
 	}
 	return err
 }

@@ -69,7 +69,7 @@ func TestExplained(t *testing.T) {
 		{"killed without a limit", nil, 0, fmt.Errorf("oom: %w", errOutOfMemory), "", "", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := &live{run: &run{gpus: test.gpus, plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
+			l := &live{loop: &loop{gpus: test.gpus, plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
 			reason := l.explained(test.reason, test.before, test.output, gpu.Usage{Flags: test.flags})
 			if got := l.outOfMemory(reason); got != test.want || !errors.Is(reason, test.reason) {
 				t.Errorf("ran out of %q, want %q: %v", got, test.want, reason)

@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
 
 	"stackmeter/scenarios"
 )
-
-// Everything that a run waits for has a deadline of its own. The watchdog is
-// for what escapes them: a step that takes longer than all its deadlines
-// together is told of and ends the run, and a run that was cancelled ends by
-// itself or is left behind.
 
 // ErrStuck is the run's error when a step took longer than it can.
 var ErrStuck = errors.New("stuck")
@@ -23,18 +19,34 @@ var ErrStuck = errors.New("stuck")
 // it started. Then Run returns without it.
 const abandonAfter = interruptedTimeout + time.Second/2
 
-// tellTimeout is what ending a stuck run waits for whoever is told of it.
+// tellTimeout bounds how long the end of a stuck run waits until it was told of.
 const tellTimeout = time.Second
 
 // Bounds of steps that do not follow from the scenario. Each is well above the
 // sum of the deadlines within.
 const (
 	boundEngine = 10 * time.Minute // a question to the engine, starting or removing a stack
-	boundImages = 24 * time.Hour   // of one topology: a pull or build goes on while the engine tells of it
+	boundImages = 24 * time.Hour   // images of one topology: a pull or build goes on while the engine tells of it
 	boundRecord = 2 * recordTimeout
 	boundSpare  = 10 * time.Minute // beside the requests of a load, and the readiness of a stack
 	searchSteps = 64               // loads that a search for the highest rate may send
 )
+
+// A watchdog ends what its deadlines do not. Everything that a run waits for has
+// a deadline of its own. A step that takes longer than all of them together is
+// told of and ends the run. A run that was cancelled ends by itself or is left
+// behind.
+type watchdog struct {
+	limit   time.Duration   // of any step; 0: the step's own bound
+	waiting func() []string // calls that the engine has not answered; may be nil
+	told    func(Event)
+
+	cancel context.CancelCauseFunc // of the run's own context
+
+	mu    sync.Mutex
+	open  []step    // those that the run is in, the innermost last
+	hurry time.Time // by when everything has to be removed, once the run was cancelled
+}
 
 // A step is what a run is doing.
 type step struct {
@@ -46,82 +58,67 @@ func (s step) String() string {
 	return fmt.Sprintf("%s, for %v", s.what, time.Since(s.since).Round(time.Second/10))
 }
 
-// steps are those that a run is in, the innermost last.
-type steps struct {
-	mu   sync.Mutex
-	open []step
-}
-
-// enter begins a step, which has ended when the returned function is called.
-// Steps are nested, not side by side.
-func (r *run) enter(bound time.Duration, what ...string) (leave func()) {
-	if r.StepLimit > 0 {
-		bound = r.StepLimit
+// enter begins a step, which ends when the returned function is called. Steps
+// are nested, not side by side.
+func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
+	if w.limit > 0 {
+		bound = w.limit
 	}
-	s := step{what: strings.Join(what, " "), since: time.Now()}
-	r.steps.mu.Lock()
-	depth := len(r.steps.open)
-	r.steps.open = append(r.steps.open, s)
-	r.steps.mu.Unlock()
-	overdue := time.AfterFunc(bound, func() {
-		text := r.doing()
-		// What is told shows where the program is, which cancelling changes.
-		told := make(chan struct{})
-		go func() {
-			r.notify(Event{Kind: EventStuck, Message: fmt.Sprintf("stuck: %s; it should have taken less than %v", text, bound)})
-			close(told)
-		}()
-		select {
-		case <-told:
-		case <-time.After(tellTimeout):
-		}
-		r.cancel(fmt.Errorf("%w: %s", ErrStuck, text))
-	})
+	w.mu.Lock()
+	depth := len(w.open)
+	w.open = append(w.open, step{what: strings.Join(what, " "), since: time.Now()})
+	w.mu.Unlock()
+	overdue := time.AfterFunc(bound, func() { w.end(bound) })
 	return func() {
 		overdue.Stop()
-		r.steps.mu.Lock()
-		r.steps.open = r.steps.open[:depth]
-		r.steps.mu.Unlock()
+		w.mu.Lock()
+		w.open = w.open[:depth]
+		w.mu.Unlock()
 	}
+}
+
+// end tells of a stuck step and ends the run.
+func (w *watchdog) end(bound time.Duration) {
+	text := w.doing()
+	// Tell first: what is told shows where the program is, which cancelling
+	// changes.
+	told := make(chan struct{})
+	go func() {
+		w.told(Event{Kind: EventStuck, Message: fmt.Sprintf("stuck: %s; it should have taken less than %v", text, bound)})
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(tellTimeout):
+	}
+	w.cancel(fmt.Errorf("%w: %s", ErrStuck, text))
 }
 
 // doing says what the run is waiting for, in words.
-func (r *run) doing() string {
-	r.steps.mu.Lock()
-	defer r.steps.mu.Unlock()
-	if len(r.steps.open) == 0 {
+func (w *watchdog) doing() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.open) == 0 {
 		return "between two steps"
 	}
-	text := r.steps.open[len(r.steps.open)-1].String()
-	if engine, ok := r.Runtime.(interface{ Waiting() []string }); ok {
-		if calls := engine.Waiting(); len(calls) > 0 {
+	text := w.open[len(w.open)-1].String()
+	if w.waiting != nil {
+		if calls := w.waiting(); len(calls) > 0 {
 			text += "; the engine has not answered " + strings.Join(calls, ", ")
 		}
 	}
 	return text
 }
 
-// loadBound is longer than any load can take: each request has its time-out.
-func loadBound(request scenarios.Request, spec scenarios.LoadSpec) time.Duration {
-	bound := time.Duration(spec.Requests) * request.Timeout
-	if spec.Rate > 0 {
-		bound = time.Duration(float64(spec.Requests)/spec.Rate*float64(time.Second)) + request.Timeout
-	}
-	if spec.P99 > 0 {
-		bound *= searchSteps
-	}
-	return bound + boundSpare
-}
-
-// guarded runs do, which the run's context or the watchdog may cancel. It then
-// ends by itself, or is left behind: what it writes after that is refused.
-func (r *run) guarded(ctx context.Context, do func(context.Context) error) error {
-	ctx, r.cancel = context.WithCancelCause(ctx)
-	defer r.cancel(nil)
+// guard runs do, whose context the caller or the watchdog may cancel. do then
+// ends by itself, or is left behind: abandoned is called, and guard returns.
+func (w *watchdog) guard(ctx context.Context, do func(context.Context) error, abandoned func()) error {
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	defer w.cancel(nil)
 	at := make(chan string, 1)
 	defer context.AfterFunc(ctx, func() {
-		r.hurried()
-		at <- r.doing()
+		w.hurried()
+		at <- w.doing()
 	})()
 	done := make(chan error, 1)
 	go func() { done <- do(ctx) }()
@@ -139,11 +136,64 @@ func (r *run) guarded(ctx context.Context, do func(context.Context) error) error
 			return nil
 		}
 		if cause := context.Cause(ctx); !errors.Is(err, cause) {
-			err = errors.Join(cause, err) // all that it says is what could not be removed
+			err = errors.Join(cause, err) // it only says what could not be removed
 		}
 		return fmt.Errorf("%w (it was at: %s)", err, was)
 	case <-late.C:
-		r.abandoned.Store(true)
-		return fmt.Errorf("%w; it did not end, and is left behind at: %s", context.Cause(ctx), r.doing())
+		abandoned()
+		return fmt.Errorf("%w; it did not end, and is left behind at: %s", context.Cause(ctx), w.doing())
 	}
+}
+
+// cleanup returns the context for removing something, even after the run was
+// cancelled: then everything has to be gone by one moment, also what was being
+// removed when the run was cancelled.
+func (w *watchdog) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	if ctx.Err() != nil {
+		return context.WithTimeout(context.WithoutCancel(ctx), max(lastLookTimeout, time.Until(w.hurried())))
+	}
+	clean, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	late := time.AfterFunc(stopTimeout, func() { cancel(context.DeadlineExceeded) })
+	hurry := context.AfterFunc(ctx, func() { late.Reset(max(lastLookTimeout, time.Until(w.hurried()))) })
+	return clean, func() {
+		hurry()
+		late.Stop()
+		cancel(nil)
+	}
+}
+
+// hurried is by when everything has to be removed. The first call, when the run
+// is cancelled, sets it.
+func (w *watchdog) hurried() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hurry.IsZero() {
+		w.hurry = time.Now().Add(interruptedTimeout)
+	}
+	return w.hurry
+}
+
+// loadBound is longer than any load can take: each request has its time-out.
+func loadBound(request scenarios.Request, spec scenarios.LoadSpec) time.Duration {
+	seconds := float64(spec.Requests) * request.Timeout.Seconds()
+	if spec.Rate > 0 {
+		seconds = float64(spec.Requests)/spec.Rate + request.Timeout.Seconds()
+	}
+	if spec.P99 > 0 {
+		seconds *= searchSteps
+	}
+	return saturated(seconds) + boundSpare
+}
+
+// longest is the longest bound of a step. Several of them can be added up.
+const longest = time.Duration(math.MaxInt64 / 8)
+
+// saturated is a number of seconds, or as many years as leave room for a sum:
+// three million requests of a minute each, searched for a rate, are more than a
+// Duration holds.
+func saturated(seconds float64) time.Duration {
+	if seconds >= longest.Seconds() {
+		return longest
+	}
+	return time.Duration(seconds * float64(time.Second))
 }

@@ -128,7 +128,7 @@ func WriteJSON(w io.Writer, run results.Run, records []results.Record) error {
 	if report.Run.GPUDevices == nil {
 		report.Run.GPUDevices = []gpu.Device{}
 	}
-	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
+	for _, end := range verdict.NewRepeats(run.Plan, records).Ends() {
 		report.Run.Repeats = append(report.Run.Repeats, jsonEnd{end.Topology, end.Cells, end.Repeats, end.How, end.Width})
 	}
 	for _, r := range records {

@@ -378,7 +378,7 @@ func MissingCells(run results.Run, records []results.Record) *Section {
 // RepeatsMade says how the repeats of a plan with until ended.
 func RepeatsMade(run results.Run, records []results.Record) *Section {
 	s := Section{Title: "Repeats"}
-	for _, end := range results.NewRepeats(run.Plan, records).Ends() {
+	for _, end := range verdict.NewRepeats(run.Plan, records).Ends() {
 		s.Notes = append(s.Notes, show.Line(end.Sentence(run.Plan))+".")
 	}
 	if len(s.Notes) == 0 {

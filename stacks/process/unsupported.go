@@ -14,6 +14,8 @@ var errUnsupported = errors.New("local processes need Linux: elsewhere nothing k
 
 // Runtime is stacks.Runtime over local processes, which only Linux has.
 type Runtime struct {
+	stacks.Machine
+
 	Command []string
 	NoGroup bool
 }

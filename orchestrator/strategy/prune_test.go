@@ -1,4 +1,4 @@
-package results_test
+package strategy
 
 import (
 	"strings"
@@ -83,13 +83,13 @@ func TestPruning(t *testing.T) {
 				todo = p.Trials
 			}
 			topology, cell := planned(t, p, test.cell, test.repeat)
-			stored := results.NewPruning(p, test.records, todo)
-			if got := stored.Of(topology, cell); test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			stored := newCauses(p, test.records, todo)
+			if got := stored.of(topology, cell); test.want == "" && got != "" || !strings.Contains(got, test.want) {
 				t.Errorf("pruned for %q, want %q", got, test.want)
 			}
 			if test.retried {
-				stored.Add(ranOut) // and it failed again
-				if got := stored.Of(topology, cell); !strings.Contains(got, underLoad) {
+				stored.add(ranOut) // and it failed again
+				if got := stored.of(topology, cell); !strings.Contains(got, underLoad) {
 					t.Errorf("once the cause has failed again: %q", got)
 				}
 			}

@@ -11,10 +11,10 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Judge says why what a client did is no measurement of the load that was asked
+// notMeasured says why what a client did is no measurement of the load that was asked
 // for: nothing was answered as expected, there were more errors than the limit
 // allows, or not everything was sent. It is nil when it is one; a nil limit allows any number.
-func Judge(sent load.Result, limit *scenarios.ErrorLimit) error {
+func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 	switch {
 	case sent.Replies == 0:
 		return errors.New(noReply(sent))

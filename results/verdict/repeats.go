@@ -1,4 +1,4 @@
-package results
+package verdict
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
@@ -27,19 +28,19 @@ const (
 // leaving some of them out would change what the others find.
 type Repeats struct {
 	plan    scenarios.Plan
-	whole   map[Key]scenarios.Trial // by a cell of it, before cells that are done were taken out
-	records map[cellKey][]Record    // each repeat once
+	whole   map[results.Key]scenarios.Trial // by a cell of it, before cells that are done were taken out
+	records map[cellKey][]results.Record    // each repeat once
 }
 
 type cellKey struct{ topology, cell string }
 
 // NewRepeats takes note of what is already recorded. Of the records only what
 // tells the cell, the repeat, the status, the errors and the duration counts.
-func NewRepeats(plan scenarios.Plan, records []Record) *Repeats {
-	r := &Repeats{plan: plan, whole: map[Key]scenarios.Trial{}, records: map[cellKey][]Record{}}
+func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
+	r := &Repeats{plan: plan, whole: map[results.Key]scenarios.Trial{}, records: map[cellKey][]results.Record{}}
 	for _, trial := range plan.Trials {
 		for _, cell := range trial.Cells {
-			r.whole[Key{trial.Topology.Name, cell.Name, trial.Repeat}] = trial
+			r.whole[results.Key{Topology: trial.Topology.Name, Load: cell.Name, Repeat: trial.Repeat}] = trial
 		}
 	}
 	for _, record := range records {
@@ -49,9 +50,9 @@ func NewRepeats(plan scenarios.Plan, records []Record) *Repeats {
 }
 
 // Add takes note of a record. One of the same cell and repeat is replaced.
-func (r *Repeats) Add(record Record) {
+func (r *Repeats) Add(record results.Record) {
 	key := cellKey{record.Topology.Name, record.Cell.Name}
-	others := slices.DeleteFunc(r.records[key], func(o Record) bool { return o.Cell.Repeat == record.Cell.Repeat })
+	others := slices.DeleteFunc(r.records[key], func(o results.Record) bool { return o.Cell.Repeat == record.Cell.Repeat })
 	r.records[key] = append(others, record)
 }
 
@@ -61,7 +62,7 @@ func (r *Repeats) Needed(trial scenarios.Trial) bool {
 	if r.plan.Until == nil || len(trial.Cells) == 0 {
 		return true
 	}
-	if whole, found := r.whole[Key{trial.Topology.Name, trial.Cells[0].Name, trial.Repeat}]; found {
+	if whole, found := r.whole[results.Key{Topology: trial.Topology.Name, Load: trial.Cells[0].Name, Repeat: trial.Repeat}]; found {
 		trial = whole
 	}
 	end, _ := r.before(trial, trial.Repeat)
@@ -75,7 +76,7 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 	counted := 0 // cells that have a duration
 	for _, cell := range trial.Cells {
 		records := slices.DeleteFunc(slices.Clone(r.records[cellKey{trial.Topology.Name, cell.Name}]),
-			func(record Record) bool { return record.Cell.Repeat >= repeat })
+			func(record results.Record) bool { return record.Cell.Repeat >= repeat })
 		if len(records) < r.plan.Until.Min {
 			return EndNone, nil
 		}
@@ -102,32 +103,13 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 
 // halfWidth is that of the interval of the median duration, nil without one;
 // known is false where no repeat has a duration.
-func halfWidth(records []Record) (width *float64, known bool) {
-	_, speaking := Speaking(records)
-	sample := stats.NewSample(Values(speaking, func(r Record) *float64 { return r.Duration }))
+func halfWidth(records []results.Record) (width *float64, known bool) {
+	_, speaking := results.Speaking(records)
+	sample := stats.NewSample(results.Values(speaking, func(r results.Record) *float64 { return r.Duration }))
 	if sample == nil {
 		return nil, false
 	}
 	return sample.HalfWidth(), true
-}
-
-// Needless is how many planned cells were left out because their trials were
-// not needed.
-func (r *Repeats) Needless() int {
-	if r.plan.Until == nil {
-		return 0
-	}
-	var needless int
-	for _, trial := range r.plan.Trials {
-		begun := slices.ContainsFunc(trial.Cells, func(cell scenarios.Cell) bool {
-			return slices.ContainsFunc(r.records[cellKey{trial.Topology.Name, cell.Name}],
-				func(record Record) bool { return record.Cell.Repeat == trial.Repeat })
-		})
-		if !begun && !r.Needed(trial) {
-			needless += len(trial.Cells)
-		}
-	}
-	return needless
 }
 
 // An End is how the repeats of one trial's cells ended.
@@ -135,6 +117,7 @@ type End struct {
 	Topology string
 	Cells    []string // names
 	Repeats  int      // that were made
+	Needless int      // planned cells that were left out, because no more repeats were needed
 	How      string   // one of the End constants
 	Width    *float64 // of the cells' intervals the widest, to one side, as a share of the median; nil where one has none
 }
@@ -166,10 +149,30 @@ func (r *Repeats) Ends() []End {
 		if end.How == EndNone && end.Repeats >= r.plan.Repeats {
 			end.How = EndMaximum
 		}
+		end.Needless = r.needless(trial)
 		ends = append(ends, end)
 	}
 	slices.SortStableFunc(ends, func(a, b End) int { return cmp.Compare(a.Topology, b.Topology) })
 	return ends
+}
+
+// needless is how many cells of a trial's repeats were not begun and are not
+// needed.
+func (r *Repeats) needless(trial scenarios.Trial) int {
+	needless := 0
+	for _, other := range r.plan.Trials {
+		if other.Topology.Name != trial.Topology.Name || !slices.EqualFunc(other.Cells, trial.Cells, func(a, b scenarios.Cell) bool { return a.Name == b.Name }) {
+			continue
+		}
+		begun := slices.ContainsFunc(other.Cells, func(cell scenarios.Cell) bool {
+			return slices.ContainsFunc(r.records[cellKey{other.Topology.Name, cell.Name}],
+				func(record results.Record) bool { return record.Cell.Repeat == other.Repeat })
+		})
+		if !begun && !r.Needed(other) {
+			needless += len(other.Cells)
+		}
+	}
+	return needless
 }
 
 // Sentence says how the repeats ended and why.

@@ -10,7 +10,7 @@ import (
 
 // A load of which a part was never sent is no measurement, whatever became of
 // the rest.
-func TestJudge(t *testing.T) {
+func TestNotMeasured(t *testing.T) {
 	errors := map[string]int{load.ErrStatus: 6}
 	cases := map[string]struct {
 		sent  load.Result
@@ -26,7 +26,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			err := Judge(c.sent, c.limit)
+			err := notMeasured(c.sent, c.limit)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

@@ -1,0 +1,126 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
+)
+
+// prepare makes the images of every topology before the first stack starts,
+// so that a missing one is found now and building is not part of a trial.
+// Where the runtime then turns out not to get a GPU into a stack, the mode auto
+// means that no stack has one: with and without, they could not be compared.
+func (l *loop) prepare(ctx context.Context, todo []scenarios.Trial) error {
+	defer l.spend(results.PhaseImages)()
+	if len(l.Images) > 0 {
+		todo = slices.Concat(todo, l.plan.Trials) // those that are finished are compared too
+	}
+	images, err := l.prepareAll(ctx, todo)
+	if errors.Is(err, stacks.ErrNoGPU) && l.plan.Resources.GPU.Mode == scenarios.GPUAuto {
+		l.gpus, l.noGPU = nil, err.Error()
+		l.plan.Resources.GPU = scenarios.GPU{Mode: scenarios.GPUOff}
+		l.notify(Event{Kind: EventNote, Message: "no GPU is used: " + l.noGPU})
+		if l.LockMachine != nil {
+			if err := l.LockMachine(ctx); err != nil {
+				return err
+			}
+		}
+		images, err = l.prepareAll(ctx, todo)
+	}
+	if err != nil {
+		return err
+	}
+	return l.pin(ctx, images)
+}
+
+// clientImage is the name of the load client's image among those of a run.
+const clientImage = "load client"
+
+// prepareAll returns the images by name, see results.Run. What the runtime made
+// or found is what it starts from then on, whatever becomes of its tags.
+func (l *loop) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[string]string, error) {
+	l.broken = map[string]error{}
+	images := map[string]string{}
+	digest, err := l.prepareClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if digest != "" {
+		images[clientImage] = digest
+	}
+	seen := map[string]bool{}
+	for _, trial := range todo {
+		name := trial.Topology.Name
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		leave := l.enter(boundImages, "make the images of", name)
+		spec, err := servers.Expand(l.id, l.plan, trial.Topology)
+		if err == nil {
+			err = l.Runtime.Prepare(ctx, spec, func(line string) {
+				l.notify(Event{Kind: EventImage, Topology: name, Message: line})
+			})
+		}
+		leave()
+		switch {
+		case err == nil:
+			for _, s := range spec.Services {
+				if digest := l.Runtime.Digest(s); digest != "" {
+					images[name+"/"+s.Name] = digest
+				}
+			}
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU), errors.Is(err, stacks.ErrLost):
+			return nil, fmt.Errorf("topology %s: %w", name, err)
+		default:
+			l.broken[name] = err
+			l.notify(Event{Kind: EventNote, Topology: name, Message: fmt.Sprintf("%s cannot be started: %v", name, err)})
+		}
+	}
+	return images, nil
+}
+
+// prepareClient makes the load client's image. Without it there is nothing to
+// measure with.
+func (l *loop) prepareClient(ctx context.Context) (digest string, err error) {
+	defer l.enter(boundImages, "make the image of the load client")()
+	digest, err = l.Client.Image(ctx, func(line string) {
+		l.notify(Event{Kind: EventImage, Message: line})
+	})
+	switch {
+	case err == nil:
+		return digest, nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	}
+	return "", fmt.Errorf("load client: %w", err)
+}
+
+// pin records the images that the run is made from. Those that it began with
+// have to be the same; one that could not be had then is new.
+func (l *loop) pin(ctx context.Context, images map[string]string) error {
+	var changed []string
+	for name, was := range l.Images {
+		if is := images[name]; is != "" && is != was {
+			changed = append(changed, fmt.Sprintf("%s: was %s, is %s", name, was, is))
+		}
+		images[name] = was
+	}
+	if len(changed) > 0 {
+		slices.Sort(changed)
+		return fmt.Errorf("%w:\n  %s\nstart a new run", ErrImages, strings.Join(changed, "\n  "))
+	}
+	if len(images) == 0 {
+		return nil
+	}
+	return l.Recorder.Images(ctx, l.id, images)
+}

@@ -1,0 +1,234 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/strategy"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// A loop is one call of Run: it does what its strategy says, step by step.
+type loop struct {
+	*Orchestrator
+	*ledger
+	*watchdog
+	id      string
+	plan    scenarios.Plan
+	sampler *gpu.Sampler     // the Orchestrator's GPU, as the plan needs it
+	gpus    []string         // UUIDs of the devices that stacks may get
+	noGPU   string           // why gpus is empty although the scenario would use one
+	idle    map[string]int64 // bytes in use on each device, by UUID, before the first stack
+	cores   []int            // that the client may use; any when empty
+	broken  map[string]error // by topology: why it cannot be started at all
+
+	strategy strategy.Strategy
+	trials   int                  // that there were to do
+	begun    map[stackKey]int     // trials that were begun or skipped, numbered from 1
+	up       map[stackKey]*live   // stacks that run
+	again    map[results.Key]bool // cells that were void once
+	engine   error                // the first failure of a cell that was the engine's own
+}
+
+// mostUp is how many stacks are up at once: others would disturb the one under
+// measurement.
+const mostUp = 1
+
+// A stackKey names the stack of a trial.
+type stackKey struct {
+	topology string
+	repeat   int
+	cell     string // empty unless each cell has a stack of its own
+}
+
+func (l *loop) execute(ctx context.Context) error {
+	leave := l.enter(boundEngine, "ask the engine")
+	err := l.Runtime.Check(ctx)
+	leave()
+	if err != nil {
+		return err
+	}
+	if err := l.keepApart(); err != nil {
+		return err
+	}
+	if l.gpus, l.noGPU, err = l.Runtime.Devices(ctx, l.plan.Resources.GPU); err != nil {
+		return err
+	}
+	if l.noGPU != "" {
+		l.notify(Event{Kind: EventNote, Message: "no GPU is used: " + l.noGPU})
+	}
+	// Leftovers first: what a killed run left would share the machine with
+	// what is measured now. And last: the engine may still have been making
+	// something for a killed run when this one began.
+	if err := l.sweep(ctx); err != nil {
+		return err
+	}
+	if err := l.steps(ctx); err != nil {
+		return err
+	}
+	if err := l.sweep(ctx); err != nil {
+		return err
+	}
+	return l.engine
+}
+
+// keepApart says which cores the client and the stacks run on.
+func (l *loop) keepApart() error {
+	client, stack, err := scenarios.Apart(l.Cores, l.plan.Client, l.plan.Resources, l.plan.ClientProcesses())
+	if err != nil {
+		return err
+	}
+	if l.plan.Resources.Cpuset == "" && len(stack) > 0 {
+		l.plan.Resources.Cpuset = scenarios.FormatCpuset(stack)
+		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("the client runs on core %s and the stacks on %s; client.cpuset and resources.cpuset can say otherwise",
+			scenarios.FormatCpuset(client), l.plan.Resources.Cpuset)})
+	}
+	l.cores = client
+	return nil
+}
+
+// sweep removes what runs left behind whose process is gone.
+func (l *loop) sweep(ctx context.Context) error {
+	defer l.enter(boundEngine, "remove what a killed run left behind")()
+	removed, err := l.Runtime.Sweep(ctx, "")
+	for _, name := range removed {
+		l.notify(Event{Kind: EventNote, Message: "removed what a killed run left behind: " + name})
+	}
+	if err != nil {
+		return fmt.Errorf("remove what a killed run left behind: %w", err)
+	}
+	return nil
+}
+
+// leftovers looks, however the run ended, whether anything of it is still
+// there: that each stack was removed is not proof. What is there is removed;
+// what cannot be removed is named.
+func (l *loop) leftovers(ctx context.Context) error {
+	ctx, cancel := l.cleanup(ctx)
+	defer cancel()
+	removed, err := l.Runtime.Sweep(ctx, l.id)
+	for _, name := range removed {
+		l.notify(Event{Kind: EventNote, Message: "removed what was still there at the end of the run: " + name})
+	}
+	if err != nil {
+		return fmt.Errorf("look whether anything of the run is left: %w; stackmeter clean --run %s removes it", err, l.id)
+	}
+	return nil
+}
+
+// steps makes the images and then does what the strategy says, until nothing is
+// left to find out. No stack is up afterwards.
+func (l *loop) steps(ctx context.Context) (err error) {
+	made, err := l.Recorder.Repeats(ctx, l.id)
+	if err != nil {
+		return err
+	}
+	var todo []scenarios.Trial
+	l.strategy, todo = strategy.New(l.plan, made)
+	l.added = l.strategy.Add
+	if err := l.prepare(ctx, todo); err != nil {
+		return err
+	}
+	l.trials = len(todo)
+	l.notify(Event{Kind: EventRun, Trials: l.trials, Requests: requests(todo)})
+	defer func() {
+		for _, s := range l.up {
+			err = errors.Join(err, s.remove(ctx))
+		}
+	}()
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		step, more := l.strategy.Next(strategy.Capacity{Stacks: mostUp - len(l.up)})
+		if !more {
+			break
+		}
+		if err := l.do(ctx, step); err != nil {
+			return err
+		}
+	}
+	if l.trials > 0 {
+		for _, why := range l.strategy.Why() {
+			l.notify(Event{Kind: EventNote, Topology: why.Topology, Message: why.Text})
+		}
+	}
+	return nil
+}
+
+// plannedCells is how many of the plan's cells are to have a record.
+func (l *loop) plannedCells() int {
+	planned := l.plan.Cells()
+	if l.strategy != nil {
+		for _, why := range l.strategy.Why() {
+			planned -= why.Cells
+		}
+	}
+	return planned
+}
+
+// do does one step.
+func (l *loop) do(ctx context.Context, step strategy.Step) error {
+	for _, trial := range step.Skip {
+		l.number(trial)
+		l.notify(Event{Kind: EventSkip, Topology: trial.Topology.Name, Repeat: trial.Repeat, Requests: requests([]scenarios.Trial{trial})})
+	}
+	for _, pruned := range step.Prune {
+		rec := l.unmeasured(pruned.Trial, pruned.Cell)
+		rec.Status, rec.Reason = results.StatusPruned, pruned.Reason
+		if err := l.put(ctx, rec); err != nil {
+			return err
+		}
+	}
+	for _, trial := range step.Start {
+		if err := l.start(ctx, trial); err != nil {
+			return err
+		}
+	}
+	if step.Measure != nil {
+		if err := l.measureOn(ctx, *step.Measure); err != nil {
+			return err
+		}
+	}
+	for _, trial := range step.Stop {
+		if s := l.up[l.key(trial)]; s != nil {
+			if err := s.remove(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if len(step.Stop) > 0 {
+		return l.flush(ctx, l.plannedCells())
+	}
+	return nil
+}
+
+func (l *loop) key(trial scenarios.Trial) stackKey {
+	key := stackKey{topology: trial.Topology.Name, repeat: trial.Repeat}
+	if l.plan.Fresh == scenarios.FreshCell {
+		key.cell = trial.Cells[0].Name
+	}
+	return key
+}
+
+// number is the trial's, in the order in which they begin.
+func (l *loop) number(trial scenarios.Trial) int {
+	key := l.key(trial)
+	if l.begun[key] == 0 {
+		l.begun[key] = len(l.begun) + 1
+	}
+	return l.begun[key]
+}
+
+func requests(trials []scenarios.Trial) int {
+	n := 0
+	for _, t := range trials {
+		for _, c := range t.Cells {
+			n += c.Load.Requests
+		}
+	}
+	return n
+}

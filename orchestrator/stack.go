@@ -1,0 +1,372 @@
+package orchestrator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/strategy"
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/servers"
+)
+
+// A live is one running stack under measurement.
+type live struct {
+	*loop
+	key     stackKey
+	spec    stacks.Spec
+	trial   scenarios.Trial
+	stack   stacks.Stack
+	gpu     *gpuWatch
+	facts   results.Stack
+	seen    stacks.Facts // as the runtime read them back
+	void    error        // why the last cell measured neither the stack nor its fault
+	workers []int        // PIDs of the server's workers
+	flags   []string     // that every cell of this stack carries
+	warmed  *int64       // bytes: the stack's main memory after warm-up
+}
+
+// start starts the stack of a trial and brings it to where cells can be measured,
+// unless it is up. What could not be started has its cells recorded as failed.
+func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
+	if l.up[l.key(trial)] != nil {
+		return nil
+	}
+	name := trial.Topology.Name
+	if err := l.broken[name]; err != nil {
+		return l.failAll(ctx, trial, err, "", nil)
+	}
+	spec, err := servers.Expand(l.id, l.plan, trial.Topology)
+	if err != nil {
+		return err
+	}
+	for tries := 1; ; tries++ {
+		l.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: l.number(trial), Trials: l.trials})
+		err := l.startOnce(ctx, spec, trial)
+		var unmade *lostStart
+		if !errors.As(err, &unmade) {
+			return err
+		}
+		if tries == lostStarts {
+			return l.failAll(ctx, trial, unmade.err, "", nil)
+		}
+		if err := l.startOver(ctx, unmade); err != nil {
+			return err
+		}
+	}
+}
+
+// startOnce tries to start a stack. A lostStart says nothing about it.
+func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
+	leave := l.enter(2*min(l.GPUWait, longest)+boundSpare, "wait for the GPU of", spec.Name)
+	watch, err := l.watchGPU(ctx)
+	leave()
+	if ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), watch.close(ctx))
+	}
+	if err != nil {
+		return l.failAll(ctx, trial, err, "", nil)
+	}
+	s := &live{loop: l, key: l.key(trial), spec: spec, trial: trial, gpu: watch}
+	done := l.spend(results.PhaseStart)
+	began := time.Now()
+	leave = l.enter(boundEngine, "start", spec.Name)
+	s.stack, err = l.Runtime.Start(ctx, spec)
+	leave()
+	done()
+	if err != nil {
+		if ctx.Err() != nil {
+			return errors.Join(context.Cause(ctx), watch.close(ctx))
+		}
+		err = fmt.Errorf("start %s: %w", spec.Name, err)
+		if errors.Is(err, stacks.ErrLost) {
+			return errors.Join(&lostStart{err}, watch.close(ctx))
+		}
+		return errors.Join(l.failAll(ctx, trial, err, "", nil), watch.close(ctx))
+	}
+	l.up[s.key] = s
+	started := time.Since(began).Seconds()
+	s.facts.StartS = &started
+	if err := s.makeReady(ctx); err != nil {
+		return errors.Join(s.notReady(ctx, err), s.remove(ctx))
+	}
+	return nil
+}
+
+// notReady says what follows from a stack that did not become ready: its cells
+// failed, or it was disturbed.
+func (s *live) notReady(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	err = fmt.Errorf("%s: %w", s.spec.Name, err)
+	if why := s.stack.Check(ctx); disturbed(err) || disturbed(why) {
+		return &lostStart{errors.Join(err, why)}
+	}
+	output := s.logs(ctx)
+	return s.failAll(ctx, s.trial, s.explained(err, "", output, gpu.Usage{}), output, &s.facts)
+}
+
+// measureOn measures a cell on the stack of its trial and records it. A stack
+// that dies takes only this cell with it. A cell that is void has no record the
+// first time, so that the strategy asks for it again; its stack is removed.
+func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
+	s, cell := l.up[l.key(m.Trial)], m.Cell
+	if s == nil {
+		return nil // it could not be started: the cell is recorded as failed
+	}
+	rec, alive, err := s.measure(ctx, cell)
+	if err != nil {
+		return err
+	}
+	if errors.Is(s.void, stacks.ErrLost) {
+		if err := l.reconnect(ctx, s.void); err != nil {
+			return err
+		}
+		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: s.spec.Name + ": " + standing(ctx, s.stack)})
+	}
+	again := results.Key{Topology: s.spec.Name, Load: cell.Name, Repeat: cell.Repeat}
+	if s.void != nil && !l.again[again] {
+		l.again[again] = true
+		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat,
+			Message: cell.Name + " is void and is measured again on a new stack: " + s.void.Error()})
+		return s.remove(ctx)
+	}
+	if l.again[again] {
+		rec.Flags = append(rec.Flags, results.FlagRepeated)
+	}
+	l.blame(s.void)
+	if err := l.put(ctx, rec); err != nil {
+		return err
+	}
+	s.gpu.records = append(s.gpu.records, rec)
+	if !alive {
+		return s.remove(ctx)
+	}
+	return nil
+}
+
+// remove removes the stack, even after the run was cancelled, and waits for its
+// GPU memory to come back.
+func (s *live) remove(ctx context.Context) error {
+	delete(s.up, s.key)
+	s.gpu.trial.Phase(gpu.PhaseTeardown)
+	err := s.stopAgain(ctx, s.spec, s.stack)
+	return errors.Join(err, s.gpu.close(ctx))
+}
+
+// stop removes a stack, even after the run was cancelled.
+func (l *loop) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+	defer l.spend(results.PhaseStop)()
+	defer l.enter(boundEngine, "remove", spec.Name)()
+	ctx, cancel := l.cleanup(ctx)
+	defer cancel()
+	l.notify(Event{Kind: EventStop, Topology: spec.Name})
+	if err := stack.Stop(ctx); err != nil {
+		return err
+	}
+	l.notify(Event{Kind: EventStopped, Topology: spec.Name})
+	return nil
+}
+
+// failAll records the same failure for all the cells that are left of a trial.
+func (l *loop) failAll(ctx context.Context, trial scenarios.Trial, reason error, logs string, facts *results.Stack) error {
+	l.blame(reason)
+	for _, cell := range trial.Cells {
+		rec := l.unmeasured(trial, cell)
+		rec.Status, rec.Reason, rec.OutOfMemory = results.StatusFailed, reason.Error(), l.outOfMemory(reason)
+		rec.LogTail, rec.Stack = logs, facts
+		if err := l.put(ctx, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmeasured is the record of a cell whose load has not been sent.
+func (l *loop) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Record {
+	const why = "the cell was not measured"
+	return results.Record{
+		Run: l.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
+		GPU: gpu.Usage{Reason: why}, Memory: results.Memory{Reason: why},
+	}
+}
+
+// makeReady brings a started stack to where its cells can be measured: it
+// answers, it is what was asked for, it has settled and it is warm.
+func (s *live) makeReady(ctx context.Context) error {
+	if s.gpu.trial != nil {
+		// Whose memory it is counts from the first allocation on.
+		if facts, err := s.stack.Inspect(ctx); err == nil {
+			s.gpu.owners(facts, s.spec)
+		}
+	}
+	for _, step := range []struct {
+		phase string
+		took  **float64 // of the facts; nil where they have none
+		do    func(context.Context) error
+	}{
+		{results.PhaseReady, &s.facts.ReadyS, func(ctx context.Context) error {
+			return s.survived(ctx, func(ctx context.Context) error { return stacks.WaitReady(ctx, s.spec, s.stack) })
+		}},
+		{results.PhaseVerify, nil, s.readBack},
+		{results.PhaseWarmup, &s.facts.WarmupS, func(ctx context.Context) error {
+			if err := s.survived(ctx, s.warmUp); err != nil {
+				return err
+			}
+			return s.warmedUp(ctx)
+		}},
+	} {
+		began := time.Now()
+		leave := s.enter(s.stepBound(), "wait until it is ready, the same and warm:", s.spec.Name)
+		err := step.do(ctx)
+		leave()
+		took := time.Since(began)
+		s.spent[step.phase] += took
+		if err != nil {
+			return err
+		}
+		if step.took != nil {
+			seconds := took.Seconds()
+			*step.took = &seconds
+		}
+		if step.phase == results.PhaseReady {
+			s.notify(Event{Kind: EventReady, Topology: s.spec.Name, Repeat: s.trial.Repeat})
+		}
+	}
+	return nil
+}
+
+// stepBound is longer than a step of makeReady can take.
+func (s *live) stepBound() time.Duration {
+	requests := s.plan.Warmup * max(1, s.spec.Topology.Workers)
+	return s.spec.Ready.Timeout + loadBound(s.plan.Request, scenarios.LoadSpec{Requests: requests})
+}
+
+// readBack looks for proof that what answers is what was asked for, and waits
+// until all of it does.
+func (s *live) readBack(ctx context.Context) error {
+	found, err := servers.Verify(ctx, s.spec, s.stack)
+	s.keep(found)
+	if err != nil {
+		return err
+	}
+	s.gpu.owners(found.Facts, s.spec)
+	if !found.Loading {
+		return nil
+	}
+	err = stacks.WaitSettled(ctx, s.stack)
+	if errors.Is(err, stacks.ErrUnsettled) {
+		s.flags = append(s.flags, results.FlagUnsettled)
+		s.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: err.Error()})
+		return nil
+	}
+	return err
+}
+
+// keep stores the facts that a record carries.
+func (s *live) keep(found servers.Facts) {
+	s.seen = found.Facts
+	s.facts.Route = found.Route
+	s.facts.GPU = found.GPU
+	if s.noGPU != "" {
+		s.facts.GPU = "none: " + s.noGPU
+		s.flags = append(s.flags, results.FlagNoGPU)
+	}
+	if found.Route == stacks.RoutePublished {
+		s.flags = append(s.flags, results.FlagPublished)
+	}
+	s.facts.Workers, s.facts.Threads, s.facts.Nginx = found.Workers, found.Threads, found.Nginx
+	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
+	s.workers = found.WorkerPIDs
+	if found.Unread != "" {
+		s.flags = append(s.flags, results.FlagUnverified)
+		s.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: s.spec.Name + ": not read back: " + found.Unread})
+	}
+	for _, service := range found.Services {
+		one := results.Service{Name: service.Service, Container: service.Container, Image: service.Image, Digest: service.Digest}
+		for _, p := range service.Processes {
+			one.Processes = append(one.Processes, p.Command)
+		}
+		s.facts.Services = append(s.facts.Services, one)
+	}
+}
+
+// warmUp sends the warm-up's requests to each worker (as far as the server
+// spreads them: as many clients as there are workers) and throws the figures
+// away. It fails when nothing was answered as expected: a hundred more would
+// not be either.
+func (s *live) warmUp(ctx context.Context) error {
+	if s.plan.Warmup > 0 {
+		s.gpu.trial.Phase(gpu.PhaseWarmup)
+		workers := max(1, s.spec.Topology.Workers)
+		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: s.plan.Warmup * workers}
+		if len(s.seen.Services) == 0 { // nobody knows its workers
+			spec.Pool = min(spec.Requests, s.mostClients())
+		}
+		job := s.job(spec, s.trial.Repeat)
+		job.Request.MaxErrors = nil // that is about cells
+		batch, err := s.Client.Prepare(ctx, job)
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		defer batch.Close()
+		result, err := batch.Fire(ctx)
+		if err != nil {
+			return fmt.Errorf("warm-up: %w", err)
+		}
+		if result.Replies == 0 {
+			return fmt.Errorf("warm-up: %s", noReply(result))
+		}
+	}
+	return nil
+}
+
+// mostClients is how many clients the trial's cells have at most; those of an
+// open loop do not count.
+func (s *live) mostClients() int {
+	most := 1
+	for _, cell := range s.trial.Cells {
+		if cell.Load.Client != scenarios.ClientOpen {
+			most = max(most, cell.Load.Pool)
+		}
+	}
+	return most
+}
+
+// warmedUp notes the memory that a cell may begin at.
+func (s *live) warmedUp(ctx context.Context) error {
+	meter, err := s.stack.Meter(ctx)
+	if err != nil {
+		return err
+	}
+	s.warmed = meter.Stop().Start
+	s.gpu.warmed(ctx)
+	return nil
+}
+
+// job is a load against this stack. What is drawn by chance is drawn anew in
+// each repeat, and is the same for all topologies.
+func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
+	return load.Job{
+		URL: s.stack.URL(), Request: s.plan.Request, Load: spec, GiveUp: GiveUp,
+		Seed: s.plan.Seed + uint64(repeat) - 1, Cores: s.cores,
+	}
+}
+
+// logs is the tail of the stack's output, or why there is none.
+func (s *live) logs(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTimeout)
+	defer cancel()
+	var text bytes.Buffer
+	if err := s.stack.Logs(ctx, &text); err != nil {
+		fmt.Fprintf(&text, "(%v)\n", err)
+	}
+	return text.String()
+}

@@ -1,0 +1,150 @@
+// Package strategy decides what a run measures next, and when it knows enough.
+//
+// A Strategy touches nothing: it looks at the plan and at the records, and the
+// same records give the same steps. A resumed run therefore makes its strategy
+// anew from the records that it holds.
+package strategy
+
+import (
+	"slices"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+)
+
+// A Strategy says what comes next. One goroutine uses it at a time.
+type Strategy interface {
+	// Next returns the next step. It is false when nothing is left to find out.
+	// A cell comes again until Add was told of a record of it: one whose
+	// measurement was void is measured again.
+	Next(free Capacity) (Step, bool)
+
+	// Add takes note of a record that was made.
+	Add(results.Record)
+
+	// Why lists what was left out, and on what evidence.
+	Why() []Reason
+}
+
+// Capacity is what there is room for.
+type Capacity struct {
+	Stacks int // that can be up beside those that are
+}
+
+// A Step is what comes next. Its parts are done in their order.
+type Step struct {
+	Skip    []scenarios.Trial // trials that turned out to be needless: nothing is done for them
+	Prune   []Pruned          // cells to record as pruned
+	Start   []scenarios.Trial // stacks to start, each with the cells that are left for it
+	Measure *Measurement      // the cell to measure; nil: none
+	Stop    []scenarios.Trial // stacks to stop, which nothing needs any more
+}
+
+// A Pruned is a cell that is recorded without being measured.
+type Pruned struct {
+	Measurement
+	Reason string
+}
+
+// A Measurement is one cell on the stack of its trial, which is up or about to be
+// started. A stack that died is started again with the next step.
+type Measurement struct {
+	Trial scenarios.Trial // with the cells that are left for it, this one first
+	Cell  scenarios.Cell
+}
+
+// A Reason says why cells were left out, or why no more of them were measured.
+type Reason struct {
+	Topology string
+	Text     string
+	Cells    int // of the plan that have no record and need none
+}
+
+// New returns the strategy of a plan and the trials that it may still run, with
+// the cells that are left for them. made are the records that the run already
+// holds.
+func New(plan scenarios.Plan, made []results.Record) (Strategy, []scenarios.Trial) {
+	todo := missing(plan, made)
+	var s Strategy = &listed{trials: slices.Clone(todo)}
+	if plan.Until != nil {
+		s, todo = newUntil(plan, made, todo)
+	}
+	if plan.Prune {
+		s = &pruning{Strategy: s, causes: newCauses(plan, made, todo)}
+	}
+	return s, todo
+}
+
+// missing returns the plan without the cells that are recorded as ok.
+func missing(plan scenarios.Plan, made []results.Record) []scenarios.Trial {
+	done := map[results.Key]bool{}
+	for _, record := range made {
+		done[repeatOf(record)] = record.Status == results.StatusOK
+	}
+	var todo []scenarios.Trial
+	for _, trial := range plan.Trials {
+		left := trial
+		left.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(cell scenarios.Cell) bool {
+			return done[results.Key{Topology: trial.Topology.Name, Load: cell.Name, Repeat: cell.Repeat}]
+		})
+		if len(left.Cells) > 0 {
+			todo = append(todo, left)
+		}
+	}
+	return todo
+}
+
+// repeatOf names a record by its cell's name, as a plan does.
+func repeatOf(r results.Record) results.Key {
+	return results.Key{Topology: r.Topology.Name, Load: r.Cell.Name, Repeat: r.Cell.Repeat}
+}
+
+// listed measures each cell of its trials once, in their order, one stack after
+// the other.
+type listed struct {
+	trials []scenarios.Trial                // with the cells that are left; the first one is under way when begun
+	needed func(trial scenarios.Trial) bool // asked once, before a trial begins; nil: all are
+	begun  bool
+}
+
+// Next implements Strategy.
+func (l *listed) Next(free Capacity) (Step, bool) {
+	var step Step
+	for len(l.trials) > 0 {
+		trial := l.trials[0]
+		switch {
+		case len(trial.Cells) == 0:
+			l.trials, l.begun = l.trials[1:], false
+			continue
+		case !l.begun && l.needed != nil && !l.needed(trial):
+			step.Skip = append(step.Skip, trial)
+			l.trials = l.trials[1:]
+			continue
+		}
+		if free.Stacks > 0 {
+			step.Start = []scenarios.Trial{trial}
+		}
+		l.begun = true
+		step.Measure = &Measurement{Trial: trial, Cell: trial.Cells[0]}
+		if len(trial.Cells) == 1 {
+			step.Stop = []scenarios.Trial{trial}
+		}
+		return step, true
+	}
+	return step, len(step.Skip) > 0
+}
+
+// Add implements Strategy.
+func (l *listed) Add(record results.Record) {
+	for i := range l.trials {
+		trial := &l.trials[i]
+		if trial.Topology.Name == record.Topology.Name {
+			trial.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(cell scenarios.Cell) bool {
+				return cell.Name == record.Cell.Name && cell.Repeat == record.Cell.Repeat
+			})
+		}
+	}
+}
+
+// Why implements Strategy: nothing is left out.
+func (l *listed) Why() []Reason { return nil }
