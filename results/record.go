@@ -60,17 +60,6 @@ func Speaking(repeats []Record) (ok, speaking []Record) {
 	return ok, speaking
 }
 
-// Values are a figure's values in those records that have it.
-func Values(records []Record, figure func(Record) *float64) []float64 {
-	var values []float64
-	for _, record := range records {
-		if value := figure(record); value != nil {
-			values = append(values, *value)
-		}
-	}
-	return values
-}
-
 // AllFlags are the record's own flags and those of its GPU measurement, sorted
 // and each once; nil when there are none.
 func (r Record) AllFlags() []string {

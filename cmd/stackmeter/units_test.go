@@ -48,7 +48,7 @@ func TestUnitsAreTheSameEverywhere(t *testing.T) {
 			if err != nil {
 				return 0, err
 			}
-			want, _ := units.Parse(text, mustMetric(t, figure).Unit)
+			want, _ := units.Parse(text, results.Metric(figure).Unit)
 			if holds, err := threshold.Holds(map[string]float64{figure: want}, nil); !holds || err != nil {
 				return 0, fmt.Errorf("%s is not %v (%v)", text, want, err)
 			}
@@ -127,13 +127,4 @@ func rateBeside(set, text string) string {
 		return fmt.Sprintf("%q", text)
 	}
 	return "max"
-}
-
-func mustMetric(t *testing.T, name string) results.Metric {
-	t.Helper()
-	m, err := results.FindMetric(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }

@@ -54,82 +54,51 @@ func neutral(cell string) string {
 	return cell
 }
 
+// csvColumns are those about one record: facts, and all figures.
 func csvColumns() []column {
 	type record = results.Record
-	latency := func(of func(record) time.Duration) func(record) string {
-		return func(r record) string {
-			if r.Latency == nil || r.Latency.Count() == 0 {
-				return ""
-			}
-			return float(of(r).Seconds())
-		}
+	before := map[string][]column{ // the facts that stand before a figure
+		"duration_s": {
+			{"run", func(r record) string { return r.Run }},
+			{"cell", func(r record) string { return r.Cell.Name }},
+			{"repeat", func(r record) string { return strconv.Itoa(r.Cell.Repeat) }},
+			{"topology", func(r record) string { return r.Topology.Name }},
+			{"server", func(r record) string { return r.Topology.Server }},
+			{"workers", func(r record) string { return positive(float64(r.Topology.Workers)) }},
+			{"threads", func(r record) string { return positive(float64(r.Topology.Threads)) }},
+			{"nginx", func(r record) string { return strconv.FormatBool(r.Topology.Nginx) }},
+			{"client", func(r record) string { return r.Cell.Load.Client }},
+			{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
+			{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},
+			{"keepalive", func(r record) string { return strconv.FormatBool(r.Cell.Load.KeepAlive) }},
+			{"rate", func(r record) string { return positive(r.Cell.Load.Rate) }},
+			{"arrivals", func(r record) string { return r.Cell.Load.Arrivals }},
+			{"started", func(r record) string { return r.Started.UTC().Format(time.RFC3339Nano) }},
+			{"status", func(r record) string { return r.Status }},
+			{"reason", func(r record) string { return r.Reason }},
+			{"out_of_memory", func(r record) string { return r.OutOfMemory }},
+			{"flags", func(r record) string { return strings.Join(r.AllFlags(), " ") }},
+		},
+		"gpu_baseline_bytes": {
+			{"gpu_validity", func(r record) string { return r.GPU.Validity }},
+			{"gpu_reason", func(r record) string { return r.GPU.Reason }},
+			{"gpu_method", func(r record) string { return r.GPU.Method }},
+		},
+		"memory_peak_bytes": {{"memory_method", func(r record) string { return r.Memory.Method }}},
+		"cpu_stack_s":       {{"memory_reason", func(r record) string { return r.Memory.Reason }}},
+		"start_delay_s":     {{"hand", func(r record) string { return r.Load.Hand }}},
 	}
-	attempted := func(of func(record) string) func(record) string {
-		return func(r record) string {
-			if !r.Attempted() {
-				return ""
+	var columns []column
+	for _, f := range results.Figures() {
+		columns = append(columns, before[f.Column]...)
+		columns = append(columns, column{f.Column, func(r record) string {
+			if value := f.Of(&r); value != nil {
+				return float(*value)
 			}
-			return of(r)
-		}
+			return ""
+		}})
 	}
-	return []column{
-		{"run", func(r record) string { return r.Run }},
-		{"cell", func(r record) string { return r.Cell.Name }},
-		{"repeat", func(r record) string { return strconv.Itoa(r.Cell.Repeat) }},
-		{"topology", func(r record) string { return r.Topology.Name }},
-		{"server", func(r record) string { return r.Topology.Server }},
-		{"workers", func(r record) string { return positive(r.Topology.Workers) }},
-		{"threads", func(r record) string { return positive(r.Topology.Threads) }},
-		{"nginx", func(r record) string { return strconv.FormatBool(r.Topology.Nginx) }},
-		{"client", func(r record) string { return r.Cell.Load.Client }},
-		{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
-		{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},
-		{"keepalive", func(r record) string { return strconv.FormatBool(r.Cell.Load.KeepAlive) }},
-		{"rate", func(r record) string {
-			if r.Cell.Load.Rate == 0 {
-				return ""
-			}
-			return strconv.FormatFloat(r.Cell.Load.Rate, 'f', -1, 64)
-		}},
-		{"arrivals", func(r record) string { return r.Cell.Load.Arrivals }},
-		{"started", func(r record) string { return r.Started.UTC().Format(time.RFC3339Nano) }},
-		{"status", func(r record) string { return r.Status }},
-		{"reason", func(r record) string { return r.Reason }},
-		{"out_of_memory", func(r record) string { return r.OutOfMemory }},
-		{"flags", func(r record) string { return strings.Join(r.AllFlags(), " ") }},
-		{"duration_s", func(r record) string { return floatOf(r.Duration) }},
-		{"throughput_rps", func(r record) string { return floatOf(r.Throughput()) }},
-		{"replies", attempted(func(r record) string { return strconv.Itoa(r.Replies) })},
-		{"errors", attempted(func(r record) string { return strconv.Itoa(r.Errors) })},
-		{"latency_min_s", latency(func(r record) time.Duration { return r.Latency.Min() })},
-		{"latency_mean_s", latency(func(r record) time.Duration { return r.Latency.Mean() })},
-		{"latency_p50_s", latency(func(r record) time.Duration { return r.Latency.Percentile(50) })},
-		{"latency_p90_s", latency(func(r record) time.Duration { return r.Latency.Percentile(90) })},
-		{"latency_p99_s", latency(func(r record) time.Duration { return r.Latency.Percentile(99) })},
-		{"latency_max_s", latency(func(r record) time.Duration { return r.Latency.Max() })},
-		{"gpu_validity", func(r record) string { return r.GPU.Validity }},
-		{"gpu_reason", func(r record) string { return r.GPU.Reason }},
-		{"gpu_method", func(r record) string { return r.GPU.Method }},
-		{"gpu_baseline_bytes", func(r record) string { return intOf(r.GPU.Baseline) }},
-		{"gpu_start_bytes", func(r record) string { return intOf(r.GPU.Start) }},
-		{"gpu_peak_bytes", func(r record) string { return intOf(r.GPU.Peak) }},
-		{"gpu_stack_peak_bytes", func(r record) string { return intOf(r.GPU.Stack) }},
-		{"gpu_samples", func(r record) string { return positive(r.GPU.Samples) }},
-		{"gpu_max_gap_s", func(r record) string { return positiveSeconds(r.GPU.MaxGap) }},
-		{"memory_method", func(r record) string { return r.Memory.Method }},
-		{"memory_peak_bytes", func(r record) string { return intOf(r.Memory.Peak) }},
-		{"memory_start_bytes", func(r record) string { return intOf(r.Memory.Start) }},
-		{"memory_kernel_peak_bytes", func(r record) string { return intOf(r.Memory.KernelPeak) }},
-		{"memory_samples", func(r record) string { return positive(r.Memory.Samples) }},
-		{"memory_reason", func(r record) string { return r.Memory.Reason }},
-		{"cpu_stack_s", func(r record) string { return floatOf(r.CPU.Stack) }},
-		{"cpu_client_s", func(r record) string { return floatOf(r.CPU.Client) }},
-		{"cpu_machine_s", func(r record) string { return floatOf(r.CPU.Machine) }},
-		{"hand", func(r record) string { return r.Load.Hand }},
-		{"start_delay_s", attempted(func(r record) string { return float(r.Load.StartDelay) })},
-		{"bytes_sent", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesSent, 10) })},
-		{"bytes_read", attempted(func(r record) string { return strconv.FormatInt(r.Load.BytesRead, 10) })},
-	}
+	return columns
 }
 
 // cellColumns are those about a record's cell over its repeats.
@@ -162,7 +131,7 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 		}
 	}
 	return []column{
-		{"cell_repeats", func(r results.Record) string { return positive(len(of(r).Speaking)) }},
+		{"cell_repeats", func(r results.Record) string { return positive(float64(len(of(r).Speaking))) }},
 		{"cell_duration_median_s", duration(func(s stats.Sample) string { return float(s.Median) })},
 		{"cell_duration_low_s", duration(end(func(i stats.Interval) float64 { return i.Low }))},
 		{"cell_duration_high_s", duration(end(func(i stats.Interval) float64 { return i.High }))},
@@ -175,33 +144,12 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 
 func float(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
 
-func floatOf(value *float64) string {
-	if value == nil {
-		return ""
-	}
-	return float(*value)
-}
-
-func intOf(value *int64) string {
-	if value == nil {
-		return ""
-	}
-	return strconv.FormatInt(*value, 10)
-}
-
 // positive is empty for 0, which stands for a number that does not apply.
-func positive(n int) string {
+func positive(n float64) string {
 	if n == 0 {
 		return ""
 	}
-	return strconv.Itoa(n)
-}
-
-func positiveSeconds(d time.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return float(d.Seconds())
+	return float(n)
 }
 
 // WriteComparisonCSV writes a row for each cell and metric, and one for a cell

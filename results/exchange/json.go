@@ -82,6 +82,7 @@ type jsonCell struct {
 	Memory      jsonMemory         `json:"memory"`
 	CPU         results.CPU        `json:"cpu"`
 	Stack       *results.Stack     `json:"stack"`
+	Metrics     map[string]float64 `json:"metrics"` // those that were measured, in base units
 }
 
 type jsonGPU struct {
@@ -167,7 +168,12 @@ func newJSONCell(r results.Record) jsonCell {
 			StackPeakMiB: inMiB(r.Memory.Peak), StackStartMiB: inMiB(r.Memory.Start), KernelPeakMiB: inMiB(r.Memory.KernelPeak),
 			Samples: r.Memory.Samples, MaxGapMS: milliseconds(r.Memory.MaxGap), Series: r.Memory.Series,
 		},
-		CPU: r.CPU, Stack: r.Stack,
+		CPU: r.CPU, Stack: r.Stack, Metrics: map[string]float64{},
+	}
+	for _, m := range results.Metrics() {
+		if value := m.Of(&r); value != nil {
+			cell.Metrics[m.Name] = *value
+		}
 	}
 	if r.Latency != nil && r.Latency.Count() > 0 {
 		// What cannot be written is missing, and everything else is there.

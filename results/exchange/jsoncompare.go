@@ -43,7 +43,7 @@ type jsonSide struct {
 	Doubts map[string][]string `json:"doubts,omitempty"` // the flags that void a metric, by metric
 }
 
-func newJSONSide(s *verdict.Summary, metrics []results.Metric) *jsonSide {
+func newJSONSide(s *verdict.Summary, metrics []results.Figure) *jsonSide {
 	if s == nil {
 		return nil
 	}
@@ -51,7 +51,7 @@ func newJSONSide(s *verdict.Summary, metrics []results.Metric) *jsonSide {
 }
 
 // doubtsOf are the flags of a cell that void a metric, by metric.
-func doubtsOf(s verdict.Summary, metrics ...results.Metric) map[string][]string {
+func doubtsOf(s verdict.Summary, metrics ...results.Figure) map[string][]string {
 	doubts := map[string][]string{}
 	for _, m := range metrics {
 		if flags := s.Doubts(m); len(flags) > 0 {

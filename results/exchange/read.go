@@ -106,12 +106,6 @@ func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[st
 	if !results.KnownStatus(c.Status) {
 		return results.Record{}, fmt.Errorf("status %q: there is ok, failed and pruned", c.Status)
 	}
-	for what, value := range map[string]*float64{"duration_s": c.DurationS, "cpu.stack_s": c.CPU.Stack, "cpu.client_s": c.CPU.Client,
-		"gpu": c.GPU.PeakMiB, "memory": c.Memory.StackPeakMiB} {
-		if value != nil && *value < 0 {
-			return results.Record{}, fmt.Errorf("%s is %v: it cannot be below 0", what, *value)
-		}
-	}
 	topology, known := topologies[c.Topology]
 	if !known {
 		topology = scenarios.Topology{Name: c.Topology, Server: c.Server, Workers: valueOf(c.Workers), Threads: valueOf(c.Threads), Nginx: c.Nginx}
@@ -155,6 +149,16 @@ func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[st
 		r.Latency = new(load.Latency)
 		if err := r.Latency.UnmarshalBinary(c.Histogram); err != nil {
 			return results.Record{}, err
+		}
+	}
+	for _, f := range results.Figures() {
+		value := f.Of(&r)
+		if given, known := c.Metrics[f.Name]; known && value == nil {
+			f.Set(&r, given)
+			value = f.Of(&r)
+		}
+		if value != nil && *value < 0 {
+			return results.Record{}, fmt.Errorf("%s is %v: it cannot be below 0", f.Column, *value)
 		}
 	}
 	return r, nil

@@ -227,12 +227,19 @@ func (c *csvReader) own() (table string, r results.Record) {
 		KeepAlive: c.text("keepalive") == "true", Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
 	}
 	r = results.Record{
-		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), OutOfMemory: c.text("out_of_memory"), Duration: c.number("duration_s"),
-		Cell:    scenarios.Cell{Name: c.text("cell"), Repeat: c.whole("repeat", 100_000, false), Load: spec},
-		Replies: c.whole("replies", math.MaxInt32, true), Errors: c.whole("errors", math.MaxInt32, true),
-		Memory: results.Memory{Method: MethodImported, Peak: c.bytes("memory_peak_bytes"), Reason: c.text("memory_reason")},
-		CPU:    results.CPU{Stack: c.number("cpu_stack_s"), Client: c.number("cpu_client_s")},
+		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), OutOfMemory: c.text("out_of_memory"),
+		Cell:   scenarios.Cell{Name: c.text("cell"), Repeat: c.whole("repeat", 100_000, false), Load: spec},
+		Memory: results.Memory{Method: MethodImported, Reason: c.text("memory_reason")},
+		GPU:    gpu.Usage{Validity: c.text("gpu_validity"), Reason: c.text("gpu_reason")},
 		Flags:  strings.Fields(c.text("flags")),
+	}
+	for _, f := range results.Figures() {
+		if value := c.number(f.Column); value != nil {
+			if f.Whole() && *value != math.Trunc(*value) {
+				c.wrong(f.Column, "it has to be a whole number")
+			}
+			f.Set(&r, *value)
+		}
 	}
 	if r.Cell.Name == "" || topology.Name == "" {
 		c.wrong("cell", "cell and topology have to be there")
@@ -248,8 +255,6 @@ func (c *csvReader) own() (table string, r results.Record) {
 		}
 		r.Started = started.UTC()
 	}
-	r.GPU = gpu.Usage{Validity: c.text("gpu_validity"), Reason: c.text("gpu_reason"), Peak: c.bytes("gpu_peak_bytes"), Stack: c.bytes("gpu_stack_peak_bytes"),
-		Baseline: c.bytes("gpu_baseline_bytes"), Start: c.bytes("gpu_start_bytes")}
 	if r.GPU.Peak != nil {
 		r.GPU.Method = MethodImported
 	}
@@ -308,19 +313,6 @@ func (c *csvReader) number(column string) *float64 {
 	value, err := strconv.ParseFloat(text, 64)
 	if err != nil || value < 0 || value > 1e12 || math.IsNaN(value) || strings.ContainsAny(text, "xXpP_") {
 		c.wrong(column, "it has to be a number, not below 0")
-		return nil
-	}
-	return &value
-}
-
-func (c *csvReader) bytes(column string) *int64 {
-	text := c.text(column)
-	if text == "" {
-		return nil
-	}
-	value, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || value < 0 {
-		c.wrong(column, "it has to be a number of bytes")
 		return nil
 	}
 	return &value

@@ -275,7 +275,7 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 		}
 		for _, r := range records {
 			if results.MatchCell(pattern, r.Cell.Name) {
-				observations = append(observations, results.Observation{Run: run.ID, Cell: r.Cell.Name, Repeat: r.Cell.Repeat, Clean: r.Clean(), Value: m.Of(r)})
+				observations = append(observations, results.Observation{Run: run.ID, Cell: r.Cell.Name, Repeat: r.Cell.Repeat, Clean: r.Clean(), Value: m.Of(&r)})
 			}
 		}
 	}

@@ -83,7 +83,7 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 	var runs []results.Run
 	var observations []results.Observation
 	err := s.read(ctx, func(conn *sql.Conn) error {
-		columns, err := observation(metric)
+		m, err := results.FindMetric(metric)
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 		for _, run := range runs {
 			ids = append(ids, run.ID)
 		}
-		observations, err = query(ctx, conn, columns, "cells WHERE run IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+		observations, err = query(ctx, conn, observation(m), "cells WHERE run IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
 		observations = slices.DeleteFunc(observations, func(o results.Observation) bool { return !results.MatchCell(pattern, o.Cell) })
 		return err
 	})

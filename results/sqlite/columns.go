@@ -70,11 +70,12 @@ func tagsColumn(r *results.Run) column {
 	return column{"(SELECT nullif(json_group_array(tag ORDER BY tag), '[]') FROM tags WHERE run = id)", zeroIsNullInJSON(&r.Tags)}
 }
 
-// cellColumns are the columns of a record that are written and read.
+// cellColumns are the columns of a record that are written and read. The figures
+// come last: what they follow from is there when they are read.
 func cellColumns(r *results.Record) []column {
 	l, m := &r.Cell.Load, &r.Memory
 	started := &r.Started
-	return []column{
+	columns := []column{
 		{"cell", &r.Cell.Name},
 		{"run", &r.Run},
 		{"repeat", &r.Cell.Repeat},
@@ -91,27 +92,20 @@ func cellColumns(r *results.Record) []column {
 		{"log_tail", &r.LogTail},
 		{"out_of_memory", zeroIsNull(&r.OutOfMemory)},
 		{"flags", zeroIsNullInJSON(&r.Flags)},
-		{"duration_s", &r.Duration},
-		{"replies", nullUnless(r.Attempted(), &r.Replies)},
-		{"errors", nullUnless(r.Attempted(), &r.Errors)},
 		{"error_kinds", zeroIsNullInJSON(&r.ErrorKinds)},
 		{"first_errors", zeroIsNullInJSON(&r.FirstErrors)},
 		{"latency", histogram{&r.Latency}},
 		{"gpu", zeroIsNullInJSON(&r.GPU)},
 		{"memory_method", zeroIsNull(&m.Method)},
-		{"memory_peak_bytes", &m.Peak},
-		{"memory_start_bytes", &m.Start},
-		{"memory_kernel_peak_bytes", &m.KernelPeak},
 		{"memory_services", zeroIsNullInJSON(&m.Services)},
-		{"memory_samples", zeroIsNull(&m.Samples)},
-		{"memory_max_gap_s", zeroIsNull(&m.MaxGap)},
 		{"memory_reason", zeroIsNull(&m.Reason)},
 		{"memory_series", zeroIsNullInJSON(&m.Series)},
-		{"cpu_stack_s", &r.CPU.Stack},
-		{"cpu_client_s", &r.CPU.Client},
-		{"cpu_machine_s", &r.CPU.Machine},
 		{"load", inJSON{&r.Load, !r.Attempted()}},
 	}
+	for _, f := range results.Figures() {
+		columns = append(columns, column{f.Column, figure{f, r}})
+	}
+	return columns
 }
 
 // timeColumns are the times of a record's stack.
@@ -146,77 +140,29 @@ func briefRecord(r *results.Record) []column {
 // derivedColumns are only written: people ask for them, and they follow from
 // the rest.
 func derivedColumns(r *results.Record) []column {
-	t, u, l := &r.Topology, &r.GPU, r.Latency
-	latency := func(of func() time.Duration) any {
-		if l == nil || l.Count() == 0 {
-			return nil
-		}
-		return of().Seconds()
-	}
-	percentile := func(p float64) any { return latency(func() time.Duration { return l.Percentile(p) }) }
+	t, u := &r.Topology, &r.GPU
 	return []column{
 		{"topology", t.Name},
 		{"server", t.Server},
 		{"workers", zeroIsNull(&t.Workers)},
 		{"threads", zeroIsNull(&t.Threads)},
 		{"nginx", t.Nginx},
-		{"throughput_rps", r.Throughput()},
-		{"latency_min_s", latency(l.Min)},
-		{"latency_mean_s", latency(l.Mean)},
-		{"latency_p50_s", percentile(50)},
-		{"latency_p90_s", percentile(90)},
-		{"latency_p99_s", percentile(99)},
-		{"latency_max_s", latency(l.Max)},
 		{"gpu_validity", zeroIsNull(&u.Validity)},
 		{"gpu_reason", zeroIsNull(&u.Reason)},
 		{"gpu_flags", zeroIsNullInJSON(&u.Flags)},
 		{"gpu_method", zeroIsNull(&u.Method)},
-		{"gpu_baseline_bytes", u.Baseline},
-		{"gpu_start_bytes", u.Start},
-		{"gpu_peak_bytes", u.Peak},
-		{"gpu_stack_peak_bytes", u.Stack},
-		{"gpu_samples", zeroIsNull(&u.Samples)},
-		{"gpu_interval_s", seconds{&u.Interval}},
-		{"gpu_max_gap_s", seconds{&u.MaxGap}},
 		{"hand", zeroIsNull(&r.Load.Hand)},
-		{"start_delay_s", nullUnless(r.Attempted(), &r.Load.StartDelay)},
-		{"bytes_sent", nullUnless(r.Attempted(), &r.Load.BytesSent)},
-		{"bytes_read", nullUnless(r.Attempted(), &r.Load.BytesRead)},
 	}
 }
 
 // observation are the columns of a metric of a record.
-func observation(metric string) (func(*results.Observation) []column, error) {
-	expression, known := metricColumns()[metric]
-	if !known {
-		return nil, fmt.Errorf("there is no column for the metric %q", metric)
-	}
+func observation(m results.Figure) func(*results.Observation) []column {
 	return func(o *results.Observation) []column {
 		return []column{
 			{"cell", &o.Cell}, {"run", &o.Run}, {"repeat", &o.Repeat},
 			{"status = 'ok' AND coalesce(errors, 0) = 0", &o.Clean},
-			{expression, &o.Value},
+			{m.Column, &o.Value},
 		}
-	}, nil
-}
-
-// metricColumns are the columns, or expressions over columns, of the metrics.
-func metricColumns() map[string]string {
-	return map[string]string{
-		"duration":       "duration_s",
-		"throughput":     "throughput_rps",
-		"p50":            "latency_p50_s",
-		"p90":            "latency_p90_s",
-		"p99":            "latency_p99_s",
-		"latency_mean":   "latency_mean_s",
-		"latency_max":    "latency_max_s",
-		"errors":         "errors",
-		"gpu_peak":       "gpu_peak_bytes",
-		"gpu_stack_peak": "gpu_stack_peak_bytes",
-		"memory_peak":    "memory_peak_bytes",
-		"cpu_stack":      "cpu_stack_s",
-		"cpu_client":     "cpu_client_s",
-		"rate":           "coalesce(nullif(json_extract(load, '$.search.rate'), 0), rate)",
 	}
 }
 
@@ -275,8 +221,6 @@ func zeroIsNull[T comparable](value *T) nullable[T] {
 	var zero T
 	return nullable[T]{value, *value == zero}
 }
-
-func nullUnless[T any](measured bool, value *T) nullable[T] { return nullable[T]{value, !measured} }
 
 func (n nullable[T]) Value() (driver.Value, error) {
 	if n.null {
@@ -383,6 +327,32 @@ func (h histogram) Scan(from any) error {
 	}
 	*h.value = new(load.Latency)
 	return (*h.value).UnmarshalBinary(encoded)
+}
+
+// A figure is one of the figures of a record.
+type figure struct {
+	of     results.Figure
+	record *results.Record
+}
+
+func (f figure) Value() (driver.Value, error) {
+	v := f.of.Of(f.record)
+	switch {
+	case v == nil:
+		return nil, nil
+	case f.of.Whole():
+		return int64(*v), nil
+	}
+	return *v, nil
+}
+
+func (f figure) Scan(from any) error {
+	var read sql.Null[float64]
+	if err := read.Scan(from); err != nil || !read.Valid {
+		return err
+	}
+	f.of.Set(f.record, read.V)
+	return nil
 }
 
 // A stackTime is one of the times of a record's stack.

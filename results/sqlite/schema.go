@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"stackmeter/results"
 )
@@ -41,7 +43,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return results.ErrForeign
 		}
 	}
-	version, err := s.version(ctx)
+	version, current, err := s.version(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,7 +56,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	if version == len(s.steps) {
+	if current {
 		return nil
 	}
 	return migrate(ctx, s.db, s.steps)
@@ -72,10 +74,56 @@ func migrate(ctx context.Context, db *sql.DB, steps []string) error {
 				return fmt.Errorf("migrate the schema: %w", err)
 			}
 		}
-		_, err = conn.ExecContext(ctx, fmt.Sprintf(
-			"PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(steps)))
-		return err
+		if _, err = conn.ExecContext(ctx, fmt.Sprintf(
+			"PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(steps))); err != nil {
+			return err
+		}
+		return addFigures(ctx, conn)
 	})
+}
+
+// missingFigures are the figures that have no column.
+func missingFigures(ctx context.Context, conn *sql.Conn) ([]results.Figure, error) {
+	have, err := query(ctx, conn, func(name *string) []column { return []column{{"name", name}} }, "pragma_table_info('cells')")
+	return slices.DeleteFunc(results.Figures(), func(f results.Figure) bool { return slices.Contains(have, f.Column) }), err
+}
+
+// addFigures adds the columns of figures that a stackmeter of before did not
+// know, and fills them from the records.
+func addFigures(ctx context.Context, conn *sql.Conn) error {
+	missing, err := missingFigures(ctx, conn)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	var set []string
+	for _, f := range missing {
+		kind := "REAL"
+		if f.Whole() {
+			kind = "INTEGER"
+		}
+		if _, err := conn.ExecContext(ctx, "ALTER TABLE cells ADD COLUMN "+f.Column+" "+kind); err != nil {
+			return err
+		}
+		set = append(set, f.Column+" = ?")
+	}
+	runs, err := query(ctx, conn, func(id *string) []column { return []column{{"id", id}} }, "runs")
+	for _, run := range runs {
+		records, err := query(ctx, conn, wholeRecord, "cells WHERE run = ?", run)
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			var values []any
+			for _, f := range missing {
+				values = append(values, figure{f, &records[i]})
+			}
+			values = append(values, run, records[i].Cell.Name, records[i].Cell.Repeat)
+			if _, err := conn.ExecContext(ctx, "UPDATE cells SET "+strings.Join(set, ", ")+" WHERE run = ? AND cell = ? AND repeat = ?", values...); err != nil {
+				return err
+			}
+		}
+	}
+	return err
 }
 
 // check looks for damage. SQLite takes a last page that is cut short for one
@@ -104,14 +152,17 @@ func (s *Store) check(ctx context.Context, conn *sql.Conn) error {
 }
 
 // version returns how many of the steps the file has been through, 0 for an
-// empty one.
-func (s *Store) version(ctx context.Context) (int, error) {
-	var version int
-	err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) (err error) {
-		version, err = versionOf(ctx, conn, s.steps)
+// empty one, and whether that is all of them and no figure lacks its column.
+func (s *Store) version(ctx context.Context) (version int, current bool, err error) {
+	err = transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error {
+		if version, err = versionOf(ctx, conn, s.steps); err != nil || version < len(s.steps) {
+			return err
+		}
+		missing, err := missingFigures(ctx, conn)
+		current = len(missing) == 0
 		return err
 	})
-	return version, err
+	return version, current, err
 }
 
 func versionOf(ctx context.Context, conn *sql.Conn, steps []string) (int, error) {
@@ -133,8 +184,9 @@ func versionOf(ctx context.Context, conn *sql.Conn, steps []string) (int, error)
 	return version, nil
 }
 
-// schema1 is the first schema. Figures that people ask for have columns, in
-// seconds and bytes; NULL is a figure that was not measured. Lists and maps are
+// schema1 is the first schema. Figures are in seconds and bytes; NULL is a
+// figure that was not measured. Those that follow from others have columns too,
+// which addFigures adds. Lists and maps are
 // JSON. What repeats from cell to cell is in facts, addressed by its content.
 // Large columns come last in runs, so that listing the rest does not read them.
 const schema1 = `
@@ -206,33 +258,18 @@ CREATE TABLE cells (
 	out_of_memory TEXT CHECK (out_of_memory IN ('gpu', 'main')), -- which memory it failed for; NULL for none
 	flags     TEXT,          -- JSON
 
-	duration_s     REAL,
-	throughput_rps REAL,
-	replies        INTEGER,
-	errors         INTEGER,
-	error_kinds    TEXT,     -- JSON
-	first_errors   TEXT,     -- JSON
+	duration_s   REAL,
+	replies      INTEGER,
+	errors       INTEGER,
+	error_kinds  TEXT,       -- JSON
+	first_errors TEXT,       -- JSON
+	latency      BLOB,       -- a histogram
 
-	latency_min_s  REAL,
-	latency_mean_s REAL,
-	latency_p50_s  REAL,
-	latency_p90_s  REAL,
-	latency_p99_s  REAL,
-	latency_max_s  REAL,
-	latency        BLOB,     -- the histogram that these come from
-
-	gpu_validity         TEXT,
-	gpu_reason           TEXT,
-	gpu_flags            TEXT, -- JSON
-	gpu_method           TEXT,
-	gpu_baseline_bytes   INTEGER,
-	gpu_start_bytes      INTEGER,
-	gpu_peak_bytes       INTEGER,
-	gpu_stack_peak_bytes INTEGER,
-	gpu_samples          INTEGER,
-	gpu_interval_s       REAL,
-	gpu_max_gap_s        REAL,
-	gpu                  TEXT, -- JSON: the measurement that these come from
+	gpu_validity TEXT,
+	gpu_reason   TEXT,
+	gpu_flags    TEXT,       -- JSON
+	gpu_method   TEXT,
+	gpu          TEXT,       -- JSON: the whole measurement
 
 	memory_method            TEXT,
 	memory_peak_bytes        INTEGER,
@@ -249,10 +286,7 @@ CREATE TABLE cells (
 	cpu_machine_s REAL,
 
 	hand          TEXT,
-	start_delay_s REAL,
-	bytes_sent    INTEGER,
-	bytes_read    INTEGER,
-	load          TEXT, -- JSON: how the load was sent; some of it has columns
+	load          TEXT, -- JSON: how the load was sent
 
 	start_s  REAL,
 	ready_s  REAL,

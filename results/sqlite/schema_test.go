@@ -174,3 +174,42 @@ func TestColumns(t *testing.T) {
 		}
 	}
 }
+
+// TestNewFigure opens a store of a stackmeter that did not know a figure: it gets
+// the column, with the figure of the records that are there, and is read with it
+// before that.
+func TestNewFigure(t *testing.T) {
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "nightly.db")
+	store, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, second := storetest.Record("old", results.StatusOK, 1), 2.0
+	record.Duration, record.Replies = &second, 10
+	if err := errors.Join(
+		store.Begin(ctx, results.Run{ID: "old", Scenario: "nightly", Started: time.Unix(1, 0)}),
+		store.Put(ctx, record)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.db.ExecContext(ctx, "ALTER TABLE cells DROP COLUMN throughput_rps"); err != nil {
+		t.Fatal(err)
+	}
+	throughput := func(open func(context.Context, string) (*Store, error)) {
+		t.Helper()
+		store, err := open(ctx, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, observed, err := store.History(ctx, "nightly", "", results.MetricThroughput, 1)
+		if err := errors.Join(err, store.Close()); err != nil || len(observed) != 1 || observed[0].Value == nil || *observed[0].Value != 5 {
+			t.Errorf("%+v (%v)", observed, err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	throughput(OpenReadOnly)
+	throughput(Open)
+	throughput(OpenReadOnly)
+}

@@ -89,14 +89,14 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	version, err := store.version(ctx)
+	version, current, err := store.version(ctx)
 	if err == nil && version == 0 {
 		err = results.ErrForeign
 	}
 	if err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
 	}
-	if version < len(steps) {
+	if !current {
 		store.older = new(older)
 	}
 	return store, nil

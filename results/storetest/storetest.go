@@ -499,7 +499,7 @@ func history(t *testing.T, store results.Store) {
 				if o.Run == "two" {
 					of = empty
 				}
-				want := results.Observation{Run: of.Run, Cell: of.Cell.Name, Repeat: 1, Clean: of.Clean(), Value: m.Of(of)}
+				want := results.Observation{Run: of.Run, Cell: of.Cell.Name, Repeat: 1, Clean: of.Clean(), Value: m.Of(&of)}
 				if !reflect.DeepEqual(o, want) {
 					t.Errorf("%s: %+v, want %+v", m.Name, o, want)
 				}

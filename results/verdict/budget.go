@@ -12,7 +12,7 @@ import (
 // A Budget bounds a metric: from above, or, of a metric of which more is
 // better, from below. What is equal to the limit is within it.
 type Budget struct {
-	Metric results.Metric
+	Metric results.Figure
 	Limit  float64 // in the metric's unit
 	Text   string  // as it was written: 5GiB
 }

@@ -31,7 +31,7 @@ type Comparison struct {
 	Disparities []Disparity      // in kind, including those that the user allowed
 	Notes       []Disparity      // between the machines, no obstacle to comparing
 	Memory      string           // MemoryGPU or MemoryMain: which peak is compared
-	Metrics     []results.Metric // in the order of a cell's Changes
+	Metrics     []results.Figure // in the order of a cell's Changes
 	Cells       []CellComparison
 }
 
@@ -45,7 +45,7 @@ type CellComparison struct {
 
 // A Change is one metric of one cell in both runs.
 type Change struct {
-	Metric     results.Metric
+	Metric     results.Figure
 	Base, Head *stats.Sample    // nil if not measured
 	Difference stats.Difference // in a Comparison, Shown and Able follow from the corrected p-value
 
@@ -115,9 +115,7 @@ func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Reco
 		c.Memory = results.MemoryGPU
 	}
 	for _, name := range []string{results.MetricDuration, results.MetricP99, results.MetricThroughput, results.PeakMetric(c.Memory)} {
-		if m, err := results.FindMetric(name); err == nil {
-			c.Metrics = append(c.Metrics, m)
-		}
+		c.Metrics = append(c.Metrics, results.Metric(name))
 	}
 	planned := plannedNames(head.Plan)
 	had := byName(before)
@@ -139,7 +137,7 @@ func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Reco
 
 // correct corrects a metric's p-values for the number of cells in which it is
 // compared.
-func (c Comparison) correct(m results.Metric) {
+func (c Comparison) correct(m results.Figure) {
 	var changes []*Change
 	var p []float64
 	for _, cell := range c.Cells {
@@ -242,7 +240,7 @@ func sameTopology(a, b scenarios.Topology) bool {
 }
 
 // NewChange compares one metric. With a sample missing it shows nothing.
-func NewChange(m results.Metric, base, head *stats.Sample) Change {
+func NewChange(m results.Figure, base, head *stats.Sample) Change {
 	c := Change{Metric: m, Base: base, Head: head, Difference: stats.Compare(base, head), Compared: 1}
 	c.Corrected = c.Difference.P
 	if base == nil || head == nil {

@@ -75,7 +75,7 @@ func TestChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := func(m results.Metric, base, head []float64) verdict.Change {
+	change := func(m results.Figure, base, head []float64) verdict.Change {
 		return verdict.NewChange(m, stats.NewSample(base), stats.NewSample(head))
 	}
 	five, slower := []float64{10, 10.1, 10.2, 10.3, 10.4}, []float64{11, 11.1, 11.2, 11.3, 11.4}

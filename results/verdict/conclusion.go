@@ -33,11 +33,7 @@ type Condition struct {
 // duration against peak memory, and cells that are as good. The baseline comes
 // first, even if it is not on the front or failed.
 func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
-	duration, err := results.FindMetric(results.MetricDuration)
-	if err != nil {
-		return Conclusion{} // there is one
-	}
-	frontier := FindFrontier(summaries, duration)
+	frontier := FindFrontier(summaries, results.Metric(results.MetricDuration))
 	conclusion := Conclusion{
 		Requests: frontier.Requests, Memory: frontier.Memory,
 		Excluded: frontier.Excluded, Scheduled: frontier.Scheduled, Unmeasured: frontier.Unmeasured,

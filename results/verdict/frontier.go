@@ -14,7 +14,7 @@ import (
 // for which no other cell is at least as good and needs no more memory.
 type Frontier struct {
 	Requests   int // the cells': the largest number that the run has
-	Objective  results.Metric
+	Objective  results.Figure
 	Memory     string    // MemoryGPU or MemoryMain
 	Members    []Summary // from the least memory to the most
 	Candidates []Summary // all cells that could have been members, in the order of Summarise
@@ -32,7 +32,7 @@ type Frontier struct {
 // cell. An open loop at a rate takes as long as its schedule, whatever the stack
 // does, so it is no candidate for the shortest duration or the highest
 // throughput. Of cells that are equal in both figures, the first is taken.
-func FindFrontier(summaries []Summary, objective results.Metric) Frontier {
+func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
 	f := Frontier{Objective: objective, Memory: MemoryKind(summaries)}
 	for _, s := range summaries {
 		f.Requests = max(f.Requests, s.Load.Requests)

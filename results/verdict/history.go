@@ -11,7 +11,7 @@ import (
 // A History is one metric of a scenario's cells over its last runs.
 type History struct {
 	Scenario string
-	Metric   results.Metric
+	Metric   results.Figure
 	Runs     []results.Run // the oldest first
 	Cells    []CellHistory
 }
@@ -39,7 +39,7 @@ type HistoryStep struct {
 
 // NewHistory groups observations by cell. The oldest run comes first. Only clean
 // repeats that have the figure count; for the metric of errors, all that have it.
-func NewHistory(scenario string, m results.Metric, runs []results.Run, observations []results.Observation) History {
+func NewHistory(scenario string, m results.Figure, runs []results.Run, observations []results.Observation) History {
 	h := History{Scenario: scenario, Metric: m, Runs: runs}
 	at := make(map[string]int, len(runs))
 	for i, run := range runs {

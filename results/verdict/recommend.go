@@ -12,7 +12,7 @@ import (
 
 // A Goal is what a topology is chosen for.
 type Goal struct {
-	Objective results.Metric
+	Objective results.Figure
 	Under     []Budget // all of them have to be met
 }
 
@@ -96,10 +96,10 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 }
 
 // Metrics are those that decide: the objective and the memory.
-func (r Recommendation) Metrics() []results.Metric {
-	metrics := []results.Metric{r.Goal.Objective}
-	if m, err := results.FindMetric(results.PeakMetric(r.Frontier.Memory)); err == nil && m.Name != r.Goal.Objective.Name {
-		metrics = append(metrics, m)
+func (r Recommendation) Metrics() []results.Figure {
+	metrics := []results.Figure{r.Goal.Objective}
+	if peak := results.PeakMetric(r.Frontier.Memory); peak != r.Goal.Objective.Name {
+		metrics = append(metrics, results.Metric(peak))
 	}
 	return metrics
 }

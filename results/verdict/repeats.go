@@ -105,7 +105,7 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 // known is false where no repeat has a duration.
 func halfWidth(records []results.Record) (width *float64, known bool) {
 	_, speaking := results.Speaking(records)
-	sample := stats.NewSample(results.Values(speaking, func(r results.Record) *float64 { return r.Duration }))
+	sample := stats.NewSample(results.Metric(results.MetricDuration).Values(speaking))
 	if sample == nil {
 		return nil, false
 	}

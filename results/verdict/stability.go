@@ -37,7 +37,7 @@ type Stability struct {
 // stabilityOf looks at the repeats of a cell that are ok, in order.
 func stabilityOf(ok, speaking []results.Record) Stability {
 	var s Stability
-	durations := results.Values(speaking, func(r results.Record) *float64 { return r.Duration })
+	durations := results.Metric(results.MetricDuration).Values(speaking)
 	if sample := stats.NewSample(durations); sample != nil {
 		s.Variation = sample.Variation()
 		if change, p, known := stats.Trend(durations); known && sample.Median > 0 {

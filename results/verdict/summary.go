@@ -49,7 +49,7 @@ type Summary struct {
 
 // Sample is one metric over the repeats that speak for the cell, or nil if none
 // of them has it.
-func (s Summary) Sample(m results.Metric) *stats.Sample {
+func (s Summary) Sample(m results.Figure) *stats.Sample {
 	switch m.Name { // those that are there already: a frontier asks for them again and again
 	case results.MetricDuration:
 		return s.Duration
@@ -60,7 +60,7 @@ func (s Summary) Sample(m results.Metric) *stats.Sample {
 	case results.MetricMemoryPeak:
 		return s.MainPeak
 	}
-	return stats.NewSample(results.Values(s.Speaking, m.Of))
+	return stats.NewSample(m.Values(s.Speaking))
 }
 
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
@@ -168,10 +168,7 @@ func summarise(repeats []results.Record) Summary {
 	slices.Sort(summary.Flags)
 	summary.Flags = slices.Compact(summary.Flags)
 
-	sample := func(metric string) *stats.Sample {
-		m, _ := results.FindMetric(metric)
-		return stats.NewSample(results.Values(speaking, m.Of))
-	}
+	sample := func(metric string) *stats.Sample { return stats.NewSample(results.Metric(metric).Values(speaking)) }
 	summary.Duration, summary.Throughput = sample(results.MetricDuration), sample(results.MetricThroughput)
 	summary.GPUPeak, summary.MainPeak = sample(results.MetricGPUPeak), sample(results.MetricMemoryPeak)
 	for _, record := range ok {
@@ -297,7 +294,7 @@ func leadingDigits(s string) (digits, rest string) {
 // Doubts returns the flags of the cell that void a metric: the client, a
 // disturbance or another process was measured instead of the stack. Other flags
 // leave the figure usable. A metric that was not measured has no doubts.
-func (s Summary) Doubts(m results.Metric) []string {
+func (s Summary) Doubts(m results.Figure) []string {
 	if s.Sample(m) == nil {
 		return nil
 	}

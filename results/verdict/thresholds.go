@@ -54,8 +54,9 @@ func (c *judged) everyRepeat(t *scenarios.Threshold, s Summary) {
 		c.Status, c.Missing = results.CheckNotMeasured, t.Own()
 		return
 	}
-	for _, r := range s.Speaking {
-		c.Values, c.Missing = valuesOf(t.Own(), func(m results.Metric) *float64 {
+	for i := range s.Speaking {
+		r := &s.Speaking[i]
+		c.Values, c.Missing = valuesOf(t.Own(), func(m results.Figure) *float64 {
 			if m.Name == results.MetricErrors {
 				errors := float64(s.Errors)
 				return &errors
@@ -195,8 +196,8 @@ func (c *judged) decide(test rankTest, corrected float64, tests int) {
 	}
 }
 
-func medianOf(s Summary) func(results.Metric) *float64 {
-	return func(m results.Metric) *float64 {
+func medianOf(s Summary) func(results.Figure) *float64 {
+	return func(m results.Figure) *float64 {
 		if m.Name == results.MetricErrors && s.OK+s.Failed > 0 { // a pruned cell has no answers
 			errors := float64(s.Errors)
 			return &errors
@@ -210,7 +211,7 @@ func medianOf(s Summary) func(results.Metric) *float64 {
 
 // valuesOf returns the figures with these names, and the names of those that are
 // missing.
-func valuesOf(names []string, of func(results.Metric) *float64) (values map[string]float64, missing []string) {
+func valuesOf(names []string, of func(results.Figure) *float64) (values map[string]float64, missing []string) {
 	values = map[string]float64{}
 	for _, name := range names {
 		m, err := results.FindMetric(name)

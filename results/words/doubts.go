@@ -14,7 +14,7 @@ const mostNamed = 5
 
 // Doubt says which of the metrics of a cell a flag voids; empty where none
 // does.
-func Doubt(s verdict.Summary, metrics ...results.Metric) string {
+func Doubt(s verdict.Summary, metrics ...results.Figure) string {
 	var parts []string
 	for _, m := range metrics {
 		if doubts := s.Doubts(m); len(doubts) > 0 {

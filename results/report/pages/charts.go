@@ -66,10 +66,7 @@ func kindOf(t scenarios.Topology) string {
 // tradeoff shows duration against peak memory of the cells that a
 // recommendation chooses from.
 func (b *builder) tradeoff() *drawing {
-	duration, err := results.FindMetric(results.MetricDuration)
-	if err != nil {
-		return nil
-	}
+	duration := results.Metric(results.MetricDuration)
 	frontier := verdict.FindFrontier(b.summaries, duration)
 	if len(frontier.Candidates) == 0 || frontier.Candidates[0].Peak(frontier.Memory) == nil {
 		return nil

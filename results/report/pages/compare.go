@@ -139,7 +139,7 @@ func drawable(rows []changedCell) []changedCell {
 }
 
 // changesGrid is a table of one metric.
-func changesGrid(metric results.Metric, rows []changedCell) *gridView {
+func changesGrid(metric results.Figure, rows []changedCell) *gridView {
 	u := words.UnitOf(metric.Unit)
 	var bases, heads []*stats.Sample
 	for _, row := range rows {
@@ -181,7 +181,7 @@ func changesGrid(metric results.Metric, rows []changedCell) *gridView {
 
 // changesChart shows base and head of each cell beside each other, those that
 // changed the most where there are many.
-func changesChart(metric results.Metric, rows []changedCell) *drawing {
+func changesChart(metric results.Figure, rows []changedCell) *drawing {
 	u := words.UnitOf(metric.Unit)
 	shown := rows
 	if len(rows) > mostGroups {

@@ -347,11 +347,7 @@ func (b *builder) cells(v *runView) error {
 func (b *builder) cellGrid() *report.Grid {
 	g := &report.Grid{Labels: 1, Head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
 	metric := func(s verdict.Summary, name string, u words.Unit) report.Entry {
-		m, err := results.FindMetric(name)
-		if err != nil {
-			return report.Entry{Text: words.Missing}
-		}
-		sample := s.Sample(m)
+		sample := s.Sample(results.Metric(name))
 		decimals := u.Decimals([]*stats.Sample{sample})
 		if sample != nil && name != results.MetricDuration {
 			return report.Entry{Text: u.Number(sample.Median, decimals) + " " + u.Name} // the repeats have the rest

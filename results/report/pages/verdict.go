@@ -14,10 +14,7 @@ import (
 // verdict is the answer in sentences: the recommendation where no memory
 // budget is given, and what less memory would cost.
 func (b *builder) verdict() []string {
-	duration, err := results.FindMetric(results.MetricDuration)
-	if err != nil {
-		return nil
-	}
+	duration := results.Metric(results.MetricDuration)
 	r := verdict.Recommend(b.summaries, b.run.Plan.Baseline, verdict.Goal{Objective: duration})
 	if r.Best == nil {
 		return nil // the notes below the table say why
