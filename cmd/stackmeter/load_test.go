@@ -172,9 +172,9 @@ func TestLoadWrongUsage(t *testing.T) {
 		{"--client mp", "mp needs the number of clients"},
 		{"--rate 1e-10/s", "from 0.001/s to 100000/s"},
 		{"--rate x", "has to be a rate"},
-		{"--rate 10", "--rate: matrix.rate has no unit"},
+		{"--rate 10", `--rate: matrix.rate: "10" has no unit`},
 		{"-n 10000000 --rate 0.001/s", "days"},
-		{"--search-p99 -1s", "not -1s"},
+		{"--search-p99 -1s", `"-1s" is not a time`},
 		{"--warmup -1", "--warmup: warmup has to be from 0"},
 		{"--timeout 0s", "--timeout: request.timeout has to be from 1ms"},
 	} {
