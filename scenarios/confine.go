@@ -28,9 +28,6 @@ func pathHint(err error) string {
 	return "paths are relative to the scenario file"
 }
 
-// operators says whether a node is the operator's own: from an override.
-func (d *decoder) operators(n *yaml.Node) bool { return d.owner[n] != nil }
-
 // root is the folder among the scenario's own and the allowed ones that an
 // absolute path is in by its name; empty if it is in none.
 func (f folder) root(path string) string {
@@ -156,21 +153,21 @@ func above(dir string, names ...string) string {
 // environment reads environment variables for a service. Some are not the
 // scenario's to set.
 func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
-	d.dictionary(n, what, into, validEnv, envRule)
+	d.Dictionary(n, what, into, validEnv, envRule)
 	if n.Kind != yaml.MappingNode {
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
-		if d.operators(key) {
+		if d.Given(key) {
 			continue
 		}
 		switch {
 		case loaders(key.Value):
-			d.problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
+			d.Problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
 				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, show.Quote(key.Value))
 		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
-			d.problem(key, "resources.gpu says how many, or which",
+			d.Problem(key, "resources.gpu says how many, or which",
 				"%s cannot set %s: which GPUs a stack has is not its own choice", what, show.Quote(key.Value))
 		}
 	}

@@ -92,12 +92,12 @@ func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 	var list string
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
 		list = n.Value // a single core
-	} else if !d.text(n, what, &list) {
+	} else if !d.Text(n, what, &list) {
 		return
 	}
 	cores, err := ParseCpuset(list)
 	if err != nil {
-		d.problem(n, "a list of cores, for example 0-3,6", "%s: %v", what, err)
+		d.Problem(n, "a list of cores, for example 0-3,6", "%s: %v", what, err)
 		return
 	}
 	*into = FormatCpuset(cores)

@@ -6,6 +6,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // mostRepeats is the limit of repeats.
@@ -15,32 +16,32 @@ const mostRepeats = 1000
 // how many until the medians are known well enough.
 func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	if n.Kind != yaml.MappingNode {
-		d.integer(n, "repeats", &s.Repeats, 1, mostRepeats)
+		d.Integer(n, "repeats", &s.Repeats, 1, mostRepeats)
 		return
 	}
 	until := Until{Min: 3}
 	sound := true
-	o, _ := d.object(n, "repeats", "repeats",
-		field{"min", func(n *yaml.Node) { sound = d.integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }},
-		field{"max", func(n *yaml.Node) { sound = d.integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }},
-		field{"until", func(n *yaml.Node) {
-			sound = d.percent(n, "repeats.until", &until.Within) && sound
+	o, _ := d.Object(n, "repeats", "repeats",
+		yamlfile.Key("min", func(n *yaml.Node) { sound = d.Integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }),
+		yamlfile.Key("max", func(n *yaml.Node) { sound = d.Integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }),
+		yamlfile.Key("until", func(n *yaml.Node) {
+			sound = d.Percent(n, "repeats.until", &until.Within) && sound
 			until.Within /= 100
-		}},
+		}),
 	)
 	for _, needed := range []struct{ key, hint string }{{"max", "add max: 10"}, {"until", "add until: 5%"}} {
 		if !given(n, needed.key) {
-			d.problem(n, needed.hint, "repeats has no %s", needed.key)
+			d.Problem(n, needed.hint, "repeats has no %s", needed.key)
 			sound = false
 		}
 	}
 	switch {
 	case !sound:
 	case s.Repeats < IntervalRepeats:
-		d.problem(o.values["max"], "raise it, or write the number of repeats alone",
+		d.Problem(o.Values["max"], "raise it, or write the number of repeats alone",
 			"repeats.max has to be at least %d, not %d: with fewer there is no interval that until could be about", IntervalRepeats, s.Repeats)
 	case until.Min > s.Repeats:
-		d.problem(o.values["min"], "", "repeats.min is %d, more than repeats.max", until.Min)
+		d.Problem(o.Values["min"], "", "repeats.min is %d, more than repeats.max", until.Min)
 	default:
 		s.Until = &until
 	}
@@ -49,18 +50,18 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 // recommend reads what a topology is to be chosen for.
 func (d *decoder) recommend(n *yaml.Node) *Recommend {
 	r := &Recommend{Objective: "duration"}
-	_, ok := d.object(n, "recommend", "recommend",
-		field{"under", func(n *yaml.Node) { r.Under = d.budgets(n) }},
-		field{"objective", func(n *yaml.Node) {
-			if d.text(n, "recommend.objective", &r.Objective) && d.loader.CheckMetric != nil {
+	_, ok := d.Object(n, "recommend", "recommend",
+		yamlfile.Key("under", func(n *yaml.Node) { r.Under = d.budgets(n) }),
+		yamlfile.Key("objective", func(n *yaml.Node) {
+			if d.Text(n, "recommend.objective", &r.Objective) && d.loader.CheckMetric != nil {
 				if err := d.loader.CheckMetric(r.Objective); err != nil {
-					d.problem(n, "", "recommend.objective: %v", err)
+					d.Problem(n, "", "recommend.objective: %v", err)
 				}
 			}
-		}},
+		}),
 	)
 	if ok && len(n.Content) == 0 {
-		d.problem(n, "for example {under: {gpu_peak: 5GiB}, objective: duration}", "recommend is empty")
+		d.Problem(n, "for example {under: {gpu_peak: 5GiB}, objective: duration}", "recommend is empty")
 	}
 	return r
 }
@@ -68,14 +69,14 @@ func (d *decoder) recommend(n *yaml.Node) *Recommend {
 // budgets reads a limit for each of some metrics.
 func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	if n.Kind != yaml.MappingNode {
-		d.problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under has to be a mapping, not %s", describe(n))
+		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under has to be a mapping, not %s", yamlfile.Describe(n))
 		return nil
 	}
 	budgets := map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		var text string
-		if !d.written(value, "recommend.under."+show.Shorten(show.Columns(key.Value), show.Quoted), &text) {
+		if !d.Written(value, "recommend.under."+show.Shorten(show.Columns(key.Value), show.Quoted), &text) {
 			continue
 		}
 		if d.loader.CheckBudget != nil {
@@ -84,7 +85,7 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 				if d.loader.CheckMetric != nil && d.loader.CheckMetric(key.Value) != nil {
 					at = key
 				}
-				d.problem(at, "", "recommend.under: %v", err)
+				d.Problem(at, "", "recommend.under: %v", err)
 				continue
 			}
 		}

@@ -4,11 +4,11 @@ import (
 	"slices"
 
 	"errors"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // scenario decodes the whole document. Fields are decoded in the order in
@@ -29,31 +29,31 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		s.App.Ready.Path = ""
 		s.Topologies = []Topology{*d.loader.Server}
 	}
-	var app object
-	o, ok := d.object(root, "scenario", "a scenario",
-		field{"name", func(n *yaml.Node) { d.checked(n, "name", &s.Name, validName, nameRule) }},
-		field{"app", func(n *yaml.Node) { app = d.app(n, &s.App) }},
-		field{"request", func(n *yaml.Node) { d.request(n, &s.Request) }},
-		field{"resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }},
-		field{"topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }},
-		field{"matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }},
-		field{"client", func(n *yaml.Node) {
-			d.object(n, "client", "client",
-				field{"engine", func(n *yaml.Node) {
-					d.choice(n, "client.engine", &s.Client.Engine, EngineNative, EnginePythonRequests)
-				}},
-				field{"cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }},
+	var app yamlfile.Object
+	o, ok := d.Object(root, "scenario", "a scenario",
+		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "name", &s.Name, validName, nameRule) }),
+		yamlfile.Key("app", func(n *yaml.Node) { app = d.app(n, &s.App) }),
+		yamlfile.Key("request", func(n *yaml.Node) { d.request(n, &s.Request) }),
+		yamlfile.Key("resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }),
+		yamlfile.Key("topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
+		yamlfile.Key("matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }),
+		yamlfile.Key("client", func(n *yaml.Node) {
+			d.Object(n, "client", "client",
+				yamlfile.Key("engine", func(n *yaml.Node) {
+					d.Choice(n, "client.engine", &s.Client.Engine, EngineNative, EnginePythonRequests)
+				}),
+				yamlfile.Key("cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }),
 			)
-		}},
-		field{"repeats", func(n *yaml.Node) { d.repeats(n, s) }},
-		field{"warmup", func(n *yaml.Node) { d.integer(n, "warmup", &s.Warmup, 0, MaxWarmup) }},
-		field{"fresh", func(n *yaml.Node) { d.choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }},
-		field{"order", func(n *yaml.Node) { d.choice(n, "order", &s.Order, OrderShuffle, OrderListed) }},
-		field{"prune", func(n *yaml.Node) { d.boolean(n, "prune", &s.Prune) }},
-		field{"seed", func(n *yaml.Node) { d.seed(n, "seed", &s.Seed) }},
-		field{"baseline", func(n *yaml.Node) { s.Baseline = d.baseline(n, s) }},
-		field{"thresholds", func(n *yaml.Node) { s.Thresholds = d.thresholds(n) }},
-		field{"recommend", func(n *yaml.Node) { s.Recommend = d.recommend(n) }},
+		}),
+		yamlfile.Key("repeats", func(n *yaml.Node) { d.repeats(n, s) }),
+		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, MaxWarmup) }),
+		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }),
+		yamlfile.Key("order", func(n *yaml.Node) { d.Choice(n, "order", &s.Order, OrderShuffle, OrderListed) }),
+		yamlfile.Key("prune", func(n *yaml.Node) { d.Boolean(n, "prune", &s.Prune) }),
+		yamlfile.Key("seed", func(n *yaml.Node) { d.Seed(n, "seed", &s.Seed) }),
+		yamlfile.Key("baseline", func(n *yaml.Node) { s.Baseline = d.baseline(n, s) }),
+		yamlfile.Key("thresholds", func(n *yaml.Node) { s.Thresholds = d.thresholds(n) }),
+		yamlfile.Key("recommend", func(n *yaml.Node) { s.Recommend = d.recommend(n) }),
 	)
 	if !ok {
 		return s
@@ -64,15 +64,15 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		{"matrix", "add matrix: {requests: [100], client: [single]}"},
 	} {
 		if !given(root, needed.key) && !(needed.key == "topologies" && d.loader.Server != nil) {
-			d.problem(root, needed.hint, "the scenario has no %s", needed.key)
+			d.Problem(root, needed.hint, "the scenario has no %s", needed.key)
 		}
 	}
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
-		d.problem(o.keys["request"], "add tls: true to those that do, or take request.tls out", "the request has tls, and no topology speaks it")
+		d.Problem(o.Keys["request"], "add tls: true to those that do, or take request.tls out", "the request has tls, and no topology speaks it")
 	}
 	d.checkEngine(root, s)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
-		d.problem(o.keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",
+		d.Problem(o.Keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats are %d × %d × %d = %d cells, more than the limit of %d",
 			len(s.Topologies), len(s.Loads), s.Repeats, cells, d.maxCells)
 	}
@@ -93,12 +93,12 @@ func given(n *yaml.Node, key string) bool {
 // baseline reads the baseline and checks that it is in the scenario.
 func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 	b := &Baseline{}
-	o, ok := d.object(n, "baseline", "baseline",
-		field{"topology", func(n *yaml.Node) { d.text(n, "baseline.topology", &b.Topology) }},
-		field{"client", func(n *yaml.Node) { d.text(n, "baseline.client", &b.Client) }},
+	o, ok := d.Object(n, "baseline", "baseline",
+		yamlfile.Key("topology", func(n *yaml.Node) { d.Text(n, "baseline.topology", &b.Topology) }),
+		yamlfile.Key("client", func(n *yaml.Node) { d.Text(n, "baseline.client", &b.Client) }),
 	)
 	if ok && len(n.Content) == 0 {
-		d.problem(n, "for example {topology: flask, client: single}", "baseline is empty")
+		d.Problem(n, "for example {topology: flask, client: single}", "baseline is empty")
 		return nil
 	}
 	var names, clients []string
@@ -118,7 +118,7 @@ func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 				return
 			}
 		}
-		d.problem(o.values[key], suggestion(value, known), "the scenario has no %s %s", what, show.Quote(value))
+		d.Problem(o.Values[key], show.Suggest(value, known), "the scenario has no %s %s", what, show.Quote(value))
 	}
 	check("topology", b.Topology, "topology", names)
 	check("client", b.Client, "client mode", clients)
@@ -141,39 +141,18 @@ func distinct(words []string) []string {
 // thresholds checks the expressions and keeps them as texts.
 func (d *decoder) thresholds(n *yaml.Node) []string {
 	var all []string
-	for _, item := range items(n) {
+	for _, item := range yamlfile.Items(n) {
 		var text string
-		if !d.text(item, "a threshold", &text) {
+		if !d.Text(item, "a threshold", &text) {
 			continue
 		}
 		_, err := ParseThreshold(text)
 		var wrong *ThresholdError
 		if errors.As(err, &wrong) {
-			at := *item
-			at.Column += d.within(item, wrong.Column)
-			d.owner[&at] = d.owner[item]
-			d.problem(&at, wrong.Hint, "%s", wrong.Message)
+			d.ProblemIn(item, wrong.Column, wrong.Hint, "%s", wrong.Message)
 			continue
 		}
 		all = append(all, text)
 	}
 	return all
-}
-
-// within is how many characters behind the place of a text in the file the
-// column of its value is; 0 where the file writes it in another way: with
-// escapes, over several lines, or in an override.
-func (d *decoder) within(n *yaml.Node, column int) int {
-	if d.owner[n] != nil || n.Line < 1 || n.Line > len(d.file.lines) {
-		return 0
-	}
-	line := []rune(d.file.lines[n.Line-1])
-	from, quote := n.Column-1, 0
-	if from >= 0 && from < len(line) && strings.ContainsRune(`"'`, line[from]) {
-		from, quote = from+1, 1
-	}
-	if value := []rune(n.Value); from < 0 || from+len(value) > len(line) || string(line[from:from+len(value)]) != n.Value {
-		return 0
-	}
-	return quote + column - 1
 }

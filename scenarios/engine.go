@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"stackmeter/scenarios/yamlfile"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -35,21 +37,21 @@ func (d *decoder) checkEngine(root *yaml.Node, s *Scenario) {
 	const native = "write client: {engine: native}, or "
 	if s.Request.TLS != nil {
 		for _, n := range found(root, "request", func(key, _ *yaml.Node) bool { return key.Value == "tls" }) {
-			d.problem(n, native+"take it out", "request.tls: the engine python-requests verifies certificates by its own rules only")
+			d.Problem(n, native+"take it out", "request.tls: the engine python-requests verifies certificates by its own rules only")
 		}
 	}
 	for _, n := range found(root, "topologies", func(key, value *yaml.Node) bool { return key.Value == "tls" && value.Value == "true" }) {
-		d.problem(n, native+"take tls out", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
+		d.Problem(n, native+"take tls out", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
 	}
 	for _, l := range s.Loads {
 		switch {
 		case l.Searches():
 			for _, n := range found(root, "matrix", func(key, _ *yaml.Node) bool { return key.Value == "search" }) {
-				d.problem(n, native+"give the rate, as 20/s", "the engine python-requests does not search for a rate")
+				d.Problem(n, native+"give the rate, as 20/s", "the engine python-requests does not search for a rate")
 			}
 		case l.Client != ClientSingle && l.Pool > MaxPythonPool:
 			for _, n := range found(root, "matrix", tooManyClients) {
-				d.problem(n, native+fmt.Sprintf("use at most %d", MaxPythonPool), "the engine python-requests has a pool of at most %d", MaxPythonPool)
+				d.Problem(n, native+fmt.Sprintf("use at most %d", MaxPythonPool), "the engine python-requests has a pool of at most %d", MaxPythonPool)
 			}
 		}
 	}
@@ -60,7 +62,7 @@ func tooManyClients(key, value *yaml.Node) bool {
 	if key.Value != "pool" {
 		return false
 	}
-	for _, item := range items(value) {
+	for _, item := range yamlfile.Items(value) {
 		if n, err := strconv.Atoi(item.Value); err == nil && n > MaxPythonPool {
 			return true
 		}

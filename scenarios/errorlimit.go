@@ -9,6 +9,7 @@ import (
 
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // An ErrorLimit is how many errors a cell may have among its answers. With more
@@ -55,12 +56,12 @@ func ParseErrorLimit(text string) (ErrorLimit, error) {
 // errorLimit reads a limit of errors.
 func (d *decoder) errorLimit(n *yaml.Node, what string) *ErrorLimit {
 	if n.Kind != yaml.ScalarNode {
-		d.problem(n, "for example 10 or 2.5%", "%s has to be a number or a percentage, not %s", what, describe(n))
+		d.Problem(n, "for example 10 or 2.5%", "%s has to be a number or a percentage, not %s", what, yamlfile.Describe(n))
 		return nil
 	}
 	limit, err := ParseErrorLimit(n.Value)
 	if err != nil {
-		d.refuse(n, what, err)
+		d.Refuse(n, what, err)
 		return nil
 	}
 	return &limit

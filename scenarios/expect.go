@@ -7,26 +7,27 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 func (d *decoder) expect(n *yaml.Node, e *Expect) {
-	d.object(n, "expect", "request.expect",
-		field{"status", func(n *yaml.Node) { d.integer(n, "request.expect.status", &e.Status, 200, 599) }},
-		field{"json", func(n *yaml.Node) { d.expectJSON(n, e) }},
-		field{"match", func(n *yaml.Node) {
+	d.Object(n, "expect", "request.expect",
+		yamlfile.Key("status", func(n *yaml.Node) { d.Integer(n, "request.expect.status", &e.Status, 200, 599) }),
+		yamlfile.Key("json", func(n *yaml.Node) { d.expectJSON(n, e) }),
+		yamlfile.Key("match", func(n *yaml.Node) {
 			var pattern string
-			if d.text(n, "request.expect.match", &pattern) && d.pattern(n, "request.expect.match", pattern) {
+			if d.Text(n, "request.expect.match", &pattern) && d.pattern(n, "request.expect.match", pattern) {
 				e.Match = pattern
 			}
-		}},
-		field{"body_digest", func(n *yaml.Node) { d.choice(n, "request.expect.body_digest", &e.BodyDigest, DigestSame) }},
+		}),
+		yamlfile.Key("body_digest", func(n *yaml.Node) { d.Choice(n, "request.expect.body_digest", &e.BodyDigest, DigestSame) }),
 	)
 }
 
 // pattern checks a regular expression.
 func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
 	if _, err := regexp.Compile(pattern); err != nil {
-		d.problem(n, "the syntax is that of https://pkg.go.dev/regexp/syntax", "%s: %v", what, err)
+		d.Problem(n, "the syntax is that of https://pkg.go.dev/regexp/syntax", "%s: %v", what, err)
 		return false
 	}
 	return true
@@ -37,14 +38,14 @@ func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
 func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 	const what = "request.expect.json"
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		d.problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s has to be a mapping of places to values, not %s", what, describe(n))
+		d.Problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s has to be a mapping of places to values, not %s", what, yamlfile.Describe(n))
 		return
 	}
 	e.JSON = make(map[string]string, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
-			d.problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, show.Quote(key.Value))
+			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, show.Quote(key.Value))
 			continue
 		}
 		if value.Tag == "!!str" {
@@ -55,7 +56,7 @@ func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 				continue
 			}
 		}
-		e.JSON[key.Value] = string(d.json(value))
+		e.JSON[key.Value] = string(d.JSON(value, what+"."+key.Value))
 	}
 }
 
@@ -65,5 +66,5 @@ func validPlace(s string) bool {
 			return false
 		}
 	}
-	return len(s) <= longest
+	return len(s) <= yamlfile.MaxText
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // FuzzParse: no text makes it panic or plan without end, what is refused is
@@ -42,7 +43,7 @@ func FuzzParse(f *testing.F) {
 		file := filepath.Join("testdata", "good", "fuzz.yaml")
 		s, err := loader.Parse(file, data, overrides...)
 		if err != nil {
-			var problems Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || len(problems) == 0 || s != nil {
 				t.Fatalf("got %v, %#v", s, err)
 			}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"stackmeter/scenarios/yamlfile"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -62,7 +64,7 @@ func TestBadScenarios(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			s, err := loadCase(t, file)
-			var problems Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || s != nil {
 				t.Fatalf("got %v, %v, want Problems", s, err)
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"stackmeter/scenarios/yamlfile"
 )
 
 // hostileCheckout is a git checkout as a pull request might leave it, with
@@ -62,7 +64,7 @@ func TestThreat1HostileScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			s, err := Load(there)
-			var problems Problems
+			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || s != nil {
 				t.Fatalf("got %v, %v, want Problems", s, err)
 			}
@@ -213,15 +215,15 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 		return "[" + strings.Join(all, ",") + "]"
 	}
 	for name, test := range map[string]struct{ text, set, refused string }{
-		"a file of more than a megabyte": {head + small + "# " + strings.Repeat("x", MaxFileSize), "", "larger than"},
+		"a file of more than a megabyte": {head + small + "# " + strings.Repeat("x", yamlfile.MaxSize), "", "larger than"},
 		"a hundred thousand brackets":    {head + "topologies: " + strings.Repeat("[", 100_000), "", "depth"},
 		"a hundred thousand mappings":    {head + "topologies: " + strings.Repeat("{a: ", 100_000), "", "depth"},
-		"a name of a megabyte":           {"name: " + strings.Repeat("a", MaxFileSize/2) + "\n", "", "name"},
+		"a name of a megabyte":           {"name: " + strings.Repeat("a", yamlfile.MaxSize/2) + "\n", "", "name"},
 		"a hundred thousand keys":        {head + small + strings.Repeat("k: 1\n", 100_000), "", "already"},
 		"a hundred thousand topologies":  {head + "topologies: [" + strings.Repeat("flask, ", 100_000) + "]\nmatrix: {requests: [1], client: [single]}\n", "", "topologies"},
 		"a hundred thousand requests":    {head + "topologies: [flask]\nmatrix: {client: [single], requests: " + numbers(100_000) + "}\n", "", "matrix"},
 		"ten million cells":              {head + "topologies: [flask]\nmatrix: {client: [mp], requests: " + numbers(100) + ", pool: " + numbers(100) + "}\nrepeats: 1000\n", "", "limit of 5000"},
-		"an override that is too long":   {head + small, "app.env={A: " + strings.Repeat("x", maxOverrideSize) + "}", "larger than"},
+		"an override that is too long":   {head + small, "app.env={A: " + strings.Repeat("x", 1<<16) + "}", "larger than"},
 		"an override that is too deep":   {head + small, strings.Repeat("a.", 5000) + "a=1", ""},
 		"repeats beyond counting":        {head + small + "repeats: 99999999999999999999\n", "", "repeats"},
 	} {

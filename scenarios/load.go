@@ -6,18 +6,17 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
+
+	"stackmeter/scenarios/yamlfile"
 
 	"gopkg.in/yaml.v3"
 )
 
-// Bounds of what a scenario may ask of the program that reads it.
-const (
-	DefaultMaxCells = 5_000   // cells of a plan, repeats counted: at a minute each, half a week
-	MaxFileSize     = 1 << 20 // bytes of a scenario file
-	maxOverrideSize = 1 << 16 // bytes of one override
-	maxDepth        = 32      // of nested lists and mappings, aliases followed
-	maxNodes        = 200_000 // of the tree once aliases and merge keys are expanded
-)
+// DefaultMaxCells is the usual limit of a plan's cells, repeats counted: at a
+// minute each, half a week.
+const DefaultMaxCells = 5_000
 
 // A Loader reads scenario files. The zero value has the usual limits.
 type Loader struct {
@@ -44,7 +43,7 @@ type Loader struct {
 
 // Load reads a scenario file and checks it. Overrides are the values of
 // --set: see Loader.Parse. An error about what the file says is of type
-// Problems and holds everything that is wrong.
+// yamlfile.Problems and holds everything that is wrong.
 func Load(path string, overrides ...string) (*Scenario, error) {
 	return Loader{}.Load(path, overrides...)
 }
@@ -61,7 +60,7 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 		return nil, fmt.Errorf("read scenario: %w", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	data, err := io.ReadAll(io.LimitReader(f, yamlfile.MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read scenario: %w", err)
 	}
@@ -81,18 +80,14 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 // its build context is there or in the same git checkout. No "..", absolute
 // path or symbolic link leads out.
 func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
-	d, err := newDecoder(file, data, l)
-	if err != nil {
-		return nil, err
+	f := yamlfile.Read(file, data, rules())
+	if f.Root == nil {
+		return nil, f.Err()
 	}
-	root := d.readTree(d.file, data, MaxFileSize)
-	if root == nil {
-		return nil, d.report.err()
+	for _, text := range overrides {
+		f.Override(text)
 	}
-	for i, text := range overrides {
-		d.override(root, overrideSource(text, i+1), text)
-	}
-	return d.finished(root, file)
+	return l.decode(f, file)
 }
 
 // A Setting is a value of a scenario that something other than a file gives: a
@@ -106,33 +101,60 @@ type Setting struct {
 // ParseSettings checks a scenario that has no file: all that it says are the
 // settings. Its relative paths start in the working directory.
 func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error) {
-	d, err := newDecoder("", nil, l)
+	f := yamlfile.Empty(name, rules())
+	for _, key := range []string{"name: " + name, "request: {}", "matrix: {}"} { // which no setting may say
+		path, value, _ := strings.Cut(key, ": ")
+		f.Set(name, path, value)
+	}
+	for _, s := range settings {
+		f.Set(s.From, s.Path, s.Value)
+	}
+	return l.decode(f, "")
+}
+
+// rules are what is particular to scenarios as YAML files.
+func rules() yamlfile.Rules {
+	return yamlfile.Rules{
+		What:    "scenario",
+		Example: "matrix.requests=[20] or topologies.0.workers=2",
+		// Environments, headers and build arguments, and likely misspellings:
+		// environment, header; not venv.
+		Secrets: "(?i)(?:^|[^v])env|header|args",
+		Unfold: func(path []string, n *yaml.Node) *yaml.Node {
+			switch {
+			case strings.Join(path, ".") == "app.build":
+				key, context := *n, *n
+				key.Value = "context"
+				return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column, Content: []*yaml.Node{&key, &context}}
+			case len(path) == 2 && path[0] == "topologies":
+				if short, err := parseShorthand(n.Value); err == nil { // or it is reported when it is read
+					return short.mapping(n)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// A decoder reads a file as a Scenario.
+type decoder struct {
+	*yamlfile.File
+	loader   Loader
+	folder   folder
+	maxCells int
+}
+
+// decode is the scenario that a file says.
+func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
+	d, err := l.decoder(f, file)
 	if err != nil {
 		return nil, err
 	}
-	d.file = &source{name: name}
-	root := d.readTree(d.file, []byte("{name: "+name+", request: {}, matrix: {}}"), MaxFileSize)
-	from := map[string]string{}
-	for i, s := range settings {
-		source := overrideSource(s.Path+"=", i+1)
-		source.name = s.From
-		if before, given := from[s.Path]; given {
-			d.report.add(source, 0, 0, fmt.Sprintf("%s says what %s is already", before, s.Path), "keep one of them")
-			continue
-		}
-		from[s.Path] = s.From
-		d.override(root, source, s.Path+"="+s.Value)
-	}
-	return d.finished(root, "")
-}
-
-// finished is the scenario that a tree says.
-func (d *decoder) finished(root *yaml.Node, file string) (*Scenario, error) {
-	s := d.scenario(root)
-	if err := d.report.err(); err != nil {
+	s := d.scenario(f.Root)
+	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	if l := d.loader; len(l.Env) > 0 {
+	if len(l.Env) > 0 {
 		env := map[string]string{}
 		maps.Copy(env, s.App.Env)
 		maps.Copy(env, l.Env)
@@ -142,7 +164,7 @@ func (d *decoder) finished(root *yaml.Node, file string) (*Scenario, error) {
 	return s, nil
 }
 
-func newDecoder(file string, data []byte, l Loader) (*decoder, error) {
+func (l Loader) decoder(f *yamlfile.File, file string) (*decoder, error) {
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return nil, fmt.Errorf("scenario %s: %w", file, err)
@@ -158,16 +180,14 @@ func newDecoder(file string, data []byte, l Loader) (*decoder, error) {
 		}
 		home.allowed = append(home.allowed, allowed)
 	}
-	maxCells := l.MaxCells
-	if maxCells <= 0 {
-		maxCells = DefaultMaxCells
+	d := &decoder{File: f, loader: l, folder: home, maxCells: l.MaxCells}
+	if d.maxCells <= 0 {
+		d.maxCells = DefaultMaxCells
 	}
-	return &decoder{
-		file:     fileSource(file, data),
-		loader:   l,
-		owner:    map[*yaml.Node]*source{},
-		folder:   home,
-		maxCells: maxCells,
-		kinds:    map[string][]string{},
-	}, nil
+	return d, nil
+}
+
+// duration reads a time of a request, a time-out for example.
+func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
+	return d.Duration(n, what, into, shortestTime, longestTime)
 }

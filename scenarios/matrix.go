@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"stackmeter/scenarios/yamlfile"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -119,7 +121,7 @@ func (d *decoder) loads(n *yaml.Node) []LoadSpec {
 	product := 1
 	for _, a := range m.axes {
 		if product *= len(a.values); product > d.maxCells {
-			d.problem(n, "take values out of an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
+			d.Problem(n, "take values out of an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
 			return nil
 		}
 	}
@@ -183,7 +185,7 @@ func (m matrix) cross(n *yaml.Node) []combination {
 // same.
 func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 	if len(all) == 0 {
-		d.problem(n, "add requests: and client:, or take an exclude out", "the matrix has no combination")
+		d.Problem(n, "add requests: and client:, or take an exclude out", "the matrix has no combination")
 		return nil
 	}
 	var loads []LoadSpec
@@ -192,7 +194,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 		whole := true
 		need := func(axis axisSet, what, hint string) {
 			if c.set&axis == 0 {
-				d.problem(c.node, hint, "%s has no %s", d.what(n, c), what)
+				d.Problem(c.node, hint, "%s has no %s", d.what(n, c), what)
 				whole = false
 			}
 		}
@@ -204,7 +206,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 		case c.load.Client == ClientSingle && c.set&axisPool == 0:
 			c.load.Pool = 1
 		case c.load.Client == ClientSingle && c.original&axisPool == 0:
-			d.problem(c.node, "take pool out", "single has a pool of 1: it is one client, not %d", c.load.Pool)
+			d.Problem(c.node, "take pool out", "single has a pool of 1: it is one client, not %d", c.load.Pool)
 			whole = false
 		case c.load.Client == ClientOpen:
 			need(axisRate, "rate", "open needs a rate: add rate: 20/s, rate: max or rate: {search: {p99: 500ms}}")
@@ -217,11 +219,11 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			continue
 		}
 		if before := first[c.load]; before != nil {
-			d.problem(c.node, "take one of them out", "the load %s is in %s already", c.load.Name(), d.place(before))
+			d.Problem(c.node, "take one of them out", "the load %s is in %s already", c.load.Name(), d.Place(before))
 			continue
 		}
 		if err := c.load.Check(); err != nil { // of its values together
-			d.problem(c.node, "", "%s: %v", c.load.Name(), err)
+			d.Problem(c.node, "", "%s: %v", c.load.Name(), err)
 			continue
 		}
 		first[c.load] = c.node
@@ -256,17 +258,17 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 	var m matrix
 	found := map[string]axis{}
 	sound := true
-	read := func(which axisSet, name string) field {
-		return field{name, func(n *yaml.Node) {
+	read := func(which axisSet, name string) yamlfile.Field {
+		return yamlfile.Key(name, func(n *yaml.Node) {
 			a := axis{which: which}
 			seen := map[LoadSpec]bool{}
-			for _, item := range d.list(n, "matrix."+name, d.maxCells) {
+			for _, item := range d.List(n, "matrix."+name, d.maxCells) {
 				value := combination{set: which, node: item}
 				if !d.axisValue(item, "matrix."+name, which, &value.load) {
 					continue
 				}
 				if seen[value.load] {
-					d.problem(item, "take one of them out", "matrix.%s has %s twice", name, item.Value)
+					d.Problem(item, "take one of them out", "matrix.%s has %s twice", name, item.Value)
 					continue
 				}
 				seen[value.load] = true
@@ -274,13 +276,13 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 			}
 			sound = sound && len(a.values) > 0
 			found[name] = a
-		}}
+		})
 	}
-	rules := func(what string, into *[]combination) field {
-		return field{what, func(n *yaml.Node) {
-			list := items(n)
+	rules := func(what string, into *[]combination) yamlfile.Field {
+		return yamlfile.Key(what, func(n *yaml.Node) {
+			list := yamlfile.Items(n)
 			if len(list) > d.maxCells {
-				d.problem(n, "", "matrix.%s has %d entries, more than the limit of %d cells", what, len(list), d.maxCells)
+				d.Problem(n, "", "matrix.%s has %d entries, more than the limit of %d cells", what, len(list), d.maxCells)
 				sound = false
 				return
 			}
@@ -291,9 +293,9 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 					sound = false
 				}
 			}
-		}}
+		})
 	}
-	o, ok := d.object(n, "matrix", "matrix",
+	o, ok := d.Object(n, "matrix", "matrix",
 		read(axisRequests, "requests"),
 		read(axisClient, "client"),
 		read(axisPool, "pool"),
@@ -303,7 +305,7 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 		rules("exclude", &m.exclude),
 		rules("include", &m.includes),
 	)
-	for _, key := range o.order {
+	for _, key := range o.Order {
 		if a, is := found[key]; is {
 			m.axes = append(m.axes, a)
 		}
@@ -314,7 +316,7 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 
 // unusedAxes reports what no client of the matrix has. said is false where the
 // axes do not say who the clients are.
-func (d *decoder) unusedAxes(o object, clients []combination, said bool) {
+func (d *decoder) unusedAxes(o yamlfile.Object, clients []combination, said bool) {
 	if !said {
 		return
 	}
@@ -324,16 +326,16 @@ func (d *decoder) unusedAxes(o object, clients []combination, said bool) {
 		})
 	}
 	switch {
-	case !o.has("pool") || has(ClientMP, ClientMT):
+	case !o.Has("pool") || has(ClientMP, ClientMT):
 	case has(ClientOpen):
-		d.problem(o.keys["pool"], "take pool out; to bound the requests under way write include: [{client: open, pool: 50}]",
+		d.Problem(o.Keys["pool"], "take pool out; to bound the requests under way write include: [{client: open, pool: 50}]",
 			"open is not crossed with pool, and the matrix has neither mp nor mt")
 	default:
-		d.problem(o.keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
+		d.Problem(o.Keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
 	}
 	for _, key := range []string{"rate", "arrivals"} {
-		if o.has(key) && !has(ClientOpen) {
-			d.problem(o.keys[key], "take it out, or add open to client", "only open has %s, and the matrix has no such client", key)
+		if o.Has(key) && !has(ClientOpen) {
+			d.Problem(o.Keys[key], "take it out, or add open to client", "only open has %s, and the matrix has no such client", key)
 		}
 	}
 }
@@ -342,16 +344,16 @@ func (d *decoder) unusedAxes(o object, clients []combination, said bool) {
 func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 	c := combination{node: n}
 	sound := true
-	value := func(which axisSet, name string) field {
-		return field{name, func(n *yaml.Node) {
+	value := func(which axisSet, name string) yamlfile.Field {
+		return yamlfile.Key(name, func(n *yaml.Node) {
 			if d.axisValue(n, what+"."+name, which, &c.load) {
 				c.set |= which
 			} else {
 				sound = false
 			}
-		}}
+		})
 	}
-	o, ok := d.object(n, "combination", "an entry of "+what,
+	o, ok := d.Object(n, "combination", "an entry of "+what,
 		value(axisRequests, "requests"),
 		value(axisClient, "client"),
 		value(axisPool, "pool"),
@@ -361,37 +363,37 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 	)
 	if c.set&axisClient != 0 && c.load.Client != ClientOpen {
 		for _, key := range []string{"rate", "arrivals"} {
-			if o.has(key) {
-				d.problem(o.keys[key], "take it out, or write client: open", "%s has no %s; only open has", c.load.Client, key)
+			if o.Has(key) {
+				d.Problem(o.Keys[key], "take it out, or write client: open", "%s has no %s; only open has", c.load.Client, key)
 				sound = false
 			}
 		}
 	}
 	switch {
 	case ok && len(n.Content) == 0:
-		d.problem(n, "", "an entry of %s is empty", what)
+		d.Problem(n, "", "an entry of %s is empty", what)
 		sound = false
-	case c.load.Client == ClientSingle && o.has("pool"):
-		d.problem(o.keys["pool"], "take pool out", "single has a pool of 1 and no other")
+	case c.load.Client == ClientSingle && o.Has("pool"):
+		d.Problem(o.Keys["pool"], "take pool out", "single has a pool of 1 and no other")
 		sound = false
 	}
-	return c, ok && sound && len(o.order) == len(n.Content)/2
+	return c, ok && sound && len(o.Order) == len(n.Content)/2
 }
 
 // axisValue reads one value of an axis into a load.
 func (d *decoder) axisValue(n *yaml.Node, what string, which axisSet, into *LoadSpec) bool {
 	switch which {
 	case axisRequests:
-		return d.integer(n, what, &into.Requests, 1, MaxRequests)
+		return d.Integer(n, what, &into.Requests, 1, MaxRequests)
 	case axisClient:
-		return d.choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
+		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
 	case axisPool:
-		return d.integer(n, what, &into.Pool, 1, MaxPool)
+		return d.Integer(n, what, &into.Pool, 1, MaxPool)
 	case axisRate:
 		return d.rate(n, what, into)
 	case axisArrivals:
-		return d.choice(n, what, &into.Arrivals, ArrivalsConstant, ArrivalsPoisson)
+		return d.Choice(n, what, &into.Arrivals, ArrivalsConstant, ArrivalsPoisson)
 	default:
-		return d.boolean(n, what, &into.KeepAlive)
+		return d.Boolean(n, what, &into.KeepAlive)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"stackmeter/scenarios/yamlfile"
 )
 
 // parse is a scenario with an app and the given rest.
@@ -270,7 +272,7 @@ func TestLimitOfCells(t *testing.T) {
 	if _, err := (Loader{MaxCells: 20_000}).Parse("test.yaml", text, "repeats=1000"); err != nil {
 		t.Error(err)
 	}
-	if _, err := Parse("test.yaml", make([]byte, MaxFileSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
+	if _, err := Parse("test.yaml", make([]byte, yamlfile.MaxSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 )
 
 const rateRule = "for example 20/s, 0.5/s, max, or {search: {p99: 500ms}}"
@@ -19,15 +20,15 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 		return true
 	}
 	if n.Kind != yaml.ScalarNode || !units.Begins(n.Value) {
-		d.problem(n, rateRule, "%s has to be a rate, not %s", what, describe(n))
+		d.Problem(n, rateRule, "%s has to be a rate, not %s", what, yamlfile.Describe(n))
 		return false
 	}
-	value, ok := d.quantity(n, what, units.PerSecond)
+	value, ok := d.Quantity(n, what, units.PerSecond)
 	if !ok {
 		return false
 	}
 	if err := rateInRange(what, value); err != nil {
-		d.problem(n, "", "%v", err)
+		d.Problem(n, "", "%v", err)
 		return false
 	}
 	into.Rate, into.P99 = value, 0
@@ -36,18 +37,18 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
 	sound := false
-	o, ok := d.object(n, "rate", what, field{"search", func(n *yaml.Node) {
-		inner, ok := d.object(n, "search", what+".search", field{"p99", func(n *yaml.Node) {
+	o, ok := d.Object(n, "rate", what, yamlfile.Key("search", func(n *yaml.Node) {
+		inner, ok := d.Object(n, "search", what+".search", yamlfile.Key("p99", func(n *yaml.Node) {
 			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
 				into.Rate = 0
 			}
-		}})
-		if ok && !inner.has("p99") {
-			d.problem(n, "add p99: 500ms", "%s.search has no limit", what)
+		}))
+		if ok && !inner.Has("p99") {
+			d.Problem(n, "add p99: 500ms", "%s.search has no limit", what)
 		}
-	}})
-	if ok && !o.has("search") {
-		d.problem(n, rateRule, "%s has no search", what)
+	}))
+	if ok && !o.Has("search") {
+		d.Problem(n, rateRule, "%s has no search", what)
 	}
 	return sound
 }

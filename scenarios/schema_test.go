@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
@@ -112,12 +113,11 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := newDecoder(file, data, Loader{})
-		if err != nil {
+		f := yamlfile.Read(file, data, rules())
+		if _, err := (Loader{}).decode(f, file); err != nil {
 			t.Fatal(err)
 		}
-		d.scenario(d.readTree(d.file, data, MaxFileSize))
-		maps.Copy(kinds, d.kinds)
+		maps.Copy(kinds, f.Kinds)
 	}
 	var schema struct {
 		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`

@@ -54,7 +54,7 @@ func parseShorthand(text string) (shorthand, error) {
 		return s, errors.New("nginx needs a server behind it")
 	default:
 		err := fmt.Errorf("there is no server %s", show.Quote(word))
-		if near := nearest(word, []string{ServerFlask, ServerGunicorn}); near != "" {
+		if near := show.Nearest(word, []string{ServerFlask, ServerGunicorn}); near != "" {
 			err = fmt.Errorf("%w (did you mean %s?)", err, near)
 		}
 		return s, err

@@ -155,7 +155,7 @@ func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.N
 		return &ast.IdentifierNode{Value: basePrefix + figures[0]}, unitOf(figures[0]), nil
 	}
 	if !slices.Contains(figureNames(), node.Value) {
-		return nil, "", c.problem(node, "there is no figure "+show.Quote(node.Value), suggestion(node.Value, append(figureNames(), baseName)))
+		return nil, "", c.problem(node, "there is no figure "+show.Quote(node.Value), show.Suggest(node.Value, append(figureNames(), baseName)))
 	}
 	c.own[node.Value] = true
 	return &ast.IdentifierNode{Value: node.Value}, unitOf(node.Value), nil
@@ -169,7 +169,7 @@ func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, units.Unit, err
 		return nil, "", c.problem(node, "only base has parts", "for example base.duration")
 	}
 	if !slices.Contains(figureNames(), figure.Value) {
-		return nil, "", c.problem(node, "the baseline has no figure "+show.Quote(figure.Value), suggestion(figure.Value, figureNames()))
+		return nil, "", c.problem(node, "the baseline has no figure "+show.Quote(figure.Value), show.Suggest(figure.Value, figureNames()))
 	}
 	c.base[figure.Value] = true
 	return &ast.IdentifierNode{Value: basePrefix + figure.Value}, unitOf(figure.Value), nil

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"stackmeter/scenarios/yamlfile"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -46,26 +48,26 @@ func (t TLS) Config() (*tls.Config, error) {
 
 func (d *decoder) tls(n *yaml.Node) *TLS {
 	t := &TLS{}
-	o, ok := d.object(n, "tls", "request.tls",
-		field{"ca", func(n *yaml.Node) {
+	o, ok := d.Object(n, "tls", "request.tls",
+		yamlfile.Key("ca", func(n *yaml.Node) {
 			var name string
-			if !d.text(n, "request.tls.ca", &name) {
+			if !d.Text(n, "request.tls.ca", &name) {
 				return
 			}
-			found, err := d.folder.files(escapeGlob(name), d.operators(n))
+			found, err := d.folder.files(escapeGlob(name), d.Given(n))
 			if err != nil {
-				d.problem(n, "a PEM file with certificates, relative to the scenario file", "request.tls.ca: %v", err)
+				d.Problem(n, "a PEM file with certificates, relative to the scenario file", "request.tls.ca: %v", err)
 				return
 			}
 			t.CA = found[0]
-		}},
-		field{"server_name", func(n *yaml.Node) {
-			d.checked(n, "request.tls.server_name", &t.ServerName, validHost, "the name in the server's certificate, for example app.internal")
-		}},
-		field{"insecure", func(n *yaml.Node) { d.boolean(n, "request.tls.insecure", &t.Insecure) }},
+		}),
+		yamlfile.Key("server_name", func(n *yaml.Node) {
+			d.Checked(n, "request.tls.server_name", &t.ServerName, validHost, "the name in the server's certificate, for example app.internal")
+		}),
+		yamlfile.Key("insecure", func(n *yaml.Node) { d.Boolean(n, "request.tls.insecure", &t.Insecure) }),
 	)
-	if ok && t.Insecure && o.has("ca") {
-		d.problem(o.keys["insecure"], "keep one of them", "request.tls has a ca and verifies nothing")
+	if ok && t.Insecure && o.Has("ca") {
+		d.Problem(o.Keys["insecure"], "keep one of them", "request.tls has a ca and verifies nothing")
 	}
 	return t
 }

@@ -7,23 +7,24 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // topologies expands the list of topologies, in the order in which it is
 // written, and checks that their names differ.
-func (d *decoder) topologies(n *yaml.Node, app App, appKeys object) []Topology {
+func (d *decoder) topologies(n *yaml.Node, app App, appKeys yamlfile.Object) []Topology {
 	var all []Topology
 	first := map[string]*yaml.Node{}
-	for _, item := range d.list(n, "topologies", d.maxCells) {
+	for _, item := range d.List(n, "topologies", d.maxCells) {
 		expanded := d.topology(item, app, appKeys)
 		if len(all)+len(expanded) > d.maxCells {
-			d.problem(item, "", "more topologies than the limit of %d cells", d.maxCells)
+			d.Problem(item, "", "more topologies than the limit of %d cells", d.maxCells)
 			return nil
 		}
 		for _, t := range expanded {
 			if before := first[t.Name]; before != nil {
-				d.problem(item, "take one of them out, or give it a name of its own",
-					"the topology %s is in %s already", t.Name, d.place(before))
+				d.Problem(item, "take one of them out, or give it a name of its own",
+					"the topology %s is in %s already", t.Name, d.Place(before))
 				continue
 			}
 			first[t.Name] = item
@@ -33,15 +34,15 @@ func (d *decoder) topologies(n *yaml.Node, app App, appKeys object) []Topology {
 	return all
 }
 
-func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
+func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Topology {
 	if n.Kind == yaml.ScalarNode {
 		var text string
-		if !d.text(n, "a topology", &text) {
+		if !d.Text(n, "a topology", &text) {
 			return nil
 		}
 		short, err := parseShorthand(text)
 		if err != nil {
-			d.problem(n, shorthandRule, "topology %s: %v", show.Quote(text), err)
+			d.Problem(n, shorthandRule, "topology %s: %v", show.Quote(text), err)
 			return nil
 		}
 		t := short.topology()
@@ -49,19 +50,19 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
 		return []Topology{t}
 	}
 	v := variants{d: d, node: n, app: app, appKeys: appKeys}
-	o, ok := d.object(n, "topology", "a topology",
-		field{"name", func(n *yaml.Node) { d.checked(n, "a topology's name", &v.base.Name, validName, nameRule) }},
-		field{"server", func(n *yaml.Node) {
-			d.choice(n, "a topology's server", &v.base.Server, ServerFlask, ServerGunicorn)
-		}},
-		field{"workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }},
-		field{"threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }},
-		field{"nginx", func(n *yaml.Node) { v.nginx = d.booleans(n, "nginx") }},
-		field{"command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }},
-		field{"image", func(n *yaml.Node) { d.checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }},
-		field{"env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }},
-		field{"tls", func(n *yaml.Node) { d.boolean(n, "a topology's tls", &v.base.TLS) }},
-		field{"services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }},
+	o, ok := d.Object(n, "topology", "a topology",
+		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a topology's name", &v.base.Name, validName, nameRule) }),
+		yamlfile.Key("server", func(n *yaml.Node) {
+			d.Choice(n, "a topology's server", &v.base.Server, ServerFlask, ServerGunicorn)
+		}),
+		yamlfile.Key("workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }),
+		yamlfile.Key("threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }),
+		yamlfile.Key("nginx", func(n *yaml.Node) { v.nginx = d.booleans(n, "nginx") }),
+		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
+		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
+		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }),
+		yamlfile.Key("tls", func(n *yaml.Node) { d.Boolean(n, "a topology's tls", &v.base.TLS) }),
+		yamlfile.Key("services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }),
 	)
 	if !ok {
 		return nil
@@ -74,19 +75,19 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys object) []Topology {
 }
 
 // needsApp reports what a topology cannot do without.
-func (d *decoder) needsApp(n *yaml.Node, t *Topology, app object) {
+func (d *decoder) needsApp(n *yaml.Node, t *Topology, app yamlfile.Object) {
 	wsgi := t.Server == ServerFlask || t.Server == ServerGunicorn
-	if wsgi && !app.has("wsgi") {
-		d.problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
+	if wsgi && !app.Has("wsgi") {
+		d.Problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
 	}
 	if t.Server != ServerServices && t.Image == "" {
 		d.needsImage(n, app, "topology "+t.Name)
 	}
 }
 
-func (d *decoder) needsImage(n *yaml.Node, app object, what string) {
-	if !app.has("image") && !app.has("build") && !app.has("dir") {
-		d.problem(n, "add image: REFERENCE or build: FOLDER to app, or dir: FOLDER for local processes alone",
+func (d *decoder) needsImage(n *yaml.Node, app yamlfile.Object, what string) {
+	if !app.Has("image") && !app.Has("build") && !app.Has("dir") {
+		d.Problem(n, "add image: REFERENCE or build: FOLDER to app, or dir: FOLDER for local processes alone",
 			"%s needs app.image or app.build", what)
 	}
 }
@@ -94,13 +95,13 @@ func (d *decoder) needsImage(n *yaml.Node, app object, what string) {
 // numbers reads an axis of numbers from 1.
 func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
 	var values []int
-	for _, item := range d.list(n, what, d.maxCells) {
+	for _, item := range d.List(n, what, d.maxCells) {
 		var value int
-		if !d.integer(item, what, &value, 1, most) {
+		if !d.Integer(item, what, &value, 1, most) {
 			continue
 		}
 		if slices.Contains(values, value) {
-			d.problem(item, "take one of them out", "%s has %d twice", what, value)
+			d.Problem(item, "take one of them out", "%s has %d twice", what, value)
 			continue
 		}
 		values = append(values, value)
@@ -111,13 +112,13 @@ func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
 // booleans reads an axis of true and false.
 func (d *decoder) booleans(n *yaml.Node, what string) []bool {
 	var values []bool
-	for _, item := range d.list(n, what, d.maxCells) {
+	for _, item := range d.List(n, what, d.maxCells) {
 		var value bool
-		if !d.boolean(item, what, &value) {
+		if !d.Boolean(item, what, &value) {
 			continue
 		}
 		if slices.Contains(values, value) {
-			d.problem(item, "take one of them out", "%s has %t twice", what, value)
+			d.Problem(item, "take one of them out", "%s has %t twice", what, value)
 			continue
 		}
 		values = append(values, value)
@@ -135,30 +136,30 @@ type argument struct {
 // a plan holds the filled commands of each topology.
 func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 	if n.Kind != yaml.SequenceNode {
-		d.problem(n, "for example [waitress-serve, --port=8000, wsgi:app]: there is no shell that splits a text",
-			"%s has to be a list, not %s", what, describe(n))
+		d.Problem(n, "for example [waitress-serve, --port=8000, wsgi:app]: there is no shell that splits a text",
+			"%s has to be a list, not %s", what, yamlfile.Describe(n))
 		return nil
 	}
 	var argv []argument
-	for _, item := range d.list(n, what, 256) {
+	for _, item := range d.List(n, what, 256) {
 		var text string
 		if item.Kind == yaml.ScalarNode && item.Tag == "!!str" && item.Value == "" && len(argv) > 0 {
 			text = "" // an empty argument is one, an empty program is none
-		} else if !d.written(item, what, &text) {
+		} else if !d.Written(item, what, &text) {
 			continue
 		}
 		t, err := parseTemplate(text)
 		if err != nil {
-			d.problem(item, "", "%s: %v", what, err)
+			d.Problem(item, "", "%s: %v", what, err)
 			continue
 		}
 		for _, name := range t.names {
 			if _, address := whose(name); !address && !slices.Contains(placeholders(), name) {
-				d.problem(item, suggestion(name, placeholders()), "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
+				d.Problem(item, show.Suggest(name, placeholders()), "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}
 		if *size += len(text) + maxWSGI*len(t.names); *size > maxCommand {
-			d.problem(item, "", "%s is longer than %d bytes", what, maxCommand)
+			d.Problem(item, "", "%s is longer than %d bytes", what, maxCommand)
 			return nil
 		}
 		argv = append(argv, argument{item, t})
@@ -168,32 +169,32 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 
 // services reads a custom set of services; their commands come apart, as the
 // axes fill them later.
-func (d *decoder) services(n *yaml.Node, app App, appKeys object) ([]Service, [][]argument) {
+func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Service, [][]argument) {
 	var all []Service
 	var commands [][]argument
 	size := 0
 	first := map[string]*yaml.Node{}
-	for _, item := range d.list(n, "services", 32) {
+	for _, item := range d.List(n, "services", 32) {
 		s := Service{Port: app.Port}
 		var command []argument
-		o, ok := d.object(item, "service", "a service",
-			field{"name", func(n *yaml.Node) { d.checked(n, "a service's name", &s.Name, validService, serviceRule) }},
-			field{"image", func(n *yaml.Node) { d.checked(n, "a service's image", &s.Image, validImage, imageRule) }},
-			field{"command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }},
-			field{"env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }},
-			field{"port", func(n *yaml.Node) { d.integer(n, "a service's port", &s.Port, 1, 65535) }},
+		o, ok := d.Object(item, "service", "a service",
+			yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a service's name", &s.Name, validService, serviceRule) }),
+			yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a service's image", &s.Image, validImage, imageRule) }),
+			yamlfile.Key("command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }),
+			yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }),
+			yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "a service's port", &s.Port, 1, 65535) }),
 		)
 		if !ok {
 			continue
 		}
-		if !o.has("name") {
-			d.problem(item, "add name: NAME: the others reach it by that", "a service has no name")
+		if !o.Has("name") {
+			d.Problem(item, "add name: NAME: the others reach it by that", "a service has no name")
 		} else if before := first[s.Name]; before != nil {
-			d.problem(o.values["name"], "give it a name of its own", "the service %s is in %s already", s.Name, d.place(before))
+			d.Problem(o.Values["name"], "give it a name of its own", "the service %s is in %s already", s.Name, d.Place(before))
 		} else if s.Name != "" {
-			first[s.Name] = o.values["name"]
+			first[s.Name] = o.Values["name"]
 		}
-		if !o.has("image") {
+		if !o.Has("image") {
 			d.needsImage(item, appKeys, "a service without an image")
 		}
 		all = append(all, s)
@@ -206,9 +207,9 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys object) ([]Service, []
 type variants struct {
 	d        *decoder
 	node     *yaml.Node
-	object   object
+	object   yamlfile.Object
 	app      App
-	appKeys  object
+	appKeys  yamlfile.Object
 	base     Topology
 	workers  []int
 	threads  []int
@@ -223,17 +224,17 @@ type variants struct {
 func (v *variants) check() bool {
 	d, o := v.d, v.object
 	var kinds []string
-	for _, key := range o.order {
+	for _, key := range o.Order {
 		if key == "server" || key == "command" || key == "services" {
 			kinds = append(kinds, key)
 		}
 	}
 	if len(kinds) == 0 {
-		d.problem(v.node, "add server: flask or gunicorn, a command: [PROGRAM, …], or services", "a topology has no server")
+		d.Problem(v.node, "add server: flask or gunicorn, a command: [PROGRAM, …], or services", "a topology has no server")
 		return false
 	}
 	for _, key := range kinds[1:] {
-		d.problem(o.keys[key], "keep one of them", "a topology has a %s and a %s: which of them serves?", kinds[0], key)
+		d.Problem(o.Keys[key], "keep one of them", "a topology has a %s and a %s: which of them serves?", kinds[0], key)
 	}
 	if len(kinds) > 1 {
 		return false
@@ -241,23 +242,23 @@ func (v *variants) check() bool {
 	kind := kinds[0]
 	if kind != "server" {
 		v.base.Server = map[string]string{"command": ServerCommand, "services": ServerServices}[kind]
-		if !o.has("name") {
-			d.problem(v.node, "add name: NAME", "a topology with a %s of its own has no name", kind)
+		if !o.Has("name") {
+			d.Problem(v.node, "add name: NAME", "a topology with a %s of its own has no name", kind)
 			return false
 		}
 	}
 	if v.base.Server == ServerFlask {
 		for _, key := range []string{"workers", "threads"} {
-			if o.has(key) {
-				d.problem(o.keys[key], "leave it out, or use gunicorn",
+			if o.Has(key) {
+				d.Problem(o.Keys[key], "leave it out, or use gunicorn",
 					"flask's own server has no %s to set: it makes a thread for each connection", key)
 			}
 		}
 	}
 	if kind == "services" {
 		for _, key := range []string{"nginx", "image"} {
-			if o.has(key) {
-				d.problem(o.keys[key], "make it part of a service", "a topology with services of its own has no %s", key)
+			if o.Has(key) {
+				d.Problem(o.Keys[key], "make it part of a service", "a topology with services of its own has no %s", key)
 			}
 		}
 	}
@@ -265,12 +266,12 @@ func (v *variants) check() bool {
 		v.checkPlaceholders()
 	}
 	if v.base.TLS && (kind == "server" || slices.Contains(v.nginx, true)) {
-		d.problem(o.keys["tls"], "use a command or services of your own whose last one has a certificate",
+		d.Problem(o.Keys["tls"], "use a command or services of your own whose last one has a certificate",
 			"flask, gunicorn and nginx are started without TLS")
 	}
-	sound := (!o.has("name") || v.base.Name != "") && v.base.Server != ""
+	sound := (!o.Has("name") || v.base.Name != "") && v.base.Server != ""
 	for key, values := range map[string]int{"workers": len(v.workers), "threads": len(v.threads), "nginx": len(v.nginx)} {
-		sound = sound && (!o.has(key) || values > 0)
+		sound = sound && (!o.Has(key) || values > 0)
 	}
 	return sound
 }
@@ -279,9 +280,9 @@ func (v *variants) check() bool {
 // would multiply a command without changing it.
 func (v *variants) checkPlaceholders() {
 	filled := map[string]bool{
-		placeWorkers: v.object.has("workers"),
-		placeThreads: v.object.has("threads"),
-		placeWSGI:    v.appKeys.has("wsgi"),
+		placeWorkers: v.object.Has("workers"),
+		placeThreads: v.object.Has("threads"),
+		placeWSGI:    v.appKeys.Has("wsgi"),
 	}
 	var services []string
 	for _, s := range v.services {
@@ -295,23 +296,23 @@ func (v *variants) checkPlaceholders() {
 				if service, address := whose(name); address && !slices.Contains(services, service) {
 					hint := "only a topology with services has other services to name"
 					if len(services) > 0 {
-						hint = suggestion(service, services)
+						hint = show.Suggest(service, services)
 					}
-					v.d.problem(a.node, hint, "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
+					v.d.Problem(a.node, hint, "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 				}
 				if full, known := filled[name]; known && !full {
 					hint := "add " + name + " to the topology, for example " + name + ": [1, 2, 4]"
 					if name == placeWSGI {
 						hint = "add wsgi to app, for example wsgi: wsgi:app"
 					}
-					v.d.problem(a.node, hint, "nothing fills {%s}", name)
+					v.d.Problem(a.node, hint, "nothing fills {%s}", name)
 				}
 			}
 		}
 	}
 	for _, axis := range []string{placeWorkers, placeThreads} {
-		if v.object.has(axis) && !used[axis] {
-			v.d.problem(v.object.keys[axis], "write {"+axis+"} where the command takes the number",
+		if v.object.Has(axis) && !used[axis] {
+			v.d.Problem(v.object.Keys[axis], "write {"+axis+"} where the command takes the number",
 				"the command does not use {%s}: every value would be the same server", axis)
 		}
 	}
@@ -337,11 +338,11 @@ func (v *variants) expand() []Topology {
 	}
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {
-		v.d.problem(v.node, "take values out of an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
+		v.d.Problem(v.node, "take values out of an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
 		return nil
 	}
 	var axes []string
-	for _, key := range v.object.order {
+	for _, key := range v.object.Order {
 		if key == "workers" || key == "threads" || key == "nginx" {
 			axes = append(axes, key)
 		}

@@ -1,4 +1,4 @@
-package scenarios
+package yamlfile
 
 import (
 	"bytes"
@@ -14,36 +14,36 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// readTree parses YAML text to a tree of its own nodes: aliases and merge
+// tree parses YAML text to a tree of its own nodes: aliases and merge
 // keys are expanded within limits, keys are unique, tags are YAML's own. It
 // returns nil after reporting what makes the text unusable as a whole.
-func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
+func (f *File) tree(s *source, data []byte, limit int) *yaml.Node {
 	if len(data) > limit {
-		d.report.add(s, 0, 0, "larger than "+strconv.Itoa(limit)+" bytes", "split it into several scenarios")
+		f.add(s, 0, 0, "larger than "+strconv.Itoa(limit)+" bytes", "split it into several "+f.rules.What+"s")
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 		hint := ""
-		if s != d.file {
+		if s != f.file {
 			hint = "null takes a key out"
 		}
-		d.report.add(s, 0, 0, "there is nothing in it", hint)
+		f.add(s, 0, 0, "there is nothing in it", hint)
 		return nil
 	} else if err != nil {
-		d.syntax(s, err)
+		f.syntax(s, err)
 		return nil
 	}
 	if err := decoder.Decode(&more); err == nil {
-		d.report.add(s, more.Line, more.Column, "a second YAML document", "one file is one scenario: take the --- out")
+		f.add(s, more.Line, more.Column, "a second YAML document", "one file is one "+f.rules.What+": take the --- out")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
-		d.syntax(s, err)
+		f.syntax(s, err)
 		return nil
 	}
-	s.conceal(&doc, false, map[visit]bool{})
-	c := copier{d: d, source: s}
+	f.conceal(s, &doc, false, map[visit]bool{})
+	c := copier{file: f, source: s}
 	root := c.copy(doc.Content[0], 0)
 	if c.stopped {
 		return nil
@@ -53,9 +53,9 @@ func (d *decoder) readTree(s *source, data []byte, limit int) *yaml.Node {
 
 // syntax reports an error of the YAML parser, which has a line in its text at
 // best.
-func (d *decoder) syntax(s *source, err error) {
+func (f *File) syntax(s *source, err error) {
 	// Which of the lines have values that may be secrets cannot be told.
-	s.allSecret = s.allSecret || secretText.MatchString(strings.Join(s.lines, "\n"))
+	s.allSecret = s.allSecret || f.secretText.MatchString(strings.Join(s.lines, "\n"))
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(message); m != nil {
@@ -74,7 +74,7 @@ func (d *decoder) syntax(s *source, err error) {
 				if s.concealed(i + 1) {
 					message = "no anchor of this name before this"
 				}
-				d.report.add(s, i+1, column+1, message, "a text that begins with * is put in quotes")
+				f.add(s, i+1, column+1, message, "a text that begins with * is put in quotes")
 				return
 			}
 		}
@@ -85,12 +85,12 @@ func (d *decoder) syntax(s *source, err error) {
 		text := s.lines[line-1]
 		column += len(text) - len(strings.TrimLeft(text, " \t"))
 	}
-	d.report.add(s, line, column, "not valid YAML here or just before: "+show.Columns(message), "")
+	f.add(s, line, column, "not valid YAML here or just before: "+show.Columns(message), "")
 }
 
 // A copier copies a tree and expands its aliases and merge keys.
 type copier struct {
-	d       *decoder
+	file    *File
 	source  *source
 	nodes   int
 	stopped bool // a limit was passed: the copy is of no use
@@ -98,7 +98,7 @@ type copier struct {
 
 func (c *copier) stop(n *yaml.Node, message, hint string) {
 	if !c.stopped {
-		c.d.report.add(c.source, n.Line, n.Column, message, hint)
+		c.file.add(c.source, n.Line, n.Column, message, hint)
 	}
 	c.stopped = true
 }
@@ -118,8 +118,8 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 		return c.copy(n.Alias, depth+1)
 	}
 	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Column: n.Column}
-	if c.source != c.d.file {
-		c.d.owner[out] = c.source
+	if c.source != c.file.file {
+		c.file.owner[out] = c.source
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -138,7 +138,7 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 		if c.source.concealed(n.Line) {
 			tag = "of this value"
 		}
-		c.d.problem(out, "leave it out; a text that begins with ! is put in quotes", "the tag %s means nothing here", tag)
+		c.file.Problem(out, "leave it out; a text that begins with ! is put in quotes", "the tag %s means nothing here", tag)
 	}
 	return out
 }
@@ -157,11 +157,11 @@ func (c *copier) mapping(out, n *yaml.Node, depth int) {
 		key := c.copy(n.Content[i], depth+1)
 		value := c.copy(n.Content[i+1], depth+1)
 		if key.Kind != yaml.ScalarNode {
-			c.d.problem(key, "", "a key has to be a word, not %s", describe(key))
+			c.file.Problem(key, "", "a key has to be a word, not %s", Describe(key))
 			continue
 		}
 		if before := first[key.Value]; before != nil {
-			c.d.problem(key, "keep one of them", "the key %s is in line %d already", show.Quote(key.Value), before.Line)
+			c.file.Problem(key, "keep one of them", "the key %s is in line %d already", show.Quote(key.Value), before.Line)
 			continue
 		}
 		first[key.Value] = key
@@ -179,7 +179,7 @@ func (c *copier) mapping(out, n *yaml.Node, depth int) {
 		from = c.copy(from, depth+1)
 		if from.Kind != yaml.MappingNode {
 			if !c.stopped {
-				c.d.problem(from, "", "<< takes a mapping or a list of mappings, not %s", describe(from))
+				c.file.Problem(from, "", "<< takes a mapping or a list of mappings, not %s", Describe(from))
 			}
 			continue
 		}

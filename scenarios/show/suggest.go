@@ -1,14 +1,14 @@
-package scenarios
+package show
 
 import (
 	"fmt"
 	"strings"
 )
 
-// suggestion is the hint for a word that is none of the known ones: the
+// Suggest is the hint for a word that is none of the known ones: the
 // nearest of them if it is near enough to be meant, otherwise all of them.
-func suggestion(word string, known []string) string {
-	if near := nearest(word, known); near != "" {
+func Suggest(word string, known []string) string {
+	if near := Nearest(word, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	const most = 16
@@ -21,10 +21,10 @@ func suggestion(word string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
-// nearest is the known word that takes the fewest edits to reach; if that is
+// Nearest is the known word that takes the fewest edits to reach; if that is
 // more than a third of its letters, one of which the other is the beginning;
 // or "".
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	const longest = 100 // nobody misspells a longer word by a letter
 	if len(word) > longest {
 		return ""

@@ -1,6 +1,8 @@
-package scenarios
+package yamlfile
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -9,45 +11,73 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// override applies one "a.b=value" to the tree. It only refuses what has no
-// place in the tree; whether the keys and the value are right is found out
-// when the tree is decoded, as for the file.
-func (d *decoder) override(root *yaml.Node, s *source, text string) {
-	refuse := func(message, hint string) { d.report.add(s, 0, 0, message, hint) }
+// Override puts the value of a "--set a.b=value" into the tree: a path of keys,
+// and of indices from 0 into lists, then a YAML value that takes the place of
+// what is there; null takes the key out. It only refuses what has no place in
+// the tree. Whether the keys and the value are right shows when they are read.
+func (f *File) Override(text string) {
+	s := f.given(text)
 	path, value, found := strings.Cut(text, "=")
-	segments := strings.Split(strings.TrimSpace(path), ".")
-	for _, segment := range segments {
-		if !found || segment == "" {
-			refuse("not of the form KEY=VALUE", "for example matrix.requests=[20] or topologies.0.workers=2")
-			return
-		}
+	if path = strings.TrimSpace(path); !found || slices.Contains(strings.Split(path, "."), "") {
+		f.add(s, 0, 0, "not of the form KEY=VALUE", "for example "+f.rules.Example)
+		return
 	}
-	node := d.readTree(s, []byte(value), maxOverrideSize)
+	f.put(s, path, value)
+}
+
+// Set puts a value into the tree that something else on the command line says,
+// a flag of its own: from is what a problem calls it. No two may say the same.
+func (f *File) Set(from, path, value string) {
+	s := f.given(path + "=")
+	s.name = from
+	if before, given := f.from[path]; given {
+		f.add(s, 0, 0, fmt.Sprintf("%s says what %s is already", before, path), "keep one of them")
+		return
+	}
+	f.from[path] = from
+	f.put(s, path, value)
+}
+
+// given is the next source of the command line. Its problems show only the
+// name of what may be a secret.
+func (f *File) given(text string) *source {
+	f.sets++
+	secret := f.secretText.MatchString(text)
+	if secret {
+		text = nameAlone(text)
+	}
+	return &source{name: "--set " + show.Shorten(show.Columns(text), placeWidth), rank: f.sets, secret: map[int]bool{}, allSecret: secret}
+}
+
+func (f *File) put(s *source, path, value string) {
+	node := f.tree(s, []byte(value), maxValueSize)
 	if node == nil {
 		return
 	}
-	o := overriding{d: d, source: s, refuse: refuse, value: node}
+	o := overriding{f: f, source: s, value: node}
+	at, segments := f.Root, strings.Split(path, ".")
 	for i := range segments[:len(segments)-1] {
-		o.unfold(segments[:i], root)
-		if root = o.step(root, segments[:i], segments[i]); root == nil {
+		o.unfold(segments[:i], at)
+		if at = o.step(at, segments[:i], segments[i]); at == nil {
 			return
 		}
 	}
-	o.unfold(segments[:len(segments)-1], root)
-	o.put(root, segments)
+	o.unfold(segments[:len(segments)-1], at)
+	o.put(at, segments)
 }
 
 // overriding is one override on its way through the tree.
 type overriding struct {
-	d      *decoder
+	f      *File
 	source *source
-	refuse func(message, hint string)
 	value  *yaml.Node
 }
 
+func (o overriding) refuse(message, hint string) { o.f.add(o.source, 0, 0, message, hint) }
+
 // own makes a node of the override's.
 func (o overriding) own(n *yaml.Node) *yaml.Node {
-	o.d.owner[n] = o.source
+	o.f.owner[n] = o.source
 	return n
 }
 
@@ -73,7 +103,7 @@ func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node
 		}
 		return nil
 	}
-	what := describe(n)
+	what := Describe(n)
 	if o.source.allSecret {
 		what = describeSecret(n)
 	}
@@ -99,7 +129,7 @@ func (o overriding) put(n *yaml.Node, segments []string) {
 			return
 		}
 		if remove {
-			o.refuse(joined(segments)+" is not in the scenario: there is nothing to take out", "")
+			o.refuse(joined(segments)+" is not in the "+o.f.rules.What+": there is nothing to take out", "")
 			return
 		}
 		n.Content = append(n.Content, o.key(segment), o.value)
@@ -144,25 +174,13 @@ func (o overriding) unfold(path []string, n *yaml.Node) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 		return
 	}
-	var long *yaml.Node
-	switch where := strings.Join(path, "."); {
-	case where == "app.build":
-		long = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column}
-		key, context := *n, *n
-		key.Value = "context"
-		long.Content = []*yaml.Node{&key, &context}
-	case len(path) == 2 && path[0] == "topologies":
-		short, err := parseShorthand(n.Value)
-		if err != nil {
-			return // reported when it is decoded
-		}
-		long = short.mapping(n)
-	default:
+	long := o.f.rules.Unfold(path, n)
+	if long == nil {
 		return
 	}
-	if s := o.d.owner[n]; s != nil {
+	if s := o.f.owner[n]; s != nil {
 		for _, member := range long.Content {
-			o.d.owner[member] = s
+			o.f.owner[member] = s
 		}
 	}
 	*n = *long

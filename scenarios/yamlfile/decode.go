@@ -1,0 +1,332 @@
+package yamlfile
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
+)
+
+// A Field is one key of an object and what reads its value. It is called only
+// where the key is there, in the order of the fields, not of the file.
+type Field struct {
+	Name string
+	Read func(n *yaml.Node)
+	Null bool // null is a value, and not a value that is missing
+}
+
+// Key is a Field whose value is never null.
+func Key(name string, read func(n *yaml.Node)) Field { return Field{Name: name, Read: read} }
+
+// An Object is a mapping whose keys have been checked.
+type Object struct {
+	Order  []string // its known keys as they are listed
+	Values map[string]*yaml.Node
+	Keys   map[string]*yaml.Node
+}
+
+// Has reports whether the key is there, whatever its value.
+func (o Object) Has(key string) bool { return o.Values[key] != nil }
+
+// Object checks that a node is a mapping with known keys and decodes them.
+// kind is the name of its definition in the JSON Schema.
+func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object, bool) {
+	known := make(map[string]Field, len(fields))
+	names := make([]string, len(fields))
+	for i, field := range fields {
+		names[i], known[field.Name] = field.Name, field
+	}
+	f.Kinds[kind] = names
+	o := Object{Values: map[string]*yaml.Node{}, Keys: map[string]*yaml.Node{}}
+	if n.Kind != yaml.MappingNode {
+		f.Problem(n, "its keys are "+strings.Join(names, ", "), "%s has to be a mapping, not %s", what, Describe(n))
+		return o, false
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		field, is := known[key.Value]
+		if !is {
+			f.Problem(key, show.Suggest(key.Value, names), "%s has no key %s", what, show.Quote(key.Value))
+			continue
+		}
+		if value.Tag == "!!null" && !field.Null {
+			f.Problem(key, "give it a value or leave it out", "%s has no value", key.Value)
+			continue
+		}
+		o.Order = append(o.Order, key.Value)
+		o.Keys[key.Value], o.Values[key.Value] = key, value
+	}
+	for _, field := range fields {
+		if value := o.Values[field.Name]; value != nil {
+			field.Read(value)
+		}
+	}
+	return o, true
+}
+
+// Describe says what a node is, for "has to be …, not …".
+func Describe(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case n.Tag == "!!null":
+		return "nothing"
+	case n.Tag == "!!str":
+		return "the text " + show.Quote(n.Value)
+	}
+	return show.Quote(n.Value)
+}
+
+// Items is the content of a list. A single value is a list of one.
+func Items(n *yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.SequenceNode {
+		return n.Content
+	}
+	return []*yaml.Node{n}
+}
+
+// List is items of a list that must not be empty or longer than most.
+func (f *File) List(n *yaml.Node, what string, most int) []*yaml.Node {
+	switch list := Items(n); {
+	case len(list) == 0:
+		f.Problem(n, "", "%s is an empty list", what)
+		return nil
+	case len(list) > most:
+		f.Problem(n, "", "%s has %d entries, more than the limit of %d", what, len(list), most)
+		return nil
+	default:
+		return list
+	}
+}
+
+// MaxText is the limit of a text, in bytes.
+const MaxText = 4096
+
+// Text reads a string that is not empty.
+func (f *File) Text(n *yaml.Node, what string, into *string) bool {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		hint := ""
+		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+			hint = "put it in quotes: " + show.Quote(n.Value)
+		}
+		f.Problem(n, hint, "%s has to be a text, not %s", what, Describe(n))
+		return false
+	}
+	return f.Written(n, what, into)
+}
+
+// Written reads a scalar of any type as it is written: 1.0 stays "1.0".
+func (f *File) Written(n *yaml.Node, what string, into *string) bool {
+	switch {
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!null":
+		f.Problem(n, "", "%s has to be a text, not %s", what, Describe(n))
+	case n.Value == "":
+		f.Problem(n, "", "%s is empty", what)
+	case len(n.Value) > MaxText:
+		f.Problem(n, "", "%s has %d bytes, more than the limit of %d", what, len(n.Value), MaxText)
+	case strings.ContainsRune(n.Value, 0):
+		f.Problem(n, "", "%s contains a NUL byte", what)
+	default:
+		*into = n.Value
+		return true
+	}
+	return false
+}
+
+// Checked reads a text that has to satisfy a rule.
+func (f *File) Checked(n *yaml.Node, what string, into *string, rule func(string) bool, hint string) bool {
+	var s string
+	if !f.Text(n, what, &s) {
+		return false
+	}
+	if !rule(s) {
+		f.Problem(n, hint, "%s cannot be %s", what, show.Quote(s))
+		return false
+	}
+	*into = s
+	return true
+}
+
+// Choice reads one of the given words.
+func (f *File) Choice(n *yaml.Node, what string, into *string, words ...string) bool {
+	if n.Kind != yaml.ScalarNode {
+		f.Problem(n, show.Suggest("", words), "%s has to be a word, not %s", what, Describe(n))
+		return false
+	}
+	if !slices.Contains(words, n.Value) {
+		f.Problem(n, show.Suggest(n.Value, words), "%s cannot be %s", what, show.Quote(n.Value))
+		return false
+	}
+	*into = n.Value
+	return true
+}
+
+// Integer reads a whole number within a range, written in decimal.
+func (f *File) Integer(n *yaml.Node, what string, into *int, low, high int) bool {
+	value, err := strconv.Atoi(n.Value)
+	plain := err == nil && strconv.Itoa(value) == n.Value
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && plain:
+		f.Problem(n, "write it without quotes", "%s has to be a whole number, not %s", what, Describe(n))
+	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !plain:
+		f.Problem(n, fmt.Sprintf("a number from %d to %d", low, high), "%s has to be a whole number, not %s", what, Describe(n))
+	case value < low || value > high:
+		f.Problem(n, "", "%s has to be from %d to %d, not %d", what, low, high, value)
+	default:
+		*into = value
+		return true
+	}
+	return false
+}
+
+// Seed reads a number that only has to be the same again.
+func (f *File) Seed(n *yaml.Node, what string, into *uint64) bool {
+	value, err := strconv.ParseUint(n.Value, 10, 64)
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!str" || err != nil {
+		f.Problem(n, "", "%s has to be a whole number from 0 to %d, not %s", what, uint64(math.MaxUint64), Describe(n))
+		return false
+	}
+	*into = value
+	return true
+}
+
+// Number reads a number within a range, the lower end left out.
+func (f *File) Number(n *yaml.Node, what string, into *float64, above, high float64) bool {
+	value, err := units.Parse(n.Value, units.None)
+	switch {
+	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" || err != nil:
+		f.Problem(n, "", "%s has to be a number, not %s", what, Describe(n))
+	case !(value > above && value <= high):
+		f.Problem(n, "", "%s has to be above %v and at most %v, not %s", what, above, high, n.Value)
+	default:
+		*into = value
+		return true
+	}
+	return false
+}
+
+// Boolean reads true or false.
+func (f *File) Boolean(n *yaml.Node, what string, into *bool) bool {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
+		switch n.Value {
+		case "true", "True", "TRUE":
+			*into = true
+			return true
+		case "false", "False", "FALSE":
+			*into = false
+			return true
+		}
+	}
+	f.Problem(n, "write true or false", "%s has to be true or false, not %s", what, Describe(n))
+	return false
+}
+
+// Quantity reads a number with its unit.
+func (f *File) Quantity(n *yaml.Node, what string, unit units.Unit) (float64, bool) {
+	if n.Kind != yaml.ScalarNode {
+		f.Problem(n, unit.Example(), "%s has to be %s, not %s", what, unit.Noun(), Describe(n))
+		return 0, false
+	}
+	value, err := units.Parse(n.Value, unit)
+	if err != nil {
+		f.Refuse(n, what, err)
+	}
+	return value, err == nil
+}
+
+// Refuse reports the error of a value, with its hint if it is one of units.
+func (f *File) Refuse(n *yaml.Node, what string, err error) {
+	var wrong *units.Error
+	if errors.As(err, &wrong) {
+		f.Problem(n, wrong.Hint, "%s: %s", what, wrong.Message)
+		return
+	}
+	f.Problem(n, "", "%s: %v", what, err)
+}
+
+// Duration reads a time within a range.
+func (f *File) Duration(n *yaml.Node, what string, into *time.Duration, low, high time.Duration) bool {
+	seconds, ok := f.Quantity(n, what, units.Seconds)
+	if !ok {
+		return false
+	}
+	value := units.Duration(seconds)
+	if value < low || value > high {
+		f.Problem(n, "", "%s has to be from %v to %v, not %v", what, low, high, value)
+		return false
+	}
+	*into = value
+	return true
+}
+
+// Percent reads a share: 5% is 5.
+func (f *File) Percent(n *yaml.Node, what string, into *float64) bool {
+	value, ok := f.Quantity(n, what, units.Percent)
+	if ok && !(value > 0 && value <= 100) {
+		f.Problem(n, units.Percent.Example(), "%s has to be above 0%% and at most 100%%, not %s", what, n.Value)
+		return false
+	}
+	if ok {
+		*into = value
+	}
+	return ok
+}
+
+// Size reads a number of bytes with its unit.
+func (f *File) Size(n *yaml.Node, what string, into *int64, low, high int64) bool {
+	bytes, ok := f.Quantity(n, what, units.Bytes)
+	if ok && (bytes < float64(low) || bytes > float64(high)) {
+		f.Problem(n, "", "%s has to be from %s to %s, not %s", what, sizeText(low), sizeText(high), n.Value)
+		return false
+	}
+	if ok {
+		*into = int64(bytes)
+	}
+	return ok
+}
+
+// sizeText is a number of bytes as a scenario writes it.
+func sizeText(bytes int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for bytes >= 1024 && bytes%1024 == 0 && i < len(units)-1 {
+		bytes, i = bytes/1024, i+1
+	}
+	return fmt.Sprintf("%d%s", bytes, units[i])
+}
+
+// Dictionary reads a mapping of free keys to texts as they are written, which
+// may be secrets.
+func (f *File) Dictionary(n *yaml.Node, what string, into *map[string]string, rule func(string) bool, hint string) {
+	if n.Kind != yaml.MappingNode {
+		f.Problem(n, "for example {NAME: value}", "%s has to be a mapping, not %s", what, describeSecret(n))
+		return
+	}
+	values := make(map[string]string, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if !rule(key.Value) {
+			f.Problem(key, hint, "%s has a name that cannot be: %s", what, show.Quote(nameAlone(key.Value)))
+			continue
+		}
+		if value.Kind == yaml.ScalarNode && value.Tag == "!!str" && value.Value == "" {
+			values[key.Value] = "" // an empty value is a value
+			continue
+		}
+		var s string
+		if f.Written(value, what+"."+key.Value, &s) {
+			values[key.Value] = s
+		}
+	}
+	*into = values
+}
