@@ -145,7 +145,7 @@ func newLaptop(t *testing.T) *laptop {
 // and other.
 func (b *laptop) plan(lines string) scenarios.Plan {
 	b.t.Helper()
-	s, err := scenarios.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app, ready: {timeout: 2s}}
 topologies:
@@ -311,7 +311,7 @@ warmup: 1
 	} else {
 		text += line
 	}
-	s, err := scenarios.Parse("test.yaml", []byte(text))
+	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(text))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -509,7 +509,7 @@ func TestLoopPrune(t *testing.T) {
 		}
 		return nil
 	}
-	s, err := scenarios.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app}
 topologies:

@@ -8,6 +8,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
 )
 
@@ -101,6 +102,15 @@ func Metrics() []Figure {
 		}
 	}
 	return metrics
+}
+
+// Vocabulary is the metrics as a scenario names them.
+func Vocabulary() threshold.Vocabulary {
+	var v threshold.Vocabulary
+	for _, m := range Metrics() {
+		v = append(v, threshold.Figure{Name: m.Name, Unit: m.Unit})
+	}
+	return v
 }
 
 // FindMetric returns the metric with this name. The error lists all names.

@@ -1,11 +1,9 @@
 package results_test
 
 import (
-	"slices"
 	"testing"
 
 	"stackmeter/results"
-	"stackmeter/scenarios"
 )
 
 func TestMetricsAreNilWhereNothingWasMeasured(t *testing.T) {
@@ -20,21 +18,5 @@ func TestMetricsAreNilWhereNothingWasMeasured(t *testing.T) {
 	}
 	if _, err := results.FindMetric("speed"); err == nil {
 		t.Error("a metric that does not exist was found")
-	}
-}
-
-// TestFiguresAreMetrics: what a threshold can name is what a record has.
-func TestFiguresAreMetrics(t *testing.T) {
-	var metrics, figures []string
-	for _, m := range results.Metrics() {
-		metrics = append(metrics, m.Name+" "+string(m.Unit))
-	}
-	for _, f := range scenarios.Figures() {
-		figures = append(figures, f.Name+" "+string(f.Unit))
-	}
-	slices.Sort(metrics)
-	slices.Sort(figures)
-	if !slices.Equal(metrics, figures) {
-		t.Errorf("thresholds name\n%v\nand results have\n%v", figures, metrics)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -53,10 +54,8 @@ func (d *decoder) recommend(n *yaml.Node) *Recommend {
 	_, ok := d.Object(n, "recommend", "recommend",
 		yamlfile.Key("under", func(n *yaml.Node) { r.Under = d.budgets(n) }),
 		yamlfile.Key("objective", func(n *yaml.Node) {
-			if d.Text(n, "recommend.objective", &r.Objective) && d.loader.CheckMetric != nil {
-				if err := d.loader.CheckMetric(r.Objective); err != nil {
-					d.Problem(n, "", "recommend.objective: %v", err)
-				}
+			if d.Text(n, "recommend.objective", &r.Objective) {
+				d.figure(n, "recommend.objective")
 			}
 		}),
 	)
@@ -66,7 +65,16 @@ func (d *decoder) recommend(n *yaml.Node) *Recommend {
 	return r
 }
 
-// budgets reads a limit for each of some metrics.
+// figure is the figure that a node names.
+func (d *decoder) figure(n *yaml.Node, what string) (threshold.Figure, bool) {
+	f, known := d.loader.Figures.Find(n.Value)
+	if !known {
+		d.Problem(n, show.Suggest(n.Value, d.loader.Figures.Names()), "%s: there is no figure %s", what, show.Quote(n.Value))
+	}
+	return f, known
+}
+
+// budgets reads a limit for each of some figures, as it is written.
 func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	if n.Kind != yaml.MappingNode {
 		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under has to be a mapping, not %s", yamlfile.Describe(n))
@@ -75,21 +83,11 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	budgets := map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		var text string
-		if !d.Written(value, "recommend.under."+show.Shorten(show.Columns(key.Value), show.Quoted), &text) {
-			continue
-		}
-		if d.loader.CheckBudget != nil {
-			if err := d.loader.CheckBudget(key.Value, text); err != nil {
-				at := value
-				if d.loader.CheckMetric != nil && d.loader.CheckMetric(key.Value) != nil {
-					at = key
-				}
-				d.Problem(at, "", "recommend.under: %v", err)
-				continue
+		if f, known := d.figure(key, "recommend.under"); known {
+			if _, ok := d.Quantity(value, "recommend.under."+f.Name, f.Unit); ok {
+				budgets[f.Name] = value.Value
 			}
 		}
-		budgets[key.Value] = text
 	}
 	return budgets
 }

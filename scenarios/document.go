@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -146,8 +147,8 @@ func (d *decoder) thresholds(n *yaml.Node) []string {
 		if !d.Text(item, "a threshold", &text) {
 			continue
 		}
-		_, err := ParseThreshold(text)
-		var wrong *ThresholdError
+		_, err := d.loader.Figures.Parse(text)
+		var wrong *threshold.Error
 		if errors.As(err, &wrong) {
 			d.ProblemIn(item, wrong.Column, wrong.Hint, "%s", wrong.Message)
 			continue

@@ -34,7 +34,7 @@ func FuzzParse(f *testing.F) {
 	for _, override := range []string{"topologies.0.workers=2", "a.b.c=1", "matrix=null", "topologies.0=null", "app.env={A: &a b, C: *a}", "=", "<<=1"} {
 		f.Add([]byte("name: a\napp: {image: a, wsgi: a:b}\ntopologies: [gunicorn]\nmatrix: {requests: 1, client: single}\n"), override)
 	}
-	loader := Loader{MaxCells: 200} // small: every input is planned twice
+	loader := Loader{MaxCells: 200, Figures: figures} // small: every input is planned twice
 	f.Fuzz(func(t *testing.T, data []byte, override string) {
 		var overrides []string
 		if override != "" {

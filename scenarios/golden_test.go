@@ -9,8 +9,16 @@ import (
 	"strings"
 	"testing"
 
+	"stackmeter/scenarios/threshold"
+	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
+
+// figures are some of those that records have.
+var figures = threshold.Vocabulary{
+	{Name: "duration", Unit: units.Seconds}, {Name: "throughput", Unit: units.PerSecond}, {Name: "p99", Unit: units.Seconds},
+	{Name: "errors", Unit: units.None}, {Name: "gpu_peak", Unit: units.Bytes},
+}
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -56,7 +64,7 @@ func loadCase(t *testing.T, file string) (*Scenario, error) {
 			overrides = append(overrides, text)
 		}
 	}
-	return Load(file, overrides...)
+	return Loader{Figures: figures}.Load(file, overrides...)
 }
 
 func TestBadScenarios(t *testing.T) {
@@ -94,5 +102,16 @@ func TestGoodScenarios(t *testing.T) {
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".json", strings.ReplaceAll(string(text), folder, "FOLDER")+"\n")
 		})
+	}
+}
+
+// TestLoaderWithoutFigures: who gives a Loader no figures is told so by every
+// scenario that names one.
+func TestLoaderWithoutFigures(t *testing.T) {
+	const text = "name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
+	for _, line := range []string{"thresholds: [errors == 0]", "recommend: {under: {gpu_peak: 5GiB}}", "recommend: {objective: duration}"} {
+		if _, err := (Loader{}).Parse("case.yaml", []byte(text+line)); err == nil || !strings.Contains(err.Error(), "there is no figure") {
+			t.Errorf("%s: %v", line, err)
+		}
 	}
 }

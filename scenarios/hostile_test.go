@@ -63,7 +63,7 @@ func TestThreat1HostileScenarios(t *testing.T) {
 			if err := os.WriteFile(there, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Load(there)
+			s, err := Loader{Figures: figures}.Load(there)
 			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || s != nil {
 				t.Fatalf("got %v, %v, want Problems", s, err)
@@ -232,7 +232,7 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 			if test.set != "" {
 				set = []string{test.set}
 			}
-			s, err := Parse("case.yaml", []byte(test.text), set...)
+			s, err := Loader{Figures: figures}.Parse("case.yaml", []byte(test.text), set...)
 			if s != nil || err == nil || !strings.Contains(err.Error(), test.refused) {
 				t.Fatalf("got %.300v, want an error with %q", err, test.refused)
 			}
@@ -247,7 +247,7 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 // and run by who says that it is meant.
 func TestFault30TenThousandCells(t *testing.T) {
 	text := []byte("name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1, 2], client: [mp], pool: [1, 2, 3, 4, 5]}\nrepeats: 1000\n")
-	_, err := Parse("case.yaml", text)
+	_, err := Loader{Figures: figures}.Parse("case.yaml", text)
 	if err == nil || !strings.Contains(err.Error(), "= 10000 cells, more than the limit of 5000") || !strings.Contains(err.Error(), "--max-cells") {
 		t.Errorf("ten thousand cells: %v", err)
 	}

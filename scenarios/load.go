@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/yamlfile"
 
 	"gopkg.in/yaml.v3"
@@ -34,26 +35,14 @@ type Loader struct {
 	// already. The scenario then has no app and lists no topologies.
 	Server *Topology
 
-	// CheckMetric and CheckBudget say whether there is a metric of a name, and
-	// whether a text is a value of it. Nil takes all of them: what is measured
-	// is not known here.
-	CheckMetric func(name string) error
-	CheckBudget func(metric, value string) error
+	// Figures are what thresholds, budgets and the objective can name. Without
+	// any, a scenario that names one is refused.
+	Figures threshold.Vocabulary
 }
 
 // Load reads a scenario file and checks it. Overrides are the values of
-// --set: see Loader.Parse. An error about what the file says is of type
+// --set: see Parse. An error about what the file says is of type
 // yamlfile.Problems and holds everything that is wrong.
-func Load(path string, overrides ...string) (*Scenario, error) {
-	return Loader{}.Load(path, overrides...)
-}
-
-// Parse is Load for a file that has been read already.
-func Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
-	return Loader{}.Parse(file, data, overrides...)
-}
-
-// Load is Load with this loader's limits.
 func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -67,7 +56,7 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 	return l.Parse(path, data, overrides...)
 }
 
-// Parse checks the text of a scenario file. The folder of file is where its
+// Parse is Load for a file that has been read already. The folder of file is where its
 // relative paths start. An override is "a.b=value": a path of keys, and of
 // indices from 0 into lists, then a YAML value that takes the place of what
 // the file says; "null" takes the key out. What overrides bring is checked

@@ -17,7 +17,7 @@ import (
 // parse is a scenario with an app and the given rest.
 func parse(t testing.TB, rest string, overrides ...string) *Scenario {
 	t.Helper()
-	s, err := Parse("test.yaml", []byte("name: test\napp: {image: example/app, wsgi: wsgi:app}\n"+rest), overrides...)
+	s, err := Loader{Figures: figures}.Parse("test.yaml", []byte("name: test\napp: {image: example/app, wsgi: wsgi:app}\n"+rest), overrides...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,13 +272,13 @@ func TestLimitOfCells(t *testing.T) {
 	if _, err := (Loader{MaxCells: 20_000}).Parse("test.yaml", text, "repeats=1000"); err != nil {
 		t.Error(err)
 	}
-	if _, err := Parse("test.yaml", make([]byte, yamlfile.MaxSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
+	if _, err := (Loader{}).Parse("test.yaml", make([]byte, yamlfile.MaxSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestLoadSaysWhichFileIsMissing(t *testing.T) {
-	if _, err := Load("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
+	if _, err := (Loader{}).Load("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema(figures)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 func TestSchemaRefusesWhatIsBad(t *testing.T) {
 	compiled := compiledSchema(t)
 	for _, name := range []string{"key-misspelt", "app-image-and-build", "name-with-space", "wrong-types", "gpu-count-and-devices", "gpu-mps-text",
-		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies"} {
+		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies", "recommend-figures"} {
 		if err := compiled.Validate(instance(t, filepath.Join("testdata", "bad", name+".yaml"))); err == nil {
 			t.Errorf("%s is valid", name)
 		}
@@ -84,7 +84,7 @@ func TestSchemaKnowsUnits(t *testing.T) {
 			AnyOf   []struct{ Pattern string }
 		} `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema(), &schema); err != nil {
+	if err := json.Unmarshal(Schema(figures), &schema); err != nil {
 		t.Fatal(err)
 	}
 	for unit, pattern := range map[units.Unit]string{
@@ -114,7 +114,7 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := yamlfile.Read(file, data, rules())
-		if _, err := (Loader{}).decode(f, file); err != nil {
+		if _, err := (Loader{Figures: figures}).decode(f, file); err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(kinds, f.Kinds)
@@ -122,7 +122,7 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 	var schema struct {
 		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema(), &schema); err != nil {
+	if err := json.Unmarshal(Schema(figures), &schema); err != nil {
 		t.Fatal(err)
 	}
 	for kind, definition := range schema.Defs {

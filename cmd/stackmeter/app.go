@@ -178,7 +178,7 @@ func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Pl
 		}
 		env[name] = value
 	}
-	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, CheckMetric: checkMetric, CheckBudget: checkBudget}
+	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, Figures: results.Vocabulary()}
 	s, err := loader.Load(file, o.set...)
 	if err != nil {
 		return nil, scenarios.Plan{}, usageError{err}

@@ -15,7 +15,7 @@ import (
 	"stackmeter/results/exchange"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 )
 
 var (
@@ -71,10 +71,10 @@ func acrossFlag(cmd *cobra.Command, across *[]string) {
 }
 
 // parseThresholds reads conditions. Its errors are usage errors.
-func parseThresholds(texts []string, flag string) ([]*scenarios.Threshold, error) {
-	var parsed []*scenarios.Threshold
+func parseThresholds(texts []string, flag string) ([]*threshold.Threshold, error) {
+	var parsed []*threshold.Threshold
 	for _, text := range texts {
-		t, err := scenarios.ParseThreshold(text)
+		t, err := results.Vocabulary().Parse(text)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("%s %q: %w", flag, text, err)}
 		}

@@ -10,6 +10,7 @@ import (
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/threshold"
 )
 
 // gateOptions say what a run is held against at its end.
@@ -21,7 +22,7 @@ type gateOptions struct {
 }
 
 // thresholds returns the scenario's and those of --fail-on.
-func (o gateOptions) thresholds(plan scenarios.Plan) ([]*scenarios.Threshold, error) {
+func (o gateOptions) thresholds(plan scenarios.Plan) ([]*threshold.Threshold, error) {
 	own, err := parseThresholds(plan.Thresholds, "threshold")
 	if err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 
 // baseline returns the run to compare with. It is nil if none is asked for, or if
 // no run has passed yet.
-func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*scenarios.Threshold, o gateOptions) (*exchange.Imported, error) {
+func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*threshold.Threshold, o gateOptions) (*exchange.Imported, error) {
 	which := o.compare
 	for _, t := range thresholds {
 		if which == "" && len(t.Base()) > 0 {

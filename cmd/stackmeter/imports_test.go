@@ -72,10 +72,12 @@ func TestImports(t *testing.T) {
 	}
 	// All that packages at the bottom may depend on.
 	for pkg, may := range map[string][]string{
-		"stackmeter/scenarios/show":     {},
-		"stackmeter/scenarios/units":    {"stackmeter/scenarios/show"},
-		"stackmeter/scenarios/yamlfile": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
-		"stackmeter/scenarios":          {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
+		"stackmeter/scenarios/show":      {},
+		"stackmeter/scenarios/units":     {"stackmeter/scenarios/show"},
+		"stackmeter/scenarios/yamlfile":  {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
+		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
+		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
+			"stackmeter/scenarios/threshold"},
 	} {
 		for _, dep := range deps[pkg] {
 			if under(dep, "stackmeter") && !slices.Contains(may, dep) {

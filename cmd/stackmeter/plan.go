@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -100,7 +101,7 @@ func (a *app) schemaCommand() *cobra.Command {
   # yaml-language-server: $schema=scenario.schema.json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := a.stdout.Write(scenarios.Schema())
+			_, err := a.stdout.Write(scenarios.Schema(results.Vocabulary()))
 			return err
 		},
 	}

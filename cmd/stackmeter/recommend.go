@@ -117,14 +117,3 @@ func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, erro
 	}
 	return goal, nil
 }
-
-// checkMetric and checkBudget check a scenario's own goal.
-func checkMetric(name string) error {
-	_, err := results.FindMetric(name)
-	return err
-}
-
-func checkBudget(metric, value string) error {
-	_, err := verdict.NewBudget(metric, value)
-	return err
-}

@@ -44,7 +44,7 @@ func TestUnitsAreTheSameEverywhere(t *testing.T) {
 	}
 	threshold := func(figure string) func(string) (float64, error) {
 		return func(text string) (float64, error) {
-			threshold, err := scenarios.ParseThreshold(figure + " == " + text)
+			threshold, err := results.Vocabulary().Parse(figure + " == " + text)
 			if err != nil {
 				return 0, err
 			}
@@ -98,7 +98,7 @@ func TestUnitsAreTheSameEverywhere(t *testing.T) {
 				"key":         key("request.max_errors", func(s *scenarios.Scenario) float64 { return s.Request.MaxErrors.Percent }),
 				"another key": key("resources.gpu.mps.active_threads", func(s *scenarios.Scenario) float64 { return s.Resources.GPU.MPS.ActiveThreads }),
 				"threshold": func(text string) (float64, error) {
-					_, err := scenarios.ParseThreshold("duration < base * " + text)
+					_, err := results.Vocabulary().Parse("duration < base * " + text)
 					want, _ := units.Parse(text, units.Percent)
 					return want, err
 				},

@@ -20,18 +20,19 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 )
 
 func gateRun(t *testing.T) (results.Run, []results.Record) {
 	run, records := repeats()
 	run.Verdict, run.Against, run.Tags = results.VerdictFailed, "20261122-081500-0001", []string{"gold"}
-	var thresholds []*scenarios.Threshold
+	var thresholds []*threshold.Threshold
 	for _, text := range []string{"errors == 0", "duration < 1.5s", "gpu_peak < 5GiB", "duration < base * 1.05"} {
-		threshold, err := scenarios.ParseThreshold(text)
+		condition, err := results.Vocabulary().Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		thresholds = append(thresholds, threshold)
+		thresholds = append(thresholds, condition)
 	}
 	base := slower(records, 0.5)
 	run.Checks = verdict.CheckThresholds(thresholds, verdict.Summarise(records), verdict.Summarise(base))

@@ -9,6 +9,7 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 )
 
 // repeated are the records of one cell with these durations.
@@ -177,12 +178,12 @@ func TestNotes(t *testing.T) {
 }
 
 func TestCheckThresholds(t *testing.T) {
-	parse := func(text string) *scenarios.Threshold {
-		threshold, err := scenarios.ParseThreshold(text)
+	parse := func(text string) *threshold.Threshold {
+		condition, err := results.Vocabulary().Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return threshold
+		return condition
 	}
 	noisy := []float64{10, 10.1, 10.2, 10.3, 12}
 	errored := repeated("a", 1, 1, 1)
@@ -212,7 +213,7 @@ func TestCheckThresholds(t *testing.T) {
 		{"more errors", "errors <= base", repeated("a", 1, 1, 1), errored, results.CheckBroken},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checks := verdict.CheckThresholds([]*scenarios.Threshold{parse(test.threshold)}, verdict.Summarise(test.head), verdict.Summarise(test.base))
+			checks := verdict.CheckThresholds([]*threshold.Threshold{parse(test.threshold)}, verdict.Summarise(test.head), verdict.Summarise(test.base))
 			if len(checks) != 1 || checks[0].Status != test.want {
 				t.Fatalf("%+v, want %s", checks, test.want)
 			}

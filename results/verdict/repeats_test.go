@@ -12,7 +12,7 @@ import (
 // untilPlan is a plan of two topologies with two cells each, up to 8 repeats.
 func untilPlan(t *testing.T, until string) scenarios.Plan {
 	t.Helper()
-	s, err := scenarios.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app, wsgi: wsgi:app}
 topologies: [flask, gunicorn w1/t2]

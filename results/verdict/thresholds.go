@@ -6,7 +6,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 )
 
 // CheckThresholds applies thresholds to the cells of a run.
@@ -19,7 +19,7 @@ import (
 //
 // The figure errors is the sum over all repeats. base are the cells of the
 // baseline, nil if there is none.
-func CheckThresholds(thresholds []*scenarios.Threshold, head, base []Summary) []results.Check {
+func CheckThresholds(thresholds []*threshold.Threshold, head, base []Summary) []results.Check {
 	before := byName(base)
 	var checks []results.Check
 	for _, t := range thresholds {
@@ -48,7 +48,7 @@ type judged struct {
 
 // everyRepeat judges a threshold that names no baseline. The check shows the
 // first repeat that breaks it, otherwise the last one.
-func (c *judged) everyRepeat(t *scenarios.Threshold, s Summary) {
+func (c *judged) everyRepeat(t *threshold.Threshold, s Summary) {
 	c.Status = results.CheckOK
 	if s.OK == 0 {
 		c.Status, c.Missing = results.CheckNotMeasured, t.Own()
@@ -85,7 +85,7 @@ func (c *judged) everyRepeat(t *scenarios.Threshold, s Summary) {
 
 // against judges a threshold that names a baseline. It leaves the status empty
 // where the tests decide.
-func (c *judged) against(t *scenarios.Threshold, s Summary, base *Summary) {
+func (c *judged) against(t *threshold.Threshold, s Summary, base *Summary) {
 	c.Values, c.Missing = valuesOf(t.Own(), medianOf(s))
 	if s.OK == 0 || len(c.Missing) > 0 {
 		c.Status = results.CheckNotMeasured
@@ -134,7 +134,7 @@ type rankTest struct {
 // testsOf are the tests of the figures that the threshold names of both sides.
 // exact reports that one of them is errors, which are counted, not sampled, and
 // need no test.
-func testsOf(t *scenarios.Threshold, s, base Summary) (tests []rankTest, exact bool) {
+func testsOf(t *threshold.Threshold, s, base Summary) (tests []rankTest, exact bool) {
 	for _, name := range t.Base() {
 		m, err := results.FindMetric(name)
 		if err != nil || !slices.Contains(t.Own(), name) {

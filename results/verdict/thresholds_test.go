@@ -10,7 +10,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
 )
 
 // simulated are repeats of so many cells with a noise of 5% around a level.
@@ -30,7 +30,7 @@ func simulated(random *rand.Rand, cells, repeats int, level float64) []results.R
 // how many of 100 any cell is shown to have changed or breaks a threshold, which
 // is 5 at most, and in how many one would without the correction.
 func BenchmarkNothingChanged(b *testing.B) {
-	threshold, err := scenarios.ParseThreshold("duration <= base")
+	condition, err := results.Vocabulary().Parse("duration <= base")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func BenchmarkNothingChanged(b *testing.B) {
 			if slices.ContainsFunc(cells, func(c verdict.CellComparison) bool { return c.Changes[0].Difference.P <= 1-stats.Confidence }) {
 				uncorrected++
 			}
-			if slices.ContainsFunc(verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base)), results.Check.Broken) {
+			if slices.ContainsFunc(verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base)), results.Check.Broken) {
 				broken++
 			}
 		}
@@ -63,7 +63,7 @@ func BenchmarkNothingChanged(b *testing.B) {
 // TestChangeAmongMany: one cell in 18 that became 20% slower is shown, and
 // breaks the threshold, and the others are left alone.
 func TestChangeAmongMany(t *testing.T) {
-	threshold, err := scenarios.ParseThreshold("duration < base * 1.05")
+	condition, err := results.Vocabulary().Parse("duration < base * 1.05")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestChangeAmongMany(t *testing.T) {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	for _, check := range verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base)) {
+	for _, check := range verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base)) {
 		if check.Broken() != (check.Cell == "cell0/mt5/n100") || check.P != nil && check.Tests != 18 {
 			t.Errorf("%+v", check)
 		}
@@ -89,7 +89,7 @@ func TestTooFewRepeatsForMany(t *testing.T) {
 	if one, many := stats.RepeatsForDifference(1), stats.RepeatsForDifference(18); one != 4 || many != 6 {
 		t.Errorf("a change in one cell takes %d repeats, and in one of 18 %d; want 4 and 6", one, many)
 	}
-	threshold, err := scenarios.ParseThreshold("duration < base * 1.05")
+	condition, err := results.Vocabulary().Parse("duration < base * 1.05")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestTooFewRepeatsForMany(t *testing.T) {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	checks := verdict.CheckThresholds([]*scenarios.Threshold{threshold}, verdict.Summarise(head), verdict.Summarise(base))
+	checks := verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base))
 	for _, check := range checks {
 		want := results.CheckOK
 		if check.Cell == "cell0/mt5/n100" {

@@ -15,6 +15,9 @@ func Suggest(word string, known []string) string {
 	if len(known) > most {
 		return fmt.Sprintf("there are %s and %d more", strings.Join(known[:most], ", "), len(known)-most)
 	}
+	if len(known) == 0 {
+		return "there are none"
+	}
 	if len(known) == 1 {
 		return "there is only " + known[0]
 	}

@@ -233,7 +233,7 @@ func (f *File) Boolean(n *yaml.Node, what string, into *bool) bool {
 
 // Quantity reads a number with its unit.
 func (f *File) Quantity(n *yaml.Node, what string, unit units.Unit) (float64, bool) {
-	if n.Kind != yaml.ScalarNode {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		f.Problem(n, unit.Example(), "%s has to be %s, not %s", what, unit.Noun(), Describe(n))
 		return 0, false
 	}

@@ -1,8 +1,9 @@
-package scenarios
+package threshold
 
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -10,22 +11,27 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// thresholdCheck goes through the tree of a threshold: it refuses what is no
+// A check goes through the tree of a threshold: it refuses what is no
 // comparison of figures, checks the units, and gives base the name of the
 // figure that it stands for.
-type thresholdCheck struct {
-	source    thresholdSource
-	own, base map[string]bool
+type check struct {
+	vocabulary Vocabulary
+	source     source
+	own, base  map[string]bool // figures that are needed
 }
+
+// count is the unit of errors: comparable with a plain number, and not with a
+// percentage.
+const count units.Unit = "n"
 
 func comparisons() []string { return []string{"<", "<=", ">", ">=", "==", "!="} }
 
-func (c *thresholdCheck) problem(n ast.Node, message, hint string) error {
+func (c *check) problem(n ast.Node, message, hint string) error {
 	return c.source.problem(n.Location().From, message, hint)
 }
 
 // condition checks what is true or false.
-func (c *thresholdCheck) condition(n ast.Node) (ast.Node, error) {
+func (c *check) condition(n ast.Node) (ast.Node, error) {
 	switch node := n.(type) {
 	case *ast.UnaryNode:
 		if node.Operator != "not" && node.Operator != "!" {
@@ -56,8 +62,8 @@ func (c *thresholdCheck) condition(n ast.Node) (ast.Node, error) {
 }
 
 // comparison checks both sides of a comparison, which have to have one unit.
-func (c *thresholdCheck) comparison(node *ast.BinaryNode) (ast.Node, error) {
-	figures := figuresIn(node)
+func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
+	figures := c.figuresIn(node)
 	left, unitLeft, err := c.value(node.Left, figures)
 	if err != nil {
 		return nil, err
@@ -67,7 +73,7 @@ func (c *thresholdCheck) comparison(node *ast.BinaryNode) (ast.Node, error) {
 		return nil, err
 	}
 	if len(figures) == 0 {
-		return nil, c.problem(node, "the comparison names no figure of the cell", "there are "+figureList())
+		return nil, c.problem(node, "the comparison names no figure of the cell", "there are "+c.names())
 	}
 	if !sameUnit(unitLeft, unitRight) {
 		return nil, c.mismatch(node, "compared with", unitLeft, unitRight)
@@ -86,7 +92,7 @@ func finite(side ast.Node) ast.Node {
 }
 
 // mismatch is the error of two values whose units do not go together.
-func (c *thresholdCheck) mismatch(node *ast.BinaryNode, verb string, left, right units.Unit) error {
+func (c *check) mismatch(node *ast.BinaryNode, verb string, left, right units.Unit) error {
 	if left == units.Percent || right == units.Percent {
 		return c.problem(node, noun(left)+" cannot be "+verb+" "+noun(right), "of the baseline 5% more is base * 1.05")
 	}
@@ -124,7 +130,7 @@ func noun(unit units.Unit) string {
 }
 
 // value checks what is a number, and returns its unit.
-func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, units.Unit, error) {
+func (c *check) value(n ast.Node, figures []string) (ast.Node, units.Unit, error) {
 	switch node := n.(type) {
 	case *ast.FloatNode:
 		return &ast.FloatNode{Value: node.Value}, c.source.units[node.Location().From].Unit, nil
@@ -140,42 +146,48 @@ func (c *thresholdCheck) value(n ast.Node, figures []string) (ast.Node, units.Un
 	case *ast.BinaryNode:
 		return c.arithmetic(node, figures)
 	}
-	return nil, "", c.problem(n, "this is no figure and no number", "a threshold compares figures ("+figureList()+"), "+baseName+" and numbers with their units")
+	return nil, "", c.problem(n, "this is no figure and no number", "a threshold compares figures ("+c.names()+"), "+baseName+" and numbers with their units")
 }
 
-func (c *thresholdCheck) name(node *ast.IdentifierNode, figures []string) (ast.Node, units.Unit, error) {
-	if node.Value == baseName {
-		if len(figures) == 0 {
-			return nil, "", c.problem(node, "which figure of the baseline base is cannot be said: the comparison names no figure of the cell", "there are "+figureList())
-		}
-		if len(figures) > 1 {
-			return nil, "", c.problem(node, "which figure of the baseline base is cannot be said: the comparison names several", "write base."+figures[0])
-		}
-		c.base[figures[0]] = true
-		return &ast.IdentifierNode{Value: basePrefix + figures[0]}, unitOf(figures[0]), nil
+func (c *check) name(node *ast.IdentifierNode, figures []string) (ast.Node, units.Unit, error) {
+	switch {
+	case node.Value != baseName:
+		return c.figure(node, node.Value, "", c.own)
+	case len(figures) == 1:
+		return c.figure(node, figures[0], basePrefix, c.base)
+	case len(figures) == 0:
+		return nil, "", c.problem(node, "base is the same figure of the baseline, and the comparison names no figure of the cell", "there are "+c.names())
 	}
-	if !slices.Contains(figureNames(), node.Value) {
-		return nil, "", c.problem(node, "there is no figure "+show.Quote(node.Value), show.Suggest(node.Value, append(figureNames(), baseName)))
-	}
-	c.own[node.Value] = true
-	return &ast.IdentifierNode{Value: node.Value}, unitOf(node.Value), nil
+	return nil, "", c.problem(node, "base is the same figure of the baseline, and the comparison names several", "write base."+figures[0])
 }
 
 // member checks base.duration.
-func (c *thresholdCheck) member(node *ast.MemberNode) (ast.Node, units.Unit, error) {
+func (c *check) member(node *ast.MemberNode) (ast.Node, units.Unit, error) {
 	of, isName := node.Node.(*ast.IdentifierNode)
 	figure, isText := node.Property.(*ast.StringNode)
 	if !isName || of.Value != baseName || !isText || node.Optional {
 		return nil, "", c.problem(node, "only base has parts", "for example base.duration")
 	}
-	if !slices.Contains(figureNames(), figure.Value) {
-		return nil, "", c.problem(node, "the baseline has no figure "+show.Quote(figure.Value), show.Suggest(figure.Value, figureNames()))
-	}
-	c.base[figure.Value] = true
-	return &ast.IdentifierNode{Value: basePrefix + figure.Value}, unitOf(figure.Value), nil
+	return c.figure(node, figure.Value, basePrefix, c.base)
 }
 
-func (c *thresholdCheck) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, units.Unit, error) {
+// figure is the name of a figure within a program, and its unit. It notes the
+// figure among those that are needed.
+func (c *check) figure(n ast.Node, name, prefix string, needed map[string]bool) (ast.Node, units.Unit, error) {
+	f, known := c.vocabulary.Find(name)
+	if !known {
+		return nil, "", c.problem(n, "there is no figure "+show.Quote(name), show.Suggest(name, append(c.vocabulary.Names(), baseName)))
+	}
+	needed[name] = true
+	if f.Unit == units.None {
+		f.Unit = count
+	}
+	return &ast.IdentifierNode{Value: prefix + name}, f.Unit, nil
+}
+
+func (c *check) names() string { return strings.Join(c.vocabulary.Names(), ", ") }
+
+func (c *check) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, units.Unit, error) {
 	if !slices.Contains([]string{"+", "-", "*", "/"}, node.Operator) {
 		return nil, "", c.problem(node, "a threshold has no "+show.Quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
 	}
@@ -219,48 +231,18 @@ func withoutPercent(unit, factor units.Unit) units.Unit {
 	return unit
 }
 
-// figuresIn are the different figures of the cell that a tree names.
-func figuresIn(n ast.Node) []string {
-	v := &figureVisitor{}
+// figuresIn are the different figures of the cell that a tree names, as they
+// come.
+func (c *check) figuresIn(n ast.Node) []string {
+	v := &figureVisitor{known: c.vocabulary.Names()}
 	ast.Walk(&n, v)
-	return distinct(v.names)
+	return v.names
 }
 
-type figureVisitor struct{ names []string }
+type figureVisitor struct{ known, names []string }
 
 func (v *figureVisitor) Visit(n *ast.Node) {
-	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(figureNames(), name.Value) {
+	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(v.known, name.Value) && !slices.Contains(v.names, name.Value) {
 		v.names = append(v.names, name.Value)
 	}
-}
-
-func figureNames() []string {
-	var names []string
-	for _, f := range Figures() {
-		names = append(names, f.Name)
-	}
-	return names
-}
-
-func figureList() string {
-	text := ""
-	for i, name := range figureNames() {
-		if i > 0 {
-			text += ", "
-		}
-		text += name
-	}
-	return text
-}
-
-func unitOf(figure string) units.Unit {
-	for _, f := range Figures() {
-		if f.Name == figure && f.Unit == "" {
-			return count
-		}
-		if f.Name == figure {
-			return f.Unit
-		}
-	}
-	return ""
 }

@@ -1,4 +1,4 @@
-package scenarios
+package threshold
 
 import (
 	"errors"
@@ -8,13 +8,24 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/expr-lang/expr/file"
+
+	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
 
+// A source is a threshold with its numbers in base units and without
+// their units, and where its characters were before.
+type source struct {
+	text    string
+	columns []int                  // of the character, from 0, in the original; one more for the end
+	units   map[int]units.Quantity // of the number that begins at this character
+}
+
 // withoutUnits replaces numbers with units by numbers in base units. A
 // percentage becomes a share.
-func withoutUnits(text string) (thresholdSource, error) {
-	s := thresholdSource{units: map[int]units.Quantity{}}
+func withoutUnits(text string) (source, error) {
+	s := source{units: map[int]units.Quantity{}}
 	var out []rune
 	column := 0 // of the text, in characters from 0
 	put := func(r rune) {
@@ -36,7 +47,7 @@ func withoutUnits(text string) (thresholdSource, error) {
 		}
 		q, err := units.Scan(rest)
 		if wrong := (*units.Error)(nil); errors.As(err, &wrong) {
-			return s, &ThresholdError{column + utf8.RuneCountInString(rest[:wrong.At]) + 1, wrong.Message, wrong.Hint}
+			return s, &Error{column + utf8.RuneCountInString(rest[:wrong.At]) + 1, wrong.Message, wrong.Hint}
 		}
 		s.units[len(out)] = q
 		if q.Unit == units.Percent {
@@ -62,3 +73,23 @@ func withoutUnits(text string) (thresholdSource, error) {
 var operator = regexp.MustCompile(`\b(?:and|or)\b`)
 
 func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// wrong is an error of the library's, where it was written.
+func (s source) wrong(err error) error {
+	var at *file.Error
+	if errors.As(err, &at) {
+		return s.problem(at.From, lowerFirst(at.Message), "for example p99 < 2s, or duration < base * 1.05 and errors == 0")
+	}
+	return s.problem(0, err.Error(), "")
+}
+
+func (s source) problem(at int, message, hint string) *Error {
+	return &Error{Column: s.columns[min(max(at, 0), len(s.columns)-1)] + 1, Message: show.Columns(message), Hint: hint}
+}
+
+func lowerFirst(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToLower(text[:1]) + text[1:]
+}

@@ -1,4 +1,4 @@
-package scenarios
+package threshold
 
 import (
 	"errors"
@@ -8,9 +8,15 @@ import (
 	"testing"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
-func TestThresholdHolds(t *testing.T) {
+var figures = Vocabulary{
+	{"duration", units.Seconds}, {"throughput", units.PerSecond}, {"p99", units.Seconds}, {"errors", units.None},
+	{"gpu_peak", units.Bytes}, {"rate", units.PerSecond},
+}
+
+func TestHolds(t *testing.T) {
 	const mib = 1 << 20
 	own := map[string]float64{"duration": 10.4, "p99": 1.5, "errors": 0, "gpu_peak": 4800 * mib, "throughput": 9.6}
 	base := map[string]float64{"duration": 10, "p99": 2, "errors": 0, "gpu_peak": 4800 * mib, "throughput": 10}
@@ -49,7 +55,7 @@ func TestThresholdHolds(t *testing.T) {
 		"duration < 1.04e1s + 1e-3s":                  true,
 		"duration < 1m":                               true,
 	} {
-		threshold, err := ParseThreshold(text)
+		threshold, err := figures.Parse(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -60,9 +66,9 @@ func TestThresholdHolds(t *testing.T) {
 	}
 }
 
-// TestThresholdDividesByZero: without a value neither a comparison nor its
+// TestDividesByZero: without a value neither a comparison nor its
 // opposite holds; one that decides alone is enough.
-func TestThresholdDividesByZero(t *testing.T) {
+func TestDividesByZero(t *testing.T) {
 	for text, want := range map[string]error{
 		"errors / base.errors <= 1.05":                ErrNotFinite,
 		"not (errors / base.errors > 1.05)":           ErrNotFinite,
@@ -72,7 +78,7 @@ func TestThresholdDividesByZero(t *testing.T) {
 		"errors == 0 or errors / base.errors <= 1.05": nil,
 		"errors <= base.errors * 1.05":                nil,
 	} {
-		threshold, err := ParseThreshold(text)
+		threshold, err := figures.Parse(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -85,8 +91,8 @@ func TestThresholdDividesByZero(t *testing.T) {
 	}
 }
 
-func TestThresholdNames(t *testing.T) {
-	threshold, err := ParseThreshold("duration < base * 1.05 and p99 < 2s and throughput > base.rate")
+func TestNames(t *testing.T) {
+	threshold, err := figures.Parse("duration < base * 1.05 and p99 < 2s and throughput > base.rate")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +110,7 @@ func TestThresholdNames(t *testing.T) {
 	}
 }
 
-func TestThresholdRefused(t *testing.T) {
+func TestRefused(t *testing.T) {
 	for _, test := range []struct {
 		text   string
 		column int
@@ -144,8 +150,8 @@ func TestThresholdRefused(t *testing.T) {
 		{strings.Repeat("(", 400) + "duration < 1s", 1, ""},
 		{strings.Repeat("p99 < 1s and ", 60) + "p99 < 1s", 1, "more than the limit"},
 	} {
-		threshold, err := ParseThreshold(test.text)
-		var wrong *ThresholdError
+		threshold, err := figures.Parse(test.text)
+		var wrong *Error
 		if !errors.As(err, &wrong) {
 			t.Errorf("%q: %v, %v", test.text, threshold, err)
 			continue
@@ -156,21 +162,21 @@ func TestThresholdRefused(t *testing.T) {
 	}
 }
 
-// FuzzThreshold: no text makes it panic, and what is accepted can be evaluated
+// FuzzParse: no text makes it panic, and what is accepted can be evaluated
 // and means the same when it is read again.
-func FuzzThreshold(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, text := range []string{"errors == 0", "p99 < 2s and gpu_peak < 5000MiB", "duration < base * 1.05", "throughput >= 10/s or rate > base - 1/s",
 		"(duration - base.duration) / base.duration <= 5%", "not (p99 > 1e3ms)", "1s < p99 < 2s", "errors < 1 ? 2 : 3", "p99 < 2 s", "\x00", "let x = 1; x", "0x1f < 2"} {
 		f.Add(text)
 	}
 	values := map[string]float64{}
-	for i, figure := range Figures() {
+	for i, figure := range figures {
 		values[figure.Name] = float64(i)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		threshold, err := ParseThreshold(text)
+		threshold, err := figures.Parse(text)
 		if err != nil {
-			var wrong *ThresholdError
+			var wrong *Error
 			if !errors.As(err, &wrong) || wrong.Column < 1 || wrong.Column > len([]rune(text))+1 || wrong.Message == "" {
 				t.Fatalf("%q: %#v", text, err)
 			}
@@ -186,7 +192,7 @@ func FuzzThreshold(f *testing.F) {
 		if failed != nil && !errors.Is(failed, ErrNotFinite) {
 			t.Fatalf("%q: %v", text, failed)
 		}
-		again, err := ParseThreshold(text)
+		again, err := figures.Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
