@@ -12,16 +12,16 @@ import (
 	"stackmeter/stacks"
 )
 
-// Marks in the environment of every process of a stack, by which what is left
-// of it is found.
+// Marks in the environment of every process of a stack. By them a sweep finds
+// what is left of it.
 const (
 	markRun     = "STACKMETER_RUN"
 	markService = "STACKMETER_SERVICE" // a service of one start of one stack
 )
 
-// passed says whether a service gets the operator's variable: what finding
-// programs, text and the GPU's libraries needs. Everything else, credentials
-// above all, stays out; what a service needs is said in the scenario.
+// passed reports whether a service gets the operator's variable. It gets what is
+// needed to find programs, text and the GPU's libraries. Everything else, above
+// all credentials, has to be in the scenario.
 func passed(name string) bool {
 	switch name {
 	case "PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH":
@@ -33,9 +33,9 @@ func passed(name string) bool {
 	return strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "CUDA_") || strings.HasPrefix(name, "NVIDIA_")
 }
 
-// environment is a service's whole environment, sorted. Later ones win: the
-// operator's, what stackmeter's own images set, the virtual environment, the
-// devices, the scenario's, MPS, the marks.
+// environment returns a service's whole environment, sorted. In rising priority it
+// holds the operator's variables, those of stackmeter's own images, the virtual
+// environment, the devices, the scenario's variables, MPS and the marks.
 func environment(s stacks.Service, run, mark string, operator []string) []string {
 	env := map[string]string{}
 	for _, pair := range operator {
@@ -47,19 +47,19 @@ func environment(s stacks.Service, run, mark string, operator []string) []string
 	if env["PATH"] == "" {
 		env["PATH"] = "/usr/local/bin:/usr/bin:/bin"
 	}
-	// As in the images: output appears when it is written, and nothing is
-	// written beside the app's files.
+	// As in the images: output is not held back, and nothing is written beside the
+	// app's files.
 	env["PYTHONUNBUFFERED"], env["PYTHONDONTWRITEBYTECODE"] = "1", "1"
 	if s.Venv != "" {
 		env["VIRTUAL_ENV"] = s.Venv
 		env["PATH"] = filepath.Join(s.Venv, "bin") + ":" + env["PATH"]
 	}
 	if s.Role == stacks.RoleNginx {
-		// Where Debian has nginx, and not on every user's PATH.
+		// Debian has nginx here, where not every user's PATH leads.
 		env["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
 	}
-	// By UUID, and empty without one: a service that was given no GPU must not
-	// find the machine's, as it would not in a container.
+	// Empty without a GPU: as in a container, a service that was given none must
+	// not find the machine's.
 	env["CUDA_VISIBLE_DEVICES"] = strings.Join(s.GPUs, ",")
 	for name, value := range s.Env {
 		env[name] = value
@@ -74,7 +74,7 @@ func environment(s stacks.Service, run, mark string, operator []string) []string
 	return list
 }
 
-// valueOf is a variable's value in an environment.
+// valueOf returns a variable's value in an environment.
 func valueOf(env []string, name string) string {
 	for _, pair := range env {
 		if value, ok := strings.CutPrefix(pair, name+"="); ok {
@@ -84,9 +84,8 @@ func valueOf(env []string, name string) string {
 	return ""
 }
 
-// launcherEnvironment is all that a launcher knows of the environment: what
-// Go's tools need of it when this program is built for coverage or to find
-// races.
+// launcherEnvironment returns the whole environment of a launcher. A program that
+// was built for coverage or to find races needs two variables.
 func launcherEnvironment() []string {
 	env := []string{launcherMark + "=1", "GOMAXPROCS=1"}
 	for _, name := range []string{"GOCOVERDIR", "GORACE"} {

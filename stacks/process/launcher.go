@@ -16,26 +16,26 @@ import (
 	"stackmeter/stacks/cgroup"
 )
 
-// launcherMark is in the environment of a launcher. A process that has it
-// starts no stacks: a program that forgot to call Launcher would otherwise
-// start itself again and again.
+// launcherMark is in the environment of a launcher. A process that has it starts
+// no stacks. Otherwise a program that forgot to call Launcher would start itself
+// again and again.
 const launcherMark = "STACKMETER_PROCESS_LAUNCHER"
 
-// enterArgument, after LauncherArgument, makes a launcher the second step: the
+// enterArgument, behind LauncherArgument, makes a launcher the second step: the
 // process that becomes the service.
 const enterArgument = "enter"
 
 // Files that a launcher inherits beside the standard ones.
 const (
 	logFD     = 3 // a supervisor's: where the service's output goes
-	orderFD   = 3 // the second step's: what it has to do
-	failureFD = 4 // the second step's: why it could not
+	taskFD    = 3 // the second step's: what it has to do
+	failureFD = 4 // the second step's: why it failed
 )
 
-// Launcher is the whole of a hidden process that New's runtimes start: with no
-// arguments the supervisor of one service, which ends with the service and
-// with stdin, or the step between it and the service's program. It works only
-// when started by a Runtime.
+// Launcher is the main function of the hidden processes that a Runtime starts.
+// Without arguments it is the supervisor of one service and ends with the service
+// or with stdin. With enterArgument it is the step between the supervisor and the
+// service's program. It works only when a Runtime starts it.
 func Launcher(args []string, stdin io.Reader, stdout io.Writer) error {
 	if os.Getenv(launcherMark) == "" {
 		return fmt.Errorf("%s is started by stackmeter itself and does nothing alone; use: stackmeter run --runtime %s SCENARIO", LauncherArgument, Name)
@@ -46,19 +46,19 @@ func Launcher(args []string, stdin io.Reader, stdout io.Writer) error {
 	return supervise(stdin, stdout)
 }
 
-// enter enters the service's control group and becomes its program: what the
-// program uses is counted and limited from its first instruction. It returns
-// only when it cannot, having said why.
+// enter enters the service's control group and becomes the service's program:
+// whatever the program uses is counted and limited from its first instruction.
+// It returns only on failure, after it has reported why.
 func enter() error {
 	failure := os.NewFile(failureFD, "failure")
 	unix.CloseOnExec(failureFD)
-	err := become(os.NewFile(orderFD, "order"))
+	err := become(os.NewFile(taskFD, "task"))
 	fmt.Fprint(failure, err)
 	failure.Close()
 	return err
 }
 
-// hold holds this thread, and so the program that it becomes, to some cores.
+// hold restricts this thread, and so the program that it becomes, to some cores.
 func hold(cores []int) error {
 	if len(cores) == 0 {
 		return nil
@@ -75,11 +75,11 @@ func hold(cores []int) error {
 }
 
 func become(input *os.File) error {
-	var o enterOrder
+	var o enterTask
 	err := json.NewDecoder(input).Decode(&o)
 	input.Close()
 	if err != nil {
-		return fmt.Errorf("read the order: %w", err)
+		return fmt.Errorf("read the task: %w", err)
 	}
 	if err := cgroup.Enter(o.Groups); err != nil {
 		return err
@@ -87,16 +87,60 @@ func become(input *os.File) error {
 	if err := hold(o.Cores); err != nil {
 		return err
 	}
-	// A program that changes to another user would lose the signal that ends
-	// it with its supervisor, and could not be stopped by an ordinary one.
+	// A program that changed to another user would lose the signal that ends it
+	// with its supervisor, and an ordinary user could not stop it.
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give up gaining privileges: %w", err)
 	}
 	err = syscall.Exec(o.Path, o.Argv, o.Env)
 	if errors.Is(err, syscall.ENOENT) {
-		// The file was there when it was looked for: what is missing is named
-		// in its first line.
+		// The file was found before. What is missing is the interpreter in its
+		// first line.
 		return fmt.Errorf("%s: the interpreter that it names is not there", o.Path)
 	}
 	return fmt.Errorf("%s: %w", o.Path, err)
+}
+
+// A task is what a supervisor reads from its standard input. The end of that
+// input tells it to stop.
+type task struct {
+	Record record
+	File   string          // of the record
+	Groups []cgroup.Folder // to make; Record.Groups are their paths
+	Files  []file          // to write below Record.Temp
+	Cores  []int           // that the program may use; empty: all
+	program
+}
+
+// A program is what a service executes.
+type program struct {
+	Path string // of the executable
+	Argv []string
+	Env  []string
+}
+
+// A file is something that the service reads.
+type file struct{ Path, Text string }
+
+// An enterTask tells the second step of the launcher which groups to enter before
+// it becomes the program, and which cores the program may use.
+type enterTask struct {
+	Groups []string
+	Cores  []int // empty: all
+	program
+}
+
+// An event is a line on a supervisor's standard output: first Started or Failed,
+// then Ended if the service ends by itself.
+type event struct {
+	Started *identity `json:",omitempty"` // the program runs
+	Failed  string    `json:",omitempty"` // why it does not
+	Ended   *ending   `json:",omitempty"` // the first process ended, and the others with it
+}
+
+// An ending is how a service's first process ended.
+type ending struct {
+	Status   int // exit status, when Signal is 0
+	Signal   int
+	OOMKills int // processes of the service that the kernel killed for memory
 }

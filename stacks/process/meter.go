@@ -15,13 +15,12 @@ import (
 	"stackmeter/stacks"
 )
 
-// MethodProc is the method of figures that are read from /proc: the memory is
-// the sum of RssAnon and RssShmem of a service's processes, which like the
-// figure of a control group holds no page cache. A page that processes share
-// since a fork is counted for each of them, so it is an upper bound. The
-// proportional share (PSS) would count it once, but to know it the kernel
-// walks the page tables of each process at each sample, under the lock that
-// the application's own allocations need.
+// MethodProc is the method of figures read from /proc. The memory is the sum of
+// RssAnon and RssShmem of a service's processes. Like the figure of a control
+// group it excludes page cache. It is an upper bound: a page that processes have
+// shared since a fork counts for each of them. The proportional share (PSS) would
+// count it once, but for that the kernel walks the page tables of each process at
+// each sample, under the lock that the application's own allocations need.
 const MethodProc = "proc"
 
 // procInterval is the target time between two samples. Each sample reads one
@@ -54,16 +53,16 @@ func (s *procService) CPU() (time.Duration, error) {
 	return cpu, err
 }
 
-// Begin implements stacks.Gauge: without a control group the kernel keeps no
-// mark and counts no kills.
+// Begin implements stacks.Gauge. Without a control group the kernel keeps no mark
+// and counts no kills.
 func (s *procService) Begin() {}
 
 // End implements stacks.Gauge.
 func (s *procService) End() (mark *int64, kills int) { return nil, 0 }
 
-// read is what the processes of a service hold now, in bytes, and the CPU time
-// that they have used so far, with that of those that have ended: a process's
-// time goes to whoever waits for it, in the end the supervisor.
+// read returns the memory that the processes of a service hold now, in bytes, and
+// the CPU time that they have used so far. This includes processes that have
+// ended: their time goes to whoever waits for them, in the end the supervisor.
 func (s *procService) read() (memory int64, cpu time.Duration, err error) {
 	self, err := readMember(s.supervisor.PID)
 	if err != nil {
@@ -93,7 +92,7 @@ func (s *procService) read() (memory int64, cpu time.Duration, err error) {
 	return memory, cpu, nil
 }
 
-// held is the memory of one process without page cache, in bytes
+// held returns the memory of one process without page cache, in bytes
 // (proc_pid_status(5)).
 func held(pid int) (int64, error) {
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))

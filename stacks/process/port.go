@@ -12,11 +12,10 @@ import (
 
 const loopback = "127.0.0.1"
 
-// A reservation holds a free port by a socket that is bound and does not
-// listen. While it is held the kernel gives the port to nobody who asks for
-// any port, and it lets a server listen on it that asks for this one with
-// SO_REUSEADDR, as nginx and the servers of package servers do: there is no moment in which
-// another process could be faster.
+// A reservation holds a free port by a socket that is bound and does not listen.
+// The kernel then gives the port to nobody who asks for any port. A server that
+// asks for this port with SO_REUSEADDR can listen on it, as nginx and the servers
+// of package servers do, and no other process can be faster.
 type reservation struct {
 	fd   int
 	port int
@@ -52,7 +51,7 @@ func (r *reservation) release() {
 	}
 }
 
-// shares says whether a service is known to set SO_REUSEADDR, so that its port
-// can stay reserved while it listens. For any other program the reservation
-// ends right before it starts.
+// shares reports whether a service is known to set SO_REUSEADDR: its port can then
+// stay reserved while it listens. For any other program the reservation ends
+// right before the start.
 func shares(s stacks.Service) bool { return s.Role == stacks.RoleNginx || s.Module != "" }

@@ -16,8 +16,8 @@ import (
 	"stackmeter/stacks"
 )
 
-// Prepare implements stacks.Runtime: nothing is made or fetched, but what is
-// missing is said before anything starts.
+// Prepare implements stacks.Runtime. It makes and fetches nothing, but says what
+// is missing before anything starts.
 func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) error {
 	spec, err := r.Give(spec)
 	if err != nil {
@@ -42,8 +42,7 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 	return failed
 }
 
-// limits says whether this machine and this user can give a service what it
-// may use.
+// limits fails when this machine or this user cannot enforce a service's limits.
 func (r *Runtime) limits(s stacks.Service) error {
 	if s.CPUs == 0 && s.Memory == 0 {
 		return nil
@@ -67,7 +66,7 @@ func (r *Runtime) limits(s stacks.Service) error {
 	return nil
 }
 
-// ready says whether a service can be started as a local process.
+// ready fails when a service cannot be started as a local process.
 func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service) error {
 	if s.Role == stacks.RoleNginx {
 		if _, err := find("nginx", environment(s, spec.Run, "", os.Environ()), ""); err != nil {
@@ -105,8 +104,8 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 	return importable(ctx, s, program, env)
 }
 
-// reachable refuses what only a container's network can do: a port of one's
-// own choice, and names.
+// reachable refuses what works only in a container's network: a port of the
+// command's own choice, and names of services.
 func reachable(spec stacks.Spec, s stacks.Service) error {
 	if wanted(spec, s) && !mentions(s.Command, "{port}") {
 		return fmt.Errorf("its command takes no {port}: a local process has to be told the free port that it gets; write {host} and {port} where the command takes its address")
@@ -124,7 +123,7 @@ func reachable(spec stacks.Spec, s stacks.Service) error {
 	return nil
 }
 
-// wanted says whether anyone connects to a service: the client, nginx, or
+// wanted reports whether anyone connects to a service: the client, nginx, or
 // another service that names it.
 func wanted(spec stacks.Spec, s stacks.Service) bool {
 	if spec.Entry().Name == s.Name {
@@ -145,8 +144,8 @@ func mentions(command []string, placeholder string) bool {
 	})
 }
 
-// named says whether a text holds a service's name as an address does:
-// //NAME or NAME:PORT, not as a part of another word.
+// named reports whether a text contains a service's name in an address: //NAME or
+// NAME:PORT, but not as a part of another word.
 func named(text, name string) bool {
 	word := func(c byte) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._-{:", c) >= 0

@@ -18,8 +18,8 @@ import (
 	"stackmeter/stacks/servers"
 )
 
-// find looks for a program as a shell in the service's folder would, on the
-// service's PATH. Its error says how to get the program.
+// find looks for a program on the service's PATH, as a shell in the service's
+// folder would. Its error says how to get the program.
 func find(name string, env []string, dir string) (string, error) {
 	if strings.Contains(name, "/") {
 		path := name
@@ -34,7 +34,7 @@ func find(name string, env []string, dir string) (string, error) {
 	path := valueOf(env, "PATH")
 	for _, folder := range filepath.SplitList(path) {
 		if !filepath.IsAbs(folder) {
-			continue // "." and the like: not what is in the app's folder
+			continue // "." would run what lies in the app's folder
 		}
 		if file := filepath.Join(folder, name); executable(file) == nil {
 			return file, nil
@@ -70,11 +70,11 @@ func remedy(name string) string {
 	return "install it, put its folder on PATH, or name the virtual environment that has it in app.venv"
 }
 
-// resolve finds what a service's command starts, and how: the programs of
-// servers that stackmeter knows are Python modules too, which a virtual
-// environment on top of the system's packages, or a folder on PYTHONPATH, can
-// hold without the program. With app.venv the system's own program is not taken:
-// it would run another Python, with other modules.
+// resolve finds the executable of a service's command, and the argv to start it
+// with. A program with a Module may be there as a module only, in a virtual
+// environment on top of the system's packages or in a folder on PYTHONPATH. With
+// app.venv the system's own program is not used: it would run another Python, with
+// other modules.
 func resolve(ctx context.Context, s stacks.Service, argv, env []string) (path string, full []string, err error) {
 	name := argv[0]
 	if s.Module == "" {
@@ -96,11 +96,11 @@ func resolve(ctx context.Context, s stacks.Service, argv, env []string) (path st
 	return path, argv, err
 }
 
-// importTimeout bounds the question whether a module is there.
+// importTimeout bounds asking Python for a module.
 const importTimeout = 20 * time.Second
 
-// importable says whether the service's WSGI module, where it is known, can be
-// found, without importing it: that may take minutes and a GPU.
+// importable fails when the service's WSGI module, if known, cannot be found. It
+// does not import the module: that may take minutes and a GPU.
 func importable(ctx context.Context, s stacks.Service, program string, env []string) error {
 	if s.WSGI == "" {
 		return nil
@@ -114,7 +114,7 @@ func importable(ctx context.Context, s stacks.Service, program string, env []str
 	}
 	python := interpreter(program, env)
 	if python == "" {
-		return nil // the start will tell
+		return nil // the start will show
 	}
 	if errors.Is(hasModule(ctx, python, module, env, s.Dir), errNoModule) {
 		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", s.WSGI, python, module, module, module, s.Dir)
@@ -124,8 +124,8 @@ func importable(ctx context.Context, s stacks.Service, program string, env []str
 
 var errNoModule = errors.New("there is no such module")
 
-// hasModule asks a Python whether it would find a module. The error is
-// errNoModule when it would not, and another one when it did not say.
+// hasModule asks a Python whether it finds a module. The error is errNoModule if
+// it does not, and another one if it did not answer.
 func hasModule(ctx context.Context, python, module string, env []string, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, importTimeout)
 	defer cancel()
@@ -141,8 +141,8 @@ func hasModule(ctx context.Context, python, module string, env []string, dir str
 	return err
 }
 
-// interpreter is the Python that a script names in its first line, or the
-// program itself where that is one; empty when it is something else.
+// interpreter returns the Python that runs a program: the one in a script's first
+// line, or the program itself. It is empty for other programs.
 func interpreter(program string, env []string) string {
 	if strings.HasPrefix(filepath.Base(program), "python") {
 		return program

@@ -14,9 +14,9 @@ import (
 	"syscall"
 )
 
-// A record says what a supervisor made and for whom. It is a file of its own
-// in a private folder, written before anything is made and removed after the
-// last thing is gone.
+// A record says what a supervisor made and for whom. It is a file in a private
+// folder. It is written before anything is made, and removed after everything is
+// gone.
 type record struct {
 	Run        string
 	Topology   string
@@ -24,13 +24,13 @@ type record struct {
 	Mark       string   // of the processes of this service of one start of one stack
 	Owner      string   // stacks.Owner
 	Supervisor identity // set when it began
-	First      identity // the service's first process, set when it was started; it leads a session
+	First      identity // the service's first process, a session leader; set when it was started
 	Groups     []string // folders of its control group
 	Temp       string   // its private folder; may be empty
 	Dir        string   // the folder that it was started in
 }
 
-// name is the service for a message.
+// name names the service in a message.
 func (r record) name() string {
 	name := fmt.Sprintf("service %s of stack %s", r.Service, r.Topology)
 	if r.First.PID > 0 {
@@ -41,9 +41,9 @@ func (r record) name() string {
 
 const recordSuffix = ".json"
 
-// write writes the record in one step: whoever reads the folder sees all of
-// it or what was there before. The folder is made anew where another stack's
-// supervisor, being the last, has just removed it.
+// write writes the record atomically: a reader of the folder sees all of it or
+// what was there before. It makes the folder again if the last supervisor of
+// another stack has just removed it.
 func (r record) write(file string) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -64,8 +64,8 @@ func (r record) write(file string) error {
 	return err
 }
 
-// readRecords reads the records of a folder, by their files. A folder that is
-// not there has none.
+// readRecords reads the records of a folder, by file. A folder that is not there
+// has none.
 func readRecords(folder string) (map[string]record, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +82,7 @@ func readRecords(folder string) (map[string]record, error) {
 		file := filepath.Join(folder, e.Name())
 		text, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // its supervisor has just finished
+			continue // its supervisor has just removed it
 		}
 		var r record
 		if err == nil {
@@ -96,9 +96,9 @@ func readRecords(folder string) (map[string]record, error) {
 	return records, nil
 }
 
-// privateFolders are where records are looked for; the first one that can be
-// used is where they are written. The name does not depend on TMPDIR: another
-// shell has to find what this one left.
+// privateFolders lists where records are looked for. They are written to the first
+// one that can be used. The names do not depend on TMPDIR: another shell has to
+// find what this one left.
 func privateFolders() []string {
 	uid := strconv.Itoa(os.Getuid())
 	var list []string
@@ -111,7 +111,8 @@ func privateFolders() []string {
 	return append(list, "/tmp/stackmeter-"+uid)
 }
 
-// openFolder makes the first private folder that can be used.
+// openFolder returns the first private folder that can be used, which it makes if
+// necessary.
 func openFolder(candidates []string) (string, error) {
 	var failed error
 	for _, dir := range candidates {
@@ -126,7 +127,7 @@ func openFolder(candidates []string) (string, error) {
 	return "", fmt.Errorf("no private folder for the records of stacks: %w; set XDG_RUNTIME_DIR to a folder of your own", failed)
 }
 
-// private refuses a folder that someone else could write to or made: in /tmp
+// private refuses a folder that someone else made or could write to: in /tmp
 // anyone may have been first.
 func private(dir string) error {
 	info, err := os.Lstat(dir)
@@ -140,7 +141,7 @@ func private(dir string) error {
 	return nil
 }
 
-// existing are the folders that are there and private.
+// existing returns the folders that are there and private.
 func existing(candidates []string) []string {
 	var list []string
 	for _, dir := range candidates {

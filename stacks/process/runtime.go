@@ -19,21 +19,21 @@ import (
 type Runtime struct {
 	stacks.Machine
 
-	// Command starts a launcher: a program that calls Launcher. When it is
-	// empty that is this program with LauncherArgument.
+	// Command starts a program that calls Launcher. Empty: this program with
+	// LauncherArgument.
 	Command []string
 
-	// NoGroup leaves control groups out even where they can be made: memory
+	// NoGroup does without control groups even where they can be made: memory
 	// and CPU time are then read from /proc, and limits are refused.
 	NoGroup bool
 
 	owner     stacks.Owner
-	folders   []string // candidates for the records
+	folders   []string // where records may be, the preferred one first
 	maker     cgroup.Maker
 	makeError error // why there are no control groups
 }
 
-// New looks at what this machine offers. It starts nothing.
+// New finds out what this machine offers. It starts nothing.
 func New() (*Runtime, error) {
 	if os.Getenv(launcherMark) != "" {
 		return nil, errors.New("process: a launcher of local processes starts no stacks; its program has to call process.Launcher")
@@ -47,14 +47,14 @@ func New() (*Runtime, error) {
 	return r, nil
 }
 
-// Close does nothing: a stack that was not stopped ends with this process.
+// Close does nothing. A stack that was not stopped ends with this process.
 func (r *Runtime) Close() error { return nil }
 
-// Local reports true: the services are processes of this machine.
+// Local returns true: the services are processes of this machine.
 func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
 
-// Describe names the kernel and how memory is obtained, for the record of a
-// run.
+// Describe names the kernel and the method of reading memory, for the record of
+// a run.
 func (r *Runtime) Describe(context.Context) string {
 	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
@@ -71,8 +71,8 @@ func (r *Runtime) method() string {
 	return r.maker.Method
 }
 
-// Ungrouped is why there are no control groups, without which limits are
-// refused and memory is read from /proc; nil where there are.
+// Ungrouped says why there are no control groups, and returns nil where there
+// are. Without them limits are refused and memory is read from /proc.
 func (r *Runtime) Ungrouped() error {
 	if r.NoGroup {
 		return errors.New("control groups are switched off")
@@ -80,9 +80,8 @@ func (r *Runtime) Ungrouped() error {
 	return r.makeError
 }
 
-// Check implements stacks.Runtime: there is a place for records, and a
-// launcher to start. Programs and modules depend on the scenario: Prepare
-// looks for them.
+// Check implements stacks.Runtime. It needs a place for records and a launcher to
+// start. Programs and modules depend on the scenario: Prepare looks for them.
 func (r *Runtime) Check(context.Context) error {
 	folder, err := openFolder(r.folders)
 	if err != nil {
@@ -94,6 +93,9 @@ func (r *Runtime) Check(context.Context) error {
 	}
 	return nil
 }
+
+// Digest implements stacks.Runtime: local processes are not made from images.
+func (r *Runtime) Digest(stacks.Service) string { return "" }
 
 // Located is a program that stacks start, and where it is.
 type Located struct {

@@ -72,7 +72,7 @@ func (one *service) how(s stacks.Service) error {
 	}
 }
 
-// disappeared says why a supervisor that reported no end is gone.
+// disappeared says why a supervisor is gone that reported no end.
 func (st *stack) disappeared(one *service) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -104,7 +104,8 @@ func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 	return facts, nil
 }
 
-// processes lists what runs below the supervisor, the first process leading.
+// processes lists what runs below the supervisor, the service's first process
+// first.
 func (one *service) processes() ([]stacks.Process, error) {
 	members, err := below(one.record.Supervisor.PID)
 	if err != nil {
@@ -147,8 +148,8 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 	out := stacks.Output{Full: end}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Args, cmd.Env, cmd.Dir = argv, one.env, one.record.Dir
-	// It ends with this process, as the thread that started it stays until it
-	// has ended; what it leaves running carries the stack's mark.
+	// The command ends with this process: the thread that starts it stays until
+	// then. Whatever it leaves running carries the stack's mark.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

@@ -29,7 +29,7 @@ const (
 	pidsLimit    = 4096        // as the containers have
 )
 
-// groupLimits are the limits of a service's control group.
+// groupLimits returns the limits of a service's control group.
 func groupLimits(s stacks.Service) cgroup.Limits {
 	return cgroup.Limits{CPUs: s.CPUs, Memory: s.Memory, PIDs: pidsLimit}
 }
@@ -66,7 +66,7 @@ func randomID() string {
 }
 
 func (st *stack) start(ctx context.Context) error {
-	// All ports first: a command may name a service that starts after it.
+	// Reserve all ports first: a command may name a service that starts later.
 	for range st.spec.Services {
 		port, err := reserve()
 		if err != nil {
@@ -91,7 +91,7 @@ func (st *stack) address(i int) stacks.Address {
 }
 
 func (st *stack) startService(ctx context.Context, i int, s stacks.Service) error {
-	o, group, err := st.order(ctx, i, s)
+	t, group, err := st.task(ctx, i, s)
 	if err != nil {
 		return err
 	}
@@ -99,11 +99,11 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 		st.ports[i].release()
 	}
 	one := &service{
-		name: s.Name, port: st.address(i), file: o.File, record: o.Record, group: group, env: o.Env,
+		name: s.Name, port: st.address(i), file: t.File, record: t.Record, group: group, env: t.Env,
 		logs:    show.Tail{Max: stacks.LogBytes},
 		started: make(chan outcome, 1), gone: make(chan struct{}), ended: make(chan struct{}),
 	}
-	if err := one.run(st.runtime, o); err != nil {
+	if err := one.run(st.runtime, t); err != nil {
 		return err
 	}
 	st.services = append(st.services, one)
@@ -118,11 +118,13 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	}
 }
 
-// order says what a service's supervisor has to make and to start.
-func (st *stack) order(ctx context.Context, i int, s stacks.Service) (order, cgroup.Group, error) {
+// task returns what a service's supervisor has to make and to start, and the
+// group by which it is metered.
+func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, group cgroup.Group, err error) {
 	base := fmt.Sprintf("%s-%d", st.id, i)
-	o := order{
-		File: filepath.Join(st.folder, base+recordSuffix),
+	t = task{
+		Cores: s.Cores,
+		File:  filepath.Join(st.folder, base+recordSuffix),
 		Record: record{
 			Run: st.spec.Run, Topology: st.spec.Name, Service: s.Name, Mark: base,
 			Owner: st.runtime.owner.String(), Dir: s.Dir,
@@ -136,39 +138,34 @@ func (st *stack) order(ctx context.Context, i int, s stacks.Service) (order, cgr
 	if s.Proxy != nil {
 		config, err := st.proxy(i, s, filepath.Join(st.folder, base))
 		if err != nil {
-			return order{}, cgroup.Group{}, err
+			return t, group, err
 		}
-		o.Record.Temp, o.Record.Dir = filepath.Dir(config.Path), filepath.Dir(config.Path)
-		o.Files = []file{config}
-		// Not the log file that nginx was built with, which belongs to root.
+		t.Record.Temp, t.Record.Dir = filepath.Dir(config.Path), filepath.Dir(config.Path)
+		t.Files = []file{config}
+		// The log file that nginx was built with belongs to root.
 		argv = []string{"nginx", "-c", config.Path, "-e", "stderr"}
 	}
 	if len(argv) == 0 {
-		return order{}, cgroup.Group{}, errors.New("it has no command, and a local process has no image that says one")
+		return t, group, errors.New("it has no command, and a local process has no image that says one")
 	}
-	env := environment(s, st.spec.Run, base, os.Environ())
-	path, argv, err := resolve(ctx, s, argv, env)
-	if err != nil {
-		return order{}, cgroup.Group{}, err
+	t.Env = environment(s, st.spec.Run, base, os.Environ())
+	if t.Path, t.Argv, err = resolve(ctx, s, argv, t.Env); err != nil {
+		return t, group, err
 	}
-	o.Program = Program{Path: path, Argv: argv, Env: env}
-	o.Cores = s.Cores
-
-	var group cgroup.Group
 	if st.runtime.Ungrouped() == nil {
-		if o.Groups, group, err = st.runtime.maker.Plan("stackmeter-"+base, groupLimits(s)); err != nil {
-			return order{}, cgroup.Group{}, err
+		if t.Groups, group, err = st.runtime.maker.Plan("stackmeter-"+base, groupLimits(s)); err != nil {
+			return t, group, err
 		}
-		for _, f := range o.Groups {
-			o.Record.Groups = append(o.Record.Groups, f.Path)
+		for _, f := range t.Groups {
+			t.Record.Groups = append(t.Record.Groups, f.Path)
 		}
 	} else if err := st.runtime.limits(s); err != nil {
-		return order{}, cgroup.Group{}, fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
+		return t, group, fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
 	}
-	return o, group, nil
+	return t, group, nil
 }
 
-// proxy is the configuration of nginx in front of another service. All that
+// proxy returns the configuration of nginx in front of another service. Whatever
 // nginx writes goes to the same folder.
 func (st *stack) proxy(i int, s stacks.Service, temp string) (file, error) {
 	upstream := slices.IndexFunc(st.spec.Services, func(o stacks.Service) bool { return o.Name == s.Proxy.Upstream })
@@ -191,7 +188,7 @@ type service struct {
 	group  cgroup.Group
 	env    []string
 
-	control io.Closer // its end is the order to stop
+	control io.Closer // closing it tells the supervisor to stop
 	process *os.Process
 	logs    show.Tail
 	stderr  show.Tail // the supervisor's own
@@ -208,15 +205,15 @@ type outcome struct {
 	err   error
 }
 
-// run starts the supervisor and tells it its order.
-func (one *service) run(r *Runtime, o order) error {
+// run starts the supervisor and gives it its task.
+func (one *service) run(r *Runtime, t task) error {
 	argv, err := r.command()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = launcherEnvironment()
-	// A session of its own: Ctrl-C reaches only the one who decides.
+	// In a session of its own it does not get Ctrl-C, which is for stackmeter.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = &one.stderr
 	control, err := cmd.StdinPipe()
@@ -240,7 +237,7 @@ func (one *service) run(r *Runtime, o order) error {
 	}
 	one.control, one.process = control, cmd.Process
 	one.record.Supervisor.PID = cmd.Process.Pid
-	// It has not been waited for: its PID is still its own.
+	// Nobody has waited for it yet, so the PID is still its own.
 	one.record.Supervisor.Start, _ = stacks.StartTime(cmd.Process.Pid)
 
 	logged := make(chan struct{})
@@ -250,19 +247,19 @@ func (one *service) run(r *Runtime, o order) error {
 		_, _ = io.Copy(&one.logs, logRead)
 	}()
 	go one.follow(cmd, json.NewDecoder(reports), logged)
-	// A supervisor that ended at once says why itself. One that does not read
-	// must not be waited for.
-	go func() { _ = json.NewEncoder(control).Encode(o) }()
+	// A supervisor that ended at once says why itself, and one that does not read
+	// must not block the start.
+	go func() { _ = json.NewEncoder(control).Encode(t) }()
 	return nil
 }
 
-// logPatience is for the last output of processes that have ended.
+// logPatience is how long the last output of processes that have ended may take.
 const logPatience = time.Second
 
-// follow reads a supervisor's reports until it is gone.
+// follow reads a supervisor's events until it is gone.
 func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan struct{}) {
 	defer close(one.gone)
-	var first report
+	var first event
 	unsaid := reports.Decode(&first)
 	switch {
 	case unsaid != nil:
@@ -271,9 +268,9 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 	default:
 		one.started <- outcome{err: errors.New(first.Failed)}
 	}
-	var last report
+	var last event
 	if err := reports.Decode(&last); err == nil && last.Ended != nil {
-		// Who learns that the service ended looks at its last words next.
+		// Whoever learns that the service ended looks at its last output next.
 		select {
 		case <-logged:
 		case <-time.After(logPatience):

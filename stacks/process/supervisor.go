@@ -22,31 +22,31 @@ import (
 )
 
 const (
-	killPatience = 8 * time.Second       // for the kernel to end what was killed
-	killInterval = 10 * time.Millisecond // a process that is forked meanwhile is killed by the next round
+	killPatience = 8 * time.Second       // how long the kernel may take to end what was killed
+	killInterval = 10 * time.Millisecond // between two rounds, the next of which kills what was forked meanwhile
 )
 
-// A supervisor stands above one service. It is a process of its own in a
-// session of its own.
+// A supervisor is the parent of one service, in a process and a session of its
+// own.
 type supervisor struct {
-	order   order
+	task    task
 	record  record
 	output  *json.Encoder
 	path    string        // of this program, for the second step
 	self    int           // its PID
-	stop    chan struct{} // closed when the input ends: the stack is stopped, or stackmeter is gone
+	stop    chan struct{} // closed when the input ends: the stack was stopped, or stackmeter is gone
 	hurry   chan os.Signal
 	ended   chan unix.WaitStatus // of the first process
 	nothing chan struct{}        // closed when no process is left below
 }
 
-// supervise starts the service that it is told of, waits until it has to end,
-// and takes away everything that it made.
+// supervise starts a service, waits until the service has to end, and removes
+// everything that it made.
 func supervise(stdin io.Reader, stdout io.Writer) error {
-	// The kernel sends the signal of PR_SET_PDEATHSIG when the thread ends
-	// that started the process; this one stays.
+	// The kernel sends the signal of PR_SET_PDEATHSIG when the thread ends that
+	// started the process. This thread stays.
 	runtime.LockOSThread()
-	// Notify, not Ignore: what is ignored is ignored in the service as well.
+	// Notify instead of Ignore: the service would inherit an ignored signal.
 	deaf := make(chan os.Signal, 1)
 	signal.Notify(deaf, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	s := &supervisor{
@@ -56,8 +56,8 @@ func supervise(stdin io.Reader, stdout io.Writer) error {
 	}
 	signal.Notify(s.hurry, syscall.SIGTERM)
 	input := json.NewDecoder(stdin)
-	if err := input.Decode(&s.order); err != nil {
-		return fmt.Errorf("read the order: %w", err)
+	if err := input.Decode(&s.task); err != nil {
+		return fmt.Errorf("read the task: %w", err)
 	}
 	go func() {
 		defer close(s.stop)
@@ -69,8 +69,8 @@ func supervise(stdin io.Reader, stdout io.Writer) error {
 	}
 	s.remove()
 	if err != nil {
-		// Nobody reads it where stackmeter is gone.
-		_ = s.output.Encode(report{Failed: err.Error()})
+		// Nobody reads this if stackmeter is gone.
+		_ = s.output.Encode(event{Failed: err.Error()})
 	}
 	return nil
 }
@@ -87,12 +87,12 @@ func (s *supervisor) start() error {
 	if s.path, err = os.Executable(); err != nil {
 		return err
 	}
-	s.record = s.order.Record
+	s.record = s.task.Record
 	s.record.Supervisor = identity{s.self, begun}
-	if err := s.record.write(s.order.File); err != nil {
+	if err := s.record.write(s.task.File); err != nil {
 		return fmt.Errorf("write the stack's record: %w", err)
 	}
-	if err := cgroup.Make(s.order.Groups); err != nil {
+	if err := cgroup.Make(s.task.Groups); err != nil {
 		return err
 	}
 	if s.record.Temp != "" {
@@ -100,7 +100,7 @@ func (s *supervisor) start() error {
 			return err
 		}
 	}
-	for _, f := range s.order.Files {
+	for _, f := range s.task.Files {
 		if err := os.WriteFile(f.Path, []byte(f.Text), 0o600); err != nil {
 			return err
 		}
@@ -111,16 +111,16 @@ func (s *supervisor) start() error {
 	}
 	go s.reap(first.PID)
 	s.record.First = first
-	if err := s.record.write(s.order.File); err != nil {
+	if err := s.record.write(s.task.File); err != nil {
 		s.end(false)
 		return fmt.Errorf("write the stack's record: %w", err)
 	}
-	// Where nobody reads it stackmeter is gone, and the input has ended.
-	_ = s.output.Encode(report{Started: &first})
+	// If nobody reads this, stackmeter is gone and the input has ended.
+	_ = s.output.Encode(event{Started: &first})
 	return nil
 }
 
-// launch starts the second step and returns when it has become the program.
+// launch starts the second step and returns once it has become the program.
 func (s *supervisor) launch() (identity, error) {
 	var files []*os.File
 	defer func() {
@@ -139,12 +139,12 @@ func (s *supervisor) launch() (identity, error) {
 		return identity{}, err
 	}
 	log, _ := open(os.NewFile(logFD, "log"), nil)
-	orderRead, orderWrite, err := os.Pipe()
+	taskRead, taskWrite, err := os.Pipe()
 	if err != nil {
 		return identity{}, err
 	}
-	files = append(files, orderRead)
-	defer orderWrite.Close()
+	files = append(files, taskRead)
+	defer taskWrite.Close()
 	failRead, failWrite, err := os.Pipe()
 	if err != nil {
 		return identity{}, err
@@ -155,7 +155,7 @@ func (s *supervisor) launch() (identity, error) {
 	p, err := os.StartProcess(s.path, secondStep(), &os.ProcAttr{
 		Dir:   s.record.Dir,
 		Env:   launcherEnvironment(),
-		Files: []*os.File{null, log, log, orderRead, failWrite}, // orderFD, failureFD
+		Files: []*os.File{null, log, log, taskRead, failWrite}, // taskFD, failureFD
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {
@@ -166,11 +166,11 @@ func (s *supervisor) launch() (identity, error) {
 		f.Close()
 	}
 	files = nil
-	err = json.NewEncoder(orderWrite).Encode(enterOrder{Groups: s.record.Groups, Cores: s.order.Cores, Program: s.order.Program})
+	err = json.NewEncoder(taskWrite).Encode(enterTask{Groups: s.record.Groups, Cores: s.task.Cores, program: s.task.program})
 	if err == nil {
-		err = orderWrite.Close()
+		err = taskWrite.Close()
 	}
-	// The pipe closes when the program takes over, or when its step ends.
+	// The pipe closes when the program takes over or the second step ends.
 	why, readErr := io.ReadAll(failRead)
 	if len(why) > 0 {
 		err = errors.New(string(why))
@@ -179,7 +179,7 @@ func (s *supervisor) launch() (identity, error) {
 	}
 	first := identity{PID: p.Pid}
 	if err == nil {
-		// Still there at least as a zombie: nobody has waited for it.
+		// Nobody has waited for it: at least a zombie is still there.
 		first.Start, err = stacks.StartTime(p.Pid)
 	}
 	if err != nil {
@@ -189,11 +189,11 @@ func (s *supervisor) launch() (identity, error) {
 	return first, err
 }
 
-// secondStep is the command line of the launcher's second step: this one's own
-// with enterArgument behind it.
+// secondStep is the command line of the launcher's second step: that of this
+// process with enterArgument behind it.
 func secondStep() []string { return append(slices.Clone(os.Args), enterArgument) }
 
-// reap waits for every process below, the orphans that come to it included.
+// reap waits for every process below, including orphans, whose parent it becomes.
 func (s *supervisor) reap(first int) {
 	defer close(s.nothing)
 	for {
@@ -209,7 +209,7 @@ func (s *supervisor) reap(first int) {
 	}
 }
 
-// attend waits for the service's end or for the order to end it.
+// attend waits until the service ends or has to be ended.
 func (s *supervisor) attend() {
 	select {
 	case <-s.stop:
@@ -219,15 +219,15 @@ func (s *supervisor) attend() {
 		s.end(false)
 		return
 	case status := <-s.ended:
-		// A container ends with its first process; so does a service here.
+		// Like a container, a service ends with its first process.
 		s.end(false)
 		e := &ending{Status: status.ExitStatus(), OOMKills: s.oomKills()}
 		if status.Signaled() {
 			e.Status, e.Signal = 0, int(status.Signal())
 		}
-		_ = s.output.Encode(report{Ended: e})
+		_ = s.output.Encode(event{Ended: e})
 	}
-	// What the meter reads stays until the stack is stopped.
+	// The meter reads the group until the stack is stopped.
 	select {
 	case <-s.stop:
 	case <-s.hurry:
@@ -277,8 +277,8 @@ func (s *supervisor) signalAll(sig syscall.Signal) {
 	}
 }
 
-// remove takes away what start made. The record goes last, and stays with what
-// it names: whoever looks there next goes on.
+// remove removes what start made. The record goes last. It stays if anything that
+// it names does, so that a later sweep can go on.
 func (s *supervisor) remove() {
 	if s.record.Mark == "" {
 		return // nothing was made
@@ -286,13 +286,13 @@ func (s *supervisor) remove() {
 	members, err := below(s.self)
 	err = errors.Join(err, removeThings(s.record))
 	if err == nil && len(members) == 0 {
-		_ = os.Remove(s.order.File)
-		_ = os.Remove(filepath.Dir(s.order.File)) // stays while another stack has a record in it
+		_ = os.Remove(s.task.File)
+		_ = os.Remove(filepath.Dir(s.task.File)) // stays while another stack has a record in it
 	}
 }
 
-// removeThings removes a record's control group and private folder. The
-// kernel takes a moment to let a group go whose last process has ended.
+// removeThings removes a record's control group and private folder. A group stays
+// busy for a moment after its last process has ended.
 func removeThings(r record) error {
 	var err error
 	for range 100 {

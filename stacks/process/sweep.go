@@ -22,8 +22,8 @@ import (
 // stopTimeout bounds how long a supervisor has to end its service.
 const stopTimeout = stacks.Grace + killPatience + 2*time.Second
 
-// Stop implements stacks.Stack. The supervisors do the work; what they could
-// not do, or were killed before they did, is done here.
+// Stop implements stacks.Stack. The supervisors do the work. Stop does what they
+// could not do, or were killed before they did.
 func (st *stack) Stop(ctx context.Context) error {
 	st.mu.Lock()
 	st.stopped = true
@@ -94,8 +94,8 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 	return removed, failed
 }
 
-// sweepable says whether a record is to be swept: that of the run, or, with an
-// empty run, one whose owner is gone.
+// sweepable reports whether to sweep a record: it is of the run or, with an empty
+// run, its owner is gone.
 func (r *Runtime) sweepable(rec record, run string) (bool, error) {
 	owner, err := stacks.ParseOwner(rec.Owner)
 	if err != nil {
@@ -113,7 +113,7 @@ func (r *Runtime) sweepable(rec record, run string) (bool, error) {
 	return true, nil
 }
 
-// end ends a service that another process started, at once.
+// end ends at once a service that another process started.
 func (rec record) end(ctx context.Context, file string) error {
 	if rec.sameBoot() && rec.Supervisor.signal(syscall.SIGTERM) == nil {
 		deadline := time.Now().Add(stopTimeout)
@@ -124,15 +124,15 @@ func (rec record) end(ctx context.Context, file string) error {
 	return rec.clear(file)
 }
 
-// sameBoot says whether the record's PIDs can be those of processes that run.
+// sameBoot reports whether the record's PIDs can belong to running processes.
 func (rec record) sameBoot() bool {
 	owner, err := stacks.ParseOwner(rec.Owner)
 	self, selfErr := stacks.Self()
 	return err == nil && selfErr == nil && owner.Boot == self.Boot
 }
 
-// clear kills what is left of a service and removes what was made for it. It
-// may be called again, and for a service of which nothing is left.
+// clear kills what is left of a service and removes what was made for it. It may
+// be called again, and for a service of which nothing is left.
 func (rec record) clear(file string) error {
 	deadline := time.Now().Add(killPatience)
 	var left []member
@@ -161,11 +161,11 @@ func (rec record) clear(file string) error {
 	return nil
 }
 
-// remaining lists the processes of a service that run, its supervisor
-// included: those below it, those in its control group, those that carry its
-// mark, and those of its session. Each of these misses some: a process below a
-// supervisor that was killed is no longer below it, and nginx writes its title
-// over its environment.
+// remaining lists the running processes of a service and its supervisor: those
+// below the supervisor, those in the control group, those that carry the mark, and
+// those of the session. Each way alone misses some. For example, when a supervisor
+// is killed, nothing is below it any more, and nginx writes its title over its
+// environment.
 func (rec record) remaining() []member {
 	all, err := everyone()
 	if err != nil {
@@ -194,10 +194,10 @@ func (rec record) remaining() []member {
 	return found
 }
 
-// sessionOf says whether a process is of the session that the service's first
-// process led. A session's number can be used again once nobody is in it, so
-// that without its leader it counts only for a process that is in the folder
-// which the service was started in.
+// sessionOf reports whether a process is in the session of the service's first
+// process. The number of a session can be used again once nobody is in it.
+// Without its leader, a process counts only if it is in the folder in which the
+// service was started.
 func (rec record) sessionOf(m member) bool {
 	if rec.First.PID <= 0 || m.session != rec.First.PID || m.Start < rec.First.Start {
 		return false
@@ -209,8 +209,8 @@ func (rec record) sessionOf(m member) bool {
 	return err == nil && workingDir(m.PID) == dir
 }
 
-// Leftovers lists what exists of a run: records, with what they name, and
-// processes that carry the run's mark.
+// Leftovers lists what exists of a run: records, what they name, and processes
+// that carry the run's mark.
 func (r *Runtime) Leftovers(_ context.Context, run string) ([]string, error) {
 	var list []string
 	for _, folder := range existing(r.folders) {

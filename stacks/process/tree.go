@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// An identity names a process for as long as the machine is up.
+// An identity identifies a process while the machine is up.
 type identity struct {
 	PID   int
 	Start uint64 // in clock ticks since boot
@@ -29,11 +29,11 @@ type member struct {
 	zombie  bool
 	threads int
 	cpu     time.Duration // its own, user and system
-	waited  time.Duration // of children that ended and that it has waited for
+	waited  time.Duration // of the children that it has waited for
 }
 
-// tick is the unit of times in /proc/PID/stat: USER_HZ, which is 100 on every
-// architecture that Go has Linux for.
+// tick is the unit of times in /proc/PID/stat: USER_HZ is 100 on every
+// architecture on which Go supports Linux.
 const tick = time.Second / 100
 
 func readMember(pid int) (member, error) {
@@ -73,9 +73,9 @@ func (id identity) alive() bool {
 	return err == nil && m.Start == id.Start && !m.zombie
 }
 
-// signal sends a signal to the process with this identity and to no other that
-// has got its PID meanwhile: where the kernel has pidfds, what FindProcess
-// returns is the process, not the number.
+// signal sends a signal to the process with this identity, never to another that
+// has got its PID meanwhile: where the kernel has pidfds, FindProcess returns the
+// process, not just its number.
 func (id identity) signal(s syscall.Signal) error {
 	p, err := os.FindProcess(id.PID)
 	if err != nil {
@@ -107,9 +107,9 @@ func everyone() ([]member, error) {
 	return all, nil
 }
 
-// below lists the processes under a process, parents before their children.
-// It asks the kernel for each one's children, which costs a fraction of
-// reading all of /proc, and reads all of /proc where the kernel does not say.
+// below lists the processes under a process, parents before their children. It
+// asks the kernel for each one's children, at a fraction of the cost of reading
+// all of /proc. Where the kernel does not list them it reads all of /proc.
 func below(root int) ([]member, error) {
 	var found []member
 	queue := []int{root}
@@ -129,11 +129,10 @@ func below(root int) ([]member, error) {
 	return found, nil
 }
 
-// errNoChildren is a kernel without CONFIG_PROC_CHILDREN.
+// errNoChildren is the error of a kernel without CONFIG_PROC_CHILDREN.
 var errNoChildren = errors.New("the kernel does not list children")
 
-// childrenOf are the children of all threads of a process; none when it is
-// gone.
+// childrenOf returns the children of all threads of a process, none if it is gone.
 func childrenOf(pid int) ([]int, error) {
 	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
 	entries, err := os.ReadDir(tasks)
@@ -177,19 +176,19 @@ func belowInAll(root int) ([]member, error) {
 	return found, nil
 }
 
-// commandLine is a process's arguments, or the title that it gave itself.
+// commandLine returns a process's arguments, or the title that it gave itself.
 func commandLine(pid int) string {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	if err != nil {
 		return ""
 	}
-	// A title is padded with what is left of the arguments' room.
+	// A title is padded to the length of the arguments.
 	text = bytes.TrimRight(text, "\x00 ")
 	return string(bytes.ReplaceAll(text, []byte{0}, []byte{' '}))
 }
 
-// environOf is the environment that a process was started with; nothing where
-// it may not be read.
+// environOf returns the environment that a process was started with, nil if it
+// may not be read.
 func environOf(pid int) []string {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {
@@ -198,8 +197,7 @@ func environOf(pid int) []string {
 	return strings.Split(string(text), "\x00")
 }
 
-// workingDir is the folder that a process is in; nothing where it may not be
-// read.
+// workingDir returns the folder that a process is in, empty if it may not be read.
 func workingDir(pid int) string {
 	dir, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
 	if err != nil {
