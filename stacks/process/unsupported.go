@@ -14,16 +14,16 @@ var errUnsupported = errors.New("local processes need Linux: elsewhere nothing k
 
 // Runtime is stacks.Runtime over local processes, which only Linux has. There is
 // none here.
-type Runtime struct {
-	stacks.Runtime
-	stacks.Machine
-}
+type Runtime struct{ stacks.Runtime }
 
 // New fails: this system has no such runtime.
 func New() (*Runtime, error) { return nil, errUnsupported }
 
 // Launcher fails: this system has no such runtime.
 func Launcher([]string, io.Reader, io.Writer) error { return errUnsupported }
+
+// Has does nothing.
+func (r *Runtime) Has([]stacks.Device, string) {}
 
 // Local returns true: the services would be processes of this machine.
 func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
