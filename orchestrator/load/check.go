@@ -19,7 +19,8 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A Checker says whether an answer is as expected. It is used by one goroutine.
+// A Checker says whether an answer is as expected. It is not safe for concurrent
+// use.
 type Checker struct {
 	status int // 0: any 2xx
 	match  *regexp.Regexp
@@ -28,17 +29,17 @@ type Checker struct {
 	digest func(request int) (first *atomic.Uint64, payload string)
 }
 
-// A jsonCheck expects something at one place of a JSON body.
+// A jsonCheck is what is expected at one place of a JSON body.
 type jsonCheck struct {
 	path  string
 	parts []string
-	want  any            // compared when pattern is nil; numbers are json.Number
-	match *regexp.Regexp // of the value as text
+	want  any            // compared if match is nil; numbers are json.Number
+	match *regexp.Regexp // that the value has to match, as text; nil: want is compared
 }
 
-// NewChecker is the Checker of a batch. digest is where the digest of the first
-// answer to a distinct request is kept, 0 before, and the name of what that
-// sends; empty for nothing.
+// NewChecker makes the Checker of a batch. digest returns, for a distinct request,
+// where the digest of its first answer is kept (0: none yet) and the name of its
+// payload, if it has one.
 func NewChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
 	c := &Checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, digest: digest}
 	var err error
@@ -63,12 +64,11 @@ func NewChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64,
 	return c, nil
 }
 
-// WantsBody reports whether the answer's body is looked at. Where it is not,
-// it is thrown away as it comes.
+// WantsBody reports whether Check needs the answer's body.
 func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
-// Check judges the answer to a distinct request; nil means as expected. The same
-// answer gets the same judgement however often it is given.
+// Check judges the answer to a distinct request: nil means as expected. It judges
+// the same answer the same way however often it is called.
 func (c *Checker) Check(request, status int, body []byte) *Failure {
 	if status != c.status && (c.status != 0 || status/100 != 2) {
 		if c.status == 0 {
@@ -123,7 +123,7 @@ func decodeJSON(text []byte) (any, error) {
 	return value, nil
 }
 
-// at is what a path of keys and indices leads to.
+// at is the value at a path of keys and indices.
 func at(value any, parts []string) (any, error) {
 	for _, part := range parts {
 		switch v := value.(type) {
@@ -146,7 +146,7 @@ func at(value any, parts []string) (any, error) {
 	return value, nil
 }
 
-// textOf is a text without quotes, and anything else as JSON.
+// textOf is a string as it is, and any other value as JSON.
 func textOf(value any) string {
 	if s, is := value.(string); is {
 		return s
@@ -170,12 +170,12 @@ func equalJSON(a, b any) bool {
 	return isA == isB && textOf(a) == textOf(b) && fmt.Sprintf("%T", a) == fmt.Sprintf("%T", b)
 }
 
-// checkDigest compares a body with the first one that any client of the batch
-// got for the same request. Which of two different ones is right is not known:
-// the first is kept, and each that differs is counted.
+// checkDigest compares a body with the first one that any client of the batch got
+// for the same request. Nobody knows which of two different bodies is right: the
+// first is kept, and each that differs from it is an error.
 func (c *Checker) checkDigest(request int, body []byte) *Failure {
 	sum := sha256.Sum256(body)
-	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 is none yet
+	digest := binary.BigEndian.Uint64(sum[:]) | 1 // 0 means none yet
 	slot, payload := c.digest(request)
 	if slot.CompareAndSwap(0, digest) || slot.Load() == digest {
 		return nil

@@ -8,8 +8,20 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A Failure is why a request has no reply: one of the kinds, and a message
-// for people.
+// Kinds of errors. They are few and fixed, so that they can be counted and
+// compared. The first message of each kind is kept beside them.
+const (
+	ErrConnect   = "connect"   // no connection
+	ErrTimeout   = "timeout"   // no whole answer within the request's time-out
+	ErrReset     = "reset"     // the connection broke before the answer's first byte
+	ErrTruncated = "truncated" // the connection broke within the answer, or its length was wrong
+	ErrProtocol  = "protocol"  // not an HTTP answer, or too large
+	ErrStatus    = "status"    // not the expected status
+	ErrMismatch  = "mismatch"  // not the expected body, or not the body that answered the same request before
+)
+
+// A Failure is why a request has no reply: one of the kinds, and a message for
+// people.
 type Failure struct {
 	Kind    string
 	Message string
@@ -22,16 +34,13 @@ func Failed(kind, format string, args ...any) *Failure {
 	return &Failure{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// maxMessage bounds a kept message, in characters.
-const maxMessage = 300
-
-// Failures counts failures by kind and keeps the first message of each.
+// Failures counts failures by kind and keeps the first message of each kind.
 type Failures struct {
 	Kinds    map[string]int
 	Messages map[string]string
 }
 
-// Add counts one error: a Failure, or else one of the kind protocol.
+// Add counts an error: a Failure by its kind, anything else as protocol.
 func (t *Failures) Add(err error) {
 	kind, message := ErrProtocol, err.Error()
 	if f := (*Failure)(nil); errors.As(err, &f) {
@@ -53,8 +62,11 @@ func (t *Failures) Merge(kinds map[string]int, messages map[string]string) {
 	}
 }
 
-// clean makes a message that a server had a hand in safe to print and to
-// keep: one line, printable, and not too long.
+// maxMessage bounds a kept message, in characters.
+const maxMessage = 300
+
+// clean makes a message safe to print and to keep, since a server may have had a
+// hand in it: one line, printable, and not too long.
 func clean(message string) string {
 	return show.Shorten(show.Columns(strings.TrimSpace(message)), maxMessage)
 }

@@ -1,26 +1,27 @@
 package load
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 )
 
-// Histograms are all that a batch's replies are measured by.
+// Histograms are all distributions that a batch measures.
 type Histograms struct {
-	Latency   Latency // what counts: from the intended moment
-	Service   Latency // open loop: from the sending
-	Lateness  Latency // open loop: from the intended moment to the sending
-	Connect   Latency // of every new connection
-	FirstByte Latency // from the sending to the answer's first byte
-	Pickup    Latency // from the arrival of an answer's last byte to its reading, where the kernel says
+	Latency   Latency // of replies, from the moment each was due
+	Service   Latency // open loop: of replies, from the sending
+	Lateness  Latency // open loop: from the moment a request was due to its sending
+	Connect   Latency // of new connections
+	FirstByte Latency // of replies, from the sending to the answer's first byte
+	Pickup    Latency // from the arrival of a reply's last byte to its reading, where the kernel stamped it
 }
 
-// each lists them in an order that both ends of a pipe share.
+// each lists them in the order in which they are encoded.
 func (h *Histograms) each() []*Latency {
 	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte, &h.Pickup}
 }
 
-// Prepare takes the memory, so that no reply waits for it.
+// Prepare allocates the memory, so that no reply waits for it.
 func (h *Histograms) Prepare(open bool) {
 	for _, l := range h.each() {
 		if open || l != &h.Service && l != &h.Lateness {
@@ -29,15 +30,15 @@ func (h *Histograms) Prepare(open bool) {
 	}
 }
 
-// Merge adds all that others hold.
+// Merge adds all samples of others.
 func (h *Histograms) Merge(from *Histograms) {
 	for i, l := range h.each() {
 		l.Merge(from.each()[i])
 	}
 }
 
-// Marshal gives each of them in its binary form.
-func (h *Histograms) Marshal() ([][]byte, error) {
+// MarshalJSON gives a list of the binary forms, which lose nothing.
+func (h *Histograms) MarshalJSON() ([]byte, error) {
 	var all [][]byte
 	for _, l := range h.each() {
 		b, err := l.MarshalBinary()
@@ -46,11 +47,15 @@ func (h *Histograms) Marshal() ([][]byte, error) {
 		}
 		all = append(all, b)
 	}
-	return all, nil
+	return json.Marshal(all)
 }
 
-// Unmarshal replaces what h holds by what Marshal gave.
-func (h *Histograms) Unmarshal(all [][]byte) error {
+// UnmarshalJSON replaces h by what MarshalJSON gave.
+func (h *Histograms) UnmarshalJSON(text []byte) error {
+	var all [][]byte
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
 	if len(all) != len(h.each()) {
 		return errors.New("histograms are missing")
 	}
@@ -62,7 +67,7 @@ func (h *Histograms) Unmarshal(all [][]byte) error {
 	return nil
 }
 
-// nonEmpty is nil for a histogram that nothing was recorded in.
+// nonEmpty is nil for an empty histogram.
 func nonEmpty(l *Latency) *Latency {
 	if l.Count() == 0 {
 		return nil

@@ -18,13 +18,13 @@ const (
 	imageShapes = 14 // ellipses and boxes on an image
 )
 
-// maxImageSide bounds a generated image, so that a mistyped size is an error
-// and not gigabytes of memory.
+// maxImageSide bounds a generated image: a mistyped size is an error and does not
+// take gigabytes of memory.
 const maxImageSide = 16384
 
-// generateJPEG draws the index-th image of a seed: a colour gradient with
-// soft waves, shapes with hard edges over it and noise over everything, which
-// gives a decoder, a resizer and a network the work that a photograph does.
+// generateJPEG draws the index-th image of a seed: a colour gradient with soft
+// waves, shapes with hard edges over it, and noise over everything. It gives a
+// decoder, a resizer and a network as much work as a photograph.
 func generateJPEG(width, height int, seed, index uint64) ([]byte, error) {
 	if width < 1 || height < 1 || width > maxImageSide || height > maxImageSide {
 		return nil, fmt.Errorf("generate jpeg: %d×%d pixels: both sides have to be 1 to %d", width, height, maxImageSide)
@@ -43,8 +43,8 @@ func generateJPEG(width, height int, seed, index uint64) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// drawBackground fills the image with a gradient from one colour to another
-// and two waves of brightness.
+// drawBackground fills the image with a gradient between two colours and two waves
+// of brightness.
 func drawBackground(img *image.YCbCr, random *rand.Rand) {
 	width, height := img.Rect.Dx(), img.Rect.Dy()
 	angle := random.Float64() * 2 * math.Pi
@@ -96,7 +96,7 @@ func drawShape(img *image.YCbCr, random *rand.Rand) {
 // addNoise adds the grain of a sensor to the brightness.
 func addNoise(img *image.YCbCr, random *rand.Rand) {
 	for i, level := range img.Y {
-		// The sum of two is triangular, nearer to a sensor's than a flat one.
+		// The sum of two is triangular, and so nearer to a sensor's noise than a flat one.
 		grain := random.IntN(imageNoise/2+1) + random.IntN(imageNoise/2+1) - imageNoise/2
 		img.Y[i] = clampLevel(float64(int(level) + grain))
 	}

@@ -11,24 +11,23 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// The histogram's range and precision: 1 µs to one hour, three digits. What is
-// outside is recorded at the edge and counted as clamped.
+// The histogram's range and precision: 1 µs to one hour, three digits. A
+// duration outside of it is counted at the edge.
 const (
 	lowestLatency  = time.Microsecond
 	highestLatency = time.Hour
 	latencyDigits  = 3
 )
 
-// A Latency is a histogram of durations, precise to three digits; the number,
-// minimum, mean and maximum are exact. The zero value is empty and ready. It
-// is not safe for concurrent use.
+// A Latency is a histogram of durations, precise to three digits. The number,
+// minimum, mean and maximum are exact. The zero value is empty and ready for
+// use. It is not safe for concurrent use.
 type Latency struct {
-	hist    *hdrhistogram.Histogram // in microseconds; nil while empty
-	count   int64
-	clamped int64
-	sum     float64 // nanoseconds; a float so that no number of them overflows
-	min     time.Duration
-	max     time.Duration
+	hist  *hdrhistogram.Histogram // in microseconds; nil while empty
+	count int64
+	sum   float64 // nanoseconds; a float, so that no number of them overflows
+	min   time.Duration
+	max   time.Duration
 }
 
 func newHistogram() *hdrhistogram.Histogram {
@@ -42,10 +41,7 @@ func (l *Latency) Record(d time.Duration) {
 	}
 	d = max(d, 0)
 	inside := min(max(d, lowestLatency), highestLatency)
-	if inside != d {
-		l.clamped++
-	}
-	// The value is inside the range, which is the only error there is.
+	// A value outside of the range is the only error.
 	_ = l.hist.RecordValue(int64((inside + time.Microsecond/2) / time.Microsecond))
 	if l.count == 0 || d < l.min {
 		l.min = d
@@ -55,7 +51,7 @@ func (l *Latency) Record(d time.Duration) {
 	l.sum += float64(d)
 }
 
-// Merge adds all that another histogram holds, without loss.
+// Merge adds all samples of another histogram, without loss.
 func (l *Latency) Merge(from *Latency) {
 	if from == nil || from.count == 0 {
 		return
@@ -63,30 +59,25 @@ func (l *Latency) Merge(from *Latency) {
 	if l.hist == nil {
 		l.hist = newHistogram()
 	}
-	l.hist.Merge(from.hist) // the same range: nothing is dropped
+	l.hist.Merge(from.hist) // of the same range, so nothing is dropped
 	if l.count == 0 || from.min < l.min {
 		l.min = from.min
 	}
 	l.max = max(l.max, from.max)
 	l.count += from.count
-	l.clamped += from.clamped
 	l.sum += from.sum
 }
 
 // Count is how many durations were recorded.
 func (l *Latency) Count() int64 { return l.count }
 
-// Clamped is how many of them were outside 1 µs to one hour; percentiles see
-// those at the edge of the range.
-func (l *Latency) Clamped() int64 { return l.clamped }
-
-// Min is the shortest duration, 0 when there is none.
+// Min is the shortest duration, or 0 if there is none.
 func (l *Latency) Min() time.Duration { return l.min }
 
-// Max is the longest duration, 0 when there is none.
+// Max is the longest duration, or 0 if there is none.
 func (l *Latency) Max() time.Duration { return l.max }
 
-// Mean is the arithmetic mean, 0 when there is none.
+// Mean is the arithmetic mean, or 0 if there is none.
 func (l *Latency) Mean() time.Duration {
 	if l.count == 0 {
 		return 0
@@ -95,10 +86,10 @@ func (l *Latency) Mean() time.Duration {
 }
 
 // Percentile is the smallest recorded duration that at least p percent of all
-// do not exceed (the nearest rank, never an interpolation), to the histogram's
-// precision: of a single duration every percentile is that duration, of two
-// the 50th is the shorter one and the 99th the longer one. It is 0 when there
-// is none. p is clamped to 0 to 100.
+// durations do not exceed, to the histogram's precision. It is the nearest rank,
+// never an interpolation: every percentile of one duration is that duration, and
+// of two the 50th is the shorter and the 99th the longer. Without durations it is
+// 0. p is clamped to 0 to 100.
 func (l *Latency) Percentile(p float64) time.Duration {
 	if l.count == 0 {
 		return 0
@@ -107,14 +98,13 @@ func (l *Latency) Percentile(p float64) time.Duration {
 	p = min(max(p, 0), 100)
 	// 1e-9 keeps 99.9% of 1000 from being rank 1000 by a rounding error.
 	rank := max(math.Ceil(p/100*n-1e-9*n), 1)
-	// The library rounds p·n to the nearest rank; given the exact share of
-	// the rank, it finds that rank.
+	// The library rounds p·n to the nearest rank. Given the exact share of a
+	// rank, it finds that rank.
 	d := time.Duration(l.hist.ValueAtPercentile(100*rank/n)) * time.Microsecond
 	return min(max(d, l.min), l.max)
 }
 
-// Within is how many of the durations are at most d, to the histogram's
-// precision.
+// Within is how many durations are at most d, to the histogram's precision.
 func (l *Latency) Within(d time.Duration) int64 {
 	switch {
 	case l.count == 0 || d < l.min:
@@ -132,8 +122,8 @@ func (l *Latency) Within(d time.Duration) int64 {
 	return within
 }
 
-// MarshalJSON gives the summary that results show, in seconds: min, mean, p50,
-// p90, p99 and max; null when nothing was recorded.
+// MarshalJSON gives the summary that results show: min, mean, p50, p90, p99 and
+// max, in seconds; null if nothing was recorded.
 func (l *Latency) MarshalJSON() ([]byte, error) {
 	if l.count == 0 {
 		return []byte("null"), nil
@@ -154,18 +144,16 @@ func (l *Latency) MarshalJSON() ([]byte, error) {
 // latencyVersion is the first byte of the binary form.
 const latencyVersion = 1
 
-// latencyHeader is the binary form's length before the histogram: version,
-// count, clamped, sum, min, max.
-const latencyHeader = 1 + 5*8
+// latencyHeader is the length of the binary form before the histogram: version,
+// count, sum, min, max.
+const latencyHeader = 1 + 4*8
 
-// MarshalBinary gives the whole histogram: the exact figures, then the counts
-// in the HdrHistogram V2 compressed encoding.
+// MarshalBinary gives the whole histogram: the exact figures, then the counts in
+// HdrHistogram's V2 compressed encoding.
 func (l *Latency) MarshalBinary() ([]byte, error) {
 	b := make([]byte, 0, latencyHeader+512)
 	b = append(b, latencyVersion)
-	for _, v := range []uint64{
-		uint64(l.count), uint64(l.clamped), math.Float64bits(l.sum), uint64(l.min), uint64(l.max),
-	} {
+	for _, v := range []uint64{uint64(l.count), math.Float64bits(l.sum), uint64(l.min), uint64(l.max)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	if l.count == 0 {
@@ -178,21 +166,20 @@ func (l *Latency) MarshalBinary() ([]byte, error) {
 	return append(b, counts...), nil
 }
 
-// UnmarshalBinary replaces what l holds by what MarshalBinary gave.
+// UnmarshalBinary replaces l by what MarshalBinary gave.
 func (l *Latency) UnmarshalBinary(b []byte) error {
 	if len(b) < latencyHeader {
 		return fmt.Errorf("decode latency histogram: %d bytes are too few", len(b))
 	}
 	if b[0] != latencyVersion {
-		return fmt.Errorf("decode latency histogram: version %d is not known here", b[0])
+		return fmt.Errorf("decode latency histogram: version %d is unknown", b[0])
 	}
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
 	got := Latency{
-		count:   int64(at(0)),
-		clamped: int64(at(1)),
-		sum:     math.Float64frombits(at(2)),
-		min:     time.Duration(at(3)),
-		max:     time.Duration(at(4)),
+		count: int64(at(0)),
+		sum:   math.Float64frombits(at(1)),
+		min:   time.Duration(at(2)),
+		max:   time.Duration(at(3)),
 	}
 	if got.count == 0 {
 		if len(b) != latencyHeader {
@@ -214,8 +201,7 @@ func (l *Latency) UnmarshalBinary(b []byte) error {
 	if hist.TotalCount() != got.count {
 		return fmt.Errorf("decode latency histogram: %d samples announced, %d found", got.count, hist.TotalCount())
 	}
-	if got.count < 0 || got.clamped < 0 || got.clamped > got.count || got.min < 0 || got.min > got.max ||
-		math.IsNaN(got.sum) || got.sum < 0 {
+	if got.count < 0 || got.min < 0 || got.min > got.max || math.IsNaN(got.sum) || got.sum < 0 {
 		return errors.New("decode latency histogram: contradictory figures")
 	}
 	got.hist = hist
@@ -223,16 +209,16 @@ func (l *Latency) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// A Bin is a stretch of durations and how many were recorded within it.
+// A Bin is a range of durations and how many were recorded in it.
 type Bin struct {
 	From, To time.Duration
 	Count    int64
 }
 
-// Bins counts what was recorded in at most n stretches of equal width, from
-// the shortest to the longest duration, for a chart. A value counts where the
-// histogram keeps it, which is precise to three digits. It is nil when nothing
-// was recorded, and one bin where all durations are the same.
+// Bins counts the durations in n ranges of equal width, from the shortest to the
+// longest, for a chart. Each counts where the histogram keeps it, which is precise
+// to three digits. Bins is nil if nothing was recorded, and one bin if all
+// durations are the same.
 func (l *Latency) Bins(n int) []Bin {
 	if l.count == 0 || n <= 0 {
 		return nil

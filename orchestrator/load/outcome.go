@@ -6,28 +6,27 @@ import (
 )
 
 // An Outcome is what became of one request. Its moments are nanoseconds on the
-// monotonic clock of the Account's Gun.
+// monotonic clock, as the Account's Gun is.
 type Outcome struct {
 	Client     int           // which client of the batch sent it, from 0
-	Intended   int64         // open loop at a rate: when it was to be sent; otherwise 0
-	Begin, End int64         // when it was sent, and when the reply or error was there
-	FirstByte  int64         // of the answer; 0: none came
-	Connect    time.Duration // that the new connection took, if there was one; otherwise 0
-	Kind       string        // one of the kinds of errors; empty for a reply that was as expected
-	Message    string        // of an error; may be empty
+	Intended   int64         // when it was due, in an open loop at a rate; otherwise 0
+	Begin, End int64         // when it was sent, and when its reply or error was in
+	FirstByte  int64         // when the answer's first byte came; 0: none came
+	Connect    time.Duration // how long its new connection took to make; 0: it made none
+	Kind       string        // of its error; empty for a reply
+	Message    string        // of its error; may be empty
 	Sent, Read int64         // bytes
 }
 
-// An Account is what a client engine outside this package tells of a batch:
-// one outcome for each request that was finished. Its Result is made from it,
-// so that every engine's figures are counted in the same way.
+// An Account is a batch told request by request: one outcome for each that was
+// finished. Its Result counts figures as the native engine does.
 type Account struct {
-	Requests int    // asked for
-	Open     bool   // the clients did not wait for each other's answers
-	Cores    int    // that the clients can use at most
-	Hand     string // how requests were handed to them
-	Gun      int64  // nanoseconds, when they were released
-	CPU      time.Duration
+	Requests int           // asked for
+	Open     bool          // an open loop
+	Cores    int           // that the clients can use at most
+	Hand     string        // how requests were handed to the clients
+	Gun      int64         // when the batch was fired, in nanoseconds
+	CPU      time.Duration // of the clients' processes
 	Retries  int
 	Outcomes []Outcome
 }
@@ -87,8 +86,8 @@ func (a Account) Result() Result {
 	return r
 }
 
-// inFlight is the most requests that were under way at once. One that ends when
-// another begins is not under way any more.
+// inFlight is the most requests that were under way at once. A request that ends
+// when another begins is no longer under way.
 func inFlight(outcomes []Outcome) int {
 	var begins, ends []int64
 	for _, o := range outcomes {

@@ -13,23 +13,23 @@ import (
 	"stackmeter/scenarios"
 )
 
-// defaultContentType is that of a file whose name says nothing.
+// defaultContentType is that of a file whose name does not say it.
 const defaultContentType = "application/octet-stream"
 
 // A Source gives the payloads of a request one at a time.
 type Source struct {
-	Count   int // 1 of a request with JSON, 0 of one without a body
+	Count   int // 1 for a request with JSON, 0 for one without a body
 	Payload func(i int) (Payload, error)
 }
 
-// A Content is a payload that was read.
+// A Content is a payload in memory.
 type Content struct {
 	Name        string
 	ContentType string
 	Data        []byte
 }
 
-// ReadPayloads reads or generates all the payloads of a request, in their order.
+// ReadPayloads reads or generates all payloads of a request, in their order.
 func ReadPayloads(r scenarios.Request) ([]Content, error) {
 	s, err := Payloads(r)
 	if err != nil {
@@ -54,8 +54,9 @@ func ReadPayloads(r scenarios.Request) ([]Content, error) {
 	return contents, nil
 }
 
-// A Payload is one body, or one file of a multipart form. It is read in pieces, where it goes, so that hundreds of
-// megabytes never have to be on the heap together, of one file or of many.
+// A Payload is one body, or one file of a multipart form. It is read in pieces on
+// its way, so that the heap never holds hundreds of megabytes, of one file or of
+// many.
 type Payload struct {
 	Name        string // the file's name without its folder
 	ContentType string
@@ -63,14 +64,14 @@ type Payload struct {
 	Open        func() (io.ReadCloser, error)
 }
 
-// read is a payload that is in memory.
+// read makes a Payload of bytes in memory.
 func read(name, contentType string, data []byte) Payload {
 	return Payload{name, contentType, int64(len(data)), func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(data)), nil
 	}}
 }
 
-// Payloads says where a request's payloads come from.
+// Payloads is where a request's payloads come from.
 func Payloads(r scenarios.Request) (Source, error) {
 	set := 0
 	for _, is := range []bool{r.Multipart != nil, r.Body != nil, len(r.JSON) > 0} {

@@ -8,12 +8,12 @@ import (
 	"stackmeter/scenarios"
 )
 
-// Offsets are the moments of an open loop's requests, counted from the gun; nil
-// where there is no rate. They do not depend on answers, which is what makes a
-// loop open: a server that stalls meets the same arrivals as one that does not.
-// Constant arrivals begin with the gun; of Poisson arrivals the gaps are
-// exponential with mean 1/rate, the one before the first request too. The same
-// seed gives the same moments. They take 8 bytes for each request.
+// Offsets are the moments at which an open loop's requests are due, counted from
+// the gun; nil without a rate. They do not depend on answers, which is what makes
+// the loop open: a server that stalls gets the same arrivals as one that does not.
+// Constant arrivals begin with the gun. The gaps of Poisson arrivals, the one
+// before the first request included, are exponential with a mean of 1/rate. The
+// same seed gives the same moments. Each takes 8 bytes.
 func Offsets(l scenarios.LoadSpec, seed uint64) []time.Duration {
 	if l.Rate == 0 {
 		return nil
@@ -33,19 +33,18 @@ func Offsets(l scenarios.LoadSpec, seed uint64) []time.Duration {
 	return offsets
 }
 
-// LateFrom is from which delay on a request of an open loop counts as late:
-// what timers and the scheduler need stays below it on a machine that is not
-// overloaded.
+// LateFrom is the delay from which on a request of an open loop counts as late.
+// Timers and the scheduler need less on a machine that is not overloaded.
 const LateFrom = time.Millisecond
 
-// Drawn is the payload, from 0 to n-1, that the i-th request of a batch sends
-// where payloads are drawn by a seed. It depends on nothing else, so that the
-// processes of a batch, other topologies and the other engine draw the same
-// ones. The i-th number of SplitMix64 is taken modulo n, whose bias is below
-// one in 10^15 for any number of files.
+// Drawn is the payload, from 0 to n-1, that the i-th request of a batch sends if
+// payloads are drawn by a seed. It depends on nothing else, so the processes of a
+// batch, all topologies and both engines draw the same payloads. It is the i-th
+// number of SplitMix64 modulo n. The bias of that is below one in 10^15 for any
+// number of files.
 //
-// https://doi.org/10.1145/2660193.2660195 (Steele, Lea, Flood: Fast splittable
-// pseudorandom number generators)
+// Steele, Lea, Flood: Fast splittable pseudorandom number generators,
+// https://doi.org/10.1145/2660193.2660195
 func Drawn(seed uint64, i, n int) int {
 	x := seed + (uint64(i)+1)*0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

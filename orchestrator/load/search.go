@@ -6,37 +6,36 @@ import (
 	"time"
 )
 
-// A Search is how the highest rate was looked for that a stack holds within a
-// limit of latency, and what was found.
+// A Search is a search for the highest rate that a stack holds within a limit of
+// latency, and what it found.
 type Search struct {
 	P99    time.Duration `json:"p99"`  // the limit
-	Rate   float64       `json:"rate"` // the highest that was held; 0: none of those that were tried
+	Rate   float64       `json:"rate"` // the highest that held; 0: none of those tried
 	Probes []Probe       `json:"probes"`
 }
 
-// FlagNoRate marks a search that found no rate: the figures are those of the
-// lowest one that was tried.
+// FlagNoRate marks a search that found no rate. Its figures are those of the lowest
+// rate that it tried.
 const FlagNoRate = "no-rate"
 
-// A Probe is one batch of a search. It holds when every request was answered as
-// expected, the 99th percentile of the latency, from the moments of the
-// schedule, is within the limit, and the replies came at the rate that was asked
-// for, to the search's precision.
+// A Probe is one batch of a search. It holds if every request got a reply, the 99th
+// percentile of the latency, counted from the schedule's moments, is within the
+// limit, and the replies came at the rate asked for, to the search's precision.
 type Probe struct {
 	Rate     float64       `json:"rate"`     // requests per second, as asked
 	Achieved float64       `json:"achieved"` // good replies per second, from the gun to the last
 	P99      time.Duration `json:"p99"`      // 0: no reply
 	Service  time.Duration `json:"service"`  // the 99th percentile from the sending; 0: no reply
 	Errors   int           `json:"errors"`
-	Late     float64       `json:"late"` // share of the requests that were sent more than a millisecond after their moments
+	Late     float64       `json:"late"` // share of the requests sent more than a millisecond after their moments
 	Holds    bool          `json:"holds"`
 	Flags    []string      `json:"flags,omitempty"` // of its batch
 }
 
-// clientsFault are the flags that say that the client, not the stack, is why a
-// probe does not hold. A client that used up its CPU is in every figure. One
-// that sent late is the reason only where the stack answered what it was sent in
-// time: a stack that does not brings every pool to its bound.
+// clientsFault are the flags by which the client, not the stack, is why a probe
+// does not hold. A client that used up its CPU affects every figure. A client that
+// sent late is the reason only if the stack answered in time what it was sent: a
+// stack that does not brings every pool to its bound.
 func (p Probe) clientsFault(limit time.Duration) []string {
 	var flags []string
 	for _, flag := range p.Flags {
@@ -48,9 +47,9 @@ func (p Probe) clientsFault(limit time.Duration) []string {
 	return flags
 }
 
-// Bound is the lowest rate that did not hold, and what the client itself had to
-// do with that: FlagClientBound and FlagClientLate. The stack may then hold more
-// than was found. nil: every rate held.
+// Bound is the lowest rate that did not hold, or nil if every rate held. client are
+// the flags, FlagClientBound and FlagClientLate, by which the client was why: the
+// stack may hold more than was found.
 func (s *Search) Bound() (lowest *Probe, client []string) {
 	_, high := s.Bracket()
 	for i, p := range s.Probes {
@@ -64,9 +63,9 @@ func (s *Search) Bound() (lowest *Probe, client []string) {
 	return lowest, lowest.clientsFault(s.P99)
 }
 
-// Bracket is the highest rate that held, 0 for none, and the lowest one that
-// did not, however often it was tried. A rate that held above one that did not
-// is taken for luck.
+// Bracket is the highest rate that held, or 0, and the lowest rate that did not in
+// any of its tries, or +Inf. A rate that held above one that did not is taken for
+// luck.
 func (s *Search) Bracket() (low, high float64) {
 	high = math.Inf(1)
 	for _, p := range s.Probes {

@@ -8,24 +8,25 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios/show"
 )
 
-// Limits of an answer. What goes beyond them is a failure of kind protocol,
-// so that no server can hold a client for ever or fill its memory.
+// Limits of an answer. Beyond them it is a failure of kind protocol, so that no
+// server can hold a client for ever or fill its memory.
 const (
-	answerBuffer = 16 << 10 // and the longest line of a head
+	answerBuffer = 16 << 10 // also the longest line of a head
 	maxHead      = 64 << 10
 	maxInterim   = 16 // 1xx answers before the final one
 )
 
-// An answerReader reads HTTP/1.x answers from one connection, one after the
-// other, and throws their bodies away unless it is to keep them.
+// An answerReader reads HTTP/1.x answers from one connection, one after the other. It
+// discards their bodies unless keep is set.
 type answerReader struct {
-	read    func([]byte) (int, error) // gives at least one byte or an error
+	read    func([]byte) (int, error) // returns at least one byte, or an error
 	maxBody int64
 	keep    bool
 	body    []byte // of the last answer, with keep; valid until the next one
@@ -36,7 +37,7 @@ type answerReader struct {
 	head int   // bytes of the answer's heads so far, the interim ones included
 }
 
-// An answer is what is known of one answer once it has been read.
+// An answer is what is known of an answer that was read.
 type answer struct {
 	status    int
 	keepAlive bool // the connection can carry another request
@@ -46,8 +47,8 @@ func newAnswerReader(read func([]byte) (int, error), maxBody int64) *answerReade
 	return &answerReader{read: read, maxBody: maxBody, buf: make([]byte, answerBuffer)}
 }
 
-// begin prepares for the next answer on the same connection, or, with fresh,
-// on a new one.
+// begin prepares for the next answer: on the same connection, or, with fresh, on a
+// new one.
 func (a *answerReader) begin(fresh bool) {
 	a.got, a.head, a.body = int64(a.w-a.r), 0, a.body[:0]
 	if fresh {
@@ -55,8 +56,8 @@ func (a *answerReader) begin(fresh bool) {
 	}
 }
 
-// next reads one whole answer to a request of the given method. Its error is
-// a *Failure, or, where the connection's read failed, that error.
+// next reads one whole answer to a request of the given method. Its error is a
+// *load.Failure, or that of the connection's read.
 func (a *answerReader) next(method string) (answer, error) {
 	for interim := 0; ; interim++ {
 		h, err := a.readHead()
@@ -79,12 +80,12 @@ func (a *answerReader) next(method string) (answer, error) {
 	}
 }
 
-// A head is what matters of a status line and its headers.
+// A head is what matters of a status line and the headers.
 type head struct {
 	status    int
 	keepAlive bool
 	chunked   bool
-	length    int64 // of the body; -1 when the head does not say
+	length    int64 // of the body; -1: the head does not say
 }
 
 func (a *answerReader) readHead() (head, error) {
@@ -130,42 +131,45 @@ func parseStatusLine(line []byte) (head, error) {
 	return head{status: status, keepAlive: line[7] == '1', length: -1}, nil
 }
 
-// header takes one header line into account.
+// header reads one header line.
 func (h *head) header(line []byte) error {
 	colon := bytes.IndexByte(line, ':')
-	// A space before the colon hides a header from some and not from others
+	// A space before the colon hides a header from some parsers and not from others
 	// (RFC 9112, section 5.1).
 	if colon <= 0 || line[0] == ' ' || line[0] == '\t' || line[colon-1] == ' ' || line[colon-1] == '\t' {
 		return load.Failed(load.ErrProtocol, "header line %s has no name", show.Quote(line))
 	}
 	name, value := line[:colon], line[colon+1:]
 	switch {
-	case equalFold(name, "content-length"):
+	case is(name, "content-length"):
 		// A list of equal lengths is one length (RFC 9110, section 8.6).
 		for one := range bytes.SplitSeq(value, []byte{','}) {
-			length, ok := parseLength(bytes.TrimSpace(one))
+			length, ok := parseNumber(bytes.TrimSpace(one), 10)
 			if !ok || h.length >= 0 && h.length != length {
 				return load.Failed(load.ErrProtocol, "Content-Length %s is wrong or contradicts another one", show.Quote(value))
 			}
 			h.length = length
 		}
-	case equalFold(name, "transfer-encoding"):
-		if h.chunked || !equalFold(bytes.TrimSpace(value), "chunked") {
+	case is(name, "transfer-encoding"):
+		if h.chunked || !is(bytes.TrimSpace(value), "chunked") {
 			return load.Failed(load.ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", show.Quote(value))
 		}
 		h.chunked = true
-	case equalFold(name, "connection"):
+	case is(name, "connection"):
 		for option := range bytes.SplitSeq(value, []byte{','}) {
 			switch option = bytes.TrimSpace(option); {
-			case equalFold(option, "close"):
+			case is(option, "close"):
 				h.keepAlive = false
-			case equalFold(option, "keep-alive"):
+			case is(option, "keep-alive"):
 				h.keepAlive = true
 			}
 		}
 	}
 	return nil
 }
+
+// is reports whether b is a word, in capital or small letters.
+func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }
 
 // readBody reads what follows the head, by the rules of RFC 9112, section 6.3.
 func (a *answerReader) readBody(method string, h *head) error {
@@ -174,7 +178,7 @@ func (a *answerReader) readBody(method string, h *head) error {
 	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified:
 	case h.chunked:
 		if h.length >= 0 {
-			h.keepAlive = false // chunked wins, and nothing more is believed
+			h.keepAlive = false // chunked wins, and the connection cannot be trusted
 		}
 		err = a.chunks()
 	case h.length >= 0:
@@ -200,16 +204,18 @@ func (a *answerReader) chunks() error {
 		if err != nil {
 			return err
 		}
-		size, ok := parseChunkSize(line)
+		digits, _, _ := bytes.Cut(line, []byte{';'}) // without extensions
+		size, ok := parseNumber(bytes.TrimRight(digits, " \t"), 16)
 		if !ok {
 			return load.Failed(load.ErrProtocol, "chunk size %s is wrong", show.Quote(line))
 		}
 		if size == 0 {
 			break
 		}
-		if total += size; total > a.maxBody {
+		if size > a.maxBody-total {
 			return load.Failed(load.ErrProtocol, "a body of more than %d bytes is larger than allowed", a.maxBody)
 		}
+		total += size
 		if err := a.content(size); err != nil {
 			return err
 		}
@@ -220,7 +226,7 @@ func (a *answerReader) chunks() error {
 		if len(line) != 0 {
 			return load.Failed(load.ErrProtocol, "a chunk is longer than its size says")
 		}
-		a.head = 0 // size lines are not a head; trailers begin to count below
+		a.head = 0 // lines with sizes do not count as a head; trailers do
 	}
 	for {
 		line, err := a.line()
@@ -266,15 +272,14 @@ func (a *answerReader) content(n int64) error {
 	}
 }
 
-// use keeps a part of a body, or does not.
+// use keeps a part of a body, or discards it.
 func (a *answerReader) use(part []byte) {
 	if a.keep {
 		a.body = append(a.body, part...)
 	}
 }
 
-// line reads up to the next line's end and returns the line without it. The
-// line is valid until the next call.
+// line reads a line and returns it without its end. It is valid until the next call.
 func (a *answerReader) line() ([]byte, error) {
 	searched := 0
 	for {
@@ -296,7 +301,7 @@ func (a *answerReader) line() ([]byte, error) {
 	}
 }
 
-// fill reads more into the buffer, which has to have room once compacted.
+// fill reads more into the buffer. There has to be room once it is compacted.
 func (a *answerReader) fill() error {
 	if a.r > 0 {
 		a.w = copy(a.buf, a.buf[a.r:a.w])
@@ -306,16 +311,16 @@ func (a *answerReader) fill() error {
 	a.w += n
 	a.got += int64(n)
 	if n > 0 {
-		return nil // an error with it comes again at the next read
+		return nil // an error will come again at the next read
 	}
 	return a.broken(err)
 }
 
-// broken says what the end of a connection means at this place of an answer.
+// broken is what the end of a connection means at this place of an answer.
 func (a *answerReader) broken(err error) error {
 	how := ""
 	switch failure := (*load.Failure)(nil); {
-	case errors.As(err, &failure): // the connection said it
+	case errors.As(err, &failure): // from the conn, which knows better
 		return err
 	case errors.Is(err, io.EOF):
 		how = "the server closed the connection"
@@ -332,59 +337,8 @@ func (a *answerReader) broken(err error) error {
 	return load.Failed(load.ErrTruncated, "%s after %d bytes of an answer", how, a.got)
 }
 
-// parseLength reads a decimal number without sign.
-func parseLength(s []byte) (int64, bool) {
-	if len(s) == 0 || len(s) > 18 {
-		return 0, false
-	}
-	var n int64
-	for _, c := range s {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, true
-}
-
-// parseChunkSize reads a hexadecimal number and ignores extensions after it.
-func parseChunkSize(line []byte) (int64, bool) {
-	if i := bytes.IndexByte(line, ';'); i >= 0 {
-		line = line[:i]
-	}
-	line = bytes.TrimRight(line, " \t")
-	if len(line) == 0 || len(line) > 15 {
-		return 0, false
-	}
-	var n int64
-	for _, c := range line {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		n = n<<4 | int64(c)
-	}
-	return n, true
-}
-
-// equalFold compares b with a lower-case ASCII string.
-func equalFold(b []byte, lower string) bool {
-	if len(b) != len(lower) {
-		return false
-	}
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
+// parseNumber reads a number that has digits only.
+func parseNumber(digits []byte, base int) (int64, bool) {
+	n, err := strconv.ParseUint(string(digits), base, 63)
+	return int64(n), err == nil
 }

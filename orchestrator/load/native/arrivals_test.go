@@ -129,7 +129,7 @@ func TestFault23StampsOfAClockThatWasSet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newArrivals(c)
-			defer a.close()
+			closeLater(t, a.stamping)
 			_, _ = a.read() // a thread that was interrupted in the first reading has read the clocks again
 			a.apart -= test.set
 			before := c.now()
@@ -164,7 +164,7 @@ func TestArrivalOfALostPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := newArrivals(c)
-	defer a.close()
+	closeLater(t, a.stamping)
 	peer, family, err := sockaddr(listener.Addr().(*net.TCPAddr).AddrPort())
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestArrivalOfALostPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	k := &conn{clock: c, arrivals: a, fd: fd}
+	k := &conn{engine: &engine{clock: c, arrivals: a}, fd: fd}
 	const long, short = 1000, 100
 	read := func(want int) (stamp int64) {
 		t.Helper()

@@ -13,14 +13,14 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// A batch is a prepared number of requests that waits for its starting gun.
+// A batch is a number of requests that wait for their starting gun.
 type batch struct {
 	formation
 	requests int
 	insecure bool // the server's certificate is not verified
 	arena    *arena
 	clock    clock
-	gun      *os.File  // the pipe's end whose closing is the gun
+	gun      *os.File  // the end of a pipe whose closing is the gun
 	workers  []*worker // the client processes
 
 	mu     sync.Mutex // guards what follows
@@ -29,29 +29,12 @@ type batch struct {
 	done   int // when closed
 }
 
-// A worker is a client process of a batch.
-type worker struct {
-	name     string
-	process  int           // its id
-	stop     func()        // asks it to end at once and to tell what it has; may be called again
-	kill     func()        // ends it without a tally; may be called again
-	ready    chan struct{} // closed when it waits for the gun
-	finished chan struct{} // closed when nothing of it is left; then tally and err are set
-	tally    tally
-	err      error
-}
-
-// startLimit bounds how long client processes may take to be ready; one takes
-// a few milliseconds.
+// startLimit is how long the client processes may take to be ready. One takes a few
+// milliseconds.
 const startLimit = time.Minute
 
-// stopGrace is how long clients have to tell what they did after they were stopped; then
-// they are killed.
-const stopGrace = 2 * time.Second
-
-// startProcesses starts all client processes, then waits until each of them
-// is ready.
-func (b *batch) startProcesses(ctx context.Context, argv []string, o task) error {
+// startProcesses starts all client processes and waits until each is ready.
+func (b *batch) startProcesses(ctx context.Context, argv []string, t task) error {
 	wait, gun, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("make the starting gun: %w", err)
@@ -64,9 +47,9 @@ func (b *batch) startProcesses(ctx context.Context, argv []string, o task) error
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		o.Process = i
-		o.First, o.Last = i*b.requests/b.processes, (i+1)*b.requests/b.processes
-		w, err := startProcess(ctx, argv, fmt.Sprintf("load worker %d of %d", i+1, b.processes), o, b.arena, wait)
+		t.Process = i
+		t.First, t.Last = i*b.requests/b.processes, (i+1)*b.requests/b.processes
+		w, err := startProcess(ctx, argv, fmt.Sprintf("load worker %d of %d", i+1, b.processes), t, b.arena, wait)
 		if err != nil {
 			return err
 		}
@@ -84,12 +67,12 @@ func (b *batch) startProcesses(ctx context.Context, argv []string, o task) error
 	return nil
 }
 
-// Fire is the starting gun: all clients begin, and Fire returns with what they
-// did once the last reply or error is there. It can be called once.
+// Fire starts all clients and returns what they did once the last reply or error is
+// in. It can be called once.
 //
-// When ctx ends, so does the batch, at once; its Result then has what was
-// finished until then, and the error is the context's. A client process that
-// dies ends the batch as well; the error names it and has its last words.
+// The end of ctx ends the batch at once. The Result then has what was finished, and
+// the error is the context's. The batch also ends when a client process dies. The
+// error names the process and has its last words.
 func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	b.mu.Lock()
 	again := b.fired || b.closed
@@ -110,18 +93,17 @@ func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	return b.result(begin), nil
 }
 
-// shoot releases all clients together and returns the moment.
+// shoot releases all clients at once and returns the moment.
 func (b *batch) shoot() instant {
 	begin := b.clock.now()
-	b.arena.gun().Store(int64(begin))
+	b.arena.signals.gun.Store(int64(begin))
 	_ = b.gun.Close()
 	return begin
 }
 
-// await waits for all workers. The first that fails, or ctx, ends the others.
+// await waits for all workers. It ends them all when one fails or ctx ends.
 func (b *batch) await(ctx context.Context) error {
-	// Each worker's end shows at once: a dead process must not go unnoticed until
-	// the slow ones before it have ended.
+	// A dead process must be noticed at once, whichever of them it is.
 	gone := make(chan *worker, len(b.workers))
 	for _, w := range b.workers {
 		go func() {
@@ -164,28 +146,19 @@ func (b *batch) await(ctx context.Context) error {
 	return failure
 }
 
-// Done is how many replies and errors there are so far. It costs next to
-// nothing and may be called from any goroutine at any time.
+// Done is how many replies and errors there are so far. It costs next to nothing and
+// is safe for concurrent use.
 func (b *batch) Done() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return b.done
 	}
-	return b.count()
+	return b.arena.done()
 }
 
-func (b *batch) count() int {
-	done := 0
-	for i := range b.processes {
-		done += int(b.arena.counter(i).Load())
-	}
-	return done
-}
-
-// Close ends what still runs and gives everything back: afterwards there is no
-// process, file or memory of the batch. It may be called more than once, and
-// while Fire runs, which then fails.
+// Close ends what still runs and releases everything: no process, file or memory of
+// the batch is left. It may be called more than once. If Fire is running, it fails.
 func (b *batch) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -201,14 +174,14 @@ func (b *batch) Close() error {
 	if b.gun != nil {
 		_ = b.gun.Close() // again, if it was fired
 	}
-	b.done = b.count()
+	b.done = b.arena.done()
 	b.closed = true
 	b.arena.close()
 	return nil
 }
 
-// result adds up the workers' tallies. Either all of them have finished, or none
-// was fired.
+// result adds up the workers' tallies. Call it only before the batch is fired or after
+// all workers have ended.
 func (b *batch) result(begin instant) load.Result {
 	r := load.Result{Requests: b.requests, Hand: b.hand, Cores: b.cpus}
 	var all load.Histograms
@@ -218,14 +191,15 @@ func (b *batch) result(begin instant) load.Result {
 		for _, w := range b.workers {
 			got := &w.tally
 			all.Merge(&got.Histograms)
-			failures.Merge(got.ErrorKinds, got.FirstErrors)
+			failures.Merge(got.Failures.Kinds, got.Failures.Messages)
 			r.Retries += got.Retries
 			r.CPU += got.CPU
 			r.BytesSent += got.BytesSent
 			r.BytesRead += got.BytesRead
 			r.Late += got.Late
 			r.InFlight += got.InFlight
-			r.Pauses.Add(got.Pauses)
+			r.Pauses.Total += got.Pauses.Total
+			r.Pauses.Max = max(r.Pauses.Max, got.Pauses.Max)
 			active += got.Active
 			failing += got.Failing
 			if got.LastStart != 0 && !b.open {

@@ -267,7 +267,7 @@ func TestWrongCommand(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b, err := (&Client{Command: tc.command}).prepareBatch(t.Context(),
+			b, err := (&Client{command: tc.command}).prepareBatch(t.Context(),
 				load.Job{URL: "http://127.0.0.1:9", Request: get("/"), Load: modes(4, false)["mp"]})
 			if err == nil {
 				_, err = b.Fire(t.Context())

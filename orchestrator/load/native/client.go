@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package native is stackmeter's own HTTP engine. Its clients run in processes
-// of their own, started from the same program: one event loop on one thread each,
-// over prepared bytes and plain sockets. It runs on Linux.
+// Package native is stackmeter's own HTTP engine. Its clients run in processes of
+// their own, started from the same program. Each process is one event loop on one
+// thread, over prepared bytes and plain sockets. The engine needs Linux.
 package native
 
 import (
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"runtime"
 
@@ -22,24 +21,24 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A Client prepares batches. Its zero value is ready in a program that runs
-// Worker when its first argument is load-worker.
+// A Client prepares batches. Its zero value is ready for use in a program that runs
+// Worker when its first argument is WorkerArgument.
 //
-// The clients of a batch always run in processes of their own, also those of
-// single and mt, which share one. The orchestrator's own work meanwhile
-// (sampling, progress bars, garbage collection) then neither delays them nor
-// counts as their CPU time. The processes share one copy of the requests' bytes.
+// The clients of a batch always run in processes of their own. Those of single, mt
+// and open share one process. So the orchestrator's own work (sampling, progress
+// bars, garbage collection) neither delays them nor counts as their CPU time. The
+// processes share one copy of the requests' bytes.
 type Client struct {
-	// Command is the argv of a client process; the program itself with the
-	// argument load-worker when empty.
-	Command []string
+	command []string // the argv of a client process; empty: this program with WorkerArgument
 }
 
 // Image returns nothing: the clients are processes of this program.
 func (*Client) Image(context.Context, func(string)) (string, error) { return "", nil }
 
-// Prepare implements load.Client. For a load whose rate has to be found, the
-// Batch is a search, which fires as many batches as it takes.
+// Prepare implements load.Client. It resolves the server's name, builds every
+// distinct request, and starts the client processes. Nothing is connected yet. If
+// the load's rate has to be found, the Batch is a search that fires as many batches
+// as it takes.
 func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
 	var b load.Batch
 	var err error
@@ -49,22 +48,15 @@ func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) 
 		b, err = c.prepareBatch(ctx, job)
 	}
 	if err != nil {
-		return nil, err // b may hold a nil pointer
+		return nil, err // b would hold a nil pointer
 	}
 	return b, nil
 }
 
-// prepareBatch does everything that comes before the gun: the server's name is
-// resolved, the payloads are read or generated, every distinct request is
-// built, the client processes are started and have said that they are ready.
-// Nothing is connected yet. Close the batch, fired or not. When ctx
-// ends, so does Prepare, and nothing is left.
+// prepareBatch prepares one batch, of a load whose rate is given if it has one.
 func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error) {
 	if os.Getenv(workerMark) != "" {
-		return nil, errors.New("prepare a batch: this is a load worker itself; its program has to call load.Worker")
-	}
-	if job.Load.Searches() {
-		return nil, fmt.Errorf("prepare %s: a rate is searched by prepareSearch", job.Load.Name())
+		return nil, errors.New("prepare a batch: this is a load worker itself; its program has to call native.Worker")
 	}
 	form, err := formationOf(job.Load)
 	if err != nil {
@@ -106,12 +98,12 @@ type formation struct {
 	processes int
 	each      int // clients of a process
 	hand      string
-	open      bool // the clients do not wait for each other's answers; each is how many there may be
-	cpus      []int
+	open      bool  // the clients do not wait for each other's answers; each is how many there may be
+	cpus      []int // that the clients are held to
 }
 
-// cores is how many cores the clients can use at most. Every client process
-// is one thread.
+// cores is how many cores the clients can use at most. Each process uses one at a
+// time.
 func (f formation) cores() int {
 	there := runtime.GOMAXPROCS(0)
 	if len(f.cpus) > 0 {
@@ -120,7 +112,7 @@ func (f formation) cores() int {
 	return min(f.processes, there)
 }
 
-// formationOf places the clients of a load that can be sent.
+// formationOf checks a load and places its clients.
 func formationOf(l scenarios.LoadSpec) (formation, error) {
 	if err := l.Check(); err != nil {
 		return formation{}, err
@@ -137,33 +129,22 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 		return err
 	}
 	b.cpus = job.Cores
-	o := task{
-		Peer: to.peer, Socket: to.socket, Method: cmp.Or(job.Request.Method, http.MethodGet), Expect: job.Request.Expect,
-		Cores: job.Cores, Timeout: job.Timeout(), KeepAlive: job.Load.KeepAlive, GiveUp: job.GiveUp,
-		Clients: b.each, Last: b.requests, Processes: b.processes, Requests: b.arena.spans,
-	}
+	// The payloads are in the arena.
+	job.Request.Multipart, job.Request.Body, job.Request.JSON = nil, nil, nil
+	var secure *scenarios.TLS
 	if to.secure {
-		o.TLS = new(scenarios.TLS)
+		secure = new(scenarios.TLS)
 		if job.Request.TLS != nil {
-			*o.TLS = *job.Request.TLS
+			*secure = *job.Request.TLS
 		}
-		o.TLS.ServerName = cmp.Or(o.TLS.ServerName, to.name)
-		b.insecure = o.TLS.Insecure
-		if _, err := o.TLS.Config(); err != nil {
+		secure.ServerName = cmp.Or(secure.ServerName, to.name)
+		b.insecure = secure.Insecure
+		if _, err := secure.Config(); err != nil {
 			return err
 		}
 	}
-	if limit := job.Request.MaxErrors; limit != nil {
-		allowed := limit.Allowed(b.requests)
-		o.MaxErrors = &allowed
-	}
-	if job.Request.Pick == scenarios.PickRandom {
-		o.Draw = &job.Seed
-	}
-	if b.open {
-		o.Schedule = &schedule{Rate: job.Load.Rate, Arrivals: job.Load.Arrivals, Seed: job.Seed}
-	}
-	argv := c.Command
+	job.Request.TLS = secure
+	argv := c.command
 	if len(argv) == 0 {
 		program, err := os.Executable()
 		if err != nil {
@@ -171,11 +152,13 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 		}
 		argv = []string{program, WorkerArgument}
 	}
-	return b.startProcesses(ctx, argv, o)
+	return b.startProcesses(ctx, argv, task{
+		Job: job, Peer: to.peer, Socket: to.socket, Clients: b.each, Processes: b.processes, Requests: b.arena.spans,
+	})
 }
 
-// distinct is how many payloads a job can send: all of them where they are
-// drawn, otherwise no more than there are requests.
+// distinct is how many payloads a job can send: all if they are drawn, otherwise no
+// more than there are requests.
 func distinct(job load.Job, source load.Source) int {
 	if job.Request.Pick == scenarios.PickRandom {
 		return source.Count
@@ -225,13 +208,12 @@ func (b *batch) store(builder *requestBuilder, payload load.Payload) error {
 
 // Open files of a batch.
 const (
-	filesOfProcess = 4  // of a client process here: its three pipes, and what waits for its end
-	filesBeside    = 64 // of what else a process has open: the standard ones, the arena, the gun, the poller, and the runtime's
+	filesOfProcess = 4  // of a client process, here: its three pipes, and what waits for its end
+	filesBeside    = 64 // of everything else in a process: the standard ones, the arena, the gun, the poller, the runtime's
 )
 
-// checkFiles refuses clients for which a process could not open its files. They
-// would fail amid the batch, and count as the server's errors. limit is how many
-// a process may have open.
+// checkFiles refuses clients that need more open files than a process may have, which
+// is limit. They would fail within the batch.
 func (f formation) checkFiles(limit uint64) error {
 	here, each := f.processes*filesOfProcess+filesBeside, f.each+filesBeside
 	if need := max(here, each); uint64(need) > limit {
@@ -241,12 +223,12 @@ func (f formation) checkFiles(limit uint64) error {
 	return nil
 }
 
-// fileLimit is how many files a process of this user may have open: the hard
-// limit, up to which Go raises the soft one when it starts.
+// fileLimit is how many files a process may have open. It is the hard limit, since
+// Go raises the soft one to it when a program starts.
 func fileLimit() (uint64, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("read the limit of open files: %w", err)
 	}
-	return uint64(limit.Max), nil // it is signed on some systems
+	return limit.Max, nil
 }

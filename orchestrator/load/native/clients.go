@@ -11,30 +11,29 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// orderlyCloses is from which request of a batch on connections are reset
-// after the whole answer was read, instead of closed. The side that closes first
-// keeps the connection's port for a minute (TIME_WAIT). A machine has 28,000
-// ports for each server, and a batch that used them up would measure that.
+// orderlyCloses is how many connections of a batch are closed in the orderly way.
+// After them, connections are reset once the whole answer was read. The side that
+// closes first keeps the connection's port for a minute (TIME_WAIT). A machine has
+// 28,000 ports for each server, and a batch that used them up would measure that.
 const orderlyCloses = 16384
 
-// A client is one of the batch's clients: a loop that takes a request, sends
-// it and waits for its answer.
+// A client is one of the batch's clients: a loop that takes a request, sends it and
+// waits for its answer.
 type client struct {
 	engine   *engine
 	conn     *conn
 	answers  *answerReader
-	next     func() (struct{}, bool) // resumes it; false when it has ended
+	next     func() (struct{}, bool) // resumes it; false: it has ended
 	abandon  func()                  // ends it where it is; may be called again
-	assigned int                     // open loop: the request that it was given while idle
+	assigned int                     // open loop: the request that it was given while idle; -1: none
 
 	retries    int
-	begin, end instant // when it sent its first request, and when it had its last reply or error; 0 before
+	begin, end instant // when it sent its first request, and when it had its last reply or error; 0: not yet
 }
 
-// newClient adds a client that runs until it waits when it is resumed.
+// newClient adds a client. It begins when it is first resumed.
 func (e *engine) newClient() *client {
-	k := newConn(e.clock, e.poller, e.arrivals, len(e.clients), e.peer, e.family, e.secure)
-	k.look = e.look
+	k := &conn{engine: e, token: len(e.clients), fd: -1}
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, load.MaxBody), assigned: -1}
 	c.answers.keep = e.checker.WantsBody()
 	c.next, c.abandon = iter.Pull(c.run)
@@ -43,15 +42,15 @@ func (e *engine) newClient() *client {
 	return c
 }
 
-// resume lets the client go on until it waits again or has ended.
+// resume runs the client until it waits again or has ended.
 func (c *client) resume() {
 	if _, goes := c.next(); !goes {
 		c.engine.running--
 	}
 }
 
-// run is the client's life. yield gives the thread away and returns when the
-// engine resumes the client; false ends it.
+// run is the whole of the client. yield gives the thread to others and returns when
+// the engine resumes the client; false: the client has to end.
 func (c *client) run(yield func(struct{}) bool) {
 	c.conn.pause = func() bool { return !yield(struct{}{}) }
 	defer c.conn.close(false)
@@ -72,7 +71,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		}
 		end, taken, err := c.do(i, begin)
 		e.seen = e.clock.now()
-		if e.task.Schedule != nil {
+		if e.open {
 			e.inFlight--
 		}
 		switch local := (*localError)(nil); {
@@ -84,56 +83,56 @@ func (c *client) run(yield func(struct{}) bool) {
 		}
 		e.done.Add(1) // before the errors: a request that is done without an error has worked
 		if err == nil {
-			e.histograms.Latency.Record(end.sub(intended))
-			e.histograms.FirstByte.Record(c.conn.firstByte.sub(begin))
+			e.tally.Histograms.Latency.Record(end.sub(intended))
+			e.tally.Histograms.FirstByte.Record(c.conn.firstByte.sub(begin))
 			if taken != end {
-				e.histograms.Pickup.Record(taken.sub(end))
+				e.tally.Histograms.Pickup.Record(taken.sub(end))
 			}
-			if e.task.Schedule != nil {
-				e.histograms.Service.Record(end.sub(begin))
+			if e.open {
+				e.tally.Histograms.Service.Record(end.sub(begin))
 			}
 		} else {
-			e.failures.Add(err)
-			e.failing += taken.sub(begin)
-			e.arena.errors().Add(1)
+			e.tally.Failures.Add(err)
+			e.tally.Failing += taken.sub(begin)
+			e.arena.signals.errors.Add(1)
 			if e.hopeless() || e.tooManyErrors() {
-				e.next = e.task.Last // nobody takes another one
+				e.next = e.task.Last // no client takes another request
 			}
 		}
 		if first {
-			e.lastGo = max(e.lastGo, begin)
+			e.tally.LastStart = max(e.tally.LastStart, begin)
 		}
 		c.end = taken
-		e.end = max(e.end, end)
+		e.tally.End = max(e.tally.End, end)
 	}
 }
 
-// sending takes note that a request of an open loop is sent.
+// sending counts a request of an open loop that is about to be sent.
 func (e *engine) sending(intended, begin instant) {
-	if e.task.Schedule == nil {
+	if !e.open {
 		return
 	}
 	e.inFlight++
-	e.mostFlying = max(e.mostFlying, e.inFlight)
+	e.tally.InFlight = max(e.tally.InFlight, e.inFlight)
 	if e.offsets == nil {
-		return // every moment was right
+		return // no request has a moment
 	}
 	lateness := begin.sub(intended)
-	e.histograms.Lateness.Record(lateness)
+	e.tally.Histograms.Lateness.Record(lateness)
 	if lateness > load.LateFrom {
-		e.late++
+		e.tally.Late++
 	}
 }
 
-// take gives the client its next request and when that should be sent, 0 for
-// now. In a closed loop it is the next one; in an open loop the next one that
-// is due, and with none the client pauses until it is given one.
+// take is the client's next request and when it is due; 0: now. In an open loop it
+// is the next one that is due, and if there is none the client waits until it is
+// given one. ok is false if there is nothing left to send.
 func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bool) {
 	e := c.engine
 	if e.stopped.Load() {
 		return 0, 0, false
 	}
-	if e.task.Schedule == nil {
+	if !e.open {
 		if e.next >= e.task.Last || e.tooManyErrors() {
 			return 0, 0, false
 		}
@@ -146,7 +145,7 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 			e.next++
 		} else {
 			e.idle = append(e.idle, c)
-			// The timer is not set while all clients are busy.
+			// While all clients were busy, nobody set the timer.
 			if e.broken = e.armNext(); e.broken != nil {
 				return 0, 0, false
 			}
@@ -160,37 +159,35 @@ func (c *client) take(yield func(struct{}) bool) (i int, intended instant, ok bo
 	return i, e.due(i), true
 }
 
-// hopeless reports whether nothing of the batch has worked so far, often enough.
+// hopeless reports whether the batch has had enough errors without a single reply.
 func (e *engine) hopeless() bool {
-	clients := min(e.task.Clients, len(e.clients)) * e.task.Processes
-	errors := e.arena.errors().Load()
-	return e.task.GiveUp > 0 && errors >= int64(max(e.task.GiveUp, clients)) && e.arena.done(e.task.Processes) <= errors
+	giveUp, clients := e.task.Job.GiveUp, len(e.clients)*e.task.Processes
+	errors := int(e.arena.signals.errors.Load())
+	return giveUp > 0 && errors >= max(giveUp, clients) && e.arena.done() <= errors
 }
 
-// tooManyErrors reports whether the batch has more errors than it may have. The
-// processes of a batch count theirs together.
-func (e *engine) tooManyErrors() bool {
-	limit := e.task.MaxErrors
-	return limit != nil && e.arena.errors().Load() > int64(*limit)
-}
+// tooManyErrors reports whether the batch has more errors than it may have.
+func (e *engine) tooManyErrors() bool { return e.arena.signals.errors.Load() > e.allowed }
 
-// idleFrom is from which pause on a kept connection is looked at before it is
-// used again: what came meanwhile may not have been told yet.
+// idleFrom is the pause from which on a kept connection is looked at before it is
+// used again: the poller may not have reported yet what came meanwhile.
 const idleFrom = instant(time.Millisecond)
 
-// do sends the i-th request of the batch and reads its answer; nil means that
-// the answer was as expected. The time-out counts from begin and covers
-// everything, from connecting to the last byte. The request ends when that had
-// arrived: that it was taken later, and what checking the answer takes, is not
-// the server's. Where it is not known when it arrived, the two are the same.
+// do sends the i-th request of the batch and reads its answer. Its error is nil if
+// the answer was as expected. The time-out counts from begin and covers everything,
+// from connecting to the last byte.
 //
-// A kept connection that the server had closed while it was idle is made anew.
-// Where that shows only after the request was sent, it is sent once more if the
-// server's kernel threw it away unread. A server that dies over a request looks
-// different.
+// The request ends when that byte arrived. taken is when the client had read it.
+// The time between the two is not the server's, nor is the time that checking the
+// answer takes. If the arrival is not known, end is taken.
+//
+// If the server had closed the kept connection while it was idle, do makes a new
+// one. If that shows only after the request was sent, do sends it once more,
+// provided the server's kernel discarded it unread. It did not if the server died
+// over the request.
 func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	k, task := c.conn, c.engine.task
-	k.begin(begin, task.Timeout)
+	k.begin(begin, c.engine.timeout)
 	which := task.which(i)
 	reused := k.connected()
 	if reused && (k.readable || k.ended || begin-c.end > idleFrom) {
@@ -219,7 +216,7 @@ func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	if err == nil && end > k.deadline {
 		err = load.Failed(load.ErrTimeout, "the time-out passed while reading the answer")
 	}
-	if err != nil || !task.KeepAlive || !got.keepAlive {
+	if err != nil || !task.Job.Load.KeepAlive || !got.keepAlive {
 		k.close(i-task.First >= orderlyCloses/task.Processes)
 	}
 	if err != nil {
@@ -231,8 +228,8 @@ func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	return end, taken, nil
 }
 
-// exchange sends a request, on a new connection if there is none, and reads
-// the answer.
+// exchange sends a request, on a new connection if there is none, and reads the
+// answer.
 func (c *client) exchange(which int) (answer, error) {
 	fresh := !c.conn.connected()
 	if fresh {
@@ -240,16 +237,16 @@ func (c *client) exchange(which int) (answer, error) {
 		if err := c.conn.open(); err != nil {
 			return answer{}, err
 		}
-		c.engine.histograms.Connect.Record(c.engine.clock.now().sub(begin))
+		c.engine.tally.Histograms.Connect.Record(c.engine.clock.now().sub(begin))
 	}
 	c.answers.begin(fresh)
 	err := c.send(which)
-	// A server may answer before it has read everything, and close or read no
-	// more. Then not all is sent, but there is an answer to read.
+	// A server may answer before it has read the whole request, and then close or
+	// read no more. There is an answer to read though not all was sent.
 	if err != nil && !errors.Is(err, errAnswered) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		return answer{}, timedOutOr(err, load.ErrReset, "sending the request")
 	}
-	got, readErr := c.answers.next(c.engine.task.Method)
+	got, readErr := c.answers.next(c.engine.task.Job.Request.Method)
 	if readErr != nil {
 		if f := (*load.Failure)(nil); errors.As(readErr, &f) {
 			return answer{}, readErr
@@ -261,12 +258,12 @@ func (c *client) exchange(which int) (answer, error) {
 		return answer{}, timedOutOr(readErr, load.ErrReset, doing)
 	}
 	if err != nil {
-		got.keepAlive = false // what was not sent cannot be sent any more
+		got.keepAlive = false // the rest of the request cannot be sent
 	}
 	return got, nil
 }
 
-// send sends one of the distinct requests, without copying it where it is long.
+// send sends one of the distinct requests. It does not copy a long one.
 func (c *client) send(which int) error {
 	if part := c.engine.arena.spans[which]; part.Length >= sendFileFrom && c.engine.secure == nil {
 		return c.conn.writeFile(c.engine.file, part)

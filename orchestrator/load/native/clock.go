@@ -5,33 +5,30 @@ package native
 import (
 	"fmt"
 	"math"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"stackmeter/orchestrator/load"
 )
 
-// An instant is nanoseconds on CLOCK_MONOTONIC, which all processes of a
-// machine share and which no step of the wall clock moves.
+// An instant is nanoseconds on CLOCK_MONOTONIC. All processes of a machine share
+// that clock, and setting the wall clock does not move it.
 type instant int64
 
 // sub is the time from b to a.
 func (a instant) sub(b instant) time.Duration { return time.Duration(a - b) }
 
-// A clock tells instants. It asks the kernel once and then goes on with Go's
-// own monotonic reading of the same clock, which costs no system call.
+// A clock tells instants. It asks the kernel once, and then uses Go's monotonic
+// reading of the same clock, which costs no system call.
 type clock struct {
 	base   time.Time
 	offset instant
 }
 
-// clockApart is how far apart the two readings may be that a clock is made of.
+// clockApart is how far apart the two readings may be from which a clock is made.
 const clockApart = 5 * time.Microsecond
 
-// newClock reads both clocks until nothing came between: instants of different
-// processes are compared, and a process that was preempted between the two
+// newClock reads both clocks until nothing came between the two. Instants of
+// different processes are compared, and a process that was preempted between the
 // readings would be wrong by as much for its whole life.
 func newClock() (clock, error) {
 	var best clock
@@ -53,31 +50,3 @@ func (c clock) now() instant { return c.offset + instant(time.Since(c.base)) }
 
 // at is the instant of a time that has Go's monotonic reading.
 func (c clock) at(t time.Time) instant { return c.offset + instant(t.Sub(c.base)) }
-
-// cpuTime is the CPU time that this process has used, user and system.
-func cpuTime() (time.Duration, error) {
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
-		return 0, fmt.Errorf("read the process's CPU time: %w", err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
-}
-
-// A pauseCount counts pauses from startPauses to stop.
-type pauseCount struct{ before debug.GCStats }
-
-func startPauses() *pauseCount {
-	p := new(pauseCount)
-	debug.ReadGCStats(&p.before)
-	return p
-}
-
-func (p *pauseCount) stop() load.GCPauses {
-	var after debug.GCStats
-	debug.ReadGCStats(&after)
-	pauses := load.GCPauses{Count: int(after.NumGC - p.before.NumGC), Total: after.PauseTotal - p.before.PauseTotal}
-	for _, pause := range after.Pause[:min(pauses.Count, len(after.Pause))] { // the latest first
-		pauses.Max = max(pauses.Max, pause)
-	}
-	return pauses
-}

@@ -19,53 +19,42 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A conn is one client's connection, made anew or kept from request to
-// request. Sockets are used by hand: package net makes seven system calls more
-// for each connection, and its poller two more for each wait.
+// A conn is one client's connection, made for each request or kept. It makes the
+// socket's system calls itself: package net makes seven more for each connection,
+// and its poller two more for each wait.
 //
-// A client that waits gives the thread to the engine's other clients by pause,
-// and goes on when the engine says that the connection changed, or that the
-// request's time-out has passed.
+// A client that waits gives the thread to the engine's other clients by pause. It
+// goes on when the engine says that the connection has changed or that the request
+// has timed out.
 type conn struct {
-	clock    clock
-	poller   *poller
-	arrivals *arrivals
-	token    int // of its client
-	family   int
-	peer     unix.Sockaddr
-
-	config *tls.Config // of connections that are encrypted; nil otherwise
-	secure *tls.Conn   // over the socket; nil otherwise
+	engine *engine
+	token  int // of its client
 
 	fd      int               // -1 while not connected
+	secure  *tls.Conn         // over the socket; nil: plain
 	closing bool              // no call waits any more
-	pause   func() (end bool) // returns when something changed; end: the batch was stopped
+	pause   func() (end bool) // returns when something has changed; end: the batch was stopped
 	waiting bool              // inside pause, for the connection
 
-	begun    instant          // when the request under way was sent
-	deadline instant          // of the request under way
-	expired  bool             // set by the engine: deadline has passed
-	again    instant          // when to be resumed though nothing changed; 0: never
-	look     func(at instant) // tells the engine of again
+	begun    instant // when the request under way was sent
+	deadline instant // of the request under way
+	expired  bool    // set by the engine: deadline has passed
+	again    instant // when to be resumed though nothing has changed; 0: never
 
 	// What the kernel said about the connection since it was last tried.
 	readable, writable bool
 	ended              bool // the other side sends no more: read until its end
 
 	watchesRoom bool   // the poller watches for room to write
-	reordered   uint32 // packets that had come before others that were sent earlier, when that was last asked
-	unread      bool   // the other side threw away what was sent: it had closed the connection
+	reordered   uint32 // what reordered said when it was last asked
+	unread      bool   // the other side had closed the connection, and discarded what was sent
 
-	// Of the answer under way; 0 before.
+	// Of the answer under way; 0: not known yet.
 	firstByte instant // when its first bytes had arrived
-	arrived   instant // when all that was read had arrived
-	taken     instant // when they were read, where it is known when they arrived; 0 otherwise
+	arrived   instant // when all bytes read so far had arrived
+	taken     instant // when they were read, if their arrival is known; otherwise 0
 
-	sent, received int64 // bytes, over all connections, as they are on the wire: TLS's own included
-}
-
-func newConn(c clock, p *poller, a *arrivals, token int, peer unix.Sockaddr, family int, config *tls.Config) *conn {
-	return &conn{clock: c, poller: p, arrivals: a, token: token, peer: peer, family: family, config: config, fd: -1}
+	sent, received int64 // bytes on the wire over all connections, TLS's own included
 }
 
 // sockaddr is an address as system calls take it, and its family.
@@ -85,30 +74,31 @@ func sockaddr(peer netip.AddrPort) (unix.Sockaddr, int, error) {
 	return to, unix.AF_INET6, nil
 }
 
-// open connects; with TLS the handshake is part of it. Its error is of kind
-// connect, or timeout, or a localError.
+// open connects. The TLS handshake is part of it. Its error is a Failure of kind
+// connect or timeout, or a localError.
 func (k *conn) open() error {
-	fd, err := newSocket(k.family)
+	e := k.engine
+	fd, err := newSocket(e.family)
 	if err != nil {
 		return &localError{err, "raise the limit of open files (ulimit -n), or take fewer connections"}
 	}
-	if k.family != unix.AF_UNIX {
+	if e.family != unix.AF_UNIX {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 			_ = unix.Close(fd)
 			return load.Failed(load.ErrConnect, "set TCP_NODELAY: %v", err)
 		}
-		k.arrivals.watch(fd)
+		e.arrivals.watch(fd)
 	}
 	k.fd = fd
 	k.readable, k.writable, k.ended, k.watchesRoom, k.closing, k.reordered = false, false, false, false, false, 0
 	done, err := k.connect()
-	if watched := k.poller.add(fd, k.token); watched != nil {
+	if watched := e.poller.add(fd, k.token); watched != nil {
 		return load.Failed(load.ErrConnect, "%v", watched)
 	}
 	for !done && (err == nil || err == unix.EAGAIN) {
 		waited := k.awaitRoom
 		if err == unix.EAGAIN {
-			waited = k.awhile // a unix socket whose backlog is full: the kernel does not say when there is room
+			waited = k.awhile // the backlog of a unix socket is full, and the kernel does not say when there is room
 		}
 		if err := waited(); err != nil {
 			return timedOutOr(err, load.ErrConnect, "connecting")
@@ -122,23 +112,22 @@ func (k *conn) open() error {
 	if err != nil {
 		return load.Failed(load.ErrConnect, "%v", os.NewSyscallError("connect", err))
 	}
-	if k.config == nil {
+	if e.secure == nil {
 		return nil
 	}
-	// No session is resumed: what a new connection costs a server is measured.
-	k.secure = tls.Client(tlsSocket{k}, k.config)
+	// No session is resumed: a new connection costs the server a whole handshake.
+	k.secure = tls.Client(tlsSocket{conn: k}, e.secure)
 	if err := k.secure.Handshake(); err != nil {
 		return timedOutOr(err, load.ErrConnect, "the TLS handshake")
 	}
 	return nil
 }
 
-// connect begins to connect, or finds out how that went. On loopback the
-// second call, made at once, already finds the connection made, which spares
-// the wait.
+// connect begins to connect, or finds out how that went. On loopback a second call
+// at once finds the connection made, and there is no need to wait.
 func (k *conn) connect() (done bool, err error) {
 	for range 2 {
-		switch err := unix.Connect(k.fd, k.peer); err {
+		switch err := unix.Connect(k.fd, k.engine.peer); err {
 		case nil, unix.EISCONN:
 			return true, nil
 		case unix.EINPROGRESS, unix.EALREADY, unix.EINTR:
@@ -181,7 +170,7 @@ func (k *conn) writeSocket(b []byte) error {
 	return nil
 }
 
-// writeFile sends a part of a file as write sends bytes.
+// writeFile sends a part of a file, as write sends bytes.
 func (k *conn) writeFile(file int, part span) error {
 	for part.Length > 0 {
 		n, err := sendFile(k.fd, file, part.Offset, part.Length)
@@ -211,12 +200,12 @@ func (k *conn) writeFile(file int, part span) error {
 func (k *conn) awaitRoom() error {
 	if !k.watchesRoom {
 		k.watchesRoom = true
-		if err := k.poller.addWriting(k.fd, k.token); err != nil {
+		if err := k.engine.poller.addWriting(k.fd, k.token); err != nil {
 			return err
 		}
 	}
 	if !k.writable {
-		// Whatever happened, the call is tried again.
+		// Whatever has changed, the caller tries again.
 		if err := k.wait(); err != nil {
 			return err
 		}
@@ -225,18 +214,18 @@ func (k *conn) awaitRoom() error {
 	return nil
 }
 
-// read reads at least one byte, or gives an error: io.EOF at the end.
+// read reads at least one byte or returns an error, io.EOF at the end.
 func (k *conn) read(b []byte) (n int, err error) {
 	if k.secure != nil {
 		n, err = k.secure.Read(b)
 		if err == io.EOF {
-			k.unread = true // TLS says that it ends; who dies says nothing
+			k.unread = true // the server announced the end; one that dies does not
 		}
 	} else {
 		n, err = k.readSocket(b)
 	}
 	if n > 0 && k.firstByte == 0 {
-		if k.arrived == 0 { // it was read, and decrypted, together with the answer before
+		if k.arrived == 0 { // it was read and decrypted together with the last answer
 			return 0, load.Failed(load.ErrProtocol, "the server had sent an answer on an idle connection, which nobody asked for")
 		}
 		k.firstByte = k.arrived
@@ -244,8 +233,8 @@ func (k *conn) read(b []byte) (n int, err error) {
 	return n, err
 }
 
-// readSocket reads what comes as it is. It waits before it tries, because an
-// answer is hardly ever there when the request has just been sent.
+// readSocket reads the socket's bytes as they are. It waits before it tries, because
+// an answer is hardly ever there when the request has just been sent.
 func (k *conn) readSocket(b []byte) (int, error) {
 	for {
 		for !k.readable && !k.ended {
@@ -253,7 +242,7 @@ func (k *conn) readSocket(b []byte) (int, error) {
 				return 0, err
 			}
 		}
-		n, stamp, err := k.arrivals.receiver.receive(k.fd, b)
+		n, stamp, err := k.engine.arrivals.receiver.receive(k.fd, b)
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -263,11 +252,11 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			return 0, err
 		case n == 0:
 			k.unread = k.unread || gone(socketError(k.fd))
-			k.arrived, k.taken = 0, 0 // nothing says when the end came
+			k.arrived, k.taken = 0, 0 // the kernel does not say when the end came
 			return 0, io.EOF
 		default:
 			if n < len(b) {
-				k.readable = false // all is read; the kernel tells of more
+				k.readable = false // all is read, and the kernel reports more
 			}
 			k.received += int64(n)
 			k.took(stamp)
@@ -276,21 +265,21 @@ func (k *conn) readSocket(b []byte) (int, error) {
 	}
 }
 
-// begin is for the start of a request.
+// begin resets what is known of the request and answer under way.
 func (k *conn) begin(at instant, timeout time.Duration) {
 	k.begun, k.deadline, k.expired, k.again = at, at+instant(timeout), false, 0
 	k.firstByte, k.arrived, k.taken, k.unread = 0, 0, 0, false
 }
 
-// recheckFrom is how long bytes may have lain here without a look at whether they
-// came in order: it costs a call of the kernel.
+// recheckFrom is how long bytes may lie in the kernel before took asks whether they
+// came in order, which costs a system call.
 const recheckFrom = instant(500 * time.Microsecond)
 
-// took takes note of when bytes arrived, and of when they were read.
+// took records when bytes arrived and when they were read. stamp is the kernel's.
 func (k *conn) took(stamp int64) {
-	arrived, now, known := k.arrivals.at(stamp)
+	arrived, now, known := k.engine.arrivals.at(stamp)
 	if known && now-arrived > recheckFrom {
-		// The stamp is of the last byte, which may have come before others did.
+		// The stamp is the last byte's, and earlier bytes may have come after it.
 		if n, err := reordered(k.fd); err != nil || n != k.reordered {
 			arrived, known, k.reordered = now, false, n
 		}
@@ -301,17 +290,16 @@ func (k *conn) took(stamp int64) {
 	}
 }
 
-// errAnswered ends the sending of a request that is answered already.
+// errAnswered ends the sending of a request that has been answered.
 var errAnswered = errors.New("the server answered before it had read the request")
 
-// answered reports whether an answer came while there was no room for the rest
-// of the request. It tells that to the one who sends: whoever encrypts reads
-// other things too.
+// answered reports whether an answer came while there was no room for the rest of
+// the request. With TLS it is never known: what can be read may be no answer.
 func (k *conn) answered() bool { return k.secure == nil && !k.writable && k.readable }
 
-// idle looks at a kept connection before it is used again: whether the server
-// has closed it meanwhile. What it sent without being asked is an error, but for
-// a 408, with which a server says that it closes.
+// idle reports whether the server has closed a kept connection. It is an error if
+// the server sent something that nobody asked for, except for a 408, with which a
+// server says that it closes.
 func (k *conn) idle() (closed bool, err error) {
 	var early [64]byte
 	n, err := peek(k.fd, early[:])
@@ -319,7 +307,7 @@ func (k *conn) idle() (closed bool, err error) {
 	case err == unix.EAGAIN:
 		k.readable, k.ended = false, false
 		return false, nil
-	case err != nil || n == 0 || k.secure != nil: // of TLS it is the end, in its own words
+	case err != nil || n == 0 || k.secure != nil: // over TLS the server announces the end
 		return true, nil
 	}
 	if h, err := parseStatusLine(early[:min(n, len("HTTP/1.1 408"))]); err == nil && h.status == http.StatusRequestTimeout {
@@ -343,12 +331,11 @@ func socketError(fd int) error {
 	return unix.Errno(code)
 }
 
-// gone reports whether an error says that the other side had closed the
-// connection before it took what was sent.
+// gone reports whether an error means that the other side had closed the connection
+// before it took what was sent.
 func gone(err error) bool { return err == unix.ECONNRESET || err == unix.EPIPE }
 
-// A localError is why this machine cannot send: no measurement of a server
-// can be made with it.
+// A localError is why this machine cannot send. A batch with one measures no server.
 type localError struct {
 	err    error
 	remedy string
@@ -359,20 +346,20 @@ func (e *localError) Error() string {
 }
 func (e *localError) Unwrap() error { return e.err }
 
-// retryEvery is how often a connection is tried that the kernel says nothing about.
+// retryEvery is how often to try again while the kernel does not report a change.
 const retryEvery = instant(time.Millisecond)
 
-// awhile returns after a moment.
+// awhile waits for a moment.
 func (k *conn) awhile() error {
-	k.again = k.clock.now() + retryEvery
-	k.look(k.again)
+	k.again = k.engine.clock.now() + retryEvery
+	k.engine.look(k.again)
 	err := k.wait()
 	k.again = 0
 	return err
 }
 
-// wait returns when the connection changed, or with an error when the
-// request's time-out passed or the batch was stopped.
+// wait returns when the connection has changed, or with an error when the request
+// has timed out or the batch was stopped.
 func (k *conn) wait() error {
 	if k.expired {
 		return os.ErrDeadlineExceeded
@@ -389,22 +376,22 @@ func (k *conn) wait() error {
 	return nil
 }
 
-// told takes note of an event.
+// told records an event.
 func (k *conn) told(e pollEvent) {
 	k.readable = k.readable || e.readable
 	k.writable = k.writable || e.writable
 	k.ended = k.ended || e.ended
 }
 
-// errInterrupted ends a request whose batch was stopped; it is no failure of
-// the request and is not counted.
+// errInterrupted ends a request whose batch was stopped. The request did not fail
+// and is not counted.
 var errInterrupted = errors.New("the batch was stopped")
 
 // connected reports whether there is a connection.
 func (k *conn) connected() bool { return k.fd >= 0 }
 
-// close ends the connection, if there is one. With abort it is reset instead
-// of closed, which leaves no TIME_WAIT behind.
+// close ends the connection, if there is one. With abort it is reset, which leaves
+// no TIME_WAIT behind.
 func (k *conn) close(abort bool) {
 	if k.fd < 0 {
 		return
@@ -412,7 +399,7 @@ func (k *conn) close(abort bool) {
 	if k.secure != nil {
 		if !abort {
 			k.closing = true
-			_ = k.secure.Close() // says that nothing more comes
+			_ = k.secure.Close() // announces the end
 		}
 		k.secure = nil
 	}
@@ -423,9 +410,8 @@ func (k *conn) close(abort bool) {
 	k.fd = -1
 }
 
-// timedOutOr is err as a failure: of kind timeout when the deadline passed
-// while doing something, otherwise of the given kind. An interruption stays
-// what it is.
+// timedOutOr is err as a Failure: of kind timeout if the deadline passed while doing
+// something, otherwise of the given kind. An interruption stays as it is.
 func timedOutOr(err error, kind, doing string) error {
 	switch {
 	case errors.Is(err, errInterrupted):

@@ -64,26 +64,6 @@ func TestDrawnPayloads(t *testing.T) {
 	}
 }
 
-// TestDrawnIsEven: a goodness-of-fit test of what is drawn, by its chi-squared
-// statistic: 11 degrees of freedom exceed 31.3 once in a thousand seeds. The
-// seeds are fixed, so that the test never fails by chance.
-func TestDrawnIsEven(t *testing.T) {
-	const n, draws = 12, 12_000
-	for seed := range uint64(20) {
-		var counts [n]float64
-		for i := range draws {
-			counts[load.Drawn(seed, i, n)]++
-		}
-		statistic := 0.0
-		for _, c := range counts {
-			statistic += (c - draws/n) * (c - draws/n) / (draws / n)
-		}
-		if statistic > 31.3 {
-			t.Errorf("seed %d: chi-squared %.1f: %v", seed, statistic, counts)
-		}
-	}
-}
-
 // TestFault25TooManyErrorsStopTheLoad: with more errors than the request allows
 // no other request is sent, in every mode; what was finished is counted.
 func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"sync"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -17,59 +17,58 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A task is what one client process has to
-// do: everything that is known beforehand.
+// A task is what one client process has to do.
 type task struct {
-	Peer      netip.AddrPort
+	Job       load.Job       // without its payloads; its TLS is nil for a plain connection and otherwise has the server's name
+	Peer      netip.AddrPort // the server
 	Socket    string         // a unix socket's path, instead of Peer
-	TLS       *scenarios.TLS // of an encrypted connection, with the server's name in it; nil otherwise
-	Method    string
-	Expect    scenarios.Expect
-	Timeout   time.Duration
-	KeepAlive bool
-	GiveUp    int     // see Job; 0: never
-	MaxErrors *int    // of the whole batch: with more, no other request is sent; nil: no limit
-	Draw      *uint64 // the seed that each request's payload is drawn by; nil: they are cycled through
-	Cores     []int
+	Clients   int            // closed loop: how many; open loop: the most requests in flight
+	First     int            // the process sends the requests First to Last-1 of the batch
+	Last      int
+	Process   int // its place among the processes
+	Processes int
+	Requests  []span // the distinct requests
+}
 
-	Clients     int       // closed loop: how many there are; open loop: the most requests in flight
-	Schedule    *schedule // of the open loop; nil for a closed one
-	First, Last int       // the requests First to Last-1 of the batch
-	Process     int       // its place among the processes
-	Processes   int
-	Requests    []span // the distinct requests
+// which is the distinct request that the i-th request of the batch is.
+func (t *task) which(i int) int {
+	if t.Job.Request.Pick != scenarios.PickRandom {
+		return i % len(t.Requests)
+	}
+	return load.Drawn(t.Job.Seed, i, len(t.Requests))
 }
 
 // A tally is what one client process did.
 type tally struct {
-	Histograms  load.Histograms `json:"-"` // travel beside, in their binary form
-	ErrorKinds  map[string]int
-	FirstErrors map[string]string
-	Retries     int
-	CPU         time.Duration
-	BytesSent   int64
-	BytesRead   int64
-	LastStart   instant       // when the last of the clients began its first request; 0 when none did
-	End         instant       // of the last reply or error; 0 when there was none
-	Active      time.Duration // from each client's first request to its having its last reply or error, summed
-	Failing     time.Duration // spent on requests that failed
-	Late        int           // open loop: requests that were sent later than LateFrom
-	InFlight    int           // open loop: the most requests at once
-	Pauses      load.GCPauses
-	Interrupted bool
+	Histograms load.Histograms
+	Failures   load.Failures
+	Retries    int
+	CPU        time.Duration
+	BytesSent  int64
+	BytesRead  int64
+	LastStart  instant       // when the last client began its first request; 0: none did
+	End        instant       // of the last reply or error; 0: there was none
+	Active     time.Duration // from each client's first request to when it had its last reply or error, summed
+	Failing    time.Duration // spent on requests that failed
+	Late       int           // open loop: requests sent later than LateFrom
+	InFlight   int           // open loop: the most requests at once
+	Pauses     load.GCPauses
 }
 
-// An engine sends the requests of one task: all its clients in one thread,
-// each of them a coroutine that is resumed when its connection changed. What a
-// client writes reads like blocking code, and costs what an event loop costs.
+// An engine does one task. All its clients run in one thread. Each is a coroutine
+// that is resumed when its connection has changed: it reads like blocking code and
+// costs as much as an event loop.
 type engine struct {
 	task     task
+	open     bool // the loop
+	timeout  time.Duration
+	allowed  int64 // errors of the whole batch: beyond it no other request is sent
 	arena    *arena
 	clock    clock
 	poller   *poller
 	checker  *load.Checker
 	arrivals *arrivals
-	done     *atomic.Int64 // replies and errors so far, seen by the orchestrator
+	done     *counter // replies and errors so far, which the orchestrator reads
 	stopped  atomic.Bool
 
 	peer   unix.Sockaddr
@@ -83,136 +82,114 @@ type engine struct {
 	next    int       // the request that is taken next
 	base    instant   // of the schedule: the gun
 	offsets []time.Duration
-	armed   int       // the request that the timer is set for; -1 before
+	armed   int       // the request that the timer is set for; -1: none
 	early   earliness // of the timer
-	alarm   instant   // when it is to come
+	alarm   instant   // when the timer is to ring
 	awaited int       // the request that the thread stays awake for; -1: none
 	seen    instant   // the latest reading of the clock
-	check   instant   // no client has to be resumed before, unless its connection changes
+	check   instant   // when to look at the clients whose connections have not changed
 	broken  error     // why the batch cannot go on: this machine's fault, not the server's
 
-	mu     sync.Mutex // guards closed
-	closed bool
-
-	histograms load.Histograms
-	failures   load.Failures
-	failing    time.Duration
-	lastGo     instant
-	end        instant
-	late       int
-	inFlight   int
-	mostFlying int
+	tally    tally // as far as it is known
+	inFlight int
 }
 
-// newEngine prepares everything that can be prepared before the gun. It has to
-// be closed.
-func newEngine(o task, a *arena) (*engine, error) {
+// newEngine prepares everything that can be prepared before the gun.
+func newEngine(t task, a *arena) (*engine, error) {
 	c, err := newClock()
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{task: o, arena: a, clock: c, done: a.counter(o.Process), next: o.First, armed: -1, awaited: -1, family: unix.AF_UNIX, file: a.fd()}
-	if e.checker, err = load.NewChecker(o.Expect, a.digest); err != nil {
+	request, l := t.Job.Request, t.Job.Load
+	e := &engine{
+		task: t, open: l.Client == scenarios.ClientOpen, timeout: t.Job.Timeout(), allowed: math.MaxInt64,
+		arena: a, clock: c, done: &a.counters[t.Process], family: unix.AF_UNIX, file: int(a.file.Fd()),
+		next: t.First, armed: -1, awaited: -1, offsets: load.Offsets(l, t.Job.Seed), early: newEarliness(l.Rate),
+	}
+	if limit := request.MaxErrors; limit != nil {
+		e.allowed = int64(limit.Allowed(l.Requests))
+	}
+	e.checker, err = load.NewChecker(request.Expect, func(which int) (*atomic.Uint64, string) {
+		return &a.digests[which], a.spans[which].Payload
+	})
+	if err != nil {
 		return nil, err
 	}
-	if o.Socket != "" {
-		e.peer = &unix.SockaddrUnix{Name: o.Socket}
-	} else if e.peer, e.family, err = sockaddr(o.Peer); err != nil {
+	if t.Socket != "" {
+		e.peer = &unix.SockaddrUnix{Name: t.Socket}
+	} else if e.peer, e.family, err = sockaddr(t.Peer); err != nil {
 		return nil, err
 	}
 	long := sendFileFrom
-	if o.TLS != nil {
-		if e.secure, err = o.TLS.Config(); err != nil {
+	if request.TLS != nil {
+		if e.secure, err = request.TLS.Config(); err != nil {
 			return nil, err
 		}
 		long = math.MaxInt // everything is encrypted from memory
 	}
-	if o.Schedule != nil {
-		e.offsets = o.Schedule.offsets(o.Last)
-		e.early = newEarliness(o.Schedule.Rate)
-	}
 	a.touch(long)
-	// The histograms' memory is taken now, not at the first reply.
-	e.histograms.Prepare(o.Schedule != nil)
+	e.tally.Histograms.Prepare(e.open)
 	if e.poller, err = newPoller(); err != nil {
 		return nil, fmt.Errorf("prepare to wait for connections: %w", err)
 	}
 	e.arrivals = newArrivals(c)
-	if o.Schedule == nil {
-		for range o.Clients {
+	if !e.open {
+		for range t.Clients {
 			e.newClient()
 		}
 	}
 	return e, nil
 }
 
-// close gives the engine's files back. It must not run any more.
-func (e *engine) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.closed {
-		e.closed = true
-		e.poller.close()
-		e.arrivals.close()
-	}
-}
-
-// run sends all the requests and returns when the last one is done or the
-// engine was stopped. base is the moment of the gun.
-func (e *engine) run(base instant) (tally, error) {
-	pauses := startPauses()
+// run sends all the requests and returns when the last one is done or the engine
+// was stopped. base is the moment of the gun.
+func (e *engine) run(base instant) (*tally, error) {
+	var collected debug.GCStats
+	debug.ReadGCStats(&collected)
 	before, err := cpuTime()
 	if err != nil {
-		return tally{}, err
+		return nil, err
 	}
 	e.base = base
 	err = e.loop()
-	e.abandon()
+	for _, c := range e.clients {
+		c.abandon()
+	}
 	if err != nil {
-		return tally{}, err
+		return nil, err
 	}
 	after, err := cpuTime()
 	if err != nil {
-		return tally{}, err
+		return nil, err
 	}
-	r := tally{
-		Histograms: e.histograms,
-		ErrorKinds: e.failures.Kinds, FirstErrors: e.failures.Messages,
-		CPU: after - before, LastStart: e.lastGo, End: e.end, Failing: e.failing,
-		Late: e.late, InFlight: e.mostFlying, Pauses: pauses.stop(),
-		Interrupted: e.stopped.Load(),
-	}
+	t := &e.tally
+	t.CPU, t.Pauses = after-before, gcPauses(&collected)
 	for _, c := range e.clients {
-		r.Retries += c.retries
-		r.BytesSent += c.conn.sent
-		r.BytesRead += c.conn.received
+		t.Retries += c.retries
+		t.BytesSent += c.conn.sent
+		t.BytesRead += c.conn.received
 		if c.end != 0 {
-			r.Active += c.end.sub(c.begin)
+			t.Active += c.end.sub(c.begin)
 		}
 	}
-	return r, nil
+	return t, nil
 }
 
-// stop ends the batch at once; run returns soon after. It may be called from
-// any goroutine at any time.
+// stop ends the batch at once. run returns soon after. It is safe for concurrent use.
 func (e *engine) stop() {
 	e.stopped.Store(true)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.closed {
-		e.poller.wake()
-	}
+	e.poller.wake()
 }
 
-// shortWait is how long a wait may keep the runtime's P for itself. Answers
-// that come sooner, thousands of them in a second, cost less that way. During
-// longer waits the process can do other things.
+// shortWait is how long a wait may keep the runtime's P (its right to run Go code)
+// for itself. Thousands of answers in a second come sooner than that, and cost less
+// that way. During longer waits the process can do other things.
 const shortWait = time.Millisecond
 
-// loop resumes clients until none of them has anything left to do.
+// loop resumes clients until none has anything left to do.
 func (e *engine) loop() error {
 	e.seen = e.clock.now()
-	e.check = e.seen + instant(e.task.Timeout)
+	e.check = e.seen + instant(e.timeout)
 	if err := e.start(); err != nil {
 		return err
 	}
@@ -232,7 +209,6 @@ func (e *engine) loop() error {
 		if err != nil {
 			return fmt.Errorf("wait for answers: %w", err)
 		}
-		// Time passes where answers keep coming too.
 		e.seen = e.clock.now()
 		limit, held = shortWait, n > 0
 		for i := range n {
@@ -244,7 +220,7 @@ func (e *engine) loop() error {
 			if err := e.dispatch(); err != nil {
 				return err
 			}
-			held = true // its answer may be there soon
+			held = true // its answer may come soon
 		}
 	}
 	return e.broken
@@ -252,7 +228,7 @@ func (e *engine) loop() error {
 
 // start sets off the clients of a closed loop, or the schedule of an open one.
 func (e *engine) start() error {
-	if e.task.Schedule != nil {
+	if e.open {
 		return e.dispatch()
 	}
 	for _, c := range e.clients {
@@ -262,7 +238,7 @@ func (e *engine) start() error {
 }
 
 func (e *engine) finished() bool {
-	if e.task.Schedule != nil {
+	if e.open {
 		return e.inFlight == 0 && e.next >= e.task.Last
 	}
 	return e.running == 0
@@ -271,7 +247,7 @@ func (e *engine) finished() bool {
 func (e *engine) handle(event pollEvent) error {
 	switch event.token {
 	case tokenWake:
-		return nil // stopped is looked at next
+		return nil // the loop looks at stopped next
 	case tokenTimer:
 		return e.rung()
 	}
@@ -283,11 +259,11 @@ func (e *engine) handle(event pollEvent) error {
 	return nil
 }
 
-// expire resumes the clients whose request's time-out has passed, or who want
-// to try again, and finds out when to look again.
+// expire resumes the clients whose request has timed out, or that want to try
+// again, and sets the time of the next look.
 func (e *engine) expire() {
 	now := e.clock.now()
-	e.seen, e.check = now, now+instant(e.task.Timeout)
+	e.seen, e.check = now, now+instant(e.timeout)
 	for _, c := range e.clients {
 		if !c.conn.waiting {
 			continue
@@ -307,20 +283,5 @@ func (e *engine) expire() {
 	}
 }
 
-// look has the clients looked at by a moment at the latest.
+// look makes the next look come at a moment or before.
 func (e *engine) look(at instant) { e.check = min(e.check, at) }
-
-// abandon ends the clients that still run, wherever they are.
-func (e *engine) abandon() {
-	for _, c := range e.clients {
-		c.abandon()
-	}
-}
-
-// which is the distinct request that the i-th request of the batch is.
-func (o *task) which(i int) int {
-	if o.Draw == nil {
-		return i % len(o.Requests)
-	}
-	return load.Drawn(*o.Draw, i, len(o.Requests))
-}

@@ -128,7 +128,7 @@ func TestNoMoreFiles(t *testing.T) {
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c := &Client{Command: []string{program, WorkerArgument}}
+	c := &Client{command: []string{program, WorkerArgument}}
 	b, err := c.prepareBatch(t.Context(), load.Job{URL: url, Request: get("/"), Load: fifty(100)})
 	if err != nil {
 		t.Fatal(err)
@@ -150,13 +150,12 @@ func TestTimerThatComesEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, err := newEngine(task{
-		Socket: "/nobody", Timeout: time.Minute, Clients: 1, Last: 2, Processes: 1, Requests: a.spans,
-		Schedule: &schedule{Rate: 20, Arrivals: scenarios.ArrivalsConstant},
+		Job: load.Job{Load: openLoad(2, 1, 20)}, Socket: "/nobody", Clients: 1, Last: 2, Processes: 1, Requests: a.spans,
 	}, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.close()
+	closeLater(t, e.poller.epoll, e.poller.timer, e.poller.wakeup, e.arrivals.stamping)
 	e.next, e.base = 1, e.clock.now() // the second request is due in 50 ms
 	if err := e.dispatch(); err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func clients(t testing.TB) map[string]*Client {
 	if out, err := exec.Command("go", "build", "-o", program, "stackmeter/cmd/stackmeter").CombinedOutput(); err != nil {
 		t.Fatalf("build the command: %v\n%s", err, out)
 	}
-	return map[string]*Client{"stackmeter": {Command: []string{program, WorkerArgument}}, "test": {}}
+	return map[string]*Client{"stackmeter": {command: []string{program, WorkerArgument}}, "test": {}}
 }
 
 // fireMetered fires a job and returns the most memory of its own that the client

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 )
@@ -59,4 +61,13 @@ func mustFire(t testing.TB, c *Client, job load.Job) load.Result {
 // get is a small request that expects 200.
 func get(path string) scenarios.Request {
 	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: scenarios.Expect{Status: 200}}
+}
+
+// closeLater closes files that otherwise live as long as a client process.
+func closeLater(t *testing.T, fds ...int) {
+	t.Cleanup(func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+	})
 }

@@ -2,25 +2,9 @@
 
 package native
 
-import (
-	"time"
+import "time"
 
-	"stackmeter/orchestrator/load"
-	"stackmeter/scenarios"
-)
-
-// A schedule says when the requests of an open loop are to be sent.
-type schedule struct {
-	Rate     float64 // requests per second; 0: each as soon as a client is free
-	Arrivals string
-	Seed     uint64
-}
-
-func (s schedule) offsets(requests int) []time.Duration {
-	return load.Offsets(scenarios.LoadSpec{Requests: requests, Rate: s.Rate, Arrivals: s.Arrivals}, s.Seed)
-}
-
-// due is when the i-th request is to be sent; 0 for as soon as possible.
+// due is when the i-th request is to be sent; 0: as soon as possible.
 func (e *engine) due(i int) instant {
 	if e.offsets == nil {
 		return 0
@@ -28,10 +12,9 @@ func (e *engine) due(i int) instant {
 	return e.base + instant(e.offsets[i])
 }
 
-// dispatch gives the requests that are due to idle clients, as long as there
-// are any, and arms the timer for the next one. When all clients are
-// busy, the first one that becomes free takes the request, which still counts
-// from its own moment.
+// dispatch gives the requests that are due to idle clients and arms the timer for
+// the next one. If all clients are busy, the first that becomes free takes the
+// request, which still counts from its own moment.
 func (e *engine) dispatch() error {
 	e.seen, e.awaited = e.clock.now(), -1
 	for e.next < e.task.Last && e.due(e.next) <= e.seen && !e.stopped.Load() {
@@ -46,8 +29,8 @@ func (e *engine) dispatch() error {
 	return e.armNext()
 }
 
-// free is an idle client, the last used one first: kept connections are used
-// as few as will do, and the others stay unmade. nil: all of them are busy.
+// free is the idle client that was used last, or a new client, or nil if all are
+// busy. So the loop makes no more connections than it needs.
 func (e *engine) free() *client {
 	if n := len(e.idle); n > 0 {
 		c := e.idle[n-1]
@@ -60,7 +43,7 @@ func (e *engine) free() *client {
 	return nil
 }
 
-// armNext sets the timer for the next request, if somebody is free to send it.
+// armNext sets the timer for the next request, if a client is free to send it.
 func (e *engine) armNext() error {
 	if e.next >= e.task.Last || e.next == e.armed || e.next == e.awaited || len(e.idle) == 0 && len(e.clients) == e.task.Clients {
 		return nil
@@ -70,8 +53,8 @@ func (e *engine) armNext() error {
 	return e.poller.arm(e.alarm)
 }
 
-// rung is for the timer's event: the request that it was set for is nearly due.
-// The thread stays awake for the rest.
+// rung handles the timer's event. The request that it was set for is nearly due,
+// and the thread stays awake until then.
 func (e *engine) rung() error {
 	next := e.armed
 	e.armed = -1
@@ -85,14 +68,14 @@ func (e *engine) rung() error {
 	return e.dispatch()
 }
 
-// An earliness is by how much the timer of an open loop is set early. An idle
-// core takes time to wake up, dozens of microseconds in a virtual machine, and
-// every request would be late by that much.
+// An earliness is how early the timer of an open loop is set. An idle core takes
+// time to wake up, dozens of microseconds in a virtual machine, and every request
+// would be late by that much.
 type earliness struct {
 	by, most instant
 }
 
-// Limits of an earliness. Staying awake takes CPU time, perhaps the stack's.
+// Limits of an earliness. Staying awake takes CPU time, which may be the stack's.
 const (
 	mostEarly  = instant(250 * time.Microsecond)
 	awakeShare = 0.05 // of a core
@@ -107,8 +90,8 @@ func newEarliness(rate float64) earliness {
 	return e
 }
 
-// learn takes note of how late the timer came. It forgets slowly, so that all but
-// a few requests are on time.
+// learn adjusts to how late the timer came. It forgets slowly, so that all but a
+// few requests are on time.
 func (e *earliness) learn(late instant) {
 	const forget = 32
 	late = min(late, e.most)

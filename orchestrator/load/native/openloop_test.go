@@ -45,8 +45,8 @@ func TestPoissonGaps(t *testing.T) {
 		passed := 0
 		const seeds = 20
 		for seed := range uint64(seeds) {
-			s := schedule{Rate: rate, Arrivals: scenarios.ArrivalsPoisson, Seed: seed}
-			if exponentialDistance(gapsOf(s.offsets(2000)), mean) <= 1 {
+			l := scenarios.LoadSpec{Requests: 2000, Rate: rate, Arrivals: scenarios.ArrivalsPoisson}
+			if exponentialDistance(gapsOf(load.Offsets(l, seed)), mean) <= 1 {
 				passed++
 			}
 		}
@@ -55,29 +55,9 @@ func TestPoissonGaps(t *testing.T) {
 			t.Errorf("%v/s: the gaps of %d of %d seeds are exponential", rate, passed, seeds)
 		}
 	}
-	even := schedule{Rate: 100, Arrivals: scenarios.ArrivalsConstant}.offsets(2000)
+	even := load.Offsets(openLoad(2000, 1, 100), 0)
 	if d := exponentialDistance(gapsOf(even[1:]), 10*time.Millisecond); d <= 1 {
 		t.Errorf("equal gaps pass for exponential ones (%v): the test cannot fail", d)
-	}
-}
-
-func TestOffsets(t *testing.T) {
-	constant := schedule{Rate: 20, Arrivals: scenarios.ArrivalsConstant}.offsets(3)
-	if want := []time.Duration{0, 50 * time.Millisecond, 100 * time.Millisecond}; !slices.Equal(constant, want) {
-		t.Errorf("constant: %v, want %v", constant, want)
-	}
-	long := schedule{Rate: 3, Arrivals: scenarios.ArrivalsConstant}.offsets(3_000_001)
-	if got := long[len(long)-1]; got != 1_000_000*time.Second {
-		t.Errorf("after three million gaps of a third of a second it is %v: the error adds up", got)
-	}
-	if none := (schedule{}).offsets(3); none != nil {
-		t.Errorf("without a rate: %v", none)
-	}
-	poisson := func(seed uint64) []time.Duration {
-		return schedule{Rate: 20, Arrivals: scenarios.ArrivalsPoisson, Seed: seed}.offsets(10)
-	}
-	if !slices.Equal(poisson(1), poisson(1)) || slices.Equal(poisson(1), poisson(2)) {
-		t.Error("the seed does not decide the schedule")
 	}
 }
 
@@ -104,7 +84,7 @@ func TestOpenLoop(t *testing.T) {
 	if err != nil || r.Replies != n {
 		t.Fatalf("%d replies, errors %v, %v", r.Replies, r.FirstErrors, err)
 	}
-	begin := instant(b.arena.gun().Load())
+	begin := instant(b.arena.signals.gun.Load())
 	for _, request := range s.all() {
 		if due := begin + instant(request.id)*5*instant(time.Millisecond); request.begin < due {
 			t.Errorf("request %d came %v before its moment", request.id, due.sub(request.begin))

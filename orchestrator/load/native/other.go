@@ -15,8 +15,8 @@ const WorkerArgument = "load-worker"
 
 var errLinuxOnly = errors.New("the native engine sends loads on Linux only: run stackmeter there, or take client.engine python-requests")
 
-// A Client sends nothing here.
-type Client struct{ Command []string }
+// A Client prepares nothing here.
+type Client struct{}
 
 // Image returns nothing.
 func (*Client) Image(context.Context, func(string)) (string, error) { return "", nil }

@@ -11,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollerEvents is how many events one call can bring.
+// pollerEvents is how many events one call can return.
 const pollerEvents = 128
 
-// Tokens of events that are no client's; a client's token is its index.
+// Tokens of events that are not a client's. A client's token is its index.
 const (
 	tokenWake  = -1
 	tokenTimer = -2
 )
 
-// A pollEvent is what happened to the connection of a client.
+// A pollEvent is what happened to a client's connection.
 type pollEvent struct {
 	token    int
 	readable bool
@@ -28,35 +28,31 @@ type pollEvent struct {
 	ended    bool // the other side sends no more, or the connection broke
 }
 
-// A poller waits for connections, for a moment, and for being woken, all in
-// one call. The moment is a timerfd, because the runtime's timers and epoll's
-// own time-out are whole milliseconds (golang/go#53824).
+// A poller waits for connections, for its timer and for wake, all in one call. The
+// timer is a timerfd, because the runtime's timers and epoll's own time-out are whole
+// milliseconds (golang/go#53824). A poller lives as long as its process.
 //
-// The kernel tells changes only (edge-triggered), so each of them needs
-// one call for its whole life: the kernel forgets it when it is closed.
+// The kernel reports changes only (edge-triggered). So a connection is added once,
+// and the kernel forgets it when it is closed.
 type poller struct {
 	epoll, timer, wakeup int
 	events               [pollerEvents]unix.EpollEvent
 }
 
-// newPoller makes a poller; close gives it back.
 func newPoller() (*poller, error) {
-	p := &poller{epoll: -1, timer: -1, wakeup: -1}
+	p := new(poller)
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	if p.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); err != nil {
-		p.close()
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
 	if p.wakeup, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		p.close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	for token, fd := range map[int]int{tokenTimer: p.timer, tokenWake: p.wakeup} {
 		if err := p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN); err != nil {
-			p.close()
 			return nil, err
 		}
 	}
@@ -73,16 +69,15 @@ func (p *poller) add(fd, token int) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, token, unix.EPOLLIN|unix.EPOLLRDHUP)
 }
 
-// addWriting also watches for room to write. Few connections ever need it.
+// addWriting watches for room to write too. Few connections ever need it.
 func (p *poller) addWriting(fd, token int) error {
 	return p.control(unix.EPOLL_CTL_MOD, fd, token, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLOUT)
 }
 
-// wait gives how many events there are, after at most the limit.
+// wait returns how many events there are, after the limit at the latest.
 //
-// With held the runtime is not told that this thread waits, which costs less
-// than telling it but keeps everything else in the process from running when
-// there is one P: it is for short limits.
+// With held, it does not tell the runtime that this thread waits. That costs less,
+// but with one P nothing else in the process can run, so it is for short limits.
 func (p *poller) wait(limit time.Duration, held bool) (int, error) {
 	milliseconds := int(max((limit+time.Millisecond-1)/time.Millisecond, 0))
 	if !held {
@@ -103,7 +98,7 @@ func (p *poller) wait(limit time.Duration, held bool) (int, error) {
 	return 0, os.NewSyscallError("epoll_pwait", errno)
 }
 
-// event is the i-th of those that wait counted.
+// event is the i-th event that wait counted.
 func (p *poller) event(i int) pollEvent {
 	e := &p.events[i]
 	const gone = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
@@ -113,24 +108,14 @@ func (p *poller) event(i int) pollEvent {
 	}
 }
 
-// arm asks for an event of tokenTimer at a moment, instead of the one asked
-// for before.
+// arm sets the timer, whose event has tokenTimer.
 func (p *poller) arm(at instant) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(at, 1)))}
 	return os.NewSyscallError("timerfd_settime", unix.TimerfdSettime(p.timer, unix.TFD_TIMER_ABSTIME, &spec, nil))
 }
 
-// wake gives an event of tokenWake, from any goroutine.
+// wake causes an event of tokenWake. It is safe for concurrent use.
 func (p *poller) wake() {
 	one := [8]byte{7: 1}
 	_, _ = unix.Write(p.wakeup, one[:])
-}
-
-// close gives everything back.
-func (p *poller) close() {
-	for _, fd := range []int{p.epoll, p.timer, p.wakeup} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
-	}
 }

@@ -10,21 +10,40 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
+	"time"
 
 	"stackmeter/scenarios/show"
 )
 
-// startProcess starts one client process and gives it its task.
-//
-// When ctx ends before it has the task, so does the process.
-func startProcess(ctx context.Context, argv []string, name string, o task, a *arena, gun *os.File) (*worker, error) {
+// A worker is a client process of a batch, as the orchestrator sees it.
+type worker struct {
+	name     string
+	process  int           // its id
+	stop     func()        // asks it to end at once and to write its tally; may be called again
+	kill     func()        // ends it without a tally; may be called again
+	ready    chan struct{} // closed when it waits for the gun
+	finished chan struct{} // closed when nothing of it is left; then tally and err are set
+	tally    tally
+	err      error
+}
+
+// stopGrace is how long a client process has to write its tally after it was stopped.
+// Then it is killed.
+const stopGrace = 2 * time.Second
+
+// startProcess starts one client process and gives it its task. If ctx ends first,
+// it kills the process.
+func startProcess(ctx context.Context, argv []string, name string, t task, a *arena, gun *os.File) (*worker, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = workerEnvironment()
 	cmd.ExtraFiles = []*os.File{a.file, gun} // arenaFD, gunFD
-	cmd.SysProcAttr = workerAttributes()
+	// A group of its own: Ctrl-C in a terminal reaches the orchestrator alone. The
+	// kernel kills the process when its parent is gone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	lastWords := new(show.Tail)
 	cmd.Stderr = lastWords
-	cmd.WaitDelay = stopGrace // for its output, should somebody else hold it open
+	cmd.WaitDelay = stopGrace // in case another process holds its output open
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -46,20 +65,19 @@ func startProcess(ctx context.Context, argv []string, name string, o task, a *ar
 	}
 	go w.follow(cmd, stdout, lastWords)
 	defer context.AfterFunc(ctx, w.kill)()
-	if err := json.NewEncoder(stdin).Encode(o); err != nil {
+	if err := json.NewEncoder(stdin).Encode(t); err != nil {
 		w.kill()
 		<-w.finished
 		if w.err != nil {
-			return nil, w.err // why it could not be told
+			return nil, w.err // says why
 		}
 		return nil, fmt.Errorf("give %s its task: %w", name, err)
 	}
 	return w, nil
 }
 
-// workerEnvironment is all that a client process knows of the environment.
-// One core at a time is the cheapest way to run it: the goroutines of one
-// process never wait for each other's caches.
+// workerEnvironment is the whole environment of a client process. It runs on one core
+// at a time, which costs least: its goroutines never wait for each other's caches.
 func workerEnvironment() []string {
 	env := []string{workerMark + "=1", "GOMAXPROCS=1"}
 	for _, name := range []string{"GOCOVERDIR", "GORACE"} { // for programs built with -cover or -race
@@ -70,13 +88,12 @@ func workerEnvironment() []string {
 	return env
 }
 
-// follow reads what a process says until it is gone.
+// follow reads a process's messages until nothing of it is left.
 func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	defer close(w.finished)
 	err := w.listen(json.NewDecoder(stdout))
 	if err != nil {
-		// After its tally it ends by itself. Without one it may be anything.
-		w.kill()
+		w.kill() // without a tally it may be any program, and not end by itself
 	}
 	ended := cmd.Wait()
 	switch {
@@ -93,14 +110,14 @@ func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	}
 }
 
-// listen reads that the process is ready, and then its tally.
+// listen reads two messages: that the process is ready, and its tally.
 func (w *worker) listen(messages *json.Decoder) error {
 	var m message
 	if err := messages.Decode(&m); err != nil {
 		return fmt.Errorf("it ended before it was ready (%w)", err)
 	}
 	if !m.Ready {
-		return errors.New("it did not say that it is ready; is it a program that calls load.Worker?")
+		return errors.New("it did not say that it is ready; is it a program that calls native.Worker?")
 	}
 	close(w.ready)
 	m = message{}
@@ -109,9 +126,6 @@ func (w *worker) listen(messages *json.Decoder) error {
 	}
 	if m.Tally == nil {
 		return errors.New("its tally is empty")
-	}
-	if err := m.Tally.Histograms.Unmarshal(m.Histograms); err != nil {
-		return err
 	}
 	w.tally = *m.Tally
 	return nil

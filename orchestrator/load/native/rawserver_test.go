@@ -64,7 +64,7 @@ func readRequest(r *bufio.Reader) bool {
 	if err != nil {
 		return false
 	}
-	length, _ := parseLength([]byte(header.Get("Content-Length")))
+	length, _ := parseNumber([]byte(header.Get("Content-Length")), 10)
 	_, err = io.CopyN(io.Discard, r, length)
 	return err == nil
 }

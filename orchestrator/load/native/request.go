@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -20,7 +21,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// userAgent is what the client calls itself unless a header says otherwise.
+// userAgent is the User-Agent header, unless the scenario sets one.
 const userAgent = "stackmeter/1"
 
 // A requestBuilder turns payloads into whole HTTP/1.1 requests.
@@ -28,14 +29,14 @@ type requestBuilder struct {
 	start     string // request line and the headers that all requests share
 	field     string // of the multipart form; empty for a raw body
 	method    string
-	typeGiven bool // the scenario's own headers have a Content-Type
+	typeGiven bool // the scenario's headers have a Content-Type
 }
 
-// headersOfOurs are the headers that frame a message; a scenario that set one
-// would contradict what is sent.
+// headersOfOurs are the headers that frame a message. A scenario that set one would
+// contradict what is sent.
 var headersOfOurs = []string{"Connection", "Content-Length", "Transfer-Encoding", "Expect", "Upgrade", "Te", "Trailer"}
 
-// newRequestBuilder checks everything that goes into a request's head: no
+// newRequestBuilder checks everything that goes into a request's head, so that no
 // value can end a line early or add one.
 func newRequestBuilder(host string, r scenarios.Request, keepAlive bool) (*requestBuilder, error) {
 	method := cmp.Or(r.Method, http.MethodGet)
@@ -80,12 +81,7 @@ func newRequestBuilder(host string, r scenarios.Request, keepAlive bool) (*reque
 	var start strings.Builder
 	fmt.Fprintf(&start, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, headers["Host"])
 	delete(headers, "Host")
-	names := make([]string, 0, len(headers))
-	for name := range headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		fmt.Fprintf(&start, "%s: %s\r\n", name, headers[name])
 	}
 	b.start = start.String()
@@ -101,7 +97,7 @@ func (b *requestBuilder) bare() []byte {
 	return []byte(b.start + "\r\n")
 }
 
-// with gives what goes before a payload's bytes in a request, and what goes after.
+// with returns what goes before a payload's bytes in a request, and what goes after.
 func (b *requestBuilder) with(p load.Payload) (before, after []byte, err error) {
 	contentType := p.ContentType
 	var open, end []byte
@@ -119,10 +115,10 @@ func (b *requestBuilder) with(p load.Payload) (before, after []byte, err error) 
 	return head.Bytes(), end, nil
 }
 
-// form gives a multipart form's content type and what stands around its only
-// file. The boundary is the payload's digest: the same payload gives the same
-// bytes, and no payload can hold its own digest by chance. It stands before the
-// payload, which is therefore read once for it and once more to be stored.
+// form returns a multipart form's content type and what goes around its only file.
+// The boundary is the payload's digest: the same payload makes the same bytes, and no
+// payload contains its own digest by chance. The boundary comes before the payload,
+// which is therefore read once for it and once more to be stored.
 func (b *requestBuilder) form(p load.Payload) (contentType string, open, end []byte, err error) {
 	content, err := p.Open()
 	if err != nil {

@@ -5,7 +5,6 @@ package native
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -15,28 +14,28 @@ import (
 )
 
 const (
-	searchPrecision = 1.05 // a rate that holds and one that does not are this near in the end
-	searchProbes    = 16   // at most
-	searchLowest    = 1.0 / 64
-	searchLimits    = 20 // a probe's schedule lasts at least this many times the limit
+	searchPrecision = 1.05     // the search ends when the rates that hold and do not hold are this near
+	searchProbes    = 16       // at most
+	searchLowest    = 1.0 / 64 // of the first rate: the search goes no lower
+	searchLimits    = 20       // a probe's schedule lasts at least this many times the limit
 )
 
-// requestsAt is how many requests a probe sends at a rate: as many as the load
-// has, and at least those of twenty times the limit. A shorter batch is over
-// before a queue has grown to the limit, and holds at a rate that the stack does
-// not: at 1.05 times what it can do, which is the search's precision, the wait
-// grows by a twentieth of the time that the probe takes.
+// requestsAt is how many requests a probe sends at a rate: as many as the load has,
+// and at least those of twenty times the limit. A shorter batch is over before a
+// queue has grown to the limit, and holds at a rate that the stack does not hold: at
+// 1.05 times what the stack can do, which is the search's precision, the wait grows by
+// a twentieth of the time that the probe takes.
 func requestsAt(rate float64, l scenarios.LoadSpec) int {
 	return min(max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate))), scenarios.MaxRequests)
 }
 
-// nextRate is the rate to try after these probes, and whether there is one.
-// first is where to begin: what one client gets when it sends one request after
-// the other. From there the rate is doubled until it does not hold, or halved
-// until it does, and then the two ends are brought together, each step half of
-// the way on a logarithmic scale. In the end the rate that bounds the search from
-// above is tried once more: a moment of a busy machine would be taken for what
-// the stack cannot do. If it holds then, the search goes on from there.
+// nextRate is the rate to try after these probes, and whether there is one. first is
+// where to begin: what one client gets when it sends one request after the other. The
+// rate is doubled until it does not hold, or halved until it does. Then each step
+// halves the interval between the two, on a logarithmic scale. In the end the rate
+// that bounds the search from above is tried once more, since a busy moment of the
+// machine may look like the stack's limit. If the rate holds then, the search goes on
+// from there.
 func nextRate(first float64, probes []load.Probe) (float64, bool) {
 	if len(probes) >= searchProbes {
 		return 0, false
@@ -72,15 +71,14 @@ func tries(probes []load.Probe, rate float64) int {
 	return n
 }
 
-// readable is a rate to three digits.
+// readable is a rate, rounded to three digits.
 func readable(rate float64) float64 {
 	scale := math.Pow(10, 2-math.Floor(math.Log10(rate)))
 	return math.Round(rate*scale) / scale
 }
 
-// A seeker is a prepared search for a rate. It is used like a Batch, many of
-// which it fires, each with as many requests as the load has, or more: see
-// requestsAt.
+// A seeker is a load.Batch that searches for a rate. It fires many batches, each with
+// as many requests as requestsAt says.
 type seeker struct {
 	client *Client
 	job    load.Job
@@ -91,12 +89,8 @@ type seeker struct {
 	closed  bool
 }
 
-// prepareSearch prepares the search of a load that has one. It checks whatever can
-// be checked without sending, as prepareBatch does. Close it.
+// prepareSearch prepares a search, and the first batch of it.
 func (c *Client) prepareSearch(ctx context.Context, job load.Job) (*seeker, error) {
-	if !job.Load.Searches() {
-		return nil, fmt.Errorf("search %s: the load has no limit to search with", job.Load.Name())
-	}
 	s := &seeker{client: c, job: job}
 	first, err := c.prepareBatch(ctx, s.single())
 	if err != nil {
@@ -113,10 +107,10 @@ func (s *seeker) single() load.Job {
 	return job
 }
 
-// Fire searches. The Result is that of the highest rate that held, with the
-// Search in it, or, flagged, that of the lowest one tried. It has the client's
-// flags of the lowest rate that did not hold too, where the client was why. It
-// can be called once. Whatever ends a batch ends the search.
+// Fire searches. The Result is that of the highest rate that held, or, flagged, that
+// of the lowest rate tried, and has the Search in it. If the client was why the lowest
+// rate above it did not hold, the Result has those flags too. Fire can be called once.
+// Whatever ends a batch ends the search.
 func (s *seeker) Fire(ctx context.Context) (load.Result, error) {
 	s.mu.Lock()
 	batch, again := s.current, s.fired || s.closed
@@ -138,7 +132,7 @@ func (s *seeker) Fire(ctx context.Context) (load.Result, error) {
 			return result, err
 		}
 		search.Probes = append(search.Probes, newProbe(rate, search.P99, s.schedule(rate), result))
-		found[rate] = result // the last one: a rate is tried again only where it did not hold
+		found[rate] = result // of its last try: a rate is tried again only if it did not hold
 	}
 	low, lowest := search.Bracket()
 	search.Rate = low
@@ -161,8 +155,8 @@ func (s *seeker) at(rate float64) load.Job {
 	return job
 }
 
-// schedule is how long the requests of a batch at a rate are to take: until the
-// last one is due, and a mean gap.
+// schedule is how long the schedule of a batch at a rate lasts: until the last request
+// is due, and a mean gap.
 func (s *seeker) schedule(rate float64) time.Duration {
 	job := s.at(rate)
 	offsets := load.Offsets(job.Load, job.Seed)
@@ -193,8 +187,8 @@ func (s *seeker) fire(ctx context.Context, batch *batch) (load.Result, error) {
 	return result, errors.Join(err, batch.Close())
 }
 
-// Done is how many replies and errors the batch under way has. It may be called
-// from any goroutine at any time.
+// Done is how many replies and errors the batch under way has. It is safe for
+// concurrent use.
 func (s *seeker) Done() int {
 	s.mu.Lock()
 	batch := s.current
@@ -202,8 +196,8 @@ func (s *seeker) Done() int {
 	return batch.Done()
 }
 
-// Close ends the search and gives everything back. It may be called more than
-// once, and while Fire runs, which then fails.
+// Close ends the search and releases everything. It may be called more than once. If
+// Fire is running, it fails.
 func (s *seeker) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -212,9 +206,8 @@ func (s *seeker) Close() error {
 	return batch.Close()
 }
 
-// newProbe judges a batch that was sent at a rate within a limit. schedule is
-// how long its requests were to take: from the gun until the one after the last
-// would have been due.
+// newProbe judges a batch that was sent at a rate, by a limit. schedule is how long
+// its schedule lasted.
 func newProbe(rate float64, limit, schedule time.Duration, r load.Result) load.Probe {
 	p := load.Probe{Rate: rate, Errors: r.Errors, Flags: r.Flags}
 	if sent := r.Replies + r.Errors; sent > 0 {

@@ -14,22 +14,21 @@ import (
 	"time"
 )
 
-// probeTimeout bounds one attempt to find out which of several addresses of a
-// name answers.
-const probeTimeout = 3 * time.Second
+// dialTimeout bounds one attempt to find out which of a name's addresses answers.
+const dialTimeout = 3 * time.Second
 
 // A target is where requests go.
 type target struct {
 	host   string // for the Host header
-	name   string // of the host, without a port
+	name   string // the host without a port
 	secure bool   // over TLS
 	peer   netip.AddrPort
 	socket string // a unix socket's path, instead of peer
 }
 
-// resolve finds the address behind a URL before anything is timed. Of several
-// addresses it takes the first that accepts a connection, as a browser would;
-// a single one is not tried, so that a server sees only the batch itself.
+// resolve finds the address of a URL before anything is timed. Of several addresses it
+// takes the first that accepts a connection, as a browser would. It does not try a
+// single one, so that the server sees nothing but the batch.
 func resolve(ctx context.Context, raw string) (target, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -55,13 +54,13 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
 	}
 	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
-		// A zone means something on this machine only; the server never sees it.
+		// A zone means nothing outside this machine, so the server does not see it.
 		peer := netip.AddrPortFrom(address, uint16(port))
 		name := address.WithZone("").String()
 		return target{host: hostHeader(name, u.Port()), name: name, secure: secure, peer: peer}, nil
 	}
 	if strings.ContainsFunc(u.Hostname(), notInTarget) {
-		return target{}, fmt.Errorf("URL %q: the host's name is none", raw)
+		return target{}, fmt.Errorf("URL %q: the host's name cannot be one", raw)
 	}
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 	if err != nil {
@@ -77,11 +76,11 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	return target{host: hostHeader(u.Hostname(), u.Port()), name: u.Hostname(), secure: secure, peer: peer}, nil
 }
 
-// maxSocketPath is the longest path of a unix socket that the kernel takes.
+// maxSocketPath is the longest path of a unix socket that the kernel takes, in bytes.
 const maxSocketPath = 107
 
-// unixSocket is a URL such as http+unix:///run/app.sock, whose path is that of
-// a socket. The Host header says localhost then.
+// unixSocket is the target of a URL such as http+unix:///run/app.sock, whose path is
+// a socket's. The Host header is localhost.
 func unixSocket(u *url.URL, raw string) (target, error) {
 	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
 		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)
@@ -92,14 +91,14 @@ func unixSocket(u *url.URL, raw string) (target, error) {
 	return target{host: "localhost", socket: u.Path}, nil
 }
 
-// firstThatAccepts is the first address that can be connected to, or just the
-// first one: then the batch's own errors say what is wrong.
+// firstThatAccepts is the first address that accepts a connection. If none does, it is
+// the first one, and the batch's own errors say what is wrong.
 func firstThatAccepts(ctx context.Context, addresses []netip.Addr, port uint16) netip.AddrPort {
-	dialer := net.Dialer{Timeout: probeTimeout}
+	dialer := net.Dialer{Timeout: dialTimeout}
 	for _, address := range addresses {
 		peer := netip.AddrPortFrom(address.Unmap(), port)
-		if probe, err := dialer.DialContext(ctx, "tcp", peer.String()); err == nil {
-			probe.Close()
+		if c, err := dialer.DialContext(ctx, "tcp", peer.String()); err == nil {
+			c.Close()
 			return peer
 		}
 	}

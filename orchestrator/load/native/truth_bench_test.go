@@ -158,7 +158,7 @@ func worst(got, truth []time.Duration) float64 {
 func (s *truthServer) truth(open bool) []time.Duration {
 	log := s.all()
 	slices.SortFunc(log, func(a, b served) int { return cmp.Compare(a.begin, b.begin) })
-	offsets := schedule{Rate: truthRate, Arrivals: scenarios.ArrivalsConstant}.offsets(len(log))
+	offsets := load.Offsets(openLoad(len(log), 1, truthRate), 0)
 	var truth []time.Duration
 	base := instant(math.MaxInt64)
 	for i, request := range log {
@@ -182,7 +182,7 @@ func (c truthCase) requests() int { return truthRate * c.seconds }
 func (c truthCase) openTruth() []time.Duration {
 	line := timeline{behaviour: c.behaviour}
 	var truth []time.Duration
-	for _, at := range (schedule{Rate: truthRate, Arrivals: scenarios.ArrivalsConstant}).offsets(c.requests()) {
+	for _, at := range load.Offsets(openLoad(c.requests(), 1, truthRate), 0) {
 		truth = append(truth, line.answer(instant(at)).sub(instant(at)))
 	}
 	return truth

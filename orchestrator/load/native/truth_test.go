@@ -68,8 +68,8 @@ func TestLatencyIsTrue(t *testing.T) {
 				if err != nil || r.Replies != l.Requests {
 					t.Fatalf("%d replies of %d, errors %v, %v", r.Replies, l.Requests, r.FirstErrors, err)
 				}
-				begin := instant(b.arena.gun().Load())
-				offsets := schedule{Rate: l.Rate, Arrivals: l.Arrivals, Seed: 7}.offsets(l.Requests)
+				begin := instant(b.arena.signals.gun.Load())
+				offsets := load.Offsets(l, 7)
 				var truth []time.Duration
 				for _, request := range s.all() {
 					from := request.begin

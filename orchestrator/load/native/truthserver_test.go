@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"maps"
 	"math"
 	"net/netip"
 	"runtime"
@@ -129,9 +130,8 @@ func startTruth(t testing.TB, b behaviour) *truthServer {
 		close(end)
 		s.poller.wake()
 		running.Wait()
-		s.poller.close()
-		_ = unix.Close(s.listener)
-		for fd := range s.buffers {
+		files := slices.Collect(maps.Keys(s.buffers))
+		for _, fd := range append(files, s.listener, s.poller.epoll, s.poller.timer, s.poller.wakeup) {
 			_ = unix.Close(fd)
 		}
 	})
@@ -224,7 +224,7 @@ func wholeRequest(b []byte) (id int, whole bool) {
 		return -1, true
 	}
 	length, _, _ = bytes.Cut(length, []byte("\r\n"))
-	if n, _ := parseLength(length); int64(len(body)) < n {
+	if n, _ := parseNumber(length, 10); int64(len(body)) < n {
 		return 0, false
 	}
 	id, err := strconv.Atoi(string(body))

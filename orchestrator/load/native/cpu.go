@@ -1,0 +1,81 @@
+//go:build linux
+
+package native
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"stackmeter/orchestrator/load"
+)
+
+// Cores are the cores that this process may use.
+func Cores() ([]int, error) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil, os.NewSyscallError("sched_getaffinity", err)
+	}
+	var cores []int
+	for core := range len(set) * 64 {
+		if set.IsSet(core) {
+			cores = append(cores, core)
+		}
+	}
+	return cores, nil
+}
+
+// pin holds this process to some cores of the machine: all threads that it has, and
+// so all that these start later. Without cores it does nothing.
+func pin(cores []int) error {
+	if len(cores) == 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	for _, core := range cores {
+		set.Set(core)
+	}
+	// No thread may start another one between the listing and the last call.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("pin the client to cores %v: %w", cores, err)
+	}
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		if err != nil {
+			continue
+		}
+		if err := unix.SchedSetaffinity(id, &set); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("pin the client to cores %v: %w; do they exist, and may this process use them?", cores, err)
+		}
+	}
+	return nil
+}
+
+// cpuTime is the CPU time that this process has used, user and system.
+func cpuTime() (time.Duration, error) {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		return 0, fmt.Errorf("read the process's CPU time: %w", err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
+}
+
+// gcPauses are the garbage collector's pauses since its statistics were before.
+func gcPauses(before *debug.GCStats) load.GCPauses {
+	var after debug.GCStats
+	debug.ReadGCStats(&after)
+	pauses := load.GCPauses{Total: after.PauseTotal - before.PauseTotal}
+	count := int(after.NumGC - before.NumGC)
+	for _, pause := range after.Pause[:min(count, len(after.Pause))] { // the latest first
+		pauses.Max = max(pauses.Max, pause)
+	}
+	return pauses
+}
