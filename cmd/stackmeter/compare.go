@@ -93,7 +93,7 @@ func checkKinds(across []string) error {
 }
 
 func (a *app) compare(ctx context.Context, base, head string, o compareOptions) error {
-	if err := errors.Join(o.out.check(), checkKinds(o.across)); err != nil {
+	if err := checkKinds(o.across); err != nil {
 		return err
 	}
 	thresholds, err := parseThresholds(o.failOn, "--fail-on")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -24,7 +25,7 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 		Example: `  stackmeter history
   stackmeter history --scenario nightly --cell 'nginx*' --metric p99 --last 60`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: withStore(&db, func(ctx context.Context, store results.Store, _ []string) error {
 			m, err := results.FindMetric(metric)
 			if err != nil {
 				return usageError{fmt.Errorf("--metric: %w", err)}
@@ -32,15 +33,7 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 			if last < 1 || last > 1000 {
 				return usageError{fmt.Errorf("--last %d: it has to be from 1 to 1000", last)}
 			}
-			if err := o.check(); err != nil {
-				return err
-			}
-			store, err := openStore(cmd.Context(), db)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			runs, observations, err := store.History(cmd.Context(), scenario, cell, metric, last)
+			runs, observations, err := store.History(ctx, scenario, cell, metric, last)
 			if err != nil {
 				return err
 			}
@@ -50,7 +43,7 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 			}, func(w io.Writer) error {
 				return pages.WriteHistory(w, o.format, h, a.reportOptions(w))
 			})
-		},
+		}),
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&scenario, "scenario", "", "the `NAME` of a scenario; by default that of the latest run")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -308,12 +307,12 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 	if err := errors.Join(o.gate.check(plan), checkOutput("--json", o.jsonFile)); err != nil {
 		return err
 	}
+	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
+		o.progress = progressNone // the result says it all
+	}
 	progress, err := a.newProgress(o.progress)
 	if err != nil {
 		return err
-	}
-	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
-		progress = plain{io.Discard} // the result says it all
 	}
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err

@@ -22,8 +22,10 @@ type outputOptions struct {
 	charts  string // a folder; empty: no charts
 }
 
+// flags adds the flags, which are checked before the command runs.
 func (o *outputOptions) flags(cmd *cobra.Command, formats []string) {
 	o.formats = formats
+	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
 	cmd.Flags().StringVar(&o.format, "format", formats[0], strings.Join(formats, ", "))
 	cmd.Flags().StringVarP(&o.file, "output", "o", "-", "`FILE` to write, - for standard output")
 }

@@ -30,26 +30,35 @@ const (
 )
 
 // A progress shows what a run is doing, on standard error.
-type progress interface {
-	event(orchestrator.Event)
-	close()
+type progress struct {
+	event func(orchestrator.Event)
+	close func()
 }
 
 func (a *app) newProgress(mode string) (progress, error) {
-	switch mode {
-	case progressAuto:
-		if isTerminal(a.stderr.to) {
-			return barsBehind{a.stderr, newBars(a.stderr.to)}, nil
+	p := progress{event: func(orchestrator.Event) {}, close: func() {}}
+	switch {
+	case mode == progressAuto && isTerminal(a.stderr.to):
+		// The teller draws the bars, so that only it waits for the terminal.
+		b := &bars{all: mpb.New(mpb.WithOutput(a.stderr.to), mpb.WithWidth(40))}
+		p.event = func(e orchestrator.Event) { a.stderr.do(func() { b.event(e) }) }
+		p.close = func() {
+			a.stderr.do(b.close)
+			a.stderr.flush(flushTimeout)
 		}
-		return plain{a.stderr}, nil
-	case progressPlain:
-		return plain{a.stderr}, nil
-	case progressJSON:
-		return lines{json.NewEncoder(a.stderr)}, nil
-	case progressNone:
-		return plain{io.Discard}, nil
+	case mode == progressAuto, mode == progressPlain:
+		p.event = func(e orchestrator.Event) {
+			if line := describe(e); line != "" {
+				fmt.Fprintf(a.stderr, "%s %s\n", e.Time.Format("15:04:05"), line)
+			}
+		}
+	case mode == progressJSON:
+		lines := json.NewEncoder(a.stderr)
+		p.event = func(e orchestrator.Event) { _ = lines.Encode(e) }
+	case mode != progressNone:
+		return p, unknown("progress", mode, []string{progressAuto, progressPlain, progressJSON, progressNone})
 	}
-	return nil, unknown("progress", mode, []string{progressAuto, progressPlain, progressJSON, progressNone})
+	return p, nil
 }
 
 func isTerminal(w any) bool {
@@ -69,22 +78,6 @@ func (a *app) reportOptions(w io.Writer) report.Options {
 	}
 	return report.Options{Width: width, Color: os.Getenv("NO_COLOR") == ""}
 }
-
-// lines prints one JSON object for each event.
-type lines struct{ enc *json.Encoder }
-
-func (l lines) event(e orchestrator.Event) { _ = l.enc.Encode(e) }
-func (l lines) close()                     {}
-
-// plain prints a line for each event that a reader of logs wants.
-type plain struct{ w io.Writer }
-
-func (p plain) event(e orchestrator.Event) {
-	if line := describe(e); line != "" {
-		fmt.Fprintf(p.w, "%s %s\n", e.Time.Format("15:04:05"), line)
-	}
-}
-func (p plain) close() {}
 
 // describe puts an event into words. It returns nothing for events that only move
 // a bar.
@@ -133,10 +126,6 @@ type bars struct {
 
 	mu    sync.Mutex
 	doing string // what the second bar shows
-}
-
-func newBars(w io.Writer) *bars {
-	return &bars{all: mpb.New(mpb.WithOutput(w), mpb.WithWidth(40))}
 }
 
 func (b *bars) event(e orchestrator.Event) {
@@ -284,17 +273,4 @@ func (t *teller) flush(limit time.Duration) {
 	case <-done:
 	case <-late:
 	}
-}
-
-// barsBehind are bars that a teller draws, so that only it waits for the terminal.
-type barsBehind struct {
-	*teller
-	bars progress
-}
-
-func (b barsBehind) event(e orchestrator.Event) { b.do(func() { b.bars.event(e) }) }
-
-func (b barsBehind) close() {
-	b.do(b.bars.close)
-	b.flush(flushTimeout)
 }

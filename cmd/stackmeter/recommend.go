@@ -58,9 +58,6 @@ func metricNames() []string {
 }
 
 func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
-	if err := o.out.check(); err != nil {
-		return err
-	}
 	if _, err := o.goal(nil); err != nil {
 		return usageError{err}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os/signal"
 	"path/filepath"
@@ -27,13 +28,8 @@ seconds.`,
 		Example: `  stackmeter serve --db nightly.db
   stackmeter serve --listen 127.0.0.1:0`,
 		Args: arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := openStore(cmd.Context(), db)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+		RunE: withStore(&db, func(ctx context.Context, store results.Store, _ []string) error {
+			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			listener, err := server.Listen(ctx, listen)
 			if err != nil {
@@ -42,7 +38,7 @@ seconds.`,
 			fmt.Fprintf(a.stdout, "%s is shown at http://%s/ until Ctrl-C.\n", db, listener.Addr())
 			shown := server.Server{Store: store, Name: filepath.Base(db), Alive: alive}
 			return shown.Serve(ctx, listener)
-		},
+		}),
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&listen, "listen", defaultListen, "`ADDRESS` of this machine, 127.0.0.1:PORT; port 0 takes a free one")

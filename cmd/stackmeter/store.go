@@ -43,6 +43,18 @@ func openStoreToWrite(ctx context.Context, db string) (results.Store, error) {
 	return sqlite.Open(ctx, db)
 }
 
+// withStore makes a command of what reads a store.
+func withStore(db *string, do func(ctx context.Context, store results.Store, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		store, err := openStore(cmd.Context(), *db)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		return do(cmd.Context(), store, args)
+	}
+}
+
 func (a *app) reportCommand() *cobra.Command {
 	var db string
 	var o outputOptions
@@ -53,16 +65,8 @@ func (a *app) reportCommand() *cobra.Command {
   stackmeter report --format html -o report.html
   stackmeter report 20261123-081530-7f3a --format markdown -o report.md --charts charts/`,
 		Args: arguments(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.check(); err != nil {
-				return err
-			}
-			store, err := openStore(cmd.Context(), db)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			run, records, err := store.Run(cmd.Context(), strings.Join(args, ""))
+		RunE: withStore(&db, func(ctx context.Context, store results.Store, args []string) error {
+			run, records, err := store.Run(ctx, strings.Join(args, ""))
 			if err != nil && (!errors.Is(err, results.ErrDamaged) || len(records) == 0) {
 				return err
 			}
@@ -72,7 +76,7 @@ func (a *app) reportCommand() *cobra.Command {
 			}, func(w io.Writer) error {
 				return pages.Write(w, o.format, run, records, a.reportOptions(w))
 			}))
-		},
+		}),
 	}
 	storeFlag(cmd, &db)
 	o.flags(cmd, pages.Formats())
@@ -87,18 +91,13 @@ func (a *app) runsCommand() *cobra.Command {
 		Short:   "List the runs of a store",
 		Example: "  stackmeter runs --db nightly.db",
 		Args:    arguments(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := openStore(cmd.Context(), db)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			runs, err := store.Runs(cmd.Context())
+		RunE: withStore(&db, func(ctx context.Context, store results.Store, _ []string) error {
+			runs, err := store.Runs(ctx)
 			if err != nil {
 				return err
 			}
 			return report.WriteRuns(a.stdout, runs)
-		},
+		}),
 	}
 	storeFlag(cmd, &db)
 	cmd.AddCommand(a.tagCommand())
