@@ -20,10 +20,163 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stackmeter/orchestrator"
+	"stackmeter/results"
+	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 func main() {
 	a := app{stdin: os.Stdin, stdout: os.Stdout, stderr: newTeller(os.Stderr)}
 	os.Exit(a.main(os.Args[1:]))
 }
+
+// Exit statuses, as DESIGN and the README list them.
+const (
+	exitOK             = 0
+	exitInfrastructure = 1
+	exitUsage          = 2
+	exitCellsFailed    = 3
+	exitThreshold      = 4
+	exitInterrupted    = 130
+)
+
+var (
+	errInterrupted     = errors.New("interrupted")
+	errRunInterrupted  = fmt.Errorf("%w; finished cells are kept, and stackmeter run --resume continues", errInterrupted)
+	errLoadInterrupted = fmt.Errorf("%w; the result shows what was measured until then", errInterrupted)
+	errCellsFailed     = errors.New("failed") // behind how many
+)
+
+// A usageError is a wrong flag, argument or scenario.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// An app is one invocation with its streams.
+type app struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr *teller
+}
+
+// main runs a command line and returns its exit status. It is the one place that
+// maps errors to statuses.
+func (a *app) main(args []string) int {
+	defer a.stderr.flush(flushTimeout)
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		return exitOK
+	}
+	// An interrupted run prints its error too: it names what could not be removed.
+	// The engine's words may be in it, and a build's.
+	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
+	var usage usageError
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.Is(err, errCellsFailed):
+		return exitCellsFailed
+	case errors.Is(err, errNothingFits), errors.Is(err, errThreshold), errors.Is(err, errRegressed):
+		return exitThreshold
+	case errors.As(err, &usage), errors.Is(err, results.ErrNoRun), errors.Is(err, orchestrator.ErrImages):
+		return exitUsage
+	}
+	return exitInfrastructure
+}
+
+// root is the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stackmeter",
+		Short: "Compare ways of serving a WSGI application by duration and peak memory",
+		Long: `stackmeter starts each server topology of a scenario in containers around your
+own app, sends it requests, and removes it again. It records the duration and
+the peak memory of every cell: one topology under one load.
+
+Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
+3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
+		Example:       "  stackmeter run scenarios/quickstart.yaml",
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+			}
+			return usageError{fmt.Errorf("there is no command %q%s (stackmeter --help lists them)", args[0], hint)}
+		},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%s: %w (%s --help lists the flags)", cmd.Name(), err, cmd.CommandPath())}
+	})
+	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.compareCommand(), a.recommendCommand(),
+		a.historyCommand(), a.importCommand(), a.runsCommand(), a.backupCommand(), a.serveCommand(),
+		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
+	return root
+}
+
+// arguments turns cobra's complaint about arguments into a usage error.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w (see %s --help)", cmd.Name(), err, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// unknown is the error of a flag that takes one of several words.
+func unknown(flag, value string, words []string) error {
+	return usageError{fmt.Errorf("--%s %s: choose one of %s", flag, value, strings.Join(words, ", "))}
+}
+
+// timeFlag makes a flag of a time, which is written as in a scenario. Only 0
+// needs no unit.
+func timeFlag(cmd *cobra.Command, into *time.Duration, name string, value time.Duration, usage string) {
+	*into = value
+	cmd.Flags().Var((*timeValue)(into), name, usage)
+}
+
+// A timeValue implements pflag.Value.
+type timeValue time.Duration
+
+func (v *timeValue) Set(text string) error {
+	if text == "0" {
+		*v = 0
+		return nil
+	}
+	value, err := units.ParseDuration(text)
+	*v = timeValue(value)
+	return err
+}
+
+func (v *timeValue) String() string {
+	if *v == 0 {
+		return "0" // the help leaves this default out
+	}
+	return time.Duration(*v).String()
+}
+
+func (*timeValue) Type() string { return "duration" }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -38,6 +39,40 @@ func (a *app) planCommand() *cobra.Command {
 	scenarioFlags(cmd, &o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the whole plan as JSON")
 	return cmd
+}
+
+// scenarioOptions say how a scenario is read.
+type scenarioOptions struct {
+	set   []string
+	only  string
+	allow []string // folders that its paths may lead to
+	cells int      // most of a plan
+	env   []string // names of the operator's variables that the app gets
+}
+
+// loadPlan loads a scenario and makes its plan. Its errors are usage errors.
+func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Plan, error) {
+	env := map[string]string{}
+	for _, name := range o.env {
+		value, there := os.LookupEnv(name)
+		if !there {
+			name, _, _ = strings.Cut(name, "=") // what follows may be a secret
+			return nil, scenarios.Plan{}, usageError{fmt.Errorf("--env %s: the environment has no such variable; give its name alone, not NAME=VALUE", name)}
+		}
+		env[name] = value
+	}
+	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, Figures: results.Vocabulary()}
+	s, err := loader.Load(file, o.set...)
+	if err != nil {
+		return nil, scenarios.Plan{}, usageError{err}
+	}
+	plan := s.Plan()
+	if o.only != "" {
+		if plan, err = plan.Only(o.only); err != nil {
+			return nil, scenarios.Plan{}, usageError{err}
+		}
+	}
+	return s, plan, nil
 }
 
 // scenarioFlags are those of every command that takes a scenario.

@@ -8,34 +8,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/pprof"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
-	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
-	"stackmeter/stacks/process"
-)
-
-const (
-	// interruptedExit is how long after the first Ctrl-C the command ends at the
-	// latest: CI systems kill a cancelled job after ten seconds. The orchestrator
-	// takes less to remove what was started, or to give up.
-	interruptedExit = 9500 * time.Millisecond
-
-	forcedCleanup = 10 * time.Second // to remove everything after the second Ctrl-C
-	forcedClose   = 2 * time.Second  // to close the store after that
 )
 
 type runOptions struct {
@@ -208,18 +194,6 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
-// sweepByForce removes everything of a run. run is nil before the run began.
-func (a *app) sweepByForce(runtime stacks.Runtime, run *string) {
-	if run == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), forcedCleanup)
-	defer cancel()
-	if _, err := runtime.Sweep(ctx, *run); err != nil {
-		fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
-	}
-}
-
 // within returns a context that ends when --timeout is over, less the time that
 // the run has spent already. Waiting for other runs does not count.
 func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Context, context.CancelFunc) {
@@ -227,19 +201,6 @@ func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Co
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume continues", o.timeout))
-}
-
-// bySignal adds to an error that a signal ended the run, if one did. An error that
-// only says that something was cut short is replaced.
-func bySignal(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if err == nil || !errors.Is(cause, errInterrupted) || errors.Is(err, errInterrupted) {
-		return err
-	}
-	if errors.Is(err, context.Canceled) {
-		return cause
-	}
-	return errors.Join(cause, err)
 }
 
 // refuse checks what can be checked of a plan and of the flags before anything is
@@ -389,98 +350,4 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], a.reportOptions(a.stdout)))
 	}
 	return errors.Join(failed, pages.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
-}
-
-// onSignal says what a signal does to a command.
-type onSignal struct {
-	cause error  // why the context ends
-	first string // printed at the first signal
-	late  string // printed when the command does not end in time
-	force func() // called at the second signal to remove what is left; may be nil
-	close func() // called last, to save what can be saved; may be nil
-}
-
-// signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels: the
-// command cleans up and prints what there is. The second signal removes what is
-// left and ends the command. If anything hangs, standard output included, the
-// command ends interruptedExit after the first signal.
-//
-// A closed pipe behind standard output or error does not end the command: nobody
-// reads the progress, but what is measured is kept.
-func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func()) {
-	signal.Ignore(syscall.SIGPIPE)
-	ctx, cancel := context.WithCancelCause(ctx)
-	caught := make(chan os.Signal, 2)
-	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	var finished atomic.Bool
-	go func() {
-		if _, more := <-caught; !more || finished.Load() {
-			return
-		}
-		late := time.After(interruptedExit)
-		cancel(i.cause)
-		fmt.Fprintln(a.stderr, "\nstackmeter: interrupted;", i.first)
-		select {
-		case <-late:
-			if finished.Load() {
-				return
-			}
-			fmt.Fprintln(a.stderr, "stackmeter:", i.late)
-		case _, more := <-caught:
-			if !more || finished.Load() {
-				return
-			}
-			if i.force != nil {
-				i.force()
-			}
-		}
-		if i.close != nil {
-			within(forcedClose, i.close)
-		}
-		a.stderr.flush(flushHurry)
-		os.Exit(exitInterrupted)
-	}()
-	return ctx, func() {
-		finished.Store(true)
-		signal.Stop(caught)
-		close(caught)
-		cancel(nil)
-	}
-}
-
-// within calls do, and waits for it no longer than the limit.
-func within(limit time.Duration, do func()) {
-	done := make(chan struct{})
-	go func() {
-		do()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(limit):
-	}
-}
-
-func (a *app) loadWorkerCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    native.WorkerArgument,
-		Short:  "One process of the client mode mp; started by stackmeter itself",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return native.Worker(a.stdin, a.stdout)
-		},
-	}
-}
-
-func (a *app) processLauncherCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    process.LauncherArgument,
-		Short:  "Looks after one service of a local stack; started by stackmeter itself",
-		Hidden: true,
-		Args:   cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
-			return process.Launcher(args, a.stdin, a.stdout)
-		},
-	}
 }

@@ -208,3 +208,27 @@ touches nothing else. A run that is alive is removed only if --run names it.`,
 	cmd.Flags().StringVar(&run, "run", "", "remove everything of this `RUN`, even if it is alive")
 	return cmd
 }
+
+func (a *app) loadWorkerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    native.WorkerArgument,
+		Short:  "One process of the client mode mp; started by stackmeter itself",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return native.Worker(a.stdin, a.stdout)
+		},
+	}
+}
+
+func (a *app) processLauncherCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    process.LauncherArgument,
+		Short:  "Looks after one service of a local stack; started by stackmeter itself",
+		Hidden: true,
+		Args:   cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return process.Launcher(args, a.stdin, a.stdout)
+		},
+	}
+}
