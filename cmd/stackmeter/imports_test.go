@@ -37,7 +37,6 @@ func TestImports(t *testing.T) {
 		except string
 	}{
 		{"stackmeter/orchestrator/gpu", []string{"stackmeter/scenarios", "stackmeter/stacks", "stackmeter/results", "stackmeter/cmd", "stackmeter/orchestrator/load"}, ""},
-		{"stackmeter/orchestrator/load", []string{"stackmeter/stacks", "stackmeter/results", "stackmeter/orchestrator/gpu", "stackmeter/cmd"}, ""},
 		{"stackmeter", []string{"stackmeter/orchestrator/load/native", "stackmeter/orchestrator/load/python"}, "stackmeter/orchestrator/load"},
 		{"stackmeter/orchestrator/load/native", []string{"stackmeter/orchestrator/load/python"}, ""},
 		{"stackmeter/orchestrator/load/python", []string{"stackmeter/orchestrator/load/native"}, ""},
@@ -70,7 +69,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	// All that packages at the bottom may depend on.
+	// All that some packages may depend on, with what is below it.
 	for pkg, may := range map[string][]string{
 		"stackmeter/scenarios/show":      {},
 		"stackmeter/scenarios/units":     {"stackmeter/scenarios/show"},
@@ -78,9 +77,12 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
 			"stackmeter/scenarios/threshold"},
+		"stackmeter/orchestrator/load":        {"stackmeter/scenarios"},
+		"stackmeter/orchestrator/load/native": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
+		"stackmeter/orchestrator/load/python": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
 	} {
 		for _, dep := range deps[pkg] {
-			if under(dep, "stackmeter") && !slices.Contains(may, dep) {
+			if under(dep, "stackmeter") && !slices.ContainsFunc(may, func(root string) bool { return under(dep, root) }) {
 				t.Errorf("%s depends on %s: it may depend on %v", pkg, dep, may)
 			}
 		}

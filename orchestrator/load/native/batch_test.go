@@ -4,15 +4,12 @@ package native
 
 import (
 	"bufio"
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -70,124 +67,6 @@ func TestModes(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// Each payload arrives whole and is cycled through, as a multipart form that
-// the standard library understands.
-func TestMultipart(t *testing.T) {
-	var mu sync.Mutex
-	got := map[string]int{}
-	url, _ := startHTTP(t, func(w http.ResponseWriter, r *http.Request) {
-		_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		form := multipart.NewReader(r.Body, params["boundary"])
-		part, err := form.NextPart()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		data, err := io.ReadAll(part)
-		if err != nil {
-			t.Error(err)
-		}
-		if _, err := form.NextPart(); !errors.Is(err, io.EOF) {
-			t.Errorf("after the only part: %v", err)
-		}
-		if part.FormName() != "the file" || part.Header.Get("Content-Type") != "image/jpeg" || part.FileName() == "" {
-			t.Errorf("part %v", part.Header)
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		got[string(data)]++
-	})
-	request := scenarios.Request{
-		Method: "POST", Path: "/", Timeout: 10 * time.Second,
-		Multipart: &scenarios.Multipart{Field: "the file",
-			Generate: &scenarios.Generate{Kind: "jpeg", Width: 64, Height: 48, Count: 4, Seed: 3}},
-	}
-	payloads, err := load.ReadPayloads(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, l := range modes(12, false) {
-		t.Run(name, func(t *testing.T) {
-			clear(got)
-			r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l})
-			if r.Replies != 12 {
-				t.Errorf("%d replies (%v), want 12", r.Replies, r.FirstErrors)
-			}
-			for _, p := range payloads {
-				if got[string(p.Data)] != 3 {
-					t.Errorf("%s arrived %d times, want 3", p.Name, got[string(p.Data)])
-				}
-			}
-		})
-	}
-}
-
-// A body larger than all the socket's buffers arrives whole, on IPv4 and IPv6.
-func TestLargeBody(t *testing.T) {
-	body := bytes.Repeat([]byte("0123456789abcdef"), 1<<19)
-	file := t.TempDir() + "/large.bin"
-	if err := os.WriteFile(file, body, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		t.Run(address, func(t *testing.T) {
-			var right atomic.Int64
-			s := startRaw(t, "tcp", address, func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
-				request, err := http.ReadRequest(r)
-				if err != nil {
-					return
-				}
-				if data, err := io.ReadAll(request.Body); err == nil && bytes.Equal(data, body) {
-					right.Add(1)
-				}
-				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-			})
-			request := get("/")
-			request.Method, request.Body = "PUT", &scenarios.Body{Files: []string{file}}
-			r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: modes(4, false)["mp"]})
-			if r.Replies != 4 || right.Load() != 4 {
-				t.Errorf("%d replies, %d right, errors %v; want 4", r.Replies, right.Load(), r.FirstErrors)
-			}
-			if want := int64(4 * len(body)); r.BytesSent < want {
-				t.Errorf("%d bytes sent, want at least %d", r.BytesSent, want)
-			}
-		})
-	}
-}
-
-// An answer that comes before the whole request was read, with the connection
-// closed behind it, is an answer.
-func TestEarlyAnswer(t *testing.T) {
-	file := t.TempDir() + "/large.bin"
-	if err := os.WriteFile(file, make([]byte, 16<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := startRaw(t, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, _ *bufio.Reader) {
-		_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-		_, _ = io.CopyN(io.Discard, c, 1<<20)
-	})
-	request := get("/")
-	request.Method, request.Body = "POST", &scenarios.Body{Files: []string{file}}
-	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: modes(1, false)["single"]})
-	if r.ErrorKinds[load.ErrStatus] != 1 {
-		t.Errorf("kinds %v (%v), want a status", r.ErrorKinds, r.FirstErrors)
-	}
-}
-
-// A kept connection that the server closes while it is idle costs a retry,
-// not an error; one that fails on a new connection is an error.
-func TestRetryOnIdleClose(t *testing.T) {
-	s := startRaw(t, "tcp", "127.0.0.1:0", always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false))
-	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: get("/"), Load: modes(10, true)["single"]})
-	if r.Replies != 10 || r.Errors != 0 || r.Retries != 9 || s.connections.Load() != 10 {
-		t.Errorf("%d replies, errors %v, %d retries, %d connections; want 10, none, 9, 10", r.Replies, r.FirstErrors, r.Retries, s.connections.Load())
 	}
 }
 
@@ -439,5 +318,24 @@ func assertNoChildren(t *testing.T, b *batch) {
 		if err := unix.Kill(w.process, 0); !errors.Is(err, unix.ESRCH) {
 			t.Errorf("%s: process %d is still there: %v", w.name, w.process, err)
 		}
+	}
+}
+
+// Latency ends with the last byte: to check an answer takes the client's time.
+func TestLatencyWithoutChecking(t *testing.T) {
+	body, err := json.Marshal(map[string]any{"label": "cat", "scores": make([]float64, 1_000_000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, _ := startHTTP(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	request := get("/")
+	request.Expect.JSON = map[string]string{"label": `"cat"`}
+	r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: scenarios.LoadSpec{Requests: 5, Client: scenarios.ClientMP, Pool: 1}})
+	if r.Replies != 5 {
+		t.Fatalf("%d replies, errors %v", r.Replies, r.FirstErrors)
+	}
+	// Nearly all the CPU time of this client is spent on reading JSON.
+	if cpu := r.CPU / 5; r.Latency.Mean() >= cpu {
+		t.Errorf("a mean latency of %v, where a request took %v of CPU time: checking is in it", r.Latency.Mean(), cpu)
 	}
 }

@@ -9,7 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,5 +215,95 @@ func TestFault25ErrorsAreNoReplies(t *testing.T) {
 	}
 	if r.Latency.Count() != 20 {
 		t.Errorf("%d latencies, want those of the 20 replies", r.Latency.Count())
+	}
+}
+
+// TestFault25TooManyErrorsStopTheLoad: with more errors than the request allows
+// no other request is sent, in every mode; what was finished is counted.
+func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
+	const requests, allowed = 300, 6
+	url, _ := startHTTP(t, everyThirdFails())
+	request := get("/")
+	loads := modes(requests, false)
+	loads["open"] = scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: 4, Rate: 2000}
+	loads["open-max"] = scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: 4}
+	for name, l := range loads {
+		request.MaxErrors = &scenarios.ErrorLimit{Count: allowed}
+		r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l})
+		// Those under way when the limit is passed are finished.
+		if r.Errors <= allowed || r.Errors > allowed+l.Pool || r.ErrorKinds[load.ErrStatus] != r.Errors {
+			t.Errorf("%s: %d errors, with a limit of %d: %v", name, r.Errors, allowed, r.ErrorKinds)
+		}
+		if r.Replies == 0 || r.Replies+r.Errors > 5*allowed || r.Latency.Count() != int64(r.Replies) {
+			t.Errorf("%s: %d replies beside %d errors, %d latencies", name, r.Replies, r.Errors, r.Latency.Count())
+		}
+		request.MaxErrors = &scenarios.ErrorLimit{Percent: 50}
+		if r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l}); r.Replies+r.Errors != requests {
+			t.Errorf("%s: %d replies and %d errors below the limit", name, r.Replies, r.Errors)
+		}
+	}
+}
+
+// everyThirdFails answers one request in three with a status that is not
+// expected.
+func everyThirdFails() http.HandlerFunc {
+	var mu sync.Mutex
+	n := 0
+	return func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if n++; n%3 == 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}
+}
+
+// TestDifferingAnswersNameTheFile: of two answers to one file that differ, the
+// message has the file's name.
+func TestDifferingAnswersNameTheFile(t *testing.T) {
+	var answers atomic.Int64
+	url, _ := startHTTP(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if string(body) == "steady" {
+			fmt.Fprint(w, "as ever")
+			return
+		}
+		fmt.Fprint(w, answers.Add(1))
+	})
+	folder := t.TempDir()
+	request := get("/")
+	request.Method, request.Expect.BodyDigest, request.Body = "POST", scenarios.DigestSame, &scenarios.Body{}
+	for _, name := range []string{"steady", "fickle"} {
+		file := filepath.Join(folder, name+".txt")
+		if err := os.WriteFile(file, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		request.Body.Files = append(request.Body.Files, file)
+	}
+	for mode, l := range modes(6, false) {
+		r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l})
+		if r.Replies < 3 || !strings.HasPrefix(r.FirstErrors[load.ErrMismatch], "the answer to the same request (fickle.txt) differs from an earlier one") {
+			t.Errorf("%s: %d replies, %v", mode, r.Replies, r.FirstErrors)
+		}
+	}
+}
+
+// The time-out holds while bytes keep coming, too.
+func TestTimeoutWhileBytesCome(t *testing.T) {
+	s := startRaw(t, "tcp", "127.0.0.1:0", func(s *rawServer, c *net.TCPConn, r *bufio.Reader) {
+		readRequest(r)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for begin := time.Now(); time.Since(begin) < 3*time.Second; {
+			if _, err := io.WriteString(c, "1\r\nx\r\n"); err != nil {
+				return
+			}
+		}
+		_, _ = io.WriteString(c, "0\r\n\r\n")
+	})
+	request := get("/")
+	request.Timeout = 300 * time.Millisecond
+	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: modes(1, false)["single"]})
+	if r.ErrorKinds[load.ErrTimeout] != 1 {
+		t.Errorf("%d replies, errors %v after %v; want a time-out", r.Replies, r.FirstErrors, r.Duration)
 	}
 }

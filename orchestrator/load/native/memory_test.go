@@ -46,8 +46,8 @@ func fifty(requests int) scenarios.LoadSpec {
 	return scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientMT, Pool: 50, KeepAlive: true}
 }
 
-// clients are two programs that have the client in them: stackmeter itself, and
-// this test, which has little else.
+// clients are two programs that contain the client: stackmeter, and this test, which
+// contains little else.
 func clients(t testing.TB) map[string]*Client {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "stackmeter")
@@ -58,9 +58,9 @@ func clients(t testing.TB) map[string]*Client {
 }
 
 // fireMetered fires a job and returns the most memory of its own that the client
-// process had, in bytes: the anonymous pages and the arena's. Pages of the
-// program's file are left out, because all processes of a program share them.
-// The process is looked at from outside every few milliseconds.
+// process had, in bytes: anonymous pages and those of the arena. All processes of a
+// program share the pages of its file, which do not count. It looks at the process
+// from outside, every few milliseconds.
 func fireMetered(t testing.TB, c *Client, job load.Job) (r load.Result, most int64) {
 	t.Helper()
 	b, err := c.prepareBatch(t.Context(), job)
@@ -109,9 +109,8 @@ func ownMemory(status string) int64 {
 	return sum
 }
 
-// A client process with fifty connections stays below 25 MiB, and however much
-// there is to send, it does not take memory: 80 MB are beyond what an arena
-// keeps in memory.
+// A client process with fifty connections stays below 25 MiB, however much it has to
+// send: 80 MB are more than an arena keeps in memory.
 func TestMemory(t *testing.T) {
 	url, _ := startHTTP(t, discard)
 	for program, client := range clients(t) {
@@ -179,8 +178,8 @@ func BenchmarkGun(b *testing.B) {
 	b.ReportMetric(0, "ns/op") // says nothing here
 }
 
-// TestReadOnlyProc: a client needs nothing of /proc that has to be written to.
-// Sandboxes mount it read-only.
+// TestReadOnlyProc: a client writes nothing to /proc, which sandboxes mount
+// read-only.
 func TestReadOnlyProc(t *testing.T) {
 	const inside = "STACKMETER_TEST_READ_ONLY_PROC"
 	if url := os.Getenv(inside); url != "" {
@@ -192,12 +191,12 @@ func TestReadOnlyProc(t *testing.T) {
 		}
 		return
 	}
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount /proc read-only")
+	readOnly := []string{"--mount", "sh", "-c", `mount --bind /proc /proc && mount -o remount,bind,ro /proc && exec "$0" "$@"`}
+	if out, err := exec.Command("unshare", append(readOnly, "true")...).CombinedOutput(); err != nil {
+		t.Skipf("needs to mount /proc read-only in a namespace of its own: %v: %s", err, out)
 	}
 	url, _ := startHTTP(t, discard)
-	again := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind /proc /proc && mount -o remount,bind,ro /proc && exec "$0" "$@"`,
-		os.Args[0], "-test.run", "^TestReadOnlyProc$")
+	again := exec.Command("unshare", append(readOnly, os.Args[0], "-test.run", "^TestReadOnlyProc$")...)
 	again.Env = append(os.Environ(), inside+"="+url)
 	if out, err := again.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -3,9 +3,11 @@
 package native
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -203,5 +205,43 @@ func TestEarliness(t *testing.T) {
 	e.learn(instant(time.Second))
 	if e.by != e.most {
 		t.Errorf("%v after one that came a second late, want %v", time.Duration(e.by), time.Duration(e.most))
+	}
+}
+
+// A timer that comes early does not stop an open loop.
+func TestTimerThatComesEarly(t *testing.T) {
+	a, err := newArena(1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	if err := errors.Join(a.add("", 10, strings.NewReader("xxxxxxxxxx")), a.mapRequests()); err != nil {
+		t.Fatal(err)
+	}
+	e, err := newEngine(task{
+		Job: load.Job{Load: openLoad(2, 1, 20)}, Socket: "/nobody", Clients: 1, Last: 2, Processes: 1, Requests: a.spans,
+	}, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLater(t, e.poller.epoll, e.poller.timer, e.poller.wakeup, e.arrivals.stamping)
+	e.next, e.base = 1, e.clock.now() // the second request is due in 50 ms
+	if err := e.dispatch(); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.poller.arm(1); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the early one, then the right one
+		n, err := e.poller.wait(10*time.Second, false)
+		if err != nil || n != 1 || e.poller.event(0).token != tokenTimer {
+			t.Fatalf("%d events, %v; want the timer's", n, err)
+		}
+		if e.clock.now() >= e.due(1) {
+			return
+		}
+		if err := e.handle(e.poller.event(0)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

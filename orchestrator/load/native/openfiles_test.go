@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -63,5 +64,25 @@ func withTooFewFiles(t *testing.T, url string) {
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("its hard limit is %d; raise it (ulimit -Hn ", filesLimit)) {
 			t.Errorf("%s of %d: %v", test.mode, test.pool, err)
 		}
+	}
+}
+
+// Where this machine has no more files for connections, the batch fails and
+// says so: it is no error of the server.
+func TestNoMoreFiles(t *testing.T) {
+	url, _ := startHTTP(t, discard)
+	program := filepath.Join(t.TempDir(), "few-files")
+	script := "#!/bin/sh\nulimit -n 32\nexec '" + os.Args[0] + "' \"$@\"\n"
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{command: []string{program, WorkerArgument}}
+	b, err := c.prepareBatch(t.Context(), load.Job{URL: url, Request: get("/"), Load: fifty(100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.Fire(t.Context()); err == nil || !strings.Contains(err.Error(), "the client's machine: socket: too many open files") {
+		t.Errorf("got %v; want too many open files on the client's machine", err)
 	}
 }
