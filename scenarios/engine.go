@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strconv"
 
-	"stackmeter/scenarios/yamlfile"
-
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/yamlfile"
 )
 
 // MaxPythonPool is the largest pool of the engine python-requests: a Python

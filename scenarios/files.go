@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
 )
@@ -117,4 +120,174 @@ func reason(err error) error {
 		return path.Err
 	}
 	return err
+}
+
+// A scenario can come from a pull request. What is in this file keeps it from
+// reading the operator's files and from loading code into the servers that are
+// measured.
+
+// errOutside is a path that leads where a scenario has no business.
+var errOutside = errors.New("leads out of the scenario's folder")
+
+// pathHint is what to do about a path that was refused.
+func pathHint(err error) string {
+	if errors.Is(err, errOutside) {
+		return "--allow-path DIR allows files elsewhere, and --set may name any: a scenario can come from a stranger, the command line cannot"
+	}
+	return "paths are relative to the scenario file"
+}
+
+// root is the folder among the scenario's own and the allowed ones that an
+// absolute path is in by its name; empty if it is in none.
+func (f folder) root(path string) string {
+	for _, dir := range append([]string{f.dir}, f.allowed...) {
+		if within(dir, path) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// within says whether a cleaned absolute path is a folder or below it.
+func within(dir, path string) bool {
+	name, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(name)
+}
+
+// confine checks that no symbolic link on the way to a file leads out. It is
+// os.Root that follows them, so that what is checked is what the kernel would
+// open, and not a guess by names.
+func (f folder) confine(glob string, files []string) error {
+	roots := map[string]*os.Root{}
+	defer func() {
+		for _, root := range roots {
+			root.Close()
+		}
+	}()
+	for _, file := range files {
+		dir := f.root(file)
+		if dir == "" {
+			return fmt.Errorf("%s %w", show.Quote(glob), errOutside)
+		}
+		if roots[dir] == nil {
+			root, err := os.OpenRoot(dir)
+			if err != nil {
+				return fmt.Errorf("folder of %s: %w", show.Quote(glob), reason(err))
+			}
+			roots[dir] = root
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return fmt.Errorf("%s: %w", show.Quote(glob), err)
+		}
+		if _, err := roots[dir].Stat(name); err != nil {
+			if _, there := os.Stat(file); there == nil {
+				return fmt.Errorf("%s %w: %s is, or is behind, a symbolic link", show.Quote(glob), errOutside, show.Quote(name))
+			}
+			return fmt.Errorf("file %s: %w", show.Quote(glob), reason(err))
+		}
+		if real, err := filepath.EvalSymlinks(file); err != nil {
+			return fmt.Errorf("file %s: %w", show.Quote(glob), reason(err))
+		} else if realDir, err := filepath.EvalSymlinks(dir); err != nil {
+			return fmt.Errorf("folder of %s: %w", show.Quote(glob), reason(err))
+		} else if gits(realDir, real) {
+			return fmt.Errorf("%s %w: %s is git's own", show.Quote(glob), errOutside, show.Quote(name))
+		}
+	}
+	return nil
+}
+
+// gits says whether a path below a folder is git's own and not part of what is
+// checked out there: a CI job's checkout may keep a token in .git/config.
+func gits(dir, path string) bool {
+	name, err := filepath.Rel(dir, path)
+	return err == nil && slices.Contains(strings.Split(name, string(filepath.Separator)), ".git")
+}
+
+// checkedOut checks that a build context is in the git checkout that the
+// scenario is in, or in an allowed folder. All of a context goes to the
+// engine: with one above the checkout, a Dockerfile of a pull request could
+// copy the operator's files into its image. Git's own folder is no part of a
+// checkout. A scenario that is in no checkout has its source tree instead, and
+// where there is none its own folder.
+func (f folder) checkedOut(context string) error {
+	real, err := filepath.EvalSymlinks(f.path(context))
+	if err != nil {
+		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
+	}
+	home, err := filepath.EvalSymlinks(f.dir)
+	if err != nil {
+		return fmt.Errorf("the scenario's folder: %w", reason(err))
+	}
+	for _, dir := range f.allowed {
+		if within(dir, real) {
+			return nil
+		}
+	}
+	checkout, what := above(home, ".git"), "of the checkout that this is in"
+	if checkout == "" {
+		checkout, what = above(home, "go.mod", "pyproject.toml"), "of the source tree that this is in"
+	}
+	if checkout == "" {
+		checkout, what = home, "this is in no checkout or source tree"
+	}
+	switch {
+	case !within(checkout, real):
+		return fmt.Errorf("build context %s %w and %s", show.Quote(context), errOutside, what)
+	case gits(checkout, real):
+		return fmt.Errorf("build context %s %w: it is git's own", show.Quote(context), errOutside)
+	}
+	return nil
+}
+
+// above is the nearest folder, from this one upwards, that has an entry of one
+// of the names; empty if none has. A stranger's tree can have more of them and
+// so only confine itself further.
+func above(dir string, names ...string) string {
+	for {
+		for _, name := range names {
+			// .git is a folder, or in a work tree or submodule a file.
+			if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+				return dir
+			}
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return ""
+		}
+		dir = up
+	}
+}
+
+// environment reads environment variables for a service. Some are not the
+// scenario's to set.
+func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
+	d.Dictionary(n, what, into, validEnv, envRule)
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if d.Given(key) {
+			continue
+		}
+		switch {
+		case loaders(key.Value):
+			d.Problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
+				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, show.Quote(key.Value))
+		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
+			d.Problem(key, "resources.gpu says how many, or which",
+				"%s cannot set %s: which GPUs a stack has is not its own choice", what, show.Quote(key.Value))
+		}
+	}
+}
+
+// loaders says whether the dynamic linker of Linux or macOS obeys a variable:
+// with LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH (ld.so(8)) any program of a
+// service, stackmeter's own nginx included, would run a stranger's code before
+// its own. PYTHONPATH and the like are not among them: what they lead to is
+// the app, which is the scenario's to choose.
+func loaders(name string) bool {
+	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
+		name == "GLIBC_TUNABLES" || name == "GCONV_PATH"
 }

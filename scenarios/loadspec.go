@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -75,4 +76,80 @@ func (l LoadSpec) Name() string {
 		name += "/keepalive"
 	}
 	return name
+}
+
+// Bounds of a load's numbers, so that a mistyped one is an error and not a
+// machine that hangs. A scenario's matrix, the flags of load and the clients
+// themselves are held to the same ones.
+const (
+	MaxRequests = 10_000_000
+	MaxPool     = 4096
+	MaxWarmup   = 100_000
+	LowestRate  = 0.001   // requests per second: one in a quarter of an hour
+	MaxRate     = 100_000 // requests per second
+
+	shortestTime, longestTime = time.Millisecond, 24 * time.Hour
+	longestSchedule           = 365 * 24 * time.Hour // of an open loop
+)
+
+// inRange is the error of a number that is not from low to high; nil where it is.
+func inRange(what string, value, low, high int) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s has to be from %d to %d, not %d", what, low, high, value)
+	}
+	return nil
+}
+
+// timeInRange is the error of a time that is too short or too long; nil where it
+// is neither.
+func timeInRange(what string, value time.Duration) error {
+	if value < shortestTime || value > longestTime {
+		return fmt.Errorf("%s has to be from %v to %v, not %v", what, shortestTime, longestTime, value)
+	}
+	return nil
+}
+
+// rateInRange is the error of a rate that is too low or too high; nil where it
+// is neither.
+func rateInRange(what string, value float64) error {
+	if !(value >= LowestRate && value <= MaxRate) {
+		return fmt.Errorf("%s has to be from %v/s to %d/s, not %s/s", what, LowestRate, MaxRate, strconv.FormatFloat(value, 'f', -1, 64))
+	}
+	return nil
+}
+
+// Check says what of a load no client can send; nil where one can.
+func (l LoadSpec) Check() error {
+	if err := inRange("requests", l.Requests, 1, MaxRequests); err != nil {
+		return err
+	}
+	switch l.Client {
+	case ClientSingle:
+		if l.Pool < 0 || l.Pool > 1 {
+			return fmt.Errorf("single has a pool of 1, not %d", l.Pool)
+		}
+		return nil
+	case ClientMT, ClientMP:
+		return inRange("pool", l.Pool, 1, MaxPool)
+	case ClientOpen:
+		return errors.Join(inRange("pool", l.Pool, 1, MaxPool), l.checkRate())
+	}
+	return fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s", l.Client, ClientSingle, ClientMT, ClientMP, ClientOpen)
+}
+
+// checkRate checks the rate of an open loop, or how it is searched for.
+func (l LoadSpec) checkRate() error {
+	switch {
+	case l.P99 != 0:
+		return timeInRange("the limit of a search's p99", l.P99)
+	case l.Rate == 0:
+		return nil // as fast as the pool can
+	}
+	if err := rateInRange("rate", l.Rate); err != nil {
+		return err
+	}
+	if seconds := float64(l.Requests) / l.Rate; seconds > longestSchedule.Seconds() {
+		return fmt.Errorf("%d requests at %v/s take %.0f days, and may take %.0f", l.Requests, l.Rate, seconds/86400, longestSchedule.Hours()/24)
+	}
+	return nil
 }

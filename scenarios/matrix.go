@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"slices"
 
-	"stackmeter/scenarios/yamlfile"
-
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 )
 
-// The axes of a matrix, as a set.
+// An axisSet is a set of axes: one bit for each of axes.
 type axisSet uint
 
 const (
@@ -19,9 +20,45 @@ const (
 	axisKeepAlive
 	axisRate // a search is one of its values
 	axisArrivals
-
-	axesOfOpen = axisRate | axisArrivals // what only open has
 )
+
+// An axis is one key of the matrix: how a value of it is read, and how it is
+// copied from one load to another.
+type axis struct {
+	name string
+	read func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool
+	copy func(to *LoadSpec, from LoadSpec)
+}
+
+// axes are all that there are.
+var axes = []axis{
+	{"requests", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
+		return d.Integer(n, what, &into.Requests, 1, MaxRequests)
+	}, func(to *LoadSpec, from LoadSpec) { to.Requests = from.Requests }},
+	{"client", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
+		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
+	}, func(to *LoadSpec, from LoadSpec) { to.Client = from.Client }},
+	{"pool", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
+		return d.Integer(n, what, &into.Pool, 1, MaxPool)
+	}, func(to *LoadSpec, from LoadSpec) { to.Pool = from.Pool }},
+	{"keepalive", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
+		return d.Boolean(n, what, &into.KeepAlive)
+	}, func(to *LoadSpec, from LoadSpec) { to.KeepAlive = from.KeepAlive }},
+	{"rate", (*decoder).rate, func(to *LoadSpec, from LoadSpec) { to.Rate, to.P99 = from.Rate, from.P99 }},
+	{"arrivals", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
+		return d.Choice(n, what, &into.Arrivals, ArrivalsConstant, ArrivalsPoisson)
+	}, func(to *LoadSpec, from LoadSpec) { to.Arrivals = from.Arrivals }},
+}
+
+// copied is a load with another one's values in some axes.
+func copied(to, from LoadSpec, which axisSet) LoadSpec {
+	for i, a := range axes {
+		if which&(1<<i) != 0 {
+			a.copy(&to, from)
+		}
+	}
+	return to
+}
 
 // A combination is a load under construction.
 type combination struct {
@@ -31,76 +68,47 @@ type combination struct {
 	node     *yaml.Node // where it is written
 }
 
-// differs says whether the two disagree in one of the axes.
-func (c combination) differs(other combination, axes axisSet) bool {
-	a, b := c.load, other.load
-	return axes&axisRequests != 0 && a.Requests != b.Requests ||
-		axes&axisClient != 0 && a.Client != b.Client ||
-		axes&axisPool != 0 && a.Pool != b.Pool ||
-		axes&axisKeepAlive != 0 && a.KeepAlive != b.KeepAlive ||
-		axes&axisRate != 0 && (a.Rate != b.Rate || a.P99 != b.P99) ||
-		axes&axisArrivals != 0 && a.Arrivals != b.Arrivals
+// differs reports whether the two disagree in one of the axes.
+func (c combination) differs(other combination, which axisSet) bool {
+	return copied(c.load, other.load, which) != c.load
 }
 
 // take copies what the other one has.
 func (c *combination) take(other combination) {
-	if other.set&axisRequests != 0 {
-		c.load.Requests = other.load.Requests
-	}
-	if other.set&axisClient != 0 {
-		c.load.Client = other.load.Client
-	}
-	if other.set&axisPool != 0 {
-		c.load.Pool = other.load.Pool
-	}
-	if other.set&axisKeepAlive != 0 {
-		c.load.KeepAlive = other.load.KeepAlive
-	}
-	if other.set&axisRate != 0 {
-		c.load.Rate, c.load.P99 = other.load.Rate, other.load.P99
-	}
-	if other.set&axisArrivals != 0 {
-		c.load.Arrivals = other.load.Arrivals
-	}
+	c.load = copied(c.load, other.load, other.set)
 	c.set |= other.set
+}
+
+// drop takes values out.
+func (c *combination) drop(which axisSet) {
+	c.load = copied(c.load, LoadSpec{}, which)
+	c.set &^= which
+	c.original &^= which
 }
 
 // withoutOthers takes out what the combination's client does not have.
 func (c *combination) withoutOthers() {
-	unset := func(axes axisSet) {
-		c.set &^= axes
-		c.original &^= axes
-	}
-	if c.load.Client == ClientOpen {
-		c.load.Pool = 0
-		unset(axisPool)
-		if c.load.Rate == 0 && c.load.P99 == 0 && c.set&axisRate != 0 {
-			c.load.Arrivals = ""
-			unset(axisArrivals)
+	switch c.load.Client {
+	case ClientOpen:
+		c.drop(axisPool)
+		if c.set&axisRate != 0 && c.load.Rate == 0 && c.load.P99 == 0 { // max
+			c.drop(axisArrivals)
 		}
-		return
-	}
-	c.load.Rate, c.load.P99, c.load.Arrivals = 0, 0, ""
-	unset(axesOfOpen)
-	if c.load.Client == ClientSingle {
+	case ClientSingle:
+		c.drop(axisRate | axisArrivals)
 		c.load.Pool = 1
 		c.original |= axisPool
 		c.set |= axisPool
+	default:
+		c.drop(axisRate | axisArrivals)
 	}
 }
 
 // A matrix is what the file says, before it is multiplied.
 type matrix struct {
-	axes     []axis // as they are listed
+	axes     [][]combination // the values of each axis, as they are listed; each has nothing else
 	exclude  []combination
 	includes []combination
-}
-
-// An axis is one key of the matrix and its values, each as a combination that
-// has nothing else.
-type axis struct {
-	which  axisSet
-	values []combination
 }
 
 // loads expands the matrix. Axes, exclude and include mean what they mean in
@@ -119,8 +127,8 @@ func (d *decoder) loads(n *yaml.Node) []LoadSpec {
 		return nil
 	}
 	product := 1
-	for _, a := range m.axes {
-		if product *= len(a.values); product > d.maxCells {
+	for _, values := range m.axes {
+		if product *= len(values); product > d.maxCells {
 			d.Problem(n, "take values out of an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
 			return nil
 		}
@@ -153,13 +161,13 @@ func (m matrix) cross(n *yaml.Node) []combination {
 		return nil // and not one combination without values
 	}
 	all := []combination{{node: n}}
-	for _, a := range m.axes {
+	for _, values := range m.axes {
 		var next []combination
 		for _, c := range all {
-			for _, value := range a.values {
+			for _, value := range values {
 				crossed := c
 				crossed.take(value)
-				crossed.original |= a.which
+				crossed.original |= value.set
 				next = append(next, crossed)
 			}
 		}
@@ -213,7 +221,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			c.openDefaults()
 		}
 		if c.load.Client != ClientOpen {
-			c.load.Rate, c.load.P99, c.load.Arrivals = 0, 0, "" // of an include that says nothing of the client
+			c.drop(axisRate | axisArrivals) // of an include that says nothing of the client
 		}
 		if !whole {
 			continue
@@ -256,27 +264,14 @@ func (d *decoder) what(n *yaml.Node, c combination) string {
 // matrix reads the keys of the matrix.
 func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 	var m matrix
-	found := map[string]axis{}
+	found := map[string][]combination{}
 	sound := true
-	read := func(which axisSet, name string) yamlfile.Field {
-		return yamlfile.Key(name, func(n *yaml.Node) {
-			a := axis{which: which}
-			seen := map[LoadSpec]bool{}
-			for _, item := range d.List(n, "matrix."+name, d.maxCells) {
-				value := combination{set: which, node: item}
-				if !d.axisValue(item, "matrix."+name, which, &value.load) {
-					continue
-				}
-				if seen[value.load] {
-					d.Problem(item, "take one of them out", "matrix.%s has %s twice", name, item.Value)
-					continue
-				}
-				seen[value.load] = true
-				a.values = append(a.values, value)
-			}
-			sound = sound && len(a.values) > 0
-			found[name] = a
-		})
+	var fields []yamlfile.Field
+	for i, a := range axes {
+		fields = append(fields, yamlfile.Key(a.name, func(n *yaml.Node) {
+			found[a.name] = d.axis(n, a, 1<<i)
+			sound = sound && len(found[a.name]) > 0
+		}))
 	}
 	rules := func(what string, into *[]combination) yamlfile.Field {
 		return yamlfile.Key(what, func(n *yaml.Node) {
@@ -295,23 +290,32 @@ func (d *decoder) matrix(n *yaml.Node) (matrix, bool) {
 			}
 		})
 	}
-	o, ok := d.Object(n, "matrix", "matrix",
-		read(axisRequests, "requests"),
-		read(axisClient, "client"),
-		read(axisPool, "pool"),
-		read(axisKeepAlive, "keepalive"),
-		read(axisRate, "rate"),
-		read(axisArrivals, "arrivals"),
-		rules("exclude", &m.exclude),
-		rules("include", &m.includes),
-	)
+	o, ok := d.Object(n, "matrix", "matrix", append(fields, rules("exclude", &m.exclude), rules("include", &m.includes))...)
 	for _, key := range o.Order {
-		if a, is := found[key]; is {
-			m.axes = append(m.axes, a)
+		if values, is := found[key]; is {
+			m.axes = append(m.axes, values)
 		}
 	}
-	d.unusedAxes(o, append(slices.Clone(m.includes), found["client"].values...), len(found["client"].values) > 0)
+	d.unusedAxes(o, append(slices.Clone(m.includes), found["client"]...), len(found["client"]) > 0)
 	return m, ok && sound
+}
+
+// axis reads the values of one axis, none of them twice.
+func (d *decoder) axis(n *yaml.Node, a axis, which axisSet) []combination {
+	var values []combination
+	seen := map[LoadSpec]bool{}
+	for _, item := range d.List(n, "matrix."+a.name, d.maxCells) {
+		value := combination{set: which, node: item}
+		switch {
+		case !a.read(d, item, "matrix."+a.name, &value.load):
+		case seen[value.load]:
+			d.Problem(item, "take one of them out", "matrix.%s has %s twice", a.name, item.Value)
+		default:
+			seen[value.load] = true
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 // unusedAxes reports what no client of the matrix has. said is false where the
@@ -344,23 +348,17 @@ func (d *decoder) unusedAxes(o yamlfile.Object, clients []combination, said bool
 func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 	c := combination{node: n}
 	sound := true
-	value := func(which axisSet, name string) yamlfile.Field {
-		return yamlfile.Key(name, func(n *yaml.Node) {
-			if d.axisValue(n, what+"."+name, which, &c.load) {
-				c.set |= which
+	var fields []yamlfile.Field
+	for i, a := range axes {
+		fields = append(fields, yamlfile.Key(a.name, func(n *yaml.Node) {
+			if a.read(d, n, what+"."+a.name, &c.load) {
+				c.set |= 1 << i
 			} else {
 				sound = false
 			}
-		})
+		}))
 	}
-	o, ok := d.Object(n, "combination", "an entry of "+what,
-		value(axisRequests, "requests"),
-		value(axisClient, "client"),
-		value(axisPool, "pool"),
-		value(axisKeepAlive, "keepalive"),
-		value(axisRate, "rate"),
-		value(axisArrivals, "arrivals"),
-	)
+	o, ok := d.Object(n, "combination", "an entry of "+what, fields...)
 	if c.set&axisClient != 0 && c.load.Client != ClientOpen {
 		for _, key := range []string{"rate", "arrivals"} {
 			if o.Has(key) {
@@ -380,20 +378,48 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 	return c, ok && sound && len(o.Order) == len(n.Content)/2
 }
 
-// axisValue reads one value of an axis into a load.
-func (d *decoder) axisValue(n *yaml.Node, what string, which axisSet, into *LoadSpec) bool {
-	switch which {
-	case axisRequests:
-		return d.Integer(n, what, &into.Requests, 1, MaxRequests)
-	case axisClient:
-		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
-	case axisPool:
-		return d.Integer(n, what, &into.Pool, 1, MaxPool)
-	case axisRate:
-		return d.rate(n, what, into)
-	case axisArrivals:
-		return d.Choice(n, what, &into.Arrivals, ArrivalsConstant, ArrivalsPoisson)
-	default:
-		return d.Boolean(n, what, &into.KeepAlive)
+const rateRule = "for example 20/s, 0.5/s, max, or {search: {p99: 500ms}}"
+
+// rate reads the rate of an open loop: a number for each second, max, or how
+// to search for it.
+func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
+	if n.Kind == yaml.MappingNode {
+		return d.search(n, what, into)
 	}
+	if n.Kind == yaml.ScalarNode && n.Value == "max" {
+		into.Rate, into.P99 = 0, 0
+		return true
+	}
+	if n.Kind != yaml.ScalarNode || !units.Begins(n.Value) {
+		d.Problem(n, rateRule, "%s has to be a rate, not %s", what, yamlfile.Describe(n))
+		return false
+	}
+	value, ok := d.Quantity(n, what, units.PerSecond)
+	if !ok {
+		return false
+	}
+	if err := rateInRange(what, value); err != nil {
+		d.Problem(n, "", "%v", err)
+		return false
+	}
+	into.Rate, into.P99 = value, 0
+	return true
+}
+
+func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
+	sound := false
+	o, ok := d.Object(n, "rate", what, yamlfile.Key("search", func(n *yaml.Node) {
+		inner, ok := d.Object(n, "search", what+".search", yamlfile.Key("p99", func(n *yaml.Node) {
+			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
+				into.Rate = 0
+			}
+		}))
+		if ok && !inner.Has("p99") {
+			d.Problem(n, "add p99: 500ms", "%s.search has no limit", what)
+		}
+	}))
+	if ok && !o.Has("search") {
+		d.Problem(n, rateRule, "%s has no search", what)
+	}
+	return sound
 }

@@ -1,6 +1,8 @@
 package scenarios
 
-import "strings"
+import (
+	"strings"
+)
 
 // Limits of names, in bytes. A service's name is a DNS label in the stack's
 // network, an expanded topology's is the first part of a cell's.

@@ -1,5 +1,17 @@
 package scenarios
 
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+
+	"stackmeter/scenarios/show"
+)
+
 // A Plan is everything that a run will do, in the order in which it will do
 // it. It can be printed, stored and compared; nothing is decided later, except
 // that trials whose repeats Until makes needless are left out, and cells that
@@ -38,4 +50,183 @@ type Cell struct {
 	Name   string   `json:"name"` // nginx+gunicorn-w1-t4/mt10/n100
 	Repeat int      `json:"repeat"`
 	Load   LoadSpec `json:"load"`
+}
+
+// Plan is everything that a run of the scenario will do. It is pure: the same
+// scenario gives the same plan.
+//
+// Repeats are outermost, so that drift of the machine spreads over all
+// topologies. Within a repeat the trials are in the order of the topologies,
+// or, with order: shuffle, permuted by a PCG generator whose two words of seed
+// are the scenario's seed and the number of the repeat: each repeat has an
+// order of its own that does not depend on how many there are. With prune the
+// topologies that differ in their workers and threads alone then go from the
+// smallest to the largest, in the places that the shuffle gave to them; what is
+// listed stays as it is listed.
+//
+// With fresh: topology a trial is one topology with all its cells, from the
+// lightest to the heaviest, because a server keeps the memory that it once
+// took. With fresh: cell each cell is a trial, in the order of the file.
+func (s *Scenario) Plan() Plan {
+	p := Plan{
+		Scenario:   s.Name,
+		App:        s.App,
+		Request:    s.Request,
+		Resources:  s.Resources,
+		Client:     s.Client,
+		Warmup:     s.Warmup,
+		Order:      s.Order,
+		Prune:      s.Prune,
+		Seed:       s.Seed,
+		Fresh:      s.Fresh,
+		Repeats:    s.Repeats,
+		Until:      s.Until,
+		Baseline:   s.Baseline,
+		Thresholds: s.Thresholds,
+		Recommend:  s.Recommend,
+	}
+	loads := slices.Clone(s.Loads)
+	if s.Fresh == FreshTopology {
+		slices.SortStableFunc(loads, lighter)
+	}
+	for repeat := 1; repeat <= s.Repeats; repeat++ {
+		trials := s.trials(loads, repeat)
+		if s.Order == OrderShuffle {
+			random := rand.New(rand.NewPCG(s.Seed, uint64(repeat)))
+			random.Shuffle(len(trials), func(i, j int) { trials[i], trials[j] = trials[j], trials[i] })
+			if s.Prune {
+				smallestFirst(trials)
+			}
+		}
+		p.Trials = append(p.Trials, trials...)
+	}
+	return p
+}
+
+// trials is one repeat in the order of the scenario.
+func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
+	var trials []Trial
+	for _, t := range s.Topologies {
+		cells := make([]Cell, len(loads))
+		for i, load := range loads {
+			cells[i] = Cell{Name: t.Name + "/" + load.Name(), Repeat: repeat, Load: load}
+		}
+		if s.Fresh == FreshTopology {
+			trials = append(trials, Trial{Topology: t, Repeat: repeat, Cells: cells})
+			continue
+		}
+		for i := range cells {
+			trials = append(trials, Trial{Topology: t, Repeat: repeat, Cells: cells[i : i+1 : i+1]})
+		}
+	}
+	return trials
+}
+
+// lighter orders loads by what they are likely to take of a server's memory:
+// the number of clients first, then how long they go on. Open loops come last,
+// by their rate, because nothing but the server bounds what is under way.
+func lighter(a, b LoadSpec) int {
+	rank := func(l LoadSpec) int { return slices.Index([]string{ClientSingle, ClientMP, ClientMT}, l.Client) }
+	open := func(l LoadSpec) int {
+		if l.Client == ClientOpen {
+			return 1
+		}
+		return 0
+	}
+	rate := func(l LoadSpec) float64 {
+		if l.Client == ClientOpen && l.Rate == 0 {
+			return math.Inf(1) // max, and where a search ends is not known
+		}
+		return l.Rate
+	}
+	keep := func(l LoadSpec) int {
+		if l.KeepAlive {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(
+		cmp.Compare(open(a), open(b)),
+		cmp.Compare(rate(a), rate(b)),
+		cmp.Compare(a.P99, b.P99),
+		cmp.Compare(a.Pool, b.Pool),
+		cmp.Compare(a.Requests, b.Requests),
+		cmp.Compare(rank(a), rank(b)),
+		cmp.Compare(keep(a), keep(b)),
+		cmp.Compare(a.Arrivals, b.Arrivals),
+	)
+}
+
+// Cells is the number of cells of all trials, repeats counted.
+func (p Plan) Cells() int {
+	n := 0
+	for _, t := range p.Trials {
+		n += len(t.Cells)
+	}
+	return n
+}
+
+// Only is the part of the plan that a pattern names. A pattern without a
+// slash is matched against the names of topologies (gunicorn-*), one with two
+// parts against topology and client mode (*/mt5), any longer one against the
+// whole name of a cell (flask/single/n100). Each part is a pattern of
+// path.Match: a star does not cross a slash. That nothing matches is an error
+// that lists what there is.
+func (p Plan) Only(glob string) (Plan, error) {
+	parts := strings.Split(glob, "/")
+	if _, err := path.Match(glob, ""); err != nil || glob == "" {
+		return Plan{}, fmt.Errorf("--only %s is not a pattern: for example gunicorn-* or */mt5", show.Quote(glob))
+	}
+	kept := p
+	kept.Trials = nil
+	for _, t := range p.Trials {
+		var cells []Cell
+		for _, c := range t.Cells {
+			if matches(parts, c.Name) {
+				cells = append(cells, c)
+			}
+		}
+		if len(cells) > 0 {
+			t.Cells = cells
+			kept.Trials = append(kept.Trials, t)
+		}
+	}
+	if len(kept.Trials) == 0 {
+		return Plan{}, fmt.Errorf("--only %s matches nothing: there are\n  %s", show.Quote(glob), strings.Join(p.names(len(parts)), "\n  "))
+	}
+	return kept, nil
+}
+
+// matches says whether a cell's name has the parts. The pattern has been
+// checked.
+func matches(parts []string, name string) bool {
+	names := strings.Split(name, "/")
+	if len(parts) <= 2 && len(parts) < len(names) {
+		names = names[:len(parts)]
+	}
+	return slices.EqualFunc(parts, names, func(pattern, name string) bool {
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+// names is what a pattern with so many parts could have matched, in the order
+// of the plan, with an end.
+func (p Plan) names(parts int) []string {
+	const most = 20
+	var all []string
+	for _, t := range p.Trials {
+		for _, c := range t.Cells {
+			names := strings.Split(c.Name, "/")
+			if parts <= 2 {
+				names = names[:parts]
+			}
+			all = append(all, strings.Join(names, "/"))
+		}
+	}
+	all = distinct(all)
+	if len(all) > most {
+		return append(all[:most:most], fmt.Sprintf("and %d more", len(all)-most))
+	}
+	return all
 }

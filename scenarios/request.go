@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -178,4 +180,118 @@ func (d *decoder) generate(n *yaml.Node, what string) *Generate {
 		yamlfile.Key("seed", func(n *yaml.Node) { d.Seed(n, what+".seed", &g.Seed) }),
 	)
 	return g
+}
+
+func (d *decoder) expect(n *yaml.Node, e *Expect) {
+	d.Object(n, "expect", "request.expect",
+		yamlfile.Key("status", func(n *yaml.Node) { d.Integer(n, "request.expect.status", &e.Status, 200, 599) }),
+		yamlfile.Key("json", func(n *yaml.Node) { d.expectJSON(n, e) }),
+		yamlfile.Key("match", func(n *yaml.Node) {
+			var pattern string
+			if d.Text(n, "request.expect.match", &pattern) && d.pattern(n, "request.expect.match", pattern) {
+				e.Match = pattern
+			}
+		}),
+		yamlfile.Key("body_digest", func(n *yaml.Node) { d.Choice(n, "request.expect.body_digest", &e.BodyDigest, DigestSame) }),
+	)
+}
+
+// pattern checks a regular expression.
+func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
+	if _, err := regexp.Compile(pattern); err != nil {
+		d.Problem(n, "the syntax is that of https://pkg.go.dev/regexp/syntax", "%s: %v", what, err)
+		return false
+	}
+	return true
+}
+
+// expectJSON reads what a JSON body has to have at some places. What is
+// written between slashes is a regular expression.
+func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
+	const what = "request.expect.json"
+	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		d.Problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s has to be a mapping of places to values, not %s", what, yamlfile.Describe(n))
+		return
+	}
+	e.JSON = make(map[string]string, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
+			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, show.Quote(key.Value))
+			continue
+		}
+		if value.Tag == "!!str" {
+			if pattern, is := Pattern(value.Value); is {
+				if d.pattern(value, what+"."+key.Value, pattern) {
+					e.JSON[key.Value] = value.Value
+				}
+				continue
+			}
+		}
+		e.JSON[key.Value] = string(d.JSON(value, what+"."+key.Value))
+	}
+}
+
+func validPlace(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || show.Columns(part) != part {
+			return false
+		}
+	}
+	return len(s) <= yamlfile.MaxText
+}
+
+// An ErrorLimit is how many errors a cell may have among its answers. With more
+// the load stops early and the cell is failed, its counts kept. The zero value
+// allows none.
+type ErrorLimit struct {
+	Count   int     `json:"count,omitempty"`
+	Percent float64 `json:"percent,omitempty"` // of the cell's requests; Count is 0 then
+}
+
+// Allowed is how many errors a number of requests may have.
+func (l ErrorLimit) Allowed(requests int) int {
+	if l.Percent > 0 {
+		// The smallest part keeps 7% of 100 from being 7.000000000000001 or 6.99….
+		return int(l.Percent*float64(requests)/100 + 1e-9)
+	}
+	return l.Count
+}
+
+// String writes the limit as ParseErrorLimit reads it.
+func (l ErrorLimit) String() string {
+	if l.Percent > 0 {
+		return strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%"
+	}
+	return strconv.Itoa(l.Count)
+}
+
+// ParseErrorLimit reads a number of errors, or a percentage of the requests: 10
+// or 2.5%.
+func ParseErrorLimit(text string) (ErrorLimit, error) {
+	if count, err := strconv.Atoi(text); err == nil && strconv.Itoa(count) == text {
+		return ErrorLimit{Count: count}, inRange("the number of errors", count, 0, MaxRequests)
+	}
+	percent, err := units.Parse(text, units.Percent)
+	switch {
+	case err != nil && !strings.Contains(text, "%"):
+		err = &units.Error{Message: show.Quote(text) + " is neither a number of errors nor a percentage", Hint: "for example 10 or 2.5%"}
+	case err == nil && percent > 100:
+		err = fmt.Errorf("%s is more than 100%%", show.Quote(text))
+	}
+	return ErrorLimit{Percent: percent}, err
+}
+
+// errorLimit reads a limit of errors.
+func (d *decoder) errorLimit(n *yaml.Node, what string) *ErrorLimit {
+	if n.Kind != yaml.ScalarNode {
+		d.Problem(n, "for example 10 or 2.5%", "%s has to be a number or a percentage, not %s", what, yamlfile.Describe(n))
+		return nil
+	}
+	limit, err := ParseErrorLimit(n.Value)
+	if err != nil {
+		d.Refuse(n, what, err)
+		return nil
+	}
+	return &limit
 }

@@ -10,11 +10,11 @@ import (
 	"slices"
 	"testing"
 
-	"stackmeter/scenarios/units"
-	"stackmeter/scenarios/yamlfile"
-
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 )
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {

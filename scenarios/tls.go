@@ -8,9 +8,9 @@ import (
 	"os"
 	"strings"
 
-	"stackmeter/scenarios/yamlfile"
-
 	"gopkg.in/yaml.v3"
+
+	"stackmeter/scenarios/yamlfile"
 )
 
 // TLS is how the certificates of stacks that speak TLS are verified. The zero

@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"bytes"
+	_ "embed"
 	"fmt"
 	"io"
 	"maps"
@@ -9,10 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/yamlfile"
-
-	"gopkg.in/yaml.v3"
 )
 
 // DefaultMaxCells is the usual limit of a plan's cells, repeats counted: at a
@@ -179,4 +181,15 @@ func (l Loader) decoder(f *yamlfile.File, file string) (*decoder, error) {
 // duration reads a time of a request, a time-out for example.
 func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
 	return d.Duration(n, what, into, shortestTime, longestTime)
+}
+
+//go:embed schema.json
+var schema []byte
+
+// Schema is the JSON Schema (draft 2020-12) of scenario files, for editors.
+// It knows keys, types and ranges. Contradictions, placeholders and files are
+// found by Load only.
+func Schema(figures threshold.Vocabulary) []byte {
+	names := `"` + strings.Join(figures.Names(), `", "`) + `"`
+	return bytes.ReplaceAll(schema, []byte(`"FIGURES"`), []byte(names))
 }

@@ -1,6 +1,8 @@
 package scenarios
 
-import "testing"
+import (
+	"testing"
+)
 
 func TestErrorLimit(t *testing.T) {
 	for _, test := range []struct {
