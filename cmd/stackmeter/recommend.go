@@ -33,8 +33,8 @@ objective within every budget. It names the runner-up, what more memory would bu
 and whether the repeats show a difference at all. Without flags it takes the
 scenario's recommend block.
 
-Metrics: ` + strings.Join(metricNames(), ", ") + `.
-A budget of throughput or rate is a lower limit. Exit status 4: nothing fits.`,
+Metrics: ` + strings.Join(results.Vocabulary().Names(), ", ") + `.
+A budget of a metric of which more is better, such as throughput, is a lower limit. Exit status 4: nothing fits.`,
 		Example: `  stackmeter recommend --under gpu_peak=5GiB --under p99=2s
   stackmeter recommend 20261123-081530-7f3a --objective throughput --under memory_peak=800MiB --format markdown`,
 		Args: arguments(cobra.MaximumNArgs(1)),
@@ -47,14 +47,6 @@ A budget of throughput or rate is a lower limit. Exit status 4: nothing fits.`,
 	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` to optimise (default duration)")
 	o.out.flags(cmd, report.RecommendFormats())
 	return cmd
-}
-
-func metricNames() []string {
-	var names []string
-	for _, m := range results.Metrics() {
-		names = append(names, m.Name)
-	}
-	return names
 }
 
 func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {

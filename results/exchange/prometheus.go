@@ -85,6 +85,8 @@ func prometheusUnit(unit units.Unit) string {
 		return "_seconds"
 	case units.Bytes:
 		return "_bytes"
+	case units.Joules:
+		return "_joules"
 	case units.PerSecond:
 		return "_per_second"
 	}

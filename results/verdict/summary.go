@@ -306,6 +306,9 @@ func (s Summary) Doubts(m results.Figure) []string {
 		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
 	case m.Unit != units.None:
 		voiding = []string{load.FlagClientBound, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
+		if m.Unit == units.Joules {
+			voiding = append(voiding, gpu.FlagForeign)
+		}
 	}
 	return slices.DeleteFunc(slices.Clone(s.Flags), func(flag string) bool { return !slices.Contains(voiding, flag) })
 }

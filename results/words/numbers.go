@@ -129,6 +129,8 @@ func UnitOf(u units.Unit) Unit {
 		return Seconds()
 	case units.Bytes:
 		return Mebibytes()
+	case units.Joules:
+		return Unit{Name: "J", Scale: 1, Fine: 4, Least: 0}
 	case units.PerSecond:
 		return Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}
 	}

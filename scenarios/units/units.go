@@ -1,10 +1,11 @@
-// Package units reads quantities: times, sizes, rates, percentages and plain
-// numbers. A scenario's values, its thresholds, budgets and the flags of the
+// Package units reads quantities: times, sizes, energies, rates, percentages and
+// plain numbers. A scenario's values, its thresholds, budgets and the flags of the
 // command line all have this grammar:
 //
-//	quantity   = time | size | rate | percentage | number
+//	quantity   = time | size | energy | rate | percentage | number
 //	time       = number time-unit { number time-unit }    1m30s, 1.5h, 500ms
 //	size       = number size-unit                         512MiB, 2 GiB, .5GiB, 1e3MiB
+//	energy     = number ( "J" | "kJ" )                    500J, 2 kJ
 //	rate       = number "/s"                              20/s, 0.5 /s
 //	percentage = number "%"                               5%, 2.5 %
 //	number     = ( digits [ "." digits ] | "." digits ) [ ( "e" | "E" ) [ "+" | "-" ] digits ]
@@ -16,7 +17,7 @@
 // refused. No quantity has a sign, and only a plain number has no unit. A time
 // adds its parts up.
 //
-// What is read is in base units: seconds, bytes, per second, percent.
+// What is read is in base units: seconds, bytes, joules, per second, percent.
 package units
 
 import (
@@ -40,6 +41,7 @@ type Unit string
 const (
 	Seconds   Unit = "s"
 	Bytes     Unit = "B"
+	Joules    Unit = "J"
 	PerSecond Unit = "1/s"
 	Percent   Unit = "%"
 	None      Unit = "" // of a plain number
@@ -52,6 +54,8 @@ func (u Unit) Noun() string {
 		return "a time"
 	case Bytes:
 		return "a size"
+	case Joules:
+		return "an energy"
 	case PerSecond:
 		return "a rate"
 	case Percent:
@@ -67,6 +71,8 @@ func (u Unit) Example() string {
 		return "for example 500ms, 2s or 1m30s"
 	case Bytes:
 		return "for example 512MiB or 8GiB"
+	case Joules:
+		return "for example 500J or 2kJ"
 	case PerSecond:
 		return "for example 20/s or 0.5/s"
 	case Percent:
@@ -212,6 +218,7 @@ func all() []named {
 		{"ns", Seconds, 1e-9}, {"us", Seconds, 1e-6}, {"µs", Seconds, 1e-6}, {"ms", Seconds, 1e-3},
 		{"s", Seconds, 1}, {"m", Seconds, 60}, {"h", Seconds, 3600},
 		{"B", Bytes, 1}, {"KiB", Bytes, 1 << 10}, {"MiB", Bytes, 1 << 20}, {"GiB", Bytes, 1 << 30}, {"TiB", Bytes, 1 << 40},
+		{"J", Joules, 1}, {"kJ", Joules, 1000},
 		{"/s", PerSecond, 1}, {"%", Percent, 1},
 	}
 }
