@@ -20,6 +20,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/existing"
+	"stackmeter/stacks/servers"
 )
 
 // here is a runtime without an engine: its stacks are HTTP servers of this test.
@@ -145,7 +146,7 @@ func newLaptop(t *testing.T) *laptop {
 // and other.
 func (b *laptop) plan(lines string) scenarios.Plan {
 	b.t.Helper()
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app, ready: {timeout: 2s}}
 topologies:
@@ -311,7 +312,7 @@ warmup: 1
 	} else {
 		text += line
 	}
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(text))
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(text))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -509,7 +510,7 @@ func TestLoopPrune(t *testing.T) {
 		}
 		return nil
 	}
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app}
 topologies:

@@ -24,6 +24,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
+	"stackmeter/stacks/servers"
 )
 
 // TestMain is also the client processes that the native client starts, and the
@@ -160,7 +161,7 @@ func (b *bench) plan(text string) scenarios.Plan {
 	_, file, _, _ := runtime.Caller(0)
 	app := filepath.Join(filepath.Dir(file), "..", "stacks", "stackstest", "testdata", "app")
 	head := fmt.Sprintf("name: test\napp: {build: {context: %q}, wsgi: 'wsgi:app', ready: {path: /healthz}}\n", app)
-	s, err := scenarios.Loader{Allow: []string{app}}.Parse("test.yaml", []byte(head+text))
+	s, err := scenarios.Loader{Allow: []string{app}, Servers: servers.Known()}.Parse("test.yaml", []byte(head+text))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -230,7 +231,7 @@ matrix: {requests: [12], client: [single, mp, mt], pool: [3], keepalive: [false,
 			t.Errorf("%s: what ran is not known: %+v", name, r.Stack)
 			continue
 		}
-		if r.Topology.Server == scenarios.ServerGunicorn && (r.Stack.Workers == nil || *r.Stack.Workers != r.Topology.Workers) {
+		if r.Topology.Server == "gunicorn" && (r.Stack.Workers == nil || *r.Stack.Workers != r.Topology.Workers) {
 			t.Errorf("%s: %v workers", name, r.Stack.Workers)
 		}
 		if r.Topology.Nginx != strings.Contains(r.Stack.Nginx, "upstream") {

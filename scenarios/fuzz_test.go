@@ -34,7 +34,7 @@ func FuzzParse(f *testing.F) {
 	for _, override := range []string{"topologies.0.workers=2", "a.b.c=1", "matrix=null", "topologies.0=null", "app.env={A: &a b, C: *a}", "=", "<<=1"} {
 		f.Add([]byte("name: a\napp: {image: a, wsgi: a:b}\ntopologies: [gunicorn]\nmatrix: {requests: 1, client: single}\n"), override)
 	}
-	loader := Loader{MaxCells: 200, Figures: figures} // small: every input is planned twice
+	loader := Loader{MaxCells: 200, Figures: figures, Servers: known} // small: every input is planned twice
 	f.Fuzz(func(t *testing.T, data []byte, override string) {
 		var overrides []string
 		if override != "" {
@@ -84,7 +84,7 @@ func FuzzTopology(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		short, err := parseShorthand(text)
+		short, err := known.parse(text)
 		if err != nil {
 			return
 		}
@@ -99,7 +99,7 @@ func FuzzTopology(f *testing.F) {
 		if topology.Workers > 0 {
 			canonical += fmt.Sprintf(" w%d/t%d", topology.Workers, topology.Threads)
 		}
-		again, err := parseShorthand(canonical)
+		again, err := known.parse(canonical)
 		if err != nil {
 			t.Fatalf("%q becomes %q: %v", text, canonical, err)
 		}

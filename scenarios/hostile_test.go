@@ -63,7 +63,7 @@ func TestThreat1HostileScenarios(t *testing.T) {
 			if err := os.WriteFile(there, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Loader{Figures: figures}.Load(there)
+			s, err := Loader{Figures: figures, Servers: known}.Load(there)
 			var problems yamlfile.Problems
 			if !errors.As(err, &problems) || s != nil {
 				t.Fatalf("got %v, %v, want Problems", s, err)
@@ -111,7 +111,7 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := Loader{}
+			l := Loader{Servers: known}
 			for _, name := range test.allow {
 				l.Allow = append(l.Allow, filepath.Join(above, name))
 			}
@@ -137,7 +137,7 @@ func TestThreat4BuildArguments(t *testing.T) {
 		"{DEBUG: on}":                false, // as SHORT is, which is no secret
 		"{VERSION: '1.2'}":           false,
 	} {
-		l := Loader{Env: map[string]string{"API_TOKEN": "operator-4711", "SHORT": "on"}}
+		l := Loader{Servers: known, Env: map[string]string{"API_TOKEN": "operator-4711", "SHORT": "on"}}
 		_, err := l.Parse(filepath.Join(dir, "case.yaml"), []byte(`name: case
 app:
   build: {context: images, args: `+args+`}
@@ -164,7 +164,7 @@ func TestThreat1NoCheckout(t *testing.T) {
 	}
 	refused := func(context string, allow ...string) error {
 		text := "name: case\napp: {build: " + context + ", wsgi: 'wsgi:app'}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
-		_, err := Loader{Allow: allow}.Parse(filepath.Join(dir, "case.yaml"), []byte(text))
+		_, err := Loader{Allow: allow, Servers: known}.Parse(filepath.Join(dir, "case.yaml"), []byte(text))
 		return err
 	}
 	inTree := "../../" + filepath.Base(checkout) + "/other"
@@ -232,7 +232,7 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 			if test.set != "" {
 				set = []string{test.set}
 			}
-			s, err := Loader{Figures: figures}.Parse("case.yaml", []byte(test.text), set...)
+			s, err := Loader{Figures: figures, Servers: known}.Parse("case.yaml", []byte(test.text), set...)
 			if s != nil || err == nil || !strings.Contains(err.Error(), test.refused) {
 				t.Fatalf("got %.300v, want an error with %q", err, test.refused)
 			}
@@ -247,11 +247,11 @@ func TestThreat7BoundsOfAScenario(t *testing.T) {
 // and run by who says that it is meant.
 func TestFault30TenThousandCells(t *testing.T) {
 	text := []byte("name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1, 2], client: [mp], pool: [1, 2, 3, 4, 5]}\nrepeats: 1000\n")
-	_, err := Loader{Figures: figures}.Parse("case.yaml", text)
+	_, err := Loader{Figures: figures, Servers: known}.Parse("case.yaml", text)
 	if err == nil || !strings.Contains(err.Error(), "= 10000 cells, more than the limit of 5000") || !strings.Contains(err.Error(), "--max-cells") {
 		t.Errorf("ten thousand cells: %v", err)
 	}
-	s, err := Loader{MaxCells: 10_000}.Parse("case.yaml", text)
+	s, err := Loader{MaxCells: 10_000, Servers: known}.Parse("case.yaml", text)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"bytes"
 	_ "embed"
 	"fmt"
 	"io"
@@ -32,6 +31,10 @@ type Loader struct {
 	// Env is set for the app on top of what the file says: secrets, which the
 	// operator has and a file does not.
 	Env map[string]string
+
+	// Servers are those that a topology can name. Without any there are only
+	// commands and services.
+	Servers Servers
 
 	// Server, where it is set, is the one topology: a server that is there
 	// already. The scenario then has no app and lists no topologies.
@@ -71,7 +74,7 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 // its build context is there or in the same git checkout. No "..", absolute
 // path or symbolic link leads out.
 func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
-	f := yamlfile.Read(file, data, rules())
+	f := yamlfile.Read(file, data, l.rules())
 	if f.Root == nil {
 		return nil, f.Err()
 	}
@@ -92,7 +95,7 @@ type Setting struct {
 // ParseSettings checks a scenario that has no file: all that it says are the
 // settings. Its relative paths start in the working directory.
 func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error) {
-	f := yamlfile.Empty(name, rules())
+	f := yamlfile.Empty(name, l.rules())
 	for _, key := range []string{"name: " + name, "request: {}", "matrix: {}"} { // which no setting may say
 		path, value, _ := strings.Cut(key, ": ")
 		f.Set(name, path, value)
@@ -104,7 +107,7 @@ func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error
 }
 
 // rules are what is particular to scenarios as YAML files.
-func rules() yamlfile.Rules {
+func (l Loader) rules() yamlfile.Rules {
 	return yamlfile.Rules{
 		What:    "scenario",
 		Example: "matrix.requests=[20] or topologies.0.workers=2",
@@ -118,7 +121,7 @@ func rules() yamlfile.Rules {
 				key.Value = "context"
 				return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column, Content: []*yaml.Node{&key, &context}}
 			case len(path) == 2 && path[0] == "topologies":
-				if short, err := parseShorthand(n.Value); err == nil { // or it is reported when it is read
+				if short, err := l.Servers.parse(n.Value); err == nil { // or it is reported when it is read
 					return short.mapping(n)
 				}
 			}
@@ -189,7 +192,9 @@ var schema []byte
 // Schema is the JSON Schema (draft 2020-12) of scenario files, for editors.
 // It knows keys, types and ranges. Contradictions, placeholders and files are
 // found by Load only.
-func Schema(figures threshold.Vocabulary) []byte {
+func Schema(figures threshold.Vocabulary, servers Servers) []byte {
 	names := `"` + strings.Join(figures.Names(), `", "`) + `"`
-	return bytes.ReplaceAll(schema, []byte(`"FIGURES"`), []byte(names))
+	text := strings.ReplaceAll(string(schema), `"FIGURES"`, names)
+	text = strings.ReplaceAll(text, `"SERVERS"`, `"`+strings.Join(servers.names(), `", "`)+`"`)
+	return []byte(strings.ReplaceAll(text, "SHORT NAMES", strings.ReplaceAll(servers.pattern(), `\`, `\\`)))
 }

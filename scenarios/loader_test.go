@@ -26,7 +26,7 @@ func TestSettings(t *testing.T) {
 		settings []Setting
 		want     string
 	}{
-		{"no server", Loader{}, whole, "load: the scenario has no topologies"},
+		{"no server", Loader{Servers: known}, whole, "load: the scenario has no topologies"},
 		{"no load", there, whole[:1], "load: the matrix has no client"},
 		{"out of bounds", there, []Setting{whole[1], set("matrix.requests", "0")}, "--requests: matrix.requests has to be from 1"},
 		{"said twice", there, append(whole, Setting{"--count", "matrix.requests", "10"}), "--count: --requests says what matrix.requests is already"},

@@ -17,7 +17,7 @@ import (
 // parse is a scenario with an app and the given rest.
 func parse(t testing.TB, rest string, overrides ...string) *Scenario {
 	t.Helper()
-	s, err := Loader{Figures: figures}.Parse("test.yaml", []byte("name: test\napp: {image: example/app, wsgi: wsgi:app}\n"+rest), overrides...)
+	s, err := Loader{Figures: figures, Servers: known}.Parse("test.yaml", []byte("name: test\napp: {image: example/app, wsgi: wsgi:app}\n"+rest), overrides...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,28 +263,28 @@ func TestFingerprintOfPayloadFiles(t *testing.T) {
 
 func TestLimitOfCells(t *testing.T) {
 	text := []byte("name: test\napp: {image: a, wsgi: wsgi:app}\n" + nineCells)
-	if _, err := (Loader{MaxCells: 8}).Parse("test.yaml", text); err == nil || !strings.Contains(err.Error(), "9 cells, more than the limit of 8") {
+	if _, err := (Loader{MaxCells: 8, Servers: known}).Parse("test.yaml", text); err == nil || !strings.Contains(err.Error(), "9 cells, more than the limit of 8") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := (Loader{MaxCells: 9}).Parse("test.yaml", text); err != nil {
+	if _, err := (Loader{MaxCells: 9, Servers: known}).Parse("test.yaml", text); err != nil {
 		t.Error(err)
 	}
-	if _, err := (Loader{MaxCells: 20_000}).Parse("test.yaml", text, "repeats=1000"); err != nil {
+	if _, err := (Loader{MaxCells: 20_000, Servers: known}).Parse("test.yaml", text, "repeats=1000"); err != nil {
 		t.Error(err)
 	}
-	if _, err := (Loader{}).Parse("test.yaml", make([]byte, yamlfile.MaxSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
+	if _, err := (Loader{Servers: known}).Parse("test.yaml", make([]byte, yamlfile.MaxSize+1)); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestLoadSaysWhichFileIsMissing(t *testing.T) {
-	if _, err := (Loader{}).Load("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
+	if _, err := (Loader{Servers: known}).Load("nowhere.yaml"); err == nil || !strings.Contains(err.Error(), "nowhere.yaml") {
 		t.Errorf("error %v", err)
 	}
 }
 
 func BenchmarkPlan10000(b *testing.B) {
-	s, err := Loader{MaxCells: 10_000}.Parse("test.yaml", []byte(`name: test
+	s, err := Loader{MaxCells: 10_000, Servers: known}.Parse("test.yaml", []byte(`name: test
 app: {image: example/app, wsgi: wsgi:app}
 topologies: [{server: gunicorn, workers: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], threads: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}]
 matrix: {requests: [1, 2, 3, 4, 5], client: [mp, mt]}

@@ -42,10 +42,8 @@ const (
 // DigestSame is the value of Expect.BodyDigest.
 const DigestSame = "same"
 
-// Servers of a topology.
+// Servers of a topology, besides those that a Loader is given.
 const (
-	ServerFlask    = "flask"    // flask's own server, threaded
-	ServerGunicorn = "gunicorn" // gunicorn with workers and threads
 	ServerCommand  = "command"  // any argv of the user's
 	ServerServices = "services" // any set of services of the user's
 	ServerExisting = "existing" // whatever it is, it is there already

@@ -19,7 +19,7 @@ import (
 
 func compiledSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema(figures)))
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema(figures, known)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestSchemaKnowsUnits(t *testing.T) {
 			AnyOf   []struct{ Pattern string }
 		} `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema(figures), &schema); err != nil {
+	if err := json.Unmarshal(Schema(figures, known), &schema); err != nil {
 		t.Fatal(err)
 	}
 	for unit, pattern := range map[units.Unit]string{
@@ -113,8 +113,8 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := yamlfile.Read(file, data, rules())
-		if _, err := (Loader{Figures: figures}).decode(f, file); err != nil {
+		f := yamlfile.Read(file, data, Loader{Servers: known}.rules())
+		if _, err := (Loader{Figures: figures, Servers: known}).decode(f, file); err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(kinds, f.Kinds)
@@ -122,7 +122,7 @@ func TestSchemaKnowsTheSameKeys(t *testing.T) {
 	var schema struct {
 		Defs map[string]struct{ Properties map[string]any } `json:"$defs"`
 	}
-	if err := json.Unmarshal(Schema(figures), &schema); err != nil {
+	if err := json.Unmarshal(Schema(figures, known), &schema); err != nil {
 		t.Fatal(err)
 	}
 	for kind, definition := range schema.Defs {

@@ -31,7 +31,7 @@ func TestThreat4MessagesNameNoValues(t *testing.T) {
 			if test.set != "" {
 				set = append(set, test.set)
 			}
-			_, err := Loader{Figures: figures}.Parse("case.yaml", []byte(scenario+test.text), set...)
+			_, err := Loader{Figures: figures, Servers: known}.Parse("case.yaml", []byte(scenario+test.text), set...)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "4711") {
 				t.Errorf("%v\nwant %s, and no value", err, test.want)
 			}

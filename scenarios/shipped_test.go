@@ -25,7 +25,7 @@ func shipped(t *testing.T) []string {
 func TestShippedScenariosLoad(t *testing.T) {
 	for _, file := range shipped(t) {
 		t.Run(file, func(t *testing.T) {
-			s, err := Loader{Figures: figures}.Load(file)
+			s, err := Loader{Figures: figures, Servers: known}.Load(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestReferenceTables(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
-			s, err := Loader{Figures: figures}.Load(filepath.Join("reference", test.file+".yaml"))
+			s, err := Loader{Figures: figures, Servers: known}.Load(filepath.Join("reference", test.file+".yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +121,7 @@ func TestShippedCommandsWork(t *testing.T) {
 			if path != file {
 				t.Errorf("%s: a comment runs %s", file, words[3])
 			}
-			s, err := Loader{Figures: figures}.Load(path, overrides...)
+			s, err := Loader{Figures: figures, Servers: known}.Load(path, overrides...)
 			if err != nil {
 				t.Errorf("%s: %s: %v", file, line, err)
 				continue

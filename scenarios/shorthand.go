@@ -1,8 +1,10 @@
 package scenarios
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,20 +19,94 @@ const (
 	maxThreads = 1024
 )
 
-// shorthandRule shows the forms that a topology's short name can take.
-const shorthandRule = "the short forms are flask, gunicorn, gunicorn w2, gunicorn w2/t4 and any of them after nginx +"
+// A Server is what scenarios know of a way of serving the app: how it is written
+// down, and which axes it has.
+type Server struct {
+	Name    string
+	Workers int    // default of the axis workers; 0: it has none
+	Threads int    // default of the axis threads; 0: it has none
+	Lacks   string // why it has no such axis: "it makes a thread for each connection"
+}
+
+// numbers says what a server has to set.
+func (s Server) numbers() string {
+	switch {
+	case s.Workers > 0 && s.Threads > 0:
+		return "workers and threads"
+	case s.Workers > 0:
+		return "workers"
+	case s.Threads > 0:
+		return "threads"
+	}
+	return ""
+}
+
+// forms are the short forms of a server's topologies, for messages.
+func (s Server) forms() []string {
+	forms := []string{s.Name}
+	if s.Workers > 0 {
+		forms = append(forms, s.Name+" w2")
+	}
+	if s.Threads > 0 {
+		forms = append(forms, forms[len(forms)-1]+map[bool]string{true: "/t4", false: " t4"}[s.Workers > 0])
+	}
+	return forms
+}
+
+// Servers are those that a scenario can name.
+type Servers []Server
+
+func (all Servers) find(name string) (Server, bool) {
+	i := slices.IndexFunc(all, func(s Server) bool { return s.Name == name })
+	if i < 0 {
+		return Server{}, false
+	}
+	return all[i], true
+}
+
+func (all Servers) names() []string {
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// rule shows the forms that a topology's short name can take.
+func (all Servers) rule() string {
+	var forms []string
+	for _, s := range all {
+		forms = append(forms, s.forms()...)
+	}
+	return "the short forms are " + strings.Join(forms, ", ") + " and any of them after nginx +"
+}
+
+// pattern is the regular expression of short names, for the schema. It lets
+// through numbers that are out of range.
+func (all Servers) pattern() string {
+	const workers, threads = `w\s*[0-9]+`, `t\s*[0-9]+`
+	var servers []string
+	for _, s := range all {
+		numbers := map[string]string{
+			"workers and threads": `(\s*|\s+(` + workers + `(\s*/\s*` + threads + `)?|` + threads + `))`,
+			"workers":             `(\s*|\s+` + workers + `)`, "threads": `(\s*|\s+` + threads + `)`,
+		}[s.numbers()]
+		servers = append(servers, s.Name+numbers)
+	}
+	return `^\s*(nginx\s*\+\s*)?(` + strings.Join(servers, "|") + `)\s*$`
+}
 
 // A shorthand is what a topology's short name says: "nginx + gunicorn w1/t4".
 // Workers and threads are 0 where it leaves them out.
 type shorthand struct {
 	nginx            bool
-	server           string
+	server           Server
 	workers, threads int
 }
 
-// parseShorthand reads a topology's short name. Spaces are free between its
-// parts; the numbers come in the order w, t.
-func parseShorthand(text string) (shorthand, error) {
+// parse reads a topology's short name. Spaces are free between its parts; the
+// numbers come in the order w, t.
+func (all Servers) parse(text string) (shorthand, error) {
 	var s shorthand
 	rest := strings.TrimSpace(text)
 	if before, after, found := strings.Cut(rest, "+"); found {
@@ -45,16 +121,16 @@ func parseShorthand(text string) (shorthand, error) {
 		word = rest[:end]
 	}
 	rest = strings.Join(strings.Fields(rest[len(word):]), "")
-	switch word {
-	case ServerFlask, ServerGunicorn:
-		s.server = word
-	case "":
+	var known bool
+	switch s.server, known = all.find(word); {
+	case known:
+	case word == "":
 		return s, errors.New("there is no server")
-	case "nginx":
+	case word == "nginx":
 		return s, errors.New("nginx needs a server behind it")
 	default:
 		err := fmt.Errorf("there is no server %s", show.Quote(word))
-		if near := show.Nearest(word, []string{ServerFlask, ServerGunicorn}); near != "" {
+		if near := show.Nearest(word, all.names()); near != "" {
 			err = fmt.Errorf("%w (did you mean %s?)", err, near)
 		}
 		return s, err
@@ -62,19 +138,19 @@ func parseShorthand(text string) (shorthand, error) {
 	if rest == "" {
 		return s, nil
 	}
-	if s.server == ServerFlask {
-		return s, errors.New("flask's own server has no workers or threads to set: it makes a thread for each connection")
-	}
 	for i, part := range strings.Split(rest, "/") {
 		var into *int
-		most := maxWorkers
+		axis, most, has := "workers", maxWorkers, s.server.Workers
 		switch {
 		case i == 0 && strings.HasPrefix(part, "w"):
 			into = &s.workers
 		case (i == 0 || i == 1 && s.workers > 0) && strings.HasPrefix(part, "t"):
-			into, most = &s.threads, maxThreads
+			into, axis, most, has = &s.threads, "threads", maxThreads, s.server.Threads
 		default:
 			return s, fmt.Errorf("%s is not a number of workers and threads", show.Quote(rest))
+		}
+		if has == 0 {
+			return s, fmt.Errorf("%s has no %s to set: %s", s.server.Name, axis, s.server.Lacks)
 		}
 		number, err := strconv.Atoi(part[1:])
 		if err != nil || strconv.Itoa(number) != part[1:] {
@@ -103,17 +179,14 @@ func topologyName(base string, nginx bool, workers, threads int) string {
 	return base
 }
 
-// topology is what a short name stands for; gunicorn's own defaults are one
-// worker and one thread.
+// topology is what a short name stands for, with the server's defaults.
 func (s shorthand) topology() Topology {
-	if s.server == ServerGunicorn {
-		s.workers, s.threads = max(s.workers, 1), max(s.threads, 1)
-	}
+	workers, threads := cmp.Or(s.workers, s.server.Workers), cmp.Or(s.threads, s.server.Threads)
 	return Topology{
-		Name:    topologyName(s.server, s.nginx, s.workers, s.threads),
-		Server:  s.server,
-		Workers: s.workers,
-		Threads: s.threads,
+		Name:    topologyName(s.server.Name, s.nginx, workers, threads),
+		Server:  s.server.Name,
+		Workers: workers,
+		Threads: threads,
 		Nginx:   s.nginx,
 	}
 }
@@ -128,7 +201,7 @@ func (s shorthand) mapping(at *yaml.Node) *yaml.Node {
 			n.Content = append(n.Content, scalar)
 		}
 	}
-	add("server", "!!str", s.server)
+	add("server", "!!str", s.server.Name)
 	if s.workers > 0 {
 		add("workers", "!!int", strconv.Itoa(s.workers))
 	}

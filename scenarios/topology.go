@@ -3,6 +3,7 @@ package scenarios
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -40,9 +41,9 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		if !d.Text(n, "a topology", &text) {
 			return nil
 		}
-		short, err := parseShorthand(text)
+		short, err := d.loader.Servers.parse(text)
 		if err != nil {
-			d.Problem(n, shorthandRule, "topology %s: %v", show.Quote(text), err)
+			d.Problem(n, d.loader.Servers.rule(), "topology %s: %v", show.Quote(text), err)
 			return nil
 		}
 		t := short.topology()
@@ -53,7 +54,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 	o, ok := d.Object(n, "topology", "a topology",
 		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a topology's name", &v.base.Name, validName, nameRule) }),
 		yamlfile.Key("server", func(n *yaml.Node) {
-			d.Choice(n, "a topology's server", &v.base.Server, ServerFlask, ServerGunicorn)
+			d.Choice(n, "a topology's server", &v.base.Server, d.loader.Servers.names()...)
 		}),
 		yamlfile.Key("workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }),
 		yamlfile.Key("threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }),
@@ -76,8 +77,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 
 // needsApp reports what a topology cannot do without.
 func (d *decoder) needsApp(n *yaml.Node, t *Topology, app yamlfile.Object) {
-	wsgi := t.Server == ServerFlask || t.Server == ServerGunicorn
-	if wsgi && !app.Has("wsgi") {
+	if _, named := d.loader.Servers.find(t.Server); named && !app.Has("wsgi") {
 		d.Problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
 	}
 	if t.Server != ServerServices && t.Image == "" {
@@ -230,7 +230,7 @@ func (v *variants) check() bool {
 		}
 	}
 	if len(kinds) == 0 {
-		d.Problem(v.node, "add server: flask or gunicorn, a command: [PROGRAM, …], or services", "a topology has no server")
+		d.Problem(v.node, "add server: "+strings.Join(d.loader.Servers.names(), " or ")+", a command: [PROGRAM, …], or services", "a topology has no server")
 		return false
 	}
 	for _, key := range kinds[1:] {
@@ -247,12 +247,17 @@ func (v *variants) check() bool {
 			return false
 		}
 	}
-	if v.base.Server == ServerFlask {
-		for _, key := range []string{"workers", "threads"} {
-			if o.Has(key) {
-				d.Problem(o.Keys[key], "leave it out, or use gunicorn",
-					"flask's own server has no %s to set: it makes a thread for each connection", key)
-			}
+	server, named := d.loader.Servers.find(v.base.Server)
+	for _, axis := range []struct {
+		key    string
+		usual  int
+		values *[]int
+	}{{"workers", server.Workers, &v.workers}, {"threads", server.Threads, &v.threads}} {
+		if named && axis.usual == 0 && o.Has(axis.key) {
+			d.Problem(o.Keys[axis.key], "leave it out, or use another server", "%s has no %s to set: %s", server.Name, axis.key, server.Lacks)
+		}
+		if named && (axis.usual == 0 || !o.Has(axis.key)) {
+			*axis.values = []int{axis.usual}
 		}
 	}
 	if kind == "services" {
@@ -267,7 +272,7 @@ func (v *variants) check() bool {
 	}
 	if v.base.TLS && (kind == "server" || slices.Contains(v.nginx, true)) {
 		d.Problem(o.Keys["tls"], "use a command or services of your own whose last one has a certificate",
-			"flask, gunicorn and nginx are started without TLS")
+			"%s and nginx are started without TLS", strings.Join(d.loader.Servers.names(), ", "))
 	}
 	sound := (!o.Has("name") || v.base.Name != "") && v.base.Server != ""
 	for key, values := range map[string]int{"workers": len(v.workers), "threads": len(v.threads), "nginx": len(v.nginx)} {
@@ -329,12 +334,6 @@ func (v *variants) expand() []Topology {
 	}
 	if len(nginx) == 0 {
 		nginx = []bool{false}
-	}
-	if v.base.Server == ServerGunicorn { // its own defaults
-		workers[0], threads[0] = max(workers[0], 1), max(threads[0], 1)
-	}
-	if v.base.Server == ServerFlask { // reported where the scenario says otherwise
-		workers, threads = []int{0}, []int{0}
 	}
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {

@@ -12,6 +12,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/stacks/servers"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -61,7 +62,7 @@ func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Pl
 		}
 		env[name] = value
 	}
-	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, Figures: results.Vocabulary()}
+	loader := scenarios.Loader{MaxCells: o.cells, Allow: o.allow, Env: env, Figures: results.Vocabulary(), Servers: servers.Known()}
 	s, err := loader.Load(file, o.set...)
 	if err != nil {
 		return nil, scenarios.Plan{}, usageError{err}
@@ -136,7 +137,7 @@ func (a *app) schemaCommand() *cobra.Command {
   # yaml-language-server: $schema=scenario.schema.json`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := a.stdout.Write(scenarios.Schema(results.Vocabulary()))
+			_, err := a.stdout.Write(scenarios.Schema(results.Vocabulary(), servers.Known()))
 			return err
 		},
 	}

@@ -13,6 +13,7 @@ import (
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/units"
+	"stackmeter/stacks/servers"
 )
 
 // TestUnitsAreTheSameEverywhere writes each quantity as a key of a scenario, in
@@ -21,7 +22,7 @@ import (
 func TestUnitsAreTheSameEverywhere(t *testing.T) {
 	key := func(set string, value func(*scenarios.Scenario) float64) func(string) (float64, error) {
 		return func(text string) (float64, error) {
-			s, err := scenarios.Loader{}.Parse("units.yaml", []byte(`{name: units, app: {image: x, wsgi: "a:b"}, topologies: [flask], matrix: {requests: [1], client: [open]}}`),
+			s, err := scenarios.Loader{Servers: servers.Known()}.Parse("units.yaml", []byte(`{name: units, app: {image: x, wsgi: "a:b"}, topologies: [flask], matrix: {requests: [1], client: [open]}}`),
 				fmt.Sprintf("%s=%q", set, text), "matrix.rate="+rateBeside(set, text))
 			if err != nil {
 				return 0, err

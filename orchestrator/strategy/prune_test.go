@@ -6,12 +6,13 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/stacks/servers"
 )
 
 // prunedPlan has w1, w2 and w4, each under mt2 and mt4, twice.
 func prunedPlan(t *testing.T) scenarios.Plan {
 	t.Helper()
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app, wsgi: "wsgi:app"}
 topologies: [gunicorn w1, gunicorn w2, gunicorn w4]

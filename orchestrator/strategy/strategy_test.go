@@ -7,12 +7,13 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/stacks/servers"
 )
 
 // twoByTwo is a plan of two topologies under two loads.
 func twoByTwo(t *testing.T, lines string) scenarios.Plan {
 	t.Helper()
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app}
 topologies: [{name: a, command: [a]}, {name: b, command: [b]}]

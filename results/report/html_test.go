@@ -137,7 +137,7 @@ func large(n int) (results.Run, []results.Record) {
 	records := make([]results.Record, 0, n)
 	for i := range n {
 		workers, threads, pool := 1+i%10, 1+i/10%10, 1+i/100%50
-		topology := scenarios.Topology{Name: fmt.Sprintf("gunicorn-w%d-t%d", workers, threads), Server: scenarios.ServerGunicorn, Workers: workers, Threads: threads}
+		topology := scenarios.Topology{Name: fmt.Sprintf("gunicorn-w%d-t%d", workers, threads), Server: "gunicorn", Workers: workers, Threads: threads}
 		client := []string{scenarios.ClientMP, scenarios.ClientMT}[i/5000%2]
 		r := measured(topology, scenarios.LoadSpec{Requests: 100, Client: client, Pool: pool}, 1,
 			30/math.Sqrt(float64(workers*threads))+float64(i%7)/10+2/float64(pool), 300)

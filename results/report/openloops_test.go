@@ -20,7 +20,7 @@ func TestOpenLoops(t *testing.T) {
 		}
 		seconds := 2.0
 		return results.Record{
-			Topology: scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask},
+			Topology: scenarios.Topology{Name: "flask", Server: "flask"},
 			Cell:     scenarios.Cell{Name: "flask/" + l.Name(), Repeat: 1, Load: l},
 			Status:   results.StatusOK, Duration: &seconds, Replies: l.Requests, Latency: &latency, Load: facts,
 		}

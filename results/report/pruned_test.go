@@ -17,7 +17,7 @@ func pruning() (results.Run, []results.Record) {
 	run.Outcome, run.Verdict = results.OutcomeFailed, results.VerdictFailed
 	run.Plan.Prune, run.Plan.Repeats = true, 2
 	w := func(n int) scenarios.Topology {
-		return scenarios.Topology{Name: fmt.Sprintf("gunicorn-w%d-t1", n), Server: scenarios.ServerGunicorn, Workers: n, Threads: 1}
+		return scenarios.Topology{Name: fmt.Sprintf("gunicorn-w%d-t1", n), Server: "gunicorn", Workers: n, Threads: 1}
 	}
 	var records []results.Record
 	for repeat := 1; repeat <= 2; repeat++ {

@@ -158,9 +158,9 @@ func sampleRun() results.Run {
 }
 
 var (
-	flask    = scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
-	gunicorn = scenarios.Topology{Name: "gunicorn-w1-t4", Server: scenarios.ServerGunicorn, Workers: 1, Threads: 4}
-	nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t4", Server: scenarios.ServerGunicorn, Workers: 1, Threads: 4, Nginx: true}
+	flask    = scenarios.Topology{Name: "flask", Server: "flask"}
+	gunicorn = scenarios.Topology{Name: "gunicorn-w1-t4", Server: "gunicorn", Workers: 1, Threads: 4}
+	nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t4", Server: "gunicorn", Workers: 1, Threads: 4, Nginx: true}
 	single   = scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientSingle, Pool: 1}
 	mt5      = scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientMT, Pool: 5}
 )

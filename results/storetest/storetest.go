@@ -67,7 +67,7 @@ func Record(run, status string, repeat int) results.Record {
 	spec := scenarios.LoadSpec{Requests: 10, Client: scenarios.ClientMT, Pool: 2}
 	return results.Record{
 		Run:      run,
-		Topology: scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask},
+		Topology: scenarios.Topology{Name: "flask", Server: "flask"},
 		Cell:     scenarios.Cell{Name: "flask/" + spec.Name(), Repeat: repeat, Load: spec},
 		Started:  time.Unix(int64(repeat), 5).UTC(),
 		Status:   status,

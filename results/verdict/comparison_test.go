@@ -18,7 +18,7 @@ func repeated(topology string, durations ...float64) []results.Record {
 	spec := scenarios.LoadSpec{Requests: 100, Client: scenarios.ClientMT, Pool: 5}
 	for i, d := range durations {
 		records = append(records, results.Record{
-			Topology: scenarios.Topology{Name: topology, Server: scenarios.ServerFlask},
+			Topology: scenarios.Topology{Name: topology, Server: "flask"},
 			Cell:     scenarios.Cell{Name: topology + "/" + spec.Name(), Repeat: i + 1, Load: spec},
 			Status:   results.StatusOK, Duration: &d, Replies: spec.Requests,
 		})

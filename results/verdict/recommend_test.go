@@ -49,7 +49,7 @@ func published(t *testing.T, tables ...string) []results.Record {
 			continue
 		}
 		topology := flask()
-		if row[at["server"]] == scenarios.ServerGunicorn {
+		if row[at["server"]] == "gunicorn" {
 			name := "gunicorn-w" + row[at["workers"]] + "-t" + row[at["threads"]]
 			if row[at["nginx"]] == "yes" {
 				name = "nginx+" + name

@@ -7,12 +7,13 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
+	"stackmeter/stacks/servers"
 )
 
 // untilPlan is a plan of two topologies with two cells each, up to 8 repeats.
 func untilPlan(t *testing.T, until string) scenarios.Plan {
 	t.Helper()
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
 name: test
 app: {image: example/app, wsgi: wsgi:app}
 topologies: [flask, gunicorn w1/t2]

@@ -13,12 +13,12 @@ import (
 )
 
 func flask() scenarios.Topology {
-	return scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
+	return scenarios.Topology{Name: "flask", Server: "flask"}
 }
 
 func gunicorn(name string, nginx bool, workers, threads int) scenarios.Topology {
 	return scenarios.Topology{
-		Name: name, Server: scenarios.ServerGunicorn, Nginx: nginx, Workers: workers, Threads: threads,
+		Name: name, Server: "gunicorn", Nginx: nginx, Workers: workers, Threads: threads,
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // placeholders, and what the programs make of them is not known.
 type custom string
 
-func (c custom) Name() string { return string(c) }
+func (c custom) Syntax() scenarios.Server { return scenarios.Server{Name: string(c)} }
 
 func (custom) Program() Program { return Program{} }
 

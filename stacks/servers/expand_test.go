@@ -75,7 +75,7 @@ func TestExpand(t *testing.T) {
 
 // TestBracesEndToEnd follows what a scenario writes to the argv of a process.
 func TestBracesEndToEnd(t *testing.T) {
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+	s, err := scenarios.Loader{Servers: Known()}.Parse("test.yaml", []byte(`
 name: braces
 app: {image: example/app, wsgi: wsgi:app}
 topologies:

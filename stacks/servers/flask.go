@@ -11,7 +11,9 @@ import (
 // connection.
 type flask struct{}
 
-func (flask) Name() string { return "flask" }
+func (flask) Syntax() scenarios.Server {
+	return scenarios.Server{Name: "flask", Lacks: "it makes a thread for each connection"}
+}
 
 func (flask) Program() Program {
 	return Program{Name: "flask", Module: "flask", Debian: "python3-flask"}

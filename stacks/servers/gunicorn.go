@@ -17,7 +17,9 @@ import (
 // these by itself.
 type gunicorn struct{}
 
-func (gunicorn) Name() string { return "gunicorn" }
+func (gunicorn) Syntax() scenarios.Server {
+	return scenarios.Server{Name: "gunicorn", Workers: 1, Threads: 1}
+}
 
 func (gunicorn) Program() Program {
 	return Program{Name: "gunicorn", Module: "gunicorn", Debian: "gunicorn"}

@@ -17,10 +17,19 @@ import (
 // messages name them.
 func All() []Server { return []Server{flask{}, gunicorn{}} }
 
+// Known lists how scenarios write down what All lists: scenarios.Loader takes it.
+func Known() scenarios.Servers {
+	var known scenarios.Servers
+	for _, s := range All() {
+		known = append(known, s.Syntax())
+	}
+	return known
+}
+
 // serverOf returns the server of a topology.
 func serverOf(t scenarios.Topology) (Server, error) {
 	for _, s := range append(All(), custom(scenarios.ServerCommand), custom(scenarios.ServerServices), custom(scenarios.ServerExisting)) {
-		if s.Name() == t.Server {
+		if s.Syntax().Name == t.Server {
 			return s, nil
 		}
 	}
@@ -30,8 +39,8 @@ func serverOf(t scenarios.Topology) (Server, error) {
 // A Server is one way of serving an app. Its methods may be called by several
 // goroutines at once.
 type Server interface {
-	// Name is what scenarios.Topology.Server has.
-	Name() string
+	// Syntax is how scenarios name the server, and the axes that it has.
+	Syntax() scenarios.Server
 
 	// Program is what starts the server. The zero value says that this is the
 	// scenario's own affair.

@@ -54,7 +54,7 @@ func SameWorkers(ctx context.Context, spec stacks.Spec, stack stacks.Stack, befo
 		return err
 	}
 	if now := server.WorkerPIDs(facts); !slices.Equal(now, before) {
-		return fmt.Errorf("%s's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", server.Name(), before, now)
+		return fmt.Errorf("%s's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", server.Syntax().Name, before, now)
 	}
 	return nil
 }

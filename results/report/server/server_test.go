@@ -76,7 +76,7 @@ func (s *site) get(path string, change func(*http.Request)) (int, http.Header, s
 }
 
 var (
-	topology = scenarios.Topology{Name: "flask", Server: scenarios.ServerFlask}
+	topology = scenarios.Topology{Name: "flask", Server: "flask"}
 	mt2      = scenarios.LoadSpec{Requests: 10, Client: scenarios.ClientMT, Pool: 2}
 )
 
