@@ -65,13 +65,18 @@ func Figures() []Figure {
 		{Name: "latency_mean", Column: "latency_mean_s", Title: "mean latency", Unit: units.Seconds, value: latency((*load.Latency).Mean)},
 		{Name: "p50", Column: "latency_p50_s", Title: "median latency", Unit: units.Seconds, value: percentile(50)},
 		{Name: "p90", Column: "latency_p90_s", Title: "90th percentile of latency", Unit: units.Seconds, value: percentile(90)},
+		{Name: "p95", Column: "latency_p95_s", Title: "95th percentile of latency", Unit: units.Seconds, value: percentile(95)},
 		{Name: MetricP99, Column: "latency_p99_s", Title: "99th percentile of latency", Unit: units.Seconds, value: percentile(99)},
 		{Name: "latency_max", Column: "latency_max_s", Title: "longest latency", Unit: units.Seconds, value: latency((*load.Latency).Max)},
+		{Name: "first_byte_p50", Column: "first_byte_p50_s", Title: "median time to the first byte", Unit: units.Seconds, value: firstByte(func(s *Spread) *float64 { return &s.P50 })},
+		{Name: "first_byte_p99", Column: "first_byte_p99_s", Title: "99th percentile of the time to the first byte", Unit: units.Seconds, value: firstByte(func(s *Spread) *float64 { return &s.P99 })},
 
 		{Column: "gpu_baseline_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Baseline })},
 		{Column: "gpu_start_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Start })},
 		{Name: MetricGPUPeak, Column: "gpu_peak_bytes", Title: "peak GPU memory", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Peak })},
 		{Name: "gpu_stack_peak", Column: "gpu_stack_peak_bytes", Title: "peak GPU memory of the stack's processes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Stack })},
+		{Name: "energy", Column: "gpu_energy_j", Title: "GPU energy", Unit: units.Joules, value: value{of: energy}},
+		{Name: "energy_per_request", Column: "gpu_energy_per_request_j", Title: "GPU energy for each good reply", Unit: units.Joules, value: value{of: energyPerRequest}},
 		{Column: "gpu_samples", value: positive(func(r *Record) *int { return &r.GPU.Samples })},
 		{Column: "gpu_interval_s", Unit: units.Seconds, value: elapsed(func(r *Record) *time.Duration { return &r.GPU.Interval })},
 		{Column: "gpu_max_gap_s", Unit: units.Seconds, value: elapsed(func(r *Record) *time.Duration { return &r.GPU.MaxGap })},
@@ -226,6 +231,39 @@ func latency(of func(*load.Latency) time.Duration) value {
 
 func percentile(p float64) value {
 	return latency(func(l *load.Latency) time.Duration { return l.Percentile(p) })
+}
+
+func firstByte(of func(*Spread) *float64) value {
+	return value{of: func(r *Record) *float64 {
+		if r.Load.FirstByte == nil {
+			return nil
+		}
+		return of(r.Load.FirstByte)
+	}}
+}
+
+// energy is what the stack's devices used, nil if one of them does not say.
+func energy(r *Record) *float64 {
+	sum := 0.0
+	for _, d := range r.GPU.Devices {
+		if d.Activity.Energy == nil {
+			return nil
+		}
+		sum += *d.Activity.Energy
+	}
+	if len(r.GPU.Devices) == 0 {
+		return nil
+	}
+	return &sum
+}
+
+func energyPerRequest(r *Record) *float64 {
+	joules := energy(r)
+	if joules == nil || r.Replies == 0 {
+		return nil
+	}
+	each := *joules / float64(r.Replies)
+	return &each
 }
 
 // offeredRate is the rate of an open loop, or the one that a search found.

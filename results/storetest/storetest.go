@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/scenarios"
@@ -485,10 +486,14 @@ func history(t *testing.T, store results.Store) {
 	full.Latency = new(load.Latency)
 	full.Latency.Record(time.Second)
 	full.Latency.Record(3 * time.Second)
-	full.Load.Search = &load.Search{Rate: 12}
+	full.Load.Search, full.Load.FirstByte = &load.Search{Rate: 12}, &results.Spread{P50: 0.25, P99: 0.5}
+	full.GPU.Devices = []gpu.DeviceUsage{{Activity: gpu.TelemetrySummary{Energy: &figure}}}
 	empty := Record("two", results.StatusFailed, 1)
 	put(t, store, full, empty, Record("one", results.StatusOK, 1), Record("other", results.StatusOK, 1))
 	for _, m := range results.Metrics() {
+		if m.Of(&full) == nil {
+			t.Errorf("the record lacks %s", m.Name)
+		}
 		for pattern, matches := range map[string]int{"": 2, "flask/*": 2, "*": 2, "fl?sk/mt[12]/*": 2, "flask": 0, "nginx*": 0, "[": 0} {
 			runs, observations, err := store.History(t.Context(), "", pattern, m.Name, 2)
 			if err != nil || len(runs) != 2 || runs[0].ID != "two" || runs[1].ID != "three" || len(observations) != matches {
