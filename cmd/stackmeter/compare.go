@@ -216,13 +216,9 @@ func isFile(which string) bool {
 
 // readOne reads a file that holds one run.
 func readOne(file string) (exchange.Imported, error) {
-	data, err := os.ReadFile(file)
+	all, err := readResults(file, "")
 	if err != nil {
 		return exchange.Imported{}, err
-	}
-	all, err := exchange.Read(file, data, "")
-	if err != nil {
-		return exchange.Imported{}, usageError{err}
 	}
 	if len(all) != 1 {
 		return exchange.Imported{}, usageError{fmt.Errorf("%s holds %d tables; import it, and compare the runs", file, len(all))}

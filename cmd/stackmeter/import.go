@@ -37,19 +37,28 @@ with an error anywhere is refused, with the line, and nothing of it is stored.`,
 	return cmd
 }
 
-func (a *app) importFile(ctx context.Context, file, db, table, tag string) error {
+// readResults reads the runs in a file.
+func readResults(file, table string) ([]exchange.Imported, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return usageError{fmt.Errorf("import: %w", err)}
+		return nil, usageError{err}
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, exchange.MaxReadSize+1))
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
+		return nil, err
 	}
 	all, err := exchange.Read(file, data, table)
 	if err != nil {
-		return usageError{fmt.Errorf("import: %w", err)}
+		return nil, usageError{err}
+	}
+	return all, nil
+}
+
+func (a *app) importFile(ctx context.Context, file, db, table, tag string) error {
+	all, err := readResults(file, table)
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
 	}
 	if tag != "" && len(all) != 1 {
 		return usageError{fmt.Errorf("import: --tag names one run, and %s has %d tables: pick one with --table", file, len(all))}

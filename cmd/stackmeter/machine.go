@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -26,15 +25,15 @@ import (
 // host describes this machine for a run's record. What cannot be read stays empty.
 func host(engine string) results.Host {
 	h := results.Host{
-		OS:         osName(),
-		CPU:        field("/proc/cpuinfo", "model name"),
+		OS:         cmp.Or(strings.Trim(field("/etc/os-release", "=", "PRETTY_NAME"), `"`), runtime.GOOS),
+		CPU:        field("/proc/cpuinfo", ":", "model name"),
 		Cores:      runtime.NumCPU(),
 		Engine:     engine,
 		Stackmeter: version(),
 		Go:         runtime.Version(),
 	}
 	h.Name, _ = os.Hostname()
-	if kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal"), " kB"), 10, 64); err == nil {
+	if kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", ":", "MemTotal"), " kB"), 10, 64); err == nil {
 		h.Memory = kib << 10
 	}
 	var u unix.Utsname
@@ -44,30 +43,15 @@ func host(engine string) results.Host {
 	return h
 }
 
-// osName returns the PRETTY_NAME of os-release, or what Go calls the system.
-func osName() string {
-	f, err := os.Open("/etc/os-release")
-	if err != nil {
-		return runtime.GOOS
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), "PRETTY_NAME="); ok {
-			return strings.Trim(value, `"`)
-		}
-	}
-	return runtime.GOOS
-}
-
-// field returns the value of the first "name : value" line of a /proc file.
-func field(file, name string) string {
+// field returns the value of the first line of a file that has the name before the
+// separator.
+func field(file, separator, name string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return ""
 	}
 	for line := range strings.Lines(string(text)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == name {
+		if key, value, ok := strings.Cut(line, separator); ok && strings.TrimSpace(key) == name {
 			return strings.TrimSpace(value)
 		}
 	}
@@ -94,7 +78,7 @@ func version() string {
 const waitDefault = 24 * time.Hour
 
 func waitFlag(cmd *cobra.Command, wait *time.Duration) {
-	timeFlag(cmd, wait, "wait", 0, "wait for a run that holds the GPU or the machine, for up to a day by default; without --wait the run is refused")
+	timeFlag(cmd, wait, "wait", 0, "wait up to `TIME`, by default a day, for a run that holds the GPU or the machine; without --wait the run is refused")
 	cmd.Flags().Lookup("wait").NoOptDefVal = waitDefault.String()
 }
 

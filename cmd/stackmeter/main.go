@@ -152,31 +152,14 @@ func unknown(flag, value string, words []string) error {
 	return usageError{fmt.Errorf("--%s %s: choose one of %s", flag, value, strings.Join(words, ", "))}
 }
 
-// timeFlag makes a flag of a time, which is written as in a scenario. Only 0
-// needs no unit.
+// timeFlag adds a flag for a time, which is written as in a scenario. Only 0 needs
+// no unit.
 func timeFlag(cmd *cobra.Command, into *time.Duration, name string, value time.Duration, usage string) {
 	*into = value
-	cmd.Flags().Var((*timeValue)(into), name, usage)
+	cmd.Flags().Func(name, usage, func(text string) (err error) {
+		if *into = 0; text != "0" {
+			*into, err = units.ParseDuration(text)
+		}
+		return err
+	})
 }
-
-// A timeValue implements pflag.Value.
-type timeValue time.Duration
-
-func (v *timeValue) Set(text string) error {
-	if text == "0" {
-		*v = 0
-		return nil
-	}
-	value, err := units.ParseDuration(text)
-	*v = timeValue(value)
-	return err
-}
-
-func (v *timeValue) String() string {
-	if *v == 0 {
-		return "0" // the help leaves this default out
-	}
-	return time.Duration(*v).String()
-}
-
-func (*timeValue) Type() string { return "duration" }

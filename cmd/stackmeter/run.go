@@ -76,9 +76,9 @@ what was started and prints what is finished; --resume continues the run.`,
 	cmd.Flags().Lookup("resume").NoOptDefVal = results.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
-	timeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this long, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
+	timeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this `TIME`, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
-	timeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, "how long to wait for a GPU that others use before refusing a cell; 0 to refuse at once")
+	timeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, fmt.Sprintf("wait up to `TIME` for a GPU that others use before refusing a cell; 0 to refuse at once (default %v)", orchestrator.DefaultGPUWait))
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
@@ -264,7 +264,6 @@ func newRunID(at time.Time) string {
 // finish stores how the run ended, prints what there is, and holds it against its
 // thresholds.
 func (a *app) finish(ctx context.Context, store results.Store, id string, o runOptions, failed error) error {
-	interrupted := errors.Is(failed, errInterrupted)
 	ctx = context.WithoutCancel(ctx)
 	run, records, err := store.Run(ctx, id)
 	if err != nil {
@@ -273,7 +272,7 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 	counts := run.Count(records)
 	outcome := results.OutcomeOK
 	switch {
-	case interrupted:
+	case errors.Is(failed, errInterrupted):
 		outcome = results.OutcomeInterrupted
 	case failed != nil:
 		outcome = results.OutcomeInfrastructure

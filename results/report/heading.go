@@ -123,14 +123,25 @@ func warmupText(plan scenarios.Plan) string {
 	if plan.Warmup <= 0 {
 		return ""
 	}
-	return show.Plural(plan.Warmup, "warm-up request") + " for each worker of a new stack"
+	text := show.Plural(plan.Warmup, "warm-up request")
+	if isExisting(plan) {
+		return text + " before each repeat"
+	}
+	return text + " for each worker of a new stack"
+}
+
+// isExisting reports whether the plan is about a server that is there already.
+func isExisting(plan scenarios.Plan) bool {
+	return len(plan.Trials) > 0 && plan.Trials[0].Topology.Server == scenarios.ServerExisting
 }
 
 func freshText(plan scenarios.Plan) string {
-	switch plan.Fresh {
-	case scenarios.FreshTopology:
+	switch {
+	case isExisting(plan):
+		return "a server that was there already"
+	case plan.Fresh == scenarios.FreshTopology:
 		return "a new stack for each topology and repeat"
-	case scenarios.FreshCell:
+	case plan.Fresh == scenarios.FreshCell:
 		return "a new stack for each cell"
 	}
 	return ""
