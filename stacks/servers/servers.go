@@ -15,7 +15,7 @@ import (
 
 // All lists the servers that a scenario can name, in the order in which
 // messages name them.
-func All() []Server { return []Server{flask{}, gunicorn{}} }
+func All() []Server { return []Server{flask{}, gunicorn{}, waitress{}} }
 
 // Known lists how scenarios write down what All lists: scenarios.Loader takes it.
 func Known() scenarios.Servers {

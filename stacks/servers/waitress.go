@@ -1,0 +1,53 @@
+package servers
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// waitress is waitress with a number of threads: one process that reads and
+// buffers all connections in one thread and calls the app in the others.
+// https://docs.pylonsproject.org/projects/waitress/en/stable/design.html
+type waitress struct{}
+
+func (waitress) Syntax() scenarios.Server {
+	return scenarios.Server{Name: "waitress", Threads: 4, Lacks: "it is one process"}
+}
+
+func (waitress) Program() Program {
+	return Program{Name: "waitress-serve", Module: "waitress", Debian: "python3-waitress"}
+}
+
+func (waitress) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
+	app.Command = []string{"waitress-serve", "--listen={host}:{port}", "--threads=" + strconv.Itoa(t.Threads), p.App.WSGI}
+	return []stacks.Service{app}
+}
+
+// ReadBack implements Server. The threads are in the command line of the running
+// process. Without a module or a file of its own for settings, waitress takes
+// them from nowhere else.
+func (waitress) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
+	facts, err := stack.Inspect(ctx)
+	found := Facts{Facts: facts, Interpreters: 1, Slots: t.Threads}
+	if err != nil {
+		return found, err
+	}
+	for _, p := range appProcesses(facts) {
+		if n, ok := option(p.Command, "--threads"); ok && (runs(p.Command, "waitress-serve") || runs(p.Command, "waitress")) {
+			found.Threads = &n
+		}
+	}
+	switch {
+	case found.Threads == nil:
+		found.Unread = "the threads of waitress (no process of it was found)"
+	case *found.Threads != t.Threads:
+		return found, fmt.Errorf("%w: waitress runs with threads %d, and the topology says %d", stacks.ErrDiffers, *found.Threads, t.Threads)
+	}
+	return found, nil
+}
+
+func (waitress) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -1,0 +1,42 @@
+package servers
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+)
+
+// running is a stack that has the processes of an app.
+type running struct {
+	stacks.Stack
+	processes []stacks.Process
+}
+
+func (r running) Inspect(context.Context) (stacks.Facts, error) {
+	return stacks.Facts{Services: []stacks.ServiceFacts{{Service: stacks.AppService, Processes: r.processes}}}, nil
+}
+
+func TestWaitressIsReadBack(t *testing.T) {
+	const command = "/usr/bin/python3 /usr/bin/waitress-serve --listen=0.0.0.0:8000 --threads="
+	for _, test := range []struct {
+		name    string
+		command string
+		unread  bool
+		differs bool
+	}{
+		{"as asked", command + "8 wsgi:app", false, false},
+		{"as a module", "/venv/bin/python -m waitress --threads=8 wsgi:app", false, false},
+		{"other threads", command + "4 wsgi:app", false, true},
+		{"something else", "python3 serve.py --threads=8", true, false},
+	} {
+		facts, err := waitress{}.ReadBack(t.Context(), scenarios.Topology{Threads: 8}, running{processes: []stacks.Process{
+			{PID: 1, Command: "/sbin/docker-init -- waitress-serve --threads=8 wsgi:app"}, {PID: 7, Parent: 1, Command: test.command},
+		}})
+		if errors.Is(err, stacks.ErrDiffers) != test.differs || (facts.Unread != "") != test.unread {
+			t.Errorf("%s: %+v, %v", test.name, facts, err)
+		}
+	}
+}
