@@ -4,12 +4,12 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -116,8 +116,11 @@ func (d *decoder) resources(n *yaml.Node, r *Resources) {
 	const least, most = 6 << 20, 64 << 40 // 6 MiB is the least a container engine accepts
 	d.Object(n, "resources", "resources",
 		yamlfile.Key("gpu", func(n *yaml.Node) { d.gpu(n, &r.GPU) }),
-		yamlfile.Key("cpus", func(n *yaml.Node) { d.Number(n, "resources.cpus", &r.CPUs, 0, 4096) }),
-		yamlfile.Key("memory", func(n *yaml.Node) { d.Size(n, "resources.memory", &r.Memory, least, most) }),
+		yamlfile.Key("cpus", func(n *yaml.Node) { r.CPUs, _ = d.QuantityIn(n, "resources.cpus", units.None, 0, 4096) }),
+		yamlfile.Key("memory", func(n *yaml.Node) {
+			bytes, _ := d.QuantityIn(n, "resources.memory", units.Bytes, least, most)
+			r.Memory = int64(bytes)
+		}),
 		yamlfile.Key("cpuset", func(n *yaml.Node) { d.cpuset(n, "resources.cpuset", &r.Cpuset) }),
 	)
 }
@@ -164,10 +167,13 @@ func (d *decoder) mps(n *yaml.Node) *MPS {
 	}
 	m := &MPS{}
 	d.Object(n, "mps", what,
-		yamlfile.Key("active_threads", func(n *yaml.Node) { d.Percent(n, what+".active_threads", &m.ActiveThreads) }),
+		yamlfile.Key("active_threads", func(n *yaml.Node) {
+			m.ActiveThreads, _ = d.QuantityIn(n, what+".active_threads", units.Percent, 0, 100)
+		}),
 		yamlfile.Key("memory", func(n *yaml.Node) {
-			// The service counts in MiB.
-			if d.Size(n, what+".memory", &m.Memory, 1<<20, 64<<40) && m.Memory%(1<<20) != 0 {
+			bytes, ok := d.QuantityIn(n, what+".memory", units.Bytes, 1<<20, 64<<40)
+			m.Memory = int64(bytes)
+			if ok && m.Memory%(1<<20) != 0 { // the service counts in MiB
 				d.Problem(n, "", "%s has to be a whole number of MiB, not %s", what+".memory", n.Value)
 			}
 		}),
@@ -181,12 +187,8 @@ func (d *decoder) devices(n *yaml.Node, g *GPU) {
 		if !d.Written(item, "resources.gpu.devices", &name) {
 			continue
 		}
-		rest, found := strings.CutPrefix(name, "GPU-")
-		if !found {
-			rest, found = strings.CutPrefix(name, "MIG-")
-		}
 		switch {
-		case !(found && only(rest, letters+digits+"-/")) && !(only(name, digits) && len(name) <= 3):
+		case !validDevice(name):
 			d.Problem(item, "a UUID such as GPU-5ad2… (nvidia-smi -L lists them) or an index",
 				"resources.gpu.devices has no device %s", show.Quote(name))
 		case slices.Contains(g.Devices, name):

@@ -8,6 +8,7 @@ import (
 
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
+	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -173,8 +174,8 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 		yamlfile.Key("min", func(n *yaml.Node) { sound = d.Integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }),
 		yamlfile.Key("max", func(n *yaml.Node) { sound = d.Integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }),
 		yamlfile.Key("until", func(n *yaml.Node) {
-			sound = d.Percent(n, "repeats.until", &until.Within) && sound
-			until.Within /= 100
+			percent, ok := d.QuantityIn(n, "repeats.until", units.Percent, 0, 100)
+			until.Within, sound = percent/100, ok && sound
 		}),
 	)
 	for _, needed := range []struct{ key, hint string }{{"max", "add max: 10"}, {"until", "add until: 5%"}} {

@@ -32,6 +32,11 @@ func (f folder) path(name string) string {
 	return filepath.Join(f.dir, name)
 }
 
+// escapeGlob is a pattern that matches just the name.
+func escapeGlob(name string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
+}
+
 // files is the regular files that a glob (as path/filepath has them) matches,
 // sorted. Those of a glob that is not trusted are in one of the folder's roots.
 func (f folder) files(glob string, trusted bool) ([]string, error) {
@@ -42,8 +47,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	pattern := glob
 	if !filepath.IsAbs(glob) {
 		// What is special in the folder's own name is not part of the glob.
-		dir := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(f.dir)
-		pattern = filepath.Join(dir, glob)
+		pattern = filepath.Join(escapeGlob(f.dir), glob)
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {

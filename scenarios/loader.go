@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/threshold"
+	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -183,7 +184,11 @@ func (l Loader) decoder(f *yamlfile.File, file string) (*decoder, error) {
 
 // duration reads a time of a request, a time-out for example.
 func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
-	return d.Duration(n, what, into, shortestTime, longestTime)
+	seconds, ok := d.QuantityIn(n, what, units.Seconds, shortestTime, longestTime)
+	if ok {
+		*into = units.Duration(seconds)
+	}
+	return ok
 }
 
 //go:embed schema.json

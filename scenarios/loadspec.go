@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
+
+	"stackmeter/scenarios/units"
 )
 
 // A LoadSpec is what the client does in one cell.
@@ -44,7 +45,7 @@ func (l LoadSpec) openMode() string {
 	mode := ClientOpen + "max"
 	switch {
 	case l.Searches():
-		mode = ClientOpen + "-p99-" + durationName(l.P99)
+		mode = ClientOpen + "-p99-" + units.Seconds.Format(l.P99.Seconds())
 	case l.Rate > 0:
 		mode = ClientOpen + strconv.FormatFloat(l.Rate, 'f', -1, 64)
 	}
@@ -55,18 +56,6 @@ func (l LoadSpec) openMode() string {
 		mode += fmt.Sprintf("-pool%d", l.Pool)
 	}
 	return mode
-}
-
-// durationName is a duration without units that are 0: 2m and not 2m0s.
-func durationName(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
 }
 
 // Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive.
@@ -88,32 +77,14 @@ const (
 	LowestRate  = 0.001   // requests per second: one in a quarter of an hour
 	MaxRate     = 100_000 // requests per second
 
-	shortestTime, longestTime = time.Millisecond, 24 * time.Hour
-	longestSchedule           = 365 * 24 * time.Hour // of an open loop
+	shortestTime, longestTime = 1e-3, 24 * 3600 // seconds
+	longestSchedule           = 365 * 24 * 3600 // seconds of an open loop
 )
 
 // inRange is the error of a number that is not from low to high; nil where it is.
 func inRange(what string, value, low, high int) error {
 	if value < low || value > high {
 		return fmt.Errorf("%s has to be from %d to %d, not %d", what, low, high, value)
-	}
-	return nil
-}
-
-// timeInRange is the error of a time that is too short or too long; nil where it
-// is neither.
-func timeInRange(what string, value time.Duration) error {
-	if value < shortestTime || value > longestTime {
-		return fmt.Errorf("%s has to be from %v to %v, not %v", what, shortestTime, longestTime, value)
-	}
-	return nil
-}
-
-// rateInRange is the error of a rate that is too low or too high; nil where it
-// is neither.
-func rateInRange(what string, value float64) error {
-	if !(value >= LowestRate && value <= MaxRate) {
-		return fmt.Errorf("%s has to be from %v/s to %d/s, not %s/s", what, LowestRate, MaxRate, strconv.FormatFloat(value, 'f', -1, 64))
 	}
 	return nil
 }
@@ -141,15 +112,15 @@ func (l LoadSpec) Check() error {
 func (l LoadSpec) checkRate() error {
 	switch {
 	case l.P99 != 0:
-		return timeInRange("the limit of a search's p99", l.P99)
+		return units.Seconds.InRange("the limit of a search's p99", l.P99.Seconds(), shortestTime, longestTime)
 	case l.Rate == 0:
 		return nil // as fast as the pool can
 	}
-	if err := rateInRange("rate", l.Rate); err != nil {
+	if err := units.PerSecond.InRange("rate", l.Rate, LowestRate, MaxRate); err != nil {
 		return err
 	}
-	if seconds := float64(l.Requests) / l.Rate; seconds > longestSchedule.Seconds() {
-		return fmt.Errorf("%d requests at %v/s take %.0f days, and may take %.0f", l.Requests, l.Rate, seconds/86400, longestSchedule.Hours()/24)
+	if seconds := float64(l.Requests) / l.Rate; seconds > longestSchedule {
+		return fmt.Errorf("%d requests at %v/s take %.0f days, and may take %.0f", l.Requests, l.Rate, seconds/86400, longestSchedule/86400.)
 	}
 	return nil
 }

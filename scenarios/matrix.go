@@ -394,16 +394,11 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 		d.Problem(n, rateRule, "%s has to be a rate, not %s", what, yamlfile.Describe(n))
 		return false
 	}
-	value, ok := d.Quantity(n, what, units.PerSecond)
-	if !ok {
-		return false
+	value, ok := d.QuantityIn(n, what, units.PerSecond, LowestRate, MaxRate)
+	if ok {
+		into.Rate, into.P99 = value, 0
 	}
-	if err := rateInRange(what, value); err != nil {
-		d.Problem(n, "", "%v", err)
-		return false
-	}
-	into.Rate, into.P99 = value, 0
-	return true
+	return ok
 }
 
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {

@@ -1,16 +1,12 @@
 package scenarios
 
 import (
-	"strings"
+	"net"
+	"regexp"
 )
 
-// Limits of names, in bytes. A service's name is a DNS label in the stack's
-// network, an expanded topology's is the first part of a cell's.
-const (
-	maxName    = 64
-	maxService = 63
-	maxWSGI    = 200 // the longest text that fills a placeholder
-)
+// maxWSGI is the longest text that fills a placeholder, in bytes.
+const maxWSGI = 200
 
 const (
 	nameRule    = "letters, digits and . _ + - after a letter or digit, at most 64"
@@ -21,56 +17,40 @@ const (
 	wsgiRule    = "module:callable, for example wsgi:app"
 )
 
-const (
-	lower   = "abcdefghijklmnopqrstuvwxyz"
-	letters = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	digits  = "0123456789"
+var (
+	// Scenarios and topologies: such a name can be a file's, a container's and a
+	// pattern's without being quoted.
+	validName = matching(`[A-Za-z0-9][A-Za-z0-9._+-]{0,63}`)
+
+	// Services: the others of the stack look such a name up, and DNS takes A
+	// and a for the same.
+	validService = matching(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)
+
+	validEnv = matching(`[A-Za-z_][A-Za-z0-9_]{0,255}`)
+
+	// Narrower than HTTP's token: what headers really look like.
+	validHeader = matching(`[A-Za-z0-9_-]{1,256}`)
+
+	// It keeps out what could be taken for an option or leave argv; the engine
+	// knows the rest of the grammar.
+	validImage = matching(`[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}`)
+
+	// A GPU by its UUID, or by its index.
+	validDevice = matching(`(?:GPU|MIG)-[A-Za-z0-9/-]+|[0-9]{1,3}`)
+
+	// module:callable, with empty parentheses if the callable is a factory.
+	wsgi = matching(dotted + `:` + dotted + `(?:\(\))?`)
+	host = matching(`(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}`)
 )
 
-// only says whether s is not empty and has no other characters.
-func only(s, characters string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(characters, r) })
-}
+const dotted = `[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*`
 
-// validName is the rule for scenarios and topologies: such a name can be a
-// file's, a container's and a pattern's without being quoted.
-func validName(s string) bool {
-	return only(s, letters+digits+"._+-") && only(s[:1], letters+digits) && len(s) <= maxName
-}
+func validWSGI(s string) bool { return len(s) <= maxWSGI && wsgi(s) }
 
-// validService is the rule for services: the others of the stack look such a
-// name up, and DNS takes A and a for the same.
-func validService(s string) bool {
-	const ends = lower + digits
-	return only(s, ends+"-") && only(s[:1], ends) && only(s[len(s)-1:], ends) && len(s) <= maxService
-}
+// validHost is for names and addresses that a certificate can be for.
+func validHost(s string) bool { return len(s) <= 253 && host(s) || net.ParseIP(s) != nil }
 
-func validEnv(s string) bool {
-	return only(s, letters+digits+"_") && only(s[:1], letters+"_") && len(s) <= 256
-}
-
-// validHeader is narrower than HTTP's token: what headers really look like.
-func validHeader(s string) bool { return only(s, letters+digits+"-_") && len(s) <= 256 }
-
-// validImage keeps out what could be taken for an option or leave argv; the
-// engine knows the rest of the grammar.
-func validImage(s string) bool {
-	return only(s, letters+digits+"._:/@-") && only(s[:1], letters+digits) && len(s) <= 255
-}
-
-// validWSGI is module:callable, the callable with empty parentheses where it
-// is a factory.
-func validWSGI(s string) bool {
-	module, callable, found := strings.Cut(s, ":")
-	callable = strings.TrimSuffix(callable, "()")
-	return found && len(s) <= maxWSGI && dotted(module) && dotted(callable)
-}
-
-func dotted(s string) bool {
-	for part := range strings.SplitSeq(s, ".") {
-		if !only(part, letters+digits+"_") || only(part[:1], digits) {
-			return false
-		}
-	}
-	return true
+// matching is a rule for a whole text.
+func matching(pattern string) func(string) bool {
+	return regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString
 }

@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"os"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -70,24 +68,4 @@ func (d *decoder) tls(n *yaml.Node) *TLS {
 		d.Problem(o.Keys["insecure"], "keep one of them", "request.tls has a ca and verifies nothing")
 	}
 	return t
-}
-
-// validHost is for names and addresses that a certificate can be for.
-func validHost(s string) bool {
-	if net.ParseIP(s) != nil {
-		return true
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
-		}) {
-			return false
-		}
-	}
-	return len(s) <= 253
-}
-
-// escapeGlob is a pattern that matches just the name.
-func escapeGlob(name string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }

@@ -208,7 +208,7 @@ func TestParseBudget(t *testing.T) {
 		"p99=-2s":            `"-2s" is not a time`,
 		"throughput=10":      `"10" has no unit; for 10 each second write 10/s`,
 		"throughput=NaN/s":   `"NaN/s" is not a rate`,
-		"errors=two":         `"two" is not a plain number`,
+		"errors=two":         `"two" is not a number`,
 		"errors=0x10":        `there is no unit "x"`,
 	} {
 		if _, err := verdict.ParseBudget(text); err == nil || !strings.Contains(err.Error(), want) {

@@ -61,7 +61,43 @@ func (u Unit) Noun() string {
 	case Percent:
 		return "a percentage"
 	}
-	return "a plain number"
+	return "a number"
+}
+
+// Format writes a value as Parse reads it, in the largest unit that it is a
+// whole number of.
+func (u Unit) Format(value float64) string {
+	switch u {
+	case Seconds:
+		text := Duration(value).String()
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+		return text
+	case Bytes:
+		for _, name := range []string{"TiB", "GiB", "MiB", "KiB"} {
+			if unit, _ := find(name); value >= unit.scale && math.Mod(value, unit.scale) == 0 {
+				return strconv.FormatFloat(value/unit.scale, 'f', -1, 64) + name
+			}
+		}
+		return strconv.FormatFloat(value, 'f', -1, 64) + "B"
+	}
+	return strconv.FormatFloat(value, 'f', -1, 64) + strings.TrimPrefix(string(u), "1")
+}
+
+// InRange is the error of a value that is not from low to high, or that is 0
+// where low is; nil otherwise.
+func (u Unit) InRange(what string, value, low, high float64) error {
+	switch {
+	case low == 0 && !(value > 0 && value <= high):
+		return fmt.Errorf("%s has to be above 0 and at most %s, not %s", what, u.Format(high), u.Format(value))
+	case !(value >= low && value <= high):
+		return fmt.Errorf("%s has to be from %s to %s, not %s", what, u.Format(low), u.Format(high), u.Format(value))
+	}
+	return nil
 }
 
 // Example says how a quantity of the unit is written.

@@ -64,8 +64,8 @@ func TestParseRefuses(t *testing.T) {
 		{"20", PerSecond, `"20" has no unit; for 20 each second write 20/s`},
 		{"20/m", PerSecond, `"20/m" is not a rate; for example 20/s or 0.5/s`},
 		{"5", Percent, `"5" has no unit; for percent write 5%`},
-		{"3s", None, `"3s" is a time, not a plain number; for example 3 or 0.5`},
-		{"NaN", None, `"NaN" is not a plain number; for example 3 or 0.5`},
+		{"3s", None, `"3s" is a time, not a number; for example 3 or 0.5`},
+		{"NaN", None, `"NaN" is not a number; for example 3 or 0.5`},
 	} {
 		_, err := Parse(test.text, test.unit)
 		var wrong *Error
@@ -118,4 +118,38 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q is %v %s, and then %v (%v)", q.Text, q.Value, q.Unit, again, err)
 		}
 	})
+}
+
+func TestFormat(t *testing.T) {
+	for _, test := range []struct {
+		unit  Unit
+		value float64
+		want  string
+	}{
+		{Seconds, 0.5, "500ms"}, {Seconds, 120, "2m"}, {Seconds, 86400, "24h"}, {Seconds, 90, "1m30s"}, {Seconds, 0, "0s"},
+		{Bytes, 6 << 20, "6MiB"}, {Bytes, 64 << 40, "64TiB"}, {Bytes, 1025 << 10, "1025KiB"}, {Bytes, 1000, "1000B"}, {Bytes, 0, "0B"},
+		{PerSecond, 0.001, "0.001/s"}, {PerSecond, 1e9, "1000000000/s"}, {Percent, 2.5, "2.5%"}, {None, 4096, "4096"},
+	} {
+		got := test.unit.Format(test.value)
+		if again, err := Parse(got, test.unit); got != test.want || err != nil || again != test.value {
+			t.Errorf("%v %s is written %s, want %s, and read as %v (%v)", test.value, test.unit, got, test.want, again, err)
+		}
+	}
+}
+
+func TestInRange(t *testing.T) {
+	for _, test := range []struct {
+		value, low, high float64
+		want             string
+	}{
+		{1, 1, 2, ""}, {2, 1, 2, ""}, {0.5, 0, 2, ""},
+		{0.5, 1, 2, "x has to be from 1% to 2%, not 0.5%"},
+		{3, 1, 2, "x has to be from 1% to 2%, not 3%"},
+		{0, 0, 2, "x has to be above 0 and at most 2%, not 0%"},
+		{math.NaN(), 1, 2, "x has to be from 1% to 2%, not NaN%"},
+	} {
+		if err := Percent.InRange("x", test.value, test.low, test.high); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
+			t.Errorf("%v: %v, want %q", test.value, err, test.want)
+		}
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -200,21 +199,6 @@ func (f *File) Seed(n *yaml.Node, what string, into *uint64) bool {
 	return true
 }
 
-// Number reads a number within a range, the lower end left out.
-func (f *File) Number(n *yaml.Node, what string, into *float64, above, high float64) bool {
-	value, err := units.Parse(n.Value, units.None)
-	switch {
-	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!float" || err != nil:
-		f.Problem(n, "", "%s has to be a number, not %s", what, Describe(n))
-	case !(value > above && value <= high):
-		f.Problem(n, "", "%s has to be above %v and at most %v, not %s", what, above, high, n.Value)
-	default:
-		*into = value
-		return true
-	}
-	return false
-}
-
 // Boolean reads true or false.
 func (f *File) Boolean(n *yaml.Node, what string, into *bool) bool {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
@@ -244,6 +228,17 @@ func (f *File) Quantity(n *yaml.Node, what string, unit units.Unit) (float64, bo
 	return value, err == nil
 }
 
+// QuantityIn reads a number with its unit that is in a range, as
+// units.Unit.InRange has it.
+func (f *File) QuantityIn(n *yaml.Node, what string, unit units.Unit, low, high float64) (float64, bool) {
+	value, ok := f.Quantity(n, what, unit)
+	if err := unit.InRange(what, value, low, high); ok && err != nil {
+		f.Problem(n, "", "%v", err)
+		return 0, false
+	}
+	return value, ok
+}
+
 // Refuse reports the error of a value, with its hint if it is one of units.
 func (f *File) Refuse(n *yaml.Node, what string, err error) {
 	var wrong *units.Error
@@ -252,57 +247,6 @@ func (f *File) Refuse(n *yaml.Node, what string, err error) {
 		return
 	}
 	f.Problem(n, "", "%s: %v", what, err)
-}
-
-// Duration reads a time within a range.
-func (f *File) Duration(n *yaml.Node, what string, into *time.Duration, low, high time.Duration) bool {
-	seconds, ok := f.Quantity(n, what, units.Seconds)
-	if !ok {
-		return false
-	}
-	value := units.Duration(seconds)
-	if value < low || value > high {
-		f.Problem(n, "", "%s has to be from %v to %v, not %v", what, low, high, value)
-		return false
-	}
-	*into = value
-	return true
-}
-
-// Percent reads a share: 5% is 5.
-func (f *File) Percent(n *yaml.Node, what string, into *float64) bool {
-	value, ok := f.Quantity(n, what, units.Percent)
-	if ok && !(value > 0 && value <= 100) {
-		f.Problem(n, units.Percent.Example(), "%s has to be above 0%% and at most 100%%, not %s", what, n.Value)
-		return false
-	}
-	if ok {
-		*into = value
-	}
-	return ok
-}
-
-// Size reads a number of bytes with its unit.
-func (f *File) Size(n *yaml.Node, what string, into *int64, low, high int64) bool {
-	bytes, ok := f.Quantity(n, what, units.Bytes)
-	if ok && (bytes < float64(low) || bytes > float64(high)) {
-		f.Problem(n, "", "%s has to be from %s to %s, not %s", what, sizeText(low), sizeText(high), n.Value)
-		return false
-	}
-	if ok {
-		*into = int64(bytes)
-	}
-	return ok
-}
-
-// sizeText is a number of bytes as a scenario writes it.
-func sizeText(bytes int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for bytes >= 1024 && bytes%1024 == 0 && i < len(units)-1 {
-		bytes, i = bytes/1024, i+1
-	}
-	return fmt.Sprintf("%d%s", bytes, units[i])
 }
 
 // Dictionary reads a mapping of free keys to texts as they are written, which
