@@ -258,7 +258,7 @@ func (l ErrorLimit) Allowed(requests int) int {
 	return l.Count
 }
 
-// String writes the limit as ParseErrorLimit reads it.
+// String writes the limit as parseErrorLimit reads it.
 func (l ErrorLimit) String() string {
 	if l.Percent > 0 {
 		return strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%"
@@ -266,9 +266,9 @@ func (l ErrorLimit) String() string {
 	return strconv.Itoa(l.Count)
 }
 
-// ParseErrorLimit reads a number of errors, or a percentage of the requests: 10
+// parseErrorLimit reads a number of errors, or a percentage of the requests: 10
 // or 2.5%.
-func ParseErrorLimit(text string) (ErrorLimit, error) {
+func parseErrorLimit(text string) (ErrorLimit, error) {
 	if count, err := strconv.Atoi(text); err == nil && strconv.Itoa(count) == text {
 		return ErrorLimit{Count: count}, inRange("the number of errors", count, 0, MaxRequests)
 	}
@@ -288,7 +288,7 @@ func (d *decoder) errorLimit(n *yaml.Node, what string) *ErrorLimit {
 		d.Problem(n, "for example 10 or 2.5%", "%s has to be a number or a percentage, not %s", what, yamlfile.Describe(n))
 		return nil
 	}
-	limit, err := ParseErrorLimit(n.Value)
+	limit, err := parseErrorLimit(n.Value)
 	if err != nil {
 		d.Refuse(n, what, err)
 		return nil

@@ -20,7 +20,7 @@ func TestErrorLimit(t *testing.T) {
 		{"100%", 3, 3},
 		{"29%", 100, 29}, // 28.999999999999996 as a float
 	} {
-		limit, err := ParseErrorLimit(test.text)
+		limit, err := parseErrorLimit(test.text)
 		if err != nil {
 			t.Errorf("%s: %v", test.text, err)
 			continue
@@ -28,12 +28,12 @@ func TestErrorLimit(t *testing.T) {
 		if got := limit.Allowed(test.requests); got != test.allowed {
 			t.Errorf("%s of %d requests allows %d, want %d", test.text, test.requests, got, test.allowed)
 		}
-		if again, err := ParseErrorLimit(limit.String()); err != nil || again != limit {
+		if again, err := parseErrorLimit(limit.String()); err != nil || again != limit {
 			t.Errorf("%s is written %s, which is %+v, %v", test.text, limit, again, err)
 		}
 	}
 	for _, wrong := range []string{"", "-1", "+1", "010", "1e3", "1.5", "x", "101%", "-1%", "NaN%", "0x1p3%", "1_0%", "%", "10000001"} {
-		if limit, err := ParseErrorLimit(wrong); err == nil {
+		if limit, err := parseErrorLimit(wrong); err == nil {
 			t.Errorf("%q is read as %+v", wrong, limit)
 		}
 	}

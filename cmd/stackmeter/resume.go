@@ -123,9 +123,6 @@ func planChanges(before, now results.Run) []string {
 		}
 	}
 	differ("", was, is, &changes)
-	if len(before.Plan.PayloadFiles) == 0 && len(now.Plan.PayloadFiles) > 0 && reflect.DeepEqual(was["request"], is["request"]) {
-		changes = []string{"what the payload files hold: it was not written to the store when the run began, so that nobody knows whether it is the same"}
-	}
 	// Cells follow from the rest, and there may be many.
 	slices.SortStableFunc(changes, func(a, b string) int {
 		return cmp.Compare(rank(a), rank(b))

@@ -149,25 +149,6 @@ func TestMachineChanges(t *testing.T) {
 	}
 }
 
-// TestPlanChangesOfUnknownPayload resumes a run that was stored without what
-// its payload files held.
-func TestPlanChangesOfUnknownPayload(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a.txt")
-	if err := os.WriteFile(file, []byte("1"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	was := results.Run{Plan: scenarios.Plan{Scenario: "s", Request: scenarios.Request{Body: &scenarios.Body{Files: []string{file}}}}}
-	is := was
-	var err error
-	if is.Plan, err = was.Plan.WithPayloadFiles(); err != nil {
-		t.Fatal(err)
-	}
-	was.Fingerprint, is.Fingerprint = was.Plan.Fingerprint(), is.Plan.Fingerprint()
-	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "what the payload files hold: it was not written") {
-		t.Errorf("%v", c)
-	}
-}
-
 func TestPlanChangesThatAreNotStored(t *testing.T) {
 	was := results.Run{Fingerprint: "one", Plan: scenarios.Plan{Scenario: "s"}}
 	is := was
