@@ -16,13 +16,13 @@ import (
 	"stackmeter/stacks/servers"
 )
 
-// GiveUp is after how many errors without a single reply the rest of a load's
+// giveUp is after how many errors without a single reply the rest of a load's
 // requests is not sent: an app that hangs would take its time-out for each of
 // them.
-const GiveUp = 5
+const giveUp = 5
 
-// ProgressInterval is how often a load under way tells how far it is.
-const ProgressInterval = 250 * time.Millisecond
+// progressInterval is how often a load under way tells how far it is.
+const progressInterval = 250 * time.Millisecond
 
 const (
 	verdictTimeout = time.Second // of looking at a stack after its load, once the run was cancelled
@@ -241,7 +241,7 @@ func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch,
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		progress, look := time.NewTicker(ProgressInterval), time.NewTicker(watchInterval)
+		progress, look := time.NewTicker(progressInterval), time.NewTicker(watchInterval)
 		defer progress.Stop()
 		defer look.Stop()
 		for {

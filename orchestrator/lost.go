@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// DefaultEngineWait is how long an engine that went away may take to come
+	// defaultEngineWait is how long an engine that went away may take to come
 	// back: one that is restarted first waits for its containers.
-	DefaultEngineWait = 2 * time.Minute
+	defaultEngineWait = 2 * time.Minute
 
 	enginePoll = 250 * time.Millisecond // between two looks whether it is back
 
@@ -36,7 +36,7 @@ func (l *loop) reconnect(ctx context.Context, why error) error {
 	l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("waiting for the engine: %v", why)})
 	wait := l.EngineWait
 	if wait <= 0 {
-		wait = DefaultEngineWait
+		wait = defaultEngineWait
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("%w, and did not come back within %v", stacks.ErrLost, wait))
 	defer cancel()

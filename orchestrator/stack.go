@@ -355,7 +355,7 @@ func (s *live) warmedUp(ctx context.Context) error {
 // each repeat, and is the same for all topologies.
 func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
 	return load.Job{
-		URL: s.stack.URL(), Request: s.plan.Request, Load: spec, GiveUp: GiveUp,
+		URL: s.stack.URL(), Request: s.plan.Request, Load: spec, GiveUp: giveUp,
 		Seed: s.plan.Seed + uint64(repeat) - 1, Cores: s.cores,
 	}
 }

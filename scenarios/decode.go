@@ -47,7 +47,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 			)
 		}),
 		yamlfile.Key("repeats", func(n *yaml.Node) { d.repeats(n, s) }),
-		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, MaxWarmup) }),
+		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, maxWarmup) }),
 		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }),
 		yamlfile.Key("order", func(n *yaml.Node) { d.Choice(n, "order", &s.Order, OrderShuffle, OrderListed) }),
 		yamlfile.Key("prune", func(n *yaml.Node) { d.Boolean(n, "prune", &s.Prune) }),

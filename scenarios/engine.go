@@ -9,9 +9,9 @@ import (
 	"stackmeter/scenarios/yamlfile"
 )
 
-// MaxPythonPool is the largest pool of the engine python-requests: a Python
+// maxPythonPool is the largest pool of the engine python-requests: a Python
 // process takes some 30 MB and a tenth of a second to start.
-const MaxPythonPool = 1000
+const maxPythonPool = 1000
 
 // NotForPython says what of a request or a load the engine python-requests
 // cannot do, and what to use instead; empty when it can send them. Everything
@@ -22,8 +22,8 @@ func NotForPython(r Request, l LoadSpec) string {
 		return "request.tls: the engine python-requests verifies certificates by its own rules only; use engine: native, or take it out"
 	case l.Searches():
 		return "rate: the engine python-requests does not search for a rate; use engine: native, or give the rate, as 20/s"
-	case l.Client != ClientSingle && l.Pool > MaxPythonPool:
-		return fmt.Sprintf("a pool of %d cannot be made of Python's threads or processes; use engine: native, or at most %d", l.Pool, MaxPythonPool)
+	case l.Client != ClientSingle && l.Pool > maxPythonPool:
+		return fmt.Sprintf("a pool of %d cannot be made of Python's threads or processes; use engine: native, or at most %d", l.Pool, maxPythonPool)
 	}
 	return ""
 }
@@ -49,9 +49,9 @@ func (d *decoder) checkEngine(root *yaml.Node, s *Scenario) {
 			for _, n := range found(root, "matrix", func(key, _ *yaml.Node) bool { return key.Value == "search" }) {
 				d.Problem(n, native+"give the rate, as 20/s", "the engine python-requests does not search for a rate")
 			}
-		case l.Client != ClientSingle && l.Pool > MaxPythonPool:
+		case l.Client != ClientSingle && l.Pool > maxPythonPool:
 			for _, n := range found(root, "matrix", tooManyClients) {
-				d.Problem(n, native+fmt.Sprintf("use at most %d", MaxPythonPool), "the engine python-requests has a pool of at most %d", MaxPythonPool)
+				d.Problem(n, native+fmt.Sprintf("use at most %d", maxPythonPool), "the engine python-requests has a pool of at most %d", maxPythonPool)
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func tooManyClients(key, value *yaml.Node) bool {
 		return false
 	}
 	for _, item := range yamlfile.Items(value) {
-		if n, err := strconv.Atoi(item.Value); err == nil && n > MaxPythonPool {
+		if n, err := strconv.Atoi(item.Value); err == nil && n > maxPythonPool {
 			return true
 		}
 	}

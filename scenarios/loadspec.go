@@ -72,8 +72,8 @@ func (l LoadSpec) Name() string {
 // themselves are held to the same ones.
 const (
 	MaxRequests = 10_000_000
-	MaxPool     = 4096
-	MaxWarmup   = 100_000
+	maxPool     = 4096
+	maxWarmup   = 100_000
 	LowestRate  = 0.001   // requests per second: one in a quarter of an hour
 	MaxRate     = 100_000 // requests per second
 
@@ -101,9 +101,9 @@ func (l LoadSpec) Check() error {
 		}
 		return nil
 	case ClientMT, ClientMP:
-		return inRange("pool", l.Pool, 1, MaxPool)
+		return inRange("pool", l.Pool, 1, maxPool)
 	case ClientOpen:
-		return errors.Join(inRange("pool", l.Pool, 1, MaxPool), l.checkRate())
+		return errors.Join(inRange("pool", l.Pool, 1, maxPool), l.checkRate())
 	}
 	return fmt.Errorf("client %q is not known; it can be %s, %s, %s or %s", l.Client, ClientSingle, ClientMT, ClientMP, ClientOpen)
 }

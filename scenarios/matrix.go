@@ -39,7 +39,7 @@ var axes = []axis{
 		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
 	}, func(to *LoadSpec, from LoadSpec) { to.Client = from.Client }},
 	{"pool", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
-		return d.Integer(n, what, &into.Pool, 1, MaxPool)
+		return d.Integer(n, what, &into.Pool, 1, maxPool)
 	}, func(to *LoadSpec, from LoadSpec) { to.Pool = from.Pool }},
 	{"keepalive", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
 		return d.Boolean(n, what, &into.KeepAlive)

@@ -26,7 +26,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		yamlfile.Key("multipart", func(n *yaml.Node) { r.Multipart = d.multipart(n) }),
 		yamlfile.Key("body", func(n *yaml.Node) { r.Body = d.body(n) }),
 		yamlfile.Field{Name: "json", Null: true, Read: func(n *yaml.Node) { r.JSON = d.JSON(n, "request.json") }},
-		yamlfile.Key("pick", func(n *yaml.Node) { d.Choice(n, "request.pick", &r.Pick, PickCycle, PickRandom) }),
+		yamlfile.Key("pick", func(n *yaml.Node) { d.Choice(n, "request.pick", &r.Pick, pickCycle, PickRandom) }),
 		yamlfile.Key("timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }),
 		yamlfile.Key("expect", func(n *yaml.Node) { d.expect(n, &r.Expect) }),
 		yamlfile.Key("tls", func(n *yaml.Node) { r.TLS = d.tls(n) }),
@@ -44,7 +44,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 	if r.Pick == PickRandom && r.Multipart == nil && r.Body == nil {
 		d.Problem(o.Keys["pick"], "take it out, or add multipart or body", "request.pick chooses among payloads, and the request has none to choose from")
 	}
-	if r.Pick == PickCycle {
+	if r.Pick == pickCycle {
 		r.Pick = "" // as if it were not said
 	}
 	switch {

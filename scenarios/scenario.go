@@ -35,7 +35,7 @@ const OpenPool = 512
 
 // Values of Request.Pick.
 const (
-	PickCycle  = "cycle"  // the first, the second, … and again
+	pickCycle  = "cycle"  // the first, the second, … and again
 	PickRandom = "random" // each by chance, by the scenario's seed
 )
 

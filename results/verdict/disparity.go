@@ -37,10 +37,10 @@ const (
 	NoteEngine = "engine" // of the runtime, with its version
 )
 
-// MemoryShare is the largest difference, as a share, between the main memories
+// memoryShare is the largest difference, as a share, between the main memories
 // of machines of one kind. From boot to boot and from firmware to firmware the
 // kernel finds a little more or less of it.
-const MemoryShare = 0.02
+const memoryShare = 0.02
 
 // Kinds lists them.
 func Kinds() []string {
@@ -77,7 +77,7 @@ func Disparities(base, head results.Run) []Disparity {
 // AlikeMemory reports whether machines with main memories of a and b bytes can
 // be of one kind.
 func AlikeMemory(a, b int64) bool {
-	return math.Abs(float64(a-b)) <= MemoryShare*float64(max(a, b))
+	return math.Abs(float64(a-b)) <= memoryShare*float64(max(a, b))
 }
 
 // Notes returns what else differs between the machines of two runs and is no

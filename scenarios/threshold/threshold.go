@@ -117,7 +117,7 @@ func (v Vocabulary) Parse(text string) (*Threshold, error) {
 			if value := side[0].(float64); !math.IsNaN(value) && !math.IsInf(value, 0) {
 				return value, nil
 			}
-			return nil, ErrNotFinite
+			return nil, errNotFinite
 		}, new(func(float64) float64)))
 	if err != nil {
 		return nil, source.wrong(err)
@@ -138,8 +138,8 @@ const finiteName = "finite"
 // basePrefix makes the name of a baseline's figure within a program.
 const basePrefix = "base_"
 
-// ErrNotFinite is what Holds fails with if a side of a comparison has no value.
-var ErrNotFinite = errors.New("it divides by 0, so that there is nothing to compare")
+// errNotFinite is what Holds fails with if a side of a comparison has no value.
+var errNotFinite = errors.New("it divides by 0, so that there is nothing to compare")
 
 // Holds evaluates the threshold over the figures of a cell and of its baseline,
 // in base units. A figure that it needs and that is not there is an error, and
@@ -161,8 +161,8 @@ func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 		}
 	}
 	holds, err := expr.Run(t.program, values)
-	if errors.Is(err, ErrNotFinite) {
-		err = ErrNotFinite // without the library's excerpt of the program
+	if errors.Is(err, errNotFinite) {
+		err = errNotFinite // without the library's excerpt of the program
 	}
 	if err != nil {
 		return false, fmt.Errorf("threshold %s: %w", t.Text, err)

@@ -70,11 +70,11 @@ func TestHolds(t *testing.T) {
 // opposite holds; one that decides alone is enough.
 func TestDividesByZero(t *testing.T) {
 	for text, want := range map[string]error{
-		"errors / base.errors <= 1.05":                ErrNotFinite,
-		"not (errors / base.errors > 1.05)":           ErrNotFinite,
-		"duration * (p99 / base.p99) >= 1s":           ErrNotFinite,
-		"p99 / base.p99 >= 95%":                       ErrNotFinite,
-		"-(p99 / base.p99) < 1":                       ErrNotFinite,
+		"errors / base.errors <= 1.05":                errNotFinite,
+		"not (errors / base.errors > 1.05)":           errNotFinite,
+		"duration * (p99 / base.p99) >= 1s":           errNotFinite,
+		"p99 / base.p99 >= 95%":                       errNotFinite,
+		"-(p99 / base.p99) < 1":                       errNotFinite,
 		"errors == 0 or errors / base.errors <= 1.05": nil,
 		"errors <= base.errors * 1.05":                nil,
 	} {
@@ -189,7 +189,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q names no figure", text)
 		}
 		first, failed := threshold.Holds(values, values)
-		if failed != nil && !errors.Is(failed, ErrNotFinite) {
+		if failed != nil && !errors.Is(failed, errNotFinite) {
 			t.Fatalf("%q: %v", text, failed)
 		}
 		again, err := figures.Parse(text)

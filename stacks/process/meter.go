@@ -15,13 +15,13 @@ import (
 	"stackmeter/stacks"
 )
 
-// MethodProc is the method of figures read from /proc. The memory is the sum of
+// methodProc is the method of figures read from /proc. The memory is the sum of
 // RssAnon and RssShmem of a service's processes. Like the figure of a control
 // group it excludes page cache. It is an upper bound: a page that processes have
 // shared since a fork counts for each of them. The proportional share (PSS) would
 // count it once, but for that the kernel walks the page tables of each process at
 // each sample, under the lock that the application's own allocations need.
-const MethodProc = "proc"
+const methodProc = "proc"
 
 // procInterval is the target time between two samples. Each sample reads one
 // small file of every process and thread.
@@ -33,7 +33,7 @@ func meterProc(services []*service) stacks.Meter {
 	for _, one := range services {
 		gauged = append(gauged, stacks.Gauged{Service: one.name, Gauge: &procService{supervisor: one.record.Supervisor}})
 	}
-	return stacks.StartMeter(MethodProc, procInterval, gauged)
+	return stacks.StartMeter(methodProc, procInterval, gauged)
 }
 
 // A procService is the gauge of one service's processes.

@@ -352,7 +352,7 @@ func TestWithoutGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := meter.Stop()
-	if u.Method != MethodProc || u.Memory == nil || *u.Memory < 5<<20 || u.KernelPeak != nil || u.CPU == nil {
+	if u.Method != methodProc || u.Memory == nil || *u.Memory < 5<<20 || u.KernelPeak != nil || u.CPU == nil {
 		t.Errorf("usage: %+v", u)
 	}
 	if text := r.Describe(t.Context()); !strings.Contains(text, "memory from proc") {

@@ -66,7 +66,7 @@ func (r *Runtime) Describe(context.Context) string {
 // method is how a stack's memory is obtained.
 func (r *Runtime) method() string {
 	if r.Ungrouped() != nil {
-		return MethodProc
+		return methodProc
 	}
 	return r.maker.Method
 }

@@ -32,9 +32,9 @@ func (a Axis) set(axis *plot.Axis, low, high, ticks float64) {
 	}
 	axis.Padding = 0
 	axis.Tick.Length = 4
-	axis.Tick.LineStyle = draw.LineStyle{Color: InkAxis, Width: 0}
-	axis.LineStyle = draw.LineStyle{Color: InkAxis, Width: 1}
-	axis.Tick.Label = style(smallSize, InkMuted, axis.Tick.Label.XAlign, axis.Tick.Label.YAlign, false)
+	axis.Tick.LineStyle = draw.LineStyle{Color: inkAxis, Width: 0}
+	axis.LineStyle = draw.LineStyle{Color: inkAxis, Width: 1}
+	axis.Tick.Label = style(smallSize, inkMuted, axis.Tick.Label.XAlign, axis.Tick.Label.YAlign, false)
 	switch {
 	case a.Log && low > 0:
 		axis.Scale = plot.LogScale{}
@@ -126,7 +126,7 @@ type grid struct{ x, y bool }
 
 func (g grid) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	line := draw.LineStyle{Color: InkGrid, Width: 1}
+	line := draw.LineStyle{Color: inkGrid, Width: 1}
 	if g.y {
 		for _, tick := range p.Y.Tick.Marker.Ticks(p.Y.Min, p.Y.Max) {
 			c.StrokeLine2(line, c.Min.X, y(tick.Value), c.Max.X, y(tick.Value))

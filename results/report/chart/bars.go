@@ -68,8 +68,8 @@ func (b bars) span() (xmin, xmax, ymin, ymax float64) {
 
 func (b bars) draw(c *draw.Canvas, at transform) {
 	top := b.height()
-	label := style(textSize, InkText, draw.XLeft, draw.YTop, false)
-	figure := style(smallSize, InkMuted, draw.XLeft, draw.YCenter, false)
+	label := style(textSize, inkText, draw.XLeft, draw.YTop, false)
+	figure := style(smallSize, inkMuted, draw.XLeft, draw.YCenter, false)
 	for _, g := range b.groups {
 		c.FillText(label, vg.Point{X: at.x(0) + 1, Y: at.y(top) - 2}, g.Label)
 		top -= groupLabel
@@ -80,7 +80,7 @@ func (b bars) draw(c *draw.Canvas, at transform) {
 				c.SetColor(bar.Ink)
 				c.Fill(box(at.x(0), low, end-at.x(0), high-low).Path())
 				if r := bar.Range; r != nil && r.High > r.Low {
-					line := draw.LineStyle{Color: InkText, Width: 1}
+					line := draw.LineStyle{Color: inkText, Width: 1}
 					c.StrokeLine2(line, at.x(r.Low), middle, at.x(r.High), middle)
 					c.StrokeLine2(line, at.x(r.Low), middle-3, at.x(r.Low), middle+3)
 					c.StrokeLine2(line, at.x(r.High), middle-3, at.x(r.High), middle+3)
@@ -147,11 +147,11 @@ func (r Rules) span() (xmin, xmax, ymin, ymax float64) {
 }
 
 func (r Rules) draw(c *draw.Canvas, at transform) {
-	text := style(smallSize, InkText, draw.XLeft, draw.YTop, false)
+	text := style(smallSize, inkText, draw.XLeft, draw.YTop, false)
 	var taken []vg.Rectangle
 	for _, rule := range r {
 		x, width := at.x(rule.At), text.Width(rule.Label)
-		c.StrokeLine2(draw.LineStyle{Color: InkMuted, Width: 1, Dashes: []vg.Length{3, 3}}, x, c.Min.Y, x, c.Max.Y)
+		c.StrokeLine2(draw.LineStyle{Color: inkMuted, Width: 1, Dashes: []vg.Length{3, 3}}, x, c.Min.Y, x, c.Max.Y)
 		left := x + 4
 		if left+width > c.Max.X+8 {
 			left = x - 4 - width
@@ -184,20 +184,20 @@ func (b Bands) span() (xmin, xmax, ymin, ymax float64) {
 }
 
 func (b Bands) draw(c *draw.Canvas, at transform) {
-	text := style(smallSize, InkMuted, draw.XLeft, draw.YTop, false)
+	text := style(smallSize, inkMuted, draw.XLeft, draw.YTop, false)
 	for _, band := range b {
 		from, to := at.x(band.From), at.x(band.To)
 		named(c, band.Label, "", func() {
-			ink := InkPaper
+			ink := inkPaper
 			if band.Strong {
-				ink = InkBand
+				ink = inkBand
 			}
 			c.SetColor(ink)
 			c.Fill(box(from, c.Min.Y, to-from, c.Max.Y-c.Min.Y).Path())
 		})
 		// Phases shorter than some pixels would be nothing but borders.
 		if to-from >= 8 {
-			c.StrokeLine2(draw.LineStyle{Color: InkGrid, Width: 1}, from, c.Min.Y, from, c.Max.Y)
+			c.StrokeLine2(draw.LineStyle{Color: inkGrid, Width: 1}, from, c.Min.Y, from, c.Max.Y)
 		}
 		switch {
 		case band.Strong:

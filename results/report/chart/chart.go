@@ -136,9 +136,9 @@ func (c Chart) height(width float64) float64 {
 func (c Chart) paint(canvas draw.Canvas, width float64, titled bool) {
 	top := canvas.Max.Y
 	if titled {
-		canvas.SetColor(InkPaper)
+		canvas.SetColor(inkPaper)
 		canvas.Fill(canvas.Rectangle.Path())
-		canvas.FillText(style(textSize+2, InkText, draw.XLeft, draw.YTop, true), vg.Point{X: canvas.Min.X + 10, Y: top - 8}, c.Title)
+		canvas.FillText(style(textSize+2, inkText, draw.XLeft, draw.YTop, true), vg.Point{X: canvas.Min.X + 10, Y: top - 8}, c.Title)
 		top -= titleHeight
 	}
 	for _, line := range c.legendLines(width) {
@@ -148,12 +148,12 @@ func (c Chart) paint(canvas draw.Canvas, width float64, titled bool) {
 		top -= legendLine
 	}
 	if c.Y.Label != "" {
-		canvas.FillText(style(smallSize, InkMuted, draw.XLeft, draw.YTop, false), vg.Point{X: canvas.Min.X + 2, Y: top - 2}, c.Y.Label)
+		canvas.FillText(style(smallSize, inkMuted, draw.XLeft, draw.YTop, false), vg.Point{X: canvas.Min.X + 2, Y: top - 2}, c.Y.Label)
 		top -= labelHeight
 	}
 	bottom := canvas.Min.Y + bottomMargin/2
 	if c.X.Label != "" {
-		canvas.FillText(style(smallSize, InkMuted, draw.XRight, draw.YBottom, false), vg.Point{X: canvas.Max.X - 10, Y: bottom}, c.X.Label)
+		canvas.FillText(style(smallSize, inkMuted, draw.XRight, draw.YBottom, false), vg.Point{X: canvas.Max.X - 10, Y: bottom}, c.X.Label)
 		bottom += labelHeight
 	}
 	area := draw.Canvas{Canvas: canvas.Canvas, Rectangle: vg.Rectangle{
@@ -180,7 +180,7 @@ func (c Chart) plot(width float64) *plot.Plot {
 	if c.Y.Plain {
 		p.HideY()
 	}
-	p.X.LineStyle.Color, p.Y.LineStyle.Width = InkAxis, 0
+	p.X.LineStyle.Color, p.Y.LineStyle.Width = inkAxis, 0
 	p.Add(grid{x: c.Y.Plain, y: !c.Y.Plain})
 	for _, layer := range c.Layers {
 		p.Add(plotter{layer, width >= (Wide+Narrow)/2})

@@ -15,12 +15,12 @@ func (i Ink) RGBA() (r, g, b, a uint32) { return i.light.RGBA() }
 
 // Inks of a chart's frame and of what stands out.
 var (
-	InkText  = Ink{"text", rgb(0x1c2733)}
-	InkMuted = Ink{"muted", rgb(0x5c6b7a)}
-	InkAxis  = Ink{"axis", rgb(0x9aa7b4)}
-	InkGrid  = Ink{"grid", rgb(0xe3e8ed)}
-	InkPaper = Ink{"paper", rgb(0xffffff)}
-	InkBand  = Ink{"band", rgb(0xeef3f8)}
+	inkText  = Ink{"text", rgb(0x1c2733)}
+	inkMuted = Ink{"muted", rgb(0x5c6b7a)}
+	inkAxis  = Ink{"axis", rgb(0x9aa7b4)}
+	inkGrid  = Ink{"grid", rgb(0xe3e8ed)}
+	inkPaper = Ink{"paper", rgb(0xffffff)}
+	inkBand  = Ink{"band", rgb(0xeef3f8)}
 	InkFront = Ink{"front", rgb(0xb3401f)}
 )
 

@@ -73,7 +73,7 @@ func (p Mark) draw(c *draw.Canvas, at transform) {
 	c.Fill(p.Shape.path(vg.Point{X: x, Y: y}, radius))
 	if p.Front {
 		c.SetLineStyle(draw.LineStyle{Color: InkFront, Width: lineWidth})
-		c.Stroke(Circle.path(vg.Point{X: x, Y: y}, markRadius+3.5))
+		c.Stroke(circle.path(vg.Point{X: x, Y: y}, markRadius+3.5))
 	}
 }
 
@@ -85,7 +85,7 @@ func (m Marks) drawTags(c *draw.Canvas, at transform) {
 		x, y := at.x(p.X), at.y(p.Y)
 		taken = append(taken, box(x-markRadius-1, y-markRadius-1, 2*markRadius+2, 2*markRadius+2))
 	}
-	text := style(smallSize, InkText, draw.XLeft, draw.YCenter, false)
+	text := style(smallSize, inkText, draw.XLeft, draw.YCenter, false)
 	const height, gap = 14, 10
 	for i := len(m) - 1; i >= 0; i-- { // the last one, which is the best, first
 		p := m[i]
@@ -155,7 +155,7 @@ func (d Dots) span() (xmin, xmax, ymin, ymax float64) { return spanOf(d.Points) 
 func (d Dots) draw(c *draw.Canvas, at transform) {
 	var path vg.Path
 	for _, p := range d.Points {
-		path = append(path, Square.path(vg.Point{X: at.x(p.X), Y: at.y(p.Y)}, 1.25)...)
+		path = append(path, square.path(vg.Point{X: at.x(p.X), Y: at.y(p.Y)}, 1.25)...)
 	}
 	if len(path) > 0 {
 		c.SetColor(d.Ink)

@@ -13,12 +13,12 @@ type Shape int
 // Shapes of points; Swatch is for areas and bars, Stroke for lines without
 // points.
 const (
-	Circle Shape = iota
-	Square
-	Diamond
-	Triangle
+	circle Shape = iota
+	square
+	diamond
+	triangle
 	Swatch
-	Stroke
+	stroke
 	Ring
 )
 
@@ -37,12 +37,12 @@ func (s Shape) path(at vg.Point, r vg.Length) vg.Path {
 		p.Close()
 	}
 	switch s {
-	case Square, Swatch:
+	case square, Swatch:
 		polygon(corner(-r, -r), corner(r, -r), corner(r, r), corner(-r, r))
-	case Diamond:
+	case diamond:
 		d := 1.35 * r
 		polygon(corner(-d, 0), corner(0, -d), corner(d, 0), corner(0, d))
-	case Triangle:
+	case triangle:
 		polygon(corner(-1.2*r, -r), corner(1.2*r, -r), corner(0, 1.2*r))
 	default:
 		p.Arc(at, r, 0, 2*math.Pi)
@@ -66,7 +66,7 @@ func (c Chart) legendLines(width float64) [][]placedKey {
 	if len(c.Legend) == 0 {
 		return nil
 	}
-	text := style(textSize, InkText, draw.XLeft, draw.YCenter, false)
+	text := style(textSize, inkText, draw.XLeft, draw.YCenter, false)
 	lines := [][]placedKey{nil}
 	x := vg.Length(2)
 	for _, key := range c.Legend {
@@ -84,14 +84,14 @@ func (c Chart) legendLines(width float64) [][]placedKey {
 func (k placedKey) draw(c *draw.Canvas, y vg.Length) {
 	at := vg.Point{X: c.Min.X + k.x + 6, Y: y}
 	switch k.Shape {
-	case Stroke:
+	case stroke:
 		c.StrokeLine2(draw.LineStyle{Color: k.Ink, Width: lineWidth}, at.X-6, y, at.X+6, y)
 	case Ring:
 		c.SetLineStyle(draw.LineStyle{Color: k.Ink, Width: lineWidth})
-		c.Stroke(Circle.path(at, 4))
+		c.Stroke(circle.path(at, 4))
 	default:
 		c.SetColor(k.Ink)
 		c.Fill(k.Shape.path(at, 4.5))
 	}
-	c.FillText(style(textSize, InkText, draw.XLeft, draw.YCenter, false), vg.Point{X: at.X + swatchRoom - 6, Y: y}, k.Label)
+	c.FillText(style(textSize, inkText, draw.XLeft, draw.YCenter, false), vg.Point{X: at.X + swatchRoom - 6, Y: y}, k.Label)
 }

@@ -33,7 +33,7 @@ type state struct {
 }
 
 func newCanvas(width, height float64) *canvas {
-	return &canvas{width: width, height: height, now: state{ink: InkText, width: 1, scale: 1}}
+	return &canvas{width: width, height: height, now: state{ink: inkText, width: 1, scale: 1}}
 }
 
 // write ends the element. role=group, not img: what is inside can be a link.
@@ -75,7 +75,7 @@ func (c *canvas) SetLineDash(pattern []vg.Length, _ vg.Length) {
 }
 
 func (c *canvas) SetColor(clr color.Color) {
-	c.now.ink = InkText
+	c.now.ink = inkText
 	if ink, ok := clr.(Ink); ok {
 		c.now.ink = ink
 	}
