@@ -1,10 +1,8 @@
-package stats_test
+package stats
 
 import (
 	"math"
 	"testing"
-
-	"stackmeter/results/stats"
 )
 
 func TestCompare(t *testing.T) {
@@ -24,13 +22,13 @@ func TestCompare(t *testing.T) {
 		{"constants that differ", []float64{3, 3, 3, 3}, []float64{4, 4, 4, 4}, 2.0 / 70, true, true, 1.0 / 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := stats.Compare(stats.NewSample(test.a), stats.NewSample(test.b))
+			got := Compare(NewSample(test.a), NewSample(test.b))
 			if math.Abs(got.P-test.p) > 1e-9 || got.Shown != test.shown || got.Able != test.able || math.Abs(got.Change-test.change) > 1e-9 {
 				t.Errorf("%+v; want p %v, shown %v, able %v, change %v", got, test.p, test.shown, test.able, test.change)
 			}
 		})
 	}
-	if got := stats.Compare(nil, stats.NewSample([]float64{1})); got.Shown || got.Able {
+	if got := Compare(nil, NewSample([]float64{1})); got.Shown || got.Able {
 		t.Errorf("nothing against something: %+v", got)
 	}
 }

@@ -1,12 +1,10 @@
-package stats_test
+package stats
 
 import (
 	"math"
 	"reflect"
 	"slices"
 	"testing"
-
-	"stackmeter/results/stats"
 )
 
 func TestSampleInterval(t *testing.T) {
@@ -20,11 +18,11 @@ func TestSampleInterval(t *testing.T) {
 	// Of five repeats the range of all of them holds the median with a
 	// confidence of 1-2/2⁵ = 93.75%: one too few.
 	for _, n := range []int{1, 2, 3, 5} {
-		if s := stats.NewSample(values(n)); s.Interval != nil {
+		if s := NewSample(values(n)); s.Interval != nil {
 			t.Errorf("%d repeats gave an interval: %+v", n, s.Interval)
 		}
 	}
-	s := stats.NewSample(values(6))
+	s := NewSample(values(6))
 	if s.Interval == nil || s.Interval.Low != 1 || s.Interval.High != 6 || s.Interval.Confidence != 1-2.0/64 {
 		t.Errorf("the interval of six repeats is %+v", s.Interval)
 	}
@@ -34,10 +32,10 @@ func TestSampleInterval(t *testing.T) {
 }
 
 func TestVariation(t *testing.T) {
-	if got := stats.NewSample([]float64{4}).Variation(); got != nil {
+	if got := NewSample([]float64{4}).Variation(); got != nil {
 		t.Errorf("of one repeat: %v", *got)
 	}
-	if got := stats.NewSample([]float64{9, 11}).Variation(); got == nil || math.Abs(*got-math.Sqrt2/10) > 1e-12 {
+	if got := NewSample([]float64{9, 11}).Variation(); got == nil || math.Abs(*got-math.Sqrt2/10) > 1e-12 {
 		t.Errorf("of 9 and 11: %v, want √2/10", got)
 	}
 }
@@ -56,7 +54,7 @@ func TestMedian(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := slices.Clone(test.values)
-			if got := stats.Median(test.values); got != test.want {
+			if got := Median(test.values); got != test.want {
 				t.Errorf("Median(%v) = %v, want %v", test.values, got, test.want)
 			}
 			if !slices.Equal(before, test.values) {
@@ -64,17 +62,17 @@ func TestMedian(t *testing.T) {
 			}
 		})
 	}
-	if got := stats.Median(nil); !math.IsNaN(got) {
+	if got := Median(nil); !math.IsNaN(got) {
 		t.Errorf("Median of nothing = %v, want NaN", got)
 	}
 }
 
 func TestSampleSpread(t *testing.T) {
-	if got := stats.NewSample(nil); got != nil {
+	if got := NewSample(nil); got != nil {
 		t.Fatalf("sample of nothing = %+v, want nil", got)
 	}
-	got := *stats.NewSample([]float64{18.7, 18.5, 18.54})
-	want := stats.Sample{N: 3, Values: []float64{18.5, 18.54, 18.7}, Median: 18.54, Min: 18.5, Max: 18.7}
+	got := *NewSample([]float64{18.7, 18.5, 18.54})
+	want := Sample{N: 3, Values: []float64{18.5, 18.54, 18.7}, Median: 18.54, Min: 18.5, Max: 18.7}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("sample = %+v, want %+v", got, want)
 	}

@@ -1,17 +1,15 @@
-package stats_test
+package stats
 
 import (
 	"math/rand/v2"
 	"testing"
-
-	"stackmeter/results/stats"
 )
 
 func TestRepeatsThatAreNeeded(t *testing.T) {
-	if got := stats.RepeatsForInterval(); got != 6 {
+	if got := RepeatsForInterval(); got != 6 {
 		t.Errorf("an interval takes %d repeats, want 6", got)
 	}
-	if got := stats.RepeatsForDifference(1); got != 4 {
+	if got := RepeatsForDifference(1); got != 4 {
 		t.Errorf("a difference takes %d repeats of each, want 4", got)
 	}
 }
@@ -20,17 +18,17 @@ func TestRepeatsThatAreNeeded(t *testing.T) {
 // in five comparisons show the difference.
 func TestRepeatsNeeded(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	sample := func(n int, center float64) *stats.Sample {
+	sample := func(n int, center float64) *Sample {
 		var v []float64
 		for range n {
 			v = append(v, center+random.NormFloat64())
 		}
-		return stats.NewSample(v)
+		return NewSample(v)
 	}
-	needs := stats.RepeatsLikely(sample(2000, 100), sample(2000, 101), 1) // one standard deviation
+	needs := RepeatsLikely(sample(2000, 100), sample(2000, 101), 1) // one standard deviation
 	shown := 0
 	for range 500 {
-		if stats.Compare(sample(needs, 100), sample(needs, 101)).Shown {
+		if Compare(sample(needs, 100), sample(needs, 101)).Shown {
 			shown++
 		}
 	}

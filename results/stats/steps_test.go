@@ -1,12 +1,10 @@
-package stats_test
+package stats
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
-
-	"stackmeter/results/stats"
 )
 
 // nights are durations of one night after the other: 10 s with a noise of 2%,
@@ -42,12 +40,12 @@ func TestStepsOfOddSeries(t *testing.T) {
 		{"constant", constant, 0}, {"one bad night", outlier, 0}, {"up and down again", both, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if steps := stats.Steps(test.values); len(steps) != test.want {
+			if steps := Steps(test.values); len(steps) != test.want {
 				t.Errorf("steps %+v, want %d", steps, test.want)
 			}
 		})
 	}
-	if steps := stats.Steps(both); len(steps) == 2 && (steps[0].Change() < 0.15 || steps[1].Change() > -0.1 || steps[0].P > stats.StepLevel) {
+	if steps := Steps(both); len(steps) == 2 && (steps[0].Change() < 0.15 || steps[1].Change() > -0.1 || steps[0].P > StepLevel) {
 		t.Errorf("steps %+v", steps)
 	}
 }
@@ -68,20 +66,20 @@ func shuffledStep(seed uint64, before, after int) []float64 {
 
 // TestStepsEarliest: what history says about how soon a step can show is so.
 func TestStepsEarliest(t *testing.T) {
-	for runs := range stats.StepRuns {
+	for runs := range StepRuns {
 		for before := range runs {
 			for seed := range uint64(10) {
-				if steps := stats.Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
+				if steps := Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
 					t.Fatalf("%d runs show a step: %+v", runs, steps)
 				}
 			}
 		}
 	}
 	most, found := 0, 0
-	for before := stats.StepRuns; before < 25; before++ {
+	for before := StepRuns; before < 25; before++ {
 		for seed := range uint64(5) {
 			after := 1
-			for ; len(stats.Steps(shuffledStep(seed, before, after))) == 0; after++ {
+			for ; len(Steps(shuffledStep(seed, before, after))) == 0; after++ {
 				if after == 10 {
 					t.Fatalf("no step of 10 runs after %d", before)
 				}
@@ -104,12 +102,12 @@ func BenchmarkSteps(b *testing.B) {
 	quiet, stepped := nights(1, window, window, 0), nights(1, window, 20, 0.1)
 	b.Run("quiet", func(b *testing.B) {
 		for b.Loop() {
-			stats.Steps(quiet)
+			Steps(quiet)
 		}
 	})
 	b.Run("stepped", func(b *testing.B) {
 		for b.Loop() {
-			stats.Steps(stepped)
+			Steps(stepped)
 		}
 	})
 	for _, step := range []float64{0.03, 0.05, 0.10} {
@@ -133,20 +131,20 @@ func benchmarkFound(b *testing.B, step float64) {
 			values := nights(100+seed, quiet+watched, quiet, step)
 			for night := quiet + 1; night <= len(values); night++ {
 				from := max(0, night-window)
-				if slices.ContainsFunc(stats.Steps(values[from:night]), func(s stats.Step) bool { return near(from + s.At) }) {
+				if slices.ContainsFunc(Steps(values[from:night]), func(s Step) bool { return near(from + s.At) }) {
 					found++
 					delays = append(delays, float64(night-quiet))
 					break
 				}
 			}
-			for _, s := range stats.Steps(values[len(values)-window:]) {
+			for _, s := range Steps(values[len(values)-window:]) {
 				if !near(len(values) - window + s.At) {
 					elsewhere++
 				}
 			}
 		}
 		b.ReportMetric(100*float64(found)/series, "%found")
-		b.ReportMetric(stats.Median(delays), "nights-later")
+		b.ReportMetric(Median(delays), "nights-later")
 		b.ReportMetric(float64(elsewhere), "elsewhere")
 	}
 }
@@ -159,9 +157,9 @@ func benchmarkAlarms(b *testing.B) {
 		for seed := range uint64(series) {
 			values := nights(1000+seed, length, length, 0)
 			known := map[int]bool{}
-			for night := 2 * stats.StepSide; night <= length; night++ {
+			for night := 2 * StepSide; night <= length; night++ {
 				from := max(0, night-window)
-				for _, s := range stats.Steps(values[from:night]) {
+				for _, s := range Steps(values[from:night]) {
 					at, near := from+s.At, false
 					for k := at - 3; k <= at+3; k++ {
 						near = near || known[k]
@@ -193,7 +191,7 @@ func benchmarkDependent(b *testing.B, correlation float64) {
 				x = correlation*x + random.NormFloat64()
 				values = append(values, 100+x)
 			}
-			if len(stats.Steps(values)) > 0 {
+			if len(Steps(values)) > 0 {
 				alarms++
 			}
 		}

@@ -1,10 +1,8 @@
-package stats_test
+package stats
 
 import (
 	"math"
 	"testing"
-
-	"stackmeter/results/stats"
 )
 
 func TestTrend(t *testing.T) {
@@ -23,7 +21,7 @@ func TestTrend(t *testing.T) {
 		{"all equal", []float64{2, 2, 2, 2, 2}, 0, 1, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			change, p, known := stats.Trend(test.values)
+			change, p, known := Trend(test.values)
 			if math.Abs(change-test.change) > 1e-9 || math.Abs(p-test.p) > 1e-9 || known != test.known {
 				t.Errorf("change %v, p %v, known %v; want %v, %v, %v", change, p, known, test.change, test.p, test.known)
 			}
@@ -34,8 +32,8 @@ func TestTrend(t *testing.T) {
 	for i := range 21 {
 		rising = append(rising, float64((i*8)%21)+float64(i))
 	}
-	_, approximate, _ := stats.Trend(rising)
-	_, exact, _ := stats.Trend(rising[:20])
+	_, approximate, _ := Trend(rising)
+	_, exact, _ := Trend(rising[:20])
 	if approximate <= 0 || approximate >= 1 || math.Abs(approximate-exact) > 0.1 {
 		t.Errorf("of 21 values p = %v, of the first 20 exactly %v", approximate, exact)
 	}

@@ -1,4 +1,4 @@
-package verdict_test
+package verdict
 
 import (
 	"slices"
@@ -7,7 +7,6 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/stats"
-	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/threshold"
 )
@@ -52,14 +51,14 @@ func TestCompareRunsStates(t *testing.T) {
 		repeated("f", 1), other, pruned(repeated("i", 1, 1)), pruned(repeated("j", 1)), repeated("k", 1), failing(repeated("l", 1), 1))
 	run := results.Run{Plan: scenarios.Plan{Trials: []scenarios.Trial{{Cells: []scenarios.Cell{{Name: "h/mt5/n100"}}}}}}
 	got := map[string]string{}
-	for _, cell := range verdict.CompareRuns(results.Run{}, run, base, head).Cells {
+	for _, cell := range CompareRuns(results.Run{}, run, base, head).Cells {
 		got[cell.Name] = cell.State
 	}
 	for name, want := range map[string]string{
-		"a/mt5/n100": verdict.CellBoth, "b/mt5/n100": verdict.CellNewlyFailing, "c/mt5/n100": verdict.CellGone,
-		"d/mt5/n100": verdict.CellNewlyOK, "e/mt5/n100": verdict.CellFailing, "f/mt5/n100": verdict.CellNew,
-		"g/mt5/n100": verdict.CellChanged, "h/mt5/n100": verdict.CellMissing,
-		"i/mt5/n100": verdict.CellNewlyPruned, "j/mt5/n100": verdict.CellPruned, "k/mt5/n100": verdict.CellNewlyOK, "l/mt5/n100": verdict.CellFailing,
+		"a/mt5/n100": CellBoth, "b/mt5/n100": CellNewlyFailing, "c/mt5/n100": CellGone,
+		"d/mt5/n100": CellNewlyOK, "e/mt5/n100": CellFailing, "f/mt5/n100": CellNew,
+		"g/mt5/n100": CellChanged, "h/mt5/n100": CellMissing,
+		"i/mt5/n100": CellNewlyPruned, "j/mt5/n100": CellPruned, "k/mt5/n100": CellNewlyOK, "l/mt5/n100": CellFailing,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)
@@ -76,8 +75,8 @@ func TestChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	change := func(m results.Figure, base, head []float64) verdict.Change {
-		return verdict.NewChange(m, stats.NewSample(base), stats.NewSample(head))
+	change := func(m results.Figure, base, head []float64) Change {
+		return NewChange(m, stats.NewSample(base), stats.NewSample(head))
 	}
 	five, slower := []float64{10, 10.1, 10.2, 10.3, 10.4}, []float64{11, 11.1, 11.2, 11.3, 11.4}
 	c := change(duration, five, slower)
@@ -119,27 +118,27 @@ func TestDisparities(t *testing.T) {
 	}{
 		"nothing":         {func(*results.Run) {}, nil},
 		"another tag":     {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/app:2" }, nil},
-		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{verdict.KindApp}},
-		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{verdict.KindGPU}},
-		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{verdict.KindGPU}},
-		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{verdict.KindDriver}},
-		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{verdict.KindCPU}},
-		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{verdict.KindMemory}},
+		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{KindApp}},
+		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{KindGPU}},
+		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{KindGPU}},
+		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{KindDriver}},
+		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{KindCPU}},
+		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{KindMemory}},
 		"another boot":    {func(r *results.Run) { r.Host.Memory -= 1 << 30 }, nil},
 		"another kernel":  {func(r *results.Run) { r.Host.Kernel = "6.12" }, nil},
-		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{verdict.KindRuntime}},
-		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{verdict.KindLimits}},
-		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{verdict.KindClient}},
-		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{verdict.KindPayload}},
+		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{KindRuntime}},
+		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{KindLimits}},
+		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{KindClient}},
+		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{KindPayload}},
 		"payload unknown": {func(r *results.Run) { r.Plan.PayloadFiles = nil }, nil},
-		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{verdict.KindRequest}},
-		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{verdict.KindFresh}},
+		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{KindRequest}},
+		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{KindFresh}},
 		"machine unknown": {func(r *results.Run) { r.Host, r.GPUDevices = results.Host{}, nil }, nil},
 		"two kinds": {func(r *results.Run) { r.Runtime, r.Imported = "process", "x.csv" },
-			[]string{verdict.KindRuntime, verdict.KindSource}},
+			[]string{KindRuntime, KindSource}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := verdict.Disparities(same, run(test.edit))
+			found := Disparities(same, run(test.edit))
 			var kinds []string
 			for _, d := range found {
 				kinds = append(kinds, d.Kind)
@@ -147,10 +146,10 @@ func TestDisparities(t *testing.T) {
 			if !slices.Equal(kinds, test.want) {
 				t.Errorf("differ in %v, want %v", found, test.want)
 			}
-			if left := verdict.Without(found, test.want); len(left) != 0 {
+			if left := Without(found, test.want); len(left) != 0 {
 				t.Errorf("allowed, and still %v", left)
 			}
-			if left := verdict.Without(found, []string{"all"}); len(left) != 0 {
+			if left := Without(found, []string{"all"}); len(left) != 0 {
 				t.Errorf("all allowed, and still %v", left)
 			}
 		})
@@ -162,17 +161,17 @@ func TestNotes(t *testing.T) {
 	base := results.Run{Host: results.Host{Name: "a", Kernel: "6.1", Engine: "docker 27", Memory: 64 << 30}}
 	head := results.Run{Host: results.Host{Name: "b", Kernel: "6.12", Engine: "docker 28", Memory: 63 << 30}}
 	var kinds []string
-	for _, note := range verdict.CompareRuns(base, head, nil, nil).Notes {
+	for _, note := range CompareRuns(base, head, nil, nil).Notes {
 		kinds = append(kinds, note.Kind)
 	}
-	if want := []string{verdict.NoteHost, verdict.NoteKernel, verdict.NoteEngine, verdict.KindMemory}; !slices.Equal(kinds, want) {
+	if want := []string{NoteHost, NoteKernel, NoteEngine, KindMemory}; !slices.Equal(kinds, want) {
 		t.Errorf("noted %v, want %v", kinds, want)
 	}
 	head.Host.Memory = 32 << 30 // a disparity, and no note
-	if notes := verdict.Notes(base, head); len(notes) != 3 {
+	if notes := Notes(base, head); len(notes) != 3 {
 		t.Errorf("noted %v", notes)
 	}
-	if notes := verdict.Notes(base, results.Run{}); len(notes) != 0 {
+	if notes := Notes(base, results.Run{}); len(notes) != 0 {
 		t.Errorf("of a machine that is not known: %v", notes)
 	}
 }
@@ -213,7 +212,7 @@ func TestCheckThresholds(t *testing.T) {
 		{"more errors", "errors <= base", repeated("a", 1, 1, 1), errored, results.CheckBroken},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checks := verdict.CheckThresholds([]*threshold.Threshold{parse(test.threshold)}, verdict.Summarise(test.head), verdict.Summarise(test.base))
+			checks := CheckThresholds([]*threshold.Threshold{parse(test.threshold)}, Summarise(test.head), Summarise(test.base))
 			if len(checks) != 1 || checks[0].Status != test.want {
 				t.Fatalf("%+v, want %s", checks, test.want)
 			}
@@ -247,17 +246,17 @@ func TestErrorsAreNoImprovement(t *testing.T) {
 		state      string
 		compared   bool
 	}{
-		{"every repeat", five, erring(five, 90), verdict.CellNewlyErring, false},
-		{"one repeat is clean", five, mixed, verdict.CellNewlyErring, true},
-		{"the last clean repeat gone", mixed, erring(five, 90), verdict.CellNewlyErring, false},
-		{"the base had them too", erring(five, 90), erring(five, 90), verdict.CellBoth, false},
-		{"mended", erring(five, 90), five, verdict.CellBoth, false},
-		{"some repeats clean in both", mixed, mixed, verdict.CellBoth, true},
+		{"every repeat", five, erring(five, 90), CellNewlyErring, false},
+		{"one repeat is clean", five, mixed, CellNewlyErring, true},
+		{"the last clean repeat gone", mixed, erring(five, 90), CellNewlyErring, false},
+		{"the base had them too", erring(five, 90), erring(five, 90), CellBoth, false},
+		{"mended", erring(five, 90), five, CellBoth, false},
+		{"some repeats clean in both", mixed, mixed, CellBoth, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := verdict.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+			c := CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
 			cell := c.Cells[0]
-			if cell.State != test.state || c.Regressed() != (test.state == verdict.CellNewlyErring) {
+			if cell.State != test.state || c.Regressed() != (test.state == CellNewlyErring) {
 				t.Errorf("state %q, regressed %v; want %q", cell.State, c.Regressed(), test.state)
 			}
 			if len(cell.Changes) == 0 {
@@ -282,13 +281,13 @@ func TestFewerRepeatsOK(t *testing.T) {
 		base, head []results.Record
 		state      string
 	}{
-		{"1 of 2, then 0", failing(two, 2), none, verdict.CellNewlyFailing},
-		{"1 of 2, then not started", failing(two, 2), pruned(two), verdict.CellNewlyPruned},
-		{"1 of 2 in both", failing(two, 2), failing(two, 1), verdict.CellFailing},
-		{"never", none, none, verdict.CellFailing},
+		{"1 of 2, then 0", failing(two, 2), none, CellNewlyFailing},
+		{"1 of 2, then not started", failing(two, 2), pruned(two), CellNewlyPruned},
+		{"1 of 2 in both", failing(two, 2), failing(two, 1), CellFailing},
+		{"never", none, none, CellFailing},
 	} {
-		c := verdict.CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
-		if got := c.Cells[0].State; got != test.state || c.Regressed() != (test.state != verdict.CellFailing) {
+		c := CompareRuns(results.Run{}, results.Run{}, test.base, test.head)
+		if got := c.Cells[0].State; got != test.state || c.Regressed() != (test.state != CellFailing) {
 			t.Errorf("%s: %q, regressed %v; want %q", test.name, got, c.Regressed(), test.state)
 		}
 	}

@@ -1,4 +1,4 @@
-package verdict_test
+package verdict
 
 import (
 	"encoding/csv"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"stackmeter/results"
-	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -66,15 +65,15 @@ func published(t *testing.T, tables ...string) []results.Record {
 	return records
 }
 
-func goal(t *testing.T, objective string, budgets ...string) verdict.Goal {
+func goal(t *testing.T, objective string, budgets ...string) Goal {
 	t.Helper()
 	m, err := results.FindMetric(objective)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := verdict.Goal{Objective: m}
+	g := Goal{Objective: m}
 	for _, text := range budgets {
-		b, err := verdict.ParseBudget(text)
+		b, err := ParseBudget(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +84,7 @@ func goal(t *testing.T, objective string, budgets ...string) verdict.Goal {
 
 func TestRecommendFromThePublishedTables(t *testing.T) {
 	for _, tables := range [][]string{{"7"}, {"3", "5"}, {"3", "5", "7"}} {
-		summaries := verdict.Summarise(published(t, tables...))
+		summaries := Summarise(published(t, tables...))
 		for _, test := range []struct {
 			budget, best string
 			duration     float64
@@ -96,7 +95,7 @@ func TestRecommendFromThePublishedTables(t *testing.T) {
 			{"5000MiB", "nginx+gunicorn-w1-t6/mt10", 18.064, 4824, ""},
 		} {
 			t.Run(strings.Join(tables, "+")+"/"+test.budget, func(t *testing.T) {
-				r := verdict.Recommend(summaries, nil, goal(t, "duration", "gpu_peak="+test.budget))
+				r := Recommend(summaries, nil, goal(t, "duration", "gpu_peak="+test.budget))
 				if r.Best == nil || r.Best.Condition() != test.best || r.Best.Duration.Median != test.duration ||
 					r.Best.GPUPeak.Median != test.mib*(1<<20) {
 					t.Fatalf("best: %+v", r.Best)
@@ -128,7 +127,7 @@ func TestRecommend(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		records    []results.Record
-		goal       verdict.Goal
+		goal       Goal
 		best       string
 		passedOver string
 		over       int
@@ -171,7 +170,7 @@ func TestRecommend(t *testing.T) {
 			goal(t, "duration"), "small/mt5/n100", "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := verdict.Recommend(verdict.Summarise(test.records), nil, test.goal)
+			r := Recommend(Summarise(test.records), nil, test.goal)
 			var best, passedOver string
 			if r.Best != nil {
 				best = r.Best.Name()
@@ -191,7 +190,7 @@ func TestParseBudget(t *testing.T) {
 		"gpu_peak=5GiB": 5 << 30, "gpu_peak=5000MiB": 5000 << 20, "memory_peak = 0.5 GiB": 1 << 29, "p99=2s": 2, "p99=500ms": 0.5,
 		"duration=1m30s": 90, "throughput=10/s": 10, "throughput=2.5 /s": 2.5, "errors=0": 0, "rate=1/s": 1,
 	} {
-		got, err := verdict.ParseBudget(text)
+		got, err := ParseBudget(text)
 		if err != nil || math.Abs(got.Limit-want) > 1e-9 {
 			t.Errorf("%s: %v, %v; want %v", text, got.Limit, err, want)
 		}
@@ -211,7 +210,7 @@ func TestParseBudget(t *testing.T) {
 		"errors=two":         `"two" is not a number`,
 		"errors=0x10":        `there is no unit "x"`,
 	} {
-		if _, err := verdict.ParseBudget(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ParseBudget(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
@@ -221,7 +220,7 @@ func FuzzParseBudget(f *testing.F) {
 	f.Add("gpu_peak=5GiB")
 	f.Add("p99=1e300h")
 	f.Fuzz(func(t *testing.T, text string) {
-		b, err := verdict.ParseBudget(text)
+		b, err := ParseBudget(text)
 		if err == nil && (b.Limit < 0 || math.IsNaN(b.Limit) || math.IsInf(b.Limit, 0)) {
 			t.Errorf("%q became %v", text, b.Limit)
 		}

@@ -1,11 +1,10 @@
-package verdict_test
+package verdict
 
 import (
 	"testing"
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
-	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/servers"
 )
@@ -57,16 +56,16 @@ func TestRepeatsUntil(t *testing.T) {
 		how      string
 		repeats  int
 	}{
-		{"nothing measured yet", p, nil, []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, verdict.EndNone, 0},
-		{"five are too few for an interval", p, made(p, "flask", 5, steady), []int{1, 2, 3, 4, 5, 6}, 0, verdict.EndNone, 5},
-		{"six that agree", p, made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6}, 4, verdict.EndWithin, 6},
-		{"one of two cells does not", p, made(p, "flask", 6, noisy), []int{1, 2, 3, 4, 5, 6, 7}, 0, verdict.EndNone, 6},
-		{"up to the maximum", p, made(p, "flask", 8, noisy), []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, verdict.EndMaximum, 8},
-		{"a minimum above what an interval takes", untilPlan(t, "{min: 7, max: 8, until: 5%}"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7}, 0, verdict.EndNone, 6},
+		{"nothing measured yet", p, nil, []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, EndNone, 0},
+		{"five are too few for an interval", p, made(p, "flask", 5, steady), []int{1, 2, 3, 4, 5, 6}, 0, EndNone, 5},
+		{"six that agree", p, made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6}, 4, EndWithin, 6},
+		{"one of two cells does not", p, made(p, "flask", 6, noisy), []int{1, 2, 3, 4, 5, 6, 7}, 0, EndNone, 6},
+		{"up to the maximum", p, made(p, "flask", 8, noisy), []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, EndMaximum, 8},
+		{"a minimum above what an interval takes", untilPlan(t, "{min: 7, max: 8, until: 5%}"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7}, 0, EndNone, 6},
 		{"a plain number", untilPlan(t, "8"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := verdict.NewRepeats(test.plan, test.records)
+			r := NewRepeats(test.plan, test.records)
 			var needed []int
 			for _, trial := range test.plan.Trials {
 				is := r.Needed(trial)
@@ -113,7 +112,7 @@ func TestRepeatsOfATrialThatWasCutShort(t *testing.T) {
 	rest.Cells = seventh.Cells[1:] // whose six durations are all the same
 	d := 10.0
 	records = append(records, results.Record{Topology: seventh.Topology, Cell: seventh.Cells[0], Status: results.StatusOK, Duration: &d})
-	if r := verdict.NewRepeats(p, records); seventh.Repeat != 7 || !r.Needed(rest) {
+	if r := NewRepeats(p, records); seventh.Repeat != 7 || !r.Needed(rest) {
 		t.Error("the second cell of the seventh repeat is left out, and the first one is there")
 	}
 }
@@ -124,8 +123,8 @@ func TestRepeatsThatFail(t *testing.T) {
 	for i := range records {
 		records[i].Status, records[i].Duration = results.StatusFailed, nil
 	}
-	r := verdict.NewRepeats(p, records)
-	if r.Needed(p.Trials[4]) || r.Ends()[0].How != verdict.EndFailing {
+	r := NewRepeats(p, records)
+	if r.Needed(p.Trials[4]) || r.Ends()[0].How != EndFailing {
 		t.Errorf("after two failures out of two: needed %v, %+v", r.Needed(p.Trials[4]), r.Ends()[0])
 	}
 	// A retry that works is a record in the place of the failed one.

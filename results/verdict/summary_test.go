@@ -1,4 +1,4 @@
-package verdict_test
+package verdict
 
 import (
 	"math"
@@ -8,7 +8,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
-	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -99,7 +98,7 @@ func TestSummarise(t *testing.T) {
 			records:  []results.Record{ok(flask(), load, 1, 10, -1), withErrors(ok(flask(), load, 2, 1, -1), 99)},
 			ok:       2,
 			duration: []float64{10},
-			flags:    []string{results.FlagErrors, verdict.FlagErrorsDiffer},
+			flags:    []string{results.FlagErrors, FlagErrorsDiffer},
 		},
 		{
 			name:     "with errors in every repeat the figure stays and is flagged",
@@ -116,7 +115,7 @@ func TestSummarise(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			summaries := verdict.Summarise(test.records)
+			summaries := Summarise(test.records)
 			if len(summaries) != 1 {
 				t.Fatalf("%d summaries, want 1", len(summaries))
 			}
@@ -142,14 +141,14 @@ func equalSamples(t *testing.T, what string, got *stats.Sample, want []float64) 
 }
 
 func TestMemoryKind(t *testing.T) {
-	none := verdict.Summarise([]results.Record{ok(flask(), single(1), 1, 1, 5)})
-	if got := verdict.MemoryKind(none); got != results.MemoryMain {
+	none := Summarise([]results.Record{ok(flask(), single(1), 1, 1, 5)})
+	if got := MemoryKind(none); got != results.MemoryMain {
 		t.Errorf("without a GPU: %s", got)
 	}
-	some := verdict.Summarise([]results.Record{
+	some := Summarise([]results.Record{
 		ok(flask(), single(1), 1, 1, 5), onGPU(ok(flask(), pooled("mt", 2, 1), 1, 1, 5), 3000),
 	})
-	if got := verdict.MemoryKind(some); got != results.MemoryGPU {
+	if got := MemoryKind(some); got != results.MemoryGPU {
 		t.Errorf("with a GPU: %s", got)
 	}
 	if some[0].Peak(results.MemoryGPU) != nil {
@@ -181,7 +180,7 @@ func TestOrder(t *testing.T) {
 	}
 	for range 2 { // whatever the order of the records
 		var got []string
-		for _, s := range verdict.Summarise(records) {
+		for _, s := range Summarise(records) {
 			got = append(got, s.Name())
 		}
 		if !slices.Equal(got, want) {
@@ -212,7 +211,7 @@ func TestFindBaselines(t *testing.T) {
 		{"nothing matches", &scenarios.Baseline{Topology: "uwsgi"}, map[int]string{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := verdict.FindBaselines(verdict.Summarise(records), test.selector)
+			got := FindBaselines(Summarise(records), test.selector)
 			if len(got) != len(test.want) {
 				t.Errorf("%d baselines, want %d", len(got), len(test.want))
 			}
@@ -226,11 +225,11 @@ func TestFindBaselines(t *testing.T) {
 }
 
 func TestRatios(t *testing.T) {
-	summaries := verdict.Summarise([]results.Record{
+	summaries := Summarise([]results.Record{
 		ok(flask(), single(100), 1, 20, 100), ok(flask(), pooled("mt", 5, 100), 1, 15, 150),
 		failed(flask(), single(10), 1, "x"), ok(flask(), pooled("mt", 5, 10), 1, 2, 50),
 	})
-	baselines := verdict.FindBaselines(summaries, nil)
+	baselines := FindBaselines(summaries, nil)
 	for _, s := range summaries {
 		ratio, peak, saved := baselines.DurationRatio(s), baselines.PeakRatio(s, results.MemoryMain), baselines.Saved(s)
 		switch s.Name() {
@@ -248,14 +247,14 @@ func TestRatios(t *testing.T) {
 
 func TestPivots(t *testing.T) {
 	w := gunicorn("gunicorn-w1-t1", false, 1, 1)
-	grid := func(topologies []scenarios.Topology, loads []scenarios.LoadSpec) []verdict.Summary {
+	grid := func(topologies []scenarios.Topology, loads []scenarios.LoadSpec) []Summary {
 		var records []results.Record
 		for _, topology := range topologies {
 			for _, l := range loads {
 				records = append(records, ok(topology, l, 1, 1, -1))
 			}
 		}
-		return verdict.Summarise(records)
+		return Summarise(records)
 	}
 	zip := []scenarios.LoadSpec{
 		single(10), pooled("mp", 2, 10), pooled("mt", 2, 10),
@@ -270,7 +269,7 @@ func TestPivots(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name      string
-		summaries []verdict.Summary
+		summaries []Summary
 		want      []shape
 	}{
 		{"topologies down", grid([]scenarios.Topology{flask(), w}, []scenarios.LoadSpec{single(100), pooled("mt", 5, 100)}),
@@ -286,7 +285,7 @@ func TestPivots(t *testing.T) {
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			pivots := verdict.Pivots(test.summaries)
+			pivots := Pivots(test.summaries)
 			if len(pivots) != len(test.want) {
 				t.Fatalf("%d pivots, want %d", len(pivots), len(test.want))
 			}
@@ -310,7 +309,7 @@ func TestPivots(t *testing.T) {
 		})
 	}
 	t.Run("a cell that does not exist is nil", func(t *testing.T) {
-		pivot := verdict.Pivots(verdict.Summarise([]results.Record{
+		pivot := Pivots(Summarise([]results.Record{
 			ok(flask(), single(10), 1, 1, -1), ok(w, pooled("mt", 2, 10), 1, 1, -1),
 		}))[0]
 		if pivot.Rows[0].Cells[1] != nil || pivot.Rows[1].Cells[0] != nil || pivot.Rows[1].Cells[1] == nil {
@@ -358,7 +357,7 @@ func TestConclude(t *testing.T) {
 		{"nothing at all", nil, nil, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conclusion := verdict.Conclude(verdict.Summarise(test.records), nil)
+			conclusion := Conclude(Summarise(test.records), nil)
 			var got []string
 			for i, c := range conclusion.Conditions {
 				got = append(got, c.Summary.Condition())
@@ -375,7 +374,7 @@ func TestConclude(t *testing.T) {
 			}
 		})
 	}
-	conditions := verdict.Conclude(verdict.Summarise(published), nil).Conditions
+	conditions := Conclude(Summarise(published), nil).Conditions
 	// The third ratio is 62.497 and was published as 62.49.
 	for i, want := range []struct{ saved, ratio float64 }{{0, 100}, {10.8154, 63.47}, {11.1026, 62.49}, {11.5409, 61.02}} {
 		got := conditions[i]
@@ -395,14 +394,14 @@ func TestPrunedIsNotOK(t *testing.T) {
 	if c := run.Count(records); c.OK != 0 || c.Failed != 0 || c.Pruned != 1 || c.Bad() != 1 || c.Missing() != 0 {
 		t.Errorf("counts %+v", c)
 	}
-	s := verdict.Summarise(records)[0]
+	s := Summarise(records)[0]
 	if s.Clean() || s.Whole() || !s.Spared() || s.Failed != 0 || s.Pruned != 1 || len(s.Prunings) != 1 || s.Duration != nil {
 		t.Errorf("summary %+v", s)
 	}
-	if got := verdict.Of(run, records, nil); got != results.VerdictFailed {
+	if got := Of(run, records, nil); got != results.VerdictFailed {
 		t.Errorf("verdict %s", got)
 	}
-	if r := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{}); r.Best != nil {
+	if r := Recommend(Summarise(records), nil, Goal{}); r.Best != nil {
 		t.Errorf("recommended: %+v", r.Best)
 	}
 }

@@ -1,4 +1,4 @@
-package verdict_test
+package verdict
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
-	"stackmeter/results/verdict"
 	"stackmeter/scenarios/threshold"
 )
 
@@ -40,14 +39,14 @@ func BenchmarkNothingChanged(b *testing.B) {
 		shown, broken, uncorrected := 0, 0, 0
 		for range runs {
 			base, head := simulated(random, 18, 8, 10), simulated(random, 18, 8, 10)
-			cells := verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells
-			if slices.ContainsFunc(cells, func(c verdict.CellComparison) bool { return c.Changes[0].Difference.Shown }) {
+			cells := CompareRuns(results.Run{}, results.Run{}, base, head).Cells
+			if slices.ContainsFunc(cells, func(c CellComparison) bool { return c.Changes[0].Difference.Shown }) {
 				shown++
 			}
-			if slices.ContainsFunc(cells, func(c verdict.CellComparison) bool { return c.Changes[0].Difference.P <= 1-stats.Confidence }) {
+			if slices.ContainsFunc(cells, func(c CellComparison) bool { return c.Changes[0].Difference.P <= 1-stats.Confidence }) {
 				uncorrected++
 			}
-			if slices.ContainsFunc(verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base)), results.Check.Broken) {
+			if slices.ContainsFunc(CheckThresholds([]*threshold.Threshold{condition}, Summarise(head), Summarise(base)), results.Check.Broken) {
 				broken++
 			}
 		}
@@ -70,13 +69,13 @@ func TestChangeAmongMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	base := simulated(random, 18, 8, 10)
 	head := slices.Concat(simulated(random, 1, 8, 13), simulated(random, 18, 8, 10)[8:])
-	for _, cell := range verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+	for _, cell := range CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
 		change := cell.Changes[0]
 		if worse := cell.Name == "cell0/mt5/n100"; change.Worse() != worse || change.Better() || change.Compared != 18 || change.Corrected < change.Difference.P {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	for _, check := range verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base)) {
+	for _, check := range CheckThresholds([]*threshold.Threshold{condition}, Summarise(head), Summarise(base)) {
 		if check.Broken() != (check.Cell == "cell0/mt5/n100") || check.P != nil && check.Tests != 18 {
 			t.Errorf("%+v", check)
 		}
@@ -96,12 +95,12 @@ func TestTooFewRepeatsForMany(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 10))
 	base := simulated(random, 18, 4, 10)
 	head := slices.Concat(simulated(random, 1, 4, 20), base[4:])
-	for _, cell := range verdict.CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
+	for _, cell := range CompareRuns(results.Run{}, results.Run{}, base, head).Cells {
 		if change := cell.Changes[0]; change.Difference.Shown || change.Difference.Able || change.Needs != 0 && change.Needs < 6 {
 			t.Errorf("%s: %+v", cell.Name, change)
 		}
 	}
-	checks := verdict.CheckThresholds([]*threshold.Threshold{condition}, verdict.Summarise(head), verdict.Summarise(base))
+	checks := CheckThresholds([]*threshold.Threshold{condition}, Summarise(head), Summarise(base))
 	for _, check := range checks {
 		want := results.CheckOK
 		if check.Cell == "cell0/mt5/n100" {
