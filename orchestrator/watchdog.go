@@ -12,8 +12,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// ErrStuck is the run's error when a step took longer than it can.
-var ErrStuck = errors.New("stuck")
+// errStuck is the run's error when a step took longer than it can.
+var errStuck = errors.New("stuck")
 
 // abandonAfter is how long after its cancellation a run may still remove what
 // it started. Then Run returns without it.
@@ -91,7 +91,7 @@ func (w *watchdog) end(bound time.Duration) {
 	case <-told:
 	case <-time.After(tellTimeout):
 	}
-	w.cancel(fmt.Errorf("%w: %s", ErrStuck, text))
+	w.cancel(fmt.Errorf("%w: %s", errStuck, text))
 }
 
 // doing says what the run is waiting for, in words.

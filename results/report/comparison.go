@@ -24,7 +24,7 @@ func ComparisonFormats() []string {
 // about them.
 func WriteComparison(w io.Writer, format string, c verdict.Comparison, checks []results.Check, opts Options) error {
 	if opts.Width <= 0 {
-		opts.Width = DefaultWidth
+		opts.Width = defaultWidth
 	}
 	switch format {
 	case "table":

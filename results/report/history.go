@@ -19,7 +19,7 @@ func HistoryFormats() []string { return []string{"table", "markdown", "json"} }
 // WriteHistory writes each cell over its last runs, and where it stepped.
 func WriteHistory(w io.Writer, format string, h verdict.History, opts Options) error {
 	if opts.Width <= 0 {
-		opts.Width = DefaultWidth
+		opts.Width = defaultWidth
 	}
 	switch format {
 	case "table":

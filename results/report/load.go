@@ -21,7 +21,7 @@ import (
 // tables; its JSON form is a run's with this one cell.
 func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) error {
 	if opts.Width <= 0 {
-		opts.Width = DefaultWidth
+		opts.Width = defaultWidth
 	}
 	doc := document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
 	for _, f := range []Fact{

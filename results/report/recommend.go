@@ -21,7 +21,7 @@ func RecommendFormats() []string { return []string{"text", "markdown", "json"} }
 // WriteRecommendation writes what is recommended of a run's cells.
 func WriteRecommendation(w io.Writer, format string, run results.Run, r verdict.Recommendation, opts Options) error {
 	if opts.Width <= 0 {
-		opts.Width = DefaultWidth
+		opts.Width = defaultWidth
 	}
 	doc := document{Title: headline(run), Sections: []Section{recommendation(r)}}
 	switch format {

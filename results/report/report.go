@@ -20,12 +20,12 @@ import (
 
 // Options are about how a report looks. The zero value is fit for a file.
 type Options struct {
-	Width int  // columns of the terminal; DefaultWidth when 0
+	Width int  // columns of the terminal; defaultWidth when 0
 	Color bool // with escape sequences for colours
 }
 
-// DefaultWidth is the width in columns that tables are laid out for.
-const DefaultWidth = 100
+// defaultWidth is the width in columns that tables are laid out for.
+const defaultWidth = 100
 
 // A format writes one run.
 type format struct {
@@ -65,7 +65,7 @@ func Formats() []string {
 // format that does not exist is an error that lists those that do.
 func Write(w io.Writer, format string, run results.Run, records []results.Record, opts Options) error {
 	if opts.Width <= 0 {
-		opts.Width = DefaultWidth
+		opts.Width = defaultWidth
 	}
 	for _, f := range formats() {
 		if f.name != format {

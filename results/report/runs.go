@@ -39,7 +39,7 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		}
 		g.Rows = append(g.Rows, row)
 	}
-	p := &terminal{opts: Options{Width: DefaultWidth}}
+	p := &terminal{opts: Options{Width: defaultWidth}}
 	p.line(p.table(g))
 	_, err := io.WriteString(w, p.b.String())
 	return err

@@ -45,7 +45,7 @@ func NewSample(values []float64) *Sample {
 	sample := &Sample{
 		N:      len(values),
 		Values: sorted,
-		Median: Median(sorted),
+		Median: median(sorted),
 		Min:    sorted[0],
 		Max:    sorted[len(sorted)-1],
 	}
@@ -92,9 +92,9 @@ func (s Sample) Variation() *float64 {
 // single value it is 0.
 func (s Sample) HalfRange() float64 { return (s.Max - s.Min) / 2 }
 
-// Median is the middle value, or the mean of the two middle ones. It does not
+// median is the middle value, or the mean of the two middle ones. It does not
 // change values. The median of nothing is NaN.
-func Median(values []float64) float64 {
+func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}

@@ -54,7 +54,7 @@ func TestMedian(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := slices.Clone(test.values)
-			if got := Median(test.values); got != test.want {
+			if got := median(test.values); got != test.want {
 				t.Errorf("Median(%v) = %v, want %v", test.values, got, test.want)
 			}
 			if !slices.Equal(before, test.values) {
@@ -62,7 +62,7 @@ func TestMedian(t *testing.T) {
 			}
 		})
 	}
-	if got := Median(nil); !math.IsNaN(got) {
+	if got := median(nil); !math.IsNaN(got) {
 		t.Errorf("Median of nothing = %v, want NaN", got)
 	}
 }

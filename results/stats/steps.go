@@ -14,8 +14,8 @@ const (
 	// a single comparison.
 	StepLevel = 0.002
 
-	// StepSide is the fewest values on each side of a step.
-	StepSide = 3
+	// stepSide is the fewest values on each side of a step.
+	stepSide = 3
 
 	// StepRuns is the fewest values in which a step of any size can be found.
 	// With fewer, too large a share of all orders is as one-sided as a step.
@@ -80,7 +80,7 @@ func Steps(values []float64) []Step {
 		if i+1 < len(found) {
 			to = found[i+1].At
 		}
-		found[i].Before, found[i].After = Median(values[from:found[i].At]), Median(values[found[i].At:to])
+		found[i].Before, found[i].After = median(values[from:found[i].At]), median(values[found[i].At:to])
 		from = found[i].At
 	}
 	return found
@@ -90,7 +90,7 @@ func Steps(values []float64) []Step {
 // is no such place, and the probability of a split as clear by chance.
 func largestSplit(values []float64, random *rand.Rand) (at int, p float64) {
 	n := len(values)
-	if n < 2*StepSide {
+	if n < 2*stepSide {
 		return 0, 1
 	}
 	ranks := ranksOf(values)
@@ -120,7 +120,7 @@ func splitOf(ranks []float64) (at int, largest float64) {
 	for i, rank := range ranks {
 		sum += rank
 		k := float64(i + 1)
-		if i+1 < StepSide || len(ranks)-i-1 < StepSide {
+		if i+1 < stepSide || len(ranks)-i-1 < stepSide {
 			continue
 		}
 		distance := math.Abs(sum-k*(n+1)/2) / math.Sqrt(k*(n-k)*(n+1)/12)

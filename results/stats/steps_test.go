@@ -144,7 +144,7 @@ func benchmarkFound(b *testing.B, step float64) {
 			}
 		}
 		b.ReportMetric(100*float64(found)/series, "%found")
-		b.ReportMetric(Median(delays), "nights-later")
+		b.ReportMetric(median(delays), "nights-later")
 		b.ReportMetric(float64(elsewhere), "elsewhere")
 	}
 }
@@ -157,7 +157,7 @@ func benchmarkAlarms(b *testing.B) {
 		for seed := range uint64(series) {
 			values := nights(1000+seed, length, length, 0)
 			known := map[int]bool{}
-			for night := 2 * StepSide; night <= length; night++ {
+			for night := 2 * stepSide; night <= length; night++ {
 				from := max(0, night-window)
 				for _, s := range Steps(values[from:night]) {
 					at, near := from+s.At, false

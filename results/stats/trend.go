@@ -37,7 +37,7 @@ func Trend(values []float64) (change, p float64, known bool) {
 			}
 		}
 	}
-	change = Median(slopes) * float64(n-1)
+	change = median(slopes) * float64(n-1)
 	if n > mostExact {
 		// The difference between the pairs that go up and those that go down is
 		// nearly normal. Equal pairs make this cautious.

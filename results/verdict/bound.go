@@ -12,11 +12,11 @@ import (
 
 // What can bound a cell.
 const (
-	BoundGPU     = "gpu"
-	BoundCPU     = "cpu"     // the stack's
-	BoundWorkers = "workers" // the server's: requests waited for a free one, or for its interpreter
-	BoundClient  = "client"
-	BoundUnclear = "unclear"
+	boundGPU     = "gpu"
+	boundCPU     = "cpu"     // the stack's
+	boundWorkers = "workers" // the server's: requests waited for a free one, or for its interpreter
+	boundClient  = "client"
+	boundUnclear = "unclear"
 )
 
 const (
@@ -47,26 +47,26 @@ type Bound struct {
 	Why string // a sentence
 }
 
-// FindBound says what bound a record's cell. It looks at the client first,
+// findBound says what bound a record's cell. It looks at the client first,
 // because a client that cannot send more says nothing about the server, then at
 // the GPU, the stack's CPU and its workers. The limits come from the plan and
 // the host.
-func FindBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
+func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	u := usageOf(r, plan, host)
 	switch {
 	case r.Duration == nil || *r.Duration <= 0:
-		return Bound{BoundUnclear, "there is no duration to divide by"}
+		return Bound{boundUnclear, "there is no duration to divide by"}
 	case *r.Duration < shortest:
-		return Bound{BoundUnclear, fmt.Sprintf("%.3f s are too short to tell", *r.Duration)}
+		return Bound{boundUnclear, fmt.Sprintf("%.3f s are too short to tell", *r.Duration)}
 	case r.Cell.Load.Searches():
-		return Bound{BoundUnclear, "a search sends many batches, and what it used is not known of each"}
+		return Bound{boundUnclear, "a search sends many batches, and what it used is not known of each"}
 	}
 	for _, look := range []func(usage) *Bound{boundByClient, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
 		if bound := look(u); bound != nil {
 			return *bound
 		}
 	}
-	return Bound{BoundUnclear, u.figures()}
+	return Bound{boundUnclear, u.figures()}
 }
 
 // A usage is how much a record used of each resource. A pointer is nil where
@@ -164,14 +164,14 @@ func boundByClient(u usage) *Bound {
 	if u.stack != nil {
 		why += fmt.Sprintf(", beside %.2f of the stack", *u.stack)
 	}
-	return &Bound{BoundClient, why}
+	return &Bound{boundClient, why}
 }
 
 func boundByGPU(u usage) *Bound {
 	if u.gpu == nil || *u.gpu < busyGPU {
 		return nil
 	}
-	return &Bound{BoundGPU, fmt.Sprintf("the GPU was busy for %.0f%% of the time", *u.gpu)}
+	return &Bound{boundGPU, fmt.Sprintf("the GPU was busy for %.0f%% of the time", *u.gpu)}
 }
 
 func boundByCPU(u usage) *Bound {
@@ -179,18 +179,18 @@ func boundByCPU(u usage) *Bound {
 		return nil
 	}
 	if *u.stack >= busyShare*u.limit {
-		return &Bound{BoundCPU, fmt.Sprintf("the stack used %.2f of %.3g cores (%s)", *u.stack, u.limit, u.limitIs)}
+		return &Bound{boundCPU, fmt.Sprintf("the stack used %.2f of %.3g cores (%s)", *u.stack, u.limit, u.limitIs)}
 	}
 	if u.shared && u.client != nil && *u.stack+*u.client >= busyShare*u.limit {
 		if *u.client > *u.stack {
-			return &Bound{BoundClient, fmt.Sprintf("the client used %.2f and the stack %.2f of %.3g cores that they share", *u.client, *u.stack, u.limit)}
+			return &Bound{boundClient, fmt.Sprintf("the client used %.2f and the stack %.2f of %.3g cores that they share", *u.client, *u.stack, u.limit)}
 		}
-		return &Bound{BoundCPU, fmt.Sprintf("the stack used %.2f and the client %.2f of %.3g cores that they share", *u.stack, *u.client, u.limit)}
+		return &Bound{boundCPU, fmt.Sprintf("the stack used %.2f and the client %.2f of %.3g cores that they share", *u.stack, *u.client, u.limit)}
 	}
 	// Fewer requests than cores, and each of them computes all the time: faster
 	// cores would help, more of them would not.
 	if u.inFlight != nil && *u.inFlight > 0 && *u.inFlight < u.limit && *u.stack >= busyShare**u.inFlight {
-		return &Bound{BoundCPU, fmt.Sprintf("%.1f requests at once kept %.2f cores busy: a faster core would help, more of them would not", *u.inFlight, *u.stack)}
+		return &Bound{boundCPU, fmt.Sprintf("%.1f requests at once kept %.2f cores busy: a faster core would help, more of them would not", *u.inFlight, *u.stack)}
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func boundByOthers(u usage) *Bound {
 	if busy < busyShare*cores || *u.others < (1-busyShare)*cores {
 		return nil
 	}
-	return &Bound{BoundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %s busy, and the stack had %.2f", *u.others, show.Plural(u.cores, "core"), *u.stack)}
+	return &Bound{boundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %s busy, and the stack had %.2f", *u.others, show.Plural(u.cores, "core"), *u.stack)}
 }
 
 func boundByWorkers(u usage) *Bound {
@@ -224,11 +224,11 @@ func boundByWorkers(u usage) *Bound {
 	// on top.
 	if used := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
 		used >= busyShare*float64(u.workers) && used <= (2-busyShare)*float64(u.workers) {
-		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
+		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
 			*u.inFlight, show.Plural(u.workers, "worker"), used, u.limit)}
 	}
 	if u.slots > 0 && u.workers > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
-		return &Bound{BoundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
+		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
 			*u.inFlight, show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
 	}
 	return nil
@@ -262,7 +262,7 @@ func (u usage) figures() string {
 // with the median duration. It is unclear where the repeats disagree.
 func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 	if len(s.Speaking) == 0 || s.Duration == nil {
-		return Bound{BoundUnclear, "nothing was measured"}
+		return Bound{boundUnclear, "nothing was measured"}
 	}
 	repeats := slices.Clone(s.Speaking)
 	slices.SortStableFunc(repeats, func(a, b results.Record) int {
@@ -276,10 +276,10 @@ func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 		}
 		return 0
 	})
-	bound := FindBound(repeats[(len(repeats)-1)/2], plan, host)
+	bound := findBound(repeats[(len(repeats)-1)/2], plan, host)
 	for _, r := range repeats {
-		if other := FindBound(r, plan, host); other.By != bound.By {
-			return Bound{BoundUnclear, fmt.Sprintf("the repeats disagree: in one the bound is %s (%s), in another %s (%s)", bound.By, bound.Why, other.By, other.Why)}
+		if other := findBound(r, plan, host); other.By != bound.By {
+			return Bound{boundUnclear, fmt.Sprintf("the repeats disagree: in one the bound is %s (%s), in another %s (%s)", bound.By, bound.Why, other.By, other.Why)}
 		}
 	}
 	return bound

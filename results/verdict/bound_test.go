@@ -69,34 +69,34 @@ func TestFindBound(t *testing.T) {
 		by     string
 		why    string // that the sentence has
 	}{
-		{"all cores of the machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 2, BoundCPU, "used 1.90 of 2 cores (the machine's)"},
-		{"all of its limit", using(w4t1, 8, 0.97, 0.05), limited, 8, BoundCPU, "used 0.97 of 1 cores (resources.cpus)"},
-		{"all of its cpuset", using(w4t1, 8, 1.8, 0.05), pinned, 8, BoundCPU, "of 2 cores (resources.cpuset)"},
-		{"all that the client left", apart, scenarios.Plan{}, 4, BoundCPU, "used 2.90 of 3 cores (those that the client left)"},
-		{"together with the client", using(w4t1, 8, 1.1, 0.8), scenarios.Plan{}, 2, BoundCPU, "the stack used 1.10 and the client 0.80"},
-		{"the client takes more of what they share", using(w4t1, 8, 0.8, 1.1), scenarios.Plan{}, 2, BoundClient, "the client used 1.10 and the stack 0.80"},
-		{"one request at a time that computes", using(w4t1, 1, 0.95, 0.01), scenarios.Plan{}, 8, BoundCPU, "a faster core would help"},
-		{"one interpreter", using(w1t4, 4, 1.02, 0.05), scenarios.Plan{}, 4, BoundWorkers, "1 worker kept 1.02 of 4 cores busy"},
-		{"flask's one interpreter", using(flask(), 4, 1.02, 0.05), scenarios.Plan{}, 4, BoundWorkers, "1 worker kept"},
-		{"more cores than interpreters: libraries compute", using(w1t4, 4, 2.4, 0.05), scenarios.Plan{}, 4, BoundUnclear, "used 2.40 of 4 cores"},
-		{"they wait, and there are too few", using(w1t1, 10, 0.02, 0.02), scenarios.Plan{}, 2, BoundWorkers, "10.0 requests at once waited for 1 worker thread (1 × 1)"},
-		{"two that compute, on a machine that others use", using(gunicorn("w2-t1", false, 2, 1), 4, 0.52, 0.02), scenarios.Plan{}, 2, BoundUnclear, "used 0.52 of 2 cores"},
-		{"they seem to wait, on a machine that others use", crowded, scenarios.Plan{}, 2, BoundUnclear, "other programs kept 1.60 of the machine's 2 cores busy, and the stack had 0.31"},
-		{"they wait, and there are enough", using(w1t4, 4, 0.02, 0.02), scenarios.Plan{}, 2, BoundUnclear, "4.0 requests at once for 4 worker threads"},
-		{"flask has no such limit", using(flask(), 10, 0.02, 0.02), scenarios.Plan{}, 2, BoundUnclear, "10.0 requests at once"},
-		{"nor a command, as far as is known", using(waitress, 10, 0.02, 0.02), scenarios.Plan{}, 2, BoundUnclear, "10.0 requests at once"},
-		{"the GPU", withGPU(using(w1t4, 4, 0.9, 0.05), 93), scenarios.Plan{}, 8, BoundGPU, "busy for 93% of the time"},
-		{"a GPU half busy, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 60), scenarios.Plan{}, 8, BoundUnclear, "the GPU was busy for 60%"},
-		{"a GPU that idles, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 12), scenarios.Plan{}, 8, BoundWorkers, "and the GPU 12% of the time"},
-		{"a GPU of which nothing is known", withGPU(using(w1t1, 10, 0.1, 0.05), -1), scenarios.Plan{}, 8, BoundUnclear, "is not known"},
-		{"the client says so itself", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientBound), scenarios.Plan{}, 8, BoundClient, "0.90 cores"},
-		{"the client was late", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientLate), scenarios.Plan{}, 8, BoundClient, "fell behind"},
-		{"no duration", noDuration, scenarios.Plan{}, 2, BoundUnclear, "no duration"},
-		{"no CPU", noCPU, scenarios.Plan{}, 2, BoundUnclear, "not measured"},
-		{"an unknown machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 0, BoundUnclear, "used 1.90 cores"},
+		{"all cores of the machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 2, boundCPU, "used 1.90 of 2 cores (the machine's)"},
+		{"all of its limit", using(w4t1, 8, 0.97, 0.05), limited, 8, boundCPU, "used 0.97 of 1 cores (resources.cpus)"},
+		{"all of its cpuset", using(w4t1, 8, 1.8, 0.05), pinned, 8, boundCPU, "of 2 cores (resources.cpuset)"},
+		{"all that the client left", apart, scenarios.Plan{}, 4, boundCPU, "used 2.90 of 3 cores (those that the client left)"},
+		{"together with the client", using(w4t1, 8, 1.1, 0.8), scenarios.Plan{}, 2, boundCPU, "the stack used 1.10 and the client 0.80"},
+		{"the client takes more of what they share", using(w4t1, 8, 0.8, 1.1), scenarios.Plan{}, 2, boundClient, "the client used 1.10 and the stack 0.80"},
+		{"one request at a time that computes", using(w4t1, 1, 0.95, 0.01), scenarios.Plan{}, 8, boundCPU, "a faster core would help"},
+		{"one interpreter", using(w1t4, 4, 1.02, 0.05), scenarios.Plan{}, 4, boundWorkers, "1 worker kept 1.02 of 4 cores busy"},
+		{"flask's one interpreter", using(flask(), 4, 1.02, 0.05), scenarios.Plan{}, 4, boundWorkers, "1 worker kept"},
+		{"more cores than interpreters: libraries compute", using(w1t4, 4, 2.4, 0.05), scenarios.Plan{}, 4, boundUnclear, "used 2.40 of 4 cores"},
+		{"they wait, and there are too few", using(w1t1, 10, 0.02, 0.02), scenarios.Plan{}, 2, boundWorkers, "10.0 requests at once waited for 1 worker thread (1 × 1)"},
+		{"two that compute, on a machine that others use", using(gunicorn("w2-t1", false, 2, 1), 4, 0.52, 0.02), scenarios.Plan{}, 2, boundUnclear, "used 0.52 of 2 cores"},
+		{"they seem to wait, on a machine that others use", crowded, scenarios.Plan{}, 2, boundUnclear, "other programs kept 1.60 of the machine's 2 cores busy, and the stack had 0.31"},
+		{"they wait, and there are enough", using(w1t4, 4, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "4.0 requests at once for 4 worker threads"},
+		{"flask has no such limit", using(flask(), 10, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "10.0 requests at once"},
+		{"nor a command, as far as is known", using(waitress, 10, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "10.0 requests at once"},
+		{"the GPU", withGPU(using(w1t4, 4, 0.9, 0.05), 93), scenarios.Plan{}, 8, boundGPU, "busy for 93% of the time"},
+		{"a GPU half busy, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 60), scenarios.Plan{}, 8, boundUnclear, "the GPU was busy for 60%"},
+		{"a GPU that idles, and too few workers", withGPU(using(w1t1, 10, 0.1, 0.05), 12), scenarios.Plan{}, 8, boundWorkers, "and the GPU 12% of the time"},
+		{"a GPU of which nothing is known", withGPU(using(w1t1, 10, 0.1, 0.05), -1), scenarios.Plan{}, 8, boundUnclear, "is not known"},
+		{"the client says so itself", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientBound), scenarios.Plan{}, 8, boundClient, "0.90 cores"},
+		{"the client was late", flagged(using(flask(), 10, 0.5, 0.9), load.FlagClientLate), scenarios.Plan{}, 8, boundClient, "fell behind"},
+		{"no duration", noDuration, scenarios.Plan{}, 2, boundUnclear, "no duration"},
+		{"no CPU", noCPU, scenarios.Plan{}, 2, boundUnclear, "not measured"},
+		{"an unknown machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 0, boundUnclear, "used 1.90 cores"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := FindBound(test.record, test.plan, results.Host{Cores: test.cores})
+			got := findBound(test.record, test.plan, results.Host{Cores: test.cores})
 			if got.By != test.by || !strings.Contains(got.Why, test.why) {
 				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
 			}
@@ -107,11 +107,11 @@ func TestFindBound(t *testing.T) {
 		b.Cell.Repeat = 2
 		host := results.Host{Cores: 2}
 		summary := Summarise([]results.Record{a, b})[0]
-		if got := BoundOf(summary, scenarios.Plan{}, host); got.By != BoundUnclear || !strings.Contains(got.Why, "disagree") {
+		if got := BoundOf(summary, scenarios.Plan{}, host); got.By != boundUnclear || !strings.Contains(got.Why, "disagree") {
 			t.Errorf("%+v", got)
 		}
 		summary = Summarise(slices.Concat([]results.Record{a}))[0]
-		if got := BoundOf(summary, scenarios.Plan{}, host); got.By != BoundCPU {
+		if got := BoundOf(summary, scenarios.Plan{}, host); got.By != boundCPU {
 			t.Errorf("%+v", got)
 		}
 	})

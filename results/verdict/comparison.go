@@ -110,7 +110,7 @@ func CellRegressed(state string) bool {
 // for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
-	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: results.MemoryMain}
+	c := Comparison{Base: base, Head: head, Disparities: disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
 	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
 		c.Memory = results.MemoryGPU
 	}
@@ -221,7 +221,7 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 	for _, m := range c.Metrics {
 		before, after := base.Sample(m), head.Sample(m)
 		if before != nil || after != nil {
-			change := NewChange(m, before, after)
+			change := newChange(m, before, after)
 			if before != nil && after != nil && !(base.CleanRepeat() && head.CleanRepeat()) {
 				change.void()
 			}
@@ -239,8 +239,8 @@ func sameTopology(a, b scenarios.Topology) bool {
 	return errX == nil && errY == nil && string(x) == string(y)
 }
 
-// NewChange compares one metric. With a sample missing it shows nothing.
-func NewChange(m results.Figure, base, head *stats.Sample) Change {
+// newChange compares one metric. With a sample missing it shows nothing.
+func newChange(m results.Figure, base, head *stats.Sample) Change {
 	c := Change{Metric: m, Base: base, Head: head, Difference: stats.Compare(base, head), Compared: 1}
 	c.Corrected = c.Difference.P
 	if base == nil || head == nil {

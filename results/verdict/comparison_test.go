@@ -76,7 +76,7 @@ func TestChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	change := func(m results.Figure, base, head []float64) Change {
-		return NewChange(m, stats.NewSample(base), stats.NewSample(head))
+		return newChange(m, stats.NewSample(base), stats.NewSample(head))
 	}
 	five, slower := []float64{10, 10.1, 10.2, 10.3, 10.4}, []float64{11, 11.1, 11.2, 11.3, 11.4}
 	c := change(duration, five, slower)
@@ -118,27 +118,27 @@ func TestDisparities(t *testing.T) {
 	}{
 		"nothing":         {func(*results.Run) {}, nil},
 		"another tag":     {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/app:2" }, nil},
-		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{KindApp}},
-		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{KindGPU}},
-		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{KindGPU}},
-		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{KindDriver}},
-		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{KindCPU}},
-		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{KindMemory}},
+		"another image":   {func(r *results.Run) { r.Plan.App.Image = "host:5000/team/other:1" }, []string{kindApp}},
+		"another GPU":     {func(r *results.Run) { r.GPUDevices[0].Name = "B" }, []string{kindGPU}},
+		"no GPU":          {func(r *results.Run) { r.GPUDevices = nil }, []string{kindGPU}},
+		"another driver":  {func(r *results.Run) { r.GPUDevices[0].Driver = "560" }, []string{kindDriver}},
+		"another CPU":     {func(r *results.Run) { r.Host.Cores = 4 }, []string{kindCPU}},
+		"half the memory": {func(r *results.Run) { r.Host.Memory = 32 << 30 }, []string{kindMemory}},
 		"another boot":    {func(r *results.Run) { r.Host.Memory -= 1 << 30 }, nil},
 		"another kernel":  {func(r *results.Run) { r.Host.Kernel = "6.12" }, nil},
-		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{KindRuntime}},
-		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{KindLimits}},
-		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{KindClient}},
-		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{KindPayload}},
+		"a process":       {func(r *results.Run) { r.Runtime = "process" }, []string{kindRuntime}},
+		"limits":          {func(r *results.Run) { r.Plan.Resources.Memory = 1 << 30 }, []string{kindLimits}},
+		"client":          {func(r *results.Run) { r.Plan.Client.Engine = "python-requests" }, []string{kindClient}},
+		"payload":         {func(r *results.Run) { r.Plan.PayloadFiles[0].SHA256 = "other" }, []string{kindPayload}},
 		"payload unknown": {func(r *results.Run) { r.Plan.PayloadFiles = nil }, nil},
-		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{KindRequest}},
-		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{KindFresh}},
+		"request":         {func(r *results.Run) { r.Plan.Request.Path = "/x" }, []string{kindRequest}},
+		"fresh":           {func(r *results.Run) { r.Plan.Fresh = "cell" }, []string{kindFresh}},
 		"machine unknown": {func(r *results.Run) { r.Host, r.GPUDevices = results.Host{}, nil }, nil},
 		"two kinds": {func(r *results.Run) { r.Runtime, r.Imported = "process", "x.csv" },
-			[]string{KindRuntime, KindSource}},
+			[]string{kindRuntime, kindSource}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := Disparities(same, run(test.edit))
+			found := disparities(same, run(test.edit))
 			var kinds []string
 			for _, d := range found {
 				kinds = append(kinds, d.Kind)
@@ -164,14 +164,14 @@ func TestNotes(t *testing.T) {
 	for _, note := range CompareRuns(base, head, nil, nil).Notes {
 		kinds = append(kinds, note.Kind)
 	}
-	if want := []string{NoteHost, NoteKernel, NoteEngine, KindMemory}; !slices.Equal(kinds, want) {
+	if want := []string{noteHost, noteKernel, noteEngine, kindMemory}; !slices.Equal(kinds, want) {
 		t.Errorf("noted %v, want %v", kinds, want)
 	}
 	head.Host.Memory = 32 << 30 // a disparity, and no note
-	if notes := Notes(base, head); len(notes) != 3 {
+	if notes := notesOf(base, head); len(notes) != 3 {
 		t.Errorf("noted %v", notes)
 	}
-	if notes := Notes(base, results.Run{}); len(notes) != 0 {
+	if notes := notesOf(base, results.Run{}); len(notes) != 0 {
 		t.Errorf("of a machine that is not known: %v", notes)
 	}
 }

@@ -15,26 +15,26 @@ import (
 
 // Kinds in which two runs can differ. Their figures are then not comparable.
 const (
-	KindGPU     = "gpu"     // another model, or another number of them
-	KindDriver  = "driver"  // of the GPU
-	KindCPU     = "cpu"     // of the machine: model or number of cores
-	KindMemory  = "memory"  // main memory of the machine, by more than MemoryShare
-	KindRuntime = "runtime" // docker or process
-	KindLimits  = "limits"  // what each service may use
-	KindClient  = "client"  // the load client's engine, and its cores
-	KindRequest = "request" // what is sent
-	KindPayload = "payload" // what the files that are sent hold
-	KindApp     = "app"     // another image (not another tag of it) or callable
-	KindFresh   = "fresh"   // a new stack for each topology or for each cell
-	KindSource  = "source"  // measured here or imported
+	kindGPU     = "gpu"     // another model, or another number of them
+	kindDriver  = "driver"  // of the GPU
+	kindCPU     = "cpu"     // of the machine: model or number of cores
+	kindMemory  = "memory"  // main memory of the machine, by more than MemoryShare
+	kindRuntime = "runtime" // docker or process
+	kindLimits  = "limits"  // what each service may use
+	kindClient  = "client"  // the load client's engine, and its cores
+	kindRequest = "request" // what is sent
+	kindPayload = "payload" // what the files that are sent hold
+	kindApp     = "app"     // another image (not another tag of it) or callable
+	kindFresh   = "fresh"   // a new stack for each topology or for each cell
+	kindSource  = "source"  // measured here or imported
 )
 
 // Particulars of a machine in which two runs may differ and still be compared.
 // A kernel update, for example, may be what the comparison is about.
 const (
-	NoteHost   = "host"
-	NoteKernel = "kernel"
-	NoteEngine = "engine" // of the runtime, with its version
+	noteHost   = "host"
+	noteKernel = "kernel"
+	noteEngine = "engine" // of the runtime, with its version
 )
 
 // memoryShare is the largest difference, as a share, between the main memories
@@ -44,7 +44,7 @@ const memoryShare = 0.02
 
 // Kinds lists them.
 func Kinds() []string {
-	return []string{KindGPU, KindDriver, KindCPU, KindMemory, KindRuntime, KindLimits, KindClient, KindRequest, KindPayload, KindApp, KindFresh, KindSource}
+	return []string{kindGPU, kindDriver, kindCPU, kindMemory, kindRuntime, kindLimits, kindClient, kindRequest, kindPayload, kindApp, kindFresh, kindSource}
 }
 
 // A Disparity is one kind in which two runs differ. What a run does not say is
@@ -59,12 +59,12 @@ func (d Disparity) String() string {
 	return fmt.Sprintf("%s (%s against %s)", d.Kind, d.Base, d.Head)
 }
 
-// Disparities returns the kinds in which two runs differ, in the order of Kinds.
-func Disparities(base, head results.Run) []Disparity {
+// disparities returns the kinds in which two runs differ, in the order of Kinds.
+func disparities(base, head results.Run) []Disparity {
 	a, b := kindsOf(base), kindsOf(head)
 	var found []Disparity
 	for _, kind := range Kinds() {
-		if kind == KindMemory && AlikeMemory(base.Host.Memory, head.Host.Memory) {
+		if kind == kindMemory && AlikeMemory(base.Host.Memory, head.Host.Memory) {
 			continue
 		}
 		if a[kind] != b[kind] && a[kind] != "" && b[kind] != "" {
@@ -80,17 +80,17 @@ func AlikeMemory(a, b int64) bool {
 	return math.Abs(float64(a-b)) <= memoryShare*float64(max(a, b))
 }
 
-// Notes returns what else differs between the machines of two runs and is no
+// notesOf returns what else differs between the machines of two runs and is no
 // obstacle to comparing them. What a run does not say is left out.
-func Notes(base, head results.Run) []Disparity {
+func notesOf(base, head results.Run) []Disparity {
 	var notes []Disparity
 	for _, n := range []Disparity{
-		{NoteHost, base.Host.Name, head.Host.Name},
-		{NoteKernel, base.Host.Kernel, head.Host.Kernel},
-		{NoteEngine, base.Host.Engine, head.Host.Engine},
-		{KindMemory, memoryKind(base.Host), memoryKind(head.Host)},
+		{noteHost, base.Host.Name, head.Host.Name},
+		{noteKernel, base.Host.Kernel, head.Host.Kernel},
+		{noteEngine, base.Host.Engine, head.Host.Engine},
+		{kindMemory, memoryKind(base.Host), memoryKind(head.Host)},
 	} {
-		kind := n.Kind == KindMemory && !AlikeMemory(base.Host.Memory, head.Host.Memory)
+		kind := n.Kind == kindMemory && !AlikeMemory(base.Host.Memory, head.Host.Memory)
 		if n.Base != n.Head && n.Base != "" && n.Head != "" && !kind {
 			notes = append(notes, n)
 		}
@@ -115,31 +115,31 @@ func kindsOf(r results.Run) map[string]string {
 	slices.Sort(names)
 	slices.Sort(drivers)
 	kinds := map[string]string{
-		KindGPU:     strings.Join(names, ", "),
-		KindDriver:  strings.Join(slices.Compact(drivers), ", "),
-		KindRuntime: r.Runtime,
-		KindClient:  r.Plan.Client.Engine,
-		KindFresh:   r.Plan.Fresh,
-		KindApp:     appKind(r.Plan.App),
-		KindMemory:  memoryKind(r.Host),
-		KindSource:  "measured by stackmeter",
+		kindGPU:     strings.Join(names, ", "),
+		kindDriver:  strings.Join(slices.Compact(drivers), ", "),
+		kindRuntime: r.Runtime,
+		kindClient:  r.Plan.Client.Engine,
+		kindFresh:   r.Plan.Fresh,
+		kindApp:     appKind(r.Plan.App),
+		kindMemory:  memoryKind(r.Host),
+		kindSource:  "measured by stackmeter",
 	}
 	if r.Imported != "" {
-		kinds[KindSource] = "imported"
+		kinds[kindSource] = "imported"
 	}
 	if r.Host.CPU != "" || r.Host.Cores > 0 {
-		kinds[KindCPU] = fmt.Sprintf("%d × %s", r.Host.Cores, r.Host.CPU)
-		if kinds[KindGPU] == "" {
-			kinds[KindGPU] = "none" // the machine is known, and has none
+		kinds[kindCPU] = fmt.Sprintf("%d × %s", r.Host.Cores, r.Host.CPU)
+		if kinds[kindGPU] == "" {
+			kinds[kindGPU] = "none" // the machine is known, and has none
 		}
 	}
 	if r.Plan.Client.Cpuset != "" {
-		kinds[KindClient] += " on cores " + r.Plan.Client.Cpuset
+		kinds[kindClient] += " on cores " + r.Plan.Client.Cpuset
 	}
 	if r.Plan.Client.Engine != "" { // the plan is known
-		kinds[KindLimits] = limitsKind(r.Plan.Resources)
-		kinds[KindRequest] = requestKind(r.Plan.Request)
-		kinds[KindPayload] = payloadKind(r.Plan.PayloadFiles)
+		kinds[kindLimits] = limitsKind(r.Plan.Resources)
+		kinds[kindRequest] = requestKind(r.Plan.Request)
+		kinds[kindPayload] = payloadKind(r.Plan.PayloadFiles)
 	}
 	return kinds
 }

@@ -16,8 +16,8 @@ import (
 const (
 	EndWithin  = "within"  // every interval is as narrow as the plan asks
 	EndMaximum = "maximum" // all planned repeats were made, and one is not
-	EndFailing = "failing" // no repeat is ok, each failed or was pruned: more of them would tell nothing
-	EndNone    = ""        // it has not ended
+	endFailing = "failing" // no repeat is ok, each failed or was pruned: more of them would tell nothing
+	endNone    = ""        // it has not ended
 )
 
 // Repeats says which trials of a plan with Until are still needed. It is made
@@ -66,7 +66,7 @@ func (r *Repeats) Needed(trial scenarios.Trial) bool {
 		trial = whole
 	}
 	end, _ := r.before(trial, trial.Repeat)
-	return end == EndNone
+	return end == endNone
 }
 
 // before says how a trial stands by its records of the repeats before the
@@ -78,7 +78,7 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 		records := slices.DeleteFunc(slices.Clone(r.records[cellKey{trial.Topology.Name, cell.Name}]),
 			func(record results.Record) bool { return record.Cell.Repeat >= repeat })
 		if len(records) < r.plan.Until.Min {
-			return EndNone, nil
+			return endNone, nil
 		}
 		width, known := halfWidth(records)
 		if known {
@@ -89,16 +89,16 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 		}
 	}
 	if counted == 0 {
-		return EndFailing, nil
+		return endFailing, nil
 	}
 	if len(widths) < counted {
-		return EndNone, nil
+		return endNone, nil
 	}
 	most := slices.Max(widths)
 	if most <= r.plan.Until.Within {
 		return EndWithin, &most
 	}
-	return EndNone, &most
+	return endNone, &most
 }
 
 // halfWidth is that of the interval of the median duration, nil without one;
@@ -146,7 +146,7 @@ func (r *Repeats) Ends() []End {
 			}
 		}
 		end.How, end.Width = r.before(trial, end.Repeats+1)
-		if end.How == EndNone && end.Repeats >= r.plan.Repeats {
+		if end.How == endNone && end.Repeats >= r.plan.Repeats {
 			end.How = EndMaximum
 		}
 		end.Needless = r.needless(trial)
@@ -191,7 +191,7 @@ func (e End) Sentence(plan scenarios.Plan) string {
 			return fmt.Sprintf("%s: the maximum was reached before every median duration had an interval", made)
 		}
 		return fmt.Sprintf("%s: the maximum was reached before every median duration was known within %.3g%% (%s)", made, within, width)
-	case EndFailing:
+	case endFailing:
 		return made + ": none of them was ok, so that more would tell nothing"
 	}
 	return made + ", and not at an end"

@@ -56,12 +56,12 @@ func TestRepeatsUntil(t *testing.T) {
 		how      string
 		repeats  int
 	}{
-		{"nothing measured yet", p, nil, []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, EndNone, 0},
-		{"five are too few for an interval", p, made(p, "flask", 5, steady), []int{1, 2, 3, 4, 5, 6}, 0, EndNone, 5},
+		{"nothing measured yet", p, nil, []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, endNone, 0},
+		{"five are too few for an interval", p, made(p, "flask", 5, steady), []int{1, 2, 3, 4, 5, 6}, 0, endNone, 5},
 		{"six that agree", p, made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6}, 4, EndWithin, 6},
-		{"one of two cells does not", p, made(p, "flask", 6, noisy), []int{1, 2, 3, 4, 5, 6, 7}, 0, EndNone, 6},
+		{"one of two cells does not", p, made(p, "flask", 6, noisy), []int{1, 2, 3, 4, 5, 6, 7}, 0, endNone, 6},
 		{"up to the maximum", p, made(p, "flask", 8, noisy), []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, EndMaximum, 8},
-		{"a minimum above what an interval takes", untilPlan(t, "{min: 7, max: 8, until: 5%}"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7}, 0, EndNone, 6},
+		{"a minimum above what an interval takes", untilPlan(t, "{min: 7, max: 8, until: 5%}"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7}, 0, endNone, 6},
 		{"a plain number", untilPlan(t, "8"), made(p, "flask", 6, steady), []int{1, 2, 3, 4, 5, 6, 7, 8}, 0, "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestRepeatsThatFail(t *testing.T) {
 		records[i].Status, records[i].Duration = results.StatusFailed, nil
 	}
 	r := NewRepeats(p, records)
-	if r.Needed(p.Trials[4]) || r.Ends()[0].How != EndFailing {
+	if r.Needed(p.Trials[4]) || r.Ends()[0].How != endFailing {
 		t.Errorf("after two failures out of two: needed %v, %+v", r.Needed(p.Trials[4]), r.Ends()[0])
 	}
 	// A retry that works is a record in the place of the failed one.

@@ -1,0 +1,4 @@
+package orchestrator
+
+// ErrStuck is for the external tests.
+var ErrStuck = errStuck
