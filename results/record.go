@@ -1,8 +1,150 @@
+// Package results holds what was measured: a Run with one Record for each cell
+// and repeat, the table of figures that a record has, and the Store that keeps
+// them. Package verdict draws the conclusions.
+//
+// Everything is in base units, such as seconds and bytes, and scaled when it is
+// printed. A pointer is nil if nothing was measured. A number and its validity
+// are separate: a record can have a duration and still be flagged.
 package results
 
 import (
 	"slices"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios"
 )
+
+// Statuses of a record.
+const (
+	StatusOK     = "ok"
+	StatusFailed = "failed" // Reason says why
+	StatusPruned = "pruned" // not started, because a smaller topology ran out of memory; Reason says which
+)
+
+// Flags of a record: doubts about its figures.
+const (
+	FlagInherited  = "inherited"      // the cell began above the stack's warmed-up memory
+	FlagErrors     = "errors"         // some answers were not as expected
+	FlagNoGPU      = "no-gpu"         // the scenario says auto, and there is no GPU
+	FlagPublished  = "published-port" // the engine's proxy is part of what was measured
+	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
+	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside the stack
+	FlagUnverified = "unverified"     // a fact of the stack could not be read back and compared with the scenario
+	FlagImported   = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
+)
+
+// Kinds of memory.
+const (
+	MemoryGPU  = "gpu"  // memory in use on the devices that the stack was given
+	MemoryMain = "main" // main memory of the stack
+)
+
+// A Record is one cell of one repeat.
+type Record struct {
+	Run      string
+	Topology scenarios.Topology
+	Cell     scenarios.Cell
+	Started  time.Time
+
+	Status  string
+	Reason  string // why it failed or was pruned, and what to do next
+	LogTail string // of the stack's services, if it failed
+	Flags   []string
+
+	// OutOfMemory is MemoryGPU or MemoryMain if the stack failed because it ran
+	// out of that memory.
+	OutOfMemory string
+
+	Duration    *float64 // seconds, from the gun to the last reply
+	Replies     int
+	Errors      int
+	ErrorKinds  map[string]int
+	FirstErrors map[string]string
+	Latency     *load.Latency // of the replies
+	Load        LoadFacts
+	Memory      Memory
+	CPU         CPU
+	GPU         gpu.Usage
+	Stack       *Stack
+}
+
+// LoadFacts are how the load was sent.
+type LoadFacts struct {
+	Hand       string  `json:"hand"`          // next or split
+	StartDelay float64 `json:"start_delay_s"` // from the gun to the last client's first request
+	BytesSent  int64   `json:"bytes_sent"`
+	BytesRead  int64   `json:"bytes_read"`
+
+	Retries   int          `json:"retries"`             // requests for which a kept connection was replaced, because the server had closed it
+	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency, pickup included, ÷ active clients; 1 by Little's law
+	Connect   *Spread      `json:"connect_s"`           // of new connections
+	FirstByte *Spread      `json:"first_byte_s"`        // from sending to the first byte of the answer
+	Service   *Spread      `json:"service_s"`           // open loop: from sending to the last byte
+	Lateness  *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
+	Pickup    *Spread      `json:"pickup_s"`            // from an answer's arrival, where latency ends, to its reading; nil if the kernel gives no arrival: latency then ends with the reading
+	Late      int          `json:"late,omitempty"`      // open loop at a rate: requests sent more than a millisecond late
+	InFlight  int          `json:"in_flight,omitempty"` // open loop: the most requests at once
+	Pauses    float64      `json:"gc_pauses_s"`         // the sum over the client's processes
+	LongPause float64      `json:"gc_longest_s"`        // the longest pause
+	Cores     []int        `json:"cores,omitempty"`     // that the client was confined to
+	Search    *load.Search `json:"search,omitempty"`    // how the rate was found
+}
+
+// A Spread is a distribution in three figures, in seconds.
+type Spread struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// Memory is the stack's main memory during the cell, in bytes.
+type Memory struct {
+	Method     string           `json:"method"`
+	Peak       *int64           `json:"stack_peak"`
+	Start      *int64           `json:"stack_start"`
+	KernelPeak *int64           `json:"kernel_peak"` // page cache included
+	Services   map[string]int64 `json:"services,omitempty"`
+	Samples    int              `json:"samples"`
+	MaxGap     float64          `json:"max_gap_s"`
+	Series     []gpu.Point      `json:"series,omitempty"` // since the gun, thinned out without losing the peak
+	Reason     string           `json:"reason,omitempty"`
+}
+
+// CPU is CPU time in seconds during the cell.
+type CPU struct {
+	Stack  *float64 `json:"stack_s"`
+	Client *float64 `json:"client_s"`
+
+	Machine *float64 `json:"machine_s"` // everything on the machine, stack and client included
+}
+
+// Stack is what really ran, read back from the running services.
+type Stack struct {
+	Route    string    `json:"route"`
+	GPU      string    `json:"gpu"`
+	Workers  *int      `json:"workers"`         // worker processes that run; nil: not known, or the server has none
+	Threads  *int      `json:"threads"`         // of each worker, from the running command line; nil likewise
+	Nginx    string    `json:"nginx,omitempty"` // the configuration that nginx loaded
+	Services []Service `json:"services"`
+
+	Interpreters int `json:"interpreters,omitempty"` // Python processes that answer requests; 0: not known
+	Slots        int `json:"slots,omitempty"`        // requests that the server works on at once; 0: not known, or not bounded
+
+	StartS  *float64 `json:"start_s"`
+	ReadyS  *float64 `json:"ready_s"` // until the ready path was answered
+	WarmupS *float64 `json:"warmup_s"`
+}
+
+// Service is one service of a Stack.
+type Service struct {
+	Name      string   `json:"name"`
+	Container string   `json:"container,omitempty"`
+	Image     string   `json:"image,omitempty"`
+	Digest    string   `json:"digest,omitempty"`
+	Processes []string `json:"processes"` // command lines
+}
 
 // A Key names one record within a run.
 type Key struct {
@@ -11,7 +153,7 @@ type Key struct {
 	Repeat   int    // from 1
 }
 
-// Key returns what tells the record from the others of its run.
+// Key identifies the record within its run.
 func (r Record) Key() Key {
 	return Key{Topology: r.Topology.Name, Load: r.Cell.Load.Name(), Repeat: r.Cell.Repeat}
 }
@@ -21,15 +163,15 @@ func KnownStatus(status string) bool {
 	return status == StatusOK || status == StatusFailed || status == StatusPruned
 }
 
-// Attempted reports whether the record's load was fired at all. Where it was
-// not, because the stack never became ready for instance, the counts of replies
-// and errors are no measurements and are shown as missing instead of as 0.
+// Attempted reports whether the record's load was fired. If it was not, because
+// the stack never became ready for example, the counts of replies and errors are
+// not measurements and are shown as missing, not as 0.
 func (r Record) Attempted() bool {
 	return r.Duration != nil || r.Replies > 0 || r.Errors > 0
 }
 
-// Throughput is the number of good replies per second of the record's
-// duration; nil where there is no duration to divide by.
+// Throughput is the number of good replies per second. It is nil if there is no
+// duration to divide by.
 func (r Record) Throughput() *float64 {
 	if r.Duration == nil || *r.Duration <= 0 {
 		return nil
@@ -38,12 +180,11 @@ func (r Record) Throughput() *float64 {
 	return &perSecond
 }
 
-// Clean reports whether the record may speak for its cell: it is ok and every
-// answer was as expected.
+// Clean reports whether the record is ok and every answer was as expected.
 func (r Record) Clean() bool { return r.Status == StatusOK && r.Errors == 0 }
 
-// Speaking returns the repeats of a cell that are ok, and those of them that
-// speak for the cell: the ones without errors where there are any.
+// Speaking returns the repeats of a cell that are ok, and those that speak for
+// the cell: the ones without errors, or all that are ok if none is.
 func Speaking(repeats []Record) (ok, speaking []Record) {
 	for _, record := range repeats {
 		if record.Status != StatusOK {
@@ -60,19 +201,64 @@ func Speaking(repeats []Record) (ok, speaking []Record) {
 	return ok, speaking
 }
 
-// AllFlags are the record's own flags and those of its GPU measurement, sorted
-// and each once; nil when there are none.
+// AllFlags are the flags of the record and of its GPU measurement, sorted and
+// without duplicates. It is nil if there are none.
 func (r Record) AllFlags() []string {
 	flags := slices.Concat(r.Flags, r.GPU.Flags)
 	slices.Sort(flags)
 	return slices.Compact(flags)
 }
 
-// An Observation is one metric of one record, as a store gives it.
+// An Observation is one metric of one record, as a store returns it.
 type Observation struct {
 	Run    string
 	Cell   string
 	Repeat int
 	Clean  bool // ok, and every answer as expected
 	Value  *float64
+}
+
+// Sent writes a load client's result into the record. There is no duration if
+// nothing was answered.
+func (r *Record) Sent(sent load.Result) {
+	if sent.Replies > 0 {
+		seconds := sent.Duration.Seconds()
+		r.Duration = &seconds
+	}
+	r.Replies, r.Errors = sent.Replies, sent.Errors
+	r.ErrorKinds, r.FirstErrors = sent.ErrorKinds, sent.FirstErrors
+	r.Latency = sent.Latency
+	r.Load = loadFacts(sent)
+	r.Flags = append(r.Flags, sent.Flags...)
+	if sent.Errors > 0 {
+		r.Flags = append(r.Flags, FlagErrors)
+	}
+	if sent.Requests > 0 {
+		seconds := sent.CPU.Seconds()
+		r.CPU.Client = &seconds
+	}
+}
+
+// loadFacts are how the load was sent.
+func loadFacts(r load.Result) LoadFacts {
+	facts := LoadFacts{
+		Hand: r.Hand, StartDelay: r.StartDelay.Seconds(),
+		BytesSent: r.BytesSent, BytesRead: r.BytesRead, Retries: r.Retries,
+		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness), Pickup: spread(r.Pickup),
+		Late: r.Late, InFlight: r.InFlight,
+		Pauses: r.Pauses.Total.Seconds(), LongPause: r.Pauses.Max.Seconds(),
+		Cores: r.Cores, Search: r.Search,
+	}
+	if r.Little != 0 {
+		facts.Little = &r.Little
+	}
+	return facts
+}
+
+// spread is a distribution in three figures, nil if it is empty.
+func spread(l *load.Latency) *Spread {
+	if l == nil || l.Count() == 0 {
+		return nil
+	}
+	return &Spread{P50: l.Percentile(50).Seconds(), P99: l.Percentile(99).Seconds(), Max: l.Max().Seconds()}
 }

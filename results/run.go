@@ -3,9 +3,13 @@ package results
 import (
 	"maps"
 	"slices"
+	"time"
+
+	"stackmeter/orchestrator/gpu"
+	"stackmeter/scenarios"
 )
 
-// Outcomes of a run. A run that has none is under way, or was killed.
+// Outcomes of a run. A run without an outcome is under way or was killed.
 const (
 	OutcomeOK             = "ok"             // every cell is ok
 	OutcomeFailed         = "failed"         // some cells failed, or were pruned
@@ -13,19 +17,72 @@ const (
 	OutcomeInfrastructure = "infrastructure" // the run itself could not go on
 )
 
-// SpentTotal is the wall time in seconds that the run accounts for, over all
-// its phases. It is not the time from Started to Finished: a run that was
-// killed and resumed the next morning did nothing in between.
+// A Run is one execution of a plan.
+type Run struct {
+	ID         string            `json:"id"`
+	Scenario   string            `json:"scenario"`
+	File       string            `json:"file"`
+	Started    time.Time         `json:"started"`
+	Finished   *time.Time        `json:"finished"` // nil while it runs, and after a kill
+	Outcome    string            `json:"outcome"`  // "", "ok", "failed", "interrupted", "infrastructure"
+	Runtime    string            `json:"runtime"`
+	Host       Host              `json:"host"`
+	GPUDevices []gpu.Device      `json:"gpu_devices"`
+	Images     map[string]string `json:"images,omitempty"` // content addresses at the start, by TOPOLOGY/SERVICE and, of a client in a container, "load client"
+	Plan       scenarios.Plan    `json:"plan"`             // redacted
+	// Fingerprint is the plan's before it was redacted. A run is resumed only
+	// with a plan of the same fingerprint.
+	Fingerprint string             `json:"fingerprint"`
+	Owner       string             `json:"-"`                  // the process that executes it, as stacks.Owner writes it
+	Imported    string             `json:"imported,omitempty"` // the file that it was read from; empty for a run that was measured here
+	Verdict     string             `json:"verdict,omitempty"`  // one of the Verdict constants, or empty
+	Against     string             `json:"against,omitempty"`  // the run that was the baseline of its thresholds
+	Checks      []Check            `json:"checks,omitempty"`   // of its thresholds, cell by cell
+	Tags        []string           `json:"tags,omitempty"`     // its names, sorted
+	Spent       map[string]float64 `json:"spent_s"`            // wall seconds by phase, see the Phase constants
+	Planned     int                `json:"planned"`            // cells to measure, each repeat counted separately, without needless ones
+	Counts      *Counts            `json:"-"`                  // set by a store
+}
+
+// Phases of a run, on which its wall time is spent.
+const (
+	PhaseImages  = "images"
+	PhaseStart   = "start"
+	PhaseReady   = "ready"
+	PhaseVerify  = "verify" // reading back what runs, and waiting until it settles
+	PhaseWarmup  = "warmup"
+	PhasePrepare = "prepare" // preparing the cells' clients, checking on the stack and reading its logs
+	PhaseMeasure = "measure" // the cells' durations
+	PhaseStop    = "stop"
+	PhaseOther   = "other"
+)
+
+// Host is the machine that a run ran on.
+type Host struct {
+	Name       string `json:"name"`
+	OS         string `json:"os"`
+	Kernel     string `json:"kernel"`
+	CPU        string `json:"cpu"`
+	Cores      int    `json:"cores"`
+	Memory     int64  `json:"memory"`
+	Engine     string `json:"engine"` // the runtime's, with its version
+	Stackmeter string `json:"stackmeter"`
+	Go         string `json:"go"`
+}
+
+// SpentTotal is the wall time in seconds of all the run's phases. It is not the
+// time from Started to Finished: a run that was killed and resumed the next
+// morning did nothing in between.
 func (r Run) SpentTotal() float64 {
 	var total float64
 	for _, phase := range slices.Sorted(maps.Keys(r.Spent)) {
-		total += r.Spent[phase] // in one order, so that the sum is always the same
+		total += r.Spent[phase] // in a fixed order, so that the sum is always the same
 	}
 	return total
 }
 
-// MeasuringFraction is the share, from 0 to 1, of the run's accounted wall
-// time that went into measuring; nil while nothing is accounted for.
+// MeasuringFraction is the share of the run's wall time, from 0 to 1, that was
+// spent on measuring. It is nil if no time was spent.
 func (r Run) MeasuringFraction() *float64 {
 	total := r.SpentTotal()
 	if total <= 0 {
@@ -35,7 +92,7 @@ func (r Run) MeasuringFraction() *float64 {
 	return &fraction
 }
 
-// Counts are the numbers of cells of a run, each repeat counted by itself.
+// Counts are how many cells a run has, each repeat counted separately.
 type Counts struct {
 	OK      int
 	Failed  int
@@ -43,14 +100,14 @@ type Counts struct {
 	Planned int // see Run.Planned
 }
 
-// Missing is how many planned cells hold no record: they were never reached,
-// or interrupted.
+// Missing is how many planned cells have no record, because they were never
+// reached or were interrupted.
 func (c Counts) Missing() int { return max(0, c.Planned-c.OK-c.Failed-c.Pruned) }
 
-// Bad is how many cells were to be measured and were not.
+// Bad is how many cells could not be measured.
 func (c Counts) Bad() int { return c.Failed + c.Pruned }
 
-// Count counts the run's planned cells and the records that it holds of them.
+// Count counts the run's planned cells and its records.
 func (r Run) Count(records []Record) Counts {
 	counts := Counts{Planned: r.Planned}
 	for _, record := range records {
@@ -66,21 +123,21 @@ func (r Run) Count(records []Record) Counts {
 	return counts
 }
 
-// Verdicts of a run about its thresholds. A run without any has none.
+// Verdicts on a run. A run without thresholds has none.
 const (
-	VerdictPassed  = "passed"  // complete, every cell ok, and no threshold broken
+	VerdictPassed  = "passed"  // complete, every cell ok, no threshold broken
 	VerdictFailed  = "failed"  // a cell failed, was pruned or is missing, or a threshold is broken
-	VerdictRefused = "refused" // the baseline differs in kind, so that thresholds could not be judged
+	VerdictRefused = "refused" // the baseline differs in kind, so thresholds could not be checked
 )
 
 // Statuses of a Check.
 const (
 	CheckOK          = "ok"
 	CheckBroken      = "broken"
-	CheckUndecided   = "undecided"    // over the limit, and so few repeats cannot tell that from noise; counts as broken
-	CheckNotMeasured = "not measured" // a figure that it names is null, it divides by 0, or the cell failed or was pruned; counts as broken
-	CheckNoise       = "within noise" // over the limit, and no difference from the baseline is shown; counts as kept
-	CheckNoBaseline  = "no baseline"  // the baseline has no such cell or figure, or there is none; counts as kept
+	CheckUndecided   = "undecided"    // over the limit, with too few repeats to tell it from noise; counts as broken
+	CheckNotMeasured = "not measured" // a figure is missing, the threshold divides by 0, or the cell failed or was pruned; counts as broken
+	CheckNoise       = "within noise" // over the limit, but no difference from the baseline is shown; counts as kept
+	CheckNoBaseline  = "no baseline"  // there is no baseline, or it lacks the cell or the figure; counts as kept
 )
 
 // A Check is one threshold applied to one cell.
@@ -88,18 +145,18 @@ type Check struct {
 	Threshold string             `json:"threshold"`
 	Cell      string             `json:"cell"`
 	Status    string             `json:"status"`
-	Values    map[string]float64 `json:"values,omitempty"` // of the cell, in base units; those that were measured
+	Values    map[string]float64 `json:"values,omitempty"` // the cell's measured figures, in base units
 	Base      map[string]float64 `json:"base,omitempty"`   // of the baseline's cell
 	Missing   []string           `json:"missing,omitempty"`
-	Repeat    int                `json:"repeat,omitempty"`      // whose values these are; 0: medians
-	P         *float64           `json:"p,omitempty"`           // of the change, one-sided
-	Corrected *float64           `json:"p_corrected,omitempty"` // for the Tests of the threshold (Holm)
+	Repeat    int                `json:"repeat,omitempty"`      // which Values belong to; 0: medians
+	P         *float64           `json:"p,omitempty"`           // the change's, one-sided
+	Corrected *float64           `json:"p_corrected,omitempty"` // P corrected for Tests (Holm)
 	Tests     int                `json:"tests,omitempty"`
 	Needs     int                `json:"needs_repeats,omitempty"`
 }
 
-// Broken reports whether the check fails a run: nothing that could not be
-// judged passes for want of a figure.
+// Broken reports whether the check fails a run. A threshold that could not be
+// checked for lack of a figure counts as broken.
 func (c Check) Broken() bool {
 	return c.Status == CheckBroken || c.Status == CheckUndecided || c.Status == CheckNotMeasured
 }
