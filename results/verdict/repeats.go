@@ -16,26 +16,26 @@ import (
 const (
 	EndWithin  = "within"  // every interval is as narrow as the plan asks
 	EndMaximum = "maximum" // all planned repeats were made, and one is not
-	endFailing = "failing" // no repeat is ok, each failed or was pruned: more of them would tell nothing
-	endNone    = ""        // it has not ended
+	endFailing = "failing" // every repeat failed or was pruned, so more of them would tell nothing
+	endNone    = ""        // they have not ended
 )
 
-// Repeats says which trials of a plan with Until are still needed. It is made
-// with NewRepeats and told of each record with Add.
+// Repeats says which trials of a plan with Until are still needed. Make it with
+// NewRepeats and tell it of each record with Add.
 //
-// What decides is a trial, the lifetime of a stack, and not each cell by
-// itself: with fresh: topology the cells of a topology share a stack, and
-// leaving some of them out would change what the others find.
+// It decides about whole trials, not single cells: with fresh: topology the
+// cells of a topology share a stack, and leaving some of them out would change
+// what the others find.
 type Repeats struct {
 	plan    scenarios.Plan
-	whole   map[results.Key]scenarios.Trial // by a cell of it, before cells that are done were taken out
+	whole   map[results.Key]scenarios.Trial // by each of its cells; with the cells that are done
 	records map[cellKey][]results.Record    // each repeat once
 }
 
 type cellKey struct{ topology, cell string }
 
-// NewRepeats takes note of what is already recorded. Of the records only what
-// tells the cell, the repeat, the status, the errors and the duration counts.
+// NewRepeats starts with the records that there are already. Of a record only the
+// cell, the repeat, the status, the errors and the duration count.
 func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
 	r := &Repeats{plan: plan, whole: map[results.Key]scenarios.Trial{}, records: map[cellKey][]results.Record{}}
 	for _, trial := range plan.Trials {
@@ -49,15 +49,15 @@ func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
 	return r
 }
 
-// Add takes note of a record. One of the same cell and repeat is replaced.
+// Add adds a record. It replaces one of the same cell and repeat.
 func (r *Repeats) Add(record results.Record) {
 	key := cellKey{record.Topology.Name, record.Cell.Name}
 	others := slices.DeleteFunc(r.records[key], func(o results.Record) bool { return o.Cell.Repeat == record.Cell.Repeat })
 	r.records[key] = append(others, record)
 }
 
-// Needed reports whether a trial has to be run, which the records of the
-// repeats before it say. Of a plan without Until every trial is needed.
+// Needed reports whether a trial has to be run, going by the records of the
+// repeats before it. Without Until every trial is needed.
 func (r *Repeats) Needed(trial scenarios.Trial) bool {
 	if r.plan.Until == nil || len(trial.Cells) == 0 {
 		return true
@@ -69,8 +69,8 @@ func (r *Repeats) Needed(trial scenarios.Trial) bool {
 	return end == endNone
 }
 
-// before says how a trial stands by its records of the repeats before the
-// given one, and the widest of its cells' intervals: nil where one has none.
+// before says how a trial stands before this repeat, and how wide the widest of
+// its cells' intervals is: nil if one of them has none.
 func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest *float64) {
 	var widths []float64
 	counted := 0 // cells that have a duration
@@ -101,8 +101,8 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 	return endNone, &most
 }
 
-// halfWidth is that of the interval of the median duration, nil without one;
-// known is false where no repeat has a duration.
+// halfWidth is that of the interval of the median duration, or nil if there is
+// none. known is false if no repeat has a duration.
 func halfWidth(records []results.Record) (width *float64, known bool) {
 	_, speaking := results.Speaking(records)
 	sample := stats.NewSample(results.Metric(results.MetricDuration).Values(speaking))
@@ -116,14 +116,14 @@ func halfWidth(records []results.Record) (width *float64, known bool) {
 type End struct {
 	Topology string
 	Cells    []string // names
-	Repeats  int      // that were made
-	Needless int      // planned cells that were left out, because no more repeats were needed
+	Repeats  int      // made
+	Needless int      // planned cells that were left out because no more repeats were needed
 	How      string   // one of the End constants
-	Width    *float64 // of the cells' intervals the widest, to one side, as a share of the median; nil where one has none
+	Width    *float64 // half the widest of the cells' intervals, as a share of the median; nil if a cell has none
 }
 
-// Ends says of each trial how its repeats ended, in the order in which the
-// plan first has it; nil of a plan without Until.
+// Ends says how the repeats of each trial ended, ordered by topology. It is nil
+// without Until.
 func (r *Repeats) Ends() []End {
 	if r.plan.Until == nil {
 		return nil
@@ -156,8 +156,7 @@ func (r *Repeats) Ends() []End {
 	return ends
 }
 
-// needless is how many cells of a trial's repeats were not begun and are not
-// needed.
+// needless is how many cells of a trial's repeats were neither begun nor needed.
 func (r *Repeats) needless(trial scenarios.Trial) int {
 	needless := 0
 	for _, other := range r.plan.Trials {

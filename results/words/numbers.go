@@ -9,13 +9,14 @@ import (
 	"strings"
 	"time"
 
-	// Missing is what stands for a figure that was not measured.
 	"stackmeter/results/stats"
 	"stackmeter/scenarios/units"
 )
 
+// Missing stands for a figure that was not measured.
 const Missing = "–"
 
+// Mib is a MiB in bytes.
 const Mib = 1 << 20
 
 // A unit scales a base unit for printing.
