@@ -128,6 +128,9 @@ func (l *loop) steps(ctx context.Context) (err error) {
 	}
 	var todo []scenarios.Trial
 	l.strategy, todo = strategy.New(l.plan, made)
+	if l.Strategy != nil {
+		l.strategy = l.Strategy(l.strategy)
+	}
 	l.added = l.strategy.Add
 	if err := l.prepare(ctx, todo); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
+	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
@@ -38,6 +39,9 @@ type Orchestrator struct {
 	// Images are those that a resumed run began with, see results.Run: it is
 	// refused when they are others now.
 	Images map[string]string
+
+	// Strategy wraps the strategy of the plan in another one. May be nil.
+	Strategy func(strategy.Strategy) strategy.Strategy
 
 	// KeepCutShort has a cell recorded that is under way when the run is
 	// cancelled: as failed, with what was measured until then. Without it such a
