@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
@@ -34,6 +35,7 @@ type runOptions struct {
 	progress string
 	wait     time.Duration // for a run that holds what this one needs
 	timeout  time.Duration // of the whole run; 0: none
+	failFast bool          // the first failed cell ends the run
 	gpu      gpuOptions
 	gate     gateOptions
 }
@@ -79,6 +81,7 @@ what was started and prints what is finished; --resume continues the run.`,
 	timeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this `TIME`, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
 	gpuFlags(cmd, &o.gpu)
 	timeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, fmt.Sprintf("wait up to `TIME` for a GPU that others use before refusing a cell; 0 to refuse at once (default %v)", orchestrator.DefaultGPUWait))
+	cmd.Flags().BoolVar(&o.failFast, "fail-fast", false, "measure nothing more once a cell has failed")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
@@ -187,6 +190,9 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 			return err
 		},
 		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
+	}
+	if o.failFast {
+		loop.Strategy = strategy.FailFast
 	}
 	failed := bySignal(ctx, loop.Run(ctx, run.ID, plan))
 	measured = true

@@ -1,0 +1,43 @@
+package strategy
+
+import (
+	"fmt"
+
+	"stackmeter/results"
+	"stackmeter/scenarios/show"
+)
+
+// failFast ends with the first cell that failed: what comes after it is not
+// measured, and a resumed run begins with it.
+type failFast struct {
+	Strategy
+	failed string // the cell; empty before
+}
+
+// FailFast wraps a strategy: nothing more is measured once a cell has failed.
+func FailFast(s Strategy) Strategy { return &failFast{Strategy: s} }
+
+// Next implements Strategy.
+func (f *failFast) Next(free Capacity) (Step, bool) {
+	if f.failed != "" {
+		return Step{}, false
+	}
+	return f.Strategy.Next(free)
+}
+
+// Add implements Strategy.
+func (f *failFast) Add(record results.Record) {
+	f.Strategy.Add(record)
+	if record.Status == results.StatusFailed && f.failed == "" {
+		f.failed = fmt.Sprintf("%s, repeat %d", record.Cell.Name, record.Cell.Repeat)
+	}
+}
+
+// Why implements Strategy.
+func (f *failFast) Why() []Reason {
+	why := f.Strategy.Why()
+	if f.failed == "" {
+		return why
+	}
+	return append(why, Reason{Text: "nothing was measured after " + show.Line(f.failed) + " had failed (--fail-fast); stackmeter run --resume goes on with it"})
+}
