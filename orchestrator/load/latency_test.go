@@ -60,8 +60,8 @@ func TestLatencyExactFigures(t *testing.T) {
 	}
 }
 
-// Histograms of many processes, each sent through its binary form and merged,
-// are the same as one histogram of all samples.
+// The histograms of many processes, each sent in its binary form and merged, are the
+// same as one histogram of all samples.
 func TestMergeIsLossless(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var all, merged Latency

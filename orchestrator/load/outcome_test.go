@@ -91,8 +91,8 @@ func TestAccount(t *testing.T) {
 	}
 }
 
-// TestAccountOfAnOpenLoop: latency from the moments, service from the sending,
-// and what was late.
+// TestAccountOfAnOpenLoop: latency counts from the moments, service from the sending,
+// and late requests are counted.
 func TestAccountOfAnOpenLoop(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	outcome := func(intended, begin, end int64) Outcome {

@@ -16,8 +16,8 @@ func generatedRequest(width, height, count int, seed uint64) scenarios.Request {
 	}}
 }
 
-// A dozen images are real ones of a camera's size, differ, and are the same
-// for the same seed only.
+// A dozen images have a camera's size and differ from each other, and only the same
+// seed makes the same images.
 func TestGenerate(t *testing.T) {
 	payloads, err := ReadPayloads(generatedRequest(640, 480, 12, 1))
 	if err != nil {

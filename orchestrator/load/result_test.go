@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What a late client is: more than one request in a hundred was late by more
-// than a millisecond and than a twentieth of the service time.
+// A client is late if more than one request in a hundred was late by more than a
+// millisecond and more than a twentieth of the service time.
 func TestClientLate(t *testing.T) {
 	const ms = time.Millisecond
 	mostly := func(late int, by time.Duration) *Latency {

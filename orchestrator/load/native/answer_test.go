@@ -14,8 +14,8 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// answersOf gives an answerReader that reads a fixed text, a byte at a time or
-// as much as fits.
+// answersOf makes an answerReader of a fixed text, which comes a byte at a time or as
+// fast as it can.
 func answersOf(text string, slow bool) *answerReader {
 	var r io.Reader = strings.NewReader(text)
 	if slow {
@@ -92,7 +92,7 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// Answers one after the other on one connection are told apart.
+// Several answers on one connection are told apart.
 func TestAnswersInARow(t *testing.T) {
 	texts := []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst",
@@ -116,8 +116,8 @@ func TestAnswersInARow(t *testing.T) {
 	}
 }
 
-// FuzzAnswer feeds anything to the parser: it ends, fails only with failures,
-// and reads the same however the bytes are cut.
+// FuzzAnswer feeds anything to the parser. It has to end, to fail with Failures only,
+// and to read the same however the bytes are cut.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"), false)
 	f.Add([]byte("HTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nA: b\r\n\r\n"), false)

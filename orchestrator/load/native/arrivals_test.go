@@ -22,8 +22,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// An answer that is there ends its request, however long the client takes to
-// look: here its process is stopped meanwhile.
+// A request ends when its answer arrives, however long the client takes to read it:
+// here its process is stopped meanwhile.
 func TestLatencyEndsWithTheArrival(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux says when bytes arrived")
@@ -72,8 +72,8 @@ func TestLatencyEndsWithTheArrival(t *testing.T) {
 	}
 }
 
-// awaitStopped returns when all threads of a process are stopped, which each of
-// them is when it has woken up.
+// awaitStopped returns when all threads of a process are stopped. Each one stops when
+// it next wakes up.
 func awaitStopped(t *testing.T, process int) {
 	running := func() bool {
 		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", process))
@@ -93,7 +93,7 @@ func awaitStopped(t *testing.T, process int) {
 	}
 }
 
-// A unix socket does not say when bytes arrived: nothing is made of that.
+// A unix socket does not say when bytes arrived, and nothing is invented.
 func TestArrivalUnknown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.sock")
 	listener, err := net.Listen("unix", path)
@@ -109,7 +109,7 @@ func TestArrivalUnknown(t *testing.T) {
 	}
 }
 
-// Stamps are the wall clock's, which can be set: then they count for nothing.
+// Stamps are the wall clock's. If that was set, they do not count.
 func TestFault23StampsOfAClockThatWasSet(t *testing.T) {
 	c, err := newClock()
 	if err != nil {
@@ -150,8 +150,8 @@ func TestFault23StampsOfAClockThatWasSet(t *testing.T) {
 	}
 }
 
-// The kernel stamps the last byte. Where packets before it were lost, the answer
-// was not there at that moment: the resent ones came later, and that is the
+// The kernel stamps the last byte. If packets before it were lost, the answer had not
+// arrived by then. They came later, when they were sent again, and that is the
 // network's time, not the client's.
 func TestArrivalOfALostPacket(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -252,8 +252,8 @@ func TestArrivalOfALostPacket(t *testing.T) {
 	}
 }
 
-// An answer that nobody asked for is none, over TLS too, where it can have been
-// read and decrypted with the one before.
+// An answer that nobody asked for is an error. Over TLS it may have been read and
+// decrypted together with the answer before it.
 func TestUnaskedAnswerOverTLS(t *testing.T) {
 	url, verify, _ := startTLS(t, func(w http.ResponseWriter, _ *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()

@@ -70,8 +70,8 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// The end of ctx ends a batch at once, with what was finished, and leaves no
-// process.
+// The end of ctx ends a batch at once. The result has what was finished, and no
+// process is left.
 func TestCancel(t *testing.T) {
 	for name, l := range modes(100, false) {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A client process that is killed fails the batch, and the others end too.
+// A batch fails when a client process is killed, and the others end too.
 func TestKilledProcess(t *testing.T) {
 	var b *batch
 	var once sync.Once
@@ -131,7 +131,7 @@ func TestKilledProcess(t *testing.T) {
 	assertNoChildren(t, b)
 }
 
-// A program that is no load worker is an error with its output.
+// The error about a program that is no load worker has its output.
 func TestWrongCommand(t *testing.T) {
 	cases := map[string]struct {
 		command []string
@@ -173,8 +173,8 @@ func TestWorkerAlone(t *testing.T) {
 	}
 }
 
-// Prepare sends nothing, Close without Fire ends the processes, and both
-// Close and Fire can be called again.
+// Prepare sends nothing. Close without Fire ends the processes. Both Close and Fire
+// can be called again.
 func TestCloseUnfired(t *testing.T) {
 	for name, l := range modes(10, false) {
 		t.Run(name, func(t *testing.T) {
@@ -245,8 +245,7 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 }
 
-// The split of mp leaves nothing out and takes nothing twice, also with more
-// clients than requests.
+// mp sends every request once, even with more clients than requests.
 func TestFewerRequestsThanClients(t *testing.T) {
 	for _, client := range []string{scenarios.ClientMP, scenarios.ClientMT} {
 		t.Run(client, func(t *testing.T) {
@@ -260,10 +259,9 @@ func TestFewerRequestsThanClients(t *testing.T) {
 	}
 }
 
-// TestFault24ClientThatOnlyComputes: the client reads answers that take it far
-// longer than the server. What that costs is in the record, and it is flagged
-// as soon as it is most of the time; how much of it a busy machine lets it have
-// is the machine's.
+// TestFault24ClientThatOnlyComputes: the client reads answers that take it far longer
+// than the server. The record has the cost, and a flag as soon as it is most of the
+// time. How much CPU time a busy machine leaves to the client varies.
 func TestFault24ClientThatOnlyComputes(t *testing.T) {
 	body := []byte(`{"label": "cat", "more": [` + strings.Repeat(`"text", `, 100_000) + `0]}`)
 	url, _ := startHTTP(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
@@ -280,8 +278,8 @@ func TestFault24ClientThatOnlyComputes(t *testing.T) {
 	t.Logf("the client computed for %v of %v", r.CPU, r.Duration)
 }
 
-// TestFault24ClientBound: a client that only computes is bound by itself; one
-// that only waits is not.
+// TestFault24ClientBound: a client that only computes is flagged, and one that only
+// waits is not.
 func TestFault24ClientBound(t *testing.T) {
 	one := formation{processes: 1, each: 1}
 	cases := map[string]struct {
@@ -321,7 +319,7 @@ func assertNoChildren(t *testing.T, b *batch) {
 	}
 }
 
-// Latency ends with the last byte: to check an answer takes the client's time.
+// Latency ends with the last byte. Checking an answer is not part of it.
 func TestLatencyWithoutChecking(t *testing.T) {
 	body, err := json.Marshal(map[string]any{"label": "cat", "scores": make([]float64, 1_000_000)})
 	if err != nil {

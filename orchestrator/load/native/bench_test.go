@@ -88,8 +88,8 @@ func BenchmarkPost100K(b *testing.B) {
 	benchmarkBatch(b, request)
 }
 
-// BenchmarkPrepare is what comes before the gun: a dozen requests built and
-// the processes of mp started.
+// BenchmarkPrepare is the time before the gun: it builds a dozen requests and starts
+// the processes of mp.
 func BenchmarkPrepare(b *testing.B) {
 	for _, pool := range []int{1, 20} {
 		l := scenarios.LoadSpec{Requests: 100, Client: scenarios.ClientMP, Pool: pool}

@@ -149,33 +149,22 @@ func (k *conn) write(b []byte) error {
 
 // writeSocket sends all of b as it is.
 func (k *conn) writeSocket(b []byte) error {
-	for len(b) > 0 {
-		n, err := send(k.fd, b)
-		b = b[n:]
-		k.sent += int64(n)
-		switch err {
-		case nil, unix.EINTR:
-		case unix.EAGAIN:
-			if err := k.awaitRoom(); err != nil {
-				return err
-			}
-			if k.answered() {
-				return errAnswered
-			}
-		default:
-			k.unread = gone(err)
-			return err
-		}
-	}
-	return nil
+	return k.sendAll(len(b), func(from int) (int, error) { return send(k.fd, b[from:]) })
 }
 
 // writeFile sends a part of a file, as write sends bytes.
 func (k *conn) writeFile(file int, part span) error {
-	for part.Length > 0 {
-		n, err := sendFile(k.fd, file, part.Offset, part.Length)
-		part.Offset += int64(n)
-		part.Length -= n
+	return k.sendAll(part.Length, func(from int) (int, error) {
+		return sendFile(k.fd, file, part.Offset+int64(from), part.Length-from)
+	})
+}
+
+// sendAll calls some until it has sent all bytes. some sends at least one from a place
+// on, or returns an error.
+func (k *conn) sendAll(length int, some func(from int) (int, error)) error {
+	for sent := 0; sent < length; {
+		n, err := some(sent)
+		sent += n
 		k.sent += int64(n)
 		switch {
 		case err == unix.EINTR:

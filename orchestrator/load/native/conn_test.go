@@ -20,8 +20,8 @@ import (
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
-// A server that reads a request on a kept connection and dies over it is an
-// error: only what was never read is sent again.
+// A server that reads a request on a kept connection and dies over it causes an error.
+// Only a request that was never read is sent again.
 func TestDeathOnKeptConnection(t *testing.T) {
 	s := startRaw(t, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
 		if readRequest(r) {
@@ -39,9 +39,9 @@ func TestDeathOnKeptConnection(t *testing.T) {
 	}
 }
 
-// What a server does to an idle connection is seen before it is used again: its
-// end, with a 408 or without, costs a new one, and an answer that nobody asked for is
-// not taken for the next request's.
+// The client looks at an idle connection before it uses it again. If the server has
+// closed it, with a 408 or without, it makes a new one. An answer that nobody asked
+// for is not taken for the next request's.
 func TestIdleConnection(t *testing.T) {
 	spaced := scenarios.LoadSpec{
 		Requests: 4, Client: scenarios.ClientOpen, Pool: 1, KeepAlive: true, Rate: 20, Arrivals: scenarios.ArrivalsConstant,
@@ -78,8 +78,8 @@ func TestIdleConnection(t *testing.T) {
 	}
 }
 
-// A kept connection that the server closes while it is idle costs a retry,
-// not an error; one that fails on a new connection is an error.
+// A kept connection that the server closed while it was idle costs a retry and no
+// error.
 func TestRetryOnIdleClose(t *testing.T) {
 	s := startRaw(t, "tcp", "127.0.0.1:0", always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false))
 	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: get("/"), Load: modes(10, true)["single"]})
@@ -88,8 +88,8 @@ func TestRetryOnIdleClose(t *testing.T) {
 	}
 }
 
-// An answer that comes before the whole request was read, with the connection
-// closed behind it, is an answer.
+// An answer counts that comes before the whole request was read, when the server then
+// closes the connection.
 func TestEarlyAnswer(t *testing.T) {
 	file := t.TempDir() + "/large.bin"
 	if err := os.WriteFile(file, make([]byte, 16<<20), 0o600); err != nil {
@@ -107,8 +107,8 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// An answer that comes before the whole request was read is an answer, though
-// the server reads no more and keeps the connection.
+// An answer counts that comes before the whole request was read, when the server then
+// reads no more and keeps the connection.
 func TestAnswerWhileSending(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "large.bin")
 	if err := os.WriteFile(file, make([]byte, 32<<20), 0o600); err != nil {
@@ -130,7 +130,7 @@ func TestAnswerWhileSending(t *testing.T) {
 	}
 }
 
-// A unix socket whose queue is full makes clients wait, as a port does.
+// Clients wait for a unix socket whose queue is full, as they do for a port.
 func TestUnixSocketWithFullQueue(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.sock")
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)

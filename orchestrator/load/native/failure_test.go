@@ -24,8 +24,8 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// TestFault26MisbehavingServers meets a server that misbehaves in one way, and expects that
-// every request is an error of one kind, in each mode.
+// TestFault26MisbehavingServers: with a server that misbehaves in one way, every
+// request is an error of one kind.
 func TestFault26MisbehavingServers(t *testing.T) {
 	type handler = func(*rawServer, *net.TCPConn, *bufio.Reader)
 	cases := map[string]struct {
@@ -144,8 +144,8 @@ func TestConnectTimeout(t *testing.T) {
 	}
 }
 
-// fullBacklog is an address on this machine that answers no more connection
-// attempts: nobody accepts, and the queue of those that wait is full.
+// fullBacklog is an address on this machine that answers no more attempts to connect:
+// nobody accepts, and the queue is full.
 func fullBacklog(t *testing.T) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -195,8 +195,7 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// TestFault25ErrorsAreNoReplies: they are told apart in one batch, and no
-// latency is an error's.
+// TestFault25ErrorsAreNoReplies: one batch has both, and only replies have latencies.
 func TestFault25ErrorsAreNoReplies(t *testing.T) {
 	var n requestCounter
 	s := startRaw(t, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
@@ -218,8 +217,8 @@ func TestFault25ErrorsAreNoReplies(t *testing.T) {
 	}
 }
 
-// TestFault25TooManyErrorsStopTheLoad: with more errors than the request allows
-// no other request is sent, in every mode; what was finished is counted.
+// TestFault25TooManyErrorsStopTheLoad: in every mode, no request is sent after more
+// errors than the request allows, and what was finished is counted.
 func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 	const requests, allowed = 300, 6
 	url, _ := startHTTP(t, everyThirdFails())
@@ -258,8 +257,8 @@ func everyThirdFails() http.HandlerFunc {
 	}
 }
 
-// TestDifferingAnswersNameTheFile: of two answers to one file that differ, the
-// message has the file's name.
+// TestDifferingAnswersNameTheFile: if two answers to one file differ, the message has
+// the file's name.
 func TestDifferingAnswersNameTheFile(t *testing.T) {
 	var answers atomic.Int64
 	url, _ := startHTTP(t, func(w http.ResponseWriter, r *http.Request) {
@@ -288,7 +287,7 @@ func TestDifferingAnswersNameTheFile(t *testing.T) {
 	}
 }
 
-// The time-out holds while bytes keep coming, too.
+// The time-out holds even while bytes keep coming.
 func TestTimeoutWhileBytesCome(t *testing.T) {
 	s := startRaw(t, "tcp", "127.0.0.1:0", func(s *rawServer, c *net.TCPConn, r *bufio.Reader) {
 		readRequest(r)

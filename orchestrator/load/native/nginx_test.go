@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cores of the benchmarks that compare clients: the server has one to itself,
-// and so has each client in its turn.
+// Cores of the benchmarks that compare clients. The server has one to itself, and so
+// has each client in its turn.
 const (
 	serverCore = 0
 	clientCore = 1
 )
 
-// nginxConfig is one nginx worker that answers a GET and a POST alike, and a
-// POST only after it has read the whole body: mirror reads it, and index, which
-// takes a POST, leads to the answer. A plain `return 200` would answer at once.
+// nginxConfig is one nginx worker that answers a GET and a POST alike, and a POST only
+// after it has read the whole body. mirror reads it, and index, which takes a POST,
+// leads to the answer. A plain `return 200` would answer at once.
 const nginxConfig = `
 daemon off; master_process off; worker_processes 1;
 pid %[1]s/nginx.pid; error_log %[1]s/error.log;
@@ -75,8 +75,8 @@ func startNginx(b *testing.B) string {
 	return ""
 }
 
-// readsBodyFirst makes sure that the server answers only once it has the whole
-// body: what is compared are clients that have to send it.
+// readsBodyFirst makes sure that the server answers only once it has the whole body,
+// since the clients that are compared have to send it.
 func readsBodyFirst(b *testing.B, address string) {
 	b.Helper()
 	c, err := net.Dial("tcp", address)

@@ -21,8 +21,8 @@ const (
 	filesLimit = 200
 )
 
-// TestTooFewFiles: clients that this machine has no files for are refused, with
-// what to do; as many as it has files for send without an error.
+// TestTooFewFiles: clients that need more open files than a process may have are
+// refused, with what to do. Those that do not need more send without an error.
 func TestTooFewFiles(t *testing.T) {
 	if url := os.Getenv(filesMark); url != "" {
 		withTooFewFiles(t, url)
@@ -67,8 +67,8 @@ func withTooFewFiles(t *testing.T, url string) {
 	}
 }
 
-// Where this machine has no more files for connections, the batch fails and
-// says so: it is no error of the server.
+// If this machine allows no more files for connections, the batch fails and says so.
+// It is no error of the server.
 func TestNoMoreFiles(t *testing.T) {
 	url, _ := startHTTP(t, discard)
 	program := filepath.Join(t.TempDir(), "few-files")

@@ -16,9 +16,9 @@ import (
 )
 
 // exponentialDistance is the Kolmogorov–Smirnov statistic of gaps against the
-// exponential distribution with a mean, in units of its critical value at the
-// 1% level (1.628/√n, for n above 35: Stephens 1974, table 1): above 1 they are
-// not exponential.
+// exponential distribution with a mean, in units of its critical value at the 1% level
+// (1.628/√n, for n above 35: Stephens 1974, table 1). Above 1 the gaps are not
+// exponential.
 func exponentialDistance(gaps []time.Duration, mean time.Duration) float64 {
 	sorted := slices.Sorted(slices.Values(gaps))
 	n := float64(len(sorted))
@@ -72,8 +72,8 @@ func openLoad(requests, pool int, rate float64) scenarios.LoadSpec {
 	return l
 }
 
-// No request of an open loop comes before its moment, and while a server is
-// slow the next ones come all the same.
+// No request of an open loop comes before its moment, and requests keep coming while
+// the server is slow.
 func TestOpenLoop(t *testing.T) {
 	const n = 60
 	s := startTruth(t, behaviour{delay: 100 * time.Millisecond})
@@ -101,8 +101,8 @@ func TestOpenLoop(t *testing.T) {
 	}
 }
 
-// Where all clients are busy a request is sent late, and that is told: the
-// latency counts from its moment, the cell is flagged.
+// If all clients are busy, a request is sent late. Its latency counts from its moment,
+// and the batch is flagged.
 func TestOpenLoopFallsBehind(t *testing.T) {
 	const n = 20
 	s := startTruth(t, behaviour{delay: 50 * time.Millisecond})
@@ -132,11 +132,10 @@ func TestOpenLoopWithoutRate(t *testing.T) {
 	}
 }
 
-// BenchmarkSendTimes is how near an open loop's requests are sent to their
-// moments, and whether the gaps between the arrivals at the server are those of
-// a Poisson process: ks is the Kolmogorov–Smirnov statistic in units of its
-// critical value at the 1% level, so that up to 1 they are. It takes a minute
-// on a machine that does nothing else:
+// BenchmarkSendTimes is how near to their moments an open loop's requests are sent, and
+// whether the gaps between their arrivals at the server are those of a Poisson process.
+// ks is exponentialDistance: up to 1 they are. It takes a minute on a machine that does
+// nothing else:
 //
 //	go test ./orchestrator/load/native -run '^$' -bench '^BenchmarkSendTimes$' -benchtime 1x
 //
@@ -179,7 +178,7 @@ func BenchmarkSendTimes(b *testing.B) {
 	}
 }
 
-// The timer is set as early as it has come late, within what that may cost.
+// The timer is set earlier by as much as it came late, within a limit.
 func TestEarliness(t *testing.T) {
 	const us = instant(time.Microsecond)
 	for rate, most := range map[float64]instant{0: 250 * us, 20: 250 * us, 1000: 50 * us, 50_000: us} {

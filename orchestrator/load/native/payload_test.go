@@ -59,8 +59,8 @@ func TestFilesAreNotHeld(t *testing.T) {
 	}
 }
 
-// TestFileThatChanges: a file that is not as long as it was is an error, and no
-// request that says another length than it has.
+// TestFileThatChanges: it is an error if a file is no longer as long as it was. No
+// request says another length than it has.
 func TestFileThatChanges(t *testing.T) {
 	a, err := newArena(1, 1)
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// A rawServer answers on plain sockets what no library would.
+// A rawServer answers over plain sockets in ways that no library would.
 type rawServer struct {
 	url         string
 	connections atomic.Int64
@@ -69,8 +69,7 @@ func readRequest(r *bufio.Reader) bool {
 	return err == nil
 }
 
-// always answers every request with the same bytes, and then closes unless
-// keep is set.
+// always answers every request with the same bytes, then closes unless keep is set.
 func always(answer string, keep bool) func(*rawServer, *net.TCPConn, *bufio.Reader) {
 	return func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
 		for readRequest(r) {

@@ -13,8 +13,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// TestNextRate: whatever a stack holds, and wherever the search begins, the rate
-// is found to 5% in few probes, or none is where there is none.
+// TestNextRate: whatever a stack holds, and wherever the search begins, the search
+// finds the rate to 5% in few probes, or finds that there is none.
 func TestNextRate(t *testing.T) {
 	for _, truth := range []float64{0.02, 0.7, 1, 19.9, 333, 2_400} {
 		for _, first := range []float64{0.5 * truth, truth, 3 * truth, 40 * truth} {
@@ -60,8 +60,8 @@ func TestReadable(t *testing.T) {
 	}
 }
 
-// TestRequestsAt: what a probe sends takes twenty times the limit, so that a queue
-// at an overloaded stack grows beyond it.
+// TestRequestsAt: a probe lasts at least twenty times the limit, so that the queue of
+// an overloaded stack grows beyond it.
 func TestRequestsAt(t *testing.T) {
 	l := scenarios.LoadSpec{Requests: 100, P99: 60 * time.Millisecond}
 	for rate, want := range map[float64]int{1: 100, 83: 100, 1000: 1200, 1010.5: 1213} {
@@ -71,8 +71,8 @@ func TestRequestsAt(t *testing.T) {
 	}
 }
 
-// TestProbe: a rate holds only where it was met, and where the client is why it
-// does not, the search says so.
+// TestProbe: a rate holds only if it was met. If the client is why it does not hold,
+// the search says so.
 func TestProbe(t *testing.T) {
 	const (
 		limit    = 100 * time.Millisecond
@@ -123,9 +123,9 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestSearchOfAClientThatIsTheLimit: two connections to a server of 20 ms get
-// a hundred answers a second at most, whatever the server could do. No higher
-// rate is reported, and the search says whose limit it is.
+// TestSearchOfAClientThatIsTheLimit: over two connections, a server that takes 20 ms
+// gives at most a hundred answers a second, whatever it could do. The search reports no
+// higher rate, and says whose limit it is.
 func TestSearchOfAClientThatIsTheLimit(t *testing.T) {
 	url, _ := startHTTP(t, func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) })
 	job := load.Job{URL: url, Request: get("/"), Load: scenarios.LoadSpec{

@@ -23,8 +23,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// startTLS serves a handler over TLS and gives how its certificate, which is
-// for 127.0.0.1 and example.com, is verified.
+// startTLS serves a handler over TLS and returns how to verify its certificate, which
+// is for 127.0.0.1 and example.com.
 func startTLS(t *testing.T, handler http.HandlerFunc) (url string, verify *scenarios.TLS, connections *atomic.Int64) {
 	t.Helper()
 	connections = new(atomic.Int64)
@@ -45,8 +45,7 @@ func startTLS(t *testing.T, handler http.HandlerFunc) (url string, verify *scena
 	return server.URL, &scenarios.TLS{CA: file}, connections
 }
 
-// Over TLS every mode does what it does without, and connecting takes the
-// handshake with it.
+// Every mode works over TLS as it does without, and the handshake is part of connecting.
 func TestTLS(t *testing.T) {
 	const n = 12
 	body := bytes.Repeat([]byte("0123456789abcdef"), 1<<14) // many records
@@ -90,8 +89,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// A certificate is verified, unless the scenario says that it is not, which
-// every result then says too.
+// A certificate is verified unless the scenario says otherwise. Then every result says
+// so.
 func TestTLSVerifies(t *testing.T) {
 	url, verify, _ := startTLS(t, func(http.ResponseWriter, *http.Request) {})
 	_, other, _ := startTLS(t, func(http.ResponseWriter, *http.Request) {})
@@ -128,7 +127,7 @@ func TestTLSVerifies(t *testing.T) {
 	}
 }
 
-// What goes wrong over TLS is of the same kinds as without.
+// Errors over TLS are of the same kinds as without.
 func TestTLSErrors(t *testing.T) {
 	_, verify, _ := startTLS(t, func(http.ResponseWriter, *http.Request) {})
 	certificate := httptest.NewUnstartedServer(nil)
@@ -178,8 +177,8 @@ func TestTLSErrors(t *testing.T) {
 	}
 }
 
-// A kept connection that a server closes while it is idle costs a retry, also
-// where the server says so over TLS.
+// A kept connection that the server closed while it was idle costs a retry, also if
+// the server announced it over TLS.
 func TestTLSRetryOnIdleClose(t *testing.T) {
 	url, verify, connections := startTLS(t, func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()

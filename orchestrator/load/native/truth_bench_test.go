@@ -31,9 +31,8 @@ const (
 	heyModule    = "github.com/rakyll/hey@v0.1.4"
 )
 
-// A truthCase is a behaviour of a server, how long it is looked at, and which
-// percentiles are compared: those at which the truth does not hang on a single
-// request.
+// A truthCase is a behaviour of a server, how long it is measured, and which
+// percentiles are compared: those that do not depend on a single request.
 type truthCase struct {
 	name string
 	behaviour
@@ -47,25 +46,24 @@ var truthCases = []truthCase{
 	{"stall-1s-in-5s", behaviour{delay: 2 * time.Millisecond, serial: true, stall: time.Second, every: 5 * time.Second}, 15, []float64{50, 90, 99}},
 }
 
-// BenchmarkLatency measures the latency of servers that delay by a known
-// schedule, with this client, wrk and hey beside each other; the row called
-// truth is what follows from the schedule alone. In the open loop 200 requests
-// come in a second, whatever the server does, and the truth counts from the
-// moment at which each of them came; wrk has no such mode, and hey's (-q) waits
-// for answers. Of three rounds the medians are shown: a virtual machine loses its
-// cores now and then. It takes about eight minutes on a machine that does nothing
-// else and has two cores:
+// BenchmarkLatency measures the latency of servers that delay by a known schedule, with
+// this client, wrk and hey. The row called truth follows from the schedule alone. In
+// the open loop 200 requests come in a second, whatever the server does, and the truth
+// counts from the moment at which each came. wrk has no such mode, and hey's (-q) waits
+// for answers. It shows the medians of three rounds, since a virtual machine loses its
+// cores now and then. It takes about eight minutes on a machine that has two cores and
+// does nothing else:
 //
 //	apt-get install wrk
 //	go test ./orchestrator/load/native -run '^$' -bench '^BenchmarkLatency$' -benchtime 1x
 //
-// The server never sleeps, so that it is punctual: the kernel would throttle it
-// at a real-time priority. hey is built in a folder of its own, from the Go
-// module proxy. off-schedule
-// is how far the worst percentile is from the truth, and off-log how far it is
-// from what the server's log of the same run says, which knows what else the
-// machine did meanwhile: in units of 1% or 200 µs, whichever is more. Up to 1 is
-// what this client should show.
+// The server never sleeps, so that it is punctual: at a real-time priority the kernel
+// would throttle it. hey is built in a folder of its own, from the Go module proxy.
+//
+// off-schedule is how far the worst percentile is from the truth. off-log is how far it
+// is from the server's log of the same run, which knows what else the machine did
+// meanwhile. Both are in units of 1% or 200 µs, whichever is more. This client should
+// show at most 1.
 func BenchmarkLatency(b *testing.B) {
 	wrk, hey := needed(b, "wrk", "wrk"), buildHey(b)
 	for _, c := range truthCases {
@@ -142,8 +140,7 @@ func (c truthCase) report(b *testing.B, latency []time.Duration) {
 	}
 }
 
-// worst is how far the worst latency is from the truth, in units of what is
-// allowed.
+// worst is how far the worst latency is from the truth, in units of what is allowed.
 func worst(got, truth []time.Duration) float64 {
 	worst := 0.0
 	for i := range got {
@@ -153,8 +150,8 @@ func worst(got, truth []time.Duration) float64 {
 	return worst
 }
 
-// truth is what the server's log says: from when each request came, or, in an
-// open loop, from when it should have come, by the one that was the most punctual.
+// truth is the latencies by the server's log: from when each request came, or, in an
+// open loop, from when it should have come, by the most punctual one.
 func (s *truthServer) truth(open bool) []time.Duration {
 	log := s.all()
 	slices.SortFunc(log, func(a, b served) int { return cmp.Compare(a.begin, b.begin) })
@@ -177,8 +174,8 @@ func (s *truthServer) truth(open bool) []time.Duration {
 // requests is how many are sent in an open loop.
 func (c truthCase) requests() int { return truthRate * c.seconds }
 
-// openTruth is the latency of requests that come at a constant rate, from the
-// schedule alone.
+// openTruth is the latency of requests that come at a constant rate, from the schedule
+// alone.
 func (c truthCase) openTruth() []time.Duration {
 	line := timeline{behaviour: c.behaviour}
 	var truth []time.Duration
@@ -188,8 +185,8 @@ func (c truthCase) openTruth() []time.Duration {
 	return truth
 }
 
-// closedTruth is the latency that clients see which send the next request when
-// they have the answer to the one before, from the schedule alone.
+// closedTruth is the latency of clients that send a request when they have the answer
+// to the one before, from the schedule alone.
 func (c truthCase) closedTruth() []time.Duration {
 	line := timeline{behaviour: c.behaviour}
 	var truth []time.Duration

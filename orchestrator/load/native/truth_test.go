@@ -14,7 +14,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// numbered is a request of which each of n has a body of its own: its number.
+// numbered is a request with n bodies: the numbers from 0 on.
 func numbered(t testing.TB, n int) scenarios.Request {
 	t.Helper()
 	folder := t.TempDir()
@@ -31,14 +31,13 @@ func numbered(t testing.TB, n int) scenarios.Request {
 	return request
 }
 
-// TestLatencyIsTrue compares the client's percentiles with those of the
-// server's own log of when each request came and was answered: a closed loop's
-// latency counts from the sending, an open loop's from the moment of the
-// schedule. No percentile can be shorter than what the server knows, on any
-// machine: a client that left out the waiting, or that sent less while the
-// server stalled, would be below it. How much longer they are depends on what
-// else the machine does, so that only the lower half has a limit, a wide one;
-// BenchmarkLatency says how near they come.
+// TestLatencyIsTrue compares the client's percentiles with those of the server's log of
+// when each request came and was answered. A closed loop's latency counts from the
+// sending, an open loop's from the moment of the schedule. No percentile can be shorter
+// than the server's, on any machine. It would be if the client left out the waiting or
+// sent less while the server stalled. How much longer they are depends on what else the
+// machine does, so only the lower half has a limit, and a wide one. BenchmarkLatency
+// says how near they come.
 func TestLatencyIsTrue(t *testing.T) {
 	const (
 		allowance = 100 * time.Millisecond // for a machine that does other things

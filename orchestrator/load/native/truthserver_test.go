@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A behaviour is how a truthServer delays its answers: what is known of it
-// beforehand is the truth that clients are measured against.
+// A behaviour is how a truthServer delays its answers. The truth that clients are
+// compared with follows from it.
 type behaviour struct {
 	delay     time.Duration // of an answer
 	slow      time.Duration // of every slowEvery-th answer instead
@@ -38,8 +38,8 @@ type timeline struct {
 	finished instant // serial: the last answer
 }
 
-// answer is when a request that came at a moment is answered. Requests have to
-// be given in the order in which they came.
+// answer is when a request that came at a moment is answered. Call it for requests in
+// the order in which they came.
 func (t *timeline) answer(at instant) instant {
 	if t.n == 0 {
 		t.first = at
@@ -70,9 +70,9 @@ type served struct {
 	begin, answered instant
 }
 
-// A truthServer answers at moments that follow from a behaviour, to a few
-// dozen microseconds, and keeps a log of when it really did. It is an event
-// loop of its own, because timers of the runtime are late by a millisecond.
+// A truthServer answers at moments that follow from a behaviour, to a few dozen
+// microseconds, and logs when it really did. It is an event loop of its own, because
+// the runtime's timers are late by a millisecond.
 type truthServer struct {
 	url  string
 	stop func() // may be called again
@@ -212,8 +212,7 @@ func (s *truthServer) read(fd int) {
 	}
 }
 
-// wholeRequest reports whether a request is there to its end, and the number
-// that its body is.
+// wholeRequest reports whether a request is complete, and the number in its body.
 func wholeRequest(b []byte) (id int, whole bool) {
 	head, body, found := bytes.Cut(b, []byte("\r\n\r\n"))
 	if !found {

@@ -110,15 +110,12 @@ func awaitOthers(a *arena) {
 // awaitGun waits until the batch is fired and returns the moment at which it was.
 func awaitGun(a *arena) (instant, error) {
 	var nothing [1]byte
-	for {
-		_, err := unix.Read(gunFD, nothing[:])
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("wait for the starting gun: %w", err)
-		}
-		break
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		_, err = unix.Read(gunFD, nothing[:])
+	}
+	if err != nil {
+		return 0, fmt.Errorf("wait for the starting gun: %w", err)
 	}
 	fired := instant(a.signals.gun.Load())
 	if fired == 0 {

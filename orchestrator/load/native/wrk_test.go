@@ -18,12 +18,11 @@ import (
 	"stackmeter/scenarios"
 )
 
-// BenchmarkWrk runs this client and wrk in turn against the same nginx, server
-// and client on a core of their own each, and reports for each case both
-// clients' requests per second and CPU time per request with their ratios, and
-// the ratios' geometric means. The client's deadlines, histograms and checks of
-// answers are on. It takes about four minutes on a machine that does nothing
-// else and has two cores:
+// BenchmarkWrk runs this client and wrk in turn against the same nginx. The server and
+// the client each have a core of their own. For each case it reports both clients'
+// requests per second and CPU time per request, with their ratios, and the ratios'
+// geometric means. The client's deadlines, histograms and checks of answers are on. It
+// takes about four minutes on a machine that has two cores and does nothing else:
 //
 //	apt-get install wrk nginx-light
 //	go test ./orchestrator/load/native -run '^$' -bench '^BenchmarkWrk$' -benchtime 1x

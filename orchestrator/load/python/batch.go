@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,10 +32,7 @@ type batch struct {
 	failure  string                  // of the program's tally
 	account  *load.Account           // made from it
 	err      error
-
-	mu     sync.Mutex // guards what follows
-	fired  bool
-	closed bool
+	fired    atomic.Bool // or closed
 }
 
 // A message is a line that the program writes.
@@ -191,11 +187,7 @@ func (b *batch) tell(ctx context.Context, t task, payloads []load.Content) error
 // and the error is the context's. The batch also ends when a process of the
 // pool dies.
 func (b *batch) Fire(ctx context.Context) (load.Result, error) {
-	b.mu.Lock()
-	again := b.fired || b.closed
-	b.fired = true
-	b.mu.Unlock()
-	if again {
+	if b.fired.Swap(true) {
 		return load.Result{}, errors.New("fire the batch: it was fired or closed before; prepare another one")
 	}
 	if ctx.Err() != nil {
@@ -250,13 +242,8 @@ func (b *batch) Done() int { return int(b.done.Load()) }
 // Close ends what still runs and releases everything. It may be called more than
 // once. If Fire is running, it fails.
 func (b *batch) Close() error {
-	b.mu.Lock()
-	closed := b.closed
-	b.closed = true
-	b.mu.Unlock()
-	if !closed {
-		b.process.Kill()
-	}
+	b.fired.Store(true)
+	b.process.Kill()
 	<-b.finished
 	return nil
 }

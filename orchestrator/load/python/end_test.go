@@ -39,8 +39,8 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// nothingLeft fails the test when processes of the batch's group stay. Orphans
-// that have ended and that nobody has looked at yet are gone all the same.
+// nothingLeft fails the test if processes of the batch's group stay. Orphans that have
+// ended count as gone, even if nobody has waited for them yet.
 func nothingLeft(t *testing.T, b *batch) {
 	t.Helper()
 	eventually(t, "processes of the batch are left", func() bool {
@@ -92,7 +92,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// children are the processes that the batch's own has started.
+// children are the processes that the batch's process has started.
 func children(t *testing.T, b *batch) []int {
 	t.Helper()
 	pid := group(b)

@@ -17,7 +17,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// both are the two engines, each as what fires a job.
+// both are the two engines, each as a function that fires a job.
 func both(t *testing.T) map[string]func(*testing.T, load.Job) load.Result {
 	c := local(t)
 	return map[string]func(*testing.T, load.Job) load.Result{
@@ -49,9 +49,9 @@ func text(body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// TestEnginesAgree gives the same answers to both engines, which have to count
-// the same replies and the same kinds of errors, with the same first messages
-// about what an answer holds.
+// TestEnginesAgree gives both engines the same answers. They have to count the same
+// replies and the same kinds of errors, with the same first messages about what an
+// answer holds.
 func TestEnginesAgree(t *testing.T) {
 	engines := both(t)
 	numbered := func(a asked) string { return text(fmt.Sprint(a.n)) }
@@ -161,7 +161,7 @@ func beforeQuote(message string) string {
 	return before
 }
 
-// TestEnginesRecordAlike: what one engine's record has, the other's has too.
+// TestEnginesRecordAlike: both engines' records have the same figures.
 func TestEnginesRecordAlike(t *testing.T) {
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	for _, keepAlive := range []bool{false, true} {
@@ -199,8 +199,8 @@ func TestEnginesRecordAlike(t *testing.T) {
 	}
 }
 
-// TestEnginesSendAgain: a kept connection that the server had closed is made
-// anew, and is no error; one that the server closes over a request is one.
+// TestEnginesSendAgain: if the server had closed a kept connection, a new one is made,
+// and there is no error. If the server closes it over a request, there is one.
 func TestEnginesSendAgain(t *testing.T) {
 	for name, fire := range both(t) {
 		url := serveConnections(t, func(c net.Conn, r *bufio.Reader) {
@@ -225,8 +225,8 @@ func TestEnginesSendAgain(t *testing.T) {
 	}
 }
 
-// asked is a request as a server counts it: from 1, of the batch and of those
-// with the same payload.
+// asked is a request as a server counts it, from 1: of all, and of those with the same
+// payload.
 type asked struct {
 	n, same int
 	payload string

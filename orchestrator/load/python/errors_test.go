@@ -121,8 +121,8 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-// TestFault25TooManyErrorsStopTheLoad: as with the native client, whatever is
-// wrong with the answers.
+// TestFault25TooManyErrorsStopTheLoad: a batch ends as with the native engine, whatever
+// is wrong with the answers.
 func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 	const requests, allowed = 200, 6
 	c := local(t)

@@ -17,9 +17,8 @@ func openLoad(requests, pool int, rate float64, arrivals string) scenarios.LoadS
 	return scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: pool, Rate: rate, Arrivals: arrivals, KeepAlive: true}
 }
 
-// TestOpenLoopKeepsToTheSchedule: no request comes before its moment in the
-// schedule that the native engine draws, and while a server is slow the next
-// ones come all the same.
+// TestOpenLoopKeepsToTheSchedule: no request comes before its moment in the schedule,
+// which both engines share, and requests keep coming while the server is slow.
 func TestOpenLoopKeepsToTheSchedule(t *testing.T) {
 	const n, seed = 40, 3
 	c := local(t)
@@ -58,8 +57,8 @@ func TestOpenLoopKeepsToTheSchedule(t *testing.T) {
 	}
 }
 
-// TestOpenLoopFallsBehind: latency counts from the moment that each request was
-// to be sent, and the batch is flagged.
+// TestOpenLoopFallsBehind: latency counts from the moment at which each request was
+// due, and the batch is flagged.
 func TestOpenLoopFallsBehind(t *testing.T) {
 	const n = 20
 	c := local(t)
@@ -97,7 +96,7 @@ func TestOpenLoopWithoutRate(t *testing.T) {
 	}
 }
 
-// TestOpenLoopUsesFewConnections: whoever was used last is used next, so that a
+// TestOpenLoopUsesFewConnections: the client that was used last is used next, so a
 // server that keeps up sees no more connections than requests at once.
 func TestOpenLoopUsesFewConnections(t *testing.T) {
 	c := local(t)
@@ -110,8 +109,8 @@ func TestOpenLoopUsesFewConnections(t *testing.T) {
 	}
 }
 
-// TestOpenLoopStops: what is not sent after too many errors, or when nothing
-// works, is neither a reply nor an error.
+// TestOpenLoopStops: a request that is not sent, after too many errors or because
+// nothing works, is neither a reply nor an error.
 func TestOpenLoopStops(t *testing.T) {
 	c := local(t)
 	var mu sync.Mutex

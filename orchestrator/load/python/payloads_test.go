@@ -18,7 +18,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// TestBytes holds the client's count against what the sockets carried.
+// TestBytes compares the client's count with what the sockets carried.
 func TestBytes(t *testing.T) {
 	c := local(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -122,7 +122,7 @@ func TestPayloads(t *testing.T) {
 	}
 }
 
-// TestDrawnPayloads: the same ones as with the native client.
+// TestDrawnPayloads: the engine draws what the native engine draws.
 func TestDrawnPayloads(t *testing.T) {
 	c := local(t)
 	request := scenarios.Request{

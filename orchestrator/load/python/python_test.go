@@ -12,8 +12,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// local is a client over a Python of this machine that has requests; without
-// one the test is skipped.
+// local is a client that uses this machine's Python, if that has requests. Otherwise
+// the test is skipped.
 func local(t testing.TB) *Client {
 	t.Helper()
 	for _, candidate := range []string{"python3", "/usr/bin/python3"} {
@@ -83,8 +83,8 @@ func eventually(t *testing.T, otherwise string, is func() bool) {
 	}
 }
 
-// TestMain makes the test binary a client process of the native engine, which
-// Python's is held against.
+// TestMain makes the test binary a client process of the native engine, with which
+// Python's is compared.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == native.WorkerArgument {
 		if err := native.Worker(os.Stdin, os.Stdout); err != nil {

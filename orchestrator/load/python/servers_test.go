@@ -37,8 +37,8 @@ func serve(t testing.TB, handler http.HandlerFunc) (url string, connections *ato
 	return "http://" + listener.Addr().String(), connections
 }
 
-// serveRaw answers a request with the same bytes and then closes, or does what
-// end does before.
+// serveRaw answers a request with the same bytes, calls end if there is one, and
+// closes.
 func serveRaw(t testing.TB, answer string, end func(*net.TCPConn, <-chan struct{})) (url string) {
 	t.Helper()
 	done := make(chan struct{})
@@ -54,8 +54,7 @@ func serveRaw(t testing.TB, answer string, end func(*net.TCPConn, <-chan struct{
 	return url
 }
 
-// serveConnections has a handler for each connection, which is closed when it
-// returns.
+// serveConnections serves each connection with handle, and closes it when that returns.
 func serveConnections(t testing.TB, handle func(net.Conn, *bufio.Reader)) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,7 +81,7 @@ func serveConnections(t testing.TB, handle func(net.Conn, *bufio.Reader)) (url s
 	return "http://" + listener.Addr().String()
 }
 
-// readBody reads one whole request, by its Content-Length, and gives its body.
+// readBody reads one whole request, by its Content-Length, and returns its body.
 func readBody(r *bufio.Reader) (body string, ok bool) {
 	p := textproto.NewReader(r)
 	if _, err := p.ReadLine(); err != nil {
@@ -113,7 +112,8 @@ func hang(c *net.TCPConn, done <-chan struct{}) {
 	<-gone
 }
 
-// waitingServer holds every request and tells of the first one.
+// waitingServer answers some requests and holds all others. first closes with the first
+// that it holds.
 func waitingServer(t *testing.T, answered int64) (url string, first <-chan struct{}) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once

@@ -15,8 +15,8 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// TestTLS: a certificate that nobody vouches for is an error of kind connect
-// with both engines, and one that requests trusts is spoken to.
+// TestTLS: with both engines a certificate that nobody vouches for is an error of kind
+// connect, and one that is trusted is none.
 func TestTLS(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes

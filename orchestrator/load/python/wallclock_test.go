@@ -13,8 +13,8 @@ import (
 	"stackmeter/orchestrator/load"
 )
 
-// jumping makes every reading of the wall clock an hour away from the one
-// before, back and forth, and leaves the monotonic clock alone.
+// jumping makes every reading of the wall clock an hour away from the last one, back
+// and forth. It leaves the monotonic clock alone.
 const jumping = `
 #define _GNU_SOURCE
 #include <sys/syscall.h>
@@ -51,9 +51,8 @@ time_t time(time_t *into) {
 }
 `
 
-// TestFault23WallClockJumps: the client's processes live with a wall clock
-// that jumps by hours at every look. Durations and latencies are what they
-// are.
+// TestFault23WallClockJumps: the wall clock jumps by an hour whenever the client's
+// processes read it. Durations and latencies are right all the same.
 func TestFault23WallClockJumps(t *testing.T) {
 	c := local(t)
 	if _, err := exec.LookPath("gcc"); err != nil {
