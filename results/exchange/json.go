@@ -195,7 +195,7 @@ func newJSONCell(r results.Record) jsonCell {
 		if cell.Memory.ServicesMiB == nil {
 			cell.Memory.ServicesMiB = map[string]float64{}
 		}
-		cell.Memory.ServicesMiB[service] = float64(bytes) / words.Mib
+		cell.Memory.ServicesMiB[service] = float64(bytes) / words.MiB
 	}
 	return cell
 }
@@ -204,7 +204,7 @@ func inMiB(bytes *int64) *float64 {
 	if bytes == nil {
 		return nil
 	}
-	value := float64(*bytes) / words.Mib
+	value := float64(*bytes) / words.MiB
 	return &value
 }
 

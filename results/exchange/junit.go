@@ -59,6 +59,7 @@ type junitMessage struct {
 	Text    string `xml:",chardata"`
 }
 
+// WriteJUnit writes a run as test cases.
 func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 	suite := newJUnitSuite(run)
 	suite.property("outcome", run.Outcome)

@@ -176,6 +176,6 @@ func fromMiB(value *float64) *int64 {
 	if value == nil {
 		return nil
 	}
-	bytes := int64(math.Round(*value * words.Mib))
+	bytes := int64(math.Round(*value * words.MiB))
 	return &bytes
 }

@@ -22,9 +22,10 @@ type document struct {
 	Details  []item // long texts, for formats that are scrolled and not printed
 }
 
+// A Fact is a line of a report's head.
 type Fact struct{ Label, Text string }
 
-// A section is a table with what has to be said about it, or only text.
+// A Section is a table with what has to be said about it, or only text.
 type Section struct {
 	Title string
 	Text  []string // above the table
@@ -39,13 +40,14 @@ type item struct {
 	Log        []string
 }
 
-// A grid is a table: labels on the left, figures on the right.
+// A Grid is a table: labels on the left, figures on the right.
 type Grid struct {
 	Labels int // columns that hold labels
 	Head   []string
 	Rows   [][]Entry
 }
 
+// An Entry is a cell of a Grid.
 type Entry struct {
 	Text string
 	Tone tone
@@ -103,12 +105,14 @@ func appendIf(sections []Section, one *Section) []Section {
 	return append(sections, *one)
 }
 
+// DurationSection is the table of durations of a pivot.
 func DurationSection(pivot verdict.Pivot, baselines verdict.Baselines, notes *Notes) Section {
 	s := Section{Title: "Duration" + pivotTitle(pivot), Text: baselineText(pivot, baselines, func(s verdict.Summary) bool { return s.Duration != nil })}
 	s.Table = pivotGrid(pivot, DurationFigure(baselines), notes)
 	return s
 }
 
+// MemorySection is the table of peak memory of a pivot.
 func MemorySection(pivot verdict.Pivot, baselines verdict.Baselines, memory string, notes *Notes) Section {
 	s := Section{Title: "Peak memory" + pivotTitle(pivot)}
 	if memory == results.MemoryGPU {
@@ -166,7 +170,7 @@ func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, has func(ver
 	return []string{"% of " + show.Line(base.Condition())}
 }
 
-// A figure is what a table of cells is about.
+// A Figure is what a table of cells is about.
 type Figure struct {
 	Unit   words.Unit
 	Sample func(verdict.Summary) *stats.Sample
@@ -174,6 +178,7 @@ type Figure struct {
 	Why    func(verdict.Summary) []string // the figure is missing of some repeats
 }
 
+// DurationFigure is the duration, with its ratio to the baseline.
 func DurationFigure(baselines verdict.Baselines) Figure {
 	return Figure{
 		Unit:   words.Seconds(),
@@ -183,6 +188,7 @@ func DurationFigure(baselines verdict.Baselines) Figure {
 	}
 }
 
+// MemoryFigure is the peak of a kind of memory, with its ratio to the baseline.
 func MemoryFigure(baselines verdict.Baselines, memory string) Figure {
 	return Figure{
 		Unit:   words.Mebibytes(),

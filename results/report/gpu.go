@@ -78,7 +78,7 @@ func WholeMiB(bytes *int64) string {
 	if bytes == nil {
 		return words.Missing
 	}
-	return fmt.Sprint((*bytes + words.Mib/2) / words.Mib)
+	return fmt.Sprint((*bytes + words.MiB/2) / words.MiB)
 }
 
 func orMissing(text string) string {

@@ -32,6 +32,7 @@ func WriteHistory(w io.Writer, format string, h verdict.History, opts Options) e
 	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(HistoryFormats(), ", "))
 }
 
+// NewHistoryDocument lays out a history.
 func NewHistoryDocument(h verdict.History) document {
 	doc := document{Title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {

@@ -19,6 +19,7 @@ type Notes struct {
 	Texts      []string          // in the order of their letters
 }
 
+// NewNotes collects the flags of these cells.
 func NewNotes(summaries []verdict.Summary) *Notes {
 	n := &Notes{Letters: map[string]string{}}
 	carriers := map[string]int{}
@@ -35,7 +36,7 @@ func NewNotes(summaries []verdict.Summary) *Notes {
 	return n
 }
 
-// marks returns the marks of a cell, [a,c], with the reasons why a figure of it
+// Marks returns the marks of a cell, [a,c], with the reasons why a figure of it
 // is missing.
 func (n *Notes) Marks(s verdict.Summary, missing []string) string {
 	var letters []string
@@ -57,7 +58,7 @@ func (n *Notes) Marks(s verdict.Summary, missing []string) string {
 	return "[" + strings.Join(letters, ",") + "]"
 }
 
-// letter is the mark of a text: a to z, then aa, ab and so on.
+// Letter is the mark of a text: a to z, then aa, ab and so on.
 func (n *Notes) Letter(text string) string {
 	letter, known := n.Letters[text]
 	if known {
@@ -74,7 +75,7 @@ func (n *Notes) Letter(text string) string {
 	return letter
 }
 
-// legend explains the marks that were handed out.
+// Legend explains the marks that were handed out.
 func (n *Notes) Legend() []string {
 	var lines []string
 	for _, flag := range n.Everywhere {

@@ -194,7 +194,7 @@ func choices(r verdict.Recommendation, flags *Notes) *Grid {
 	for i, row := range rows {
 		more := words.Missing
 		if row.Bytes != nil {
-			more = fmt.Sprintf("%+.0f MiB", *row.Bytes/words.Mib)
+			more = fmt.Sprintf("%+.0f MiB", *row.Bytes/words.MiB)
 		}
 		p := words.Missing
 		if row.Difference.Able {

@@ -128,7 +128,7 @@ func (p *terminal) paint(text, code string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// pretty is the table with its heading and alignment, and no rows.
+// Pretty is the table with its heading and alignment, and no rows.
 func (g Grid) Pretty() table.Writer {
 	t := table.NewWriter()
 	t.SuppressTrailingSpaces()
@@ -145,7 +145,7 @@ func (g Grid) Pretty() table.Writer {
 	return t
 }
 
-// split cuts a table between columns so that each part fits into a width; the
+// Split cuts a table between columns so that each part fits into a width; the
 // labels are in all of them. A column that does not fit by itself is kept
 // whole all the same.
 func (g Grid) Split(limit int) []Grid {

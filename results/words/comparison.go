@@ -24,6 +24,7 @@ func Shown(c verdict.Change) string {
 	return fmt.Sprintf("%+.1f%%", 100*c.Difference.Change)
 }
 
+// Interval is the interval of a change.
 func Interval(c verdict.Change) string {
 	if c.Interval == nil {
 		return Missing

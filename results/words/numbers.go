@@ -16,10 +16,10 @@ import (
 // Missing stands for a figure that was not measured.
 const Missing = "–"
 
-// Mib is a MiB in bytes.
-const Mib = 1 << 20
+// MiB is a MiB in bytes.
+const MiB = 1 << 20
 
-// A unit scales a base unit for printing.
+// A Unit scales a base unit for printing.
 type Unit struct {
 	Name  string
 	Scale float64 // base units in one of these
@@ -27,10 +27,11 @@ type Unit struct {
 	Least int     // decimals at least
 }
 
+// Seconds and Mebibytes are the units of durations and of memory.
 func Seconds() Unit   { return Unit{Name: "s", Scale: 1, Fine: 4, Least: 2} }
-func Mebibytes() Unit { return Unit{Name: "MiB", Scale: Mib, Fine: 1, Least: 0} }
+func Mebibytes() Unit { return Unit{Name: "MiB", Scale: MiB, Fine: 1, Least: 0} }
 
-// decimals is how many a table needs, so that its smallest figure shows three
+// Decimals is how many a table needs, so that its smallest figure shows three
 // significant digits and all its figures show equally many.
 func (u Unit) Decimals(samples []*stats.Sample) int {
 	smallest := math.Inf(1)
@@ -45,11 +46,12 @@ func (u Unit) Decimals(samples []*stats.Sample) int {
 	return min(max(2-int(math.Floor(math.Log10(smallest))), u.Least), u.Fine)
 }
 
+// Number is a value in this unit, without its name.
 func (u Unit) Number(value float64, decimals int) string {
 	return strconv.FormatFloat(value/u.Scale, 'f', decimals, 64)
 }
 
-// text is a sample with its unit, and with its spread when it has one: how far
+// Text is a sample with its unit, and with its spread when it has one: how far
 // an end of the median's interval is away at most, or, of too few repeats for
 // an interval, half their range.
 func (u Unit) Text(s *stats.Sample, decimals int) string {
@@ -66,6 +68,7 @@ func (u Unit) Text(s *stats.Sample, decimals int) string {
 	return text + " " + u.Name
 }
 
+// Percent is a ratio in percent; a nil one is missing.
 func Percent(ratio *float64, decimals int) string {
 	if ratio == nil {
 		return Missing
@@ -113,7 +116,7 @@ func Size(bytes float64) string {
 	for _, u := range []struct {
 		name  string
 		scale float64
-	}{{"GiB", 1 << 30}, {"MiB", Mib}, {"KiB", 1 << 10}} {
+	}{{"GiB", 1 << 30}, {"MiB", MiB}, {"KiB", 1 << 10}} {
 		if bytes >= u.scale {
 			return Digits(bytes/u.scale) + " " + u.name
 		}
@@ -121,6 +124,7 @@ func Size(bytes float64) string {
 	return Digits(bytes) + " B"
 }
 
+// Capital is a text with a capital first letter, which is one byte.
 func Capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // UnitOf is how figures of a metric are printed.
@@ -138,6 +142,7 @@ func UnitOf(u units.Unit) Unit {
 	return Unit{Scale: 1}
 }
 
+// Sample is a sample in the unit that its base unit is printed in.
 func Sample(u units.Unit, s *stats.Sample) string {
 	printed := UnitOf(u)
 	return strings.TrimSpace(printed.Text(s, printed.Decimals([]*stats.Sample{s})))

@@ -337,7 +337,7 @@ func pointsLine(points []gpu.Point) chart.Line {
 	for _, p := range points {
 		at := chart.Point{X: p.At, Y: math.NaN()}
 		if p.Used != nil {
-			at.Y = float64(*p.Used) / words.Mib
+			at.Y = float64(*p.Used) / words.MiB
 		}
 		line.Points = append(line.Points, at)
 	}

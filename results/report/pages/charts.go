@@ -75,7 +75,7 @@ func (b *builder) tradeoff() *drawing {
 	var line []chart.Point
 	for _, s := range frontier.Members {
 		front[s.Name()] = true
-		line = append(line, chart.Point{X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median})
+		line = append(line, chart.Point{X: s.Peak(frontier.Memory).Median / words.MiB, Y: s.Duration.Median})
 	}
 	kinds := map[string]int{}
 	var legend []chart.Key
@@ -98,7 +98,7 @@ func (b *builder) tradeoff() *drawing {
 	add := func(s verdict.Summary, front bool) {
 		i := kinds[kindOf(s.Topology)]
 		marks = append(marks, chart.Mark{
-			X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median,
+			X: s.Peak(frontier.Memory).Median / words.MiB, Y: s.Duration.Median,
 			XRange: spreadOf(s.Peak(frontier.Memory), words.Mebibytes()), YRange: spreadOf(s.Duration, words.Seconds()),
 			Label: b.markText(s, frontier.Memory), Link: b.href(s), Ink: chart.Series(i), Shape: chart.ShapeOf(i),
 			Front: front, Tag: show.Line(s.Condition()),
@@ -107,7 +107,7 @@ func (b *builder) tradeoff() *drawing {
 	for i, s := range rest {
 		// Of very many, those that can be pointed at are spread over all.
 		if len(rest) > mostMarks && i%(len(rest)/mostMarks+1) != 0 {
-			dots = append(dots, chart.Point{X: s.Peak(frontier.Memory).Median / words.Mib, Y: s.Duration.Median})
+			dots = append(dots, chart.Point{X: s.Peak(frontier.Memory).Median / words.MiB, Y: s.Duration.Median})
 			continue
 		}
 		add(s, false)

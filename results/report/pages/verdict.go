@@ -35,7 +35,7 @@ func (b *builder) verdict() []string {
 			show.Line(r.PassedOver.Summary.Condition()), 100*verdict.AlikeShare))
 	}
 	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > verdict.AlikeShare*best.Peak(r.Frontier.Memory).Median {
-		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/words.Mib,
+		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/words.MiB,
 			show.Line(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
 	}
 	return lines
