@@ -266,8 +266,8 @@ func (ev evidence) flags(u *Usage) {
 	}
 	flag(FlagForeign, len(u.Foreign) > 0)
 	flag(FlagUnowned, u.Unowned != nil && *u.Unowned > ev.s.Tolerance)
-	flag(FlagGap, u.MaxGap > MaxGapIntervals*ev.s.Interval)
-	flag(FlagFewSamples, u.Samples < MinSamples)
+	flag(FlagGap, u.MaxGap > maxGapIntervals*ev.s.Interval)
+	flag(FlagFewSamples, u.Samples < minSamples)
 	flag(FlagSum, slices.ContainsFunc(ev.rounds, round.exceeds))
 	flag(FlagThrottled, slices.ContainsFunc(u.Devices, func(d DeviceUsage) bool { return len(d.Activity.Throttle) > 0 }))
 	unused := ev.told && ev.claims() && len(u.Processes) == 0

@@ -10,28 +10,28 @@ import (
 
 // What a Sampler does where its fields are zero.
 const (
-	// DefaultInterval between two readings of the memory: they cost
+	// defaultInterval between two readings of the memory: they cost
 	// microseconds, and autotuning takes and frees gigabytes within tens of
 	// milliseconds.
-	DefaultInterval = 20 * time.Millisecond
+	defaultInterval = 20 * time.Millisecond
 
-	// DefaultProcessInterval between two readings of the process lists: they
+	// defaultProcessInterval between two readings of the process lists: they
 	// take milliseconds under a lock of the driver's.
-	DefaultProcessInterval = 500 * time.Millisecond
+	defaultProcessInterval = 500 * time.Millisecond
 
-	// DefaultTelemetryInterval: power is an average over a second anyway.
-	DefaultTelemetryInterval = time.Second
+	// defaultTelemetryInterval: power is an average over a second anyway.
+	defaultTelemetryInterval = time.Second
 
-	// DefaultTimeout is how long the driver may take to answer where somebody
+	// defaultTimeout is how long the driver may take to answer where somebody
 	// waits for it.
-	DefaultTimeout = 2 * time.Second
+	defaultTimeout = 2 * time.Second
 
 	// DefaultSettle is how long Close waits for the idle baseline to come
 	// back: drivers take a second or two to clear up after a process.
 	DefaultSettle = 10 * time.Second
 
-	// DefaultBaselineSamples make the idle baseline of a trial.
-	DefaultBaselineSamples = 15
+	// defaultBaselineSamples make the idle baseline of a trial.
+	defaultBaselineSamples = 15
 
 	// DefaultPoints is how many points of a series are kept for a chart.
 	DefaultPoints = 240
@@ -61,13 +61,13 @@ type Sampler struct {
 // filled returns the sampler with its defaults filled in.
 func (s Sampler) filled() Sampler {
 	fill(&s.Proc, "/proc")
-	fill(&s.Interval, DefaultInterval)
-	fill(&s.ProcessInterval, DefaultProcessInterval)
-	fill(&s.TelemetryInterval, DefaultTelemetryInterval)
-	fill(&s.Timeout, DefaultTimeout)
+	fill(&s.Interval, defaultInterval)
+	fill(&s.ProcessInterval, defaultProcessInterval)
+	fill(&s.TelemetryInterval, defaultTelemetryInterval)
+	fill(&s.Timeout, defaultTimeout)
 	fill(&s.Settle, DefaultSettle)
 	fill(&s.Tolerance, DefaultTolerance)
-	fill(&s.BaselineSamples, DefaultBaselineSamples)
+	fill(&s.BaselineSamples, defaultBaselineSamples)
 	fill(&s.Points, DefaultPoints)
 	return s
 }

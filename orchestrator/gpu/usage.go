@@ -14,7 +14,7 @@ const (
 	FlagForeign     = "foreign-process"    // a process that is not the stack's held memory on the device
 	FlagUnowned     = "unowned-memory"     // memory rose that no listed process holds
 	FlagGap         = "sample-gap"         // the longest gap is over five target intervals
-	FlagFewSamples  = "few-samples"        // fewer than MinSamples
+	FlagFewSamples  = "few-samples"        // fewer than minSamples
 	FlagSum         = "sum-exceeds-device" // the processes' figures add up to more than the device's
 	FlagThrottled   = "throttled"          // the clocks were held down by heat or power
 	FlagNoClaim     = "no-process-claim"   // whose memory it was cannot be said, see ProcessReason
@@ -27,12 +27,12 @@ const (
 	FlagFakeDriver  = "fake-driver"        // not a GPU: the fake driver of the tests
 )
 
-// MinSamples is the number of samples under which a peak is flagged.
-const MinSamples = 20
+// minSamples is the number of samples under which a peak is flagged.
+const minSamples = 20
 
-// MaxGapIntervals is how many target intervals the longest gap may last
+// maxGapIntervals is how many target intervals the longest gap may last
 // before the peak is flagged.
-const MaxGapIntervals = 5
+const maxGapIntervals = 5
 
 // Usage is the GPU memory of one cell, summed over the devices that the stack
 // was given. Every sampled peak is a lower bound; MaxGap says how coarse.

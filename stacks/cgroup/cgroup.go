@@ -23,8 +23,8 @@ import (
 
 // Methods by which a memory figure was obtained.
 const (
-	MethodV1 = "cgroup-v1" // memory.usage_in_bytes less the page cache of memory.stat
-	MethodV2 = "cgroup-v2" // memory.current less the page cache of memory.stat
+	methodV1 = "cgroup-v1" // memory.usage_in_bytes less the page cache of memory.stat
+	methodV2 = "cgroup-v2" // memory.current less the page cache of memory.stat
 )
 
 // A Group is the control group of one service.
@@ -63,12 +63,12 @@ func find(root fs.FS, pid int) (Group, error) {
 		if c, ok := mounts["cpuacct"]; ok {
 			cpu = c.dir(paths["cpuacct"])
 		}
-		return Group{Method: MethodV1, memory: memory, cpu: cpu}, nil
+		return Group{Method: methodV1, memory: memory, cpu: cpu}, nil
 	}
 	if m, ok := mounts[""]; ok {
 		dir := m.dir(paths[""])
 		if _, err := fs.Stat(root, strings.TrimPrefix(dir, "/")+"/memory.current"); err == nil {
-			return Group{Method: MethodV2, memory: dir, cpu: dir}, nil
+			return Group{Method: methodV2, memory: dir, cpu: dir}, nil
 		}
 	}
 	return Group{}, fmt.Errorf("control group of process %d: no memory controller is mounted here", pid)
@@ -137,7 +137,7 @@ func parseMembership(text []byte) map[string]string {
 // Memory returns what the group uses now, in bytes, without page cache.
 func (g Group) Memory() (int64, error) {
 	usage, cache, shmem := "memory.current", "file", "shmem"
-	if g.Method == MethodV1 {
+	if g.Method == methodV1 {
 		usage, cache, shmem = "memory.usage_in_bytes", "total_cache", "total_shmem"
 	}
 	used, err := number(g.memory, usage)
@@ -156,7 +156,7 @@ func (g Group) Memory() (int64, error) {
 // CPU returns the CPU time that the group has used since it was made, user and
 // system.
 func (g Group) CPU() (time.Duration, error) {
-	if g.Method == MethodV1 {
+	if g.Method == methodV1 {
 		if g.cpu == "" {
 			return 0, errors.New("the cpuacct controller is not mounted here")
 		}
@@ -171,7 +171,7 @@ func (g Group) CPU() (time.Duration, error) {
 // memory since the group was made.
 func (g Group) OOMKills() (int, error) {
 	file := "memory.events"
-	if g.Method == MethodV1 {
+	if g.Method == methodV1 {
 		file = "memory.oom_control"
 	}
 	stat, err := table(g.memory, file)

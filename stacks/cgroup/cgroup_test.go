@@ -44,18 +44,18 @@ func TestFind(t *testing.T) {
 		{
 			name: "version 1, cgroupfs driver", mounts: mountsV1,
 			membership: "9:memory:/docker/abc\n5:cpu,cpuacct:/docker/abc\n0::/\n",
-			want:       Group{MethodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpu,cpuacct/docker/abc"},
+			want:       Group{methodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpu,cpuacct/docker/abc"},
 		},
 		{
 			name: "version 1, inside a container", mounts: mountsV1Container,
 			membership: "9:memory:/docker/outer/docker/abc\n5:cpuacct:/docker/outer/docker/abc\n",
-			want:       Group{MethodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpuacct/docker/abc"},
+			want:       Group{methodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpuacct/docker/abc"},
 		},
 		{
 			name: "version 2, systemd driver", mounts: mountsV2,
 			membership: "0::/system.slice/docker-abc.scope\n",
 			file:       "sys/fs/cgroup/system.slice/docker-abc.scope/memory.current",
-			want:       Group{MethodV2, "/sys/fs/cgroup/system.slice/docker-abc.scope", "/sys/fs/cgroup/system.slice/docker-abc.scope"},
+			want:       Group{methodV2, "/sys/fs/cgroup/system.slice/docker-abc.scope", "/sys/fs/cgroup/system.slice/docker-abc.scope"},
 		},
 		{
 			name: "version 2 without the memory controller", mounts: mountsV2,
@@ -97,12 +97,12 @@ func folder(t *testing.T, method string, files map[string]string) Group {
 
 func TestRead(t *testing.T) {
 	groups := map[string]Group{
-		MethodV1: folder(t, MethodV1, map[string]string{
+		methodV1: folder(t, methodV1, map[string]string{
 			"memory.usage_in_bytes": "1000\n", "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
 			"memory.stat":   "cache 700\ntotal_cache 700\ntotal_shmem 100\n",
 			"cpuacct.usage": "1500000000\n",
 		}),
-		MethodV2: folder(t, MethodV2, map[string]string{
+		methodV2: folder(t, methodV2, map[string]string{
 			"memory.current": "1000\n", "memory.events": "low 0\noom 3\noom_kill 2\n",
 			"memory.stat": "anon 300\nfile 700\nshmem 100\n",
 			"cpu.stat":    "usage_usec 1500000\nuser_usec 1\n",
@@ -125,7 +125,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestMeterWithoutFiles(t *testing.T) {
-	gone := Group{Method: MethodV1, memory: filepath.Join(t.TempDir(), "gone")}
+	gone := Group{Method: methodV1, memory: filepath.Join(t.TempDir(), "gone")}
 	u := Start([]Service{{"app", gone}}).Stop()
 	if u.Memory != nil || u.CPU != nil || u.KernelPeak != nil || u.Start != nil {
 		t.Errorf("figures of a group that is not there: %+v", u)
@@ -140,7 +140,7 @@ func TestMeterSums(t *testing.T) {
 		"memory.usage_in_bytes": "1000\n", "memory.stat": "total_cache 0\n", "memory.oom_control": "oom_kill 0\n",
 		"memory.max_usage_in_bytes": "0\n", "cpuacct.usage": "10\n",
 	}
-	a, b := folder(t, MethodV1, files), folder(t, MethodV1, files)
+	a, b := folder(t, methodV1, files), folder(t, methodV1, files)
 	m := Start([]Service{{"app", a}, {"nginx", b}})
 	write := func(g Group, name, text string) {
 		if err := os.WriteFile(filepath.Join(g.memory, name), []byte(text), 0o644); err != nil {

@@ -30,7 +30,7 @@ func NewMaker() (Maker, error) {
 		return Maker{}, err
 	}
 	var refused error
-	if m.Method == MethodV2 {
+	if m.Method == methodV2 {
 		for _, dir := range candidates {
 			if err := probe(dir); err != nil {
 				refused = errors.Join(refused, err)
@@ -66,7 +66,7 @@ func places(root fs.FS) (Maker, []string, error) {
 	}
 	mounts, paths := parseMounts(mountinfo), parseMembership(membership)
 	if _, ok := mounts["memory"]; ok {
-		m := Maker{Method: MethodV1, parents: map[string]string{}}
+		m := Maker{Method: methodV1, parents: map[string]string{}}
 		for _, controller := range []string{"memory", "cpu", "cpuacct", "pids"} {
 			if at, ok := mounts[controller]; ok {
 				m.parents[controller] = at.dir(paths[controller])
@@ -88,7 +88,7 @@ func places(root fs.FS) (Maker, []string, error) {
 			memoryOnly = append(memoryOnly, dir)
 		}
 	}
-	return Maker{Method: MethodV2}, append(candidates, memoryOnly...), nil
+	return Maker{Method: methodV2}, append(candidates, memoryOnly...), nil
 }
 
 // controllers returns the controllers that a version 2 group gives to the groups
@@ -157,7 +157,7 @@ func (m Maker) Plan(name string, l Limits) ([]Folder, Group, error) {
 	period, memory := strconv.Itoa(cpuPeriod), strconv.FormatInt(l.Memory, 10)
 	if l.CPUs > 0 {
 		settings["cpu"] = []Setting{{File: "cpu.cfs_period_us", Value: period}, {File: "cpu.cfs_quota_us", Value: quota}}
-		if m.Method == MethodV2 {
+		if m.Method == methodV2 {
 			settings["cpu"] = []Setting{{File: "cpu.max", Value: quota + " " + period}}
 		}
 	}
@@ -167,7 +167,7 @@ func (m Maker) Plan(name string, l Limits) ([]Folder, Group, error) {
 			{File: "memory.limit_in_bytes", Value: memory},
 			{File: "memory.memsw.limit_in_bytes", Value: memory, Optional: true},
 		}
-		if m.Method == MethodV2 {
+		if m.Method == methodV2 {
 			settings["memory"] = []Setting{
 				{File: "memory.max", Value: memory},
 				{File: "memory.swap.max", Value: "0", Optional: true},
@@ -200,7 +200,7 @@ func (m Maker) Plan(name string, l Limits) ([]Folder, Group, error) {
 
 func (m Maker) group(name string) Group {
 	g := Group{Method: m.Method, memory: filepath.Join(m.parents["memory"], name)}
-	if m.Method == MethodV2 {
+	if m.Method == methodV2 {
 		g.cpu = g.memory
 	} else if parent, ok := m.parents["cpuacct"]; ok {
 		g.cpu = filepath.Join(parent, name)

@@ -21,7 +21,7 @@ func TestPlaces(t *testing.T) {
 	}{
 		{
 			name: "version 1", mounts: mountsV1, membership: "9:memory:/user/me\n5:cpu,cpuacct:/\n",
-			method: MethodV1,
+			method: methodV1,
 			parents: map[string]string{
 				"memory": "/sys/fs/cgroup/memory/user/me", "cpu": "/sys/fs/cgroup/cpu,cpuacct", "cpuacct": "/sys/fs/cgroup/cpu,cpuacct",
 			},
@@ -33,7 +33,7 @@ func TestPlaces(t *testing.T) {
 				"sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service":           "memory pids",
 				"sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice": "memory pids",
 			},
-			method: MethodV2,
+			method: methodV2,
 			candidates: []string{
 				"/sys/fs/cgroup/user.slice", "/sys/fs/cgroup",
 				"/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/app.slice",
@@ -42,7 +42,7 @@ func TestPlaces(t *testing.T) {
 		},
 		{
 			name: "version 2, inside a container", mounts: mountsV2, membership: "0::/\n",
-			subtree: map[string]string{"sys/fs/cgroup": ""}, method: MethodV2,
+			subtree: map[string]string{"sys/fs/cgroup": ""}, method: methodV2,
 		},
 		{name: "nothing mounted", membership: "0::/\n", fails: true},
 	}
@@ -67,8 +67,8 @@ func TestPlaces(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	v1 := Maker{Method: MethodV1, parents: map[string]string{"memory": "/m", "cpu": "/c", "cpuacct": "/c", "pids": "/p"}}
-	v2 := Maker{Method: MethodV2, parents: map[string]string{"memory": "/u", "cpu": "/u", "pids": "/u"}}
+	v1 := Maker{Method: methodV1, parents: map[string]string{"memory": "/m", "cpu": "/c", "cpuacct": "/c", "pids": "/p"}}
+	v2 := Maker{Method: methodV2, parents: map[string]string{"memory": "/u", "cpu": "/u", "pids": "/u"}}
 	tests := []struct {
 		name   string
 		maker  Maker
@@ -79,13 +79,13 @@ func TestPlan(t *testing.T) {
 	}{
 		{"version 1", v1, Limits{CPUs: 1.5, Memory: 4096, PIDs: 10},
 			"/m/x memory.limit_in_bytes=4096 memory.memsw.limit_in_bytes=4096?; /c/x cpu.cfs_period_us=100000 cpu.cfs_quota_us=150000; /p/x pids.max=10?",
-			Group{MethodV1, "/m/x", "/c/x"}, ""},
-		{"version 1, no limits", v1, Limits{}, "/m/x; /c/x; /p/x", Group{MethodV1, "/m/x", "/c/x"}, ""},
+			Group{methodV1, "/m/x", "/c/x"}, ""},
+		{"version 1, no limits", v1, Limits{}, "/m/x; /c/x; /p/x", Group{methodV1, "/m/x", "/c/x"}, ""},
 		{"version 2", v2, Limits{CPUs: 0.25, Memory: 4096, PIDs: 10},
-			"/u/x memory.max=4096 memory.swap.max=0? cpu.max=25000 100000 pids.max=10?", Group{MethodV2, "/u/x", "/u/x"}, ""},
-		{"no CPU controller, no limit", Maker{Method: MethodV2, parents: map[string]string{"memory": "/u"}}, Limits{PIDs: 10}, "/u/x", Group{MethodV2, "/u/x", "/u/x"}, ""},
-		{"no CPU controller", Maker{Method: MethodV2, parents: map[string]string{"memory": "/u"}}, Limits{CPUs: 1}, "", Group{}, "the cpu controller cannot be used"},
-		{"version 1 without CPU accounting", Maker{Method: MethodV1, parents: map[string]string{"memory": "/m"}}, Limits{}, "/m/x", Group{MethodV1, "/m/x", ""}, ""},
+			"/u/x memory.max=4096 memory.swap.max=0? cpu.max=25000 100000 pids.max=10?", Group{methodV2, "/u/x", "/u/x"}, ""},
+		{"no CPU controller, no limit", Maker{Method: methodV2, parents: map[string]string{"memory": "/u"}}, Limits{PIDs: 10}, "/u/x", Group{methodV2, "/u/x", "/u/x"}, ""},
+		{"no CPU controller", Maker{Method: methodV2, parents: map[string]string{"memory": "/u"}}, Limits{CPUs: 1}, "", Group{}, "the cpu controller cannot be used"},
+		{"version 1 without CPU accounting", Maker{Method: methodV1, parents: map[string]string{"memory": "/m"}}, Limits{}, "/m/x", Group{methodV1, "/m/x", ""}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

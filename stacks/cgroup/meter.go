@@ -65,7 +65,7 @@ type peak struct {
 
 func (g Group) peak() *peak {
 	p := &peak{group: g}
-	if g.Method == MethodV1 {
+	if g.Method == methodV1 {
 		p.reset = os.WriteFile(filepath.Join(g.memory, "memory.max_usage_in_bytes"), []byte("0"), 0) == nil
 	} else if f, err := os.OpenFile(filepath.Join(g.memory, "memory.peak"), os.O_RDWR, 0); err == nil {
 		p.file = f
@@ -91,7 +91,7 @@ func (p *peak) stop() *int64 {
 }
 
 func (p *peak) read() (int64, error) {
-	if p.group.Method == MethodV1 {
+	if p.group.Method == methodV1 {
 		return number(p.group.memory, "memory.max_usage_in_bytes")
 	}
 	if p.file == nil {

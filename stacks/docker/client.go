@@ -20,7 +20,7 @@ import (
 	"stackmeter/stacks/images"
 )
 
-// clientService is the value of LabelService on a load client's container.
+// clientService is the value of labelService on a load client's container.
 const clientService = "load-client"
 
 // clientImage names the image of a load client in Runtime.images.
@@ -128,7 +128,7 @@ func (r *Runtime) entryAt(ctx context.Context, stackURL string) (entry, error) {
 }
 
 func (c *Client) start(ctx context.Context, imageID string, to entry, argv []string) error {
-	labels := map[string]string{LabelService: clientService}
+	labels := map[string]string{labelService: clientService}
 	for _, name := range []string{LabelRun, LabelStack, LabelOwner} {
 		labels[name] = to.labels[name]
 	}

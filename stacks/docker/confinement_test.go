@@ -78,7 +78,7 @@ func TestThreat2Confinement(t *testing.T) {
 				if !slices.Contains(c.Config.Env, noGPU) {
 					t.Errorf("%s: nothing in its environment %v keeps a default runtime from giving it all GPUs", c.Name, c.Config.Env)
 				}
-				service := c.Config.Labels[LabelService]
+				service := c.Config.Labels[labelService]
 				if service != clientService && (h.Memory != 300<<20 || h.MemorySwap != h.Memory || h.NanoCPUs != 1.5e9) {
 					t.Errorf("%s: memory %d, with swap %d, CPUs %d", c.Name, h.Memory, h.MemorySwap, h.NanoCPUs)
 				}
@@ -144,7 +144,7 @@ func TestThreat3NoSocketInside(t *testing.T) {
 		for _, m := range c.Mounts {
 			t.Errorf("%s: %s %s is mounted at %s", c.Name, m.Type, m.Source, m.Destination)
 		}
-		service := c.Config.Labels[LabelService]
+		service := c.Config.Labels[labelService]
 		if service == clientService {
 			return // it is no service of the stack, to run something in
 		}

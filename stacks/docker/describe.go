@@ -31,7 +31,7 @@ func (r *Runtime) Root(ctx context.Context) (string, error) {
 func (r *Runtime) Built(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
-	list, err := r.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelBuilt))})
+	list, err := r.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelBuilt))})
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ const (
 	LabelRun     = "stackmeter.run"     // run id
 	LabelStack   = "stackmeter.stack"   // one start of one stack
 	LabelOwner   = "stackmeter.owner"   // stacks.Owner
-	LabelService = "stackmeter.service" // service name
+	labelService = "stackmeter.service" // service name
 )
 
 // Runtime is stacks.Runtime over the Docker engine. New makes one.

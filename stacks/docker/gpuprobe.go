@@ -86,7 +86,7 @@ func (st *stack) listGPUs(ctx context.Context, s stacks.Service, imageID string,
 	making, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
 	defer cancel()
 	labels := st.labels()
-	labels[LabelService] = s.Name
+	labels[labelService] = s.Name
 	config := &container.Config{
 		Image: imageID, Entrypoint: []string{}, Cmd: stacks.ListGPUs(), Env: environment(s.Env), Labels: labels,
 	}

@@ -28,8 +28,8 @@ import (
 	"stackmeter/stacks/images"
 )
 
-// LabelBuilt is on every image that stackmeter built.
-const LabelBuilt = "stackmeter.built"
+// labelBuilt is on every image that stackmeter built.
+const labelBuilt = "stackmeter.built"
 
 // Prepare implements stacks.Runtime: images are found, pulled or built, limits
 // that this machine cannot give are refused, and a container of each image
@@ -269,7 +269,7 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 		Tags:       []string{tag},
 		Dockerfile: dockerfile,
 		BuildArgs:  given,
-		Labels:     map[string]string{LabelBuilt: "1"},
+		Labels:     map[string]string{labelBuilt: "1"},
 		Remove:     true, ForceRemove: true,
 	})
 	if err != nil {
@@ -293,7 +293,7 @@ func (r *Runtime) dropImage(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
 	defer cancel()
 	found, err := r.api.ImageInspect(ctx, id)
-	if err != nil || len(found.RepoTags) > 0 || found.Config == nil || found.Config.Labels[LabelBuilt] == "" {
+	if err != nil || len(found.RepoTags) > 0 || found.Config == nil || found.Config.Labels[labelBuilt] == "" {
 		return
 	}
 	_, _ = r.api.ImageRemove(ctx, id, image.RemoveOptions{})

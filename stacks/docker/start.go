@@ -229,7 +229,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	defer cancel()
 
 	labels := st.labels()
-	labels[LabelService] = s.Name
+	labels[labelService] = s.Name
 	config := &container.Config{
 		Image:  imageID,
 		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),

@@ -68,7 +68,7 @@ func (st *stack) watch(ctx context.Context) (*watch, error) {
 }
 
 func (w *watch) note(m events.Message) {
-	if m.Actor.Attributes[LabelService] == clientService {
+	if m.Actor.Attributes[labelService] == clientService {
 		return // its owner ends it
 	}
 	switch m.Action {
@@ -79,7 +79,7 @@ func (w *watch) note(m events.Message) {
 		}
 		w.change(func() {
 			if w.stopped == nil {
-				w.stopped = fmt.Errorf("service %s %w: signal %s was sent to it through the engine", m.Actor.Attributes[LabelService], stacks.ErrStopped, signal)
+				w.stopped = fmt.Errorf("service %s %w: signal %s was sent to it through the engine", m.Actor.Attributes[labelService], stacks.ErrStopped, signal)
 				w.ending = signal != killSignal
 			}
 		})

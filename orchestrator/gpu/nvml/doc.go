@@ -6,13 +6,13 @@
 // is never asked to change anything: accounting mode and the like are read.
 package nvml
 
-// DefaultLibrary is the library that the driver installs.
-const DefaultLibrary = "libnvidia-ml.so.1"
+// defaultLibrary is the library that the driver installs.
+const defaultLibrary = "libnvidia-ml.so.1"
 
 // Options say where to look. The zero value is the real driver.
 type Options struct {
 	// Library is the path of the library, or its name for the dynamic linker
-	// to find; empty is DefaultLibrary. A process can use only one library in
+	// to find; empty is defaultLibrary. A process can use only one library in
 	// its life: the linker keeps the first one's functions.
 	Library string
 

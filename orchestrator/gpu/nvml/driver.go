@@ -40,7 +40,7 @@ type symbols struct {
 // or no device, its error wraps gpu.ErrNoDriver and says which.
 func Open(o Options) (*Driver, error) {
 	if o.Library == "" {
-		o.Library = DefaultLibrary
+		o.Library = defaultLibrary
 	}
 	if o.Proc == "" {
 		o.Proc = "/proc"

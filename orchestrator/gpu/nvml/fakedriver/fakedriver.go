@@ -143,15 +143,15 @@ type Error struct {
 // of the test's own.
 func New(tb testing.TB, n int) *State {
 	tb.Helper()
-	s := NewIn(tb.TempDir(), n)
+	s := newIn(tb.TempDir(), n)
 	if err := s.Init(); err != nil {
 		tb.Fatal(err)
 	}
 	return s
 }
 
-// NewIn is New in a folder, and writes nothing yet: Init does.
-func NewIn(folder string, n int) *State {
+// newIn is New in a folder, and writes nothing yet: Init does.
+func newIn(folder string, n int) *State {
 	s := &State{Folder: folder, Driver: Version}
 	for i := range n {
 		s.Devices = append(s.Devices, Device{
