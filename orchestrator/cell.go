@@ -55,7 +55,7 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	rec.Flags, rec.Stack = slices.Clone(s.flags), &facts
 	s.notify(Event{Kind: EventCell, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
-	leave := s.enter(2*s.GPUWait+loadBound(s.plan.Request, cell.Load), "measure", cell.Name)
+	leave := s.enter(bound(s.GPUWait, s.GPUWait, loadBound(s.plan.Request, cell.Load)), "measure", cell.Name)
 	defer leave()
 	said := "" // before this cell, where it can be about a GPU's memory
 	if len(s.stack.Devices()) > 0 {

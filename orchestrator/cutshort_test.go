@@ -34,7 +34,8 @@ func TestKeepCutShort(t *testing.T) {
 		defer server.Close()
 		loader := scenarios.Loader{Server: &scenarios.Topology{Name: "there", Server: scenarios.ServerExisting}}
 		s, err := loader.ParseSettings("test", []scenarios.Setting{
-			{Path: "matrix", Value: "{requests: [10], client: single}"}, {Path: "warmup", Value: "0"}, {Path: "resources.gpu.mode", Value: "off"},
+			{Path: "matrix.requests", Value: "10"}, {Path: "matrix.client", Value: "single"},
+			{Path: "warmup", Value: "0"}, {Path: "resources.gpu.mode", Value: "off"},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -203,7 +203,7 @@ func (l *loop) do(ctx context.Context, step strategy.Step) error {
 			}
 		}
 	}
-	if len(step.Stop) > 0 {
+	if len(l.up) == 0 {
 		return l.flush(ctx, l.plannedCells())
 	}
 	return nil

@@ -109,7 +109,7 @@ func overlap(before, now []string) int {
 // nothing about the stack.
 func (s *live) explained(reason error, before, output string, usage gpu.Usage) error {
 	lines := gpuMemoryLines(gained(before, output))
-	if len(s.gpus) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
+	if len(s.stack.Devices()) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
 		return reason
 	}
 	if disturbed(reason) || errors.Is(reason, errLostGPU) || errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory) {

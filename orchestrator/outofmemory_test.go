@@ -41,6 +41,14 @@ func TestGPUMemoryLines(t *testing.T) {
 	}
 }
 
+// given is a stack that got devices.
+type given struct {
+	stacks.Stack
+	devices []string
+}
+
+func (g given) Devices() []string { return g.devices }
+
 // TestExplained: what a failure is put down to, by what the stack said.
 func TestExplained(t *testing.T) {
 	const line = "app | torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\n"
@@ -69,7 +77,7 @@ func TestExplained(t *testing.T) {
 		{"killed without a limit", nil, 0, fmt.Errorf("oom: %w", errOutOfMemory), "", "", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := &live{loop: &loop{gpus: test.gpus, plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
+			l := &live{stack: given{devices: test.gpus}, loop: &loop{plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
 			reason := l.explained(test.reason, test.before, test.output, gpu.Usage{Flags: test.flags})
 			if got := l.outOfMemory(reason); got != test.want || !errors.Is(reason, test.reason) {
 				t.Errorf("ran out of %q, want %q: %v", got, test.want, reason)

@@ -64,7 +64,7 @@ func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 
 // startOnce tries to start a stack. A lostStart says nothing about it.
 func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
-	leave := l.enter(2*min(l.GPUWait, longest)+boundSpare, "wait for the GPU of", spec.Name)
+	leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU of", spec.Name)
 	watch, err := l.watchGPU(ctx)
 	leave()
 	if ctx.Err() != nil {
@@ -207,6 +207,8 @@ func (s *live) makeReady(ctx context.Context) error {
 			s.gpu.owners(facts, s.spec)
 		}
 	}
+	warmup := scenarios.LoadSpec{Requests: s.plan.Warmup * max(1, s.spec.Topology.Workers)}
+	longest := bound(s.spec.Ready.Timeout, loadBound(s.plan.Request, warmup))
 	for _, step := range []struct {
 		phase string
 		took  **float64 // of the facts; nil where they have none
@@ -224,7 +226,7 @@ func (s *live) makeReady(ctx context.Context) error {
 		}},
 	} {
 		began := time.Now()
-		leave := s.enter(s.stepBound(), "wait until it is ready, the same and warm:", s.spec.Name)
+		leave := s.enter(longest, "wait until it is ready, the same and warm:", s.spec.Name)
 		err := step.do(ctx)
 		leave()
 		took := time.Since(began)
@@ -241,12 +243,6 @@ func (s *live) makeReady(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// stepBound is longer than a step of makeReady can take.
-func (s *live) stepBound() time.Duration {
-	requests := s.plan.Warmup * max(1, s.spec.Topology.Workers)
-	return s.spec.Ready.Timeout + loadBound(s.plan.Request, scenarios.LoadSpec{Requests: requests})
 }
 
 // readBack looks for proof that what answers is what was asked for, and waits

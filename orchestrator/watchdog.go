@@ -28,7 +28,7 @@ const (
 	boundEngine = 10 * time.Minute // a question to the engine, starting or removing a stack
 	boundImages = 24 * time.Hour   // images of one topology: a pull or build goes on while the engine tells of it
 	boundRecord = 2 * recordTimeout
-	boundSpare  = 10 * time.Minute // beside the requests of a load, and the readiness of a stack
+	boundSpare  = 10 * time.Minute // for what no deadline covers, in a step whose bound follows from the scenario
 	searchSteps = 64               // loads that a search for the highest rate may send
 )
 
@@ -173,27 +173,32 @@ func (w *watchdog) hurried() time.Time {
 	return w.hurry
 }
 
-// loadBound is longer than any load can take: each request has its time-out.
-func loadBound(request scenarios.Request, spec scenarios.LoadSpec) time.Duration {
-	seconds := float64(spec.Requests) * request.Timeout.Seconds()
-	if spec.Rate > 0 {
-		seconds = float64(spec.Requests)/spec.Rate + request.Timeout.Seconds()
+// bound adds up the times that the parts of a step may take, with some to spare.
+// A sum that is too large for a Duration becomes the longest one.
+func bound(parts ...time.Duration) time.Duration {
+	sum := boundSpare
+	for _, part := range parts {
+		if sum += part; sum < 0 {
+			return math.MaxInt64
+		}
 	}
-	if spec.P99 > 0 {
-		seconds *= searchSteps
-	}
-	return saturated(seconds) + boundSpare
+	return sum
 }
 
-// longest is the longest bound of a step. Several of them can be added up.
-const longest = time.Duration(math.MaxInt64 / 8)
-
-// saturated is a number of seconds, or as many years as leave room for a sum:
-// three million requests of a minute each, searched for a rate, are more than a
-// Duration holds.
-func saturated(seconds float64) time.Duration {
-	if seconds >= longest.Seconds() {
-		return longest
+// loadBound is longer than any load can take: each request has its time-out.
+// Three million requests of a minute each, searched for a rate, are too many for
+// a Duration; the longest one stands for them.
+func loadBound(request scenarios.Request, spec scenarios.LoadSpec) time.Duration {
+	each := float64(request.Timeout)
+	longest := float64(spec.Requests) * each
+	if spec.Rate > 0 {
+		longest = float64(spec.Requests)/spec.Rate*float64(time.Second) + each
 	}
-	return time.Duration(seconds * float64(time.Second))
+	if spec.P99 > 0 {
+		longest *= searchSteps
+	}
+	if longest >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(longest)
 }

@@ -40,6 +40,11 @@ func TestImports(t *testing.T) {
 		{"stackmeter", []string{"stackmeter/orchestrator/load/native", "stackmeter/orchestrator/load/python"}, "stackmeter/orchestrator/load"},
 		{"stackmeter/orchestrator/load/native", []string{"stackmeter/orchestrator/load/python"}, ""},
 		{"stackmeter/orchestrator/load/python", []string{"stackmeter/orchestrator/load/native"}, ""},
+		{"stackmeter/orchestrator", []string{"stackmeter/results/exchange", "stackmeter/results/report", "stackmeter/cmd"}, ""},
+		{"stackmeter", []string{"stackmeter/orchestrator/gpu/nvml"}, "stackmeter/orchestrator/gpu/nvml"},
+		{"stackmeter", []string{"stackmeter/stacks/docker"}, "stackmeter/stacks/docker"},
+		{"stackmeter", []string{"stackmeter/stacks/process"}, "stackmeter/stacks/process"},
+		{"stackmeter", []string{"stackmeter/stacks/existing"}, "stackmeter/stacks/existing"},
 		{"stackmeter/stacks", []string{"stackmeter/orchestrator", "stackmeter/results", "stackmeter/cmd"}, ""},
 		{"stackmeter/results", []string{"stackmeter/stacks", "stackmeter/cmd"}, ""},
 		{"stackmeter/results/words", []string{"stackmeter/results/report", "stackmeter/results/exchange"}, ""},
@@ -77,7 +82,10 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
 			"stackmeter/scenarios/threshold"},
-		"stackmeter/orchestrator/load":        {"stackmeter/scenarios"},
+		"stackmeter/orchestrator/load": {"stackmeter/scenarios"},
+		"stackmeter/orchestrator/strategy": {"stackmeter/scenarios", "stackmeter/orchestrator/load", "stackmeter/orchestrator/gpu",
+			"stackmeter/results"}, // and of results what the rule about orchestrator leaves
+		"stackmeter/orchestrator/lock":        {},
 		"stackmeter/orchestrator/load/native": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
 		"stackmeter/orchestrator/load/python": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
 	} {
