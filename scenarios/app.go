@@ -31,7 +31,7 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
 	)
 	if o.Has("image") && o.Has("build") {
-		d.Problem(o.Keys["build"], "keep image or build", "app has an image and a build: which of them is meant?")
+		d.Problem(o.Keys["build"], "keep one of them", "app has both an image and a build")
 	}
 	return o
 }
@@ -99,7 +99,7 @@ func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 		key, value := n.Content[i], n.Content[i+1]
 		for _, name := range slices.Sorted(maps.Keys(d.loader.Env)) {
 			if key.Value == name || len(value.Value) >= minSecret && value.Value == d.loader.Env[name] {
-				d.Problem(key, "the app has it when it runs; leave it out of the build", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))
+				d.Problem(key, "remove it from the build; the app has it when it runs", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))
 			}
 		}
 	}
@@ -132,7 +132,7 @@ func (d *decoder) gpu(n *yaml.Node, g *GPU) {
 			if n.Kind == yaml.ScalarNode && n.Value == "all" {
 				g.Count = AllGPUs
 			} else if n.Tag != "!!int" {
-				d.Problem(n, "", "resources.gpu.count has to be a whole number or all, not %s", yamlfile.Describe(n))
+				d.Problem(n, "", "resources.gpu.count must be a whole number or all, not %s", yamlfile.Describe(n))
 			} else {
 				d.Integer(n, "resources.gpu.count", &g.Count, 1, 64)
 			}
@@ -142,11 +142,11 @@ func (d *decoder) gpu(n *yaml.Node, g *GPU) {
 	)
 	switch {
 	case o.Has("count") && o.Has("devices"):
-		d.Problem(o.Keys["count"], "keep count or devices", "resources.gpu has a count and devices: which of them is meant?")
+		d.Problem(o.Keys["count"], "keep one of them", "resources.gpu has both count and devices")
 	case g.Mode == GPUOff && (o.Has("count") || o.Has("devices")):
-		d.Problem(o.Keys["mode"], "take mode: off out, or the devices", "resources.gpu is off and asks for devices")
+		d.Problem(o.Keys["mode"], "remove mode: off, or the devices", "resources.gpu is off and asks for devices")
 	case g.Mode == GPUOff && g.MPS != nil:
-		d.Problem(o.Keys["mode"], "take mode: off out, or mps", "resources.gpu is off and asks for MPS")
+		d.Problem(o.Keys["mode"], "remove mode: off, or mps", "resources.gpu is off and asks for MPS")
 	}
 	if ok && (g.Mode == GPUOff || o.Has("devices")) && !o.Has("count") {
 		g.Count = 0
@@ -159,7 +159,7 @@ func (d *decoder) mps(n *yaml.Node) *MPS {
 	if n.Kind != yaml.MappingNode {
 		on := false
 		if n.Tag != "!!bool" {
-			d.Problem(n, "write true, or limits such as {active_threads: 50%, memory: 4GiB}", "%s has to be true, false or limits, not %s", what, yamlfile.Describe(n))
+			d.Problem(n, "write true, or limits such as {active_threads: 50%, memory: 4GiB}", "%s must be true, false or limits, not %s", what, yamlfile.Describe(n))
 		} else if d.Boolean(n, what, &on) && on {
 			return &MPS{}
 		}
@@ -174,7 +174,7 @@ func (d *decoder) mps(n *yaml.Node) *MPS {
 			bytes, ok := d.QuantityIn(n, what+".memory", units.Bytes, 1<<20, 64<<40)
 			m.Memory = int64(bytes)
 			if ok && m.Memory%(1<<20) != 0 { // the service counts in MiB
-				d.Problem(n, "", "%s has to be a whole number of MiB, not %s", what+".memory", n.Value)
+				d.Problem(n, "", "%s must be a whole number of MiB, not %s", what+".memory", n.Value)
 			}
 		}),
 	)

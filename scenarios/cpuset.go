@@ -33,7 +33,7 @@ func ParseCpuset(list string) ([]int, error) {
 			return nil, err
 		}
 		if first > last {
-			return nil, fmt.Errorf("cores %s: the first is above the last", part)
+			return nil, fmt.Errorf("cores %s: the first is greater than the last", part)
 		}
 		for c := first; c <= last; c++ {
 			cores = append(cores, c)
@@ -46,7 +46,7 @@ func ParseCpuset(list string) ([]int, error) {
 func core(text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || strconv.Itoa(n) != text {
-		return 0, fmt.Errorf("%s is no number of a core", show.Quote(text))
+		return 0, fmt.Errorf("%s is not the number of a core", show.Quote(text))
 	}
 	if n > maxCore {
 		return 0, fmt.Errorf("core %d is above the limit of %d", n, maxCore)

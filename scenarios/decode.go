@@ -69,12 +69,12 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		}
 	}
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
-		d.Problem(o.Keys["request"], "add tls: true to those that do, or take request.tls out", "the request has tls, and no topology speaks it")
+		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
 	d.checkEngine(root, s)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
-		d.Problem(o.Keys["matrix"], "take values out of an axis, split the scenario, or raise the limit with --max-cells",
-			"topologies × loads × repeats are %d × %d × %d = %d cells, more than the limit of %d",
+		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
+			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",
 			len(s.Topologies), len(s.Loads), s.Repeats, cells, d.maxCells)
 	}
 	return s
@@ -187,8 +187,8 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	switch {
 	case !sound:
 	case s.Repeats < IntervalRepeats:
-		d.Problem(o.Values["max"], "raise it, or write the number of repeats alone",
-			"repeats.max has to be at least %d, not %d: with fewer there is no interval that until could be about", IntervalRepeats, s.Repeats)
+		d.Problem(o.Values["max"], "raise it, or write repeats as one number",
+			"repeats.max must be at least %d, not %d: until needs a 95%% interval of the median, and fewer repeats have none", IntervalRepeats, s.Repeats)
 	case until.Min > s.Repeats:
 		d.Problem(o.Values["min"], "", "repeats.min is %d, more than repeats.max", until.Min)
 	default:
@@ -225,7 +225,7 @@ func (d *decoder) figure(n *yaml.Node, what string) (threshold.Figure, bool) {
 // budgets reads a limit for each of some figures, as it is written.
 func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	if n.Kind != yaml.MappingNode {
-		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under has to be a mapping, not %s", yamlfile.Describe(n))
+		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under must be a mapping, not %s", yamlfile.Describe(n))
 		return nil
 	}
 	budgets := map[string]string{}

@@ -19,7 +19,7 @@ const maxPythonPool = 1000
 func NotForPython(r Request, l LoadSpec) string {
 	switch {
 	case r.TLS != nil:
-		return "request.tls: the engine python-requests verifies certificates by its own rules only; use engine: native, or take it out"
+		return "request.tls: the engine python-requests verifies certificates by its own rules only; use engine: native, or remove it"
 	case l.Searches():
 		return "rate: the engine python-requests does not search for a rate; use engine: native, or give the rate, as 20/s"
 	case l.Client != ClientSingle && l.Pool > maxPythonPool:
@@ -37,11 +37,11 @@ func (d *decoder) checkEngine(root *yaml.Node, s *Scenario) {
 	const native = "write client: {engine: native}, or "
 	if s.Request.TLS != nil {
 		for _, n := range found(root, "request", func(key, _ *yaml.Node) bool { return key.Value == "tls" }) {
-			d.Problem(n, native+"take it out", "request.tls: the engine python-requests verifies certificates by its own rules only")
+			d.Problem(n, native+"remove it", "request.tls: the engine python-requests verifies certificates by its own rules only")
 		}
 	}
 	for _, n := range found(root, "topologies", func(key, value *yaml.Node) bool { return key.Value == "tls" && value.Value == "true" }) {
-		d.Problem(n, native+"take tls out", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
+		d.Problem(n, native+"remove tls", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
 	}
 	for _, l := range s.Loads {
 		switch {

@@ -51,7 +51,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a pattern: a [ is not closed or a \\ ends it", show.Quote(glob))
+		return nil, fmt.Errorf("%s is not a pattern: it has an unclosed [ or ends with \\", show.Quote(glob))
 	}
 	if !trusted {
 		if err := f.confine(glob, found); err != nil {
@@ -195,7 +195,7 @@ func (f folder) confine(glob string, files []string) error {
 		} else if realDir, err := filepath.EvalSymlinks(dir); err != nil {
 			return fmt.Errorf("folder of %s: %w", show.Quote(glob), reason(err))
 		} else if gits(realDir, real) {
-			return fmt.Errorf("%s %w: %s is git's own", show.Quote(glob), errOutside, show.Quote(name))
+			return fmt.Errorf("%s %w: %s belongs to git", show.Quote(glob), errOutside, show.Quote(name))
 		}
 	}
 	return nil
@@ -228,18 +228,18 @@ func (f folder) checkedOut(context string) error {
 			return nil
 		}
 	}
-	checkout, what := above(home, ".git"), "of the checkout that this is in"
+	checkout, what := above(home, ".git"), "of the checkout that holds it"
 	if checkout == "" {
-		checkout, what = above(home, "go.mod", "pyproject.toml"), "of the source tree that this is in"
+		checkout, what = above(home, "go.mod", "pyproject.toml"), "of the source tree that holds it"
 	}
 	if checkout == "" {
-		checkout, what = home, "this is in no checkout or source tree"
+		checkout, what = home, "that folder is in no checkout or source tree"
 	}
 	switch {
 	case !within(checkout, real):
 		return fmt.Errorf("build context %s %w and %s", show.Quote(context), errOutside, what)
 	case gits(checkout, real):
-		return fmt.Errorf("build context %s %w: it is git's own", show.Quote(context), errOutside)
+		return fmt.Errorf("build context %s %w: it belongs to git", show.Quote(context), errOutside)
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string
 				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, show.Quote(key.Value))
 		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
 			d.Problem(key, "resources.gpu says how many, or which",
-				"%s cannot set %s: which GPUs a stack has is not its own choice", what, show.Quote(key.Value))
+				"%s cannot set %s: the scenario's resources decide which GPUs a stack has", what, show.Quote(key.Value))
 		}
 	}
 }

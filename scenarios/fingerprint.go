@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// Fingerprint is the SHA-256, in hexadecimal, of what has to be the same for
+// Fingerprint is the SHA-256, in hexadecimal, of what must be the same for
 // cells of two runs to be comparable: app, request, resources, client, warm-up,
 // fresh, topologies, loads and what the payload files hold, as WithPayloadFiles
 // found it. Order, prune, seed, repeats, baseline and

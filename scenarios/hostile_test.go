@@ -91,10 +91,10 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"a file of its own", scenario(image, "body: {files: ['images/*.jpg', ./images/a.jpg, images/more/../a.jpg]}"), nil, nil, ""},
 		{"a link that stays inside", scenario(image, "body: {files: [link-inside]}"), nil, nil, ""},
 		{"a file elsewhere", scenario(image, "body: {files: [../secret.txt]}"), nil, nil, `"../secret.txt" leads out`},
-		{"git's own file", scenario(image, "body: {files: [sub/.git/config]}"), nil, nil, "is git's own"},
-		{"git's own file by a pattern", scenario(image, "body: {files: ['sub/*/config']}"), nil, nil, "is git's own"},
-		{"git's own file by a link", scenario(image, "body: {files: [link-to-git]}"), nil, nil, "is git's own"},
-		{"git's own file in an allowed folder", scenario(image, "body: {files: [../.git/Dockerfile]}"), nil, []string{"checkout"}, "is git's own"},
+		{"git's own file", scenario(image, "body: {files: [sub/.git/config]}"), nil, nil, "belongs to git"},
+		{"git's own file by a pattern", scenario(image, "body: {files: ['sub/*/config']}"), nil, nil, "belongs to git"},
+		{"git's own file by a link", scenario(image, "body: {files: [link-to-git]}"), nil, nil, "belongs to git"},
+		{"git's own file in an allowed folder", scenario(image, "body: {files: [../.git/Dockerfile]}"), nil, []string{"checkout"}, "belongs to git"},
 		{"in an allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"checkout"}, ""},
 		{"by an allowed absolute path", scenario(image, "body: {files: ["+above+"/beside/*.txt]}"), nil, []string{"beside"}, ""},
 		{"in another than the allowed folder", scenario(image, "body: {files: [../secret.txt]}"), nil, []string{"beside"}, "leads out"},
@@ -102,7 +102,7 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"named on the command line", scenario(image, "body: {files: [images/a.jpg]}"), []string{"request.body.files=[../secret.txt]"}, nil, ""},
 		{"a context in the checkout", scenario("build: ../scenarios/images", get), nil, nil, ""},
 		{"a context beside the checkout", scenario("build: ../../beside", get), nil, nil, "and of the checkout"},
-		{"a context in git's own folder", scenario("build: ../.git", get), nil, nil, "it is git's own"},
+		{"a context in git's own folder", scenario("build: ../.git", get), nil, nil, "it belongs to git"},
 		{"an allowed context", scenario("build: ../../beside", get), nil, []string{"beside"}, ""},
 		{"a context named on the command line", scenario("build: images", get), []string{"app.build=../../beside"}, nil, ""},
 		{"a preloaded library", scenario(image+", env: {LD_PRELOAD: x}", get), nil, nil, "dynamic linker"},
@@ -261,7 +261,7 @@ func TestFault30TenThousandCells(t *testing.T) {
 }
 
 // TestFault30OddNames: a name goes into file names, labels, container names
-// and patterns, and nothing in it has to be quoted there.
+// and patterns, and nothing in it must be quoted there.
 func TestFault30OddNames(t *testing.T) {
 	for _, name := range []string{"", " ", "a b", "a/b", "..", "../a", "-a", ".a", "a\nb", "a\x00b", "a;b", "$(a)", "`a`", "a|b", "a&b", "a>b", "a*", "a?", "a[b]",
 		"a'b", `a"b`, `a\b`, "a{b}", "a:b", "a=b", "a@b", "a#b", "a%b", "a,b", "~", "é", "\u202ea", "a\u200bb", strings.Repeat("a", 64+1)} {

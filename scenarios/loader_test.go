@@ -28,8 +28,8 @@ func TestSettings(t *testing.T) {
 	}{
 		{"no server", Loader{Servers: known}, whole, "load: the scenario has no topologies"},
 		{"no load", there, whole[:1], "load: the matrix has no client"},
-		{"out of bounds", there, []Setting{whole[1], set("matrix.requests", "0")}, "--requests: matrix.requests has to be from 1"},
-		{"said twice", there, append(whole, Setting{"--count", "matrix.requests", "10"}), "--count: --requests says what matrix.requests is already"},
+		{"out of bounds", there, []Setting{whole[1], set("matrix.requests", "0")}, "--requests: matrix.requests must be from 1"},
+		{"said twice", there, append(whole, Setting{"--count", "matrix.requests", "10"}), "--count: --requests already says what matrix.requests is"},
 		{"no YAML", there, append(whole, set("request.method", "[")), "--method: not valid YAML"},
 		{"TLS where none is spoken", there, append(whole, set("request.tls.insecure", "true")), "no topology speaks it"},
 	} {

@@ -84,7 +84,7 @@ const (
 // inRange is the error of a number that is not from low to high; nil where it is.
 func inRange(what string, value, low, high int) error {
 	if value < low || value > high {
-		return fmt.Errorf("%s has to be from %d to %d, not %d", what, low, high, value)
+		return fmt.Errorf("%s must be from %d to %d, not %d", what, low, high, value)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (d *decoder) loads(n *yaml.Node) []LoadSpec {
 	product := 1
 	for _, values := range m.axes {
 		if product *= len(values); product > d.maxCells {
-			d.Problem(n, "take values out of an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
+			d.Problem(n, "remove values from an axis, or raise the limit with --max-cells", "the matrix has more combinations than the limit of %d cells", d.maxCells)
 			return nil
 		}
 	}
@@ -193,7 +193,7 @@ func (m matrix) cross(n *yaml.Node) []combination {
 // same.
 func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 	if len(all) == 0 {
-		d.Problem(n, "add requests: and client:, or take an exclude out", "the matrix has no combination")
+		d.Problem(n, "add requests: and client:, or remove an exclude", "the matrix has no combination")
 		return nil
 	}
 	var loads []LoadSpec
@@ -214,7 +214,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 		case c.load.Client == ClientSingle && c.set&axisPool == 0:
 			c.load.Pool = 1
 		case c.load.Client == ClientSingle && c.original&axisPool == 0:
-			d.Problem(c.node, "take pool out", "single has a pool of 1: it is one client, not %d", c.load.Pool)
+			d.Problem(c.node, "remove pool", "single has a pool of 1: it is one client, not %d", c.load.Pool)
 			whole = false
 		case c.load.Client == ClientOpen:
 			need(axisRate, "rate", "open needs a rate: add rate: 20/s, rate: max or rate: {search: {p99: 500ms}}")
@@ -227,7 +227,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			continue
 		}
 		if before := first[c.load]; before != nil {
-			d.Problem(c.node, "take one of them out", "the load %s is in %s already", c.load.Name(), d.Place(before))
+			d.Problem(c.node, "remove one of them", "the load %s is already in %s", c.load.Name(), d.Place(before))
 			continue
 		}
 		if err := c.load.Check(); err != nil { // of its values together
@@ -309,7 +309,7 @@ func (d *decoder) axis(n *yaml.Node, a axis, which axisSet) []combination {
 		switch {
 		case !a.read(d, item, "matrix."+a.name, &value.load):
 		case seen[value.load]:
-			d.Problem(item, "take one of them out", "matrix.%s has %s twice", a.name, item.Value)
+			d.Problem(item, "remove one of them", "matrix.%s has %s twice", a.name, item.Value)
 		default:
 			seen[value.load] = true
 			values = append(values, value)
@@ -332,14 +332,14 @@ func (d *decoder) unusedAxes(o yamlfile.Object, clients []combination, said bool
 	switch {
 	case !o.Has("pool") || has(ClientMP, ClientMT):
 	case has(ClientOpen):
-		d.Problem(o.Keys["pool"], "take pool out; to bound the requests under way write include: [{client: open, pool: 50}]",
+		d.Problem(o.Keys["pool"], "remove pool; to bound the requests under way write include: [{client: open, pool: 50}]",
 			"open is not crossed with pool, and the matrix has neither mp nor mt")
 	default:
-		d.Problem(o.Keys["pool"], "take pool out, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
+		d.Problem(o.Keys["pool"], "remove pool, or add mp or mt to client", "single has a pool of 1, and the matrix has no other client")
 	}
 	for _, key := range []string{"rate", "arrivals"} {
 		if o.Has(key) && !has(ClientOpen) {
-			d.Problem(o.Keys[key], "take it out, or add open to client", "only open has %s, and the matrix has no such client", key)
+			d.Problem(o.Keys[key], "remove it, or add open to client", "only open has %s, and the matrix has no such client", key)
 		}
 	}
 }
@@ -362,7 +362,7 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 	if c.set&axisClient != 0 && c.load.Client != ClientOpen {
 		for _, key := range []string{"rate", "arrivals"} {
 			if o.Has(key) {
-				d.Problem(o.Keys[key], "take it out, or write client: open", "%s has no %s; only open has", c.load.Client, key)
+				d.Problem(o.Keys[key], "remove it, or write client: open", "%s has no %s; only open has", c.load.Client, key)
 				sound = false
 			}
 		}
@@ -372,7 +372,7 @@ func (d *decoder) combination(n *yaml.Node, what string) (combination, bool) {
 		d.Problem(n, "", "an entry of %s is empty", what)
 		sound = false
 	case c.load.Client == ClientSingle && o.Has("pool"):
-		d.Problem(o.Keys["pool"], "take pool out", "single has a pool of 1 and no other")
+		d.Problem(o.Keys["pool"], "remove pool", "single has a pool of 1 and no other")
 		sound = false
 	}
 	return c, ok && sound && len(o.Order) == len(n.Content)/2
@@ -391,7 +391,7 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 		return true
 	}
 	if n.Kind != yaml.ScalarNode || !units.Begins(n.Value) {
-		d.Problem(n, rateRule, "%s has to be a rate, not %s", what, yamlfile.Describe(n))
+		d.Problem(n, rateRule, "%s must be a rate, not %s", what, yamlfile.Describe(n))
 		return false
 	}
 	value, ok := d.QuantityIn(n, what, units.PerSecond, LowestRate, MaxRate)

@@ -62,7 +62,7 @@ func parseTemplate(text string) (template, error) {
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if brace == "}" || !closed || strings.Contains(name, "{") {
-			return t, fmt.Errorf("%s has a %s without its counterpart: write %s for the brace itself",
+			return t, fmt.Errorf("%s has an unmatched %s: write %s for the brace itself",
 				show.Quote(text), brace, brace+brace)
 		}
 		t.parts = append(t.parts, part.String())

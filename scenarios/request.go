@@ -39,10 +39,10 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		}
 	}
 	for _, key := range bodies[min(1, len(bodies)):] {
-		d.Problem(o.Keys[key], "keep one of them", "request has both %s and %s: which of them is sent?", bodies[0], key)
+		d.Problem(o.Keys[key], "keep one of them", "request has both %s and %s", bodies[0], key)
 	}
 	if r.Pick == PickRandom && r.Multipart == nil && r.Body == nil {
-		d.Problem(o.Keys["pick"], "take it out, or add multipart or body", "request.pick chooses among payloads, and the request has none to choose from")
+		d.Problem(o.Keys["pick"], "remove it, or add multipart or body", "request.pick chooses among payloads, and the request has none to choose from")
 	}
 	if r.Pick == pickCycle {
 		r.Pick = "" // as if it were not said
@@ -51,11 +51,11 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 	case !o.Has("method") && len(bodies) > 0:
 		r.Method = http.MethodPost
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && len(bodies) > 0:
-		d.Problem(o.Keys["method"], "use POST, or take "+bodies[0]+" out", "a %s sends no %s", r.Method, bodies[0])
+		d.Problem(o.Keys["method"], "use POST, or remove "+bodies[0], "a %s sends no %s", r.Method, bodies[0])
 	}
 	for name := range r.Headers {
 		if strings.EqualFold(name, "Content-Type") && (o.Has("multipart") || o.Has("json")) {
-			d.Problem(o.Keys["headers"], "leave it out", "request.headers cannot set Content-Type: %s does", bodies[0])
+			d.Problem(o.Keys["headers"], "remove it", "request.headers cannot set Content-Type: %s sets it", bodies[0])
 		}
 	}
 }
@@ -80,12 +80,12 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 		key, value := n.Content[i], n.Content[i+1]
 		name := http.CanonicalHeaderKey(key.Value)
 		if before := seen[name]; before != nil {
-			d.Problem(key, "keep one of them", "the header %s is in %s already", show.Quote(name), d.Place(before))
+			d.Problem(key, "keep one of them", "the header %s is already in %s", show.Quote(name), d.Place(before))
 		}
 		seen[name] = key
 		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive"}, name) {
-			d.Problem(key, "leave it out; whether connections are kept alive is matrix.keepalive",
-				"the header %s is the client's to set", name)
+			d.Problem(key, "remove it; matrix.keepalive says whether connections are kept alive",
+				"the client itself sets the header %s", name)
 		}
 		if show.Columns(value.Value) != strings.ReplaceAll(value.Value, "\t", " ") {
 			d.Problem(value, "", "the header %s contains a control character", show.Quote(name))
@@ -131,7 +131,7 @@ func (d *decoder) onePayload(n *yaml.Node, o yamlfile.Object, ok bool, what stri
 	switch files, generate := o.Has("files"), o.Has("generate"); {
 	case !ok:
 	case files && generate:
-		d.Problem(o.Keys["generate"], "keep files or generate", "%s has files and generate: which of them is sent?", what)
+		d.Problem(o.Keys["generate"], "keep one of them", "%s has both files and generate", what)
 	case !files && !generate:
 		d.Problem(n, "add files: [GLOB] or generate: {kind: jpeg, size: 640x480, count: 12, seed: 1}",
 			"%s has nothing to send", what)
@@ -151,7 +151,7 @@ func (d *decoder) files(n *yaml.Node, what string) []string {
 			d.Problem(item, pathHint(err), "%s: %v", what, err)
 		}
 		if all = append(all, found...); len(all) > maxFiles {
-			d.Problem(item, "", "%s are more than %d files", what, maxFiles)
+			d.Problem(item, "", "%s: more than %d files", what, maxFiles)
 			return nil
 		}
 	}
@@ -169,9 +169,9 @@ func (d *decoder) generate(n *yaml.Node, what string) *Generate {
 			w, errW := strconv.Atoi(width)
 			h, errH := strconv.Atoi(height)
 			if n.Kind != yaml.ScalarNode || errW != nil || errH != nil || n.Value != fmt.Sprintf("%dx%d", w, h) {
-				d.Problem(n, "width x height in pixels, for example 640x480", "%s.size has to be a size, not %s", what, yamlfile.Describe(n))
+				d.Problem(n, "width x height in pixels, for example 640x480", "%s.size must be a size, not %s", what, yamlfile.Describe(n))
 			} else if min(w, h) < least || max(w, h) > most {
-				d.Problem(n, "", "%s.size has to be from %dx%d to %dx%d, not %s", what, least, least, most, most, n.Value)
+				d.Problem(n, "", "%s.size must be from %dx%d to %dx%d, not %s", what, least, least, most, most, n.Value)
 			} else {
 				g.Width, g.Height = w, h
 			}
@@ -210,14 +210,14 @@ func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
 func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 	const what = "request.expect.json"
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		d.Problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s has to be a mapping of places to values, not %s", what, yamlfile.Describe(n))
+		d.Problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s must be a mapping of places to values, not %s", what, yamlfile.Describe(n))
 		return
 	}
 	e.JSON = make(map[string]string, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
-			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has a place that cannot be: %s", what, show.Quote(key.Value))
+			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has the invalid place %s", what, show.Quote(key.Value))
 			continue
 		}
 		if value.Tag == "!!str" {
@@ -285,7 +285,7 @@ func parseErrorLimit(text string) (ErrorLimit, error) {
 // errorLimit reads a limit of errors.
 func (d *decoder) errorLimit(n *yaml.Node, what string) *ErrorLimit {
 	if n.Kind != yaml.ScalarNode {
-		d.Problem(n, "for example 10 or 2.5%", "%s has to be a number or a percentage, not %s", what, yamlfile.Describe(n))
+		d.Problem(n, "for example 10 or 2.5%", "%s must be a number or a percentage, not %s", what, yamlfile.Describe(n))
 		return nil
 	}
 	limit, err := parseErrorLimit(n.Value)

@@ -165,7 +165,7 @@ type Generate struct {
 	Seed   uint64 `json:"seed"`
 }
 
-// Expect is what an answer has to be to count as a reply; anything else is
+// Expect is what an answer must be to count as a reply; anything else is
 // counted as an error. With everything but Status the body is kept and looked
 // at, which costs the client some CPU; otherwise it is thrown away unread.
 type Expect struct {

@@ -11,18 +11,18 @@ import (
 func TestThreat4MessagesNameNoValues(t *testing.T) {
 	const scenario = "name: case\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"
 	for _, test := range []struct{ name, text, set, want string }{
-		{"a name", "app:\n  image: a\n  wsgi: wsgi:app\n  env: {TOK: secret-4711, A-B: 1}\n", "", `case.yaml:7:27: app.env has a name that cannot be: "A-B"`},
-		{"a name with its value", "app: {image: a, wsgi: 'wsgi:app', env: {TOK=secret-4711: }}\n", "", `a name that cannot be: "TOK…"`},
-		{"no mapping", "request: {headers: Bearer secret-4711}\n", "", "request.headers has to be a mapping, not a text"},
-		{"beside a value", "app: {image: [], wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "", "app.image has to be a text"},
+		{"a name", "app:\n  image: a\n  wsgi: wsgi:app\n  env: {TOK: secret-4711, A-B: 1}\n", "", `case.yaml:7:27: app.env has the invalid name "A-B"`},
+		{"a name with its value", "app: {image: a, wsgi: 'wsgi:app', env: {TOK=secret-4711: }}\n", "", `the invalid name "TOK…"`},
+		{"no mapping", "request: {headers: Bearer secret-4711}\n", "", "request.headers must be a mapping, not a text"},
+		{"beside a value", "app: {image: [], wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "", "app.image must be text"},
 		{"a build argument", "app:\n  wsgi: wsgi:app\n  build:\n    context: .\n    args: {TOK: secret-4711, A-B: 1}\n", "", `"A-B"`},
-		{"an alias", "app:\n  image: &a {TOK: secret-4711}\n  wsgi: wsgi:app\n  env: *a\n", "", "case.yaml:5:10: app.image has to be a text, not a mapping"},
+		{"an alias", "app:\n  image: &a {TOK: secret-4711}\n  wsgi: wsgi:app\n  env: *a\n", "", "case.yaml:5:10: app.image must be text, not a mapping"},
 		{"a misspelt key", "app: {image: a, wsgi: 'wsgi:app', environment: {TOK: secret-4711}}\n", "", `did you mean "env"?`},
 		{"no YAML", "request:\n  headers:\n    Authorization: Bearer: secret-4711\n", "", "not valid YAML"},
 		{"a tag", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: !secret-4711 x}}\n", "", "the tag of this value means nothing here"},
 		{"an anchor", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: *secret-4711}}\n", "", "no anchor of this name before this"},
-		{"an override", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env={TOK: secret-4711, A-B: 1}", `--set app.env…: app.env has a name that cannot be: "A-B"`},
-		{"an override of more", "app: {image: a, wsgi: 'wsgi:app'}\n", "app={image: [], env: {TOK: secret-4711}}", "--set app…: app.image has to be a text"},
+		{"an override", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env={TOK: secret-4711, A-B: 1}", `--set app.env…: app.env has the invalid name "A-B"`},
+		{"an override of more", "app: {image: a, wsgi: 'wsgi:app'}\n", "app={image: [], env: {TOK: secret-4711}}", "--set app…: app.image must be text"},
 		{"an override without =", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env.TOK secret-4711", "--set app.env.TOK…: not of the form KEY=VALUE"},
 		{"an override below a value", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "app.env.TOK.x=1", "app.env.TOK is a text and has no"},
 	} {

@@ -16,7 +16,7 @@ import (
 // address that is connected to.
 type TLS struct {
 	CA         string `json:"ca,omitempty"`          // absolute, a PEM file with the authorities that are trusted instead of the machine's
-	ServerName string `json:"server_name,omitempty"` // that the server is asked for (SNI) and that its certificate has to be for
+	ServerName string `json:"server_name,omitempty"` // that the server is asked for (SNI) and that its certificate must be for
 	Insecure   bool   `json:"insecure,omitempty"`    // nothing is verified, and every result says so
 }
 
@@ -65,7 +65,7 @@ func (d *decoder) tls(n *yaml.Node) *TLS {
 		yamlfile.Key("insecure", func(n *yaml.Node) { d.Boolean(n, "request.tls.insecure", &t.Insecure) }),
 	)
 	if ok && t.Insecure && o.Has("ca") {
-		d.Problem(o.Keys["insecure"], "keep one of them", "request.tls has a ca and verifies nothing")
+		d.Problem(o.Keys["insecure"], "keep one of them", "request.tls has a ca, and insecure: true verifies nothing")
 	}
 	return t
 }

@@ -24,8 +24,8 @@ func (d *decoder) topologies(n *yaml.Node, app App, appKeys yamlfile.Object) []T
 		}
 		for _, t := range expanded {
 			if before := first[t.Name]; before != nil {
-				d.Problem(item, "take one of them out, or give it a name of its own",
-					"the topology %s is in %s already", t.Name, d.Place(before))
+				d.Problem(item, "remove one of them, or give it a name of its own",
+					"topology %s is already in %s", t.Name, d.Place(before))
 				continue
 			}
 			first[t.Name] = item
@@ -101,7 +101,7 @@ func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
 			continue
 		}
 		if slices.Contains(values, value) {
-			d.Problem(item, "take one of them out", "%s has %d twice", what, value)
+			d.Problem(item, "remove one of them", "%s has %d twice", what, value)
 			continue
 		}
 		values = append(values, value)
@@ -118,7 +118,7 @@ func (d *decoder) booleans(n *yaml.Node, what string) []bool {
 			continue
 		}
 		if slices.Contains(values, value) {
-			d.Problem(item, "take one of them out", "%s has %t twice", what, value)
+			d.Problem(item, "remove one of them", "%s has %t twice", what, value)
 			continue
 		}
 		values = append(values, value)
@@ -136,8 +136,8 @@ type argument struct {
 // a plan holds the filled commands of each topology.
 func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 	if n.Kind != yaml.SequenceNode {
-		d.Problem(n, "for example [waitress-serve, --port=8000, wsgi:app]: there is no shell that splits a text",
-			"%s has to be a list, not %s", what, yamlfile.Describe(n))
+		d.Problem(n, "for example [waitress-serve, --port=8000, wsgi:app]; no shell splits a text",
+			"%s must be a list, not %s", what, yamlfile.Describe(n))
 		return nil
 	}
 	var argv []argument
@@ -155,7 +155,7 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 		}
 		for _, name := range t.names {
 			if _, address := whose(name); !address && !slices.Contains(placeholders(), name) {
-				d.Problem(item, show.Suggest(name, placeholders()), "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
+				d.Problem(item, show.Suggest(name, placeholders()), "there is no value for {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}
 		if *size += len(text) + maxWSGI*len(t.names); *size > maxCommand {
@@ -188,9 +188,9 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Se
 			continue
 		}
 		if !o.Has("name") {
-			d.Problem(item, "add name: NAME: the others reach it by that", "a service has no name")
+			d.Problem(item, "add name: NAME; the other services reach it by that name", "a service has no name")
 		} else if before := first[s.Name]; before != nil {
-			d.Problem(o.Values["name"], "give it a name of its own", "the service %s is in %s already", s.Name, d.Place(before))
+			d.Problem(o.Values["name"], "give it a name of its own", "the service %s is already in %s", s.Name, d.Place(before))
 		} else if s.Name != "" {
 			first[s.Name] = o.Values["name"]
 		}
@@ -234,7 +234,7 @@ func (v *variants) check() bool {
 		return false
 	}
 	for _, key := range kinds[1:] {
-		d.Problem(o.Keys[key], "keep one of them", "a topology has a %s and a %s: which of them serves?", kinds[0], key)
+		d.Problem(o.Keys[key], "keep one of them", "a topology has both %s and %s", kinds[0], key)
 	}
 	if len(kinds) > 1 {
 		return false
@@ -254,7 +254,7 @@ func (v *variants) check() bool {
 		values *[]int
 	}{{"workers", server.Workers, &v.workers}, {"threads", server.Threads, &v.threads}} {
 		if named && axis.usual == 0 && o.Has(axis.key) {
-			d.Problem(o.Keys[axis.key], "leave it out, or use another server", "%s has no %s to set: %s", server.Name, axis.key, server.Lacks)
+			d.Problem(o.Keys[axis.key], "remove it, or use another server", "%s has no %s to set: %s", server.Name, axis.key, server.Lacks)
 		}
 		if named && (axis.usual == 0 || !o.Has(axis.key)) {
 			*axis.values = []int{axis.usual}
@@ -303,14 +303,14 @@ func (v *variants) checkPlaceholders() {
 					if len(services) > 0 {
 						hint = show.Suggest(service, services)
 					}
-					v.d.Problem(a.node, hint, "nothing fills {%s}", show.Columns(show.Shorten(name, show.Quoted)))
+					v.d.Problem(a.node, hint, "there is no value for {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 				}
 				if full, known := filled[name]; known && !full {
 					hint := "add " + name + " to the topology, for example " + name + ": [1, 2, 4]"
 					if name == placeWSGI {
 						hint = "add wsgi to app, for example wsgi: wsgi:app"
 					}
-					v.d.Problem(a.node, hint, "nothing fills {%s}", name)
+					v.d.Problem(a.node, hint, "there is no value for {%s}", name)
 				}
 			}
 		}
@@ -337,7 +337,7 @@ func (v *variants) expand() []Topology {
 	}
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {
-		v.d.Problem(v.node, "take values out of an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
+		v.d.Problem(v.node, "remove values from an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
 		return nil
 	}
 	var axes []string

@@ -163,20 +163,20 @@ func TestLoadWrongUsage(t *testing.T) {
 	defer server.Close()
 	program := command(t, t.TempDir())
 	for _, test := range []struct{ args, want string }{
-		{"-n 0", "requests has to be from 1 to 10000000, not 0"},
+		{"-n 0", "requests must be from 1 to 10000000, not 0"},
 		{"-n -1", "not -1"},
 		{"-n 90000000000 --rate 10/s", "not 90000000000"},
-		{"-c 20000", "pool has to be from 1 to 4096, not 20000"},
+		{"-c 20000", "pool must be from 1 to 4096, not 20000"},
 		{"--pool -5", "not -5"},
 		{"--pool -5 --rate 10/s", "not -5"},
 		{"--client mp", "mp needs the number of clients"},
 		{"--rate 1e-10/s", "from 0.001/s to 100000/s"},
-		{"--rate x", "has to be a rate"},
+		{"--rate x", "must be a rate"},
 		{"--rate 10", `--rate: matrix.rate: "10" has no unit`},
 		{"-n 10000000 --rate 0.001/s", "days"},
 		{"--search-p99 -1s", `"-1s" is not a time`},
-		{"--warmup -1", "--warmup: warmup has to be from 0"},
-		{"--timeout 0s", "--timeout: request.timeout has to be from 1ms"},
+		{"--warmup -1", "--warmup: warmup must be from 0"},
+		{"--timeout 0s", "--timeout: request.timeout must be from 1ms"},
 	} {
 		cmd := exec.Command(program, append([]string{"load", server.URL}, strings.Fields(test.args)...)...)
 		out, _ := cmd.CombinedOutput() // the exit status is compared

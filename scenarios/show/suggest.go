@@ -13,15 +13,15 @@ func Suggest(word string, known []string) string {
 	}
 	const most = 16
 	if len(known) > most {
-		return fmt.Sprintf("there are %s and %d more", strings.Join(known[:most], ", "), len(known)-most)
+		return fmt.Sprintf("choose one of %s and %d more", strings.Join(known[:most], ", "), len(known)-most)
 	}
 	if len(known) == 0 {
 		return "there are none"
 	}
 	if len(known) == 1 {
-		return "there is only " + known[0]
+		return "it can only be " + known[0]
 	}
-	return "there are " + strings.Join(known, ", ")
+	return "choose one of " + strings.Join(known, ", ")
 }
 
 // Nearest is the known word that takes the fewest edits to reach; if that is

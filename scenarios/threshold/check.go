@@ -58,7 +58,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 			return c.comparison(node)
 		}
 	}
-	return nil, c.problem(n, "a threshold has to be a comparison", "for example p99 < 2s, or duration < base * 1.05 and errors == 0")
+	return nil, c.problem(n, "a threshold must be a comparison", "for example p99 < 2s, or duration < base * 1.05 and errors == 0")
 }
 
 // comparison checks both sides of a comparison, which have to have one unit.
@@ -146,7 +146,7 @@ func (c *check) value(n ast.Node, figures []string) (ast.Node, units.Unit, error
 	case *ast.BinaryNode:
 		return c.arithmetic(node, figures)
 	}
-	return nil, "", c.problem(n, "this is no figure and no number", "a threshold compares figures ("+c.names()+"), "+baseName+" and numbers with their units")
+	return nil, "", c.problem(n, "this is neither a figure nor a number", "a threshold compares figures ("+c.names()+"), "+baseName+" and numbers with their units")
 }
 
 func (c *check) name(node *ast.IdentifierNode, figures []string) (ast.Node, units.Unit, error) {

@@ -139,7 +139,7 @@ const finiteName = "finite"
 const basePrefix = "base_"
 
 // errNotFinite is what Holds fails with if a side of a comparison has no value.
-var errNotFinite = errors.New("it divides by 0, so that there is nothing to compare")
+var errNotFinite = errors.New("it divides by 0, so there is nothing to compare")
 
 // Holds evaluates the threshold over the figures of a cell and of its baseline,
 // in base units. A figure that it needs and that is not there is an error, and

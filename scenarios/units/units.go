@@ -93,9 +93,9 @@ func (u Unit) Format(value float64) string {
 func (u Unit) InRange(what string, value, low, high float64) error {
 	switch {
 	case low == 0 && !(value > 0 && value <= high):
-		return fmt.Errorf("%s has to be above 0 and at most %s, not %s", what, u.Format(high), u.Format(value))
+		return fmt.Errorf("%s must be above 0 and at most %s, not %s", what, u.Format(high), u.Format(value))
 	case !(value >= low && value <= high):
-		return fmt.Errorf("%s has to be from %s to %s, not %s", what, u.Format(low), u.Format(high), u.Format(value))
+		return fmt.Errorf("%s must be from %s to %s, not %s", what, u.Format(low), u.Format(high), u.Format(value))
 	}
 	return nil
 }

@@ -143,10 +143,10 @@ func TestInRange(t *testing.T) {
 		want             string
 	}{
 		{1, 1, 2, ""}, {2, 1, 2, ""}, {0.5, 0, 2, ""},
-		{0.5, 1, 2, "x has to be from 1% to 2%, not 0.5%"},
-		{3, 1, 2, "x has to be from 1% to 2%, not 3%"},
-		{0, 0, 2, "x has to be above 0 and at most 2%, not 0%"},
-		{math.NaN(), 1, 2, "x has to be from 1% to 2%, not NaN%"},
+		{0.5, 1, 2, "x must be from 1% to 2%, not 0.5%"},
+		{3, 1, 2, "x must be from 1% to 2%, not 3%"},
+		{0, 0, 2, "x must be above 0 and at most 2%, not 0%"},
+		{math.NaN(), 1, 2, "x must be from 1% to 2%, not NaN%"},
 	} {
 		if err := Percent.InRange("x", test.value, test.low, test.high); (err == nil) != (test.want == "") || err != nil && err.Error() != test.want {
 			t.Errorf("%v: %v, want %q", test.value, err, test.want)

@@ -46,7 +46,7 @@ func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object,
 	f.Kinds[kind] = names
 	o := Object{Values: map[string]*yaml.Node{}, Keys: map[string]*yaml.Node{}}
 	if n.Kind != yaml.MappingNode {
-		f.Problem(n, "its keys are "+strings.Join(names, ", "), "%s has to be a mapping, not %s", what, Describe(n))
+		f.Problem(n, "its keys are "+strings.Join(names, ", "), "%s must be a mapping, not %s", what, Describe(n))
 		return o, false
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -71,7 +71,7 @@ func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object,
 	return o, true
 }
 
-// Describe says what a node is, for "has to be …, not …".
+// Describe says what a node is, for "must be …, not …".
 func Describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -118,7 +118,7 @@ func (f *File) Text(n *yaml.Node, what string, into *string) bool {
 		if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
 			hint = "put it in quotes: " + show.Quote(n.Value)
 		}
-		f.Problem(n, hint, "%s has to be a text, not %s", what, Describe(n))
+		f.Problem(n, hint, "%s must be text, not %s", what, Describe(n))
 		return false
 	}
 	return f.Written(n, what, into)
@@ -128,7 +128,7 @@ func (f *File) Text(n *yaml.Node, what string, into *string) bool {
 func (f *File) Written(n *yaml.Node, what string, into *string) bool {
 	switch {
 	case n.Kind != yaml.ScalarNode || n.Tag == "!!null":
-		f.Problem(n, "", "%s has to be a text, not %s", what, Describe(n))
+		f.Problem(n, "", "%s must be text, not %s", what, Describe(n))
 	case n.Value == "":
 		f.Problem(n, "", "%s is empty", what)
 	case len(n.Value) > MaxText:
@@ -159,7 +159,7 @@ func (f *File) Checked(n *yaml.Node, what string, into *string, rule func(string
 // Choice reads one of the given words.
 func (f *File) Choice(n *yaml.Node, what string, into *string, words ...string) bool {
 	if n.Kind != yaml.ScalarNode {
-		f.Problem(n, show.Suggest("", words), "%s has to be a word, not %s", what, Describe(n))
+		f.Problem(n, show.Suggest("", words), "%s must be a word, not %s", what, Describe(n))
 		return false
 	}
 	if !slices.Contains(words, n.Value) {
@@ -176,11 +176,11 @@ func (f *File) Integer(n *yaml.Node, what string, into *int, low, high int) bool
 	plain := err == nil && strconv.Itoa(value) == n.Value
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!str" && plain:
-		f.Problem(n, "write it without quotes", "%s has to be a whole number, not %s", what, Describe(n))
+		f.Problem(n, "remove the quotes", "%s must be a whole number, not %s", what, Describe(n))
 	case n.Kind != yaml.ScalarNode || n.Tag != "!!int" || !plain:
-		f.Problem(n, fmt.Sprintf("a number from %d to %d", low, high), "%s has to be a whole number, not %s", what, Describe(n))
+		f.Problem(n, fmt.Sprintf("a number from %d to %d", low, high), "%s must be a whole number, not %s", what, Describe(n))
 	case value < low || value > high:
-		f.Problem(n, "", "%s has to be from %d to %d, not %d", what, low, high, value)
+		f.Problem(n, "", "%s must be from %d to %d, not %d", what, low, high, value)
 	default:
 		*into = value
 		return true
@@ -188,11 +188,11 @@ func (f *File) Integer(n *yaml.Node, what string, into *int, low, high int) bool
 	return false
 }
 
-// Seed reads a number that only has to be the same again.
+// Seed reads a number that only must be the same again.
 func (f *File) Seed(n *yaml.Node, what string, into *uint64) bool {
 	value, err := strconv.ParseUint(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!str" || err != nil {
-		f.Problem(n, "", "%s has to be a whole number from 0 to %d, not %s", what, uint64(math.MaxUint64), Describe(n))
+		f.Problem(n, "", "%s must be a whole number from 0 to %d, not %s", what, uint64(math.MaxUint64), Describe(n))
 		return false
 	}
 	*into = value
@@ -211,14 +211,14 @@ func (f *File) Boolean(n *yaml.Node, what string, into *bool) bool {
 			return true
 		}
 	}
-	f.Problem(n, "write true or false", "%s has to be true or false, not %s", what, Describe(n))
+	f.Problem(n, "write true or false", "%s must be true or false, not %s", what, Describe(n))
 	return false
 }
 
 // Quantity reads a number with its unit.
 func (f *File) Quantity(n *yaml.Node, what string, unit units.Unit) (float64, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
-		f.Problem(n, unit.Example(), "%s has to be %s, not %s", what, unit.Noun(), Describe(n))
+		f.Problem(n, unit.Example(), "%s must be %s, not %s", what, unit.Noun(), Describe(n))
 		return 0, false
 	}
 	value, err := units.Parse(n.Value, unit)
@@ -253,14 +253,14 @@ func (f *File) Refuse(n *yaml.Node, what string, err error) {
 // may be secrets.
 func (f *File) Dictionary(n *yaml.Node, what string, into *map[string]string, rule func(string) bool, hint string) {
 	if n.Kind != yaml.MappingNode {
-		f.Problem(n, "for example {NAME: value}", "%s has to be a mapping, not %s", what, describeSecret(n))
+		f.Problem(n, "for example {NAME: value}", "%s must be a mapping, not %s", what, describeSecret(n))
 		return
 	}
 	values := make(map[string]string, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if !rule(key.Value) {
-			f.Problem(key, hint, "%s has a name that cannot be: %s", what, show.Quote(nameAlone(key.Value)))
+			f.Problem(key, hint, "%s has the invalid name %s", what, show.Quote(nameAlone(key.Value)))
 			continue
 		}
 		if value.Kind == yaml.ScalarNode && value.Tag == "!!str" && value.Value == "" {

@@ -166,8 +166,8 @@ func (f *File) add(s *source, line, column int, message, hint string) {
 	}
 	if len(f.found) == maxProblems {
 		f.full = true
-		p = placed{Problem: Problem{File: s.name, Message: "there are more problems than are shown",
-			Hint: "solve these first"}, rank: int(^uint(0) >> 1)}
+		p = placed{Problem: Problem{File: s.name, Message: "there are more problems",
+			Hint: "fix these first"}, rank: int(^uint(0) >> 1)}
 	}
 	f.found = append(f.found, p)
 }

@@ -62,15 +62,15 @@ func TestRead(t *testing.T) {
 func TestProblems(t *testing.T) {
 	for _, test := range []struct{ name, text, set, want string }{
 		{"several", "name: 5\negs: 2\neggs: 13\n", "",
-			"f:1:7: name has to be a text, not \"5\"\n    name: 5\n          ^\n  put it in quotes: \"5\"\n" +
+			"f:1:7: name must be text, not \"5\"\n    name: 5\n          ^\n  put it in quotes: \"5\"\n" +
 				"f:2:1: a recipe has no key \"egs\"\n    egs: 2\n    ^\n  did you mean \"eggs\"?\n" +
-				"f:3:7: eggs has to be from 0 to 12, not 13\n    eggs: 13\n          ^"},
+				"f:3:7: eggs must be from 0 to 12, not 13\n    eggs: 13\n          ^"},
 		{"within a text", "steps: ['stir it!']\n", "", "f:1:17: not so loud\n    steps: ['stir it!']\n                    ^"},
 		{"within a text of several lines", "steps:\n- >-\n  stir\n  it!\n", "", "f:2:3: not so loud\n    - >-\n      ^"},
-		{"a secret", "secret: {salt: 4711}\n", "", "f:1:10: secret has a name that cannot be: \"salt\"\n  no salt"},
-		{"two documents", "a: 1\n---\na: 1\n", "", "f:2:1: a second YAML document\n    ---\n    ^\n  one file is one recipe: take the --- out"},
+		{"a secret", "secret: {salt: 4711}\n", "", "f:1:10: secret has the invalid name \"salt\"\n  no salt"},
+		{"two documents", "a: 1\n---\na: 1\n", "", "f:2:1: a second YAML document\n    ---\n    ^\n  one file is one recipe: remove the ---"},
 		{"an override that is none", "eggs: 1\n", "eggs", "--set eggs: not of the form KEY=VALUE\n  for example eggs=3"},
-		{"nothing to take out", "eggs: 1\n", "name=null", "--set name=null: name is not in the recipe: there is nothing to take out"},
+		{"nothing to take out", "eggs: 1\n", "name=null", "--set name=null: name is not in the recipe: there is nothing to remove"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := Read("f", []byte(test.text), recipeRules())
@@ -91,7 +91,7 @@ func TestEmpty(t *testing.T) {
 	f.Set("--eggs", "eggs", "13")
 	f.Set("--count", "eggs", "1")
 	_, err := cook(f)
-	if want := "--eggs: eggs has to be from 0 to 12, not 13\n--count: --eggs says what eggs is already\n  keep one of them"; err == nil || err.Error() != want {
+	if want := "--eggs: eggs must be from 0 to 12, not 13\n--count: --eggs already says what eggs is\n  keep one of them"; err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
 }

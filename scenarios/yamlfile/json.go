@@ -56,7 +56,7 @@ func (f *File) writeScalar(b *bytes.Buffer, n *yaml.Node, what string) {
 		return
 	}
 	if err := plain.Decode(&value); err != nil {
-		f.Problem(n, "put it in quotes if it is text", "%s has a value that is none: %s", what, show.Quote(n.Value))
+		f.Problem(n, "put it in quotes if it is text", "%s has an invalid value: %s", what, show.Quote(n.Value))
 	} else if number, ok := value.(float64); ok && (math.IsNaN(number) || math.IsInf(number, 0)) {
 		f.Problem(n, "", "%s cannot hold %s: JSON has no such number", what, n.Value)
 	} else if text, err := json.Marshal(value); err == nil {

@@ -31,7 +31,7 @@ func (f *File) Set(from, path, value string) {
 	s := f.given(path + "=")
 	s.name = from
 	if before, given := f.from[path]; given {
-		f.add(s, 0, 0, fmt.Sprintf("%s says what %s is already", before, path), "keep one of them")
+		f.add(s, 0, 0, fmt.Sprintf("%s already says what %s is", before, path), "keep one of them")
 		return
 	}
 	f.from[path] = from
@@ -129,7 +129,7 @@ func (o overriding) put(n *yaml.Node, segments []string) {
 			return
 		}
 		if remove {
-			o.refuse(joined(segments)+" is not in the "+o.f.rules.What+": there is nothing to take out", "")
+			o.refuse(joined(segments)+" is not in the "+o.f.rules.What+": there is nothing to remove", "")
 			return
 		}
 		n.Content = append(n.Content, o.key(segment), o.value)

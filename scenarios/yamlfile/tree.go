@@ -25,18 +25,18 @@ func (f *File) tree(s *source, data []byte, limit int) *yaml.Node {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
-		hint := ""
+		message, hint := "the file is empty", ""
 		if s != f.file {
-			hint = "null takes a key out"
+			message, hint = "the value is empty", "null removes a key"
 		}
-		f.add(s, 0, 0, "there is nothing in it", hint)
+		f.add(s, 0, 0, message, hint)
 		return nil
 	} else if err != nil {
 		f.syntax(s, err)
 		return nil
 	}
 	if err := decoder.Decode(&more); err == nil {
-		f.add(s, more.Line, more.Column, "a second YAML document", "one file is one "+f.rules.What+": take the --- out")
+		f.add(s, more.Line, more.Column, "a second YAML document", "one file is one "+f.rules.What+": remove the ---")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
 		f.syntax(s, err)
@@ -74,7 +74,7 @@ func (f *File) syntax(s *source, err error) {
 				if s.concealed(i + 1) {
 					message = "no anchor of this name before this"
 				}
-				f.add(s, i+1, column+1, message, "a text that begins with * is put in quotes")
+				f.add(s, i+1, column+1, message, "put a text that begins with * in quotes")
 				return
 			}
 		}
@@ -138,7 +138,7 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 		if c.source.concealed(n.Line) {
 			tag = "of this value"
 		}
-		c.file.Problem(out, "leave it out; a text that begins with ! is put in quotes", "the tag %s means nothing here", tag)
+		c.file.Problem(out, "remove it; put a text that begins with ! in quotes", "the tag %s means nothing here", tag)
 	}
 	return out
 }
@@ -157,11 +157,11 @@ func (c *copier) mapping(out, n *yaml.Node, depth int) {
 		key := c.copy(n.Content[i], depth+1)
 		value := c.copy(n.Content[i+1], depth+1)
 		if key.Kind != yaml.ScalarNode {
-			c.file.Problem(key, "", "a key has to be a word, not %s", Describe(key))
+			c.file.Problem(key, "", "a key must be a word, not %s", Describe(key))
 			continue
 		}
 		if before := first[key.Value]; before != nil {
-			c.file.Problem(key, "keep one of them", "the key %s is in line %d already", show.Quote(key.Value), before.Line)
+			c.file.Problem(key, "keep one of them", "the key %s is already in line %d", show.Quote(key.Value), before.Line)
 			continue
 		}
 		first[key.Value] = key

@@ -205,10 +205,10 @@ func TestPrepareRefuses(t *testing.T) {
 		change func(*load.Job)
 		want   string
 	}{
-		"no requests":       {func(j *load.Job) { j.Load.Requests = 0 }, "requests has to be from 1 to"},
+		"no requests":       {func(j *load.Job) { j.Load.Requests = 0 }, "requests must be from 1 to"},
 		"a pool of single":  {func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
-		"no pool":           {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mt", 0 }, "pool has to be from 1 to"},
-		"a huge pool":       {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1<<30 }, "pool has to be from 1 to"},
+		"no pool":           {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mt", 0 }, "pool must be from 1 to"},
+		"a huge pool":       {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1<<30 }, "pool must be from 1 to"},
 		"unknown client":    {func(j *load.Job) { j.Load.Client = "xx" }, `"xx" is not known`},
 		"another scheme":    {func(j *load.Job) { j.URL = "ftp://127.0.0.1" }, "has to be http"},
 		"no CA file":        {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/nonexistent"} }, "/nonexistent"},

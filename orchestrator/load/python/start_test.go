@@ -40,7 +40,7 @@ func TestCannotStart(t *testing.T) {
 		{"an unknown client", "", func(j *load.Job) { j.Load.Client = "closed" }, `client "closed" is not known`},
 		{"a search", "", func(j *load.Job) { j.Load.Client, j.Load.Pool, j.Load.P99 = "open", 1, time.Second }, "does not search"},
 		{"its own authorities", "", func(j *load.Job) { j.Request.TLS = &scenarios.TLS{Insecure: true} }, "by its own rules"},
-		{"no requests", "", func(j *load.Job) { j.Load.Requests = 0 }, "requests has to be from 1 to"},
+		{"no requests", "", func(j *load.Job) { j.Load.Requests = 0 }, "requests must be from 1 to"},
 		{"single with a pool", "", func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
 		{"too large a pool", "", func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1001 }, "pool of 1001"},
 		{"an expression that is none", "", func(j *load.Job) { j.Request.Expect.Match = "(" }, "missing closing"},
