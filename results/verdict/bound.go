@@ -52,7 +52,7 @@ type Bound struct {
 // the GPU, the stack's CPU and its workers. The limits come from the plan and
 // the host.
 func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
-	u := usageOf(r, plan, host)
+	u := utilisationOf(r, plan, host)
 	switch {
 	case r.Duration == nil || *r.Duration <= 0:
 		return Bound{boundUnclear, "there is no duration to divide by"}
@@ -61,7 +61,7 @@ func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	case r.Cell.Load.Searches():
 		return Bound{boundUnclear, "a search sends many batches, and what it used is not known of each"}
 	}
-	for _, look := range []func(usage) *Bound{boundByClient, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
+	for _, look := range []func(utilisation) *Bound{boundByClient, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
 		if bound := look(u); bound != nil {
 			return *bound
 		}
@@ -69,9 +69,9 @@ func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	return Bound{boundUnclear, u.figures()}
 }
 
-// A usage is how much a record used of each resource. A pointer is nil where
+// A utilisation is how much a record used of each resource. A pointer is nil where
 // that is not known. CPU is in cores, the mean over the cell.
-type usage struct {
+type utilisation struct {
 	record   results.Record
 	stack    *float64 // cores that the stack used
 	client   *float64 // cores that the client used
@@ -87,8 +87,8 @@ type usage struct {
 	slots    int      // requests that the server works on at once; 0: no such limit
 }
 
-func usageOf(r results.Record, plan scenarios.Plan, host results.Host) usage {
-	u := usage{record: r, usesGPU: r.GPU.Validity != "" && r.GPU.Peak != nil}
+func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) utilisation {
+	u := utilisation{record: r, usesGPU: r.GPU.Validity != "" && r.GPU.Peak != nil}
 	if r.Duration == nil || *r.Duration <= 0 {
 		return u
 	}
@@ -149,7 +149,7 @@ func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores
 	return cores, is, shared
 }
 
-func boundByClient(u usage) *Bound {
+func boundByClient(u utilisation) *Bound {
 	flagged := slices.Contains(u.record.Flags, load.FlagClientBound) || slices.Contains(u.record.Flags, load.FlagClientLate)
 	if !flagged {
 		return nil
@@ -167,14 +167,14 @@ func boundByClient(u usage) *Bound {
 	return &Bound{boundClient, why}
 }
 
-func boundByGPU(u usage) *Bound {
+func boundByGPU(u utilisation) *Bound {
 	if u.gpu == nil || *u.gpu < busyGPU {
 		return nil
 	}
 	return &Bound{boundGPU, fmt.Sprintf("the GPU was busy for %.0f%% of the time", *u.gpu)}
 }
 
-func boundByCPU(u usage) *Bound {
+func boundByCPU(u utilisation) *Bound {
 	if u.stack == nil || u.limit <= 0 {
 		return nil
 	}
@@ -197,7 +197,7 @@ func boundByCPU(u usage) *Bound {
 
 // boundByOthers is for a machine that other programs kept busy. That the stack
 // used little CPU then does not show that it needed no more.
-func boundByOthers(u usage) *Bound {
+func boundByOthers(u utilisation) *Bound {
 	if u.others == nil || u.cores <= 0 {
 		return nil
 	}
@@ -208,7 +208,7 @@ func boundByOthers(u usage) *Bound {
 	return &Bound{boundUnclear, fmt.Sprintf("other programs kept %.2f of the machine's %s busy, and the stack had %.2f", *u.others, show.Plural(u.cores, "core"), *u.stack)}
 }
 
-func boundByWorkers(u usage) *Bound {
+func boundByWorkers(u utilisation) *Bound {
 	if u.stack == nil || u.limit <= 0 || u.inFlight == nil || u.usesGPU && u.gpu == nil {
 		return nil
 	}
@@ -235,7 +235,7 @@ func boundByWorkers(u usage) *Bound {
 }
 
 // figures lists what is known, for a cell whose bound is unclear.
-func (u usage) figures() string {
+func (u utilisation) figures() string {
 	text := "CPU of the stack not measured"
 	if u.stack != nil {
 		text = fmt.Sprintf("the stack used %.2f cores", *u.stack)

@@ -103,7 +103,7 @@ func (b *batch) listen(messages *json.Decoder) error {
 			b.done.Store(int64(len(account.Outcomes)))
 			return nil
 		case m.Ask != nil:
-			if err := b.judge(*m.Ask); err != nil {
+			if err := b.verdictOn(*m.Ask); err != nil {
 				return err
 			}
 		case m.Ready && !isReady:
@@ -118,7 +118,7 @@ func (b *batch) listen(messages *json.Decoder) error {
 }
 
 // judge sends the program the verdict on an answer.
-func (b *batch) judge(a answer) error {
+func (b *batch) verdictOn(a answer) error {
 	if a.Request < 0 || int(a.Request) >= b.requests || a.Payload < 0 || a.Payload >= b.distinct {
 		return fmt.Errorf("the Python client asked about request %d with payload %d, which do not exist", a.Request, a.Payload)
 	}
