@@ -21,14 +21,14 @@ type Outcome struct {
 // An Account is a batch told request by request: one outcome for each that was
 // finished. Its Result counts figures as the native engine does.
 type Account struct {
-	Requests int           // asked for
-	Open     bool          // an open loop
-	Cores    int           // that the clients can use at most
-	Hand     string        // how requests were handed to the clients
-	Gun      int64         // when the batch was fired, in nanoseconds
-	CPU      time.Duration // of the clients' processes
-	Retries  int
-	Outcomes []Outcome
+	Requests    int           // asked for
+	Open        bool          // an open loop
+	UsableCores int           // how many the clients can use at most
+	Hand        string        // how requests were handed to the clients
+	Gun         int64         // when the batch was fired, in nanoseconds
+	CPU         time.Duration // of the clients' processes
+	Retries     int
+	Outcomes    []Outcome
 }
 
 // Result counts the outcomes.
@@ -82,7 +82,7 @@ func (a Account) Result() Result {
 	if a.Open {
 		r.InFlight = inFlight(a.Outcomes)
 	}
-	r.Conclude(&all, failures, active, failing, a.Open, a.Cores)
+	r.Conclude(&all, failures, active, failing, a.Open, a.UsableCores)
 	return r
 }
 

@@ -23,41 +23,41 @@ func TestAccount(t *testing.T) {
 		little   float64
 		flags    []string
 	}{
-		{name: "nothing was finished", account: Account{Requests: 5, Cores: 1, CPU: time.Second}},
+		{name: "nothing was finished", account: Account{Requests: 5, UsableCores: 1, CPU: time.Second}},
 		{
 			name: "replies of two clients",
-			account: Account{Requests: 4, Cores: 2, Outcomes: []Outcome{
+			account: Account{Requests: 4, UsableCores: 2, Outcomes: []Outcome{
 				outcome(0, 0, 10, ""), outcome(1, 2, 10, ""), outcome(1, 10, 20, ""), outcome(0, 10, 20, ""),
 			}},
 			replies: 4, duration: 20 * time.Millisecond, delay: 2 * time.Millisecond, little: 1,
 		},
 		{
 			name: "errors are no latency and prolong the batch",
-			account: Account{Requests: 3, Cores: 1, Outcomes: []Outcome{
+			account: Account{Requests: 3, UsableCores: 1, Outcomes: []Outcome{
 				outcome(0, 0, 10, ""), outcome(0, 10, 30, ErrReset), outcome(0, 30, 40, ErrReset),
 			}},
 			replies: 1, errors: map[string]int{ErrReset: 2}, duration: 40 * time.Millisecond, little: 1,
 		},
 		{
 			name: "a client that was busy with something else",
-			account: Account{Requests: 2, Cores: 1, Outcomes: []Outcome{
+			account: Account{Requests: 2, UsableCores: 1, Outcomes: []Outcome{
 				outcome(0, 0, 10, ""), outcome(0, 30, 40, ""),
 			}},
 			replies: 2, duration: 40 * time.Millisecond, little: 0.5, flags: []string{FlagLittle},
 		},
 		{
 			name:    "only errors",
-			account: Account{Requests: 1, Cores: 1, Outcomes: []Outcome{outcome(0, 0, 5, ErrTimeout)}},
+			account: Account{Requests: 1, UsableCores: 1, Outcomes: []Outcome{outcome(0, 0, 5, ErrTimeout)}},
 			errors:  map[string]int{ErrTimeout: 1}, duration: 5 * time.Millisecond,
 		},
 		{
 			name:    "a client that uses all of its core",
-			account: Account{Requests: 1, Cores: 1, CPU: 9 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, "")}},
+			account: Account{Requests: 1, UsableCores: 1, CPU: 9 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, "")}},
 			replies: 1, duration: 10 * time.Millisecond, little: 1, flags: []string{FlagClientBound},
 		},
 		{
 			name:    "a client that uses one core of two",
-			account: Account{Requests: 2, Cores: 2, CPU: 10 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, ""), outcome(1, 0, 10, "")}},
+			account: Account{Requests: 2, UsableCores: 2, CPU: 10 * time.Millisecond, Outcomes: []Outcome{outcome(0, 0, 10, ""), outcome(1, 0, 10, "")}},
 			replies: 2, duration: 10 * time.Millisecond, little: 1,
 		},
 	}
@@ -100,7 +100,7 @@ func TestAccountOfAnOpenLoop(t *testing.T) {
 	}
 	failed := outcome(20, 24, 25)
 	failed.Kind = ErrReset
-	r := Account{Requests: 5, Open: true, Cores: 1, Gun: 9 * ms, Outcomes: []Outcome{
+	r := Account{Requests: 5, Open: true, UsableCores: 1, Gun: 9 * ms, Outcomes: []Outcome{
 		outcome(10, 10, 20), outcome(12, 15, 30), outcome(20, 20, 31), failed,
 	}}.Result()
 	if r.Replies != 3 || r.Errors != 1 || r.InFlight != 3 || r.Late != 2 || r.Lateness.Count() != 4 || r.Lateness.Max() != 4*time.Millisecond {

@@ -168,9 +168,6 @@ func (a *arena) toDisk() error {
 // settle ends the filling: it writes what belongs on disk, so that the kernel does
 // not write while the batch is measured.
 func (a *arena) settle() error {
-	if !a.onDisk {
-		return nil
-	}
 	if err := a.file.Sync(); err != nil {
 		return fmt.Errorf("store the batch's requests on disk: %w", err)
 	}

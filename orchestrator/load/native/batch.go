@@ -85,20 +85,14 @@ func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 		b.mu.Unlock()
 		return b.result(0), fmt.Errorf("fire the batch: %w", context.Cause(ctx))
 	}
-	begin := b.shoot()
+	begin := b.clock.now()
+	b.arena.signals.gun.Store(int64(begin))
+	_ = b.gun.Close()
 	b.mu.Unlock()
 	if err := b.await(ctx); err != nil {
 		return b.result(begin), fmt.Errorf("batch: %w", err)
 	}
 	return b.result(begin), nil
-}
-
-// shoot releases all clients at once and returns the moment.
-func (b *batch) shoot() instant {
-	begin := b.clock.now()
-	b.arena.signals.gun.Store(int64(begin))
-	_ = b.gun.Close()
-	return begin
 }
 
 // await waits for all workers. It ends them all when one fails or ctx ends.

@@ -62,17 +62,6 @@ func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
-	files, err := fileLimit()
-	if err != nil {
-		return nil, err
-	}
-	if err := form.checkFiles(files); err != nil {
-		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
-	}
-	clock, err := newClock()
-	if err != nil {
-		return nil, err
-	}
 	to, err := resolve(ctx, job.URL)
 	if err != nil {
 		return nil, err
@@ -85,7 +74,7 @@ func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error)
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{requests: job.Load.Requests, formation: form, arena: a, clock: clock}
+	b := &batch{requests: job.Load.Requests, formation: form, arena: a, clock: newClock()}
 	if err := b.prepare(ctx, c, job, to, source); err != nil {
 		b.Close()
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
@@ -117,10 +106,11 @@ func formationOf(l scenarios.LoadSpec) (formation, error) {
 	if err := l.Check(); err != nil {
 		return formation{}, err
 	}
-	if l.Client != scenarios.ClientMP {
-		return formation{processes: 1, each: max(1, l.Pool), hand: load.HandNext, open: l.Client == scenarios.ClientOpen}, nil
+	f := formation{processes: 1, each: max(1, l.Pool), hand: load.HandNext, open: l.Client == scenarios.ClientOpen}
+	if l.Client == scenarios.ClientMP {
+		f.processes, f.each, f.hand = l.Pool, 1, load.HandSplit
 	}
-	return formation{processes: l.Pool, each: 1, hand: load.HandSplit}, nil
+	return f, f.checkFiles()
 }
 
 // prepare fills the arena and starts the clients.
@@ -212,23 +202,16 @@ const (
 	filesBeside    = 64 // of everything else in a process: the standard ones, the arena, the gun, the poller, the runtime's
 )
 
-// checkFiles refuses clients that need more open files than a process may have, which
-// is limit. They would fail within the batch.
-func (f formation) checkFiles(limit uint64) error {
+// checkFiles refuses clients that need more open files than a process may have. They
+// would fail within the batch.
+func (f formation) checkFiles() error {
+	var limit unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // fails for bad arguments only: getrlimit(2)
 	here, each := f.processes*filesOfProcess+filesBeside, f.each+filesBeside
-	if need := max(here, each); uint64(need) > limit {
+	// Go raises the soft limit to the hard one when a program starts.
+	if need := max(here, each); uint64(need) > limit.Max {
 		return fmt.Errorf("%d clients need up to %d open files in one process, and its hard limit is %d; "+
-			"raise it (ulimit -Hn %d, or LimitNOFILE= of the unit), or use a smaller pool", f.processes*f.each, need, limit, need)
+			"raise it (ulimit -Hn %d, or LimitNOFILE= of the unit), or use a smaller pool", f.processes*f.each, need, limit.Max, need)
 	}
 	return nil
-}
-
-// fileLimit is how many files a process may have open. It is the hard limit, since
-// Go raises the soft one to it when a program starts.
-func fileLimit() (uint64, error) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("read the limit of open files: %w", err)
-	}
-	return limit.Max, nil
 }

@@ -96,10 +96,7 @@ type engine struct {
 
 // newEngine prepares everything that can be prepared before the gun.
 func newEngine(t task, a *arena) (*engine, error) {
-	c, err := newClock()
-	if err != nil {
-		return nil, err
-	}
+	c := newClock()
 	request, l := t.Job.Request, t.Job.Load
 	e := &engine{
 		task: t, open: l.Client == scenarios.ClientOpen, timeout: t.Job.Timeout(), allowed: math.MaxInt64,
@@ -109,6 +106,7 @@ func newEngine(t task, a *arena) (*engine, error) {
 	if limit := request.MaxErrors; limit != nil {
 		e.allowed = int64(limit.Allowed(l.Requests))
 	}
+	var err error
 	e.checker, err = load.NewChecker(request.Expect, func(which int) (*atomic.Uint64, string) {
 		return &a.digests[which], a.spans[which].Payload
 	})
@@ -146,24 +144,17 @@ func newEngine(t task, a *arena) (*engine, error) {
 func (e *engine) run(base instant) (*tally, error) {
 	var collected debug.GCStats
 	debug.ReadGCStats(&collected)
-	before, err := cpuTime()
-	if err != nil {
-		return nil, err
-	}
+	before := cpuTime()
 	e.base = base
-	err = e.loop()
+	err := e.loop()
 	for _, c := range e.clients {
 		c.abandon()
 	}
 	if err != nil {
 		return nil, err
 	}
-	after, err := cpuTime()
-	if err != nil {
-		return nil, err
-	}
 	t := &e.tally
-	t.CPU, t.Pauses = after-before, gcPauses(&collected)
+	t.CPU, t.Pauses = cpuTime()-before, gcPauses(&collected)
 	for _, c := range e.clients {
 		t.Retries += c.retries
 		t.BytesSent += c.conn.sent
@@ -190,8 +181,14 @@ const shortWait = time.Millisecond
 func (e *engine) loop() error {
 	e.seen = e.clock.now()
 	e.check = e.seen + instant(e.timeout)
-	if err := e.start(); err != nil {
-		return err
+	if e.open {
+		if err := e.dispatch(); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range e.clients {
+			c.resume()
+		}
 	}
 	limit, held := shortWait, true
 	for !e.finished() && !e.stopped.Load() && e.broken == nil {
@@ -224,17 +221,6 @@ func (e *engine) loop() error {
 		}
 	}
 	return e.broken
-}
-
-// start sets off the clients of a closed loop, or the schedule of an open one.
-func (e *engine) start() error {
-	if e.open {
-		return e.dispatch()
-	}
-	for _, c := range e.clients {
-		c.resume()
-	}
-	return nil
 }
 
 func (e *engine) finished() bool {

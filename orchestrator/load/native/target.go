@@ -66,9 +66,6 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	if err != nil {
 		return target{}, fmt.Errorf("URL %q: %w", raw, err)
 	}
-	if len(addresses) == 0 {
-		return target{}, fmt.Errorf("URL %q: the name has no address", raw)
-	}
 	peer := netip.AddrPortFrom(addresses[0].Unmap(), uint16(port))
 	if len(addresses) > 1 {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))

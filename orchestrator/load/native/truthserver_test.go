@@ -95,10 +95,8 @@ func startTruth(t testing.TB, b behaviour) *truthServer {
 	t.Helper()
 	_, benchmark := t.(*testing.B)
 	s := &truthServer{exact: benchmark, timeline: timeline{behaviour: b}, buffers: map[int][]byte{}}
+	s.clock = newClock()
 	var err error
-	if s.clock, err = newClock(); err != nil {
-		t.Fatal(err)
-	}
 	if s.listener, err = newSocket(unix.AF_INET); err != nil {
 		t.Fatal(err)
 	}

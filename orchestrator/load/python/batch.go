@@ -16,12 +16,9 @@ import (
 // A batch is a prepared number of requests that waits for its starting gun.
 type batch struct {
 	process  Process
-	requests int
-	open     bool
+	asked    load.Account    // what is known before the gun
 	offsets  []time.Duration // of an open loop at a rate
-	cores    int             // that the clients can use at most
-	hand     string
-	cpus     []int // that the program is held to
+	cores    []int           // that the program is held to
 	checker  *load.Checker
 	distinct int // how many different requests there are
 
@@ -95,8 +92,8 @@ func (b *batch) listen(messages *json.Decoder) error {
 		}
 		switch {
 		case m.Tally != nil:
-			account, err := m.Tally.account(b.requests, b.verdicts, b.offsets)
-			if err != nil {
+			account := b.asked
+			if err := m.Tally.fill(&account, b.verdicts, b.offsets); err != nil {
 				return err
 			}
 			b.failure, b.account = m.Tally.Failure, &account
@@ -117,9 +114,9 @@ func (b *batch) listen(messages *json.Decoder) error {
 	}
 }
 
-// judge sends the program the verdict on an answer.
+// verdictOn sends the program the verdict on an answer.
 func (b *batch) verdictOn(a answer) error {
-	if a.Request < 0 || int(a.Request) >= b.requests || a.Payload < 0 || a.Payload >= b.distinct {
+	if a.Request < 0 || int(a.Request) >= b.asked.Requests || a.Payload < 0 || a.Payload >= b.distinct {
 		return fmt.Errorf("the Python client asked about request %d with payload %d, which do not exist", a.Request, a.Payload)
 	}
 	failure := b.checker.Check(a.Payload, a.Status, a.Body)
@@ -221,7 +218,7 @@ func (b *batch) await(ctx context.Context) error {
 // result counts what is in the program's tally. Call it only before the batch is fired
 // or after the program has ended.
 func (b *batch) result() load.Result {
-	var a load.Account
+	a := b.asked
 	select {
 	case <-b.finished:
 		if b.account != nil {
@@ -229,9 +226,8 @@ func (b *batch) result() load.Result {
 		}
 	default:
 	}
-	a.Requests, a.Open, a.Cores, a.Hand = b.requests, b.open, b.cores, b.hand
 	r := a.Result()
-	r.Cores = b.cpus
+	r.Cores = b.cores
 	return r
 }
 

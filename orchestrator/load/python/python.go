@@ -131,11 +131,11 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 		return nil, err
 	}
 	b := &batch{
-		requests: t.Requests, open: t.Client == scenarios.ClientOpen, cores: 1, hand: load.HandChunks, cpus: t.Cores,
-		distinct: max(1, len(payloads)), verdicts: map[int32]*load.Failure{},
+		asked: load.Account{Requests: t.Requests, Open: t.Client == scenarios.ClientOpen, UsableCores: 1, Hand: load.HandChunks},
+		cores: t.Cores, distinct: max(1, len(payloads)), verdicts: map[int32]*load.Failure{},
 		ready: make(chan struct{}), finished: make(chan struct{}),
 	}
-	if b.open {
+	if b.asked.Open {
 		b.offsets = load.Offsets(job.Load, job.Seed)
 		t.Scheduled = b.offsets != nil
 	}
@@ -150,11 +150,11 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 	b.process = process
 	switch t.Client {
 	case scenarios.ClientSingle, scenarios.ClientOpen:
-		b.hand = load.HandNext
+		b.asked.Hand = load.HandNext
 	case scenarios.ClientMP:
-		b.cores = min(t.Clients, runtime.NumCPU())
+		b.asked.UsableCores = min(t.Clients, runtime.NumCPU())
 		if len(t.Cores) > 0 {
-			b.cores = min(t.Clients, len(t.Cores))
+			b.asked.UsableCores = min(t.Clients, len(t.Cores))
 		}
 	}
 	go b.follow()

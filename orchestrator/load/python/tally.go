@@ -40,22 +40,22 @@ func outcomeKinds() []string {
 // unfinished is the outcome of a request that has none.
 const unfinished = 0
 
-// account is the tally in the terms of package load, or an error where the tally
-// contradicts itself. An answer whose verdict is missing counts as not finished:
-// the batch ended before it was judged.
-func (t *tally) account(requests int, verdicts map[int32]*load.Failure, offsets []time.Duration) (load.Account, error) {
-	a := load.Account{Gun: t.Gun, CPU: t.CPU}
-	if len(t.Figures) != requests*figureSize {
-		return a, fmt.Errorf("the Python client's tally has %d bytes of figures for %d requests, not %d", len(t.Figures), requests, requests*figureSize)
+// fill puts the tally into an account of the requests that were asked for. It fails if
+// the tally contradicts itself. An answer whose verdict is missing counts as not
+// finished: the batch ended before it was judged.
+func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets []time.Duration) error {
+	a.Gun, a.CPU = t.Gun, t.CPU
+	if len(t.Figures) != a.Requests*figureSize {
+		return fmt.Errorf("the Python client's tally has %d bytes of figures for %d requests, not %d", len(t.Figures), a.Requests, a.Requests*figureSize)
 	}
-	figures := make([]figure, requests)
+	figures := make([]figure, a.Requests)
 	if _, err := binary.Decode(t.Figures, binary.LittleEndian, figures); err != nil {
-		return a, fmt.Errorf("the Python client's tally: %w", err)
+		return fmt.Errorf("the Python client's tally: %w", err)
 	}
 	kinds := outcomeKinds()
 	for i, f := range figures {
-		if f.Outcome < 0 || int(f.Outcome) >= len(kinds) || f.Asked < -1 || int(f.Asked) >= requests || f.Client < 0 {
-			return a, fmt.Errorf("the Python client's tally: request %d has the outcome %d, the verdict of request %d and the client %d, which cannot be", i, f.Outcome, f.Asked, f.Client)
+		if f.Outcome < 0 || int(f.Outcome) >= len(kinds) || f.Asked < -1 || int(f.Asked) >= a.Requests || f.Client < 0 {
+			return fmt.Errorf("the Python client's tally: request %d has the outcome %d, the verdict of request %d and the client %d, which cannot be", i, f.Outcome, f.Asked, f.Client)
 		}
 		if f.Outcome == unfinished {
 			continue
@@ -79,5 +79,5 @@ func (t *tally) account(requests int, verdicts map[int32]*load.Failure, offsets 
 		a.Retries += int(f.Retries)
 		a.Outcomes = append(a.Outcomes, o)
 	}
-	return a, nil
+	return nil
 }
