@@ -2,13 +2,12 @@ package scenarios
 
 import (
 	"encoding/json"
-	"math"
 	"time"
+
+	"stackmeter/scenarios/units"
 )
 
 // In JSON durations are seconds, as everywhere outside of Go.
-
-func fromSeconds(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)) }
 
 type readyJSON struct {
 	Path     string  `json:"path"`
@@ -24,7 +23,7 @@ func (r Ready) MarshalJSON() ([]byte, error) {
 func (r *Ready) UnmarshalJSON(text []byte) error {
 	var read readyJSON
 	err := json.Unmarshal(text, &read)
-	r.Path, r.Timeout = read.Path, fromSeconds(read.TimeoutS)
+	r.Path, r.Timeout = read.Path, units.Duration(read.TimeoutS)
 	return err
 }
 
@@ -46,7 +45,7 @@ func (r Request) MarshalJSON() ([]byte, error) {
 func (r *Request) UnmarshalJSON(text []byte) error {
 	read := requestJSON{plainRequest: (*plainRequest)(r)}
 	err := json.Unmarshal(text, &read)
-	r.Timeout = fromSeconds(read.TimeoutS)
+	r.Timeout = units.Duration(read.TimeoutS)
 	return err
 }
 
@@ -68,6 +67,6 @@ func (l LoadSpec) MarshalJSON() ([]byte, error) {
 func (l *LoadSpec) UnmarshalJSON(text []byte) error {
 	read := loadJSON{plainLoad: (*plainLoad)(l)}
 	err := json.Unmarshal(text, &read)
-	l.P99 = fromSeconds(read.P99S)
+	l.P99 = units.Duration(read.P99S)
 	return err
 }

@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,20 +178,7 @@ func topologyName(base string, nginx bool, workers, threads int) string {
 	return base
 }
 
-// topology is what a short name stands for, with the server's defaults.
-func (s shorthand) topology() Topology {
-	workers, threads := cmp.Or(s.workers, s.server.Workers), cmp.Or(s.threads, s.server.Threads)
-	return Topology{
-		Name:    topologyName(s.server.Name, s.nginx, workers, threads),
-		Server:  s.server.Name,
-		Workers: workers,
-		Threads: threads,
-		Nginx:   s.nginx,
-	}
-}
-
-// mapping is the long form of a short name, for an override that changes a
-// part of it.
+// mapping is the long form of a short name.
 func (s shorthand) mapping(at *yaml.Node) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: at.Line, Column: at.Column}
 	add := func(key, tag, value string) {

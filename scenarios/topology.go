@@ -36,6 +36,7 @@ func (d *decoder) topologies(n *yaml.Node, app App, appKeys yamlfile.Object) []T
 }
 
 func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Topology {
+	v := variants{d: d, node: n, app: app, appKeys: appKeys}
 	if n.Kind == yaml.ScalarNode {
 		var text string
 		if !d.Text(n, "a topology", &text) {
@@ -46,11 +47,8 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 			d.Problem(n, d.loader.Servers.rule(), "topology %s: %v", show.Quote(text), err)
 			return nil
 		}
-		t := short.topology()
-		d.needsApp(n, &t, appKeys)
-		return []Topology{t}
+		n = short.mapping(n)
 	}
-	v := variants{d: d, node: n, app: app, appKeys: appKeys}
 	o, ok := d.Object(n, "topology", "a topology",
 		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a topology's name", &v.base.Name, validName, nameRule) }),
 		yamlfile.Key("server", func(n *yaml.Node) {
@@ -58,7 +56,9 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		}),
 		yamlfile.Key("workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }),
 		yamlfile.Key("threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }),
-		yamlfile.Key("nginx", func(n *yaml.Node) { v.nginx = d.booleans(n, "nginx") }),
+		yamlfile.Key("nginx", func(n *yaml.Node) {
+			v.nginx = axisOf(d, n, "nginx", func(item *yaml.Node, into *bool) bool { return d.Boolean(item, "nginx", into) })
+		}),
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }),
@@ -92,38 +92,25 @@ func (d *decoder) needsImage(n *yaml.Node, app yamlfile.Object, what string) {
 	}
 }
 
-// numbers reads an axis of numbers from 1.
-func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
-	var values []int
+// axisOf reads the values of an axis, none of them twice.
+func axisOf[T comparable](d *decoder, n *yaml.Node, what string, read func(item *yaml.Node, into *T) bool) []T {
+	var values []T
 	for _, item := range d.List(n, what, d.maxCells) {
-		var value int
-		if !d.Integer(item, what, &value, 1, most) {
-			continue
+		var value T
+		switch {
+		case !read(item, &value):
+		case slices.Contains(values, value):
+			d.Problem(item, "remove one of them", "%s has %v twice", what, value)
+		default:
+			values = append(values, value)
 		}
-		if slices.Contains(values, value) {
-			d.Problem(item, "remove one of them", "%s has %d twice", what, value)
-			continue
-		}
-		values = append(values, value)
 	}
 	return values
 }
 
-// booleans reads an axis of true and false.
-func (d *decoder) booleans(n *yaml.Node, what string) []bool {
-	var values []bool
-	for _, item := range d.List(n, what, d.maxCells) {
-		var value bool
-		if !d.Boolean(item, what, &value) {
-			continue
-		}
-		if slices.Contains(values, value) {
-			d.Problem(item, "remove one of them", "%s has %t twice", what, value)
-			continue
-		}
-		values = append(values, value)
-	}
-	return values
+// numbers reads an axis of numbers from 1.
+func (d *decoder) numbers(n *yaml.Node, what string, most int) []int {
+	return axisOf(d, n, what, func(item *yaml.Node, into *int) bool { return d.Integer(item, what, into, 1, most) })
 }
 
 // An argument is one text of a command and where it is.
