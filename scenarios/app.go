@@ -19,8 +19,8 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		yamlfile.Key("build", func(n *yaml.Node) { a.Build = d.build(n) }),
 		yamlfile.Key("dir", func(n *yaml.Node) { a.Dir = d.appDir(n) }),
 		yamlfile.Key("venv", func(n *yaml.Node) {
-			// Whether it is there is the machine's matter, not the scenario's:
-			// it is made where local processes run, and containers need none.
+			// It need not exist here: it is made where local processes run, and
+			// containers need none.
 			if d.Text(n, "app.venv", &a.Venv) {
 				a.Venv = d.folder.path(a.Venv)
 			}
@@ -87,8 +87,8 @@ func (d *decoder) build(n *yaml.Node) *Build {
 	return b
 }
 
-// buildArgs reads a build's arguments. The image keeps them, so that no value
-// of the operator's may be among them.
+// buildArgs reads the arguments of a build. The image keeps them, so no value of
+// the operator's may be among them.
 func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 	const what = "app.build.args"
 	d.Dictionary(n, what, into, validEnv, envRule)

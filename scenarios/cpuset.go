@@ -12,11 +12,11 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// maxCore bounds the numbers of cores: what the kernel's sets can hold.
+// maxCore is the highest number of a core that the kernel's sets can hold.
 const maxCore = 1023
 
-// ParseCpuset reads a list of cores as the kernel writes it: 0-3,6. The cores
-// are sorted, each once.
+// ParseCpuset reads a list of cores as the kernel writes it: 0-3,6. It returns
+// each core once, sorted.
 func ParseCpuset(list string) ([]int, error) {
 	var cores []int
 	for part := range strings.SplitSeq(list, ",") {
@@ -72,22 +72,22 @@ func FormatCpuset(cores []int) string {
 	return strings.Join(parts, ",")
 }
 
-// fewestCoresApart is how many cores a machine needs for the client to be kept
-// apart by default: with fewer, what the client would take from the stack is
-// more than what it disturbs.
+// fewestCoresApart is how many cores a machine needs for the client to get cores
+// of its own by default. On a smaller one it would take more from the stack than
+// it disturbs.
 const fewestCoresApart = 4
 
-// coresOfStack is how many of the stack's cores go with one of the client's:
-// the native client needs a small part of what any application does.
+// coresOfStack is how many cores the stack gets for each of the client's. The
+// native client needs a small part of what any application does.
 const coresOfStack = 7
 
-// fewestOfStack is how many of the stack's cores go with one of the client's at
-// least, where that has processes of its own (mp). On one core they would wait for
-// each other, which would be in the latencies; a core for each would leave too
-// little of the machine to what is measured.
+// fewestOfStack is how many cores the stack gets for each of the client's at
+// least, if the client has several processes (mp). On one core they would wait
+// for each other, and the latencies would show it. A core for each would leave
+// too little of the machine to what is measured.
 const fewestOfStack = 3
 
-// cpuset reads a list of cores, and keeps it in its shortest form.
+// cpuset reads a list of cores and keeps its shortest form.
 func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 	var list string
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!int" {
@@ -103,15 +103,16 @@ func (d *decoder) cpuset(n *yaml.Node, what string, into *string) {
 	*into = FormatCpuset(cores)
 }
 
-// Apart says on which cores of a machine the client and the stack run; nil is
-// any of them. A scenario that names cores for either of the two is followed,
-// and nothing is added to it. Otherwise, from four cores on, the client gets
-// the last one of every eight, at least one, and the stack the rest. processes
-// is the most that the client has at once: where it has more than that, it gets
-// a core for each, up to one of every four and to what each of the stack's
-// services leaves. Nobody is kept apart where that leaves the client none.
-// Python's client needs more than that, as much as many an app, and is not kept
-// apart. Two threads of one physical core count as two cores.
+// Apart divides the cores of a machine between the client and the stack. nil
+// means any core.
+//
+// If the scenario names cores for either of the two, that is all that is done.
+// Otherwise, on four cores or more, the client gets every eighth core, at least
+// one, and the stack gets the rest. If the client has more processes than that
+// at once, it gets a core for each, but at most every fourth core, and no more
+// than resources.cpus leaves. If nothing is left for the client, or if it is
+// Python's, which needs as much as many an app, nothing is divided. Two threads
+// of one physical core count as two cores.
 func Apart(available []int, client Client, stack Resources, processes int) (clientCores, stackCores []int, err error) {
 	if client.Cpuset != "" || stack.Cpuset != "" {
 		if client.Cpuset != "" {
@@ -136,8 +137,8 @@ func Apart(available []int, client Client, stack Resources, processes int) (clie
 	return available[cut:], available[:cut], nil
 }
 
-// ClientProcesses is the most processes that the client has at once in any of the
-// plan's cells.
+// ClientProcesses is the largest number of processes that the client has at once
+// in any cell of the plan.
 func (p Plan) ClientProcesses() int {
 	most := 1
 	for _, trial := range p.Trials {

@@ -12,8 +12,8 @@ import (
 	"stackmeter/scenarios/yamlfile"
 )
 
-// scenario decodes the whole document. Fields are decoded in the order in
-// which they are listed here: the topologies need the app.
+// scenario reads the whole document. Keys are read in the order in which they
+// are listed here: the topologies need the app.
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	s := &Scenario{
 		App:       App{Port: 8000, Ready: defaultReady()},
@@ -80,8 +80,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	return s
 }
 
-// given says whether a mapping has a key, if only with a value that was
-// refused.
+// given reports whether a mapping has a key, even if its value was refused.
 func given(n *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {
@@ -126,7 +125,7 @@ func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 	return b
 }
 
-// distinct keeps the first of equal words.
+// distinct drops words that were there before.
 func distinct(words []string) []string {
 	seen := map[string]bool{}
 	var kept []string
@@ -139,7 +138,7 @@ func distinct(words []string) []string {
 	return kept
 }
 
-// thresholds checks the expressions and keeps them as texts.
+// thresholds checks conditions and keeps them as text.
 func (d *decoder) thresholds(n *yaml.Node) []string {
 	var all []string
 	for _, item := range yamlfile.Items(n) {
@@ -161,8 +160,8 @@ func (d *decoder) thresholds(n *yaml.Node) []string {
 // mostRepeats is the limit of repeats.
 const mostRepeats = 1000
 
-// repeats reads how often each cell is measured: a number, or from how many to
-// how many until the medians are known well enough.
+// repeats reads how often each cell is measured: a number, or bounds within
+// which it is repeated until the medians are known well enough.
 func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	if n.Kind != yaml.MappingNode {
 		d.Integer(n, "repeats", &s.Repeats, 1, mostRepeats)
@@ -196,7 +195,7 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	}
 }
 
-// recommend reads what a topology is to be chosen for.
+// recommend reads what to choose a topology by.
 func (d *decoder) recommend(n *yaml.Node) *Recommend {
 	r := &Recommend{Objective: "duration"}
 	_, ok := d.Object(n, "recommend", "recommend",
@@ -222,7 +221,7 @@ func (d *decoder) figure(n *yaml.Node, what string) (threshold.Figure, bool) {
 	return f, known
 }
 
-// budgets reads a limit for each of some figures, as it is written.
+// budgets reads the limits of some figures and keeps them as they are written.
 func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	if n.Kind != yaml.MappingNode {
 		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under must be a mapping, not %s", yamlfile.Describe(n))
@@ -240,7 +239,7 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 	return budgets
 }
 
-// Metrics are those that the budgets are about, sorted.
+// Metrics are the names of the figures that have a budget, sorted.
 func (r Recommend) Metrics() []string {
 	names := make([]string, 0, len(r.Under))
 	for name := range r.Under {

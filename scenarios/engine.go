@@ -13,9 +13,9 @@ import (
 // process takes some 30 MB and a tenth of a second to start.
 const maxPythonPool = 1000
 
-// NotForPython says what of a request or a load the engine python-requests
-// cannot do, and what to use instead; empty when it can send them. Everything
-// else that a scenario can say holds for both engines.
+// NotForPython says what in a request or a load the engine python-requests
+// cannot do, and what to use instead. It is empty if the engine can send them.
+// Both engines can do everything else that a scenario can say.
 func NotForPython(r Request, l LoadSpec) string {
 	switch {
 	case r.TLS != nil:
@@ -28,8 +28,8 @@ func NotForPython(r Request, l LoadSpec) string {
 	return ""
 }
 
-// checkEngine reports what the engine of the scenario cannot do, each where the
-// file says it.
+// checkEngine reports what the scenario's engine cannot do, at the place where
+// the file asks for it.
 func (d *decoder) checkEngine(root *yaml.Node, s *Scenario) {
 	if s.Client.Engine != EnginePythonRequests {
 		return
@@ -57,7 +57,7 @@ func (d *decoder) checkEngine(root *yaml.Node, s *Scenario) {
 	}
 }
 
-// tooManyClients says whether a key has a pool that Python has no room for.
+// tooManyClients reports whether a key has a pool that is too large for Python.
 func tooManyClients(key, value *yaml.Node) bool {
 	if key.Value != "pool" {
 		return false
@@ -70,7 +70,7 @@ func tooManyClients(key, value *yaml.Node) bool {
 	return false
 }
 
-// found are the keys anywhere below a key of a mapping that are looked for.
+// found returns the matching keys anywhere below one key of a mapping.
 func found(root *yaml.Node, below string, is func(key, value *yaml.Node) bool) []*yaml.Node {
 	var keys []*yaml.Node
 	var walk func(*yaml.Node)

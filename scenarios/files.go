@@ -14,15 +14,15 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// maxFiles bounds the payload files of one scenario: all of them are held in
-// memory while the load runs.
+// maxFiles bounds the payload files of one scenario. All of them are in memory
+// while the load runs.
 const maxFiles = 10_000
 
-// A folder is the scenario file's. It is the one place where a scenario's
-// paths become absolute and where the file system is looked at.
+// A folder is the one that holds the scenario file. Only here do a scenario's
+// paths become absolute, and only here is the file system looked at.
 type folder struct {
 	dir     string   // absolute
-	allowed []string // absolute; the operator's word for where else paths may lead
+	allowed []string // absolute; where else the operator lets paths lead
 }
 
 func (f folder) path(name string) string {
@@ -32,13 +32,13 @@ func (f folder) path(name string) string {
 	return filepath.Join(f.dir, name)
 }
 
-// escapeGlob is a pattern that matches just the name.
+// escapeGlob turns a name into a pattern that matches only that name.
 func escapeGlob(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
-// files is the regular files that a glob (as path/filepath has them) matches,
-// sorted. Those of a glob that is not trusted are in one of the folder's roots.
+// files returns the regular files that a glob of path/filepath matches, sorted.
+// A glob that is not trusted must stay in the folder or in an allowed one.
 func (f folder) files(glob string, trusted bool) ([]string, error) {
 	if !trusted && f.root(f.path(glob)) == "" {
 		return nil, fmt.Errorf("%s %w", show.Quote(glob), errOutside)
@@ -46,7 +46,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	meta := strings.ContainsAny(glob, `*?[\`)
 	pattern := glob
 	if !filepath.IsAbs(glob) {
-		// What is special in the folder's own name is not part of the glob.
+		// Nothing in the folder's own name is a pattern.
 		pattern = filepath.Join(escapeGlob(f.dir), glob)
 	}
 	found, err := filepath.Glob(pattern)
@@ -79,7 +79,7 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	return nil, fmt.Errorf("there is no file %s", show.Quote(glob))
 }
 
-// exists checks that a folder does.
+// exists checks that a folder exists.
 func (f folder) exists(what, name string) error {
 	if info, err := os.Stat(f.path(name)); err != nil {
 		return fmt.Errorf("%s %s: %w", what, show.Quote(name), reason(err))
@@ -89,8 +89,8 @@ func (f folder) exists(what, name string) error {
 	return nil
 }
 
-// buildContext checks that a folder and the Dockerfile in it exist. One that
-// is not trusted is in the scenario's checkout.
+// buildContext checks that a folder and the Dockerfile in it exist. A context
+// that is not trusted must be in the scenario's checkout.
 func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 	if err := f.exists("build context", context); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 			return err
 		}
 	}
-	// The builder sees the context and nothing else, and so does this.
+	// The builder sees nothing but the context. Neither does this check.
 	root, err := os.OpenRoot(f.path(context))
 	if err != nil {
 		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
@@ -116,8 +116,8 @@ func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 	return nil
 }
 
-// reason is an error of the file system without the path, which the message
-// has already as the scenario wrote it.
+// reason is an error of the file system without its path: the message names the
+// path as the scenario has it.
 func reason(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -126,14 +126,13 @@ func reason(err error) error {
 	return err
 }
 
-// A scenario can come from a pull request. What is in this file keeps it from
-// reading the operator's files and from loading code into the servers that are
-// measured.
+// A scenario can come from a pull request. The rest of this file keeps it from
+// reading the operator's files and from loading code into the measured servers.
 
-// errOutside is a path that leads where a scenario has no business.
+// errOutside is the error of a path that leads where a scenario has no business.
 var errOutside = errors.New("leads out of the scenario's folder")
 
-// pathHint is what to do about a path that was refused.
+// pathHint says what to do about a path that was refused.
 func pathHint(err error) string {
 	if errors.Is(err, errOutside) {
 		return "--allow-path DIR allows files elsewhere, and --set may name any: a scenario can come from a stranger, the command line cannot"
@@ -141,8 +140,8 @@ func pathHint(err error) string {
 	return "paths are relative to the scenario file"
 }
 
-// root is the folder among the scenario's own and the allowed ones that an
-// absolute path is in by its name; empty if it is in none.
+// root returns the one of the scenario's own and the allowed folders that an
+// absolute path is in, going by names; empty if it is in none.
 func (f folder) root(path string) string {
 	for _, dir := range append([]string{f.dir}, f.allowed...) {
 		if within(dir, path) {
@@ -152,15 +151,15 @@ func (f folder) root(path string) string {
 	return ""
 }
 
-// within says whether a cleaned absolute path is a folder or below it.
+// within reports whether a cleaned absolute path is the folder or below it.
 func within(dir, path string) bool {
 	name, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(name)
 }
 
-// confine checks that no symbolic link on the way to a file leads out. It is
-// os.Root that follows them, so that what is checked is what the kernel would
-// open, and not a guess by names.
+// confine checks that no symbolic link on the way to a file leads out. os.Root
+// follows the links, so the check is about what the kernel would open and not a
+// guess by names.
 func (f folder) confine(glob string, files []string) error {
 	roots := map[string]*os.Root{}
 	defer func() {
@@ -201,19 +200,20 @@ func (f folder) confine(glob string, files []string) error {
 	return nil
 }
 
-// gits says whether a path below a folder is git's own and not part of what is
-// checked out there: a CI job's checkout may keep a token in .git/config.
+// gits reports whether a path below a folder belongs to git itself and not to
+// what is checked out there. The checkout of a CI job may keep a token in
+// .git/config.
 func gits(dir, path string) bool {
 	name, err := filepath.Rel(dir, path)
 	return err == nil && slices.Contains(strings.Split(name, string(filepath.Separator)), ".git")
 }
 
-// checkedOut checks that a build context is in the git checkout that the
-// scenario is in, or in an allowed folder. All of a context goes to the
-// engine: with one above the checkout, a Dockerfile of a pull request could
-// copy the operator's files into its image. Git's own folder is no part of a
-// checkout. A scenario that is in no checkout has its source tree instead, and
-// where there is none its own folder.
+// checkedOut checks that a build context is in the same git checkout as the
+// scenario, or in an allowed folder. The whole context goes to the engine: with
+// one above the checkout, the Dockerfile of a pull request could copy the
+// operator's files into its image. Git's own folder is not part of a checkout.
+// For a scenario outside of any checkout it is the source tree that counts, and
+// without one the scenario's own folder.
 func (f folder) checkedOut(context string) error {
 	real, err := filepath.EvalSymlinks(f.path(context))
 	if err != nil {
@@ -244,13 +244,13 @@ func (f folder) checkedOut(context string) error {
 	return nil
 }
 
-// above is the nearest folder, from this one upwards, that has an entry of one
-// of the names; empty if none has. A stranger's tree can have more of them and
-// so only confine itself further.
+// above returns the nearest folder, from this one upwards, that has an entry of
+// one of the names; empty if none has. A stranger who adds such entries only
+// confines the scenario further.
 func above(dir string, names ...string) string {
 	for {
 		for _, name := range names {
-			// .git is a folder, or in a work tree or submodule a file.
+			// .git is a folder; in a work tree or submodule it is a file.
 			if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 				return dir
 			}
@@ -263,8 +263,8 @@ func above(dir string, names ...string) string {
 	}
 }
 
-// environment reads environment variables for a service. Some are not the
-// scenario's to set.
+// environment reads the environment variables of a service. A scenario may not
+// set some of them.
 func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
 	d.Dictionary(n, what, into, validEnv, envRule)
 	if n.Kind != yaml.MappingNode {
@@ -286,11 +286,10 @@ func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string
 	}
 }
 
-// loaders says whether the dynamic linker of Linux or macOS obeys a variable:
-// with LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH (ld.so(8)) any program of a
-// service, stackmeter's own nginx included, would run a stranger's code before
-// its own. PYTHONPATH and the like are not among them: what they lead to is
-// the app, which is the scenario's to choose.
+// loaders reports whether the dynamic linker of Linux or macOS obeys a variable.
+// With LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH (ld.so(8)) any program of a
+// service, stackmeter's own nginx included, would run a stranger's code first.
+// PYTHONPATH and the like only lead to the app, which a scenario may choose.
 func loaders(name string) bool {
 	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
 		name == "GLIBC_TUNABLES" || name == "GCONV_PATH"

@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 )
 
-// Fingerprint is the SHA-256, in hexadecimal, of what must be the same for
-// cells of two runs to be comparable: app, request, resources, client, warm-up,
-// fresh, topologies, loads and what the payload files hold, as WithPayloadFiles
-// found it. Order, prune, seed, repeats, baseline and
-// thresholds are not part of it, nor is the folder that a checkout lies in: of
-// files and folders only the last element of the path counts.
+// Fingerprint is the SHA-256, in hexadecimal, of what must be the same if cells
+// of two runs are to be comparable: app, request, resources, client, warm-up,
+// fresh, topologies, loads, and the contents of the payload files as
+// WithPayloadFiles found them. Order, prune, seed, repeats, baseline and
+// thresholds do not count. Of the path of a file or folder only the last element
+// counts, so a checkout may be anywhere.
 func (p Plan) Fingerprint() string {
 	app, request := p.App, p.Request
 	if app.Build != nil {
@@ -46,8 +46,8 @@ func (p Plan) Fingerprint() string {
 			cells[c.Name] = c.Load
 		}
 	}
-	// encoding/json writes structs in the order of their fields and maps in
-	// the order of their keys, which makes this text canonical.
+	// This text is canonical: encoding/json writes structs in the order of their
+	// fields and maps in the order of their keys.
 	text, err := json.Marshal(struct {
 		App        App
 		Request    Request
@@ -75,17 +75,16 @@ func baseNames(files []string) []string {
 	return names
 }
 
-// A PayloadFile is one file that the request sends, as it was when the run
-// began.
+// A PayloadFile is a file that the request sends, as it was when the run began.
 type PayloadFile struct {
 	Name   string `json:"name"`   // without its folder
 	Size   int64  `json:"size"`   // bytes
 	SHA256 string `json:"sha256"` // of the content, in hexadecimal
 }
 
-// WithPayloadFiles is the plan with what its request's files hold now, in the
-// order in which they are sent. They are read once, a piece at a time. The
-// error names the file that cannot be read.
+// WithPayloadFiles returns the plan with the sizes and hashes of its request's
+// files, in the order in which they are sent. It reads each file once, piece by
+// piece. The error names a file that cannot be read.
 func (p Plan) WithPayloadFiles() (Plan, error) {
 	p.PayloadFiles = nil
 	for _, name := range p.Request.files() {
@@ -98,7 +97,7 @@ func (p Plan) WithPayloadFiles() (Plan, error) {
 	return p, nil
 }
 
-// files are the absolute paths of the payload files; none where payloads are
+// files are the absolute paths of the payload files; none if payloads are
 // generated.
 func (r Request) files() []string {
 	switch {

@@ -7,7 +7,7 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// In JSON durations are seconds, as everywhere outside of Go.
+// In JSON a duration is a number of seconds, as everywhere outside of Go.
 
 type readyJSON struct {
 	Path     string  `json:"path"`

@@ -17,7 +17,7 @@ import (
 	"stackmeter/scenarios/yamlfile"
 )
 
-// DefaultMaxCells is the usual limit of a plan's cells, repeats counted: at a
+// DefaultMaxCells is the usual limit of a plan's cells, with all repeats: at a
 // minute each, half a week.
 const DefaultMaxCells = 5_000
 
@@ -29,15 +29,15 @@ type Loader struct {
 	// folder: see Loader.Parse.
 	Allow []string
 
-	// Env is set for the app on top of what the file says: secrets, which the
-	// operator has and a file does not.
+	// Env is set for the app on top of the file's environment: secrets, which
+	// the operator has and a file does not.
 	Env map[string]string
 
 	// Servers are those that a topology can name. Without any there are only
 	// commands and services.
 	Servers Servers
 
-	// Server, where it is set, is the one topology: a server that is there
+	// Server, if it is set, is the only topology: a server that is there
 	// already. The scenario then has no app and lists no topologies.
 	Server *Topology
 
@@ -46,9 +46,9 @@ type Loader struct {
 	Figures threshold.Vocabulary
 }
 
-// Load reads a scenario file and checks it. Overrides are the values of
-// --set: see Parse. An error about what the file says is of type
-// yamlfile.Problems and holds everything that is wrong.
+// Load reads a scenario file and checks it. Overrides are the values of --set,
+// see Parse. If the file is wrong, the error is of type yamlfile.Problems and
+// holds everything that is wrong.
 func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -62,18 +62,19 @@ func (l Loader) Load(path string, overrides ...string) (*Scenario, error) {
 	return l.Parse(path, data, overrides...)
 }
 
-// Parse is Load for a file that has been read already. The folder of file is where its
-// relative paths start. An override is "a.b=value": a path of keys, and of
-// indices from 0 into lists, then a YAML value that takes the place of what
-// the file says; "null" takes the key out. What overrides bring is checked
-// as if the file said it, with one difference: a file can come from a pull
-// request and an override cannot, so that what a stranger may not ask for (a
-// path that leads elsewhere, a variable that the dynamic linker obeys) is the
-// operator's to give.
+// Parse is Load for a file that has been read already. Relative paths start in
+// the folder of file.
 //
-// The file's payloads are in its own folder or in one that Allow names, and
-// its build context is there or in the same git checkout. No "..", absolute
-// path or symbolic link leads out.
+// An override is "a.b=value": a path of keys, and of indices from 0 into lists,
+// then a YAML value that replaces what the file says; "null" removes the key. An
+// override is checked as if the file said it, with one difference: a file can
+// come from a pull request, an override cannot. So an override may have what a
+// stranger may not ask for: a path that leads elsewhere, a variable that the
+// dynamic linker obeys.
+//
+// Payloads are in the file's own folder or in one that Allow names. A build
+// context is there or in the same git checkout. No "..", absolute path or
+// symbolic link leads out.
 func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario, error) {
 	f := yamlfile.Read(file, data, l.rules())
 	if f.Root == nil {
@@ -85,7 +86,7 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	return l.decode(f, file)
 }
 
-// A Setting is a value of a scenario that something other than a file gives: a
+// A Setting is a value of a scenario that does not come from a file but from a
 // flag of a command.
 type Setting struct {
 	From  string // what a problem calls the place: --pool
@@ -93,8 +94,8 @@ type Setting struct {
 	Value string // YAML
 }
 
-// ParseSettings checks a scenario that has no file: all that it says are the
-// settings. Its relative paths start in the working directory.
+// ParseSettings checks a scenario that has no file, only settings. Relative paths
+// start in the working directory.
 func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error) {
 	f := yamlfile.Empty(name, l.rules())
 	for _, key := range []string{"name: " + name, "request: {}", "matrix: {}"} { // which no setting may say
@@ -107,7 +108,7 @@ func (l Loader) ParseSettings(name string, settings []Setting) (*Scenario, error
 	return l.decode(f, "")
 }
 
-// rules are what is particular to scenarios as YAML files.
+// rules are what yamlfile has to know of scenarios.
 func (l Loader) rules() yamlfile.Rules {
 	return yamlfile.Rules{
 		What:    "scenario",
@@ -139,7 +140,7 @@ type decoder struct {
 	maxCells int
 }
 
-// decode is the scenario that a file says.
+// decode reads a file as a scenario.
 func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
 	d, err := l.decoder(f, file)
 	if err != nil {
@@ -182,7 +183,7 @@ func (l Loader) decoder(f *yamlfile.File, file string) (*decoder, error) {
 	return d, nil
 }
 
-// duration reads a time of a request, a time-out for example.
+// duration reads a time-out or a limit of latency.
 func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
 	seconds, ok := d.QuantityIn(n, what, units.Seconds, shortestTime, longestTime)
 	if ok {

@@ -16,14 +16,14 @@ type LoadSpec struct {
 	Pool      int    `json:"pool"` // 1 for single; for open the most requests under way at once
 	KeepAlive bool   `json:"keepalive"`
 
-	// Of an open loop. Without a rate and a search each request is sent as
-	// soon as fewer than Pool are under way: rate: max.
+	// Of an open loop. With neither a rate nor a search, which is rate: max,
+	// each request is sent as soon as fewer than Pool are under way.
 	Rate     float64       `json:"rate,omitempty"`       // requests per second
 	Arrivals string        `json:"arrivals,omitempty"`   // empty where there is no rate and no search
 	P99      time.Duration `json:"search_p99,omitempty"` // search for the highest rate whose 99th percentile stays within this
 }
 
-// Searches reports whether the rate is to be found instead of being given.
+// Searches reports whether the rate is searched for and not given.
 func (l LoadSpec) Searches() bool { return l.P99 > 0 }
 
 // Mode is the client mode as it appears in names and tables, with its pool or
@@ -67,9 +67,9 @@ func (l LoadSpec) Name() string {
 	return name
 }
 
-// Bounds of a load's numbers, so that a mistyped one is an error and not a
-// machine that hangs. A scenario's matrix, the flags of load and the clients
-// themselves are held to the same ones.
+// Bounds of a load's numbers: a mistyped one is an error, not a machine that
+// hangs. They hold for a scenario's matrix, the flags of load and the clients
+// themselves.
 const (
 	MaxRequests = 10_000_000
 	maxPool     = 4096
@@ -81,7 +81,7 @@ const (
 	longestSchedule           = 365 * 24 * 3600 // seconds of an open loop
 )
 
-// inRange is the error of a number that is not from low to high; nil where it is.
+// inRange is the error of a number that is not from low to high; nil if it is.
 func inRange(what string, value, low, high int) error {
 	if value < low || value > high {
 		return fmt.Errorf("%s must be from %d to %d, not %d", what, low, high, value)
@@ -89,7 +89,7 @@ func inRange(what string, value, low, high int) error {
 	return nil
 }
 
-// Check says what of a load no client can send; nil where one can.
+// Check says what in a load no client can send; nil if one can send it.
 func (l LoadSpec) Check() error {
 	if err := inRange("requests", l.Requests, 1, MaxRequests); err != nil {
 		return err

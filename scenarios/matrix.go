@@ -22,15 +22,15 @@ const (
 	axisArrivals
 )
 
-// An axis is one key of the matrix: how a value of it is read, and how it is
-// copied from one load to another.
+// An axis is one key of the matrix: how to read a value of it, and how to copy
+// the value from one load to another.
 type axis struct {
 	name string
 	read func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool
 	copy func(to *LoadSpec, from LoadSpec)
 }
 
-// axes are all that there are.
+// axes are all the axes of a matrix.
 var axes = []axis{
 	{"requests", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
 		return d.Integer(n, what, &into.Requests, 1, MaxRequests)
@@ -50,7 +50,7 @@ var axes = []axis{
 	}, func(to *LoadSpec, from LoadSpec) { to.Arrivals = from.Arrivals }},
 }
 
-// copied is a load with another one's values in some axes.
+// copied returns a load with the values of another one in some axes.
 func copied(to, from LoadSpec, which axisSet) LoadSpec {
 	for i, a := range axes {
 		if which&(1<<i) != 0 {
@@ -68,25 +68,25 @@ type combination struct {
 	node     *yaml.Node // where it is written
 }
 
-// differs reports whether the two disagree in one of the axes.
+// differs reports whether two combinations disagree in one of the axes.
 func (c combination) differs(other combination, which axisSet) bool {
 	return copied(c.load, other.load, which) != c.load
 }
 
-// take copies what the other one has.
+// take copies all values that the other one has.
 func (c *combination) take(other combination) {
 	c.load = copied(c.load, other.load, other.set)
 	c.set |= other.set
 }
 
-// drop takes values out.
+// drop removes values.
 func (c *combination) drop(which axisSet) {
 	c.load = copied(c.load, LoadSpec{}, which)
 	c.set &^= which
 	c.original &^= which
 }
 
-// withoutOthers takes out what the combination's client does not have.
+// withoutOthers removes what the combination's client does not have.
 func (c *combination) withoutOthers() {
 	switch c.load.Client {
 	case ClientOpen:
@@ -111,14 +111,15 @@ type matrix struct {
 	includes []combination
 }
 
-// loads expands the matrix. Axes, exclude and include mean what they mean in
-// a GitHub Actions matrix: the cross product, the first axis listed varying
-// slowest; without the combinations that an exclude matches in all that it
-// says; then each include is added to every combination of the axes whose
-// values it does not contradict, or, if there is none, becomes a combination
-// of its own. Ours are three differences: single has a pool of 1 and open none,
-// neither is crossed with pool; rate and arrivals are crossed with open only;
-// and two equal loads are a problem.
+// loads expands the matrix. Axes, exclude and include mean what they mean in a
+// GitHub Actions matrix. The axes are crossed, the first one listed varying
+// slowest. Combinations that an exclude matches in all its keys are dropped. Then
+// each include is added to every combination of the axes that it does not
+// contradict; if there is none, it becomes a combination of its own.
+//
+// There are three differences. single and open are not crossed with pool: single
+// has a pool of 1, and open has none. Only open is crossed with rate and
+// arrivals. Two equal loads are a problem.
 //
 // https://docs.github.com/actions/using-jobs/using-a-matrix-for-your-jobs
 func (d *decoder) loads(n *yaml.Node) []LoadSpec {
@@ -173,8 +174,8 @@ func (m matrix) cross(n *yaml.Node) []combination {
 		}
 		all = next
 	}
-	// single is there once for each pool now, and others once for each rate;
-	// the first one stays. The axes have no value twice.
+	// single is now there once for each pool, and others once for each rate. The
+	// first one stays. No axis has a value twice.
 	seen := map[LoadSpec]bool{}
 	var kept []combination
 	for _, c := range all {
@@ -189,7 +190,7 @@ func (m matrix) cross(n *yaml.Node) []combination {
 	return kept
 }
 
-// finish checks that each combination is a whole load and that no two are the
+// finish checks that each combination is a complete load and that no two are the
 // same.
 func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 	if len(all) == 0 {
@@ -240,7 +241,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 	return loads
 }
 
-// openDefaults fills in what an open loop need not say.
+// openDefaults fills in what an open loop may leave out.
 func (c *combination) openDefaults() {
 	if c.set&axisPool == 0 {
 		c.load.Pool = OpenPool
@@ -253,7 +254,7 @@ func (c *combination) openDefaults() {
 	}
 }
 
-// what names a combination by where it comes from.
+// what says in a message where a combination comes from.
 func (d *decoder) what(n *yaml.Node, c combination) string {
 	if c.node == n {
 		return "the matrix"
@@ -318,7 +319,7 @@ func (d *decoder) axis(n *yaml.Node, a axis, which axisSet) []combination {
 	return values
 }
 
-// unusedAxes reports what no client of the matrix has. said is false where the
+// unusedAxes reports axes that no client of the matrix has. said is false if the
 // axes do not say who the clients are.
 func (d *decoder) unusedAxes(o yamlfile.Object, clients []combination, said bool) {
 	if !said {

@@ -18,12 +18,12 @@ const (
 )
 
 var (
-	// Scenarios and topologies: such a name can be a file's, a container's and a
-	// pattern's without being quoted.
+	// Scenarios and topologies: such a name can be the name of a file or a
+	// container and part of a pattern, without quotes.
 	validName = matching(`[A-Za-z0-9][A-Za-z0-9._+-]{0,63}`)
 
-	// Services: the others of the stack look such a name up, and DNS takes A
-	// and a for the same.
+	// Services: the other services look such a name up in DNS, to which A and a
+	// are the same.
 	validService = matching(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)
 
 	validEnv = matching(`[A-Za-z_][A-Za-z0-9_]{0,255}`)
@@ -31,7 +31,7 @@ var (
 	// Narrower than HTTP's token: what headers really look like.
 	validHeader = matching(`[A-Za-z0-9_-]{1,256}`)
 
-	// It keeps out what could be taken for an option or leave argv; the engine
+	// It refuses what could be taken for an option or leave argv. The engine
 	// knows the rest of the grammar.
 	validImage = matching(`[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}`)
 
@@ -50,7 +50,7 @@ func validWSGI(s string) bool { return len(s) <= maxWSGI && wsgi(s) }
 // validHost is for names and addresses that a certificate can be for.
 func validHost(s string) bool { return len(s) <= 253 && host(s) || net.ParseIP(s) != nil }
 
-// matching is a rule for a whole text.
+// matching reports whether a whole text has a form.
 func matching(pattern string) func(string) bool {
 	return regexp.MustCompile(`^(?:` + pattern + `)$`).MatchString
 }

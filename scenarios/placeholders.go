@@ -7,11 +7,11 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Placeholders of a command. The plan fills those that follow from the
-// topology. Where a service listens is known only once a runtime starts it: a
-// container is given all addresses of its own, a local process a free port.
-// {host} and {port} are the service's own address, {host:NAME} and {port:NAME}
-// that of another service of the topology.
+// Placeholders of a command. The plan fills those that follow from the topology.
+// A service's address is known only when a runtime starts it: a container
+// listens on all its own addresses, a local process on a free port. {host} and
+// {port} are the service's own address, {host:NAME} and {port:NAME} that of
+// another service of the topology.
 const (
 	placeWorkers = "workers"
 	placeThreads = "threads"
@@ -24,8 +24,8 @@ func placeholders() []string {
 	return []string{placeWorkers, placeThreads, placeWSGI, placeHost, placePort}
 }
 
-// whose is the service that an address placeholder names; found is false for
-// every other placeholder, {host} and {port} included.
+// whose returns the service that an address placeholder names. found is false
+// for every other placeholder, {host} and {port} included.
 func whose(name string) (service string, found bool) {
 	kind, service, found := strings.Cut(name, ":")
 	return service, found && (kind == placeHost || kind == placePort)
@@ -40,7 +40,7 @@ type template struct {
 	names []string
 }
 
-// parseTemplate finds the {placeholders} of a text; {{ and }} stand for the
+// parseTemplate finds the {placeholders} of a text. {{ and }} stand for the
 // braces themselves.
 func parseTemplate(text string) (template, error) {
 	var t template
@@ -72,9 +72,9 @@ func parseTemplate(text string) (template, error) {
 	}
 }
 
-// fill is the text with those placeholders replaced that have a value. What
-// comes out is a template as well: the others stay, and so do the doubled
-// braces, so that a brace of the user's never becomes a placeholder.
+// fill replaces the placeholders that have a value. The result is a template as
+// well: other placeholders stay, and so do doubled braces, so a brace of the
+// user's never becomes a placeholder.
 func (t template) fill(values map[string]string) string {
 	double := strings.NewReplacer("{", "{{", "}", "}}")
 	var b strings.Builder

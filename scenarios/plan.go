@@ -12,10 +12,9 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A Plan is everything that a run will do, in the order in which it will do
-// it. It can be printed, stored and compared; nothing is decided later, except
-// that trials whose repeats Until makes needless are left out, and cells that
-// Prune spares.
+// A Plan is everything that a run will do, in order. It can be printed, stored
+// and compared. Only two things are decided later: Until may leave out trials,
+// and Prune may leave out cells.
 type Plan struct {
 	Scenario   string     `json:"scenario"`
 	App        App        `json:"app"`
@@ -55,18 +54,17 @@ type Cell struct {
 // Plan is everything that a run of the scenario will do. It is pure: the same
 // scenario gives the same plan.
 //
-// Repeats are outermost, so that drift of the machine spreads over all
-// topologies. Within a repeat the trials are in the order of the topologies,
-// or, with order: shuffle, permuted by a PCG generator whose two words of seed
-// are the scenario's seed and the number of the repeat: each repeat has an
-// order of its own that does not depend on how many there are. With prune the
-// topologies that differ in their workers and threads alone then go from the
-// smallest to the largest, in the places that the shuffle gave to them; what is
-// listed stays as it is listed.
+// Repeats are the outermost loop, so drift of the machine spreads over all
+// topologies. Within a repeat the trials follow the order of the topologies. With
+// order: shuffle they are permuted by a PCG generator, seeded with the scenario's
+// seed and the number of the repeat, so each repeat has an order that does not
+// depend on how many repeats there are. With prune as well, topologies that
+// differ only in workers and threads go from the smallest to the largest, in the
+// places that the shuffle gave them.
 //
 // With fresh: topology a trial is one topology with all its cells, from the
-// lightest to the heaviest, because a server keeps the memory that it once
-// took. With fresh: cell each cell is a trial, in the order of the file.
+// lightest to the heaviest, because a server keeps the memory that it once took.
+// With fresh: cell each cell is a trial, in the order of the file.
 func (s *Scenario) Plan() Plan {
 	p := Plan{
 		Scenario:   s.Name,
@@ -103,7 +101,7 @@ func (s *Scenario) Plan() Plan {
 	return p
 }
 
-// trials is one repeat in the order of the scenario.
+// trials is one repeat, in the order of the scenario.
 func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
 	var trials []Trial
 	for _, t := range s.Topologies {
@@ -122,9 +120,9 @@ func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
 	return trials
 }
 
-// lighter orders loads by what they are likely to take of a server's memory:
-// the number of clients first, then how long they go on. Open loops come last,
-// by their rate, because nothing but the server bounds what is under way.
+// lighter orders loads by how much of a server's memory they are likely to take:
+// by the number of clients, then by how long they go on. Open loops come last,
+// by rate: only the server bounds what they have under way.
 func lighter(a, b LoadSpec) int {
 	rank := func(l LoadSpec) int { return slices.Index([]string{ClientSingle, ClientMP, ClientMT}, l.Client) }
 	open := func(l LoadSpec) int {
@@ -157,7 +155,7 @@ func lighter(a, b LoadSpec) int {
 	)
 }
 
-// Cells is the number of cells of all trials, repeats counted.
+// Cells is the number of cells of all trials, with all repeats.
 func (p Plan) Cells() int {
 	n := 0
 	for _, t := range p.Trials {
@@ -166,12 +164,11 @@ func (p Plan) Cells() int {
 	return n
 }
 
-// Only is the part of the plan that a pattern names. A pattern without a
+// Only returns the part of the plan that a pattern names. A pattern without a
 // slash is matched against the names of topologies (gunicorn-*), one with two
-// parts against topology and client mode (*/mt5), any longer one against the
-// whole name of a cell (flask/single/n100). Each part is a pattern of
-// path.Match: a star does not cross a slash. That nothing matches is an error
-// that lists what there is.
+// parts against topology and client mode (*/mt5), a longer one against the whole
+// name of a cell (flask/single/n100). Each part is a pattern of path.Match: a
+// star does not cross a slash. If nothing matches, the error lists what there is.
 func (p Plan) Only(glob string) (Plan, error) {
 	parts := strings.Split(glob, "/")
 	if _, err := path.Match(glob, ""); err != nil || glob == "" {
@@ -197,8 +194,7 @@ func (p Plan) Only(glob string) (Plan, error) {
 	return kept, nil
 }
 
-// matches says whether a cell's name has the parts. The pattern has been
-// checked.
+// matches reports whether a cell's name matches the parts of a valid pattern.
 func matches(parts []string, name string) bool {
 	names := strings.Split(name, "/")
 	if len(parts) <= 2 && len(parts) < len(names) {
@@ -210,8 +206,8 @@ func matches(parts []string, name string) bool {
 	})
 }
 
-// names is what a pattern with so many parts could have matched, in the order
-// of the plan, with an end.
+// names lists what a pattern with so many parts could have matched, in the order
+// of the plan, up to a limit.
 func (p Plan) names(parts int) []string {
 	const most = 20
 	var all []string

@@ -10,17 +10,17 @@ import (
 )
 
 // LargerThan reports whether the topology is the other one with more workers,
-// more threads or both, and fewer of neither, so that it cannot be expected to
-// need less memory. It is a partial order: of w1/t4 and w2/t1 neither is larger
-// than the other, and neither are topologies that differ in anything else.
+// more threads or both, and fewer of neither: it cannot be expected to need less
+// memory. It is a partial order. Neither of w1/t4 and w2/t1 is larger than the
+// other, and neither of two topologies that differ in anything else is.
 func (t Topology) LargerThan(other Topology) bool {
 	return t.Workers >= other.Workers && t.Threads >= other.Threads &&
 		(t.Workers > other.Workers || t.Threads > other.Threads) &&
 		t.sameFamily(other)
 }
 
-// sameFamily reports whether two topologies differ in their workers and threads
-// at most, and in the name, which follows from those.
+// sameFamily reports whether two topologies differ at most in their workers and
+// threads, and in the names, which follow from those.
 func (t Topology) sameFamily(other Topology) bool {
 	return t.Server == other.Server && t.Nginx == other.Nginx && t.TLS == other.TLS && t.Image == other.Image &&
 		maps.Equal(t.Env, other.Env) && t.sameCommand(other, t.Command, other.Command) &&
@@ -30,12 +30,12 @@ func (t Topology) sameFamily(other Topology) bool {
 		})
 }
 
-// numbers are those in an argument: the words around a filled placeholder are
-// what the scenario says.
+// numbers finds the numbers in an argument. The words around a filled
+// placeholder are the scenario's own.
 var numbers = regexp.MustCompile(`[0-9]+`)
 
-// sameCommand reports whether a command of this topology and one of the other
-// are the same but for numbers that are their workers or their threads.
+// sameCommand reports whether a command of this topology and one of the other are
+// the same except for numbers that are their workers or threads.
 func (t Topology) sameCommand(other Topology, mine, others []string) bool {
 	return slices.EqualFunc(mine, others, func(a, b string) bool {
 		if a == b {
@@ -51,9 +51,9 @@ func (t Topology) sameCommand(other Topology, mine, others []string) bool {
 	})
 }
 
-// AtLeast reports whether a load asks no less of a stack than another one: as
-// many clients of the same kind or more, that go on as long or longer. One
-// client alone is less than any closed loop, whatever its clients are.
+// AtLeast reports whether a load asks at least as much of a stack as another one:
+// as many clients of the same kind or more, for as long or longer. A single
+// client is less than any other closed loop.
 func (l LoadSpec) AtLeast(other LoadSpec) bool {
 	alone := other.Client == ClientSingle && l.Client != ClientOpen
 	return (l.Client == other.Client || alone) && l.KeepAlive == other.KeepAlive && l.P99 == other.P99 &&
@@ -61,9 +61,8 @@ func (l LoadSpec) AtLeast(other LoadSpec) bool {
 		l.Pool >= other.Pool && l.Requests >= other.Requests && l.offered() >= other.offered()
 }
 
-// offered is the rate of an open loop: without bound where each request is
-// sent as soon as it can be. Where the rate is searched, it is what a search
-// finds that counts, and that is bounded by LoadSpec.P99.
+// offered is the rate of an open loop: infinite if each request is sent as soon
+// as possible. A search finds its rate itself, and LoadSpec.P99 bounds that.
 func (l LoadSpec) offered() float64 {
 	if l.Client == ClientOpen && l.Rate == 0 && !l.Searches() {
 		return math.Inf(1)
@@ -71,10 +70,9 @@ func (l LoadSpec) offered() float64 {
 	return l.Rate
 }
 
-// smallestFirst puts the trials of each family of topologies in order of size,
-// in the places that they have among the others': so that pruning can spare
-// whatever a smaller one says cannot fit. The order of incomparable ones, by
-// workers and then by threads, is one that agrees with LargerThan.
+// smallestFirst sorts the trials of each family of topologies by size, within the
+// places that the family has. So pruning can leave out whatever a smaller one
+// shows not to fit. The order by workers and then threads agrees with LargerThan.
 func smallestFirst(trials []Trial) {
 	done := make([]bool, len(trials))
 	for i := range trials {

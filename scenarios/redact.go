@@ -19,17 +19,17 @@ import (
 // Redacted stands for a value that is not written to a store or a report.
 const Redacted = "(not written)"
 
-// written are the environment variables whose values are: numbers and names
-// that say how an app was set up, which never are secrets.
+// written are the environment variables whose values are written: numbers and
+// names that say how an app was set up, never secrets.
 var written = []string{
 	"MODEL", "TORCH_THREADS", "SEED", "WEB_CONCURRENCY",
 	"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 	"CUDA_MODULE_LOADING", "PYTORCH_CUDA_ALLOC_CONF",
 }
 
-// Redacted is the plan without values that may be secrets: those of
-// environment variables that are not on the list, of build arguments and of
-// request headers. Their names stay. Its Fingerprint is another one.
+// Redacted is the plan without values that may be secrets: those of environment
+// variables that are not on the list, of build arguments and of request headers.
+// Their names stay. Its Fingerprint differs from the plan's.
 func (p Plan) Redacted() Plan {
 	p.App.Env = redacted(p.App.Env)
 	if p.App.Build != nil {
@@ -65,20 +65,20 @@ func redacted(values map[string]string) map[string]string {
 	return values
 }
 
-// minSecret is from how many bytes on a value is taken out of other texts. A
-// shorter one ("1", "true", "small") would be taken out of everything, and
+// minSecret is the length, in bytes, from which on a value is removed from other
+// texts. A shorter one ("1", "true", "small") would be removed everywhere and
 // protects nothing.
 const minSecret = 6
 
-// maxCutOff is how many bytes of a secret can be left in front of the mark
-// where show.Quote cut a text off: its characters, the longest as \U0001f600.
+// maxCutOff is how many bytes of a secret show.Quote can leave before the mark
+// where it cuts a text off: all its characters, the longest as \U0001f600.
 const maxCutOff = 10 * show.Quoted
 
-// Scrubber returns a function that takes the values out of a text which
-// Redacted leaves out of the plan: an app that fails may print its whole
-// environment, and its last words are kept. Each is taken out in all of its
-// forms, lines and passwords in it included. One that is part of a name in the
-// plan ("gunicorn") stays: the name is written anyway.
+// Scrubber returns a function that removes from a text the values that Redacted
+// leaves out of the plan: an app that fails may print its whole environment, and
+// its last words are kept. It removes each value in all its forms, and the lines
+// and passwords in it. A value that is part of a name in the plan ("gunicorn")
+// stays, because the name is written anyway.
 //
 // more are other values that no text may have.
 func (p Plan) Scrubber(more ...string) func(string) string {
@@ -118,7 +118,7 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 			}
 		}
 	}
-	// A secret that begins with another one is taken out whole.
+	// The longest come first: a secret can begin with another one.
 	slices.SortFunc(texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	var pairs []string
 	for _, text := range slices.Compact(texts) {
@@ -130,9 +130,8 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 	return strings.NewReplacer(pairs...).Replace
 }
 
-// secretsIn are a value and the parts of it that can be met without the rest:
-// its lines, because a log has the service's name before each, and the
-// password of a URL.
+// secretsIn returns a value and the parts of it that can occur alone: its lines,
+// because a log has the service's name before each, and the password of a URL.
 func secretsIn(value string) []string {
 	secrets := []string{value}
 	for line := range strings.Lines(value) {
@@ -141,8 +140,8 @@ func secretsIn(value string) []string {
 	return append(secrets, Credentials(value)...)
 }
 
-// Credentials are the user:password of a URL and the password, as they are
-// written there and unescaped; none of a text that has no such part.
+// Credentials are the user:password of a URL and the password, both as they are
+// written and unescaped; none if the text has no such part.
 func Credentials(address string) []string {
 	user := userinfo(address)
 	if user == "" {
@@ -159,9 +158,9 @@ func Credentials(address string) []string {
 	return all
 }
 
-// userinfo is the user:password of a URL, as it is written there, or the token
-// in its place. The scheme can be left out before user:password@host, as
-// programs allow in a proxy's address. It is empty where there is none.
+// userinfo is the user:password of a URL as it is written, or the token in its
+// place; empty if there is none. Programs accept a proxy's address without a
+// scheme, and so does this: user:password@host.
 func userinfo(address string) string {
 	_, rest, isURL := strings.Cut(address, "://")
 	if !isURL {
@@ -177,15 +176,15 @@ func userinfo(address string) string {
 	return user
 }
 
-// Python's repr: between apostrophes, and between quotation marks where the
-// text has an apostrophe, which it escapes where the text has both.
+// Python's repr puts a text between apostrophes, or between quotation marks if it
+// has an apostrophe. If it has both, the apostrophe is escaped.
 var (
 	repr     = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	reprBoth = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, `'`, `\'`)
 )
 
-// forms are how a secret is printed: as it is, by Go's and Python's ways of
-// quoting, in JSON and in a URL.
+// forms are the ways to print a secret: as it is, quoted as in Go and in Python,
+// in JSON and in a URL.
 func forms(secret string) []string {
 	quoted := strconv.Quote(secret)
 	all := []string{
@@ -204,7 +203,7 @@ func forms(secret string) []string {
 	return all
 }
 
-// ascii escapes what of a JSON text is outside of ASCII, as Python's json does.
+// ascii escapes all of a JSON text that is not ASCII, as Python's json does.
 func ascii(text string) string {
 	var b strings.Builder
 	for _, r := range text {

@@ -68,8 +68,8 @@ func (d *decoder) urlPath(n *yaml.Node, what string, into *string) {
 	}, "a path starts with / and has no spaces, for example /predict")
 }
 
-// headers reads the request's own headers, and refuses those that belong to
-// the client because a benchmark with wrong ones would measure nonsense.
+// headers reads the request's own headers. It refuses those that the client sets
+// itself: with wrong ones a benchmark would measure nonsense.
 func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 	d.Dictionary(n, "request.headers", into, validHeader, headerRule)
 	if n.Kind != yaml.MappingNode {
@@ -126,7 +126,7 @@ func (d *decoder) body(n *yaml.Node) *Body {
 	return b
 }
 
-// onePayload checks that payloads are read or made, and not both.
+// onePayload checks that payloads are either read or generated.
 func (d *decoder) onePayload(n *yaml.Node, o yamlfile.Object, ok bool, what string) {
 	switch files, generate := o.Has("files"), o.Has("generate"); {
 	case !ok:
@@ -205,8 +205,8 @@ func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
 	return true
 }
 
-// expectJSON reads what a JSON body has to have at some places. What is
-// written between slashes is a regular expression.
+// expectJSON reads what a JSON body must have at some places. A text between
+// slashes is a regular expression.
 func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 	const what = "request.expect.json"
 	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
@@ -241,8 +241,8 @@ func validPlace(s string) bool {
 	return len(s) <= yamlfile.MaxText
 }
 
-// An ErrorLimit is how many errors a cell may have among its answers. With more
-// the load stops early and the cell is failed, its counts kept. The zero value
+// An ErrorLimit is how many errors a cell may have among its answers. With more,
+// the load stops early and the cell fails; its counts are kept. The zero value
 // allows none.
 type ErrorLimit struct {
 	Count   int     `json:"count,omitempty"`
@@ -252,7 +252,7 @@ type ErrorLimit struct {
 // Allowed is how many errors a number of requests may have.
 func (l ErrorLimit) Allowed(requests int) int {
 	if l.Percent > 0 {
-		// The smallest part keeps 7% of 100 from being 7.000000000000001 or 6.99….
+		// The tiny addend makes up for rounding: 0.57% of 10000 is 56.99999999999999.
 		return int(l.Percent*float64(requests)/100 + 1e-9)
 	}
 	return l.Count

@@ -1,12 +1,12 @@
 // Package scenarios turns a scenario file into a plan.
 //
-// It is pure: Load reads the file (and looks whether the files that it names
-// exist), everything after that is arithmetic. The same file and the same
-// overrides give the same Plan, which is why `stackmeter plan` can print what a
-// run would do and why a run can be resumed.
+// Loader.Load reads the file and checks that the files that it names exist.
+// Everything after that is arithmetic: the same file and the same overrides give
+// the same Plan. So `stackmeter plan` can print what a run would do, and a run
+// can be resumed.
 //
-// Durations are time.Duration, sizes are bytes, relative paths have been made
-// absolute against the scenario file's folder.
+// Sizes are bytes. Paths are absolute; relative ones start in the folder of the
+// scenario file.
 package scenarios
 
 import (
@@ -28,9 +28,9 @@ const (
 	ArrivalsPoisson  = "poisson"  // gaps by chance, as those of many independent users
 )
 
-// OpenPool is how many requests of an open loop may be under way at once
-// unless an include says otherwise: more than a server that keeps up ever
-// needs, and a bound for one that does not.
+// OpenPool is how many requests of an open loop may be under way at once unless
+// an include says otherwise: more than a server that keeps up ever needs, and a
+// bound for one that does not keep up.
 const OpenPool = 512
 
 // Values of Request.Pick.
@@ -64,7 +64,7 @@ const (
 
 // Values of Scenario.Order.
 const (
-	OrderShuffle = "shuffle" // trials of a repeat are shuffled by Scenario.Seed
+	OrderShuffle = "shuffle" // the trials of a repeat are shuffled by Scenario.Seed
 	OrderListed  = "listed"
 )
 
@@ -74,8 +74,8 @@ const (
 	EnginePythonRequests = "python-requests"
 )
 
-// A Scenario is a checked scenario file: every default is filled in and every
-// axis is expanded.
+// A Scenario is a checked scenario file, with every default filled in and every
+// axis expanded.
 type Scenario struct {
 	File       string // as it was given to Load
 	Name       string
@@ -155,8 +155,8 @@ type Body struct {
 	Generate    *Generate `json:"generate,omitempty"`
 }
 
-// Generate makes payloads instead of reading them: Count images of Width ×
-// Height pixels, the same ones for the same Seed.
+// Generate makes payloads instead of reading them: Count images of Width × Height
+// pixels. The same Seed gives the same images.
 type Generate struct {
 	Kind   string `json:"kind"` // "jpeg"
 	Width  int    `json:"width"`
@@ -165,26 +165,26 @@ type Generate struct {
 	Seed   uint64 `json:"seed"`
 }
 
-// Expect is what an answer must be to count as a reply; anything else is
-// counted as an error. With everything but Status the body is kept and looked
-// at, which costs the client some CPU; otherwise it is thrown away unread.
+// Expect is what an answer must be to count as a reply. Anything else counts as an
+// error. Everything but Status needs the body, which costs the client some CPU;
+// otherwise the body is thrown away unread.
 type Expect struct {
 	Status int `json:"status"`
 
-	// JSON is what the body, as JSON, has at some places. A place is keys and
-	// indices from 0 with dots between them: results.0.label. What is expected
-	// there is a JSON value, or a regular expression between slashes, which
-	// the value has to match as text: see Pattern.
+	// JSON is what the body, as JSON, must have at some places. A place is keys
+	// and indices from 0 with dots between them: results.0.label. The expected
+	// value is JSON, or a regular expression between slashes that the value must
+	// match as text, see Pattern.
 	JSON map[string]string `json:"json,omitempty"`
 
 	Match string `json:"match,omitempty"` // a regular expression that the body has to match
 
-	// BodyDigest is DigestSame where all answers to the same payload have to
-	// be the same, byte by byte, within a cell.
+	// BodyDigest is DigestSame if all answers to the same payload must be the
+	// same within a cell, byte for byte.
 	BodyDigest string `json:"body_digest,omitempty"`
 }
 
-// Pattern is the regular expression of an expected value such as /^cat/, and
+// Pattern returns the regular expression of an expected value such as /^cat/, and
 // whether the value is one.
 func Pattern(want string) (string, bool) {
 	if len(want) < 2 || want[0] != '/' || want[len(want)-1] != '/' {
@@ -209,12 +209,11 @@ type GPU struct {
 	MPS     *MPS     `json:"mps,omitempty"`     // nil: each process has the device to itself, in turn with the others
 }
 
-// MPS lets the processes of a stack compute on a device at the same time,
-// through NVIDIA's Multi-Process Service. Its control daemon belongs to the
-// machine: stackmeter starts and stops none. The limits are for each process, so
-// that gunicorn's w4 has four times of them. They are those of
-// https://docs.nvidia.com/deploy/mps/: CUDA_MPS_ACTIVE_THREAD_PERCENTAGE and
-// CUDA_MPS_PINNED_DEVICE_MEM_LIMIT.
+// MPS lets the processes of a stack compute on a device at the same time, through
+// NVIDIA's Multi-Process Service. Its control daemon belongs to the machine;
+// stackmeter neither starts nor stops it. The limits hold for each process, so
+// gunicorn's w4 has four times as much. They are CUDA_MPS_ACTIVE_THREAD_PERCENTAGE
+// and CUDA_MPS_PINNED_DEVICE_MEM_LIMIT of https://docs.nvidia.com/deploy/mps/.
 type MPS struct {
 	ActiveThreads float64 `json:"active_threads,omitempty"` // percent of the device's threads; 0: no limit
 	Memory        int64   `json:"memory,omitempty"`         // bytes on each device, in whole MiB; 0: no limit
@@ -223,8 +222,8 @@ type MPS struct {
 // AllGPUs is the GPU.Count of `count: all`.
 const AllGPUs = -1
 
-// A Topology is one way of serving the app. Workers and Threads are 0 where
-// the server has no such number.
+// A Topology is one way of serving the app. Workers and Threads are 0 if the
+// server has no such number.
 type Topology struct {
 	Name     string            `json:"name"` // nginx+gunicorn-w1-t4
 	Server   string            `json:"server"`
@@ -238,9 +237,8 @@ type Topology struct {
 	Services []Service         `json:"services,omitempty"`
 }
 
-// A Service is one process tree of a custom topology. Services reach each
-// other by name in the stack's private network; the last one listed is where
-// the client connects.
+// A Service is one process tree of a custom topology. Services reach each other by
+// name in the stack's private network. The client connects to the last one.
 type Service struct {
 	Name    string            `json:"name"`
 	Image   string            `json:"image,omitempty"`   // the app's when empty
@@ -255,27 +253,27 @@ type Client struct {
 	Cpuset string `json:"cpuset,omitempty"` // the cores that its processes may use, as ParseCpuset reads it; empty: any
 }
 
-// A Baseline selects the cells that ratios refer to: those of the topology
-// with this name under this client mode. An empty field matches everything.
+// A Baseline selects the cells that ratios refer to, by the name of the topology
+// and the client mode. An empty field matches everything.
 type Baseline struct {
 	Topology string `json:"topology,omitempty"`
 	Client   string `json:"client,omitempty"` // single, mp, mt, or with a pool: mt5
 }
 
-// Until ends the repeats early: once each cell of a trial has at least Min of
-// them and the interval of the median of its durations is within Within on
-// either side, the trial is not repeated any more.
+// Until ends the repeats of a trial early: once each of its cells has at least Min
+// repeats, and the interval of its median duration reaches no further than Within
+// on either side.
 type Until struct {
 	Min    int     `json:"min"`
 	Within float64 `json:"within"` // as a share of the median: 0.05
 }
 
-// IntervalRepeats is how many repeats an interval of the median takes at 95%,
-// see stats.RepeatsForInterval: with fewer allowed, Until could never be met.
+// IntervalRepeats is how many repeats a 95% interval of the median takes, see
+// stats.RepeatsForInterval. With fewer, Until could never be met.
 const IntervalRepeats = 6
 
-// A Recommend is what a topology is to be chosen for. Metrics and budgets are
-// those of package results.
+// A Recommend is what to choose a topology by. The metrics are those of package
+// results.
 type Recommend struct {
 	Under     map[string]string `json:"under,omitempty"` // budgets by metric, as they are written: gpu_peak 5GiB
 	Objective string            `json:"objective"`       // a metric

@@ -18,8 +18,8 @@ const (
 	maxThreads = 1024
 )
 
-// A Server is what scenarios know of a way of serving the app: how it is written
-// down, and which axes it has.
+// A Server is what scenarios know of a way of serving the app: its name, and which
+// axes it has.
 type Server struct {
 	Name    string
 	Workers int    // default of the axis workers; 0: it has none
@@ -163,8 +163,8 @@ func (all Servers) parse(text string) (shorthand, error) {
 	return s, nil
 }
 
-// name is the expanded name of a topology: the base with what is in front of
-// it and the numbers that it has.
+// topologyName is the expanded name of a topology: the base with what is in front
+// of it and the numbers that it has.
 func topologyName(base string, nginx bool, workers, threads int) string {
 	if nginx {
 		base = "nginx+" + base

@@ -11,9 +11,9 @@ import (
 	"stackmeter/scenarios/yamlfile"
 )
 
-// TLS is how the certificates of stacks that speak TLS are verified. The zero
-// value does it as every client does: by the machine's own authorities and the
-// address that is connected to.
+// TLS is how the certificates of stacks that speak TLS are verified. The zero value
+// does it as every client does: by the machine's own authorities and the address
+// that the client connects to.
 type TLS struct {
 	CA         string `json:"ca,omitempty"`          // absolute, a PEM file with the authorities that are trusted instead of the machine's
 	ServerName string `json:"server_name,omitempty"` // that the server is asked for (SNI) and that its certificate must be for

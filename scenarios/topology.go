@@ -11,8 +11,8 @@ import (
 	"stackmeter/scenarios/yamlfile"
 )
 
-// topologies expands the list of topologies, in the order in which it is
-// written, and checks that their names differ.
+// topologies expands the list of topologies in its order and checks that their
+// names differ.
 func (d *decoder) topologies(n *yaml.Node, app App, appKeys yamlfile.Object) []Topology {
 	var all []Topology
 	first := map[string]*yaml.Node{}
@@ -75,7 +75,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 	return v.expand()
 }
 
-// needsApp reports what a topology cannot do without.
+// needsApp reports what a topology needs from the app and does not find.
 func (d *decoder) needsApp(n *yaml.Node, t *Topology, app yamlfile.Object) {
 	if _, named := d.loader.Servers.find(t.Server); named && !app.Has("wsgi") {
 		d.Problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
@@ -119,8 +119,8 @@ type argument struct {
 	template
 }
 
-// command reads an argv. Its bytes are added to size, which is bounded because
-// a plan holds the filled commands of each topology.
+// command reads an argv and adds its bytes to size. The size is bounded because a
+// plan holds the filled commands of each topology.
 func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 	if n.Kind != yaml.SequenceNode {
 		d.Problem(n, "for example [waitress-serve, --port=8000, wsgi:app]; no shell splits a text",
@@ -154,8 +154,8 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 	return argv
 }
 
-// services reads a custom set of services; their commands come apart, as the
-// axes fill them later.
+// services reads a custom set of services. Their commands are separate, because
+// the axes fill them later.
 func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Service, [][]argument) {
 	var all []Service
 	var commands [][]argument
@@ -206,8 +206,8 @@ type variants struct {
 	commands [][]argument // of the services
 }
 
-// check reports contradictions between the keys. What it lets through can be
-// expanded.
+// check reports contradictions between the keys. It returns true if the variants
+// can be expanded.
 func (v *variants) check() bool {
 	d, o := v.d, v.object
 	var kinds []string
@@ -268,8 +268,8 @@ func (v *variants) check() bool {
 	return sound
 }
 
-// checkPlaceholders reports placeholders that nothing fills, and axes that
-// would multiply a command without changing it.
+// checkPlaceholders reports placeholders without a value, and axes that would
+// multiply a command without changing it.
 func (v *variants) checkPlaceholders() {
 	filled := map[string]bool{
 		placeWorkers: v.object.Has("workers"),

@@ -11,9 +11,8 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// A check goes through the tree of a threshold: it refuses what is no
-// comparison of figures, checks the units, and gives base the name of the
-// figure that it stands for.
+// A check walks the tree of a threshold. It refuses everything but comparisons of
+// figures, checks the units, and replaces base by the figure that it stands for.
 type check struct {
 	vocabulary Vocabulary
 	source     source
@@ -81,8 +80,8 @@ func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
 	return &ast.BinaryNode{Operator: node.Operator, Left: finite(left), Right: finite(right)}, nil
 }
 
-// finite is a side of a comparison that is only evaluated where it has a value:
-// 0/0 would make any comparison false, and so its opposite true.
+// finite makes the evaluation fail if a side of a comparison has no value: 0/0
+// would make any comparison false, and its opposite true.
 func finite(side ast.Node) ast.Node {
 	switch side.(type) {
 	case *ast.IdentifierNode, *ast.FloatNode:
@@ -91,7 +90,7 @@ func finite(side ast.Node) ast.Node {
 	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: finiteName}, Arguments: []ast.Node{side}}
 }
 
-// mismatch is the error of two values whose units do not go together.
+// mismatch is the error of two values whose units do not fit.
 func (c *check) mismatch(node *ast.BinaryNode, verb string, left, right units.Unit) error {
 	if left == units.Percent || right == units.Percent {
 		return c.problem(node, noun(left)+" cannot be "+verb+" "+noun(right), "of the baseline 5% more is base * 1.05")
@@ -222,8 +221,8 @@ func (c *check) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, un
 	return nil, "", c.mismatch(node, words[node.Operator], a, b)
 }
 
-// withoutPercent is the unit of a product: that of the one with a unit, and a
-// plain number when it is a share of a number.
+// withoutPercent is the unit of a product: that of the factor with a unit, or none
+// if it is a share of a plain number.
 func withoutPercent(unit, factor units.Unit) units.Unit {
 	if unit == units.Percent && factor != units.Percent {
 		return factor
@@ -231,8 +230,8 @@ func withoutPercent(unit, factor units.Unit) units.Unit {
 	return unit
 }
 
-// figuresIn are the different figures of the cell that a tree names, as they
-// come.
+// figuresIn returns the figures of the cell that a tree names, each once, in the
+// order in which they occur.
 func (c *check) figuresIn(n ast.Node) []string {
 	v := &figureVisitor{known: c.vocabulary.Names()}
 	ast.Walk(&n, v)

@@ -14,8 +14,8 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// A source is a threshold with its numbers in base units and without
-// their units, and where its characters were before.
+// A source is the text of a threshold with its numbers in base units, without their
+// units. It knows where each character was.
 type source struct {
 	text    string
 	columns []int                  // of the character, from 0, in the original; one more for the end
@@ -53,8 +53,8 @@ func withoutUnits(text string) (source, error) {
 		if q.Unit == units.Percent {
 			q.Value /= 100
 		}
-		// Always with a point: expr has whole numbers too, and divides them
-		// and compares them by rules of their own.
+		// Always with a point: expr has rules of its own for dividing and
+		// comparing whole numbers.
 		number := strconv.FormatFloat(q.Value, 'f', -1, 64)
 		if !strings.Contains(number, ".") {
 			number += ".0"
@@ -69,12 +69,12 @@ func withoutUnits(text string) (source, error) {
 	return s, nil
 }
 
-// operator is a word that is no unit where it follows a number.
+// operator is a word that is not a unit even if it follows a number.
 var operator = regexp.MustCompile(`\b(?:and|or)\b`)
 
 func isWord(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
-// wrong is an error of the library's, where it was written.
+// wrong is an error of the library's, at the place in the original text.
 func (s source) wrong(err error) error {
 	var at *file.Error
 	if errors.As(err, &at) {

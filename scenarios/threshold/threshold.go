@@ -125,11 +125,11 @@ func (v Vocabulary) Parse(text string) (*Threshold, error) {
 	return &Threshold{Text: text, own: slices.Sorted(maps.Keys(check.own)), base: slices.Sorted(maps.Keys(check.base)), program: program}, nil
 }
 
-// Own are the figures of the cell that the threshold needs, sorted.
+// Own returns the figures of the cell that the threshold needs, sorted.
 func (t *Threshold) Own() []string { return slices.Clone(t.own) }
 
-// Base are the figures of the baseline's cell that it needs, sorted; none if it
-// does not refer to a baseline.
+// Base returns the figures of the baseline's cell that it needs, sorted; none if
+// it does not refer to a baseline.
 func (t *Threshold) Base() []string { return slices.Clone(t.base) }
 
 // finiteName is a function within a program, see finite.
@@ -143,7 +143,7 @@ var errNotFinite = errors.New("it divides by 0, so there is nothing to compare")
 
 // Holds evaluates the threshold over the figures of a cell and of its baseline,
 // in base units. A figure that it needs and that is not there is an error, and
-// so is a division by 0, see ErrNotFinite.
+// so is a division by 0.
 func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 	values := map[string]float64{}
 	for _, need := range []struct {

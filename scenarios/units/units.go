@@ -88,8 +88,8 @@ func (u Unit) Format(value float64) string {
 	return strconv.FormatFloat(value, 'f', -1, 64) + strings.TrimPrefix(string(u), "1")
 }
 
-// InRange is the error of a value that is not from low to high, or that is 0
-// where low is; nil otherwise.
+// InRange is the error of a value that is not from low to high; nil if it is. A low
+// of 0 is not in the range itself.
 func (u Unit) InRange(what string, value, low, high float64) error {
 	switch {
 	case low == 0 && !(value > 0 && value <= high):
@@ -143,7 +143,7 @@ func Parse(text string, want Unit) (float64, error) {
 	return q.In(want)
 }
 
-// ParseDuration is Parse of a time, as Duration has it.
+// ParseDuration is Parse of a time, see Duration.
 func ParseDuration(text string) (time.Duration, error) {
 	seconds, err := Parse(text, Seconds)
 	if err != nil {
@@ -152,8 +152,8 @@ func ParseDuration(text string) (time.Duration, error) {
 	return Duration(seconds), nil
 }
 
-// Duration is a number of seconds, to the nanosecond; the longest one there is
-// where it is more than that.
+// Duration converts seconds, to the nanosecond. More seconds than a Duration can
+// hold become the longest one.
 func Duration(seconds float64) time.Duration {
 	if seconds >= math.MaxInt64/1e9 {
 		return math.MaxInt64
@@ -168,7 +168,7 @@ type Quantity struct {
 	Unit  Unit
 }
 
-// In is the value in a unit that is wanted. The error is an *Error.
+// In returns the value if it has the unit that is wanted. The error is an *Error.
 func (q Quantity) In(want Unit) (float64, error) {
 	switch q.Unit {
 	case want:
@@ -196,14 +196,14 @@ func tooLarge(text string) *Error {
 	return &Error{0, show.Quote(text) + " is too large", "write a smaller one"}
 }
 
-// part is a number and its unit, either of which can have spaces before it.
+// part is a number and its unit. Either can have spaces before it.
 var part = regexp.MustCompile(`^ *((?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?: *(%|/s\b|\pL+))?`)
 
-// Begins reports whether a quantity begins where the text does.
+// Begins reports whether a text begins with a number.
 func Begins(text string) bool { return part.MatchString(text) && text[0] != ' ' }
 
-// Scan reads the quantity that a text begins with, as far as it goes. Every
-// word after a number is taken for a unit. The error is an *Error.
+// Scan reads the longest quantity at the beginning of a text. It takes every word
+// after a number for a unit. The error is an *Error.
 func Scan(text string) (Quantity, error) {
 	q := Quantity{}
 	end := 0

@@ -14,12 +14,12 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// A Field is one key of an object and what reads its value. It is called only
-// where the key is there, in the order of the fields, not of the file.
+// A Field is one key of an object and what reads its value. Read is called only if
+// the key is there, in the order of the fields, not of the file.
 type Field struct {
 	Name string
 	Read func(n *yaml.Node)
-	Null bool // null is a value, and not a value that is missing
+	Null bool // null is a value, not a missing one
 }
 
 // Key is a Field whose value is never null.
@@ -35,8 +35,8 @@ type Object struct {
 // Has reports whether the key is there, whatever its value.
 func (o Object) Has(key string) bool { return o.Values[key] != nil }
 
-// Object checks that a node is a mapping with known keys and decodes them.
-// kind is the name of its definition in the JSON Schema.
+// Object checks that a node is a mapping with known keys and reads their values.
+// kind is the name of its definition in a JSON Schema.
 func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object, bool) {
 	known := make(map[string]Field, len(fields))
 	names := make([]string, len(fields))
@@ -86,7 +86,7 @@ func Describe(n *yaml.Node) string {
 	return show.Quote(n.Value)
 }
 
-// Items is the content of a list. A single value is a list of one.
+// Items returns the content of a list. A single value is a list of one.
 func Items(n *yaml.Node) []*yaml.Node {
 	if n.Kind == yaml.SequenceNode {
 		return n.Content
@@ -94,7 +94,7 @@ func Items(n *yaml.Node) []*yaml.Node {
 	return []*yaml.Node{n}
 }
 
-// List is items of a list that must not be empty or longer than most.
+// List returns the items of a list that must not be empty or longer than most.
 func (f *File) List(n *yaml.Node, what string, most int) []*yaml.Node {
 	switch list := Items(n); {
 	case len(list) == 0:
@@ -142,7 +142,7 @@ func (f *File) Written(n *yaml.Node, what string, into *string) bool {
 	return false
 }
 
-// Checked reads a text that has to satisfy a rule.
+// Checked reads a text that must satisfy a rule.
 func (f *File) Checked(n *yaml.Node, what string, into *string, rule func(string) bool, hint string) bool {
 	var s string
 	if !f.Text(n, what, &s) {
@@ -188,7 +188,7 @@ func (f *File) Integer(n *yaml.Node, what string, into *int, low, high int) bool
 	return false
 }
 
-// Seed reads a number that only must be the same again.
+// Seed reads any whole number of 64 bits.
 func (f *File) Seed(n *yaml.Node, what string, into *uint64) bool {
 	value, err := strconv.ParseUint(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!str" || err != nil {
@@ -228,8 +228,7 @@ func (f *File) Quantity(n *yaml.Node, what string, unit units.Unit) (float64, bo
 	return value, err == nil
 }
 
-// QuantityIn reads a number with its unit that is in a range, as
-// units.Unit.InRange has it.
+// QuantityIn reads a number with its unit within a range, see units.Unit.InRange.
 func (f *File) QuantityIn(n *yaml.Node, what string, unit units.Unit, low, high float64) (float64, bool) {
 	value, ok := f.Quantity(n, what, unit)
 	if err := unit.InRange(what, value, low, high); ok && err != nil {
@@ -249,7 +248,7 @@ func (f *File) Refuse(n *yaml.Node, what string, err error) {
 	f.Problem(n, "", "%s: %v", what, err)
 }
 
-// Dictionary reads a mapping of free keys to texts as they are written, which
+// Dictionary reads a mapping of free keys to texts as they are written. The texts
 // may be secrets.
 func (f *File) Dictionary(n *yaml.Node, what string, into *map[string]string, rule func(string) bool, hint string) {
 	if n.Kind != yaml.MappingNode {

@@ -1,10 +1,10 @@
-// Package yamlfile reads YAML that people write: every problem at once, each
-// with file:line:column, the line itself and what would be right. Values given
-// on a command line are put into the tree and checked like the file's own. It
-// knows nothing of what the file is about.
+// Package yamlfile reads YAML that people write. It reports all problems at once,
+// each with file:line:column, the line itself and what would be right. Values from
+// a command line are put into the tree and checked like the file's own. The package
+// knows nothing of what a file is about.
 //
-// What a stranger wrote does no harm: documents, trees, aliases and the list
-// of problems are bounded, and no problem shows a value that may be a secret.
+// A stranger's file does no harm: documents, trees, aliases and the list of
+// problems are bounded, and no problem shows a value that may be a secret.
 package yamlfile
 
 import (
@@ -26,20 +26,20 @@ const (
 	maxProblems  = 50
 )
 
-// Rules are what a File is told about its kind of file.
+// Rules describe a kind of file.
 type Rules struct {
 	What    string // what one file is: scenario
 	Example string // of an override
 	Secrets string // a regular expression that finds the keys whose values may be secrets
 
-	// Unfold is the long form of a value that can be written in short, or nil:
-	// an override of a part needs it. The path leads to the value.
+	// Unfold returns the long form of a value that can be written in short, or
+	// nil. An override of a part needs it. The path leads to the value.
 	Unfold func(path []string, n *yaml.Node) *yaml.Node
 }
 
-// A File is a YAML file while it is read. Its methods that read a value go on
-// after a problem, so that all of them are reported at once: each sets its
-// target only if the value is right, and says whether it was.
+// A File is a YAML file while it is read. The methods that read a value go on after
+// a problem, so that all problems are reported at once. Each sets its target only
+// if the value is right, and returns whether it was.
 type File struct {
 	Root  *yaml.Node          // nil if the text cannot be used as a whole
 	Kinds map[string][]string // the keys of each kind of object that was read
@@ -63,7 +63,7 @@ func Read(name string, data []byte, rules Rules) *File {
 	return f
 }
 
-// Empty is a file without a text: all that it says is Set.
+// Empty is a file without a text. It says only what is Set.
 func Empty(name string, rules Rules) *File {
 	f := newFile(&source{name: name}, rules)
 	f.Root = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
@@ -89,9 +89,9 @@ func (f *File) Problem(n *yaml.Node, hint, format string, args ...any) {
 	f.add(cmp.Or(f.owner[n], f.file), n.Line, n.Column, fmt.Sprintf(format, args...), hint)
 }
 
-// ProblemIn is Problem at a column of the text that a node holds, from 1. It
-// is reported at the node where the file writes the text in another way: with
-// escapes, over several lines, or on the command line.
+// ProblemIn is Problem at a column, from 1, of the text that a node holds. It falls
+// back to the node if the file writes the text in another way, with escapes or over
+// several lines, and if the command line gives it.
 func (f *File) ProblemIn(n *yaml.Node, column int, hint, format string, args ...any) {
 	at := *n
 	if !f.Given(n) && n.Line >= 1 && n.Line <= len(f.file.lines) {
@@ -107,7 +107,7 @@ func (f *File) ProblemIn(n *yaml.Node, column int, hint, format string, args ...
 	f.add(cmp.Or(f.owner[n], f.file), at.Line, at.Column, fmt.Sprintf(format, args...), hint)
 }
 
-// Place names where a node is, for a problem with another node.
+// Place says where a node is, for a problem with another node.
 func (f *File) Place(n *yaml.Node) string {
 	if s := f.owner[n]; s != nil {
 		return s.name
@@ -115,7 +115,7 @@ func (f *File) Place(n *yaml.Node) string {
 	return fmt.Sprintf("line %d", n.Line)
 }
 
-// Err is nil without problems, and of type Problems with any.
+// Err returns nil, or all problems as Problems.
 func (f *File) Err() error {
 	if len(f.found) == 0 {
 		return nil
@@ -148,8 +148,8 @@ type placed struct {
 	rank int
 }
 
-// add keeps a problem unless the same one is there already: a value that an
-// alias or an axis repeats is wrong once.
+// add keeps a problem unless it is there already: a value that an alias or an axis
+// repeats is wrong only once.
 func (f *File) add(s *source, line, column int, message, hint string) {
 	if f.full {
 		return

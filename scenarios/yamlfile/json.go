@@ -64,7 +64,7 @@ func (f *File) writeScalar(b *bytes.Buffer, n *yaml.Node, what string) {
 	}
 }
 
-// writeString leaves <, > and & as they are: this is no HTML.
+// writeString leaves <, > and & as they are: this is not HTML.
 func writeString(b *bytes.Buffer, s string) {
 	encoder := json.NewEncoder(b)
 	encoder.SetEscapeHTML(false)

@@ -11,10 +11,10 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Override puts the value of a "--set a.b=value" into the tree: a path of keys,
-// and of indices from 0 into lists, then a YAML value that takes the place of
-// what is there; null takes the key out. It only refuses what has no place in
-// the tree. Whether the keys and the value are right shows when they are read.
+// Override puts the value of "--set a.b=value" into the tree: a path of keys, and
+// of indices from 0 into lists, then a YAML value that replaces what is there. null
+// removes the key. Override refuses only what has no place in the tree; keys and
+// values are checked when they are read.
 func (f *File) Override(text string) {
 	s := f.given(text)
 	path, value, found := strings.Cut(text, "=")
@@ -25,8 +25,8 @@ func (f *File) Override(text string) {
 	f.put(s, path, value)
 }
 
-// Set puts a value into the tree that something else on the command line says,
-// a flag of its own: from is what a problem calls it. No two may say the same.
+// Set puts the value of a flag into the tree. from is what a problem calls the
+// flag. No two flags may set the same path.
 func (f *File) Set(from, path, value string) {
 	s := f.given(path + "=")
 	s.name = from
@@ -38,8 +38,8 @@ func (f *File) Set(from, path, value string) {
 	f.put(s, path, value)
 }
 
-// given is the next source of the command line. Its problems show only the
-// name of what may be a secret.
+// given is the next value of the command line. Its problems show only the name of
+// what may be a secret.
 func (f *File) given(text string) *source {
 	f.sets++
 	secret := f.secretText.MatchString(text)
@@ -75,7 +75,7 @@ type overriding struct {
 
 func (o overriding) refuse(message, hint string) { o.f.add(o.source, 0, 0, message, hint) }
 
-// own makes a node of the override's.
+// own notes that a node comes from the override.
 func (o overriding) own(n *yaml.Node) *yaml.Node {
 	o.f.owner[n] = o.source
 	return n
@@ -85,7 +85,7 @@ func (o overriding) key(name string) *yaml.Node {
 	return o.own(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name})
 }
 
-// step goes to a member of a node. A key that is not there yet is made.
+// step goes to a member of a node. It adds a key that is not there yet.
 func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -111,7 +111,7 @@ func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node
 	return nil
 }
 
-// put gives the member that the path ends with its value; null takes it out.
+// put sets the member at the end of the path. null removes it.
 func (o overriding) put(n *yaml.Node, segments []string) {
 	path, segment := segments[:len(segments)-1], segments[len(segments)-1]
 	remove := o.value.Tag == "!!null"

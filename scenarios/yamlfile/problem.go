@@ -41,8 +41,8 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems are everything that is wrong: the file's own first and then those
-// of the command line, each from top to bottom.
+// Problems are everything that is wrong: first in the file, from top to bottom,
+// then on the command line.
 type Problems []Problem
 
 // Error prints all the problems.

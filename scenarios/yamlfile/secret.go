@@ -8,17 +8,17 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// Problems are printed where others read them, in the log of a CI job for
-// example. So neither a message nor an excerpt shows what may be a secret: the
-// values below the keys that Rules.Secrets finds. Their names are shown.
+// Others read the problems, in the log of a CI job for example. So neither a
+// message nor an excerpt shows what may be a secret: the values below the keys that
+// Rules.Secrets finds. Their names are shown.
 
-// A visit is that of a node outside or inside of what may be secret.
+// A visit is a node, reached either outside or inside of what may be a secret.
 type visit struct {
 	node   *yaml.Node
 	secret bool
 }
 
-// conceal notes the lines that have a value below such a key.
+// conceal marks the lines that have a value below such a key.
 func (f *File) conceal(s *source, n *yaml.Node, secret bool, seen map[visit]bool) {
 	if secret {
 		s.secret[n.Line] = true
@@ -27,7 +27,7 @@ func (f *File) conceal(s *source, n *yaml.Node, secret bool, seen map[visit]bool
 		n = n.Alias
 	}
 	if seen[visit{n, secret}] {
-		return // an alias can be of what it is in
+		return // an alias can contain itself
 	}
 	seen[visit{n, secret}] = true
 	for i, member := range n.Content {
@@ -40,7 +40,7 @@ func (f *File) conceal(s *source, n *yaml.Node, secret bool, seen map[visit]bool
 	}
 }
 
-// describeSecret is describe without the text of a value.
+// describeSecret is Describe without the text of a value.
 func describeSecret(n *yaml.Node) string {
 	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
 		return "a text"
@@ -48,7 +48,7 @@ func describeSecret(n *yaml.Node) string {
 	return Describe(n)
 }
 
-// nameAlone is the name in a text that may be NAME=VALUE or NAME: VALUE.
+// nameAlone cuts a text that may be NAME=VALUE or NAME: VALUE after the name.
 func nameAlone(text string) string {
 	if end := strings.IndexAny(text, "=: "); end >= 0 {
 		return text[:end] + show.Missing

@@ -14,9 +14,9 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// tree parses YAML text to a tree of its own nodes: aliases and merge
-// keys are expanded within limits, keys are unique, tags are YAML's own. It
-// returns nil after reporting what makes the text unusable as a whole.
+// tree parses YAML into a tree of its own nodes. Aliases and merge keys are
+// expanded within limits, keys are unique, tags are YAML's own. It returns nil
+// after reporting what makes the text useless as a whole.
 func (f *File) tree(s *source, data []byte, limit int) *yaml.Node {
 	if len(data) > limit {
 		f.add(s, 0, 0, "larger than "+strconv.Itoa(limit)+" bytes", "split it into several "+f.rules.What+"s")
@@ -51,18 +51,17 @@ func (f *File) tree(s *source, data []byte, limit int) *yaml.Node {
 	return root
 }
 
-// syntax reports an error of the YAML parser, which has a line in its text at
-// best.
+// syntax reports an error of the YAML parser. At best its text has a line.
 func (f *File) syntax(s *source, err error) {
-	// Which of the lines have values that may be secrets cannot be told.
+	// It is not known which lines have values that may be secrets.
 	s.allSecret = s.allSecret || f.secretText.MatchString(strings.Join(s.lines, "\n"))
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = message[len(m[0]):]
-		// The library counts the lines of its parser's errors from 0, those of
-		// its scanner's from 1.
+		// The library counts lines from 0 in its parser's errors, from 1 in its
+		// scanner's.
 		if parser := []string{"key", "'-' indicator", "',' or ']'", "',' or '}'", "node content", "<document start>"}; slices.Contains(
 			parser, strings.TrimPrefix(message, "did not find expected ")) {
 			line++
@@ -143,8 +142,8 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 	return out
 }
 
-// mapping copies the pairs of a mapping. Its own keys win over merged ones,
-// and earlier merged ones over later, as the YAML merge key is defined.
+// mapping copies the pairs of a mapping. As YAML defines the merge key, the
+// mapping's own keys win over merged ones, and earlier merged ones over later.
 func (c *copier) mapping(out, n *yaml.Node, depth int) {
 	first := map[string]*yaml.Node{}
 	add := func(key, value *yaml.Node) { out.Content = append(out.Content, key, value) }
