@@ -187,8 +187,8 @@ func (c *Client) CloseWrite() error { return c.streams.CloseWrite() }
 // Read reads the client's standard output, which ends with the container.
 func (c *Client) Read(b []byte) (int, error) { return c.stdout.Read(b) }
 
-// Wait waits until the container has ended, removes it, and says how it ended
-// unless that was well. Standard output has to be read to its end before.
+// Wait waits until the container has ended and removes it. Its error says how the
+// container ended, unless it ended well. Read standard output to its end first.
 func (c *Client) Wait() error {
 	status, err := c.status()
 	if err == nil && status != 0 {
@@ -214,12 +214,12 @@ func (c *Client) status() (int64, error) {
 func (c *Client) Kill() {
 	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
-	// What is already gone cannot be killed; what cannot be killed is named
-	// when it is removed.
+	// A container that is gone cannot be killed. One that cannot be killed for
+	// another reason is named when it is removed.
 	_ = c.runtime.api.ContainerKill(ctx, c.container, "SIGKILL")
 }
 
-// remove removes what there is of the container.
+// remove removes the container, if it is there.
 func (c *Client) remove() error {
 	if c.streams.Conn != nil {
 		c.streams.Close()

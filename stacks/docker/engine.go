@@ -22,14 +22,14 @@ import (
 	"stackmeter/stacks"
 )
 
-// Limits are how long the engine may take to answer. One that hangs must not
-// hang the run: every call has one of them. The zero value is the defaults.
+// Limits are how long the engine may take to answer. Every call has one, so that
+// an engine that hangs does not hang the run. The zero value is the defaults.
 type Limits struct {
 	Call  time.Duration // of any call but those below; 0: 30 s
 	Start time.Duration // of making, starting or removing a container, which may wait for the disk or the toolkit; 0: four times Call
 
-	// Pulling and building take as long as they take: what has a limit is how
-	// long the engine says nothing of them.
+	// Pulling and building take as long as they take. Only the engine's silence
+	// has a limit.
 	Pull  time.Duration // 0: 10 min
 	Build time.Duration // 0: 1 h; a step that compiles may say nothing until it is done
 }
@@ -55,7 +55,7 @@ func whileHeard(ctx context.Context, silence time.Duration) (_ context.Context, 
 	}
 }
 
-// A silentError says that the engine has begun to answer and then stopped.
+// A silentError says that the engine began to answer and then stopped.
 type silentError struct{ silence time.Duration }
 
 func (e *silentError) Error() string { return fmt.Sprintf("it has said nothing for %v", e.silence) }
@@ -115,8 +115,7 @@ type call struct {
 	since time.Time
 }
 
-// Waiting lists the calls that the engine has not answered yet, each with how
-// long it has been waited for.
+// Waiting lists the calls that the engine has not answered yet, and for how long.
 func (r *Runtime) Waiting() []string {
 	r.waiting.mu.Lock()
 	defer r.waiting.mu.Unlock()
@@ -131,8 +130,8 @@ func (r *Runtime) Waiting() []string {
 	return list
 }
 
-// begin is called before a call. What its error is given to says of a deadline
-// which call was not answered within it.
+// begin is called before a call. The function that it returns adds the call's name
+// to the error of a deadline.
 func (w *waiting) begin(name string) (named func(error) error, end func()) {
 	c := &call{name, time.Now()}
 	w.mu.Lock()

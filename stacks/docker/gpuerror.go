@@ -7,7 +7,7 @@ import (
 
 // A toolkitFault is a part of what the engine, or NVIDIA's toolkit through it,
 // says when a container does not get its GPU, with what it means and what to
-// do. Where several fit, the first one holds.
+// do. The first one that fits holds.
 type toolkitFault struct {
 	signs []string // all of them occur
 	means string
@@ -49,8 +49,8 @@ func toolkitFaults() []toolkitFault {
 	}
 }
 
-// toolkitError returns the error with its meaning in front where it is one of
-// the engine's or the toolkit's about GPUs, and nil where it is not.
+// toolkitError puts the meaning in front of an error of the engine's or the
+// toolkit's about GPUs. It returns nil for any other error.
 func toolkitError(err error) error {
 	text := err.Error()
 faults:

@@ -31,9 +31,9 @@ import (
 // labelBuilt is on every image that stackmeter built.
 const labelBuilt = "stackmeter.built"
 
-// Prepare implements stacks.Runtime: images are found, pulled or built, limits
-// that this machine cannot give are refused, and a container of each image
-// that is to have GPUs has shown that it gets them.
+// Prepare implements stacks.Runtime. It finds, pulls or builds the images,
+// refuses limits that this machine cannot give, and proves with a container of
+// each image that it gets the GPUs it asks for.
 func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(string)) (err error) {
 	defer func() { err = lost(err) }()
 	if spec, err = r.Give(spec); err != nil {
@@ -90,8 +90,8 @@ func imageKey(s stacks.Service) string {
 	return s.Role
 }
 
-// image returns the id of the service's image, which it finds, pulls or
-// builds the first time that it is asked.
+// image returns the id of the service's image. The first call finds, pulls or
+// builds it.
 func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(string)) (string, error) {
 	key := imageKey(s)
 	r.mu.Lock()
@@ -190,8 +190,8 @@ const neverSent = "**/.git"
 const maxIgnore = 1 << 20
 
 // ignored reads the patterns of a context's .dockerignore, if there is one.
-// The context may be a stranger's: a link out of it is not followed, and what
-// is no file, or has no end, is not read.
+// The context may be a stranger's: a link out of it is not followed, and only a
+// regular file is read.
 func ignored(dir string) ([]string, error) {
 	const name = ".dockerignore"
 	root, err := os.OpenRoot(dir)
@@ -286,9 +286,9 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, content io
 	return id, err
 }
 
-// dropImage removes an image that stackmeter built and that has no name any
-// more. One that somebody gave a name of their own is theirs, and one that a
-// container uses, which the engine refuses to remove, may be another run's.
+// dropImage removes an image that stackmeter built and that has no name any more.
+// An image that somebody else has named is theirs. One that a container uses may
+// be another run's; the engine refuses to remove it.
 func (r *Runtime) dropImage(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.start())
 	defer cancel()

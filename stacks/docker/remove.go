@@ -37,12 +37,12 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 	return removed, failed
 }
 
-// settleTimeout bounds the waiting for an engine that is slow to make what it
-// was told to. What it makes later is the next start's to find.
+// settleTimeout bounds the wait for an engine that is slow to make things. What
+// it makes later, the next start finds.
 const settleTimeout = 4 * time.Second
 
-// settle waits until this process has nothing under way that makes an object,
-// and leaves time for what comes after it.
+// settle waits until no call of this process makes an object any more, and leaves
+// time for what follows.
 func (r *Runtime) settle(ctx context.Context) {
 	patience := settleTimeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -98,14 +98,14 @@ func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Su
 	return containers, networks, nil
 }
 
-// removeRounds bounds how often remove goes on with what came meanwhile.
+// removeRounds bounds how often remove looks again.
 const removeRounds = 5
 
 // remove removes the containers and networks that carry a label and returns
 // their names. Each container has the given grace between SIGTERM and
-// SIGKILL. It looks again afterwards: an engine that says "removed" is not
-// proof, and one that was still making something for a process that was killed
-// has something new by then, which is removed as well.
+// SIGKILL. It looks again afterwards: an engine's "removed" is no proof, and an
+// engine that was still making something for a killed process may have finished
+// it by then.
 func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Duration) (removed []string, err error) {
 	var failed error // of the last round
 	seen := map[string]bool{}
@@ -214,7 +214,7 @@ func (r *Runtime) end(ctx context.Context, c container.Summary, grace time.Durat
 	}
 }
 
-// A containerEnd is the exit status of a container, or why it is not known.
+// A containerEnd is the exit status of a container, or the error that hides it.
 type containerEnd struct {
 	status int64
 	err    error
@@ -263,7 +263,7 @@ func (r *Runtime) removeNetwork(ctx context.Context, id string, containers []con
 	defer cancel()
 	var taking sync.WaitGroup
 	for _, c := range containers {
-		// Of one that has ended the engine says that it is not connected.
+		// The engine says of an ended container that it is not connected.
 		taking.Go(func() { _ = r.api.NetworkDisconnect(ctx, id, c.ID, true) })
 	}
 	taking.Wait()

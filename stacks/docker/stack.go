@@ -291,9 +291,9 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 	return failed
 }
 
-// Stop implements stacks.Stack. What there is to remove is asked of the
-// engine, by the stack's label: it also knows what a call that was cut short
-// has made. Where it does not answer, what was made is named.
+// Stop implements stacks.Stack. It asks the engine, by the stack's label, what
+// there is to remove: the engine also knows what a call that was cut short has
+// made. If the engine does not answer, the error names what was made.
 func (st *stack) Stop(ctx context.Context) error {
 	st.watching.close()
 	_, err := st.runtime.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+st.id)), stacks.Grace)

@@ -121,8 +121,8 @@ func named(s stacks.Service, err error) error {
 	return nil
 }
 
-// upstream waits until the service behind a proxy has an address, which is
-// well before its start is complete, and returns it with the port.
+// upstream waits until the service behind a proxy has an address, and returns it
+// with the port. The address is there well before the start is complete.
 func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, error) {
 	up := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == proxy.Upstream })
 	if up < 0 {
@@ -165,10 +165,10 @@ func (st *stack) labels() map[string]string {
 	}
 }
 
-// creating is called before an object of a run is made, and done afterwards.
-// It fails when ctx has ended. What is made is not cut short, so that whoever
-// sweeps a run that has been cancelled first waits until nothing is being made
-// for it: an object that came after the sweep would stay for good.
+// creating is called before an object of a run is made, and done afterwards. It
+// fails when ctx has ended. Making an object is not cut short: a sweep of a
+// cancelled run waits for it first, because an object that came after the sweep
+// would stay for good.
 func (r *Runtime) creating(ctx context.Context) (done func(), err error) {
 	r.making.RLock()
 	if err := context.Cause(ctx); err != nil {
@@ -306,8 +306,8 @@ func environment(env map[string]string) []string {
 }
 
 // configureNginx writes the rendered configuration into a container that has
-// not been started. The upstream is an address, not a name: nginx looks a name
-// up when it starts, and ends when it is not there yet.
+// not been started. The upstream is an address, not a name: nginx looks names
+// up when it starts, and ends if one is not there yet.
 func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream string) error {
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()

@@ -96,19 +96,19 @@ func (w *watch) change(do func()) {
 	w.news = make(chan struct{})
 }
 
-// endsProcess are the signals by which a container is ended, as the engine
-// numbers them: the stop signals of images, and the one that cannot be caught.
+// endsProcess are the signals that end a container, by the engine's numbers: the
+// stop signals of images, and the one that cannot be caught.
 var endsProcess = map[string]bool{"2": true, "3": true, "15": true, killSignal: true}
 
 const killSignal = "9" // an engine that ends itself sends another one first
 
-// stopPatience is how long an engine that ends a stack may take to be gone
-// itself: it first waits for the other containers. Until then it still answers,
-// and makes things that do not outlive it.
+// stopPatience is how long an engine that shuts down may take to be gone after it
+// ended a stack: it waits for the other containers first. Until then it still
+// answers, and makes things that do not outlive it.
 const stopPatience = 15 * time.Second
 
-// interference says why the stack is no longer one that was left to itself; nil
-// while it is. Where the engine may be ending itself, it first waits for that.
+// interference says who else ended a part of the stack; nil if nobody did. When
+// the engine may be shutting down, it waits for that first.
 func (w *watch) interference(ctx context.Context) error {
 	if w == nil {
 		return nil
