@@ -31,30 +31,46 @@ func here() (machine, boot, namespace string, err error) {
 // with the PID it identifies a process while the machine is up. A zombie still
 // has one.
 func StartTime(pid int) (uint64, error) {
-	_, start, err := stat(pid)
-	return start, err
+	stat, err := ReadStat(pid)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(stat.Number(22)), nil
 }
 
 // runs reports whether the process with that PID and start time still executes.
-// A zombie does not: it has ended, and nobody has waited for it yet.
 func runs(pid int, since uint64) bool {
-	state, start, err := stat(pid)
-	return err == nil && start == since && state != "Z" && state != "X"
+	stat, err := ReadStat(pid)
+	return err == nil && uint64(stat.Number(22)) == since && !stat.Ended()
 }
 
-// stat reads /proc/PID/stat: the state, a letter, and the start time.
-func stat(pid int) (state string, start uint64, err error) {
+// A Stat is what /proc/PID/stat says behind the command (proc_pid_stat(5)).
+type Stat []string
+
+// ReadStat reads what the kernel says of a process.
+func ReadStat(pid int) (Stat, error) {
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return "", 0, err
+		return nil, err
 	}
 	// The command, in parentheses, may hold spaces and parentheses itself.
 	text := string(line)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const first, stateField, startField = 3, 3, 22 // the fields after the command begin with number 3
-	if len(fields) <= startField-first {
-		return "", 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	stat := Stat(strings.Fields(text[strings.LastIndexByte(text, ')')+1:]))
+	if len(stat) <= 22-statFirst {
+		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(stat))
 	}
-	start, err = strconv.ParseUint(fields[startField-first], 10, 64)
-	return fields[stateField-first], start, err
+	return stat, nil
 }
+
+// statFirst is the manual page's number of the first field of a Stat.
+const statFirst = 3
+
+// Number is the value of a field, by its number in the manual page: 4 to 22.
+func (s Stat) Number(field int) int64 {
+	n, _ := strconv.ParseInt(s[field-statFirst], 10, 64)
+	return n
+}
+
+// Ended reports whether the process has ended: a zombie has, and nobody has waited
+// for it yet.
+func (s Stat) Ended() bool { return s[0] == "Z" || s[0] == "X" }

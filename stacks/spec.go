@@ -1,7 +1,9 @@
 package stacks
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +82,21 @@ type Address struct {
 
 // String returns host:port.
 func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// Environ lists the variables of some environments as NAME=VALUE, sorted. The
+// last environment that has a variable counts.
+func Environ(environments ...map[string]string) []string {
+	all := map[string]string{}
+	for _, one := range environments {
+		maps.Copy(all, one)
+	}
+	var list []string
+	for name, value := range all {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}
 
 // Argv fills the placeholders of the service's command. {host} and {port} are
 // the address to listen on; {host:NAME} and {port:NAME} are where the service

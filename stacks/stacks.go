@@ -9,6 +9,8 @@ package stacks
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -122,6 +124,24 @@ const (
 	LogLines = 40
 	LogBytes = 16 << 10
 )
+
+// Abandon stops a stack whose start failed, within a limit and even if ctx has
+// ended. It returns the failure, and what could not be removed.
+func Abandon(ctx context.Context, stack Stack, limit time.Duration, failed error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if left := stack.Stop(ctx); left != nil {
+		return fmt.Errorf("%w; and then: %w", failed, left)
+	}
+	return failed
+}
+
+// RandomID returns an id for a stack that no other has.
+func RandomID() string {
+	var b [6]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
 
 // MaxOutput bounds what Stack.Exec keeps of a command's output, in bytes.
 const MaxOutput = 1 << 20

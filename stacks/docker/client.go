@@ -17,6 +17,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
 
@@ -26,10 +27,10 @@ const clientService = "load-client"
 // clientImage names the image of a load client in Runtime.images.
 const clientImage = "python-requests"
 
-// A Client is a load client that runs in a container of its own, in the
-// private network of the stack that it loads. It has the same restrictions as
-// a service and no resource limits, and carries the stack's labels: whatever
-// removes the stack removes it too.
+// A Client is a load client in a container of its own, in the private network of
+// the stack that it loads. It is confined like a service, without resource
+// limits. It carries the stack's labels: whatever removes the stack removes it
+// too.
 type Client struct {
 	runtime   *Runtime
 	container string
@@ -39,29 +40,16 @@ type Client struct {
 	stderr    show.Tail
 }
 
-// ClientImage makes the image that RunClient starts containers of, and returns
-// its id. Like Runtime.Prepare it may be called again and then costs little.
+// ClientImage makes the image of RunClient's containers and returns its id. It may
+// be called again and then costs little.
 func (r *Runtime) ClientImage(ctx context.Context, progress func(string)) (_ string, err error) {
 	defer func() { err = lost(err) }()
-	r.mu.Lock()
-	id := r.images[clientImage]
-	r.mu.Unlock()
-	if id != "" {
-		return id, nil
-	}
-	id, err = r.buildOwn(ctx, clientImage, images.PythonRequests(), progress)
-	if err != nil {
-		return "", err
-	}
-	r.mu.Lock()
-	r.images[clientImage] = id
-	r.mu.Unlock()
-	return id, nil
+	return r.once(clientImage, func() (string, error) { return r.buildOwn(ctx, clientImage, images.PythonRequests(), progress) })
 }
 
-// RunClient starts argv in a container beside the stack of this process whose
-// URL is given. Its standard streams are the Client's. On error nothing is
-// left behind.
+// RunClient starts argv in a container beside the stack of this process with the
+// given URL. The container's standard streams are the Client's. On error nothing
+// is left behind.
 func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string) (_ *Client, err error) {
 	defer func() { err = lost(err) }()
 	id, err := r.ClientImage(ctx, func(string) {})
@@ -73,15 +61,11 @@ func (r *Runtime) RunClient(ctx context.Context, stackURL string, argv []string)
 		return nil, fmt.Errorf("load client: %w", err)
 	}
 	c := &Client{runtime: r, url: entry.url}
-	// As with services: what makes something is not cut short, so that nothing
-	// is made whose id is not known.
-	done, err := r.creating(ctx)
+	ctx, done, err := r.creating(ctx, r.Limits.start())
 	if err != nil {
 		return nil, fmt.Errorf("load client: %w", err)
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Limits.start())
-	defer cancel()
 	if err := c.start(ctx, id, entry, argv); err != nil {
 		return nil, fmt.Errorf("load client: %w", errors.Join(err, c.remove()))
 	}
@@ -95,7 +79,7 @@ type entry struct {
 	labels  map[string]string
 }
 
-// entryAt asks the engine which stack of this process has the URL. One that
+// entryAt asks the engine which stack of this process has the URL. A stack that
 // publishes its port has another address within its network.
 func (r *Runtime) entryAt(ctx context.Context, stackURL string) (entry, error) {
 	u, err := url.Parse(stackURL)
@@ -132,23 +116,18 @@ func (c *Client) start(ctx context.Context, imageID string, to entry, argv []str
 	for _, name := range []string{LabelRun, LabelStack, LabelOwner} {
 		labels[name] = to.labels[name]
 	}
-	init, pids := true, int64(pidsLimit)
+	host := hostConfig(stacks.Service{})
+	host.NetworkMode = container.NetworkMode(to.network)
+	host.ReadonlyRootfs = true
+	host.LogConfig = container.LogConfig{Type: "none"} // its output is read as it comes
 	api := c.runtime.api
 	made, err := api.ContainerCreate(ctx, &container.Config{
 		Image: imageID, Entrypoint: []string{}, Cmd: argv, Env: []string{noGPU}, Labels: labels,
 		OpenStdin: true, StdinOnce: true, // when this process is gone, its input ends
 		AttachStdin: true, AttachStdout: true, AttachStderr: true,
-	}, &container.HostConfig{
-		NetworkMode:    container.NetworkMode(to.network),
-		Init:           &init,
-		CapDrop:        []string{"ALL"},
-		SecurityOpt:    []string{"no-new-privileges"},
-		ReadonlyRootfs: true,
-		LogConfig:      container.LogConfig{Type: "none"}, // its output is read as it comes
-		Resources:      container.Resources{PidsLimit: &pids},
-	}, &network.NetworkingConfig{
+	}, host, &network.NetworkingConfig{
 		EndpointsConfig: map[string]*network.EndpointSettings{to.network: {}},
-	}, nil, "stackmeter-"+to.labels[LabelStack]+"-"+clientService+"-"+randomID())
+	}, nil, "stackmeter-"+to.labels[LabelStack]+"-"+clientService+"-"+stacks.RandomID())
 	if err != nil {
 		return fmt.Errorf("create the container: %w", err)
 	}
@@ -159,7 +138,7 @@ func (c *Client) start(ctx context.Context, imageID string, to entry, argv []str
 	if err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}
-	// The deadline was for attaching; the streams stay as long as it runs.
+	// The deadline was for attaching. The streams last as long as the container.
 	if err := c.streams.Conn.SetDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("attach to the container: %w", err)
 	}

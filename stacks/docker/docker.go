@@ -1,9 +1,8 @@
 // Package docker runs stacks as containers through the Docker engine's API.
 //
-// Labels are the only state: every network and container carries the run, the
-// stack and the process that owns it, so that teardown and sweeping work from
-// what the engine itself says, after a crash too. Nothing has a fixed name or
-// port.
+// Labels are the only state. Every network and container carries the run, the
+// stack and the process that owns it. Teardown and sweeping ask the engine what
+// there is, which also works after a crash. Nothing has a fixed name or port.
 package docker
 
 import (
@@ -13,10 +12,12 @@ import (
 	"net"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
-	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 
@@ -45,17 +46,16 @@ type Runtime struct {
 	waiting *waiting
 	owner   stacks.Owner
 
-	making sync.RWMutex // held for reading while the engine makes an object of a run: see creating
+	making sync.RWMutex // read-locked while the engine makes an object of a run: see creating
 
-	mu       sync.Mutex
-	images   map[string]string                  // by imageKey: the image id that Prepare found or made
-	requests map[string]container.DeviceRequest // by gpuKey: how its GPUs reach a container, proven by Prepare
-	podman   bool                               // the engine is Podman, as the last Check found
-	info     *system.Info                       // of the last Check
+	images   sync.Map                    // by imageKey: the id of the image that Prepare found or made
+	requests sync.Map                    // by gpuKey: the container.DeviceRequest that was proven to work
+	podman   atomic.Bool                 // the engine is Podman, as the last Check found
+	info     atomic.Pointer[system.Info] // the engine's last answer
 }
 
 // New connects to the engine that DOCKER_HOST and its companions name, or to
-// the local one. It does not talk to it yet: Check does.
+// the local one. It does not talk to the engine yet; Check does.
 func New() (*Runtime, error) {
 	api, waiting, err := connect()
 	if err != nil {
@@ -65,14 +65,14 @@ func New() (*Runtime, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w", err)
 	}
-	return &Runtime{api: api, waiting: waiting, owner: owner, images: map[string]string{}, requests: map[string]container.DeviceRequest{}}, nil
+	return &Runtime{api: api, waiting: waiting, owner: owner}, nil
 }
 
 // Close drops the connections to the engine.
 func (r *Runtime) Close() error { return r.api.Close() }
 
-// Check implements stacks.Runtime: the engine is on this machine, answers and
-// can run Linux containers.
+// Check implements stacks.Runtime. The engine has to be on this machine, to
+// answer and to run Linux containers.
 func (r *Runtime) Check(ctx context.Context) error {
 	if host := r.api.DaemonHost(); !reachesHere(host) {
 		return fmt.Errorf("docker: the engine at %s is on another machine, whose stacks the client here cannot reach: their ports are published on that machine's own 127.0.0.1; run stackmeter there, or unset DOCKER_HOST to use the engine here", host)
@@ -84,33 +84,30 @@ func (r *Runtime) Check(ctx context.Context) error {
 	if info.OSType != "linux" {
 		return fmt.Errorf("docker: the engine runs %s containers; stackmeter needs Linux ones", info.OSType)
 	}
-	podman, err := r.isPodman(ctx, info)
-	if err != nil {
-		return err
+	podman := false
+	if info.InitBinary == "" {
+		// Podman has an init binary of its own (catatonit) and does not name it.
+		version, err := r.version(ctx)
+		if err != nil {
+			return err
+		}
+		podman = podmanVersion(version) != ""
 	}
+	r.podman.Store(podman)
 	if info.InitBinary == "" && !podman {
 		return fmt.Errorf("docker: the engine has no init binary (docker-init), without which a Python server ignores SIGTERM; install tini or docker-init")
 	}
 	return nil
 }
 
-// isPodman asks whether the engine is Podman behind Docker's API, and keeps the
-// answer. Podman has an init binary of its own (catatonit) and does not name it.
-func (r *Runtime) isPodman(ctx context.Context, info system.Info) (bool, error) {
-	podman := false
-	if info.InitBinary == "" {
-		ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
-		defer cancel()
-		version, err := r.api.ServerVersion(ctx)
-		if err != nil {
-			return false, engineError(err, r.api.DaemonHost())
-		}
-		podman = podmanVersion(version) != ""
+func (r *Runtime) version(ctx context.Context) (types.Version, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+	defer cancel()
+	version, err := r.api.ServerVersion(ctx)
+	if err != nil {
+		err = engineError(err, r.api.DaemonHost())
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.podman = podman
-	return podman, nil
+	return version, err
 }
 
 // Info asks the engine about itself.
@@ -121,9 +118,7 @@ func (r *Runtime) Info(ctx context.Context) (system.Info, error) {
 	if err != nil {
 		return system.Info{}, engineError(err, r.api.DaemonHost())
 	}
-	r.mu.Lock()
-	r.info = &info
-	r.mu.Unlock()
+	r.info.Store(&info)
 	return info, nil
 }
 
@@ -137,16 +132,16 @@ func (r *Runtime) Describe(ctx context.Context) string {
 		r.api.ClientVersion(), info.Driver, cmp.Or(info.CgroupVersion, "1"))
 }
 
-// Local reports whether the stacks run on this machine, so that they share its
-// cores with everything else here.
-func (r *Runtime) Local(ctx context.Context) (bool, error) { return r.local(ctx) }
+// Root is the folder in which the engine keeps its images and containers.
+func (r *Runtime) Root(ctx context.Context) (string, error) {
+	info, err := r.Info(ctx)
+	return info.DockerRootDir, err
+}
 
-// local reports whether the engine's containers run under this kernel, so
-// that their addresses and control groups can be reached from here.
-func (r *Runtime) local(ctx context.Context) (bool, error) {
-	r.mu.Lock()
-	info := r.info
-	r.mu.Unlock()
+// Local reports whether the containers run under this kernel. They then share
+// this machine's cores, and their addresses and control groups can be reached.
+func (r *Runtime) Local(ctx context.Context) (bool, error) {
+	info := r.info.Load()
 	if info == nil {
 		fresh, err := r.Info(ctx)
 		if err != nil {
@@ -163,8 +158,8 @@ func isUnix(host string) bool {
 	return err == nil && u.Scheme == "unix"
 }
 
-// reachesHere says whether an engine's address is a local socket or of this
-// machine's loopback interface, so that 127.0.0.1 is the same there and here.
+// reachesHere reports whether an engine's address is a local socket or on the
+// loopback interface: 127.0.0.1 is then the same there and here.
 func reachesHere(host string) bool {
 	u, err := url.Parse(host)
 	if err != nil {
@@ -176,15 +171,10 @@ func reachesHere(host string) bool {
 }
 
 func rootless(info system.Info) bool {
-	for _, option := range info.SecurityOptions {
-		if strings.Contains(option, "name=rootless") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(info.SecurityOptions, func(option string) bool { return strings.Contains(option, "name=rootless") })
 }
 
-// engineError says what to do about an engine that does not answer.
+// engineError adds to an error what to do about an engine that does not answer.
 func engineError(err error, host string) error {
 	err = lost(err)
 	switch {

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/system"
 	"gopkg.in/yaml.v3"
 
@@ -25,8 +27,8 @@ const (
 	driverCDI    = "cdi"
 )
 
-// The environment of a container that is to have no GPU. Where nvidia is the
-// engine's default runtime, or an image says "all", it would have every one.
+// The environment that keeps GPUs from a container. Without it a container gets
+// all of them where nvidia is the engine's default runtime or the image says "all".
 const (
 	visibleGPUs = "NVIDIA_VISIBLE_DEVICES"
 	noGPU       = visibleGPUs + "=void"
@@ -36,13 +38,12 @@ const (
 // specifications.
 const cdiKind = "nvidia.com/gpu"
 
-// An offer is what an engine says of itself that decides how its containers
-// get GPUs.
+// An offer is what an engine says about how its containers get GPUs.
 type offer struct {
 	podman  string   // Podman's version; empty for Docker's own engine
 	runtime bool     // the runtime nvidia is registered
 	cdi     []string // folders of CDI specifications; empty where CDI is off
-	devices []string // CDI devices by their full name, as far as it is known
+	devices []string // CDI devices by full name, as far as known
 }
 
 // offer asks the engine.
@@ -51,11 +52,9 @@ func (r *Runtime) offer(ctx context.Context) (offer, error) {
 	if err != nil {
 		return offer{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
-	defer cancel()
-	version, err := r.api.ServerVersion(ctx)
+	version, err := r.version(ctx)
 	if err != nil {
-		return offer{}, engineError(err, r.api.DaemonHost())
+		return offer{}, err
 	}
 	o := read(info, version)
 	if len(o.devices) == 0 && runtime.GOOS == "linux" && isUnix(r.api.DaemonHost()) {
@@ -64,7 +63,7 @@ func (r *Runtime) offer(ctx context.Context) (offer, error) {
 	return o, nil
 }
 
-// read takes an engine's answers apart.
+// read extracts the offer from an engine's answers.
 func read(info system.Info, version types.Version) offer {
 	o := offer{cdi: info.CDISpecDirs}
 	_, o.runtime = info.Runtimes["nvidia"]
@@ -74,14 +73,14 @@ func read(info system.Info, version types.Version) offer {
 		}
 	}
 	if o.podman = podmanVersion(version); o.podman != "" {
-		// Podman does not say where it reads them.
+		// Podman does not say where it reads specifications.
 		o.cdi = []string{"/etc/cdi", "/var/run/cdi"}
 	}
 	return o
 }
 
-// podmanVersion is that of the Podman behind a Docker API, empty where there is
-// none.
+// podmanVersion returns the version of the Podman behind a Docker API, empty for
+// another engine.
 func podmanVersion(version types.Version) string {
 	for _, c := range version.Components {
 		if strings.HasPrefix(c.Name, "Podman") {
@@ -91,8 +90,8 @@ func podmanVersion(version types.Version) string {
 	return ""
 }
 
-// specified lists the devices of the CDI specifications in some folders. What
-// cannot be read names no device: the engine does not see it either.
+// specified lists the devices of the CDI specifications in some folders. It skips
+// what cannot be read, which the engine cannot read either.
 func specified(dirs []string) []string {
 	var names []string
 	for _, dir := range dirs {
@@ -120,14 +119,13 @@ func specified(dirs []string) []string {
 	return slices.Compact(names)
 }
 
-// uuids are the forms that NVIDIA's driver gives: of a GPU, of a MIG instance,
-// and of a MIG instance before driver 470. Nothing else is passed on: "all",
-// "none", an index or a list would be understood by the toolkit too.
+// sane matches UUIDs as NVIDIA's driver writes them: of a GPU, of a MIG instance,
+// and of a MIG instance before driver 470. Nothing else is passed on, because the
+// toolkit also understands "all", "none", an index or a list.
 var sane = regexp.MustCompile(`^(GPU|MIG|MIG-GPU)(-[0-9A-Za-z]{1,16}){1,8}(/[0-9]{1,3}/[0-9]{1,3})?$`)
 
-// gpuRequests are the ways in which the engine may give the GPUs to a
-// container, the best one first. None of them sets Count, which contradicts
-// DeviceIDs.
+// gpuRequests returns the ways in which the engine may give the GPUs to a
+// container, the best one first. None sets Count, which contradicts DeviceIDs.
 func (o offer) gpuRequests(uuids []string) ([]container.DeviceRequest, error) {
 	named := true
 	names := make([]string, len(uuids))
@@ -151,8 +149,7 @@ func (o offer) gpuRequests(uuids []string) ([]container.DeviceRequest, error) {
 		}
 		return []container.DeviceRequest{cdi}, nil
 	case len(o.cdi) > 0 && named:
-		// Containers that got their GPUs through CDI keep them when systemd
-		// reloads its units.
+		// With CDI, containers keep their GPUs when systemd reloads its units.
 		return []container.DeviceRequest{cdi, nvidia}, nil
 	case len(o.cdi) > 0 && len(o.devices) == 0:
 		return []container.DeviceRequest{nvidia, cdi}, nil
@@ -178,8 +175,8 @@ func atLeast(version string, major, minor int) bool {
 	return err == nil && have >= minor
 }
 
-// words say how the engine gives GPUs to containers. ok is false when it
-// names no way that could work.
+// words says how the engine gives GPUs to containers. ok is false if it names no
+// way that could work.
 func (o offer) words() (text string, ok bool) {
 	if o.podman != "" && !atLeast(o.podman, 5, 4) {
 		return fmt.Sprintf("the engine is Podman %s, which ignores requests for devices that come through its Docker API", o.podman), false
@@ -205,10 +202,10 @@ func (o offer) words() (text string, ok bool) {
 	return "the engine has CDI off and no runtime nvidia", false
 }
 
-// GPUSupport says in words how the engine gives GPUs to containers; ok is
-// false when it names no way. An engine that only found the toolkit's hook on
-// its PATH when it was started names none either: a container that asks for a
-// GPU, which Prepare makes, is then the only proof.
+// GPUSupport says how the engine gives GPUs to containers. ok is false if the
+// engine names no way. It may then have found the toolkit's hook on its PATH when
+// it started, which only a container that asks for a GPU can prove: Prepare
+// starts one.
 func (r *Runtime) GPUSupport(ctx context.Context) (text string, ok bool) {
 	o, err := r.offer(ctx)
 	if err != nil {
@@ -217,28 +214,35 @@ func (r *Runtime) GPUSupport(ctx context.Context) (text string, ok bool) {
 	return o.words()
 }
 
-// gpuRequest is how a service asks the engine for its GPUs: as Prepare has
-// proven, or without that as the engine's own words suggest.
-func (r *Runtime) gpuRequest(ctx context.Context, s stacks.Service) ([]container.DeviceRequest, error) {
-	if len(s.GPUs) == 0 {
-		return nil, nil
+// gpuKey identifies what a proof is valid for. The toolkit decides by the image
+// too.
+func gpuKey(s stacks.Service) string { return strings.Join(s.GPUs, ",") + " " + imageKey(s) }
+
+// mpsFolder is where a container finds the pipes of the MPS control daemon.
+const mpsFolder = "/tmp/nvidia-mps"
+
+// checkMPS looks for the MPS control daemon where the containers run.
+func (r *Runtime) checkMPS(ctx context.Context) error {
+	local, err := r.Local(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !local:
+		return errors.New("resources.gpu.mps needs an engine whose containers run on this machine itself: their processes talk to the machine's MPS daemon")
 	}
-	r.mu.Lock()
-	proven, ok := r.requests[gpuKey(s)]
-	r.mu.Unlock()
-	if ok {
-		return []container.DeviceRequest{proven}, nil
-	}
-	o, err := r.offer(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ways, err := o.gpuRequests(s.GPUs)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", stacks.ErrNoGPU, err)
-	}
-	return ways[:1], nil
+	return stacks.CheckMPS(stacks.MPSPipes())
 }
 
-// gpuKey names what a proof is valid for: the toolkit also looks at the image.
-func gpuKey(s stacks.Service) string { return strings.Join(s.GPUs, ",") + " " + imageKey(s) }
+// mpsMounts returns the only folders of the machine that a container ever gets:
+// the pipes of the MPS daemon, and the shared memory in which a client talks to
+// its server. NVIDIA's device plugin for Kubernetes mounts the same two
+// (https://github.com/NVIDIA/k8s-device-plugin, docs/mps).
+func mpsMounts(s stacks.Service) []mount.Mount {
+	if s.MPS == nil {
+		return nil
+	}
+	return []mount.Mount{
+		{Type: mount.TypeBind, Source: stacks.MPSPipes(), Target: mpsFolder},
+		{Type: mount.TypeBind, Source: "/dev/shm", Target: "/dev/shm"},
+	}
+}

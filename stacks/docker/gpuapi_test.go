@@ -180,8 +180,8 @@ func TestDeviceRequestsAtTheHTTPBoundary(t *testing.T) {
 				return
 			}
 			// A stack then asks in the way that was proven.
-			proven, err := r.gpuRequest(t.Context(), spec.Services[0])
-			if err != nil || len(proven) != 1 || proven[0].Driver != api.driver {
+			proven, err := r.proveGPU(t.Context(), spec, spec.Services[0], "", func(string) {})
+			if err != nil || proven.Driver != api.driver || len(api.asked) != len(test.asked) {
 				t.Errorf("a stack asks by %+v, %v; the proof was by %s", proven, err, api.driver)
 			}
 		})

@@ -13,7 +13,7 @@ type toolkitFault struct {
 	means string
 }
 
-// toolkitFaults are in the words of the issue threads named beside them.
+// toolkitFaults lists the messages of the issues named beside them.
 func toolkitFaults() []toolkitFault {
 	const (
 		install = "install the NVIDIA Container Toolkit and restart the engine, which looks for it only when it starts, or set resources.gpu.mode to off"

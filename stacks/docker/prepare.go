@@ -13,11 +13,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 	"github.com/moby/go-archive"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -27,6 +29,9 @@ import (
 	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
+
+// BaseImage is what stackmeter's own images are made from.
+const BaseImage = "debian:trixie-slim"
 
 // labelBuilt is on every image that stackmeter built.
 const labelBuilt = "stackmeter.built"
@@ -62,7 +67,7 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		}
 		id, err := r.image(ctx, s, progress)
 		if err == nil && len(s.GPUs) > 0 {
-			err = r.proveGPU(ctx, spec, s, id, progress)
+			_, err = r.proveGPU(ctx, spec, s, id, progress)
 		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
@@ -73,12 +78,12 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 
 // Digest implements stacks.Runtime.
 func (r *Runtime) Digest(s stacks.Service) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.images[imageKey(s)]
+	id, _ := r.images.Load(imageKey(s))
+	text, _ := id.(string)
+	return text
 }
 
-// imageKey names what a service's image is made from.
+// imageKey identifies what a service's image is made from.
 func imageKey(s stacks.Service) string {
 	switch {
 	case s.Image != "":
@@ -93,33 +98,31 @@ func imageKey(s stacks.Service) string {
 // image returns the id of the service's image. The first call finds, pulls or
 // builds it.
 func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(string)) (string, error) {
-	key := imageKey(s)
-	r.mu.Lock()
-	id := r.images[key]
-	r.mu.Unlock()
-	if id != "" {
-		return id, nil
+	return r.once(imageKey(s), func() (string, error) {
+		switch {
+		case s.Image != "":
+			return r.find(ctx, s.Image, progress)
+		case s.Build != nil:
+			return r.buildFolder(ctx, *s.Build, progress)
+		case s.Role == stacks.RoleNginx:
+			return r.buildOwn(ctx, "nginx", images.Nginx(), progress)
+		case s.Dir != "":
+			return "", errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
+		}
+		return "", errors.New("it has neither an image nor a build context")
+	})
+}
+
+// once returns the id of the image with this key. The first call gets it.
+func (r *Runtime) once(key string, get func() (string, error)) (string, error) {
+	if id, ok := r.images.Load(key); ok {
+		return id.(string), nil
 	}
-	var err error
-	switch {
-	case s.Image != "":
-		id, err = r.find(ctx, s.Image, progress)
-	case s.Build != nil:
-		id, err = r.buildFolder(ctx, *s.Build, progress)
-	case s.Role == stacks.RoleNginx:
-		id, err = r.buildOwn(ctx, "nginx", images.Nginx(), progress)
-	case s.Dir != "":
-		err = errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
-	default:
-		err = errors.New("it has neither an image nor a build context")
+	id, err := get()
+	if err == nil {
+		r.images.Store(key, id)
 	}
-	if err != nil {
-		return "", err
-	}
-	r.mu.Lock()
-	r.images[key] = id
-	r.mu.Unlock()
-	return id, nil
+	return id, err
 }
 
 // find looks for an image in the engine and pulls it when it is not there.
@@ -151,7 +154,7 @@ func (r *Runtime) inspectImage(ctx context.Context, ref string) (string, error) 
 	return found.ID, nil
 }
 
-// buildFolder builds the scenario's context. The tag follows from what the
+// buildFolder builds the scenario's context. Its tag follows from what the
 // scenario says, so that the next night finds the engine's layers.
 func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress func(string)) (string, error) {
 	exclude, err := ignored(b.Context)
@@ -163,7 +166,7 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 		dockerfile = "Dockerfile"
 	}
 	if len(exclude) > 0 {
-		// The builder needs it, whatever .dockerignore keeps out of the image.
+		// The builder needs it even if .dockerignore keeps it out of the image.
 		exclude = append(exclude, "!"+dockerfile)
 	}
 	body, err := archive.TarWithOptions(b.Context, &archive.TarOptions{ExcludePatterns: append(exclude, neverSent)})
@@ -182,8 +185,8 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 	return id, nil
 }
 
-// neverSent is the pattern of what no context holds: git's own folder is the
-// operator's, and a CI job's checkout may keep a token in it.
+// neverSent is left out of every context: git's own folder belongs to the
+// operator, and a CI job's checkout may keep a token in it.
 const neverSent = "**/.git"
 
 // maxIgnore bounds a .dockerignore, in bytes.
@@ -199,7 +202,7 @@ func ignored(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer root.Close()
-	// Opening a named pipe would wait for who writes to it.
+	// Without O_NONBLOCK, opening a named pipe waits for a writer.
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -243,20 +246,19 @@ func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, prog
 	return id, nil
 }
 
-// build runs the engine's builder and returns the image's id. When the same
-// tag meant another image before, that one is removed unless it has another
-// name or is in use, so that a nightly run does not fill the disk with its
-// predecessors.
+// build runs the engine's builder and returns the image's id. If the tag named
+// another image before, that one is removed unless it has another name or is in
+// use: old images of a nightly run must not fill the disk.
 func (r *Runtime) build(ctx context.Context, name string, key []byte, content io.Reader, dockerfile string, args map[string]string, progress func(string)) (string, error) {
 	building, heard, stop := whileHeard(ctx, r.Limits.build())
 	defer stop()
 	tag := fmt.Sprintf("stackmeter/%s:%.6x", tagName(name), sha256.Sum256(key))
 	before, _ := r.inspectImage(ctx, tag)
 
-	// Without the operator's proxies a build could not reach what this machine
-	// reaches. Every builder knows these arguments, passwords in them included,
-	// and leaves them out of the image's history, but for those that the
-	// Dockerfile declares itself (ARG http_proxy).
+	// A build needs the operator's proxies to reach what this machine reaches.
+	// Every builder knows these arguments and keeps them, with their passwords,
+	// out of the image's history, unless the Dockerfile declares them itself
+	// (ARG http_proxy).
 	given := map[string]*string{}
 	for _, list := range []map[string]string{stacks.Proxies(), args} {
 		for name, value := range list {
@@ -327,9 +329,9 @@ const (
 	stepWidth = 90 // of a build step's line; a RUN can be a page long
 )
 
-// follow reads a build's or pull's progress to its end and returns its last
-// lines, with the error that the engine put into the stream, if any. heard is
-// called for each message. Steps that the engine had in its cache are not told.
+// follow reads the progress of a build or pull to its end. It returns the last
+// lines, and the error that the engine put into the stream, if any. heard is
+// called for each message, progress for each step that was not in the cache.
 func follow(body io.ReadCloser, heard func(), progress func(string)) (said []string, err error) {
 	defer body.Close()
 	var tail show.Tail
@@ -363,4 +365,33 @@ func follow(body io.ReadCloser, heard func(), progress func(string)) (said []str
 			}
 		}
 	}
+}
+
+// Image returns the id of an image, empty if it is not in the engine.
+func (r *Runtime) Image(ctx context.Context, ref string) string {
+	id, err := r.inspectImage(ctx, ref)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// Built lists the tags of the images that stackmeter built in this engine.
+func (r *Runtime) Built(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+	defer cancel()
+	list, err := r.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", labelBuilt))})
+	if err != nil {
+		return nil, err
+	}
+	var tags []string
+	for _, i := range list {
+		for _, tag := range i.RepoTags {
+			if strings.HasPrefix(tag, "stackmeter/") {
+				tags = append(tags, tag)
+			}
+		}
+	}
+	slices.Sort(tags)
+	return tags, nil
 }

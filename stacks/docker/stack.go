@@ -127,15 +127,11 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 // processes asks the engine, which sees the host's PIDs wherever stackmeter
 // itself runs.
 func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
-	r := st.runtime
-	r.mu.Lock()
-	podman := r.podman
-	r.mu.Unlock()
 	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,args"}, psProcesses
-	if podman {
+	if st.runtime.podman.Load() {
 		args, read = []string{"hpid,pid,ppid,args"}, podmanProcesses
 	}
-	top, err := r.api.ContainerTop(ctx, id, args)
+	top, err := st.runtime.api.ContainerTop(ctx, id, args)
 	if err == nil {
 		var list []stacks.Process
 		if list, err = read(top.Processes); err == nil {

@@ -4,8 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -33,37 +31,23 @@ const (
 
 // Start implements stacks.Runtime.
 //
-// Calls that make something are not cut short by ctx: an object whose making
-// was interrupted may exist without our knowing its id. ctx is looked at
-// between them.
+// ctx does not cut short the calls that make something, because an object could
+// then exist without our knowing its id. It is checked between them.
 func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, err error) {
 	defer func() { err = lost(err) }()
 	if spec, err = r.Give(spec); err != nil {
 		return nil, err
 	}
-	direct, err := r.local(ctx)
+	direct, err := r.Local(ctx)
 	if err != nil {
 		return nil, err
 	}
-	st := &stack{runtime: r, spec: spec, id: randomID(), direct: direct && !r.Publish, local: direct}
-	for range spec.Services {
-		st.services = append(st.services, service{})
-	}
+	st := &stack{runtime: r, spec: spec, id: stacks.RandomID(), direct: direct && !r.Publish, local: direct}
+	st.services = make([]service, len(spec.Services))
 	if err := st.start(ctx); err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
-		defer cancel()
-		if left := st.Stop(stopCtx); left != nil {
-			return nil, fmt.Errorf("%w; and then: %w", err, left)
-		}
-		return nil, err
+		return nil, stacks.Abandon(ctx, st, r.Limits.start(), err)
 	}
 	return st, nil
-}
-
-func randomID() string {
-	var b [6]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 func (st *stack) start(ctx context.Context) error {
@@ -81,8 +65,8 @@ func (st *stack) start(ctx context.Context) error {
 	if st.watching, err = st.watch(ctx); err != nil {
 		return err
 	}
-	// Services start one after the other, but nginx does not wait for more of
-	// its upstream than an address.
+	// Services start one after the other. Only nginx does not wait until its
+	// upstream has started: it needs no more than the address.
 	var starting errgroup.Group
 	for i := range st.services {
 		st.services[i].attempted = make(chan struct{})
@@ -101,7 +85,7 @@ func (st *stack) start(ctx context.Context) error {
 			} else if i > 0 {
 				<-st.services[i-1].attempted
 				if st.services[i-1].pid == 0 {
-					return nil // that it failed is said already
+					return nil // that one has reported its failure
 				}
 			}
 			if err := context.Cause(ctx); err != nil {
@@ -165,27 +149,36 @@ func (st *stack) labels() map[string]string {
 	}
 }
 
+// serviceLabels are on the container of a service.
+func (st *stack) serviceLabels(s stacks.Service) map[string]string {
+	labels := st.labels()
+	labels[labelService] = s.Name
+	return labels
+}
+
 // creating is called before an object of a run is made, and done afterwards. It
-// fails when ctx has ended. Making an object is not cut short: a sweep of a
-// cancelled run waits for it first, because an object that came after the sweep
-// would stay for good.
-func (r *Runtime) creating(ctx context.Context) (done func(), err error) {
+// fails when ctx has ended. The context that it returns ends by the limit alone:
+// making an object is not cut short. A sweep of a cancelled run waits for it
+// first, because an object that came after the sweep would stay for good.
+func (r *Runtime) creating(ctx context.Context, limit time.Duration) (_ context.Context, done func(), err error) {
 	r.making.RLock()
 	if err := context.Cause(ctx); err != nil {
 		r.making.RUnlock()
-		return nil, err
+		return nil, nil, err
 	}
-	return r.making.RUnlock, nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	return ctx, func() {
+		cancel()
+		r.making.RUnlock()
+	}, nil
 }
 
 func (st *stack) createNetwork(ctx context.Context) error {
-	done, err := st.runtime.creating(ctx)
+	ctx, done, err := st.runtime.creating(ctx, st.runtime.Limits.call())
 	if err != nil {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.call())
-	defer cancel()
 	net, err := st.runtime.api.NetworkCreate(ctx, st.name("net"), network.CreateOptions{
 		Driver: "bridge",
 		Labels: st.labels(),
@@ -205,8 +198,7 @@ func networkHint(err error) string {
 	return ""
 }
 
-// name is a container's or network's name: readable in docker ps, and never
-// the same twice.
+// name is the name of a container or network: readable in docker ps and unique.
 func (st *stack) name(part string) string {
 	return "stackmeter-" + st.id + "-" + part
 }
@@ -216,38 +208,35 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	if err != nil {
 		return err
 	}
-	requests, err := st.runtime.gpuRequest(ctx, s)
-	if err != nil {
-		return err
+	host := hostConfig(s)
+	host.NetworkMode = container.NetworkMode(st.network)
+	host.Mounts = mpsMounts(s)
+	if len(s.GPUs) > 0 {
+		request, err := st.runtime.proveGPU(ctx, st.spec, s, imageID, func(string) {})
+		if err != nil {
+			return err
+		}
+		host.DeviceRequests = []container.DeviceRequest{request}
 	}
-	done, err := st.runtime.creating(ctx)
+	ctx, done, err := st.runtime.creating(ctx, st.runtime.Limits.start())
 	if err != nil {
 		return err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.runtime.Limits.start())
-	defer cancel()
-
-	labels := st.labels()
-	labels[labelService] = s.Name
 	config := &container.Config{
 		Image:  imageID,
 		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
-		Env:    environment(withMPS(s)),
-		Labels: labels,
+		Env:    stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
+		Labels: st.serviceLabels(s),
 	}
 	if _, operators := s.Env[visibleGPUs]; len(s.GPUs) == 0 && !operators {
 		config.Env = append(config.Env, noGPU)
 	}
 	if len(s.Command) > 0 {
-		// The scenario's argv is the whole command: an entry point of the
-		// image's in front of it would run something else.
+		// The scenario's argv is the whole command. With the image's entry point
+		// in front of it something else would run.
 		config.Entrypoint = []string{}
 	}
-	host := hostConfig(s)
-	host.NetworkMode = container.NetworkMode(st.network)
-	host.DeviceRequests = requests
-	host.Mounts = mpsMounts(s)
 	port := nat.Port(strconv.Itoa(s.Port) + "/tcp")
 	if !st.direct && i == len(st.spec.Services)-1 {
 		config.ExposedPorts = nat.PortSet{port: {}}
@@ -267,7 +256,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	return nil
 }
 
-// hostConfig is what every container of a service is confined by.
+// hostConfig confines a service's container.
 func hostConfig(s stacks.Service) *container.HostConfig {
 	init := true
 	pids := int64(pidsLimit)
@@ -286,23 +275,13 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 	}
 }
 
-// names are the services' addresses in the private network.
+// names returns the services' addresses in the private network.
 func (st *stack) names() map[string]stacks.Address {
 	reach := map[string]stacks.Address{}
 	for _, s := range st.spec.Services {
 		reach[s.Name] = stacks.Address{Host: s.Name, Port: s.Port}
 	}
 	return reach
-}
-
-// environment is a map as the engine wants it, in a fixed order.
-func environment(env map[string]string) []string {
-	var list []string
-	for name, value := range env {
-		list = append(list, name+"="+value)
-	}
-	slices.Sort(list)
-	return list
 }
 
 // configureNginx writes the rendered configuration into a container that has
@@ -369,8 +348,7 @@ func (st *stack) locate(entry container.InspectResponse) error {
 	return st.ended(entry, "its port was not published")
 }
 
-// ended explains an entry that has no address: most often it has ended
-// already.
+// ended explains why an entry has no address: most often it has ended already.
 func (st *stack) ended(c container.InspectResponse, otherwise string) error {
 	if !c.State.Running {
 		return ending(c.State, st.spec.Entry())
@@ -378,7 +356,7 @@ func (st *stack) ended(c container.InspectResponse, otherwise string) error {
 	return fmt.Errorf("the container runs, but %s", otherwise)
 }
 
-// startError adds the remedy to what the engine says of a start that failed.
+// startError adds the remedy to the engine's error of a start that failed.
 func startError(err error) error {
 	if known := toolkitError(err); known != nil {
 		return known

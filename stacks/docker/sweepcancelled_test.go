@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/stacks"
 	"stackmeter/stacks/stackstest"
 )
 
@@ -16,7 +17,7 @@ func TestFault03SweepWaitsForWhatIsBeingMade(t *testing.T) {
 	r := engine(t)
 	spec := stackstest.Spec(t, "test-sweep-waits-"+filepath.Base(t.TempDir()), stackstest.Flask, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	made, err := r.creating(ctx)
+	_, made, err := r.creating(ctx, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func TestFault03SweepWaitsForWhatIsBeingMade(t *testing.T) {
 	case <-time.After(200 * time.Millisecond): // long enough for a sweep that does not wait
 	}
 	// By another runtime, which holds a lock of its own.
-	late := &stack{runtime: engine(t), spec: spec, id: randomID()}
+	late := &stack{runtime: engine(t), spec: spec, id: stacks.RandomID()}
 	if err := late.createNetwork(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestFault03SweepWaitsForWhatIsBeingMade(t *testing.T) {
 	if left, err := r.leftovers(t.Context(), spec.Run); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if _, err := r.creating(ctx); err == nil {
+	if _, _, err := r.creating(ctx, time.Minute); err == nil {
 		t.Error("something is made for a run that was cancelled")
 	}
 }
@@ -54,7 +55,7 @@ func TestFault03SweepWaitsForWhatIsBeingMade(t *testing.T) {
 func TestFault01SweepGoesOnWithWhatCame(t *testing.T) {
 	r := engine(t)
 	spec := stackstest.Spec(t, "test-sweep-goes-on-"+filepath.Base(t.TempDir()), stackstest.Flask, nil)
-	late := &stack{runtime: engine(t), spec: spec, id: randomID()}
+	late := &stack{runtime: engine(t), spec: spec, id: stacks.RandomID()}
 	if err := late.createNetwork(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestFault01SweepGoesOnWithWhatCame(t *testing.T) {
 		defer close(ended)
 		// One network right behind the other, for as long as the sweep takes.
 		for ctx.Err() == nil {
-			another := &stack{runtime: late.runtime, spec: spec, id: randomID()}
+			another := &stack{runtime: late.runtime, spec: spec, id: stacks.RandomID()}
 			if another.createNetwork(ctx) == nil {
 				made++
 			}

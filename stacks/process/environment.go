@@ -3,10 +3,8 @@
 package process
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"stackmeter/stacks"
@@ -61,17 +59,7 @@ func environment(s stacks.Service, run, mark string, operator []string) []string
 	// Empty without a GPU: as in a container, a service that was given none must
 	// not find the machine's.
 	env["CUDA_VISIBLE_DEVICES"] = strings.Join(s.GPUs, ",")
-	for name, value := range s.Env {
-		env[name] = value
-	}
-	maps.Copy(env, s.MPSEnvironment(stacks.MPSPipes()))
-	env[markRun], env[markService] = run, mark
-	var list []string
-	for name, value := range env {
-		list = append(list, name+"="+value)
-	}
-	slices.Sort(list)
-	return list
+	return stacks.Environ(env, s.Env, s.MPSEnvironment(stacks.MPSPipes()), map[string]string{markRun: run, markService: mark})
 }
 
 // valueOf returns a variable's value in an environment.

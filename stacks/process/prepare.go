@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -114,7 +115,7 @@ func reachable(spec stacks.Spec, s stacks.Service) error {
 		if other.Name == s.Name {
 			continue
 		}
-		for _, text := range append(slices.Clone(s.Command), values(s.Env)...) {
+		for _, text := range slices.Concat(s.Command, slices.Sorted(maps.Values(s.Env))) {
 			if named(text, other.Name) {
 				return fmt.Errorf("%q names the service %s, and only containers know each other by name; write {host:%s} and {port:%s} in the command", text, other.Name, other.Name, other.Name)
 			}
@@ -166,13 +167,4 @@ func named(text, name string) bool {
 			return true
 		}
 	}
-}
-
-func values(env map[string]string) []string {
-	var list []string
-	for _, v := range env {
-		list = append(list, v)
-	}
-	slices.Sort(list)
-	return list
 }

@@ -111,7 +111,7 @@ func (one *service) processes() ([]stacks.Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list its processes: %w", err)
 	}
-	byPID(members)
+	slices.SortFunc(members, func(a, b member) int { return a.PID - b.PID })
 	var list []stacks.Process
 	for _, m := range members {
 		if m.zombie {

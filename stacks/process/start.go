@@ -5,8 +5,6 @@ package process
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,22 +45,11 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, er
 	if err != nil {
 		return nil, fmt.Errorf("process: %w", err)
 	}
-	st := &stack{runtime: r, spec: spec, id: randomID(), folder: folder}
+	st := &stack{runtime: r, spec: spec, id: stacks.RandomID(), folder: folder}
 	if err := st.start(ctx); err != nil {
-		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-		defer cancel()
-		if left := st.Stop(stopCtx); left != nil {
-			return nil, fmt.Errorf("%w; and then: %w", err, left)
-		}
-		return nil, err
+		return nil, stacks.Abandon(ctx, st, stopTimeout, err)
 	}
 	return st, nil
-}
-
-func randomID() string {
-	var b [6]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 func (st *stack) start(ctx context.Context) error {

@@ -5,14 +5,14 @@ package process
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"stackmeter/stacks"
 )
 
 // An identity identifies a process while the machine is up.
@@ -37,31 +37,19 @@ type member struct {
 const tick = time.Second / 100
 
 func readMember(pid int) (member, error) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	stat, err := stacks.ReadStat(pid)
 	if err != nil {
 		return member{}, err
 	}
-	// The command, in parentheses, may hold spaces and parentheses itself.
-	text := string(stat)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	const first = 3 // the number of the field after the command
-	if len(fields) <= 22-first {
-		return member{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	number := func(field int) int64 {
-		n, _ := strconv.ParseInt(fields[field-first], 10, 64)
-		return n
-	}
-	start, err := strconv.ParseUint(fields[22-first], 10, 64)
 	return member{
-		identity: identity{pid, start},
-		parent:   int(number(4)),
-		session:  int(number(6)),
-		zombie:   fields[0] == "Z" || fields[0] == "X",
-		threads:  int(number(20)),
-		cpu:      time.Duration(number(14)+number(15)) * tick,
-		waited:   time.Duration(number(16)+number(17)) * tick,
-	}, err
+		identity: identity{pid, uint64(stat.Number(22))},
+		parent:   int(stat.Number(4)),
+		session:  int(stat.Number(6)),
+		zombie:   stat.Ended(),
+		threads:  int(stat.Number(20)),
+		cpu:      time.Duration(stat.Number(14)+stat.Number(15)) * tick,
+		waited:   time.Duration(stat.Number(16)+stat.Number(17)) * tick,
+	}, nil
 }
 
 // alive reports whether the process with this identity runs.
@@ -204,9 +192,4 @@ func workingDir(pid int) string {
 		return ""
 	}
 	return dir
-}
-
-// byPID orders processes for a listing.
-func byPID(list []member) {
-	slices.SortFunc(list, func(a, b member) int { return a.PID - b.PID })
 }

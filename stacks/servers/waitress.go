@@ -28,17 +28,18 @@ func (waitress) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology
 }
 
 // ReadBack implements Server. The threads are in the command line of the running
-// process. Without a module or a file of its own for settings, waitress takes
-// them from nowhere else.
+// process. waitress starts all of them, beside the one that listens, before it
+// listens: if fewer run, the command line is not what counts.
 func (waitress) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
 	facts, err := stack.Inspect(ctx)
 	found := Facts{Facts: facts, Interpreters: 1, Slots: t.Threads}
 	if err != nil {
 		return found, err
 	}
+	running := 0
 	for _, p := range appProcesses(facts) {
 		if n, ok := option(p.Command, "--threads"); ok && (runs(p.Command, "waitress-serve") || runs(p.Command, "waitress")) {
-			found.Threads = &n
+			found.Threads, running = &n, p.Threads
 		}
 	}
 	switch {
@@ -46,6 +47,8 @@ func (waitress) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 		found.Unread = "the threads of waitress (no process of it was found)"
 	case *found.Threads != t.Threads:
 		return found, fmt.Errorf("%w: waitress runs with threads %d, and the topology says %d", stacks.ErrDiffers, *found.Threads, t.Threads)
+	case running > 0 && running <= t.Threads: // 0: the runtime does not count them
+		return found, fmt.Errorf("%w: waitress has %d threads running, and threads %d take at least one more", stacks.ErrDiffers, running, t.Threads)
 	}
 	return found, nil
 }

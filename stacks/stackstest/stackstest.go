@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,7 +88,7 @@ func Run(t *testing.T, bench Bench) {
 		owned bool // only where the servers are the runtime's
 		test  func(*testing.T)
 	}{
-		{"every preset answers and is what was asked for", false, s.presets},
+		{"every server answers and is what was asked for", false, s.servers},
 		{"a custom command runs", true, s.command},
 		{"services reach each other", true, s.services},
 		{"a stack that is not what was asked for is refused", true, s.differs},
@@ -199,12 +201,22 @@ func get(t *testing.T, stack stacks.Stack, path string) string {
 	return string(body)
 }
 
-func (s *suite) presets(t *testing.T) {
-	presets := []scenarios.Topology{Flask, Gunicorn, Nginx}
-	if s.Leftovers == nil {
-		presets = presets[:1] // the only one of which nothing has to be read back
+func (s *suite) servers(t *testing.T) {
+	topologies := []scenarios.Topology{Nginx}
+	for _, server := range servers.Known() {
+		topology := scenarios.Topology{Name: server.Name, Server: server.Name}
+		if server.Workers > 0 {
+			topology.Workers = 2
+		}
+		if server.Threads > 0 {
+			topology.Threads = 3
+		}
+		topologies = append(topologies, topology)
 	}
-	for _, topology := range presets {
+	if s.Leftovers == nil {
+		topologies = []scenarios.Topology{Flask} // nothing of it has to be read back
+	}
+	for _, topology := range topologies {
 		t.Run(topology.Name, func(t *testing.T) {
 			spec, stack := s.start(t, topology, nil)
 			body := strings.Repeat("stackmeter", 20<<10)
@@ -258,14 +270,16 @@ func (s *suite) services(t *testing.T) {
 	}
 	get(t, stack, "/")
 	back := get(t, stack, "/environment?name=BACK")
-	if _, err := stack.Exec(t.Context(), "front", "python3", "-c", reach, back); err != nil {
-		t.Errorf("the address that {host:back} and {port:back} stand for: %v", err)
+	addresses := []string{back}
+	if s.Names {
+		addresses = append(addresses, "http://back:8000/")
 	}
-	if !s.Names {
-		return
-	}
-	if _, err := stack.Exec(t.Context(), "front", "python3", "-c", reach, "http://back:8000/"); err != nil {
-		t.Errorf("the service's name: %v", err)
+	for _, address := range addresses {
+		// The stack is ready when the last service answers. This one may take longer.
+		s.until(t, address+" cannot be reached from the other service", func() bool {
+			_, err := stack.Exec(t.Context(), "front", "python3", "-c", reach, address)
+			return err == nil
+		})
 	}
 }
 
@@ -535,5 +549,33 @@ func (s *suite) sweep(t *testing.T) {
 	}
 	if err := running[0].Stop(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// NoFixedPorts starts stacks of the same topology side by side while the
+// ports that their presets name are taken on this machine: each of them
+// answers, at an address of its own.
+func NoFixedPorts(t *testing.T, bench Bench) {
+	for _, address := range []string{"127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:80"} {
+		taken, err := net.Listen("tcp", address)
+		if err == nil {
+			defer taken.Close()
+		} else if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+			t.Fatal(err)
+		}
+	}
+	s := &suite{bench}
+	urls := map[string]bool{}
+	var running []stacks.Stack
+	for range 3 {
+		_, stack := s.start(t, Nginx, nil) // it stays until the test ends
+		running = append(running, stack)
+		urls[stack.URL()] = true
+	}
+	for _, stack := range running {
+		get(t, stack, "/")
+	}
+	if len(urls) != len(running) {
+		t.Errorf("%d stacks at %v", len(running), urls)
 	}
 }
