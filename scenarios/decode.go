@@ -13,7 +13,8 @@ import (
 )
 
 // scenario reads the whole document. Keys are read in the order in which they
-// are listed here: the topologies need the app.
+// are listed here: requests, topologies and loads need the engine, topologies the
+// app.
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	s := &Scenario{
 		App:       App{Port: 8000, Ready: defaultReady()},
@@ -33,11 +34,6 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	var app yamlfile.Object
 	o, ok := d.Object(root, "scenario", "a scenario",
 		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "name", &s.Name, validName, nameRule) }),
-		yamlfile.Key("app", func(n *yaml.Node) { app = d.app(n, &s.App) }),
-		yamlfile.Key("request", func(n *yaml.Node) { d.request(n, &s.Request) }),
-		yamlfile.Key("resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }),
-		yamlfile.Key("topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
-		yamlfile.Key("matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }),
 		yamlfile.Key("client", func(n *yaml.Node) {
 			d.Object(n, "client", "client",
 				yamlfile.Key("engine", func(n *yaml.Node) {
@@ -45,7 +41,13 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 				}),
 				yamlfile.Key("cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }),
 			)
+			d.engine = s.Client.Engine
 		}),
+		yamlfile.Key("app", func(n *yaml.Node) { app = d.app(n, &s.App) }),
+		yamlfile.Key("request", func(n *yaml.Node) { d.request(n, &s.Request) }),
+		yamlfile.Key("resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }),
+		yamlfile.Key("topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
+		yamlfile.Key("matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }),
 		yamlfile.Key("repeats", func(n *yaml.Node) { d.repeats(n, s) }),
 		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, maxWarmup) }),
 		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }),
@@ -71,7 +73,6 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
-	d.checkEngine(root, s)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",

@@ -138,6 +138,7 @@ type decoder struct {
 	loader   Loader
 	folder   folder
 	maxCells int
+	engine   string // of the client, once it has been read
 }
 
 // decode reads a file as a scenario.

@@ -39,7 +39,8 @@ var axes = []axis{
 		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)
 	}, func(to *LoadSpec, from LoadSpec) { to.Client = from.Client }},
 	{"pool", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
-		return d.Integer(n, what, &into.Pool, 1, maxPool)
+		return d.Integer(n, what, &into.Pool, 1, maxPool) && d.forPython(n, into.Pool <= maxPythonPool,
+			fmt.Sprintf("use at most %d", maxPythonPool), "the engine python-requests has a pool of at most %d", maxPythonPool)
 	}, func(to *LoadSpec, from LoadSpec) { to.Pool = from.Pool }},
 	{"keepalive", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
 		return d.Boolean(n, what, &into.KeepAlive)
@@ -405,6 +406,7 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
 	sound := false
 	o, ok := d.Object(n, "rate", what, yamlfile.Key("search", func(n *yaml.Node) {
+		d.forPython(n, false, "give the rate, as 20/s", "the engine python-requests does not search for a rate")
 		inner, ok := d.Object(n, "search", what+".search", yamlfile.Key("p99", func(n *yaml.Node) {
 			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
 				into.Rate = 0

@@ -46,6 +46,7 @@ func (t TLS) Config() (*tls.Config, error) {
 
 func (d *decoder) tls(n *yaml.Node) *TLS {
 	t := &TLS{}
+	d.forPython(n, false, "remove it", "request.tls: the engine python-requests verifies certificates by its own rules only")
 	o, ok := d.Object(n, "tls", "request.tls",
 		yamlfile.Key("ca", func(n *yaml.Node) {
 			var name string

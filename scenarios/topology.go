@@ -62,7 +62,10 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }),
-		yamlfile.Key("tls", func(n *yaml.Node) { d.Boolean(n, "a topology's tls", &v.base.TLS) }),
+		yamlfile.Key("tls", func(n *yaml.Node) {
+			d.Boolean(n, "a topology's tls", &v.base.TLS)
+			d.forPython(n, !v.base.TLS, "remove tls", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
+		}),
 		yamlfile.Key("services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }),
 	)
 	if !ok {

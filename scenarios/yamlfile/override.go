@@ -54,23 +54,29 @@ func (f *File) put(s *source, path, value string) {
 	if node == nil {
 		return
 	}
-	o := overriding{f: f, source: s, value: node}
+	o := overriding{f: f, source: s}
 	at, segments := f.Root, strings.Split(path, ".")
-	for i := range segments[:len(segments)-1] {
+	last := len(segments) - 1
+	for i, segment := range segments {
 		o.unfold(segments[:i], at)
-		if at = o.step(at, segments[:i], segments[i]); at == nil {
+		key, value := o.member(at, segments[:i], segment, i < last || node.Tag != "!!null")
+		switch {
+		case value < 0:
 			return
+		case i < last:
+			at = at.Content[value]
+		case node.Tag != "!!null":
+			at.Content[key], at.Content[value] = o.key(segment), node // of a list both are one
+		default:
+			at.Content = slices.Delete(at.Content, key, value+1)
 		}
 	}
-	o.unfold(segments[:len(segments)-1], at)
-	o.put(at, segments)
 }
 
 // overriding is one override on its way through the tree.
 type overriding struct {
 	f      *File
 	source *source
-	value  *yaml.Node
 }
 
 func (o overriding) refuse(message, hint string) { o.f.add(o.source, 0, 0, message, hint) }
@@ -85,83 +91,44 @@ func (o overriding) key(name string) *yaml.Node {
 	return o.own(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name})
 }
 
-// step goes to a member of a node. It adds a key that is not there yet.
-func (o overriding) step(n *yaml.Node, path []string, segment string) *yaml.Node {
+// member returns where the key and the value of a member are in a node's content;
+// -1 if there is no such place. Of a list both are the item. A key that is not
+// there is added, or refused.
+func (o overriding) member(n *yaml.Node, path []string, segment string, add bool) (key, value int) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			if n.Content[i].Value == segment {
-				return n.Content[i+1]
+				return i, i + 1
 			}
 		}
-		made := o.own(&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"})
-		n.Content = append(n.Content, o.key(segment), made)
-		return made
+		if add {
+			n.Content = append(n.Content, o.key(segment), o.own(&yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}))
+			return len(n.Content) - 2, len(n.Content) - 1
+		}
+		o.refuse(joined(append(slices.Clone(path), segment))+" is not in the "+o.f.rules.What+": there is nothing to remove", "")
 	case yaml.SequenceNode:
-		if i, ok := o.index(n, path, segment); ok {
-			return n.Content[i]
+		i, err := strconv.Atoi(segment)
+		if err == nil && i >= 0 && i < len(n.Content) {
+			return i, i
 		}
-		return nil
-	}
-	what := Describe(n)
-	if o.source.allSecret {
-		what = describeSecret(n)
-	}
-	o.refuse(joined(path)+" is "+what+" and has no "+show.Quote(segment), "")
-	return nil
-}
-
-// put sets the member at the end of the path. null removes it.
-func (o overriding) put(n *yaml.Node, segments []string) {
-	path, segment := segments[:len(segments)-1], segments[len(segments)-1]
-	remove := o.value.Tag == "!!null"
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value != segment {
-				continue
-			}
-			if remove {
-				n.Content = append(n.Content[:i], n.Content[i+2:]...)
-			} else {
-				n.Content[i], n.Content[i+1] = o.key(segment), o.value
-			}
-			return
-		}
-		if remove {
-			o.refuse(joined(segments)+" is not in the "+o.f.rules.What+": there is nothing to remove", "")
-			return
-		}
-		n.Content = append(n.Content, o.key(segment), o.value)
-	case yaml.SequenceNode:
-		i, ok := o.index(n, path, segment)
+		where, last := joined(path), strconv.Itoa(len(n.Content)-1)
 		switch {
-		case ok && remove:
-			n.Content = append(n.Content[:i], n.Content[i+1:]...)
-		case ok:
-			n.Content[i] = o.value
+		case len(n.Content) == 0:
+			o.refuse(where+" is an empty list", "")
+		case err != nil:
+			o.refuse(where+" is a list and has no "+show.Quote(segment), "name a place in it: "+where+".0 to "+where+"."+last)
+		default:
+			o.refuse(where+" has no place "+segment, "there are 0 to "+last)
 		}
 	default:
-		o.step(n, path, segment) // says why there is no such place
+		what := Describe(n)
+		if o.source.allSecret {
+			what = describeSecret(n)
+		}
+		o.refuse(joined(path)+" is "+what+" and has no "+show.Quote(segment), "")
 	}
-}
-
-// index reads a place in a list.
-func (o overriding) index(n *yaml.Node, path []string, segment string) (int, bool) {
-	i, err := strconv.Atoi(segment)
-	if err == nil && i >= 0 && i < len(n.Content) {
-		return i, true
-	}
-	where, last := joined(path), strconv.Itoa(len(n.Content)-1)
-	switch {
-	case len(n.Content) == 0:
-		o.refuse(where+" is an empty list", "")
-	case err != nil:
-		o.refuse(where+" is a list and has no "+show.Quote(segment), "name a place in it: "+where+".0 to "+where+"."+last)
-	default:
-		o.refuse(where+" has no place "+segment, "there are 0 to "+last)
-	}
-	return 0, false
+	return -1, -1
 }
 
 // joined is a path as a message shows it.
