@@ -142,7 +142,7 @@ func (l *Latency) MarshalJSON() ([]byte, error) {
 }
 
 // latencyVersion is the first byte of the binary form.
-const latencyVersion = 1
+const latencyVersion = 2
 
 // latencyHeader is the length of the binary form before the histogram: version,
 // count, sum, min, max.
