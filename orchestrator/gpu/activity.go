@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// minEnergyWindow is the shortest cell whose energy means something: the
-// counter moves in steps of about 100 ms.
+// minEnergyWindow is the shortest cell that has an energy: the counter moves in
+// steps of about 100 ms.
 const minEnergyWindow = time.Second
 
-// activity fills in what the devices did.
+// activity fills in what the devices did during the cell.
 func (ev evidence) activity(u *Usage) {
 	for d := range u.Devices {
 		u.Devices[d].Activity = ev.summary(d)
 	}
 }
 
-// summary is one device's activity during the cell.
+// summary is one device's activity.
 func (ev evidence) summary(device int) TelemetrySummary {
 	var sum TelemetrySummary
 	var utilization, power, sm, mem, temperature []float64
@@ -55,14 +55,14 @@ func (ev evidence) summary(device int) TelemetrySummary {
 	sum.MemoryClockMin, _, sum.MemoryClockMax = spread(mem)
 	_, _, sum.TemperatureMax = spread(temperature)
 	if n := len(energy); n > 1 && ev.to-ev.from >= minEnergyWindow {
-		if used := *energy[n-1].Energy - *energy[0].Energy; used >= 0 { // the counter starts anew with the driver
+		if used := *energy[n-1].Energy - *energy[0].Energy; used >= 0 { // a reloaded driver counts from 0
 			sum.Energy = &used
 		}
 	}
 	return sum
 }
 
-// spread is the smallest, the mean and the largest, nil of nothing.
+// spread is the smallest value, the mean and the largest, nil without values.
 func spread(v []float64) (least, mean, most *float64) {
 	if len(v) == 0 {
 		return nil, nil, nil
@@ -71,6 +71,5 @@ func spread(v []float64) (least, mean, most *float64) {
 	for _, x := range v {
 		sum += x
 	}
-	a, b, c := slices.Min(v), sum/float64(len(v)), slices.Max(v)
-	return &a, &b, &c
+	return new(slices.Min(v)), new(sum / float64(len(v))), new(slices.Max(v))
 }

@@ -16,9 +16,9 @@ type Cell struct {
 	usage Usage
 }
 
-// Cell begins a measurement: it reads the process lists and the telemetry,
-// and returns when that is done, so that the starting gun can be fired. One
-// cell of a trial is measured at a time.
+// Cell begins a measurement. It reads the process lists and the telemetry, and
+// returns when the starting gun can be fired. One cell of a trial is measured at
+// a time.
 func (t *Trial) Cell() *Cell {
 	if t == nil {
 		return nil
@@ -27,15 +27,14 @@ func (t *Trial) Cell() *Cell {
 	c.first, c.err = t.edge(false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mark(PhaseMeasure)
-	c.from = t.marks[len(t.marks)-1].at
+	c.from = t.mark(PhaseMeasure)
 	return c
 }
 
-// Stop ends the measurement, which is called right after the last reply, and
-// returns what was measured. It never fails: what could not be measured is nil
-// in the usage, with the reason. It may be called again and then returns the
-// first result. Of a nil cell it is the empty usage.
+// Stop ends the measurement and returns what was measured. Call it right after
+// the last reply. It never fails: a figure that could not be measured is nil in
+// the usage, with the reason. A later call returns the first result. A nil cell
+// has the empty usage.
 func (c *Cell) Stop() Usage {
 	if c == nil {
 		return Usage{}
@@ -44,12 +43,11 @@ func (c *Cell) Stop() Usage {
 	return c.usage
 }
 
-// stop gathers the evidence and has it judged.
+// stop gathers the evidence and makes the usage of it.
 func (c *Cell) stop() Usage {
 	t := c.trial
 	t.mu.Lock()
-	t.mark(PhaseBetween)
-	to := t.marks[len(t.marks)-1].at
+	to := t.mark(PhaseBetween)
 	t.mu.Unlock()
 
 	last, err := t.edge(true)
@@ -71,19 +69,19 @@ func (c *Cell) stop() Usage {
 			ev.faults = append(ev.faults, f.code)
 		}
 	}
-	if len(t.rounds) > 0 { // the first one was read before the stack started
-		ev.idleRound = &t.rounds[0]
+	if len(t.rounds) > 0 {
+		ev.idleRound = &t.rounds[0] // it was read before the stack started
 	}
 	ev.samples = slices.Clone(window(t.samples, c.from, to))
 	if c.err == nil {
-		// What the first edge saw last is the memory at the start.
-		ev.samples = slices.Insert(ev.samples, 0, sample{c.from, t.rounds[c.first.round].used(true)})
+		// The last reading of the first edge is the memory at the start.
+		ev.samples = slices.Insert(ev.samples, 0, sample{c.from, t.rounds[c.first.round].usedAfter()})
 	}
 	if err == nil {
-		// What the last edge saw first is the memory right after the last
-		// reply: it closes the window.
-		ev.samples = append(ev.samples, sample{to, t.rounds[last.round].used(false)})
-		ev.after = t.rounds[last.round].used(true)
+		// The first reading of the last edge is the memory right after the last
+		// reply. It closes the window.
+		ev.samples = append(ev.samples, sample{to, t.rounds[last.round].usedBefore()})
+		ev.after = t.rounds[last.round].usedAfter()
 	}
 	if c.err == nil && err == nil {
 		ev.rounds = slices.Clone(t.rounds[c.first.round : last.round+1])
@@ -94,5 +92,5 @@ func (c *Cell) stop() Usage {
 			}
 		}
 	}
-	return judge(ev)
+	return ev.usage()
 }

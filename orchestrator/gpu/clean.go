@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// DefaultTolerance is how far a device's memory may lie above its idle
-// baseline and still count as back: less than any CUDA context holds (the
-// smallest seen was 287 MB), more than a driver's own comings and goings.
+// DefaultTolerance is how far above its idle baseline a device's memory may be
+// and still count as idle. It is less than any CUDA context holds (the smallest
+// seen was 287 MB) and more than a driver's own variation.
 const DefaultTolerance = 128 << 20
 
 // A Holder is a process that holds memory on a device.
@@ -15,13 +15,13 @@ type Holder struct {
 	Device    string `json:"device"` // UUID
 	PID       int    `json:"pid"`
 	Name      string `json:"name"`
-	Service   string `json:"service,omitempty"`   // of the stack, where it belongs to one
-	Container string `json:"container,omitempty"` // the innermost, where it runs in one
+	Service   string `json:"service,omitempty"`   // of the stack, if it belongs to one
+	Container string `json:"container,omitempty"` // the innermost, if it runs in one
 	Memory    *int64 `json:"memory"`
 	Server    bool   `json:"mps_server,omitempty"` // of the MPS that the stack uses
 }
 
-// String names the holder for an error's text.
+// String describes the holder for an error's text.
 func (h Holder) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "process %d", h.PID)
@@ -46,17 +46,16 @@ type Snapshot struct {
 	Err           error   // of reading the memory
 	Holders       []Holder
 	Sight         Sight
-	ProcessReason string // why Holders says nothing
+	ProcessReason string // why Holders cannot be trusted
 }
 
-// Dirt returns what keeps devices from being clean, one sentence each; none
-// means that a measurement can begin. The idle baseline of each device, by
-// UUID, is what its memory is held against; a device that has none yet is
-// clean when nobody holds memory on it. Holders that belong to a service of
-// the stack under measurement do not count, and neither does the server of the
-// MPS that it uses, which starts with the first client and then stays.
+// Dirt returns what keeps the devices from being clean, one sentence each.
+// Without any, a measurement can begin. idle is the idle baseline of each device,
+// by UUID. A device without one is clean if nobody holds memory on it. Services
+// of the stack under measurement may hold memory, and so may the server of the
+// MPS that the stack uses: it starts with the first client and then stays.
 //
-// It is pure: Sampler.WaitClean is what looks at the machine and waits.
+// Dirt is pure: Sampler.WaitClean looks at the machine and waits.
 func Dirt(now []Snapshot, idle map[string]int64, tolerance int64) []string {
 	var dirt []string
 	for _, s := range now {

@@ -1,14 +1,14 @@
-// Package gpu measures the memory of the GPUs that a stack uses, and says
-// whose memory it was and how far the figures can be trusted.
+// Package gpu measures the memory of the GPUs that a stack uses. It says whose
+// memory it was and how far the figures can be trusted.
 //
 // A Sampler covers a trial from the idle baseline to after teardown. It reads
-// the devices through a Driver (orchestrator/gpu/nvml is the one for NVIDIA),
-// attributes processes to the stack's services through /proc, and makes a
-// Usage of each cell. Everything that decides (ownership, gaps, validity, the
-// clean gate) is pure and apart from what touches the machine.
+// the devices through a Driver (orchestrator/gpu/nvml is NVIDIA's), finds out
+// through /proc which processes belong to the stack's services, and makes a
+// Usage of each cell. What decides (ownership, gaps, validity, the clean gate)
+// is pure. What touches the machine is separate.
 //
-// Sizes are bytes. A pointer is nil where nothing was measured, and a reason
-// beside it says why: no figure here is ever a zero that was not measured.
+// Sizes are in bytes. A figure that was not measured is nil, never 0, and a
+// reason beside it says why.
 package gpu
 
 import (
@@ -16,9 +16,9 @@ import (
 	"fmt"
 )
 
-// ErrNoDriver marks the error of opening a driver on a machine that has none,
-// or that has no device. It is no failure: such a machine has no Sampler, and
-// the error's text is the sentence that says why.
+// ErrNoDriver marks the error of opening a driver on a machine without a driver
+// or without a device. That is not a failure: such a machine has no Sampler. The
+// error's text says why.
 var ErrNoDriver = errors.New("no GPU can be read")
 
 // A Device is one GPU, or one MIG instance of a GPU.
@@ -29,13 +29,12 @@ type Device struct {
 	Memory int64  `json:"memory_bytes"` // 0 where the driver does not say
 	Driver string `json:"driver"`
 
-	// Fake is set for a device of the fake driver that tests use. What was
-	// measured on it is no measurement of a GPU.
+	// Fake marks a device of the tests' fake driver. Its figures do not measure a
+	// GPU.
 	Fake bool `json:"fake,omitempty"`
 
-	// Parent is the UUID of the GPU that a MIG instance is part of, and MIG
-	// says that a GPU is divided: its own figures are then the sums over its
-	// instances.
+	// Parent is the UUID of the GPU that a MIG instance is part of. MIG says that
+	// a GPU is divided: its own figures are then the sums over its instances.
 	Parent string `json:"parent,omitempty"`
 	MIG    bool   `json:"mig,omitempty"`
 }
@@ -43,62 +42,60 @@ type Device struct {
 // Methods by which a figure was obtained.
 const (
 	MethodNVMLv2 = "nvml-v2" // nvmlDeviceGetMemoryInfo_v2: as nvidia-smi prints it
-	MethodNVMLv1 = "nvml-v1" // nvmlDeviceGetMemoryInfo: counts the driver's reserved memory as used
+	MethodNVMLv1 = "nvml-v1" // nvmlDeviceGetMemoryInfo: memory that the driver reserves counts as used
 )
 
-// Sight says which processes a driver's process lists can be believed about.
+// Sight says which processes a driver's process lists can be trusted about.
 type Sight string
 
 // Kinds of Sight.
 const (
-	// SightHost: the caller is in the host's PID namespace and sees all.
+	// SightHost: the caller is in the host's PID namespace and sees all processes.
 	SightHost Sight = "host"
 
-	// SightNamespace: the driver translates the list to the caller's PID
-	// namespace and silently leaves out whom the caller cannot see. What is in
-	// the list is right; that somebody is not in it proves nothing.
+	// SightNamespace: the driver translates PIDs to the caller's PID namespace
+	// and silently leaves out processes that the caller cannot see. What the list
+	// has is right. What it lacks proves nothing.
 	SightNamespace Sight = "namespace"
 
-	// SightNone: the list's PIDs mean nothing here. No claim is made.
+	// SightNone: the list's PIDs mean nothing here. The list is not used.
 	SightNone Sight = "none"
 )
 
-// A Driver gives access to a machine's devices. Its methods may be called
-// from several goroutines at once.
+// A Driver gives access to a machine's devices. It is safe for concurrent use.
 type Driver interface {
-	// Devices lists the GPUs in the driver's order, each followed by its MIG
-	// instances where it is divided.
+	// Devices lists the GPUs in the driver's order. A GPU's MIG instances follow
+	// it.
 	Devices() ([]Device, error)
 
 	// Reader opens a device by its UUID, or by its index in decimal.
 	Reader(device string) (Reader, error)
 
-	// Sight says what the process lists are good for, and where that is less
-	// than SightHost, why.
+	// Sight says how far the process lists can be trusted, and why if that is
+	// less than SightHost.
 	Sight() (Sight, string)
 }
 
-// A Reader reads one device. Its methods may be called from several
-// goroutines at once. Their errors are of type *Error where the driver gave
-// a code.
+// A Reader reads one device. It is safe for concurrent use. An error is an
+// *Error if the driver gave a code.
 type Reader interface {
 	Device() Device
 
-	// Memory reads the device's memory: cheap (microseconds).
+	// Memory reads the device's memory. It takes microseconds.
 	Memory() (Memory, error)
 
 	// Processes lists the processes that hold memory on the device, each PID
-	// once. It is expensive (milliseconds under a lock of the driver's), so it
-	// slows down what is measured when it is called often.
+	// once. It takes milliseconds under a lock of the driver, so frequent calls
+	// slow down what is measured.
 	Processes() ([]Process, error)
 
-	// Telemetry reads what the device does. What the device does not report
-	// is nil; an error means that nothing could be read.
+	// Telemetry reads what the device does. A figure that the device does not
+	// report is nil. An error means that nothing could be read.
 	Telemetry() (Telemetry, error)
 
-	// Accounting returns the high-water mark that the driver kept for a
-	// process, nil where accounting mode is off (it is never switched on) or
-	// the process is unknown to it.
+	// Accounting returns the most memory that the driver saw a process use. It is
+	// nil if accounting mode is off (nothing here turns it on) or the driver does
+	// not know the process.
 	Accounting(pid int) (*int64, error)
 }
 
@@ -107,7 +104,7 @@ type Memory struct {
 	Method   string
 	Used     int64
 	Total    int64
-	Reserved *int64 // by the driver; nil where the method does not tell it apart from Used
+	Reserved *int64 // by the driver; nil if the method includes it in Used
 }
 
 // A Process is one entry of a device's process lists.
@@ -136,16 +133,16 @@ type Telemetry struct {
 	Throttle    []string // reasons that slow the clocks down now
 }
 
-// Codes of the errors that the sampler treats apart. They are NVML's own.
+// Codes of errors that the sampler treats specially. They are NVML's own.
 const (
 	CodeGPULost      = "GPU_IS_LOST"
 	CodeNotSupported = "NOT_SUPPORTED"
 	CodeNoPermission = "NO_PERMISSION"
-	CodeTimeout      = "TIMEOUT" // also: the driver did not answer within the sampler's limit
+	CodeTimeout      = "TIMEOUT" // also used when the driver does not answer within the sampler's limit
 	CodeUnknown      = "UNKNOWN"
 )
 
-// An Error is what a driver answered instead of a figure.
+// An Error is a driver's answer instead of a figure.
 type Error struct {
 	Call   string // the driver's function
 	Code   string // as the driver names it
@@ -157,7 +154,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("GPU %s: %s: %s", e.Device, e.Call, e.Code)
 }
 
-// codeOf is the code of a driver's error, for counting.
+// codeOf is the driver's code of an error, for counting.
 func codeOf(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

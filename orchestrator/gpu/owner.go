@@ -2,49 +2,50 @@ package gpu
 
 import "slices"
 
-// An Owner is one service of the stack under measurement: the container that
-// it runs in, or the root of its processes on this machine.
+// An Owner is one service of the stack under measurement: its container, or the
+// first of its processes on this machine.
 type Owner struct {
 	Service   string
 	Role      string
 	Container string // the full id, 64 hexadecimal digits
-	PID       int    // of the service's first process, where there is no container
+	PID       int    // of the service's first process, if it has no container
 }
 
-// attribution says whose a process is. It belongs to one trial.
+// attribution finds out which service a process belongs to. Each trial has its
+// own.
 type attribution struct {
 	proc   procRoot
-	mps    bool // an MPS server is no stranger
+	mps    bool // the stack uses MPS, so its server is not foreign
 	owners []owned
 	known  map[identity]attributed
 }
 
-// owned is an owner whose first process is named for good.
+// owned is an owner with the identity of its first process.
 type owned struct {
 	Owner
 	root identity // zero for a container
 }
 
-// attributed is what is known of one process.
+// attributed is what is known about one process.
 type attributed struct {
 	procStat
 	container string // the innermost; empty outside of containers
-	service   string // empty: not the stack's
+	service   string // empty: it is not part of the stack
 	role      string
-	server    bool // of MPS: what it holds it holds for its clients
+	server    bool // of MPS: it holds memory for its clients
 }
 
-// mpsServer is what the kernel calls nvidia-cuda-mps-server: it cuts names at 15
-// bytes. The control daemon has the same one, and holds no memory on a device.
+// mpsServer is the kernel's name for nvidia-cuda-mps-server: it cuts names at 15
+// bytes. The control daemon has the same name, but holds no memory on a device.
 const mpsServer = "nvidia-cuda-mps"
 
-// newAttribution starts with no owners: every process is somebody else's.
+// newAttribution starts without owners: no process is part of the stack.
 func newAttribution(proc procRoot, mps bool) *attribution {
 	return &attribution{proc: proc, mps: mps, known: map[identity]attributed{}}
 }
 
-// own says who the stack's services are. What was attributed before is
-// forgotten, because a process that was nobody's may be the stack's.
+// own sets the stack's services. It forgets what it knew about processes, because
+// a process that had no owner may have one.
 func (a *attribution) own(owners []Owner) {
 	a.owners = nil
 	clear(a.known)
@@ -53,8 +54,8 @@ func (a *attribution) own(owners []Owner) {
 		if o.PID != 0 {
 			st, err := a.proc.stat(o.PID)
 			if err != nil {
-				// It is gone already. Its children may still be found by
-				// their session, which keeps the number of its leader.
+				// The process has ended. Its session may still lead to its
+				// children: it keeps the PID of its leader.
 				st.id.pid = o.PID
 			}
 			entry.root = st.id
@@ -63,7 +64,7 @@ func (a *attribution) own(owners []Owner) {
 	}
 }
 
-// of says whose a process is; false means that there is no such process.
+// of says who a process belongs to. It is false if there is no such process.
 func (a *attribution) of(pid int) (attributed, bool) {
 	st, err := a.proc.stat(pid)
 	if err != nil {
@@ -81,7 +82,7 @@ func (a *attribution) of(pid int) (attributed, bool) {
 		p.container = ids[len(ids)-1]
 	}
 	for _, o := range a.owners {
-		// Any of the ids counts: a service may itself start containers.
+		// Any of the ids counts: a service may start containers itself.
 		if o.Container != "" && slices.Contains(ids, o.Container) || o.root.pid != 0 && a.descends(st, o.root) {
 			p.service, p.role = o.Service, o.Role
 			break
@@ -92,13 +93,13 @@ func (a *attribution) of(pid int) (attributed, bool) {
 	return p, true
 }
 
-// descends reports whether a process is root or comes from it: by its chain
-// of parents, or by its session, which stays when a parent in between ends.
+// descends reports whether a process is root or descends from it, by its parents
+// or by its session, which outlives a parent in between.
 func (a *attribution) descends(st procStat, root identity) bool {
 	if st.session == root.pid && st.id.start >= root.start {
 		return true
 	}
-	for range 128 { // deeper than any real tree: a bound on what /proc may say while it changes
+	for range 128 { // deeper than any real tree; /proc may change meanwhile, so there is a bound
 		if st.id.pid == root.pid {
 			return root.start == 0 || st.id.start == root.start
 		}
@@ -114,7 +115,7 @@ func (a *attribution) descends(st procStat, root identity) bool {
 	return false
 }
 
-// dead are the processes of the stack that were seen and have ended.
+// dead returns the stack's processes that were seen and have ended.
 func (a *attribution) dead() []attributed {
 	var gone []attributed
 	for id, p := range a.known {

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,84 +9,76 @@ import (
 	"time"
 )
 
-// What a Sampler does where its fields are zero.
+// Defaults of a Sampler.
 const (
-	// defaultInterval between two readings of the memory: they cost
+	// defaultInterval is between two readings of the memory. They take
 	// microseconds, and autotuning takes and frees gigabytes within tens of
 	// milliseconds.
 	defaultInterval = 20 * time.Millisecond
 
-	// defaultProcessInterval between two readings of the process lists: they
-	// take milliseconds under a lock of the driver's.
+	// defaultProcessInterval is between two readings of the process lists. They
+	// take milliseconds under a lock of the driver.
 	defaultProcessInterval = 500 * time.Millisecond
 
-	// defaultTelemetryInterval: power is an average over a second anyway.
+	// defaultTelemetryInterval is no shorter because power is an average over a
+	// second.
 	defaultTelemetryInterval = time.Second
 
-	// defaultTimeout is how long the driver may take to answer where somebody
-	// waits for it.
+	// defaultTimeout is how long the driver may take to answer a call that
+	// something waits for.
 	defaultTimeout = 2 * time.Second
 
-	// DefaultSettle is how long Close waits for the idle baseline to come
-	// back: drivers take a second or two to clear up after a process.
+	// DefaultSettle is how long Close waits for the idle baseline. Drivers take a
+	// second or two to clear up after a process.
 	DefaultSettle = 10 * time.Second
 
-	// defaultBaselineSamples make the idle baseline of a trial.
+	// defaultBaselineSamples is how many samples make a trial's idle baseline.
 	defaultBaselineSamples = 15
 
 	// DefaultPoints is how many points of a series are kept for a chart.
 	DefaultPoints = 240
 )
 
-// A Sampler measures trials. A zero duration, size or count stands for its
-// default. A nil *Sampler is a machine without a GPU: it may be used, its
-// trials measure nothing, and their usages are empty.
+// A Sampler measures trials. A zero duration, size or count means its default. A
+// nil *Sampler stands for a machine without a GPU: its trials measure nothing and
+// their usages are empty.
 type Sampler struct {
 	Driver Driver
-	Proc   string // where the kernel shows processes; empty: /proc
+	Proc   string // folder with the kernel's files about processes; empty: /proc
 
 	Interval          time.Duration // of the memory
 	ProcessInterval   time.Duration // of the process lists
 	TelemetryInterval time.Duration
 	Timeout           time.Duration // of one answer of the driver
 	Settle            time.Duration // the longest wait for the idle baseline after teardown
-	Tolerance         int64         // bytes above the idle baseline that still count as back
+	Tolerance         int64         // bytes above the idle baseline that still count as idle
 	BaselineSamples   int
 	Points            int // of a series; negative: no series
 
-	// MPS says that the stack's processes reach the device through NVIDIA's
-	// Multi-Process Service: its server is then nobody's foreign process.
+	// MPS says that the stack's processes use the device through NVIDIA's
+	// Multi-Process Service. Its server then does not count as foreign.
 	MPS bool
 }
 
 // filled returns the sampler with its defaults filled in.
 func (s Sampler) filled() Sampler {
-	fill(&s.Proc, "/proc")
-	fill(&s.Interval, defaultInterval)
-	fill(&s.ProcessInterval, defaultProcessInterval)
-	fill(&s.TelemetryInterval, defaultTelemetryInterval)
-	fill(&s.Timeout, defaultTimeout)
-	fill(&s.Settle, DefaultSettle)
-	fill(&s.Tolerance, DefaultTolerance)
-	fill(&s.BaselineSamples, defaultBaselineSamples)
-	fill(&s.Points, DefaultPoints)
+	s.Proc = cmp.Or(s.Proc, "/proc")
+	s.Interval = cmp.Or(s.Interval, defaultInterval)
+	s.ProcessInterval = cmp.Or(s.ProcessInterval, defaultProcessInterval)
+	s.TelemetryInterval = cmp.Or(s.TelemetryInterval, defaultTelemetryInterval)
+	s.Timeout = cmp.Or(s.Timeout, defaultTimeout)
+	s.Settle = cmp.Or(s.Settle, DefaultSettle)
+	s.Tolerance = cmp.Or(s.Tolerance, DefaultTolerance)
+	s.BaselineSamples = cmp.Or(s.BaselineSamples, defaultBaselineSamples)
+	s.Points = cmp.Or(s.Points, DefaultPoints)
 	return s
 }
 
-// fill sets a zero value to its default.
-func fill[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
-// Trial begins to sample the devices, given by UUID or index, and returns when
-// it has their idle baseline: the stack must not have been started yet. It
-// fails when a device does not exist, the driver does not open it in time or
-// ctx ends; devices that answer with
-// errors are no failure of it, since the durations of the trial's cells count
-// all the same. Every trial has to be closed.
+// Trial begins to sample the devices, given by UUID or index, and returns when it
+// has their idle baseline, so the stack must not have started yet. It fails if a
+// device does not exist, the driver does not open it in time or ctx ends. A
+// device that answers with errors is not a failure: the durations of the trial's
+// cells still count. Close every trial.
 func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
 	if s == nil || len(devices) == 0 {
 		return nil, nil
@@ -120,9 +113,9 @@ func (s *Sampler) readers(devices []string) ([]Reader, error) {
 	return readers, nil
 }
 
-// Snapshot looks at devices once, with who holds memory on them. With no
-// devices it looks at all of them. It fails when a device does not exist or
-// the driver does not answer in time.
+// Snapshot looks once at the devices and at who holds memory on them. Without
+// devices it looks at all. It fails if a device does not exist or the driver does
+// not answer in time.
 func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, error) {
 	if s == nil {
 		return nil, nil
@@ -131,7 +124,7 @@ func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, e
 	return f.snapshot(ctx, devices, newAttribution(procRoot(f.Proc), f.MPS))
 }
 
-// snapshot is Snapshot with the knowledge of whose processes are whose.
+// snapshot is Snapshot with what is known about the processes' owners.
 func (s *Sampler) snapshot(ctx context.Context, devices []string, a *attribution) ([]Snapshot, error) {
 	return Aside(ctx, s.Timeout, func() ([]Snapshot, error) { return s.look(devices, a) })
 }
@@ -172,9 +165,9 @@ func (s *Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 	return shots, nil
 }
 
-// WaitClean returns when nobody is on the devices and their memory is back at
-// the idle baseline (by UUID; may be nil before the first trial), or fails
-// after limit with who holds what, or why they could not be looked at.
+// WaitClean returns when nobody holds memory on the devices and it is back at the
+// idle baseline (by UUID; nil before the first trial). After limit it fails with
+// who holds what, or why it could not look.
 func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration) error {
 	if s == nil || len(devices) == 0 {
 		return nil
@@ -183,14 +176,13 @@ func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[stri
 	return f.waitClean(ctx, devices, idle, limit, newAttribution(procRoot(f.Proc), f.MPS))
 }
 
-// waitClean is WaitClean with the knowledge of whose processes are whose.
+// waitClean is WaitClean with what is known about the processes' owners.
 func (s *Sampler) waitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration, a *attribution) error {
-	deadline := time.NewTimer(limit)
-	defer deadline.Stop()
+	deadline := time.After(limit)
 	again := time.NewTicker(max(s.ProcessInterval/2, time.Millisecond))
 	defer again.Stop()
 	for {
-		shots, unread := s.snapshot(ctx, devices, a) // one answer that is late is no verdict
+		shots, unread := s.snapshot(ctx, devices, a) // one late answer decides nothing
 		dirt := Dirt(shots, idle, s.Tolerance)
 		if unread == nil && len(dirt) == 0 {
 			return nil
@@ -199,11 +191,36 @@ func (s *Sampler) waitClean(ctx context.Context, devices []string, idle map[stri
 		case <-again.C:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-deadline.C:
+		case <-deadline:
 			if unread != nil {
 				return fmt.Errorf("the GPU could not be looked at, after %v still: %w; see stackmeter doctor", limit, unread)
 			}
 			return fmt.Errorf("the GPU is not free after %v: %s; end what holds it, or choose another device with resources.gpu.devices", limit, strings.Join(dirt, "; "))
 		}
+	}
+}
+
+// Aside asks the driver something and waits for the answer, for limit at most. It
+// fails with ctx's cause when ctx ends, and says so if the driver does not answer.
+// A driver that hangs cannot be interrupted: the question is left behind.
+func Aside[T any](ctx context.Context, limit time.Duration, ask func() (T, error)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1) // buffered: nobody may be waiting any more
+	go func() {
+		value, err := ask()
+		done <- answer{value, err}
+	}()
+	late := time.After(limit)
+	var none T
+	select {
+	case got := <-done:
+		return got.value, got.err
+	case <-late:
+		return none, fmt.Errorf("the GPU driver did not answer within %v", limit)
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
 	}
 }

@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// A sample is one reading of the memory of all of a trial's devices. used is
-// nil where a reading failed.
+// A sample is one reading of the memory of all of a trial's devices.
 type sample struct {
 	at   time.Duration // since the trial began
-	used []int64       // by device
+	used []int64       // by device; nil if the reading failed
 }
 
 // total is the sum over the devices.
@@ -21,6 +20,12 @@ func (s sample) total() int64 {
 	}
 	return n
 }
+
+// A figure is a number of bytes that a successful sample has.
+type figure func(sample) int64
+
+// device is the figure of one device.
+func device(d int) figure { return func(s sample) int64 { return s.used[d] } }
 
 // window returns the samples within [from, to].
 func window(samples []sample, from, to time.Duration) []sample {
@@ -34,73 +39,56 @@ func window(samples []sample, from, to time.Duration) []sample {
 
 // read returns the samples whose reading succeeded.
 func read(samples []sample) []sample {
-	good := make([]sample, 0, len(samples))
-	for _, s := range samples {
-		if s.used != nil {
-			good = append(good, s)
-		}
-	}
-	return good
+	return slices.DeleteFunc(slices.Clone(samples), func(s sample) bool { return s.used == nil })
 }
 
-// gaps returns the longest time and the 99th percentile of the times between
-// successful samples, with the window's edges as ends: a sampler that began
-// late or died early shows here. With no sample the gap is the whole window.
+// gaps returns the longest of the times between successful samples, and their
+// 99th percentile. The window's edges count as ends, so that a sampler that began
+// late or died early shows. Without samples the gap is the whole window.
 func gaps(samples []sample, from, to time.Duration) (longest, p99 time.Duration) {
 	all := make([]time.Duration, 0, len(samples)+1)
 	last := from
-	for _, s := range samples {
-		if s.used != nil {
-			all = append(all, s.at-last)
-			last = s.at
-		}
+	for _, s := range read(samples) {
+		all = append(all, s.at-last)
+		last = s.at
 	}
 	all = append(all, to-last)
 	slices.Sort(all)
 	return all[len(all)-1], all[(len(all)*99+99)/100-1]
 }
 
-// peak is the largest total, nil of nothing.
-func peak(samples []sample) *int64 {
+// peak is the largest figure of the samples, nil if no reading succeeded.
+func peak(samples []sample, of figure) *int64 {
 	var top *int64
-	for _, s := range samples {
-		if s.used != nil {
-			top = larger(top, s.total())
-		}
+	for _, s := range read(samples) {
+		top = larger(top, new(of(s)))
 	}
 	return top
 }
 
-// devicePeak is the largest reading of one device, nil of nothing.
-func devicePeak(samples []sample, device int) *int64 {
-	var top *int64
-	for _, s := range samples {
-		if s.used != nil {
-			top = larger(top, s.used[device])
-		}
+// larger is the larger of two figures that may be nil.
+func larger(a, b *int64) *int64 {
+	if a == nil || b != nil && *b > *a {
+		return b
 	}
-	return top
+	return a
 }
 
-// larger is the larger of a figure, which may not be there yet, and n.
-func larger(top *int64, n int64) *int64 {
-	if top == nil || n > *top {
-		return &n
+// medianSpread is the median figure of the samples, and the difference between
+// the largest and the smallest. Both are nil if no reading succeeded.
+func medianSpread(samples []sample, of figure) (median, spread *int64) {
+	var v []int64
+	for _, s := range read(samples) {
+		v = append(v, of(s))
 	}
-	return top
-}
-
-// medianSpread is the median, and the largest less the smallest.
-func medianSpread(values []int64) (median, spread *int64) {
-	if len(values) == 0 {
+	if len(v) == 0 {
 		return nil, nil
 	}
-	v := slices.Sorted(slices.Values(values))
-	m, s := v[(len(v)-1)/2], v[len(v)-1]-v[0]
-	return &m, &s
+	slices.Sort(v)
+	return new(v[(len(v)-1)/2]), new(v[len(v)-1] - v[0])
 }
 
-// thin makes at most limit points of samples, timed from from on.
+// thin makes at most limit points of samples, with times since from.
 func thin(samples []sample, from time.Duration, limit int) []Point {
 	if limit <= 0 {
 		return nil
@@ -109,18 +97,17 @@ func thin(samples []sample, from time.Duration, limit int) []Point {
 	for i, s := range samples {
 		points[i].At = (s.at - from).Seconds()
 		if s.used != nil {
-			n := s.total()
-			points[i].Used = &n
+			points[i].Used = new(s.total())
 		}
 	}
 	return Thin(points, limit)
 }
 
-// Thin reduces a series, which is in the order of time, to at most limit
-// points, evenly spread over time, each the largest of its stretch, so that no
-// peak is lost. A stretch in which no reading succeeded stays as a point
-// without a figure. Times are rounded to milliseconds, which no chart shows
-// and which halves what is stored.
+// Thin reduces a series in the order of time to at most limit points. It divides
+// the time into equal stretches and keeps the largest point of each, so that no
+// peak is lost. A stretch without a successful reading keeps a point without a
+// figure. Times are rounded to milliseconds: charts show no more, and it halves
+// what is stored.
 func Thin(points []Point, limit int) []Point {
 	if limit <= 0 || len(points) == 0 {
 		return nil

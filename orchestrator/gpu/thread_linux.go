@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleep sleeps in the kernel, on the caller's own thread: a timer of Go's
-// would wake another thread, of usual priority, that has to hand over first.
+// sleep sleeps in the kernel, on the caller's thread. A Go timer would wake
+// another thread, with normal priority, which then has to hand over.
 func sleep(d time.Duration) {
 	left := unix.NsecToTimespec(d.Nanoseconds())
 	for {
@@ -20,14 +20,14 @@ func sleep(d time.Duration) {
 	}
 }
 
-// samplerNice is the priority of the sampling thread: above a stack that
-// saturates the machine, which is what it measures. The thread runs for
-// microseconds at a time.
+// samplerNice is the priority of the sampling thread. It is above that of the
+// stack, which may saturate the machine. The thread runs for microseconds at a
+// time.
 const samplerNice = -10
 
-// preferThread raises the priority of the calling thread, which has to be
-// locked. It needs CAP_SYS_NICE; without it the sampler takes its turn like
-// everybody, and the gaps that it reports show what that costs.
+// preferThread raises the priority of the calling thread, which must be locked.
+// It needs CAP_SYS_NICE. Without it the sampler takes its turn like everything
+// else, and the gaps that it reports show what that costs.
 func preferThread() {
 	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), samplerNice)
 }

@@ -4,8 +4,8 @@ package gpu
 
 import "time"
 
-// sleep sleeps.
+// sleep sleeps for d.
 func sleep(d time.Duration) { time.Sleep(d) }
 
-// preferThread does nothing: this system has no priorities of threads.
+// preferThread does nothing: threads have no priorities here.
 func preferThread() {}

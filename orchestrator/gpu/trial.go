@@ -13,13 +13,13 @@ const (
 	PhaseIdle     = "idle"     // before the stack
 	PhaseStartup  = "start-up" // until it answers
 	PhaseWarmup   = "warm-up"
-	PhaseMeasure  = "measure"  // set by Cell
-	PhaseBetween  = "between"  // set when a cell ends
+	PhaseMeasure  = "measure"  // of a cell; Cell sets it
+	PhaseBetween  = "between"  // after a cell; Cell.Stop sets it
 	PhaseTeardown = "teardown" // from the stack's Stop on
 )
 
 // A Trial samples the devices of one stack from its idle baseline to after
-// teardown. Its methods may be called on nil, which is a trial without a GPU.
+// teardown. A nil *Trial is a trial without a GPU.
 type Trial struct {
 	s       Sampler
 	readers []Reader
@@ -32,7 +32,7 @@ type Trial struct {
 
 	mu        sync.Mutex
 	owners    []Owner
-	told      bool // that owners were given
+	told      bool // owners were given
 	newOwners bool
 	samples   []sample
 	methods   []string // in the order of appearance
@@ -46,8 +46,8 @@ type Trial struct {
 	aftermath *Aftermath
 }
 
-// A reading is the telemetry of all of a trial's devices, nil where one did
-// not answer.
+// A reading is the telemetry of all of a trial's devices, nil for one that did not
+// answer.
 type reading struct {
 	at      time.Duration
 	devices []*Telemetry
@@ -59,19 +59,19 @@ type fault struct {
 	code string
 }
 
-// A moment is when a phase began.
+// A moment is the beginning of a phase.
 type moment struct {
 	at    time.Duration
 	phase string
 }
 
-// An edgeRequest asks for a round of lists and telemetry right now.
+// An edgeRequest asks for a round of lists and for telemetry now.
 type edgeRequest struct {
 	accounting bool
-	done       chan edge // buffered: nobody may wait any more
+	done       chan edge // buffered: nobody may be waiting any more
 }
 
-// An edge is where the answer to an edgeRequest stands among the readings.
+// An edge is the answer to an edgeRequest: indices of readings.
 type edge struct {
 	round     int
 	telemetry int
@@ -89,18 +89,17 @@ func newTrial(s Sampler, readers []Reader) *Trial {
 	}
 }
 
-// start starts the two threads: one for the memory, one for what is slow.
+// start starts the two threads: one for the memory, one for slow readings.
 func (t *Trial) start() {
 	t.ended.Add(2)
 	go t.watchMemory()
 	go t.watchProcesses()
 }
 
-// baseline waits for the idle samples, failed ones included, and for the first
+// baseline waits for the idle samples, including failed ones, and for the first
 // process lists.
 func (t *Trial) baseline(ctx context.Context) error {
-	limit := time.NewTimer(t.s.Timeout + time.Duration(t.s.BaselineSamples)*t.s.Interval)
-	defer limit.Stop()
+	limit := time.After(t.s.Timeout + time.Duration(t.s.BaselineSamples)*t.s.Interval)
 	for {
 		t.mu.Lock()
 		ready, fresh := len(t.samples) >= t.s.BaselineSamples && len(t.rounds) > 0, t.fresh
@@ -110,8 +109,8 @@ func (t *Trial) baseline(ctx context.Context) error {
 		}
 		select {
 		case <-fresh:
-		case <-limit.C:
-			return nil // a driver that does not answer; its cells will say so
+		case <-limit:
+			return nil // the driver does not answer; the cells will say so
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -121,8 +120,8 @@ func (t *Trial) baseline(ctx context.Context) error {
 // now is the time since the trial began, on the monotonic clock.
 func (t *Trial) now() time.Duration { return time.Since(t.began) }
 
-// Owners says which processes belong to the stack, as soon as it has been
-// started, and again when a service was started anew.
+// Owners says which processes belong to the stack. Call it as soon as the stack
+// has been started, and again when a service was restarted.
 func (t *Trial) Owners(owners []Owner) {
 	if t == nil {
 		return
@@ -132,9 +131,9 @@ func (t *Trial) Owners(owners []Owner) {
 	t.owners, t.told, t.newOwners = slices.Clone(owners), true, true
 }
 
-// Phase marks the beginning of a phase. The one before it gets a last sample
-// first, so that what it ended with is in its peak: a model that is loaded
-// right before the first answer would be missed otherwise.
+// Phase marks the beginning of a phase. The previous phase first gets a last
+// sample, so that its peak includes what it ended with: for example a model that
+// is loaded right before the first answer.
 func (t *Trial) Phase(name string) {
 	if t == nil {
 		return
@@ -145,28 +144,29 @@ func (t *Trial) Phase(name string) {
 	t.mark(name)
 }
 
-// awaitSample returns after the next sample, or when the driver does not
-// answer in time.
+// awaitSample returns after the next sample, or when the driver does not answer
+// in time.
 func (t *Trial) awaitSample() {
 	t.mu.Lock()
 	fresh := t.fresh
 	t.mu.Unlock()
-	limit := time.NewTimer(t.s.Timeout)
-	defer limit.Stop()
+	limit := time.After(t.s.Timeout)
 	select {
 	case <-fresh:
-	case <-limit.C:
+	case <-limit:
 	case <-t.quit:
 	}
 }
 
-// mark sets a mark with the lock held.
-func (t *Trial) mark(name string) {
-	t.marks = append(t.marks, moment{t.now(), name})
+// mark marks the beginning of a phase and returns its time; mu is held.
+func (t *Trial) mark(name string) time.Duration {
+	at := t.now()
+	t.marks = append(t.marks, moment{at, name})
+	return at
 }
 
-// Idle is the idle baseline of each device, by UUID: what a later trial's
-// WaitClean holds the device against.
+// Idle is the idle baseline of each device, by UUID. Sampler.WaitClean compares
+// with it before a later trial.
 func (t *Trial) Idle() map[string]int64 {
 	if t == nil {
 		return nil
@@ -175,16 +175,16 @@ func (t *Trial) Idle() map[string]int64 {
 	defer t.mu.Unlock()
 	idle := map[string]int64{}
 	for d, r := range t.readers {
-		if m, _ := medianSpread(t.during(PhaseIdle).device(d)); m != nil {
+		if m, _ := medianSpread(t.during(PhaseIdle), device(d)); m != nil {
 			idle[r.Device().UUID] = *m
 		}
 	}
 	return idle
 }
 
-// WaitClean returns when nobody but the stack is on its devices, or fails
-// after limit with who holds what. It is the gate before a cell; the one
-// before a trial is Sampler.WaitClean.
+// WaitClean returns when only the stack holds memory on its devices. After limit
+// it fails with who holds what. It is the gate before a cell; Sampler.WaitClean
+// is the gate before a trial.
 func (t *Trial) WaitClean(ctx context.Context, limit time.Duration) error {
 	if t == nil {
 		return nil
@@ -205,9 +205,10 @@ func (t *Trial) uuids() []string {
 	return ids
 }
 
-// during returns the samples of all the stretches of a phase; mu is held.
-func (t *Trial) during(phase string) readings {
-	var in readings
+// during returns the samples of all parts of a trial that are in a phase; mu is
+// held.
+func (t *Trial) during(phase string) []sample {
+	var in []sample
 	for i, m := range t.marks {
 		if m.phase != phase {
 			continue
@@ -216,52 +217,30 @@ func (t *Trial) during(phase string) readings {
 		if i+1 < len(t.marks) {
 			to = t.marks[i+1].at
 		}
-		in = append(in, read(window(t.samples, m.at, to))...)
+		in = append(in, window(t.samples, m.at, to)...)
 	}
 	return in
 }
 
-// readings are samples that succeeded.
-type readings []sample
-
-// totals are the sums over the devices.
-func (rs readings) totals() []int64 {
-	var v []int64
-	for _, s := range rs {
-		v = append(v, s.total())
-	}
-	return v
-}
-
-// device are one device's.
-func (rs readings) device(d int) []int64 {
-	var v []int64
-	for _, s := range rs {
-		v = append(v, s.used[d])
-	}
-	return v
-}
-
-// edge has the lists and the telemetry read now. It fails when the driver
-// does not answer in time.
+// edge reads the lists and the telemetry now. It fails if the driver does not
+// answer in time.
 func (t *Trial) edge(accounting bool) (edge, error) {
 	req := edgeRequest{accounting, make(chan edge, 1)}
-	limit := time.NewTimer(t.s.Timeout)
-	defer limit.Stop()
+	limit := time.After(t.s.Timeout)
 	select {
 	case t.asked <- req:
-	case <-limit.C:
+	case <-limit:
 		return edge{}, t.hung()
 	}
 	select {
 	case e := <-req.done:
 		return e, nil
-	case <-limit.C:
+	case <-limit:
 		return edge{}, t.hung()
 	}
 }
 
-// hung notes that the driver did not answer.
+// hung records that the driver did not answer, and returns it as an error.
 func (t *Trial) hung() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -269,9 +248,9 @@ func (t *Trial) hung() error {
 	return fmt.Errorf("the GPU driver did not answer within %v", t.s.Timeout)
 }
 
-// Close waits until the devices are back at their idle baseline, at most for
-// the sampler's Settle and until ctx ends, stops sampling and says what is left. It is called when the
-// stack is gone, and may be called again: it then returns the first result.
+// Close waits until the devices are back at their idle baseline, for the sampler's
+// Settle at most or until ctx ends. Then it stops sampling and says what is left.
+// Call it when the stack is gone. A later call returns the first result.
 func (t *Trial) Close(ctx context.Context) Aftermath {
 	if t == nil {
 		return Aftermath{}
@@ -302,58 +281,53 @@ func (t *Trial) Close(ctx context.Context) Aftermath {
 
 // settle waits for the idle baseline and says what it found.
 func (t *Trial) settle(ctx context.Context) Aftermath {
-	limit := time.NewTimer(t.s.Settle)
-	defer limit.Stop()
+	limit := time.After(t.s.Settle)
 	for {
 		e, err := t.edge(false)
 		if err != nil {
 			return Aftermath{Reason: err.Error()}
 		}
 		t.mu.Lock()
-		a := leftover(t.during(PhaseIdle).totals(), t.rounds[0], t.rounds[e.round], t.uuids(), t.s.Tolerance)
+		a := leftover(t.during(PhaseIdle), t.rounds[0], t.rounds[e.round], t.uuids(), t.s.Tolerance)
 		t.mu.Unlock()
 		if a.Back || a.Used == nil || a.Baseline == nil {
 			return a
 		}
-		pause := time.NewTimer(t.s.ProcessInterval / 2)
 		select {
-		case <-pause.C:
-		case <-limit.C:
-			pause.Stop()
+		case <-time.After(t.s.ProcessInterval / 2):
+		case <-limit:
 			return a
 		case <-ctx.Done():
-			pause.Stop()
 			a.Reason += "; the wait for it was cut short"
 			return a
 		}
 	}
 }
 
-// leftover judges the devices after teardown. Memory that a foreign process
-// holds by now, or the server of MPS, is not the stack's to give back.
-func leftover(idle []int64, first, last round, devices []string, tolerance int64) Aftermath {
+// leftover says how the devices are after teardown. Memory that a foreign process
+// or the MPS server holds by then is not memory that the stack has to give back.
+func leftover(idle []sample, first, last round, devices []string, tolerance int64) Aftermath {
 	var a Aftermath
-	a.Baseline, _ = medianSpread(idle)
+	a.Baseline, _ = medianSpread(idle, sample.total)
 	for d, l := range last.lists {
 		a.Holders = append(a.Holders, l.holders(devices[d])...)
 	}
-	used := last.used(true)
-	switch {
-	case used == nil:
+	used := last.usedAfter()
+	if used == nil {
 		a.Reason = "the GPU's memory could not be read after teardown"
-		return a
-	case a.Baseline == nil:
-		n := sample{used: used}.total()
-		a.Used, a.Reason = &n, "there is no idle baseline to hold it against"
 		return a
 	}
 	n := sample{used: used}.total()
 	a.Used = &n
+	if a.Baseline == nil {
+		a.Reason = "there is no idle baseline to compare it with"
+		return a
+	}
 	others := int64(0)
 	if s := last.sum(ofNotStack); s != nil {
 		others = *s
 		if before := first.sum(ofNotStack); before != nil {
-			others = max(0, others-*before) // the baseline has that part
+			others = max(0, others-*before) // the baseline includes that
 		}
 	}
 	a.Back = n-*a.Baseline-others <= tolerance
@@ -366,18 +340,13 @@ func leftover(idle []int64, first, last round, devices []string, tolerance int64
 	return a
 }
 
-// abandon stops the threads. A thread that hangs in the driver is left
-// behind: it cannot be interrupted.
+// abandon stops the threads. A thread that hangs in the driver cannot be
+// interrupted and is left behind.
 func (t *Trial) abandon() error {
 	close(t.quit)
-	done := make(chan struct{})
-	go func() { t.ended.Wait(); close(done) }()
-	limit := time.NewTimer(t.s.Timeout)
-	defer limit.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-limit.C:
+	_, err := Aside(context.Background(), t.s.Timeout, func() (struct{}, error) { t.ended.Wait(); return struct{}{}, nil })
+	if err != nil {
 		return fmt.Errorf("a call of the GPU driver still hangs after %v", t.s.Timeout)
 	}
+	return nil
 }

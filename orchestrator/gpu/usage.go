@@ -2,69 +2,69 @@ package gpu
 
 import "time"
 
-// Validity of a Usage. Empty means that no GPU was sampled.
+// Validity of a Usage. It is empty if no GPU was sampled.
 const (
 	Valid   = "valid"
-	Flagged = "flagged" // the figures stand, with the doubts that Flags name
+	Flagged = "flagged" // the figures count, with the doubts that Flags name
 	Invalid = "invalid" // the peaks are nil, and Reason says why
 )
 
-// Flags of a Usage: doubts that travel with the figures.
+// Flags of a Usage are doubts about its figures.
 const (
-	FlagForeign     = "foreign-process"    // a process that is not the stack's held memory on the device
+	FlagForeign     = "foreign-process"    // a process outside the stack held memory on the device
 	FlagUnowned     = "unowned-memory"     // memory rose that no listed process holds
-	FlagGap         = "sample-gap"         // the longest gap is over five target intervals
+	FlagGap         = "sample-gap"         // the longest gap is over maxGapIntervals
 	FlagFewSamples  = "few-samples"        // fewer than minSamples
 	FlagSum         = "sum-exceeds-device" // the processes' figures add up to more than the device's
-	FlagThrottled   = "throttled"          // the clocks were held down by heat or power
-	FlagNoClaim     = "no-process-claim"   // whose memory it was cannot be said, see ProcessReason
+	FlagThrottled   = "throttled"          // heat or power limits held the clocks down
+	FlagNoClaim     = "no-process-claim"   // it is not known whose memory it was, see ProcessReason
 	FlagPartSight   = "foreign-unseen"     // processes outside the PID namespace cannot be seen
-	FlagUnused      = "gpu-unused"         // no process of the stack was on the device, nor did its memory rise
+	FlagUnused      = "gpu-unused"         // no process of the stack was on the device, and its memory did not rise
 	FlagReadErrors  = "read-errors"        // some readings failed, see Errors
-	FlagGarbageList = "garbage-in-list"    // a process list held impossible entries and was thrown away
+	FlagGarbageList = "garbage-in-list"    // a process list had impossible entries and was discarded
 	FlagMissedPeak  = "missed-peak"        // the driver's accounting saw more than the samples
-	FlagNotMPS      = "mps-unseen"         // MPS was asked for, and no process of the stack was among its clients
-	FlagFakeDriver  = "fake-driver"        // not a GPU: the fake driver of the tests
+	FlagNotMPS      = "mps-unseen"         // MPS was asked for, but no process of the stack was one of its clients
+	FlagFakeDriver  = "fake-driver"        // not a GPU: the tests' fake driver
 )
 
-// minSamples is the number of samples under which a peak is flagged.
+// minSamples is the fewest samples that a peak needs; with fewer it is flagged.
 const minSamples = 20
 
-// maxGapIntervals is how many target intervals the longest gap may last
-// before the peak is flagged.
+// maxGapIntervals is the longest gap between samples, in target intervals, that a
+// peak may have; with a longer one it is flagged.
 const maxGapIntervals = 5
 
-// Usage is the GPU memory of one cell, summed over the devices that the stack
-// was given. Every sampled peak is a lower bound; MaxGap says how coarse.
+// Usage is the GPU memory of one cell, summed over the stack's devices. A sampled
+// peak is a lower bound; MaxGap says how coarse the sampling was.
 type Usage struct {
 	Validity string   `json:"validity,omitempty"`
 	Flags    []string `json:"flags,omitempty"`
 	Reason   string   `json:"reason,omitempty"` // why a figure is missing
 	Method   string   `json:"method,omitempty"`
-	Fake     bool     `json:"fake,omitempty"` // measured on the fake driver of the tests, not on a GPU
+	Fake     bool     `json:"fake,omitempty"` // measured on the tests' fake driver, not on a GPU
 
 	// Memory of the devices, by phase of the trial.
 	Baseline       *int64 `json:"device_used_baseline"`        // idle, before the stack started: the median
-	BaselineSpread *int64 `json:"device_used_baseline_spread"` // largest less smallest of the idle samples
+	BaselineSpread *int64 `json:"device_used_baseline_spread"` // largest idle sample less the smallest
 	Startup        *int64 `json:"device_used_startup_peak"`    // while the stack started
 	Warmup         *int64 `json:"device_used_warmup_peak"`
 	Start          *int64 `json:"device_used_start"` // when the measurement began
 	Peak           *int64 `json:"device_used_peak"`  // of the measurement: the largest sample
 	After          *int64 `json:"device_used_after"` // when the cell had ended
 	Teardown       *int64 `json:"device_used_after_teardown"`
-	Reserved       *int64 `json:"device_reserved"` // by the driver; in v2 no part of what is used
+	Reserved       *int64 `json:"device_reserved"` // by the driver; method nvml-v2 does not count it as used
 	Total          *int64 `json:"device_total"`
 
-	// Memory of the stack during the measurement. Stack, Services and the
-	// processes' peaks come from the process lists, which are read far less
-	// often than the device: over a short spike OverBaseline sees more.
+	// Memory of the stack during the measurement. Stack, Services and Processes
+	// come from the process lists, which are read far less often than the device:
+	// OverBaseline sees more of a short spike.
 	OverBaseline  *int64        `json:"stack_over_baseline"` // Peak less Baseline
 	Stack         *int64        `json:"stack_peak"`          // peak of the sum over the processes that belong to the stack
 	Services      []ServicePeak `json:"services,omitempty"`
-	Processes     []ProcessPeak `json:"processes,omitempty"`   // the stack's, each with its own peak
+	Processes     []ProcessPeak `json:"processes,omitempty"`   // the stack's
 	Servers       []ProcessPeak `json:"mps_servers,omitempty"` // of the MPS that the stack uses
-	Foreign       []ProcessPeak `json:"foreign,omitempty"`     // everybody else's
-	ForeignPeak   *int64        `json:"foreign_peak"`          // peak of the sum over them
+	Foreign       []ProcessPeak `json:"foreign,omitempty"`     // all others
+	ForeignPeak   *int64        `json:"foreign_peak"`          // peak of the sum over Foreign
 	Unowned       *int64        `json:"unowned_peak"`          // rise over the baseline that no listed process explains
 	Sight         Sight         `json:"process_sight,omitempty"`
 	ProcessReason string        `json:"process_reason,omitempty"` // why there are no figures of processes
@@ -72,7 +72,7 @@ type Usage struct {
 	// How it was sampled.
 	Interval         time.Duration  `json:"interval"` // target between two samples of the memory
 	Samples          int            `json:"samples"`
-	MaxGap           time.Duration  `json:"max_gap"` // longest time between two samples, the cell's edges included
+	MaxGap           time.Duration  `json:"max_gap"` // longest time between two samples, including the cell's edges
 	P99Gap           time.Duration  `json:"p99_gap"`
 	ProcessInterval  time.Duration  `json:"process_interval"`
 	ProcessSamples   int            `json:"process_samples"`
@@ -83,9 +83,9 @@ type Usage struct {
 
 	// For charts, thinned out without losing a peak: the memory of the devices
 	// during the measurement, and during the whole trial with its phases. The
-	// trial's are known when its stack is gone.
+	// trial's series is known when the stack is gone.
 	Series []Point `json:"series,omitempty"`
-	Began  float64 `json:"began_s"` // when the measurement began: seconds since the trial did
+	Began  float64 `json:"began_s"` // seconds from the trial's beginning to the measurement's
 	Trial  []Point `json:"trial_series,omitempty"`
 	Marks  []Mark  `json:"trial_phases,omitempty"`
 }
@@ -97,8 +97,8 @@ type ServicePeak struct {
 	Peak    *int64 `json:"peak"`
 }
 
-// A ProcessPeak is the largest memory that one process was seen with. PID and
-// Start together name the process: PIDs alone are used again.
+// A ProcessPeak is the most memory that one process was seen with. PID and Start
+// together name the process: the kernel uses a PID again.
 type ProcessPeak struct {
 	PID        int    `json:"pid"`
 	Start      uint64 `json:"start_ticks"` // clock ticks after boot, from /proc/PID/stat
@@ -109,10 +109,10 @@ type ProcessPeak struct {
 	Container  string `json:"container,omitempty"`
 	Peak       *int64 `json:"peak"`          // nil: the driver does not report memory by process
 	MPS        bool   `json:"mps,omitempty"` // it was seen as a client of MPS
-	Accounting *int64 `json:"accounting"`    // the driver's own mark since the process started, where it keeps one
+	Accounting *int64 `json:"accounting"`    // the most that the driver saw since the process started, if it keeps account
 }
 
-// DeviceUsage is one device's part of a Usage, and what it did meanwhile.
+// DeviceUsage is one device's part of a Usage, and what the device did.
 type DeviceUsage struct {
 	UUID     string           `json:"uuid"`
 	Baseline *int64           `json:"used_baseline"`
@@ -131,7 +131,7 @@ type TelemetrySummary struct {
 	PowerMean       *float64 `json:"power_mean_w"`
 	PowerMax        *float64 `json:"power_max_w"`
 	PowerLimit      *float64 `json:"power_limit_w"`
-	Energy          *float64 `json:"energy_j"` // nil for cells under a second: the counter is too coarse
+	Energy          *float64 `json:"energy_j"` // nil for a cell under a second: the counter is too coarse
 	SMClockMin      *float64 `json:"sm_clock_min_mhz"`
 	SMClockMax      *float64 `json:"sm_clock_max_mhz"`
 	MemoryClockMin  *float64 `json:"memory_clock_min_mhz"`
@@ -140,8 +140,8 @@ type TelemetrySummary struct {
 	Throttle        []string `json:"throttle,omitempty"`
 }
 
-// A Point of a series of memory, of the devices (the sum over them) or of the
-// stack (the sum over its services).
+// A Point is one point of a series of memory: the sum over the devices, or over
+// the stack's services.
 type Point struct {
 	At   float64 `json:"at_s"` // seconds since the cell, or the trial, began
 	Used *int64  `json:"used"` // bytes; nil: the reading failed
@@ -153,20 +153,20 @@ type Mark struct {
 	Phase string  `json:"phase"`
 }
 
-// An Aftermath is what is known when a trial's stack is gone.
+// An Aftermath is what is known once a trial's stack is gone.
 type Aftermath struct {
 	Baseline *int64   `json:"device_used_baseline"`
 	Used     *int64   `json:"device_used_after_teardown"`
 	Back     bool     `json:"back_at_baseline"`
-	Holders  []Holder `json:"holders,omitempty"` // who holds memory, when it is not back
+	Holders  []Holder `json:"holders,omitempty"` // who holds memory
 	Reason   string   `json:"reason,omitempty"`  // why it is not back, or could not be read
 	Series   []Point  `json:"series,omitempty"`  // of the whole trial
 	Marks    []Mark   `json:"marks,omitempty"`
 }
 
-// Apply adds what is known after the trial to a usage that was made during
-// it. Memory that never came back makes the trial's figures invalid: it cannot
-// be told what part of the peak was the stack's.
+// Apply adds what is known after the trial to a usage of one of its cells. If the
+// memory never came back, the usage becomes invalid: nobody can tell what part of
+// the peak was the stack's.
 func (a Aftermath) Apply(u *Usage) {
 	if u.Validity == "" {
 		return
@@ -178,7 +178,7 @@ func (a Aftermath) Apply(u *Usage) {
 	}
 }
 
-// invalidate takes the peaks away and says why. The first reason stays.
+// invalidate removes the peaks and says why. The first reason stays.
 func (u *Usage) invalidate(reason string) {
 	if u.Validity != Invalid {
 		u.Reason = reason

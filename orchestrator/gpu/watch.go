@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// watchMemory reads the memory of all devices at the target interval. It has
-// a thread of its own, with a higher priority where that is allowed, and never
-// gives it back: the thread ends with it. The ticks are counted from the
-// beginning, so that one late reading does not delay those after it.
+// watchMemory reads the memory of all devices at the target interval. It has its
+// own thread, with a higher priority if that is allowed, and never unlocks it, so
+// that the thread ends with it. Ticks count from the beginning: one late reading
+// does not delay the next ones.
 func (t *Trial) watchMemory() {
 	defer t.ended.Done()
 	runtime.LockOSThread()
 	preferThread()
-	tick := newTicker(t.s.Interval)
-	for {
+	for began := time.Now(); ; {
 		t.readMemory()
-		tick.wait()
+		sleep(untilTick(time.Since(began), t.s.Interval))
 		select {
 		case <-t.quit:
 			return
@@ -57,16 +56,15 @@ func (t *Trial) readMemory() {
 	t.fresh = make(chan struct{})
 }
 
-// note keeps what a reading says beside the memory in use; mu is held.
+// note keeps what else a reading of the memory says; mu is held.
 func (t *Trial) note(device int, m Memory) {
 	if !slices.Contains(t.methods, m.Method) {
 		t.methods = append(t.methods, m.Method)
 	}
-	total := m.Total
-	t.totals[device], t.reserved[device] = &total, m.Reserved
+	t.totals[device], t.reserved[device] = &m.Total, m.Reserved
 }
 
-// watchProcesses reads what is slow, the process lists and the telemetry, at
+// watchProcesses reads the process lists and the telemetry, which are slow, at
 // their intervals and when asked.
 func (t *Trial) watchProcesses() {
 	defer t.ended.Done()
@@ -92,7 +90,7 @@ func (t *Trial) watchProcesses() {
 	}
 }
 
-// readLists takes one round and returns its place.
+// readLists takes one round and returns its index.
 func (t *Trial) readLists(a *attribution, accounting bool) int {
 	t.mu.Lock()
 	if t.newOwners {
@@ -110,8 +108,7 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 		l := readList(reader, a)
 		for i, e := range l.entries {
 			if accounting && e.service != "" {
-				// An error here says that there is no cross-check, which is
-				// what nil says.
+				// An error is the same as nil: there is no account to check against.
 				l.entries[i].accounting, _ = reader.Accounting(e.id.pid)
 			}
 		}
@@ -132,8 +129,8 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 	return len(t.rounds) - 1
 }
 
-// readTelemetry takes one reading and returns its place. A device without
-// telemetry is no fault: its figures are nil.
+// readTelemetry takes one reading and returns its index. A device may have no
+// telemetry: its figures are nil.
 func (t *Trial) readTelemetry() int {
 	r := reading{devices: make([]*Telemetry, len(t.readers))}
 	for d, reader := range t.readers {
@@ -146,20 +143,6 @@ func (t *Trial) readTelemetry() int {
 	r.at = t.now()
 	t.telemetry = append(t.telemetry, r)
 	return len(t.telemetry) - 1
-}
-
-// A ticker ticks at whole intervals after its beginning.
-type ticker struct {
-	began    time.Time
-	interval time.Duration
-}
-
-// newTicker begins now.
-func newTicker(interval time.Duration) ticker { return ticker{time.Now(), interval} }
-
-// wait sleeps until the next tick. Ticks that have passed are left out.
-func (t ticker) wait() {
-	sleep(untilTick(time.Since(t.began), t.interval))
 }
 
 // untilTick is the time from elapsed to the next multiple of interval.

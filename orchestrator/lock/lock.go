@@ -1,12 +1,11 @@
-// Package lock keeps two runs from measuring on the same thing at once: there
-// is one lock for each GPU, and one for the machine for runs without any.
+// Package lock keeps two runs from measuring on the same thing at once. There is
+// one lock for each GPU, and one for the machine, for runs without a GPU.
 //
 // A lock is a kernel lock (flock) on a file in a folder that all users of the
-// machine share. The kernel drops it with its holder, however that ends, so
-// that a dead holder's lock is taken over without anybody's help. The file only
-// says who holds it; what it says is believed by no one but the reader of a
-// message. The lock is advisory: who may write to the folder can hold one for
-// ever, and is then named.
+// machine share. The kernel drops it when its holder ends, for whatever reason, so
+// the next run can take it. The file says who holds the lock, for messages only.
+// The lock is advisory: whoever can write to the folder can hold a lock for ever,
+// and messages then name the holder.
 package lock
 
 import (
@@ -31,9 +30,32 @@ const Machine = "machine"
 // GPU is the name of a GPU's lock.
 func GPU(uuid string) string { return "gpu-" + uuid }
 
-// FolderVariable is the environment variable that names the folder of the
-// locks, for machines where stackmeter runs in containers that share one.
+// FolderVariable is the environment variable that names the folder of the locks.
+// It is for machines on which stackmeter runs in containers that share a folder.
 const FolderVariable = "STACKMETER_LOCKS"
+
+// shared are the folders that every user can write to and in which users cannot
+// remove each other's files, the best one first. A user's runtime folder will not
+// do: two users' runs would not see each other.
+var shared = [...]string{"/run/lock", "/var/lock", "/tmp", "/var/tmp"}
+
+// Folder is the folder of this machine's locks. Every user finds the same one.
+// The error says what to do.
+func Folder() (string, error) {
+	if named := os.Getenv(FolderVariable); named != "" {
+		if info, err := os.Stat(named); err != nil || !info.IsDir() {
+			return "", fmt.Errorf("%s=%s: there is no such folder; make it, or unset the variable", FolderVariable, named)
+		}
+		return named, nil
+	}
+	for _, folder := range shared {
+		info, err := os.Stat(folder)
+		if err == nil && info.IsDir() && info.Mode()&os.ModeSticky != 0 && info.Mode().Perm() == 0o777 {
+			return folder, nil
+		}
+	}
+	return "", fmt.Errorf("none of %v is a folder that every user can lock a machine in; name one with %s", shared, FolderVariable)
+}
 
 // A Holder says who holds a lock.
 type Holder struct {
@@ -41,7 +63,7 @@ type Holder struct {
 	Scenario string    `json:"scenario"`
 	PID      int       `json:"pid"`
 	User     string    `json:"user"`
-	Host     string    `json:"host"` // differs from the machine's name within a container
+	Host     string    `json:"host"` // in a container it is not the machine's name
 	Since    time.Time `json:"since"`
 }
 
@@ -53,7 +75,7 @@ func (h Holder) String() string {
 		h.Run, h.Scenario, h.PID, h.User, h.Host, h.Since.Local().Format(time.DateTime))
 }
 
-// A HeldError says that somebody else holds a lock.
+// A HeldError says that another process holds a lock.
 type HeldError struct {
 	Name   string
 	Holder Holder
@@ -70,16 +92,15 @@ func (e *HeldError) Error() string {
 // Locks are locks that this process holds.
 type Locks struct{ held []*os.File }
 
-// pollInterval is between two tries at a lock that somebody holds. flock can
-// wait by itself, but not be told to stop.
+// pollInterval is the time between two tries at a lock that is held. flock can
+// wait, but then it cannot be interrupted.
 const pollInterval = 200 * time.Millisecond
 
-// Acquire takes all the named locks or none. When somebody else holds one, it
-// waits for at most the given time, and tells waiting of each holder once; with
-// no wait, or when it has passed, the error is a *HeldError.
+// Acquire takes all the named locks or none. If another process holds one, it
+// waits for the given time at most and reports each holder to waiting, once. When
+// the time is over, the error is a *HeldError.
 func Acquire(ctx context.Context, folder string, names []string, holder Holder, wait time.Duration, waiting func(*HeldError)) (*Locks, error) {
-	// Whoever takes several takes them in the same order, so that no two wait
-	// for each other.
+	// All take locks in the same order, so that no two wait for each other.
 	names = slices.Clone(names)
 	slices.Sort(names)
 	deadline := time.Now().Add(wait)
@@ -119,7 +140,7 @@ func acquire(ctx context.Context, folder, name string, holder Holder, deadline t
 	}
 }
 
-// try takes a lock if nobody has it.
+// try takes a lock if it is free.
 func try(path string, holder Holder) (*os.File, error) {
 	for {
 		f, err := openFile(path)
@@ -133,8 +154,8 @@ func try(path string, holder Holder) (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// The last holder removes its file: what is locked now may no longer
-		// be what others will open.
+		// A holder removes its file when it gives the lock back: the file that is
+		// locked now may not be the one that others open.
 		if !same(f, path) {
 			f.Close()
 			continue
@@ -147,7 +168,7 @@ func try(path string, holder Holder) (*os.File, error) {
 	}
 }
 
-// Add makes more locks give themselves back with these.
+// Add takes over other locks, so that Release gives them back too.
 func (l *Locks) Add(more *Locks) {
 	l.held = append(l.held, more.held...)
 	more.held = nil
@@ -156,8 +177,8 @@ func (l *Locks) Add(more *Locks) {
 // Release gives the locks back. It may be called more than once.
 func (l *Locks) Release() {
 	for _, f := range l.held {
-		// Another user's file cannot be removed from a folder of everybody's,
-		// and need not be.
+		// In a shared folder another user's file cannot be removed. It need not
+		// be.
 		_ = os.Remove(f.Name())
 		f.Close()
 	}
@@ -167,10 +188,10 @@ func (l *Locks) Release() {
 // A State is a lock file that exists.
 type State struct {
 	Name   string
-	Holder *Holder // nil when nobody holds it any more
+	Holder *Holder // nil if nobody holds it any more
 }
 
-// List looks at the locks of a folder and takes none for longer than a look.
+// List lists the locks of a folder. It holds each only while it looks at it.
 func List(folder string) ([]State, error) {
 	files, err := filepath.Glob(filepath.Join(folder, fileName("*")))
 	if err != nil {
@@ -182,9 +203,9 @@ func List(folder string) ([]State, error) {
 		state := State{Name: strings.TrimSuffix(strings.TrimPrefix(base, filePrefix), fileSuffix)}
 		f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
-			continue // gone by now, or not ours to read
+			continue // it is gone, or another user's
 		}
-		// Shared: two that look at once do not see each other.
+		// Shared, so that two processes that look at once do not see each other.
 		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
 			holder := read(f)
 			state.Holder = &holder
@@ -200,7 +221,8 @@ const (
 	fileSuffix = ".lock"
 )
 
-// fileName keeps to letters that cannot leave the folder.
+// fileName is the name of a lock's file. Its characters cannot lead out of the
+// folder.
 func fileName(name string) string {
 	return filePrefix + strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '*' {
@@ -210,33 +232,33 @@ func fileName(name string) string {
 	}, name) + fileSuffix
 }
 
-// openFile opens a lock's file or makes it. In a folder that everybody may
-// write to, what is found there may be a trap: a link to a file that somebody
-// else would like to have overwritten.
+// openFile opens a lock's file or makes it. In a folder that every user can write
+// to, the file may be a trap: a link to a file that another user wants to have
+// overwritten.
 func openFile(path string) (*os.File, error) {
 	const flags = os.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	for {
-		// Without O_CREATE first: Linux refuses it for another user's file in
-		// such a folder (fs.protected_regular).
+		// First without O_CREATE: Linux refuses it for another user's file in such
+		// a folder (fs.protected_regular).
 		f, err := os.OpenFile(path, flags, 0)
 		if errors.Is(err, os.ErrNotExist) {
 			f, err = os.OpenFile(path, flags|os.O_CREATE|os.O_EXCL, 0o666)
 			if errors.Is(err, os.ErrExist) {
-				continue // another was faster
+				continue // another process was faster
 			}
 			if err == nil {
-				err = f.Chmod(0o666) // for the next user, whatever this one's umask
+				err = f.Chmod(0o666) // for other users, whatever this one's umask
 			}
 		}
 		if errors.Is(err, unix.ELOOP) {
-			return nil, errors.New("it is a symbolic link, which stackmeter never makes; find out who did, and remove it")
+			return nil, errors.New("it is a symbolic link, so stackmeter did not make it; find out who did, and remove it")
 		}
 		if err != nil {
 			return nil, err
 		}
 		info, err := f.Stat()
 		if err == nil && (!info.Mode().IsRegular() || info.Sys().(*syscall.Stat_t).Nlink > 1) {
-			err = errors.New("it is no plain file of its own, which is all that stackmeter makes; find out who did, and remove it")
+			err = errors.New("it is not a regular file with one name, so stackmeter did not make it; find out who did, and remove it")
 		}
 		if err != nil {
 			f.Close()
@@ -256,7 +278,7 @@ func same(f *os.File, path string) bool {
 	return err == nil && os.SameFile(open, there)
 }
 
-// sizeLimit bounds what is read of a file that anybody may have written to.
+// sizeLimit is how much is read of a file that any user may have written.
 const sizeLimit = 4 << 10
 
 func read(f *os.File) Holder {

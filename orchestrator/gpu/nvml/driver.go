@@ -15,7 +15,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 )
 
-// A Driver is NVIDIA's, opened. It is a gpu.Driver.
+// A Driver is NVIDIA's driver, opened. It implements gpu.Driver.
 type Driver struct {
 	lib     nvml.Interface
 	version string
@@ -26,8 +26,8 @@ type Driver struct {
 
 var _ gpu.Driver = (*Driver)(nil)
 
-// symbols say which of the functions that not every driver has are there. A
-// call of one that is missing would end the program.
+// symbols say which functions the library has, of those that not every driver
+// has. A call of a missing one would end the program.
 type symbols struct {
 	memoryV2, compute, graphics, mps                  bool
 	utilization, power, powerLimit, energy            bool
@@ -36,8 +36,8 @@ type symbols struct {
 	migMode, migCount, migHandle                      bool
 }
 
-// Open loads the library and starts it. Where there is no library, no driver
-// or no device, its error wraps gpu.ErrNoDriver and says which.
+// Open loads the library and starts it. If there is no library, no driver or no
+// device, the error wraps gpu.ErrNoDriver and says which is missing.
 func Open(o Options) (*Driver, error) {
 	if o.Library == "" {
 		o.Library = defaultLibrary
@@ -58,7 +58,7 @@ func Open(o Options) (*Driver, error) {
 	d := &Driver{lib: lib}
 	d.version, _ = lib.SystemGetDriverVersion()
 	d.lookUp()
-	namespace, _ := os.Readlink(filepath.Join(o.Proc, "self/ns/pid")) // unreadable: not the host's
+	namespace, _ := os.Readlink(filepath.Join(o.Proc, "self/ns/pid")) // if it cannot be read, it is not the host's
 	d.sight, d.why = sightOf(namespace, d.version)
 	if n, ret := lib.DeviceGetCount(); ret != nvml.SUCCESS || n == 0 {
 		err := fmt.Errorf("%w: driver %s is there, but it has no device", gpu.ErrNoDriver, d.version)
@@ -70,7 +70,7 @@ func Open(o Options) (*Driver, error) {
 	return d, nil
 }
 
-// lookUp asks the library for the functions that not every driver has.
+// lookUp looks for the functions that not every driver has.
 func (d *Driver) lookUp() {
 	has := func(names ...string) bool {
 		for _, n := range names {
@@ -103,7 +103,7 @@ func (d *Driver) lookUp() {
 	}
 }
 
-// Close ends the use of the library. Readers must not be used any more.
+// Close ends the use of the library. Do not use its readers after that.
 func (d *Driver) Close() error {
 	if ret := d.lib.Shutdown(); ret != nvml.SUCCESS {
 		return fmt.Errorf("nvmlShutdown: %s", code(ret))
@@ -111,7 +111,7 @@ func (d *Driver) Close() error {
 	return nil
 }
 
-// Sight says what the process lists are worth here.
+// Sight implements gpu.Driver.
 func (d *Driver) Sight() (gpu.Sight, string) { return d.sight, d.why }
 
 // Devices lists the GPUs and their MIG instances.
@@ -164,14 +164,14 @@ func (d *Driver) all() ([]*reader, error) {
 	return readers, nil
 }
 
-// describe reads what a device is.
+// describe reads the name, the size and the like of a device.
 func (d *Driver) describe(index int, h nvml.Device) (*reader, error) {
 	uuid, ret := h.GetUUID()
 	if ret != nvml.SUCCESS {
 		return nil, &gpu.Error{Device: strconv.Itoa(index), Call: "nvmlDeviceGetUUID", Code: code(ret)}
 	}
 	r := &reader{driver: d, handle: h, device: gpu.Device{Index: index, UUID: uuid, Driver: d.version}}
-	r.device.Name, _ = h.GetName() // some parts have none
+	r.device.Name, _ = h.GetName() // some devices have none
 	r.device.Fake = isFake(d.version) || isFake(r.device.Name)
 	if m, err := r.Memory(); err == nil {
 		r.device.Memory = m.Total
@@ -179,11 +179,11 @@ func (d *Driver) describe(index int, h nvml.Device) (*reader, error) {
 	return r, nil
 }
 
-// isFake reports whether a name says that it is the fake driver of the tests.
+// isFake reports whether a name is of the tests' fake driver.
 func isFake(name string) bool { return strings.Contains(strings.ToUpper(name), "FAKE") }
 
-// instances opens the MIG instances of a GPU that is divided, and notes on it
-// that it is.
+// instances opens the MIG instances of a GPU that is divided, and marks the GPU as
+// divided.
 func (d *Driver) instances(parent *reader) []*reader {
 	if !d.has.migMode || !d.has.migCount || !d.has.migHandle {
 		return nil
@@ -200,7 +200,7 @@ func (d *Driver) instances(parent *reader) []*reader {
 	for i := range n {
 		h, ret := parent.handle.GetMigDeviceHandleByIndex(i)
 		if ret != nvml.SUCCESS {
-			continue // places without an instance answer NOT_FOUND
+			continue // a slot without an instance answers NOT_FOUND
 		}
 		if r, err := d.describe(i, h); err == nil {
 			r.device.Parent = parent.device.UUID

@@ -8,7 +8,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 )
 
-// A Driver is nothing here.
+// A Driver cannot be opened here.
 type Driver struct{ gpu.Driver }
 
 // Open fails with an error that wraps gpu.ErrNoDriver.

@@ -11,27 +11,27 @@ import (
 	"stackmeter/orchestrator/gpu"
 )
 
-// notAvailable is NVML's value for a figure that the driver does not have:
-// all ones (NVML_VALUE_NOT_AVAILABLE).
+// notAvailable is NVML's value for a figure that the driver does not have: all
+// bits set (NVML_VALUE_NOT_AVAILABLE).
 const notAvailable = ^uint64(0)
 
 // A reader reads one device. NVML is thread-safe.
 type reader struct {
 	driver *Driver
 	handle nvml.Device
-	parent nvml.Device // of a MIG instance: power, clocks and heat are the whole GPU's
+	parent nvml.Device // of a MIG instance: power, clocks and temperature are the whole GPU's
 	device gpu.Device
 }
 
-// Device says which one it is.
+// Device implements gpu.Reader.
 func (r *reader) Device() gpu.Device { return r.device }
 
-// fault is the error for an answer that is none.
+// fault is the error of a call.
 func (r *reader) fault(call, code string) error {
 	return &gpu.Error{Device: r.device.UUID, Call: call, Code: code}
 }
 
-// Memory reads by version 2 where the driver has it.
+// Memory reads the memory by version 2 of the call if the driver has it.
 func (r *reader) Memory() (gpu.Memory, error) {
 	if r.driver.has.memoryV2 {
 		m, ret := r.handle.GetMemoryInfo_v2()
@@ -40,7 +40,7 @@ func (r *reader) Memory() (gpu.Memory, error) {
 			reserved := int64(m.Reserved)
 			return r.plausible("nvmlDeviceGetMemoryInfo_v2", gpu.Memory{Method: gpu.MethodNVMLv2, Reserved: &reserved}, m.Used, m.Total)
 		case nvml.ERROR_FUNCTION_NOT_FOUND, nvml.ERROR_ARGUMENT_VERSION_MISMATCH:
-			// The library is newer than what it talks to.
+			// The library is newer than the kernel's driver.
 		default:
 			return gpu.Memory{}, r.fault("nvmlDeviceGetMemoryInfo_v2", code(ret))
 		}
@@ -52,8 +52,8 @@ func (r *reader) Memory() (gpu.Memory, error) {
 	return r.plausible("nvmlDeviceGetMemoryInfo", gpu.Memory{Method: gpu.MethodNVMLv1}, m.Used, m.Total)
 }
 
-// plausible fills in a reading unless it cannot be: success with all ones, or
-// with a device of no size, is no figure.
+// plausible fills in a reading. It fails if the figures are impossible, for
+// example if a device has no size.
 func (r *reader) plausible(call string, m gpu.Memory, used, total uint64) (gpu.Memory, error) {
 	if used == notAvailable || total == notAvailable || total == 0 || used > total {
 		return gpu.Memory{}, r.fault(call, "NOT_AVAILABLE")
@@ -63,10 +63,9 @@ func (r *reader) plausible(call string, m gpu.Memory, used, total uint64) (gpu.M
 }
 
 // Processes merges the lists of compute, graphics and MPS processes by PID. A
-// process in several lists is reported with the same memory in each, so the
-// largest counts, not the sum. It fails when no list could be read, or when
-// one failed in another way than by not being supported: a part of the lists
-// would look like an idle device.
+// process in several lists has the same memory in each, so the largest counts, not
+// the sum. Processes fails if no list could be read, or if one failed for another
+// reason than that it is not supported: without it a busy device would look idle.
 func (r *reader) Processes() ([]gpu.Process, error) {
 	lists := []struct {
 		kind, call string
@@ -115,9 +114,9 @@ func (r *reader) Processes() ([]gpu.Process, error) {
 	return merged, nil
 }
 
-// guarded calls a list function of go-nvml, which trusts the count that the
-// driver returns: a wrong one makes it slice beyond its buffer and panic. That
-// is an answer of the driver's, and no reason to end a run.
+// guarded calls a list function of go-nvml. It trusts the count that the driver
+// returns: a wrong one makes it slice beyond its buffer and panic. That is one of
+// the driver's errors, and no reason to end a run.
 func guarded(get func() ([]nvml.ProcessInfo, nvml.Return)) (infos []nvml.ProcessInfo, ret nvml.Return) {
 	defer func() {
 		if recover() != nil {
@@ -127,7 +126,7 @@ func guarded(get func() ([]nvml.ProcessInfo, nvml.Return)) (infos []nvml.Process
 	return get()
 }
 
-// Telemetry reads what the device does.
+// Telemetry implements gpu.Reader.
 func (r *reader) Telemetry() (gpu.Telemetry, error) {
 	var t gpu.Telemetry
 	h, has := r.handle, r.driver.has
@@ -186,8 +185,8 @@ func (r *reader) Telemetry() (gpu.Telemetry, error) {
 	return t, nil
 }
 
-// throttles names the reasons that slow a busy GPU down. Being idle, and
-// clocks that somebody set on purpose, are not among them.
+// throttles names the reasons that slow down a busy GPU. They do not include being
+// idle and clocks that were set on purpose.
 func throttles(reasons uint64) []string {
 	var names []string
 	for _, r := range []struct {
@@ -208,8 +207,8 @@ func throttles(reasons uint64) []string {
 	return names
 }
 
-// Accounting reads the driver's high-water mark of a process, where an
-// administrator has switched accounting on.
+// Accounting implements gpu.Reader. It needs an administrator to have turned
+// accounting on.
 func (r *reader) Accounting(pid int) (*int64, error) {
 	if !r.driver.has.accountingMode || !r.driver.has.accountingStats {
 		return nil, nil
@@ -224,13 +223,12 @@ func (r *reader) Accounting(pid int) (*int64, error) {
 	stats, ret := r.handle.GetAccountingStats(uint32(pid))
 	switch ret {
 	case nvml.SUCCESS:
-		// Newer drivers seem to answer 0 for processes in containers: a
-		// process on the device has a context, so 0 is no figure.
+		// Newer drivers seem to answer 0 for processes in containers. That is not
+		// a figure: a process on the device has a context.
 		if stats.MaxMemoryUsage == notAvailable || stats.MaxMemoryUsage == 0 {
 			return nil, nil
 		}
-		most := int64(stats.MaxMemoryUsage)
-		return &most, nil
+		return new(int64(stats.MaxMemoryUsage)), nil
 	case nvml.ERROR_NOT_FOUND:
 		return nil, nil
 	}

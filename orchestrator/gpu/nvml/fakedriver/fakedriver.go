@@ -1,13 +1,13 @@
-// Package fakedriver builds and drives a FAKE NVIDIA driver for tests on
-// machines without a GPU: a libnvidia-ml.so.1 in C, whose state is a folder.
-// Only the device is fake: the library is loaded and called through cgo,
-// processes and containers are real. Its devices' names and its version say
-// FAKE, and every result made with it is flagged so.
+// Package fakedriver builds and drives a FAKE NVIDIA driver for tests on machines
+// without a GPU: a libnvidia-ml.so.1 in C, whose state is a folder. Only the
+// device is fake. The library is loaded and called through cgo; processes and
+// containers are real. Its devices' names and its version say FAKE, and a flag
+// marks every result made with it.
 //
 // # The state
 //
-// The environment variable STACKMETER_FAKE_GPU names the folder to the
-// library. It is read anew at each call. Its file devices has these lines:
+// The environment variable STACKMETER_FAKE_GPU names the folder to the library,
+// which reads the folder at each call. Its file devices has these lines:
 //
 //	driver VERSION
 //	device UUID TOTAL RESERVED BASE PARENT NAME…   bytes; BASE is in use without a process; PARENT -1, or the line number of the GPU that this is a MIG instance of
@@ -23,17 +23,18 @@
 //	DEVICE BYTES [PEAK [KIND]]
 //
 // where DEVICE is a UUID or a line number, PEAK is what accounting keeps, and
-// KIND is as above.
-// It counts for the process that holds a POSIX write lock on the file
-// (fcntl.lockf in Python), and as long as it does. The kernel gives the
-// holder's PID in the reader's PID namespace: processes in containers need not
-// know their host's PID, and a killed process frees its memory. A process
-// cannot hold memory of its own that it also reads through the library,
-// because a process does not see its own locks.
+// KIND is as above. The memory belongs to the process that holds a POSIX write
+// lock on the file (fcntl.lockf in Python), for as long as it does. The kernel
+// reports the holder's PID in the reader's PID namespace: a process in a container
+// need not know its PID on the host, and a killed process frees its memory. A
+// process that reads through the library cannot hold memory itself, because it
+// does not see its own locks.
 package fakedriver
 
 import (
+	"cmp"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,11 +43,11 @@ import (
 	"testing"
 )
 
-// Env is the variable that tells the library, and test applications, where
-// the state is.
+// Env is the environment variable that tells the library and test applications
+// where the state is.
 const Env = "STACKMETER_FAKE_GPU"
 
-// Version of the driver that New writes.
+// Version is the driver's version in the states that New makes.
 const Version = "550.54-FAKE"
 
 //go:embed library/fake.c
@@ -61,8 +62,8 @@ const (
 	Old     = "-DOLD_DRIVER" // nothing newer than driver 450
 )
 
-// Build compiles the library and returns its path. It skips the test where
-// there is no C compiler.
+// Build compiles the library and returns its path. It skips the test if there is
+// no C compiler.
 func Build(tb testing.TB, variant string) string {
 	tb.Helper()
 	cc, err := exec.LookPath("cc")
@@ -76,7 +77,7 @@ func Build(tb testing.TB, variant string) string {
 	return library
 }
 
-// Compile is Build without a test around it, into a folder.
+// Compile compiles the library into a folder and returns its path.
 func Compile(cc, folder, variant string) (string, error) {
 	c, library := filepath.Join(folder, "fake.c"), filepath.Join(folder, "libnvidia-ml.so.1")
 	if err := os.WriteFile(c, source, 0o644); err != nil {
@@ -92,20 +93,16 @@ func Compile(cc, folder, variant string) (string, error) {
 	return library, nil
 }
 
-// A State is what the fake driver says. Change its fields and call Write.
+// A State is what the fake driver answers. Change its fields and call Write.
 type State struct {
-	Folder  string
-	Driver  string
-	Devices []Device
-	// Processes are written by hand; those of test applications are in the
-	// folder alloc.
-	Processes []Process
-	// Errors are the answers of functions instead of SUCCESS.
-	Errors []Error
-	// Hang is how many milliseconds a function takes.
-	Hang       map[string]int
-	Accounting bool
-	Garbage    bool
+	Folder     string
+	Driver     string // its version
+	Devices    []Device
+	Processes  []Process      // that the test makes up; test applications are in the folder alloc
+	Errors     []Error        // what functions answer instead of SUCCESS
+	Hang       map[string]int // milliseconds that a function takes
+	Accounting bool           // it keeps account of each process's most memory
+	Garbage    bool           // its process lists are laid out as by drivers 535.43 to 535.86
 }
 
 // A Device of a State. Sizes are bytes.
@@ -114,7 +111,7 @@ type Device struct {
 	Name                  string // has to say FAKE
 	Total, Reserved, Base int64
 	Instance              bool // a MIG instance
-	Parent                int  // of which device, by its place
+	Parent                int  // index of the device that it is part of
 
 	Utilization, Milliwatts, LimitMilliwatts int
 	Millijoules                              int64
@@ -130,7 +127,7 @@ type Process struct {
 	Device int
 	PID    uint32
 	Bytes  int64
-	Kind   string // c, g, m; empty: c
+	Kind   string // c, g or m; empty: c
 }
 
 // An Error is what a function answers: a value of nvmlReturn_t.
@@ -139,20 +136,11 @@ type Error struct {
 	Return   int
 }
 
-// New makes the state of a machine with n devices of 16 GiB, idle, in a folder
-// of the test's own.
+// New makes the state of a machine with n idle devices of 16 GiB, in a folder of
+// the test. In the folder is also the Python module for test applications.
 func New(tb testing.TB, n int) *State {
 	tb.Helper()
-	s := newIn(tb.TempDir(), n)
-	if err := s.Init(); err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
-
-// newIn is New in a folder, and writes nothing yet: Init does.
-func newIn(folder string, n int) *State {
-	s := &State{Folder: folder, Driver: Version}
+	s := &State{Folder: tb.TempDir(), Driver: Version}
 	for i := range n {
 		s.Devices = append(s.Devices, Device{
 			UUID: fmt.Sprintf("GPU-fa4e0000-0000-0000-0000-%012d", i), Name: "FAKE GPU (no hardware)",
@@ -161,31 +149,21 @@ func newIn(folder string, n int) *State {
 			SMClock: 1410, MemoryClock: 1215, Celsius: 40,
 		})
 	}
+	alloc := filepath.Join(s.Folder, "alloc")
+	err := errors.Join(
+		os.Mkdir(alloc, 0o777),
+		os.Chmod(alloc, 0o777), // applications in containers may run as any user
+		os.Chmod(s.Folder, 0o755),
+		os.WriteFile(filepath.Join(s.Folder, "fakegpu.py"), python, 0o644),
+		s.Write())
+	if err != nil {
+		tb.Fatal(err)
+	}
 	return s
 }
 
-// Init makes the folders, with the Python module for test applications, and
-// writes the state.
-func (s *State) Init() error {
-	alloc := filepath.Join(s.Folder, "alloc")
-	if err := os.MkdirAll(alloc, 0o777); err != nil {
-		return err
-	}
-	// Applications in containers may run as anybody.
-	if err := os.Chmod(alloc, 0o777); err != nil {
-		return err
-	}
-	if err := os.Chmod(s.Folder, 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(s.Folder, "fakegpu.py"), python, 0o644); err != nil {
-		return err
-	}
-	return s.Write()
-}
-
-// Write makes the state the driver's, at once: a call that is under way sees
-// the state before or after, never a part of it.
+// Write makes this the driver's state in one step: a call sees the state before or
+// after, never a mixture.
 func (s *State) Write() error {
 	next := filepath.Join(s.Folder, "devices.next")
 	if err := os.WriteFile(next, []byte(s.text()), 0o644); err != nil {
@@ -194,7 +172,7 @@ func (s *State) Write() error {
 	return os.Rename(next, filepath.Join(s.Folder, "devices"))
 }
 
-// text is the file devices.
+// text is the content of the file devices.
 func (s *State) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "driver %s\n", s.Driver)
@@ -208,14 +186,11 @@ func (s *State) text() string {
 			d.Millijoules, d.SMClock, d.MemoryClock, d.Celsius, d.Throttle)
 	}
 	for _, p := range s.Processes {
-		bytes, kind := fmt.Sprint(p.Bytes), p.Kind
+		bytes := fmt.Sprint(p.Bytes)
 		if p.Bytes == NotAvailable {
 			bytes = "-"
 		}
-		if kind == "" {
-			kind = "c"
-		}
-		fmt.Fprintf(&b, "process %d %d %s %s\n", p.Device, p.PID, bytes, kind)
+		fmt.Fprintf(&b, "process %d %d %s %s\n", p.Device, p.PID, bytes, cmp.Or(p.Kind, "c"))
 	}
 	for _, e := range s.Errors {
 		fmt.Fprintf(&b, "error %s %d\n", e.Function, e.Return)

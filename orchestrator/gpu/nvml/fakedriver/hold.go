@@ -10,15 +10,15 @@ import (
 	"syscall"
 )
 
-// Memory is what this process holds on a device of the fake driver.
+// Memory is the memory that this process holds on a device of the fake driver.
 type Memory struct {
 	file   *os.File
 	device string
 	peak   int64
 }
 
-// Hold begins to hold memory in the state in folder, on a device given by UUID
-// or by its place. It is for a test application, a process of its own.
+// Hold begins to hold memory on a device, given by UUID or index, of the state in
+// folder. It is for test applications, which are processes of their own.
 func Hold(folder, device string) (*Memory, error) {
 	f, err := os.CreateTemp(filepath.Join(folder, "alloc"), "hold")
 	if err != nil {
@@ -31,10 +31,10 @@ func Hold(folder, device string) (*Memory, error) {
 	return &Memory{file: f, device: device}, nil
 }
 
-// Allocate says how many bytes the process holds now, all in all.
+// Allocate sets how many bytes the process holds.
 func (m *Memory) Allocate(total int64) error {
 	m.peak = max(m.peak, total)
-	// One write of a fixed width: a reader never sees half of it.
+	// One write of fixed width, so that a reader never sees half of it.
 	_, err := fmt.Fprintf(io.NewOffsetWriter(m.file, 0), "%s %20d %20d\n", m.device, total, m.peak)
 	return err
 }

@@ -9,16 +9,17 @@ import (
 	"strings"
 )
 
-// procRoot is where the kernel shows processes: /proc, or a test's folder.
+// procRoot is the folder with the kernel's files about processes: /proc, or a
+// test's.
 type procRoot string
 
-// An identity names a process for good: a PID alone is used again.
+// An identity names one process. A PID alone does not: the kernel uses it again.
 type identity struct {
 	pid   int
 	start uint64 // clock ticks after boot
 }
 
-// A procStat is what /proc/PID/stat says of a process.
+// A procStat is what /proc/PID/stat says about a process.
 type procStat struct {
 	id      identity
 	name    string
@@ -26,8 +27,8 @@ type procStat struct {
 	session int
 }
 
-// stat reads a process's line. Its error wraps os.ErrNotExist where there is
-// no such process.
+// stat reads a process's stat file. The error wraps os.ErrNotExist if there is no
+// such process.
 func (r procRoot) stat(pid int) (procStat, error) {
 	text, err := os.ReadFile(filepath.Join(string(r), strconv.Itoa(pid), "stat"))
 	if err != nil {
@@ -37,7 +38,7 @@ func (r procRoot) stat(pid int) (procStat, error) {
 }
 
 // parseStat reads the fields of proc_pid_stat(5) that are needed here. The
-// program's name stands in parentheses and may hold spaces and parentheses.
+// program's name is in parentheses and may contain spaces and parentheses.
 func parseStat(text string) (procStat, error) {
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
 	if open < 0 || end < open {
@@ -60,8 +61,8 @@ func parseStat(text string) (procStat, error) {
 	return procStat{id: identity{pid, start}, name: text[open+1 : end], parent: parent, session: session}, nil
 }
 
-// containers returns the container ids in a process's control groups, from
-// the outermost to the innermost, each once.
+// containers returns the ids of the containers that a process runs in, outermost
+// first, each once.
 func (r procRoot) containers(pid int) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(string(r), strconv.Itoa(pid), "cgroup"))
 	if err != nil {
@@ -70,14 +71,14 @@ func (r procRoot) containers(pid int) ([]string, error) {
 	return containersOf(string(text)), nil
 }
 
-// containersOf finds container ids in the text of /proc/PID/cgroup: 64
-// hexadecimal digits that are a path element of their own (cgroupfs driver:
-// /docker/<id>) or stand between a prefix's dash and .scope (systemd driver:
-// docker-<id>.scope, libpod-<id>.scope), in cgroup v1 and v2 alike.
+// containersOf finds container ids in the text of /proc/PID/cgroup, of cgroup v1
+// or v2. An id is 64 hexadecimal digits. It is a whole path element (cgroupfs
+// driver: /docker/<id>), or between a dash and .scope (systemd driver:
+// docker-<id>.scope, libpod-<id>.scope).
 func containersOf(text string) []string {
 	var ids []string
 	for line := range strings.Lines(text) {
-		// hierarchy:controllers:path; the path may hold colons.
+		// hierarchy:controllers:path; the path may contain colons.
 		parts := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3)
 		if len(parts) != 3 {
 			continue

@@ -98,7 +98,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ev := clean()
 			tt.change(&ev)
-			u := judge(ev)
+			u := ev.usage()
 			if u.Validity != tt.validity || !strings.Contains(u.Reason, tt.reason) || (u.Reason == "") != (tt.reason == "") {
 				t.Errorf("%s, %q; want %s, %q", u.Validity, u.Reason, tt.validity, tt.reason)
 			}
@@ -123,7 +123,7 @@ func TestJudge(t *testing.T) {
 func TestJudgeFigures(t *testing.T) {
 	ev := clean()
 	ev.samples[30].used = []int64{2000 * mb}
-	u := judge(ev)
+	u := ev.usage()
 	for what, f := range map[string]struct{ got, want *int64 }{
 		"baseline": {u.Baseline, ptr(int64(10 * mb))}, "spread": {u.BaselineSpread, ptr(int64(mb))},
 		"start-up": {u.Startup, ptr(int64(300 * mb))}, "warm-up": {u.Warmup, ptr(int64(410 * mb))},
@@ -141,18 +141,18 @@ func TestJudgeFigures(t *testing.T) {
 func TestEnergy(t *testing.T) {
 	ev := clean()
 	ev.telemetry = []reading{{devices: []*Telemetry{{Energy: ptr(100.0), Power: ptr(50.0)}}}, {devices: []*Telemetry{nil}}, {devices: []*Telemetry{{Energy: ptr(180.0), Power: ptr(110.0)}}}}
-	a := judge(ev).Devices[0].Activity
+	a := ev.usage().Devices[0].Activity
 	if a.Energy == nil || *a.Energy != 80 || *a.PowerMean != 80 || *a.PowerMax != 110 || a.UtilizationMean != nil {
 		t.Errorf("activity %+v", a)
 	}
 	ev.to = 999 * time.Millisecond
-	if a = judge(ev).Devices[0].Activity; a.Energy != nil {
+	if a = ev.usage().Devices[0].Activity; a.Energy != nil {
 		t.Error("energy of less than a second")
 	}
 }
 
 func TestApply(t *testing.T) {
-	u := judge(clean())
+	u := clean().usage()
 	Aftermath{Used: ptr(int64(10 * mb)), Back: true}.Apply(&u)
 	if u.Validity != Valid || *u.Teardown != 10*mb {
 		t.Errorf("usage %+v", u)

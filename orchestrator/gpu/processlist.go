@@ -7,15 +7,15 @@ import (
 )
 
 // A list is one reading of a device's process list, with the device's memory
-// right before and after it: what was there all the while is at most the
-// smaller of the two.
+// right before and after. What was there the whole time is at most the smaller of
+// the two.
 type list struct {
 	before, after *int64
 	entries       []entry
-	fault         string   // why the list says nothing; empty when it does
+	fault         string   // why the list cannot be used; empty if it can
 	codes         []string // of the readings that failed
 	device        *Memory  // the last reading of the memory
-	garbage       bool     // it held what cannot be
+	garbage       bool     // it held impossible entries
 }
 
 // An entry is one process of a list.
@@ -23,10 +23,10 @@ type entry struct {
 	attributed
 	memory     *int64 // nil: the driver does not report it
 	accounting *int64
-	client     bool // in the driver's list of MPS clients
+	client     bool // the driver lists it as an MPS client
 }
 
-// A round is a reading of the lists of all of a trial's devices.
+// A round is one reading of the lists of all of a trial's devices.
 type round struct {
 	at    time.Duration
 	lists []list
@@ -35,11 +35,10 @@ type round struct {
 // maxPID is the largest PID that Linux gives (PID_MAX_LIMIT, 2^22).
 const maxPID = 1 << 22
 
-// readList reads a device's list and attributes its processes. One impossible
-// entry spoils the whole list: some drivers return entries of another size
-// than announced, and then only chance makes the others look right. An entry
-// of a process that has ended, or that cannot be seen, is left out; its memory
-// shows as unowned.
+// readList reads a device's list and says whose its processes are. One impossible
+// entry spoils the whole list: some drivers return entries of another size than
+// they announce, and then the others look right only by chance. A process that
+// has ended or cannot be seen is left out. Its memory counts as unowned.
 func readList(r Reader, a *attribution) list {
 	var l list
 	l.before = l.look(r)
@@ -63,7 +62,7 @@ func readList(r Reader, a *attribution) list {
 	return l
 }
 
-// readMemory is readList without the list, where lists say nothing.
+// readMemory is readList without the list, for drivers whose lists cannot be used.
 func readMemory(r Reader, why string) list {
 	l := list{fault: why}
 	l.before = l.look(r)
@@ -71,7 +70,7 @@ func readMemory(r Reader, why string) list {
 	return l
 }
 
-// look reads the device's memory, and keeps what else it says.
+// look reads the device's memory and keeps the whole reading.
 func (l *list) look(r Reader) *int64 {
 	m, err := r.Memory()
 	if err != nil {
@@ -82,7 +81,7 @@ func (l *list) look(r Reader) *int64 {
 	return &m.Used
 }
 
-// holders are the list's processes for a snapshot.
+// holders are the list's processes as a Snapshot has them.
 func (l list) holders(device string) []Holder {
 	var hs []Holder
 	for _, e := range l.entries {
@@ -91,8 +90,8 @@ func (l list) holders(device string) []Holder {
 	return hs
 }
 
-// sum adds up the entries that belong, nil where the driver does not report
-// the memory of one of them: a part of a sum is no sum.
+// sum adds up the entries that belong. It is nil if the driver does not report
+// the memory of one of them.
 func (l list) sum(belongs func(entry) bool) *int64 {
 	var n int64
 	for _, e := range l.entries {
@@ -106,7 +105,7 @@ func (l list) sum(belongs func(entry) bool) *int64 {
 	return &n
 }
 
-// sum adds up over the round's lists, nil where one of them says nothing.
+// sum adds up over the round's lists. It is nil if one of them cannot be used.
 func (r round) sum(belongs func(entry) bool) *int64 {
 	var n int64
 	for _, l := range r.lists {
@@ -119,24 +118,27 @@ func (r round) sum(belongs func(entry) bool) *int64 {
 	return &n
 }
 
-// faults reports whether one of the round's lists says nothing, and why.
-func (r round) faults() (string, bool) {
+// fault is why one of the round's lists cannot be used; empty if all can.
+func (r round) fault() string {
 	for _, l := range r.lists {
 		if l.fault != "" {
-			return l.fault, true
+			return l.fault
 		}
 	}
-	return "", false
+	return ""
 }
 
-// used is the memory of the devices after, or before, the lists were read.
-func (r round) used(after bool) []int64 {
+// usedBefore is the memory of the devices right before the lists were read, nil
+// if one could not be read.
+func (r round) usedBefore() []int64 { return r.used(func(l list) *int64 { return l.before }) }
+
+// usedAfter is the memory of the devices right after.
+func (r round) usedAfter() []int64 { return r.used(func(l list) *int64 { return l.after }) }
+
+func (r round) used(of func(list) *int64) []int64 {
 	var used []int64
 	for _, l := range r.lists {
-		v := l.before
-		if after {
-			v = l.after
-		}
+		v := of(l)
 		if v == nil {
 			return nil
 		}
@@ -145,7 +147,7 @@ func (r round) used(after bool) []int64 {
 	return used
 }
 
-// Whose an entry is.
+// Who an entry belongs to.
 func ofStack(e entry) bool    { return e.service != "" }
 func ofNotStack(e entry) bool { return e.service == "" }
 func ofOthers(e entry) bool   { return e.service == "" && !e.server }

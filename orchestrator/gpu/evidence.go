@@ -8,43 +8,40 @@ import (
 	"time"
 )
 
-// evidence is all that was read for one cell. judge turns it into a Usage and
-// touches nothing else.
+// evidence is everything that was read for one cell. Its usage follows from it
+// alone.
 type evidence struct {
 	s        Sampler // its intervals and limits
 	devices  []Device
 	sight    Sight
 	why      string // why the sight is less than SightHost
-	told     bool   // that the stack's owners are known
+	told     bool   // the stack's owners are known
 	from, to time.Duration
 
-	idle, startup, warmup readings
-	samples               []sample // of the cell, its edges included
+	idle, startup, warmup []sample
+	samples               []sample // of the cell, including its edges
 	after                 []int64  // when the cell had ended, by device
 	methods               []string
 	reserved, totals      []*int64
 	faults                []string // codes
 
 	idleRound *round
-	rounds    []round // the first and the last are the edges; none where an edge failed
+	rounds    []round // the first and the last are the edges; none if an edge failed
 	telemetry []reading
 	died      []attributed
 }
 
-// judge makes the usage of a cell: the figures first, then what they are
-// worth.
-func judge(ev evidence) Usage {
+// usage is the usage of the cell: the figures, and how far they can be trusted.
+func (ev evidence) usage() Usage {
 	u := Usage{
 		Validity: Valid, Sight: ev.sight,
 		Interval: ev.s.Interval, ProcessInterval: ev.s.ProcessInterval,
 		ProcessSamples: len(ev.rounds), TelemetrySamples: len(ev.telemetry),
 		Errors: count(ev.faults), Began: ev.from.Seconds(),
+		Fake: slices.ContainsFunc(ev.devices, func(d Device) bool { return d.Fake }),
 	}
 	if len(ev.methods) > 0 {
 		u.Method = ev.methods[0]
-	}
-	for _, d := range ev.devices {
-		u.Fake = u.Fake || d.Fake
 	}
 	ev.memory(&u)
 	ev.processes(&u)
@@ -58,7 +55,7 @@ func judge(ev evidence) Usage {
 	return u
 }
 
-// count counts codes, nil of none.
+// count counts codes. It is nil without codes.
 func count(codes []string) map[string]int {
 	if len(codes) == 0 {
 		return nil
@@ -72,42 +69,36 @@ func count(codes []string) map[string]int {
 
 // memory fills in the figures of the devices.
 func (ev evidence) memory(u *Usage) {
-	u.Baseline, u.BaselineSpread = medianSpread(ev.idle.totals())
-	u.Startup, u.Warmup = peak(ev.startup), peak(ev.warmup)
-	u.Peak = peak(ev.samples)
-	if len(ev.samples) > 0 && ev.samples[0].at == ev.from && ev.samples[0].used != nil {
-		n := ev.samples[0].total()
-		u.Start = &n
+	u.Baseline, u.BaselineSpread = medianSpread(ev.idle, sample.total)
+	u.Startup, u.Warmup, u.Peak = peak(ev.startup, sample.total), peak(ev.warmup, sample.total), peak(ev.samples, sample.total)
+	started := len(ev.samples) > 0 && ev.samples[0].at == ev.from && ev.samples[0].used != nil
+	if started {
+		u.Start = new(ev.samples[0].total())
 	}
 	if ev.after != nil {
-		n := sample{used: ev.after}.total()
-		u.After = &n
+		u.After = new(sample{used: ev.after}.total())
 	}
 	if u.Peak != nil && u.Baseline != nil {
-		n := max(0, *u.Peak-*u.Baseline)
-		u.OverBaseline = &n
+		u.OverBaseline = new(max(0, *u.Peak-*u.Baseline))
 	}
 	u.Samples = len(read(ev.samples))
 	u.MaxGap, u.P99Gap = gaps(ev.samples, ev.from, ev.to)
 	u.Series = thin(ev.samples, ev.from, ev.s.Points)
 	u.Reserved, u.Total = addUp(ev.reserved), addUp(ev.totals)
 	for i, d := range ev.devices {
-		du := DeviceUsage{UUID: d.UUID, Reserved: ev.reserved[i], Total: ev.totals[i]}
-		du.Baseline, _ = medianSpread(ev.idle.device(i))
-		du.Peak = devicePeak(ev.samples, i)
-		if u.Start != nil {
-			n := ev.samples[0].used[i]
-			du.Start = &n
+		du := DeviceUsage{UUID: d.UUID, Reserved: ev.reserved[i], Total: ev.totals[i], Peak: peak(ev.samples, device(i))}
+		du.Baseline, _ = medianSpread(ev.idle, device(i))
+		if started {
+			du.Start = new(ev.samples[0].used[i])
 		}
 		if ev.after != nil {
-			n := ev.after[i]
-			du.After = &n
+			du.After = new(ev.after[i])
 		}
 		u.Devices = append(u.Devices, du)
 	}
 }
 
-// addUp is a sum, nil where a part of it is.
+// addUp is the sum of the parts, nil if one of them is.
 func addUp(parts []*int64) *int64 {
 	var n int64
 	for _, p := range parts {
@@ -119,81 +110,37 @@ func addUp(parts []*int64) *int64 {
 	return &n
 }
 
-// processes fills in whose memory it was, where a claim can be made.
-func (ev evidence) processes(u *Usage) {
+// usable are the rounds that say whose the memory was.
+func (ev evidence) usable() []round {
 	if ev.sight == SightNone {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(ev.rounds), func(r round) bool { return r.fault() != "" })
+}
+
+// processes fills in whose memory it was, if that can be told.
+func (ev evidence) processes(u *Usage) {
+	rounds := ev.usable()
+	switch {
+	case ev.sight == SightNone:
 		u.ProcessReason = ev.why
-		return
-	}
-	if len(ev.rounds) == 0 {
+	case len(ev.rounds) == 0:
 		u.ProcessReason = "the process lists could not be read at the cell's edges"
+	case len(rounds) == 0:
+		u.ProcessReason = ev.rounds[len(ev.rounds)-1].fault()
+	}
+	if len(rounds) == 0 {
 		return
 	}
-	all, servers := map[identity]*ProcessPeak{}, map[identity]bool{}
-	var order []identity
-	services := map[string]*ServicePeak{}
-	good := 0
-	for _, r := range ev.rounds {
-		if why, bad := r.faults(); bad {
-			u.ProcessReason = why
-			continue
-		}
-		good++
-		for id, e := range r.byProcess() {
-			p := all[id]
-			if p == nil {
-				p = &ProcessPeak{PID: id.pid, Start: id.start, Parent: e.parent, Name: e.name,
-					Service: e.service, Role: e.role, Container: e.container}
-				all[id] = p
-				servers[id] = e.server
-				order = append(order, id)
-			}
-			p.MPS = p.MPS || e.client
-			if e.memory != nil {
-				p.Peak = larger(p.Peak, *e.memory)
-			}
-			if e.accounting != nil {
-				p.Accounting = larger(p.Accounting, *e.accounting)
-			}
-			if e.service != "" && services[e.service] == nil {
-				services[e.service] = &ServicePeak{Service: e.service, Role: e.role}
-			}
-		}
-		for name, sp := range services {
-			if n := r.sum(func(e entry) bool { return e.service == name }); n != nil {
-				sp.Peak = larger(sp.Peak, *n)
-			}
-		}
-		if n := r.sum(ofStack); n != nil {
-			u.Stack = larger(u.Stack, *n)
-		}
-		if n := r.sum(ofOthers); n != nil {
-			u.ForeignPeak = larger(u.ForeignPeak, *n)
-		}
-		if n := r.unowned(ev.idleRound); n != nil {
-			u.Unowned = larger(u.Unowned, *n)
-		}
+	for _, r := range rounds {
+		u.Stack = larger(u.Stack, r.sum(ofStack))
+		u.ForeignPeak = larger(u.ForeignPeak, r.sum(ofOthers))
+		u.Unowned = larger(u.Unowned, r.unowned(ev.idleRound))
 	}
-	if good == 0 {
-		return
-	}
-	u.ProcessReason = ""
+	u.sort(processPeaks(rounds))
+	u.Services = servicePeaks(rounds, u.Processes)
 	if ev.sight == SightNamespace {
 		u.ProcessReason = ev.why
-	}
-	slices.SortFunc(order, func(a, b identity) int { return a.pid - b.pid })
-	for _, id := range order {
-		switch p := all[id]; {
-		case p.Service != "":
-			u.Processes = append(u.Processes, *p)
-		case servers[id]:
-			u.Servers = append(u.Servers, *p)
-		default:
-			u.Foreign = append(u.Foreign, *p)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(services)) {
-		u.Services = append(u.Services, *services[name])
 	}
 	switch {
 	case !ev.told:
@@ -212,6 +159,68 @@ func join(reasons ...string) string {
 	return strings.Join(slices.DeleteFunc(reasons, func(r string) bool { return r == "" }), "; ")
 }
 
+// A listed is a process that the rounds list, with its peak.
+type listed struct {
+	ProcessPeak
+	server bool // of MPS
+}
+
+// processPeaks are the processes that the rounds list, ordered by PID.
+func processPeaks(rounds []round) []listed {
+	all := map[identity]*listed{}
+	for _, r := range rounds {
+		for id, e := range r.byProcess() {
+			p := all[id]
+			if p == nil {
+				p = &listed{ProcessPeak{PID: id.pid, Start: id.start, Parent: e.parent, Name: e.name,
+					Service: e.service, Role: e.role, Container: e.container}, e.server}
+				all[id] = p
+			}
+			p.MPS = p.MPS || e.client
+			p.Peak, p.Accounting = larger(p.Peak, e.memory), larger(p.Accounting, e.accounting)
+		}
+	}
+	var peaks []listed
+	for _, id := range slices.SortedFunc(maps.Keys(all), func(a, b identity) int { return a.pid - b.pid }) {
+		peaks = append(peaks, *all[id])
+	}
+	return peaks
+}
+
+// sort puts each process where it belongs.
+func (u *Usage) sort(processes []listed) {
+	for _, p := range processes {
+		into := &u.Foreign
+		switch {
+		case p.Service != "":
+			into = &u.Processes
+		case p.server:
+			into = &u.Servers
+		}
+		*into = append(*into, p.ProcessPeak)
+	}
+}
+
+// servicePeaks are the services that the processes belong to, ordered by name. A
+// round without a process of a service says nothing about its peak.
+func servicePeaks(rounds []round, processes []ProcessPeak) []ServicePeak {
+	roles := map[string]string{}
+	for _, p := range processes {
+		roles[p.Service] = p.Role
+	}
+	var peaks []ServicePeak
+	for _, name := range slices.Sorted(maps.Keys(roles)) {
+		sp := ServicePeak{Service: name, Role: roles[name]}
+		for _, r := range rounds {
+			if n := r.sum(func(e entry) bool { return e.service == name }); n != nil && *n > 0 {
+				sp.Peak = larger(sp.Peak, n)
+			}
+		}
+		peaks = append(peaks, sp)
+	}
+	return peaks
+}
+
 // byProcess adds up each process over the devices.
 func (r round) byProcess() map[identity]entry {
 	m := map[identity]entry{}
@@ -227,8 +236,8 @@ func (r round) byProcess() map[identity]entry {
 	return m
 }
 
-// unowned is the memory that no listed process holds, beyond what nobody held
-// when the devices were idle. nil where it cannot be told.
+// unowned is the memory that no listed process holds, less what no process held
+// when the devices were idle. It is nil if that cannot be told.
 func (r round) unowned(idle *round) *int64 {
 	var n int64
 	for d, l := range r.lists {
@@ -245,19 +254,18 @@ func (r round) unowned(idle *round) *int64 {
 	return &n
 }
 
-// rest is what the listed processes leave of the device's memory. Of the two
-// readings around the list the smaller counts: what came or went meanwhile is
-// not in it.
+// rest is the device's memory in use less that of the listed processes. The
+// smaller of the two readings around the list counts, so that memory that came or
+// went meanwhile does not.
 func (l list) rest() *int64 {
 	sum := l.sum(ofAnybody)
 	if l.fault != "" || sum == nil || l.before == nil || l.after == nil {
 		return nil
 	}
-	n := max(0, min(*l.before, *l.after)-*sum)
-	return &n
+	return new(max(0, min(*l.before, *l.after)-*sum))
 }
 
-// flags adds the doubts, in a fixed order.
+// flags adds the doubts in a fixed order.
 func (ev evidence) flags(u *Usage) {
 	flag := func(name string, when bool) {
 		if when {
@@ -270,7 +278,7 @@ func (ev evidence) flags(u *Usage) {
 	flag(FlagFewSamples, u.Samples < minSamples)
 	flag(FlagSum, slices.ContainsFunc(ev.rounds, round.exceeds))
 	flag(FlagThrottled, slices.ContainsFunc(u.Devices, func(d DeviceUsage) bool { return len(d.Activity.Throttle) > 0 }))
-	unused := ev.told && ev.claims() && len(u.Processes) == 0
+	unused := ev.told && len(ev.usable()) > 0 && len(u.Processes) == 0
 	flag(FlagUnused, unused)
 	flag(FlagNoClaim, u.Stack == nil && !unused)
 	flag(FlagPartSight, ev.sight == SightNamespace)
@@ -283,16 +291,8 @@ func (ev evidence) flags(u *Usage) {
 	flag(FlagFakeDriver, u.Fake)
 }
 
-// claims reports whether at least one round said whose the memory was.
-func (ev evidence) claims() bool {
-	return ev.sight != SightNone && slices.ContainsFunc(ev.rounds, func(r round) bool {
-		_, bad := r.faults()
-		return !bad
-	})
-}
-
-// exceeds reports whether the processes of a device add up to more than the
-// device had in use, before or after.
+// exceeds reports whether the processes of a device add up to more than the device
+// had in use, before and after.
 func (r round) exceeds() bool {
 	for _, l := range r.lists {
 		sum := l.sum(ofAnybody)
@@ -303,25 +303,23 @@ func (r round) exceeds() bool {
 	return false
 }
 
-// missed reports whether the driver's own high-water marks of the stack's
-// processes lie above anything that the trial's samples can explain. The marks
-// cover a process's whole life, so the start-up and the warm-up count too.
+// missed reports whether the driver saw a process of the stack use more memory
+// than the trial's samples can explain. The driver's account covers the process's
+// whole life, so start-up and warm-up count too.
 func (ev evidence) missed(u Usage) bool {
 	if u.Baseline == nil {
 		return false
 	}
 	var top *int64
 	for _, p := range []*int64{u.Startup, u.Warmup, u.Peak} {
-		if p != nil {
-			top = larger(top, *p)
-		}
+		top = larger(top, p)
 	}
 	return top != nil && slices.ContainsFunc(u.Processes, func(p ProcessPeak) bool {
 		return p.Accounting != nil && *p.Accounting > *top-*u.Baseline+ev.s.Tolerance
 	})
 }
 
-// fatal says why the peaks cannot stand, or nothing.
+// fatal says why the peaks do not count; empty if they do.
 func (ev evidence) fatal(u Usage) string {
 	failed := len(ev.samples) - u.Samples
 	switch {
@@ -343,9 +341,9 @@ func (ev evidence) fatal(u Usage) string {
 	return ""
 }
 
-// unexplained is the rise that no listed process accounts for. The samples of
-// the memory are closer together than the lists, so that they see more, but
-// only where nobody else is on the device can they say whose it was not.
+// unexplained is the rise that no listed process explains. The samples of the
+// memory are closer together than the lists, so they see more. But they say who
+// did not cause a rise only if nobody else is on the device.
 func (u Usage) unexplained() int64 {
 	rise := int64(0)
 	if u.Unowned != nil {
@@ -357,7 +355,7 @@ func (u Usage) unexplained() int64 {
 	return rise
 }
 
-// codes prints counted errors.
+// codes formats counted errors.
 func codes(n map[string]int) string {
 	if len(n) == 0 {
 		return "no answer"
