@@ -70,8 +70,9 @@ func redacted(values map[string]string) map[string]string {
 // protects nothing.
 const minSecret = 6
 
-// maxCutOff is how many bytes of a secret show.Quote can leave before the mark
-// where it cuts a text off: all its characters, the longest as \U0001f600.
+// maxCutOff is how many bytes of a secret can be left before the mark where
+// show.Quote or show.Shorten cuts a text off. Quote leaves at most this: all its
+// characters, the longest as \U0001f600.
 const maxCutOff = 10 * show.Quoted
 
 // Scrubber returns a function that removes from a text the values that Redacted
@@ -124,7 +125,9 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 	for _, text := range slices.Compact(texts) {
 		pairs = append(pairs, text, Redacted)
 		for n := min(len(text), maxCutOff) - 1; n >= minSecret; n-- {
-			pairs = append(pairs, text[:n]+`"`+show.Missing, Redacted+`"`+show.Missing)
+			for _, mark := range []string{`"` + show.Missing, show.Missing} {
+				pairs = append(pairs, text[:n]+mark, Redacted+mark)
+			}
 		}
 	}
 	return strings.NewReplacer(pairs...).Replace

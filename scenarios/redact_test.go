@@ -38,6 +38,7 @@ func TestThreat4PrintedForms(t *testing.T) {
 		{"a value that is in a name", "nginx+gunicorn-w1-t1: gunicorn died", "nginx+gunicorn-w1-t1: gunicorn died"},
 		{"the beginning of a message", show.Quote([]byte("the database of this app did not answer to password p@ssword, it said")), `"the database of this app did not answer to password (not written)"…`},
 		{"the beginning of one with quotes", show.Quote([]byte("0123456789012345678901234567890123456789 and more " + odd)), `"0123456789012345678901234567890123456789 and more (not written)"…`},
+		{"a line that is cut off", show.Shorten("the password is p@ssword, it said", 24), "the password is (not written)…"},
 		{"a message that is not cut off", `it begins with "p@sswor"`, `it begins with "p@sswor"`},
 		{"a value that is no secret", "resnet18, someone", "resnet18, someone"},
 	} {
