@@ -16,7 +16,7 @@ type Owner struct {
 	Namespace string // of PIDs, as /proc/self/ns/pid links to it
 	PID       int
 	Start     uint64 // in clock ticks since boot, field 22 of /proc/PID/stat
-	Machine   string // its id and host name, the same after a reboot; empty in labels of older versions
+	Machine   string // its id and host name, the same after a reboot
 }
 
 // Self returns this process as an owner.
@@ -35,23 +35,17 @@ func Self() (Owner, error) {
 // word removes white space from a text: it separates the words of a label.
 func word(text string) string { return strings.Join(strings.Fields(text), "") }
 
-// String returns the owner as the value of a label. The machine comes first:
-// versions that know of no machine then do not take the label for one of theirs.
+// String returns the owner as the value of a label.
 func (o Owner) String() string {
-	return strings.TrimSpace(fmt.Sprintf("%s %s %s %d %d", o.Machine, o.Boot, o.Namespace, o.PID, o.Start))
+	return fmt.Sprintf("%s %s %s %d %d", o.Machine, o.Boot, o.Namespace, o.PID, o.Start)
 }
 
-// ParseOwner reads what String wrote, with or without a machine.
-func ParseOwner(label string) (Owner, error) {
-	var o Owner
-	rest := label
-	if words := strings.Fields(label); len(words) == 5 {
-		o.Machine, rest = words[0], strings.Join(words[1:], " ")
+// ParseOwner reads what String wrote.
+func ParseOwner(label string) (o Owner, err error) {
+	if _, err = fmt.Sscan(label, &o.Machine, &o.Boot, &o.Namespace, &o.PID, &o.Start); err != nil {
+		err = fmt.Errorf("owner label %q: %w", label, err)
 	}
-	if n, err := fmt.Sscanf(rest, "%s %s %d %d", &o.Boot, &o.Namespace, &o.PID, &o.Start); n != 4 {
-		return Owner{}, fmt.Errorf("owner label %q: %w", label, err)
-	}
-	return o, nil
+	return o, err
 }
 
 // Visible reports whether the process self can tell if the owner runs. It can

@@ -41,11 +41,6 @@ func TestOwner(t *testing.T) {
 	if err != nil || read != self {
 		t.Errorf("%v read back as %v, %v", self, read, err)
 	}
-	unnamed := self
-	unnamed.Machine = ""
-	if read, err := ParseOwner(unnamed.String()); err != nil || read != unnamed || unnamed.Gone(self) {
-		t.Errorf("without a machine: %v read back as %v, %v", unnamed, read, err)
-	}
 	if self.Machine == "" || strings.ContainsAny(self.Machine, " \n") {
 		t.Errorf("machine %q", self.Machine)
 	}
@@ -69,7 +64,6 @@ func TestOwner(t *testing.T) {
 		{"before a reboot", change(func(o *Owner) { o.Boot = "earlier" }), true},
 		{"before a reboot, from another PID namespace", change(func(o *Owner) { o.Boot = "earlier"; o.Namespace = "pid:[1]" }), true},
 		{"on another machine", change(func(o *Owner) { o.Boot = "its own"; o.Machine = "other/host" }), false},
-		{"on a machine that is not named", change(func(o *Owner) { o.Boot = "its own"; o.Machine = "" }), false},
 		{"in another PID namespace", change(func(o *Owner) { o.PID = 1 << 30; o.Namespace = "pid:[1]" }), false},
 	}
 	for _, test := range tests {
