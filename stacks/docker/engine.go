@@ -45,7 +45,8 @@ func (l Limits) start() time.Duration { return cmp.Or(l.Start, 4*l.call()) }
 func (l Limits) pull() time.Duration  { return cmp.Or(l.Pull, pullSilence) }
 func (l Limits) build() time.Duration { return cmp.Or(l.Build, buildSilence) }
 
-// whileHeard is a context that ends when heard has not been called for so long.
+// whileHeard returns a context that ends when heard has not been called for as long
+// as silence.
 func whileHeard(ctx context.Context, silence time.Duration) (_ context.Context, heard func(), cancel func()) {
 	ctx, end := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(silence, func() { end(&silentError{silence}) })
@@ -61,8 +62,8 @@ type silentError struct{ silence time.Duration }
 func (e *silentError) Error() string { return fmt.Sprintf("it has said nothing for %v", e.silence) }
 func (e *silentError) Unwrap() error { return context.DeadlineExceeded }
 
-// connect makes a client of the engine that DOCKER_HOST and its companions
-// name, whose errors tell when the engine did not answer, and on which call.
+// connect makes a client of the engine that DOCKER_HOST and its companions name.
+// Its errors say when the engine did not answer, and which call.
 func connect() (*client.Client, *waiting, error) {
 	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation(), streamDeadlines)
 	if err != nil {
@@ -77,10 +78,10 @@ func connect() (*client.Client, *waiting, error) {
 	return api, waiting, nil
 }
 
-// streamDeadlines is an option of the client's. A stream of a container's
-// output is dialled for itself, and the client then waits for the engine's
-// answer without looking at ctx: such a connection gets ctx's deadline. Those of
-// other calls are dialled without one.
+// streamDeadlines is an option of the client. For a stream of a container's output
+// the client dials a connection of its own, and waits for the engine's answer
+// without regard to ctx. Such a connection gets the deadline of ctx; connections
+// of other calls are dialled without one.
 func streamDeadlines(api *client.Client) error {
 	transport, ok := api.HTTPClient().Transport.(*http.Transport)
 	if !ok || transport.DialContext == nil {
@@ -97,8 +98,8 @@ func streamDeadlines(api *client.Client) error {
 	return nil
 }
 
-// A namingTransport names the call in the error of one that was not answered
-// in time.
+// A namingTransport names the call in the error of a call that was not answered in
+// time.
 type namingTransport struct {
 	http.RoundTripper
 	waiting *waiting
@@ -121,7 +122,7 @@ func (r *Runtime) Waiting() []string {
 	defer r.waiting.mu.Unlock()
 	var list []string
 	for c := range r.waiting.calls {
-		// Some are there to wait for a container's end.
+		// These wait for a container's end on purpose.
 		if !strings.HasSuffix(c.name, "/wait") {
 			list = append(list, fmt.Sprintf("%s for %v", c.name, time.Since(c.since).Round(time.Second/10)))
 		}
@@ -150,7 +151,7 @@ func (w *waiting) begin(name string) (named func(error) error, end func()) {
 	}
 }
 
-// stream makes a call whose answer is a stream, past the transport.
+// stream makes a call whose answer is a stream, which bypasses the transport.
 func (r *Runtime) stream(name string, do func() (types.HijackedResponse, error)) (types.HijackedResponse, error) {
 	named, end := r.waiting.begin(name)
 	defer end()
@@ -209,8 +210,8 @@ func (e *unansweredError) Error() string {
 
 func (e *unansweredError) Unwrap() error { return e.err }
 
-// lost marks an error as stacks.ErrLost when it comes from an engine that does
-// not answer or is not there, and says it in fewer words than the client does.
+// lost marks an error as stacks.ErrLost if the engine does not answer or is not
+// there, and shortens the client's words.
 func lost(err error) error {
 	var call *unansweredError
 	switch {

@@ -115,7 +115,7 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 			return removed, errors.Join(failed, err)
 		}
 		if len(containers)+len(networks) == 0 {
-			return removed, nil // whatever was said on the way
+			return removed, nil // earlier errors do not matter
 		}
 		before := len(seen)
 		for _, c := range containers {
@@ -145,9 +145,8 @@ func stillThere(containers []container.Summary, networks []network.Inspect) (fai
 	return failed
 }
 
-// removeAll removes containers and networks side by side, because each takes
-// as long as the other: containers end and go, and networks are taken from them
-// and go.
+// removeAll removes containers and networks at the same time, because both take
+// equally long.
 func (r *Runtime) removeAll(ctx context.Context, containers []container.Summary, networks []network.Inspect, grace time.Duration) (removed []string, failed error) {
 	var mu sync.Mutex
 	note := func(name string, err error) {
@@ -193,8 +192,8 @@ func (r *Runtime) removeContainer(ctx context.Context, c container.Summary) erro
 	return err
 }
 
-// end makes a container end: SIGTERM, the grace, SIGKILL. Whatever goes wrong
-// here, the removal kills it too.
+// end ends a container: SIGTERM, the grace, SIGKILL. It ignores errors, because the
+// removal kills the container too.
 func (r *Runtime) end(ctx context.Context, c container.Summary, grace time.Duration) {
 	if c.State != container.StateRunning {
 		return
@@ -220,8 +219,8 @@ type containerEnd struct {
 	err    error
 }
 
-// ended tells of a container's end, or that ctx ended before. Nobody has to
-// listen: the client's own channels keep a goroutine until somebody does.
+// ended reports a container's end, or that ctx ended first. The channel may be left
+// unread, unlike those of the client, which keep a goroutine until somebody reads.
 func (r *Runtime) ended(ctx context.Context, id string) <-chan containerEnd {
 	told := make(chan containerEnd, 1)
 	ended, failed := r.api.ContainerWait(ctx, id, container.WaitConditionNotRunning)
@@ -240,8 +239,7 @@ func (r *Runtime) ended(ctx context.Context, id string) <-chan containerEnd {
 	return told
 }
 
-// gone waits until a container that is being removed by someone else is no
-// longer there.
+// gone waits until a container is gone that someone else is removing.
 func (r *Runtime) gone(ctx context.Context, id string) error {
 	for {
 		_, err := r.api.ContainerInspect(ctx, id)
@@ -256,8 +254,8 @@ func (r *Runtime) gone(ctx context.Context, id string) error {
 	}
 }
 
-// removeNetwork takes a network from its containers and removes it. A container
-// that is ending at that moment may keep its end of it for a little longer.
+// removeNetwork disconnects a network from its containers and removes it. A
+// container that is just ending may stay connected for a moment.
 func (r *Runtime) removeNetwork(ctx context.Context, id string, containers []container.Summary) error {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()

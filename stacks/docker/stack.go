@@ -124,8 +124,8 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 	return facts, err
 }
 
-// processes asks the engine, which sees the host's PIDs wherever stackmeter
-// itself runs.
+// processes asks the engine, which sees the host's PIDs even if stackmeter does
+// not.
 func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
 	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,args"}, psProcesses
 	if st.runtime.podman.Load() {
@@ -154,9 +154,9 @@ func psProcesses(rows [][]string) ([]stacks.Process, error) {
 	return list, nil
 }
 
-// podmanProcesses reads what Podman answers to hpid,pid,ppid,args. It runs no
-// ps: it knows other columns, the parent only by its PID in the container, and
-// no number of threads.
+// podmanProcesses reads what Podman answers to hpid,pid,ppid,args. Podman does not
+// run ps: it has other columns, knows the parent only by its PID in the container,
+// and does not count threads.
 func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
 	host := map[int]int{} // PID on the host by that in the container
 	var list []stacks.Process
@@ -169,12 +169,12 @@ func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
 		list = append(list, stacks.Process{PID: n[0], Parent: n[2], Command: row[3]})
 	}
 	for i := range list {
-		list[i].Parent = host[list[i].Parent] // 0 where it is outside of the container
+		list[i].Parent = host[list[i].Parent] // 0 if it is outside of the container
 	}
 	return list, nil
 }
 
-// numbers reads the first columns of a row, after which there is one more.
+// numbers reads the first columns of a row, which has at least one more.
 func numbers(row []string, columns int) ([]int, error) {
 	if len(row) <= columns {
 		return nil, fmt.Errorf("the engine answered %q", row)
@@ -247,12 +247,12 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 	return cgroup.Start(groups), nil
 }
 
-// unmeasured is a meter that says why it has nothing to say.
+// unmeasured is a meter that measures nothing and says why.
 type unmeasured string
 
 func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string(u)} }
 
-// exitNotFound is what the init process exits with when it cannot find the
+// exitNotFound is the exit status of the init process when it cannot find the
 // command.
 const exitNotFound = 127
 

@@ -12,33 +12,32 @@ import (
 	"stackmeter/stacks"
 )
 
-// A watch listens to what the engine says of one stack's containers, for as
-// long as the stack is up. It is how a stack learns of what two looks at its
-// containers do not tell: that the engine went away and came back in between,
-// or that a container ended because the engine was told to end it.
+// A watch listens to the engine's events about one stack's containers while the
+// stack is up. It notices what two looks at the containers may miss: that the
+// engine went away and came back, or that somebody told it to end a container.
 type watch struct {
 	cancel context.CancelFunc
 	closed chan struct{}
 
 	mu      sync.Mutex
 	away    error               // wraps stacks.ErrLost; nil while the engine is there
-	stopped error               // wraps stacks.ErrStopped; nil while the engine was told to end nothing
-	ending  bool                // the engine may end itself: that is how it ends its containers then
-	died    map[string]struct{} // containers whose end was told
+	stopped error               // wraps stacks.ErrStopped; nil until the engine is told to end something
+	ending  bool                // the engine may be shutting down: it ends its containers the same way
+	died    map[string]struct{} // containers whose end the engine has reported
 	news    chan struct{}       // closed and replaced at each change
 }
 
-// deathPatience is how long the engine may take to tell of a container's end
-// once it shows the container as ended.
+// deathPatience is how long the engine may take to report a container's end once
+// it shows the container as ended.
 const deathPatience = 2 * time.Second
 
-// watch begins to listen. Nothing that happens after it has returned is missed.
+// watch begins to listen. It misses nothing that happens after it has returned.
 func (st *stack) watch(ctx context.Context) (*watch, error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w := &watch{cancel: cancel, closed: make(chan struct{}), died: map[string]struct{}{}, news: make(chan struct{})}
 	limit := st.runtime.Limits.call()
 	late := time.AfterFunc(limit, cancel)
-	// It returns when the engine has answered the call.
+	// Events returns once the engine has answered.
 	messages, failed := st.runtime.api.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", LabelStack+"="+st.id))})
 	if !late.Stop() {
@@ -100,7 +99,7 @@ func (w *watch) change(do func()) {
 // stop signals of images, and the one that cannot be caught.
 var endsProcess = map[string]bool{"2": true, "3": true, "15": true, killSignal: true}
 
-const killSignal = "9" // an engine that ends itself sends another one first
+const killSignal = "9" // an engine that shuts down sends another one first
 
 // stopPatience is how long an engine that shuts down may take to be gone after it
 // ended a stack: it waits for the other containers first. Until then it still
@@ -134,8 +133,8 @@ func (w *watch) interference(ctx context.Context) error {
 	return w.stopped
 }
 
-// ended waits until the engine has told of a container's end, or is gone: what
-// it did to the container it tells before.
+// ended waits until the engine has reported a container's end, or is gone. Before
+// the end it has reported what it did to the container.
 func (w *watch) ended(ctx context.Context, container string) {
 	if w == nil {
 		return

@@ -3,8 +3,6 @@
 package process
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -100,17 +98,16 @@ func held(pid int) (int64, error) {
 		return 0, err
 	}
 	var sum int64
-	lines := bufio.NewScanner(bytes.NewReader(status))
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), ":")
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
 		if name != "RssAnon" && name != "RssShmem" {
 			continue
 		}
-		kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(value, "kB")), 10, 64)
+		kib, err := strconv.ParseInt(strings.Trim(value, " \tkB\n"), 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
 		}
 		sum += kib << 10
 	}
-	return sum, lines.Err()
+	return sum, nil
 }

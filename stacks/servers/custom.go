@@ -8,8 +8,8 @@ import (
 )
 
 // custom is a command or a set of services of the scenario's own, or a server
-// that is there already and needs no command. Its workers and threads fill
-// placeholders, and what the programs make of them is not known.
+// that is there already and needs no command. Its workers and threads only fill
+// placeholders: what they mean to the programs is not known.
 type custom string
 
 func (c custom) Syntax() scenarios.Server { return scenarios.Server{Name: string(c)} }

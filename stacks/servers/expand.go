@@ -75,8 +75,8 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	return spec, nil
 }
 
-// from is the service made from an image of its own: neither the app's build
-// nor its folder holds what that has in it.
+// from returns the service with an image of its own, which has nothing to do with
+// the app's build or folder.
 func from(s stacks.Service, image string) stacks.Service {
 	s.Image, s.Build, s.Dir, s.Venv = image, nil, "", ""
 	return s

@@ -13,8 +13,8 @@ import (
 	"stackmeter/stacks"
 )
 
-// gunicorn is gunicorn with workers and threads, of the class that it takes for
-// these by itself.
+// gunicorn is gunicorn with workers and threads, of the worker class that follows
+// from these.
 type gunicorn struct{}
 
 func (gunicorn) Syntax() scenarios.Server {
@@ -29,26 +29,26 @@ func (gunicorn) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology
 	app.Command = []string{
 		"gunicorn", "--bind", "{host}:{port}",
 		"--workers", strconv.Itoa(t.Workers), "--threads", strconv.Itoa(t.Threads),
-		// gunicorn kills a worker that is silent for this long: a slow
-		// inference has to fail by the client's time-out and a slow import
-		// by the ready time-out, not by this one.
+		// gunicorn kills a worker that is silent for this long. The client's
+		// time-out has to end a slow inference before, and the ready time-out a
+		// slow import.
 		"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)),
-		// The heartbeat file of a worker blocks it when the container's
-		// file system is slow; gunicorn's FAQ says to keep it in memory.
+		// On a slow file system a worker's heartbeat file blocks the worker;
+		// gunicorn's FAQ says to keep it in memory.
 		"--worker-tmp-dir", "/dev/shm",
 		p.App.WSGI,
 	}
 	return []stacks.Service{app}
 }
 
-// gunicornTimeout is gunicorn's --timeout in whole seconds: a little more than
-// the longer of the two, and never less than gunicorn's own default.
+// gunicornTimeout returns gunicorn's --timeout in whole seconds: a little more
+// than the longer of the two, and never less than gunicorn's own default.
 func gunicornTimeout(request, ready time.Duration) int {
 	return max(30, int(math.Ceil(max(request, ready).Seconds()))+5)
 }
 
 const (
-	forkPatience = 10 * time.Second       // for the master to have forked its workers
+	forkPatience = 10 * time.Second       // how long the master may take to fork its workers
 	forkInterval = 100 * time.Millisecond // between two looks
 )
 
@@ -112,11 +112,11 @@ func (gunicorn) WorkerPIDs(facts stacks.Facts) []int {
 	return pids
 }
 
-// readGunicorn reads workers and threads off the processes of the app's service:
-// the master is the gunicorn process whose parent is none, the workers are its
-// children. What a worker forks looks like one, and is the app's own affair.
-// workers is nil when there is no gunicorn process; threads is nil when the
-// master's command line does not say.
+// readGunicorn finds workers and threads in the processes of the app's service.
+// The master is the gunicorn process whose parent is not one. Workers are its
+// children. Their own children look like workers too, but belong to the app.
+// workers is nil without a gunicorn process. threads is nil if the master's
+// command line does not say.
 func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
 	gunicorn := map[int]stacks.Process{}
 	for _, p := range appProcesses(facts) {
@@ -142,8 +142,8 @@ func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
 	return &n, pids, threads
 }
 
-// classFor is the worker class that gunicorn takes for a number of threads,
-// when nothing else is asked for (gunicorn's documentation of --threads).
+// classFor returns the worker class that gunicorn uses by itself for a number of
+// threads (gunicorn's documentation of --threads).
 func classFor(threads int) string {
 	if threads > 1 {
 		return "gthread"
@@ -151,8 +151,8 @@ func classFor(threads int) string {
 	return "sync"
 }
 
-// workerClass reads gunicorn's worker class off its log, which names it once
-// at the start; empty when it does not, because its log level hides it.
+// workerClass reads gunicorn's worker class in its log, which names it once at the
+// start. It is empty if the log level hides it.
 func workerClass(ctx context.Context, stack stacks.Stack) (string, error) {
 	var logs strings.Builder
 	if err := stack.Logs(ctx, &logs); err != nil {

@@ -8,9 +8,8 @@ import (
 	"stackmeter/stacks"
 )
 
-// loadedNginx reads back the configuration that the running nginx was started
-// with: its master process names the file in its title, and nginx itself
-// prints what it makes of that file.
+// loadedNginx reads back the configuration of the running nginx. The title of its
+// master process names the file, and nginx itself prints how it understands it.
 func loadedNginx(ctx context.Context, stack stacks.Stack, s stacks.Service, facts stacks.Facts) (string, error) {
 	file := nginxConfigFile(facts, s.Name)
 	if file == "" {
@@ -20,7 +19,7 @@ func loadedNginx(ctx context.Context, stack stacks.Stack, s stacks.Service, fact
 	if err != nil {
 		return "", fmt.Errorf("service %s: read back nginx's configuration: %w", s.Name, err)
 	}
-	// With -T every file follows a comment with its name; ours is one file.
+	// With -T each file follows a comment with its name. Ours is one file.
 	_, config, found := strings.Cut(string(out), "# configuration file "+file+":\n")
 	if !found || !strings.Contains(config, "proxy_pass") {
 		return "", fmt.Errorf("%w: service %s: nginx -T printed no configuration that passes requests on", stacks.ErrDiffers, s.Name)
@@ -28,7 +27,7 @@ func loadedNginx(ctx context.Context, stack stacks.Stack, s stacks.Service, fact
 	return strings.TrimSpace(config) + "\n", nil
 }
 
-// nginxConfigFile is the file after -c in the title of nginx's master.
+// nginxConfigFile returns the file after -c in the title of nginx's master.
 func nginxConfigFile(facts stacks.Facts, service string) string {
 	for _, s := range facts.Services {
 		if s.Service != service {

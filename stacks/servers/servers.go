@@ -17,7 +17,7 @@ import (
 // messages name them.
 func All() []Server { return []Server{flask{}, gunicorn{}, waitress{}} }
 
-// Known lists how scenarios write down what All lists: scenarios.Loader takes it.
+// Known lists the syntax of All, for scenarios.Loader.
 func Known() scenarios.Servers {
 	var known scenarios.Servers
 	for _, s := range All() {
@@ -42,24 +42,23 @@ type Server interface {
 	// Syntax is how scenarios name the server, and the axes that it has.
 	Syntax() scenarios.Server
 
-	// Program is what starts the server. The zero value says that this is the
-	// scenario's own affair.
+	// Program is what starts the server. It is the zero value if the scenario
+	// decides what does.
 	Program() Program
 
-	// Serve makes the services that serve the app, the one that the client
-	// connects to last. app is the service of the app without a command; the
-	// command listens on {host}:{port}.
+	// Serve returns the services that serve the app. The client connects to the
+	// last one. app is the app's service without a command. The command has to
+	// listen on {host}:{port}, with SO_REUSEADDR if there is a Program.
 	Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service
 
-	// ReadBack inspects a running stack and finds out what the server is: how
-	// many workers it has and how many threads each. It waits for workers that
-	// are still being forked. What differs from the topology is an error that
-	// wraps stacks.ErrDiffers; what cannot be found out is named in
-	// Facts.Unread.
+	// ReadBack inspects a running stack and finds out how many workers the server
+	// has and how many threads each. It waits for workers that are still being
+	// forked. A difference from the topology is an error that wraps
+	// stacks.ErrDiffers. Facts.Unread names what cannot be found out.
 	ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error)
 
 	// WorkerPIDs picks the worker processes out of what a runtime found, sorted.
-	// It returns nil for a server without any.
+	// It returns nil for a server without workers.
 	WorkerPIDs(facts stacks.Facts) []int
 }
 
@@ -67,24 +66,24 @@ type Server interface {
 type Program struct {
 	Name   string // of the executable
 	Module string // python -m MODULE starts it too, and pip installs it under that name
-	Debian string // the package of Debian's that holds it
+	Debian string // Debian's package of it
 }
 
-// Facts are what is known of a running stack: what its runtime says, and what
-// its server was found to be.
+// Facts are what is known of a running stack: what its runtime says, and what was
+// read back of its server.
 type Facts struct {
 	stacks.Facts
 	Workers      *int   // worker processes that run; nil: not known, or the server has none
 	WorkerPIDs   []int  // sorted
 	Threads      *int   // threads of each worker; nil: not known, or there is no such number
-	Unread       string // what could not be read back, and so was not compared; empty when all was
+	Unread       string // what could not be read back and compared; empty: nothing
 	Interpreters int    // Python processes that answer requests; 0: not known
 	Slots        int    // requests that the server works on at once; 0: not known, or not bounded
-	Loading      bool   // a part of it may still be loading the app after another part has answered
+	Loading      bool   // a part of it may still load the app when another part answers
 	Nginx        string // the configuration that the running nginx was started with
 }
 
-// appProcesses are the processes of the app's service.
+// appProcesses returns the processes of the app's service.
 func appProcesses(facts stacks.Facts) []stacks.Process {
 	for _, s := range facts.Services {
 		if s.Service == stacks.AppService {

@@ -10,9 +10,9 @@ import (
 	"stackmeter/stacks"
 )
 
-// Verify reads back what really runs and compares it with what was asked for:
-// the server with the topology, GPUs with the spec, and that nginx passes
-// requests on. Its error wraps stacks.ErrDiffers when they are not the same.
+// Verify reads back what really runs and compares it with what was asked for: the
+// server with the topology, the GPUs with the spec, and whether nginx passes
+// requests on. The error of a difference wraps stacks.ErrDiffers.
 func Verify(ctx context.Context, spec stacks.Spec, stack stacks.Stack) (Facts, error) {
 	server, err := serverOf(spec.Topology)
 	if err != nil {
@@ -38,9 +38,9 @@ func Verify(ctx context.Context, spec stacks.Spec, stack stacks.Stack) (Facts, e
 	return found, nil
 }
 
-// SameWorkers fails when the server's workers are not those with the PIDs that
-// were read back before: one that was killed and replaced lost requests or time
-// that the figures do not show.
+// SameWorkers fails when the server's workers no longer have the PIDs from before.
+// A worker that was killed and replaced lost requests or time that the figures do
+// not show.
 func SameWorkers(ctx context.Context, spec stacks.Spec, stack stacks.Stack, before []int) error {
 	if len(before) == 0 {
 		return nil
@@ -59,9 +59,9 @@ func SameWorkers(ctx context.Context, spec stacks.Spec, stack stacks.Stack, befo
 	return nil
 }
 
-// runs tells a server's own processes (an interpreter that runs the program, or
-// a process that renamed itself "PROGRAM: …") from an init process that has the
-// program among its arguments.
+// runs reports whether a process runs the program: an interpreter does, and so does
+// a process that renamed itself "PROGRAM: …". An init process that only has the
+// program among its arguments does not.
 func runs(command, program string) bool {
 	args := strings.Fields(command)
 	for i, a := range args {
@@ -77,8 +77,8 @@ func runs(command, program string) bool {
 	return false
 }
 
-// option is the last value of an option in a command line, as --name N or
-// --name=N.
+// option returns the last value of an option in a command line, written as
+// --name N or --name=N.
 func option(command, name string) (n int, ok bool) {
 	args := strings.Fields(command)
 	for i, a := range args {

@@ -1,6 +1,6 @@
-// Package stackstest is the conformance suite of runtimes: what the contract
-// in package stacks promises, tried for real. Each runtime's test runs it with
-// the test application in testdata/app.
+// Package stackstest is the conformance suite of runtimes. It tries for real what
+// the contract in package stacks promises. Each runtime's test runs it with the
+// application in testdata/app.
 package stackstest
 
 import (
@@ -492,7 +492,7 @@ func (s *suite) stop(t *testing.T) {
 func (s *suite) cancelled(t *testing.T) {
 	spec := Spec(t, s.run(t), Nginx, nil)
 	s.prepare(t, spec)
-	// At several moments of the start: before it, and while it is under way.
+	// At several moments: before the start, and while it is under way.
 	for _, after := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
 		ctx, cancel := context.WithCancel(t.Context())
 		timer := time.AfterFunc(after, cancel)
@@ -552,9 +552,8 @@ func (s *suite) sweep(t *testing.T) {
 	}
 }
 
-// NoFixedPorts starts stacks of the same topology side by side while the
-// ports that their presets name are taken on this machine: each of them
-// answers, at an address of its own.
+// NoFixedPorts starts stacks of the same topology at the same time while usual
+// ports are taken on this machine. Each stack answers, at an address of its own.
 func NoFixedPorts(t *testing.T, bench Bench) {
 	for _, address := range []string{"127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:80"} {
 		taken, err := net.Listen("tcp", address)

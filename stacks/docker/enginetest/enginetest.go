@@ -3,9 +3,9 @@
 // Package enginetest gives a test a Docker engine of its own: a real dockerd
 // that the test may stop, start again and let hang.
 //
-// It has its own root and socket, and namespaces of the network, mounts and
-// processes, so that nobody else's engine, bridge or container is touched and
-// nothing of it stays when it is gone.
+// It has its own root and socket, and its own namespaces of the network, mounts and
+// processes: it touches nobody else's engine, bridge or container, and leaves
+// nothing behind.
 package enginetest
 
 import (
