@@ -16,21 +16,24 @@ import (
 	"stackmeter/stacks/servers"
 )
 
-// giveUp is after how many errors without a single reply the rest of a load's
-// requests is not sent: an app that hangs would take its time-out for each of
-// them.
+// giveUp is how many errors without a single reply end a load. With an app that
+// hangs, each further request would take its time-out.
 const giveUp = 5
 
-// progressInterval is how often a load under way tells how far it is.
-const progressInterval = 250 * time.Millisecond
-
 const (
-	verdictTimeout = time.Second // of looking at a stack after its load, once the run was cancelled
+	progressInterval = 250 * time.Millisecond // between two reports of how far a load is
+	watchInterval    = 500 * time.Millisecond // between two looks whether the services still run
 
-	watchInterval = 500 * time.Millisecond // between two looks whether the services still run
+	// verdictTimeout is for looking at a stack after its load, once the run was
+	// cancelled.
+	verdictTimeout = time.Second
 
-	// Memory above the warmed-up level that counts as kept from an earlier
-	// cell: less than that, a server's own comings and goings.
+	// engineDelay is how long an engine may take to notice that a container has
+	// ended. After a broken connection the engine is asked again until then.
+	engineDelay = time.Second
+
+	// A cell inherited memory from an earlier one if it began this far above the
+	// warmed-up level. Less is a server's own variation.
 	inheritedMin   = 16 << 20
 	inheritedShare = 0.05
 )
@@ -42,12 +45,8 @@ var (
 	errLostGPU     = errors.New("a container of the stack lost its GPU")
 )
 
-// engineDelay is how long an engine may take to notice that a container has
-// ended: connections that broke are reason to look again until then.
-const engineDelay = time.Second
-
-// measure sends one cell's load and returns its record. alive says whether
-// the stack can take the next cell. The error is the run's: it was cancelled.
+// measure sends one cell's load and returns its record. alive says whether the
+// stack can take the next cell. The error means that the run was cancelled.
 func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Record, alive bool, err error) {
 	began := time.Now()
 	facts := s.facts
@@ -57,14 +56,14 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 
 	leave := s.enter(bound(s.GPUWait, s.GPUWait, loadBound(s.plan.Request, cell.Load)), "measure", cell.Name)
 	defer leave()
-	said := "" // before this cell, where it can be about a GPU's memory
+	said := "" // before this cell, if it can be about GPU memory
 	if len(s.stack.Devices()) > 0 {
 		said = s.logs(ctx)
 	}
 	found, sendErr := s.fire(ctx, cell)
 	defer func() {
-		// What counts as measuring is what a duration counts; preparing the
-		// client, looking after the stack and reading logs is not.
+		// Only the cell's duration counts as measuring, not preparing the client,
+		// checking the stack and reading logs.
 		s.spent[results.PhaseMeasure] += found.load.Duration
 		s.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
 	}()
@@ -81,8 +80,7 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	}
 	if err := s.verdict(look, found, sendErr); err != nil {
 		if ctx.Err() != nil {
-			// Interrupted while the stack was looked at: the verdict is about
-			// that, and the cell has none.
+			// The interruption caused this verdict. There is none on the cell.
 			return rec, false, context.Cause(ctx)
 		}
 		s.fail(ctx, &rec, err, said)
@@ -96,7 +94,7 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	return rec, true, nil
 }
 
-// putCutShort records a cell whose load the run's end has cut short.
+// putCutShort records a cell whose load was cut short by the end of the run.
 func (s *live) putCutShort(ctx context.Context, rec results.Record, found finding) error {
 	s.fill(&rec, found)
 	sent := found.load
@@ -106,8 +104,8 @@ func (s *live) putCutShort(ctx context.Context, rec results.Record, found findin
 	return s.put(ctx, rec)
 }
 
-// lookOn is the context for looking at a stack whose load is whole: a signal
-// leaves it a moment, because what was measured is kept.
+// lookOn is the context for checking a stack after its whole load. A signal leaves
+// it a moment, so that what was measured is kept.
 func lookOn(ctx context.Context) (context.Context, context.CancelFunc) {
 	look, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(verdictTimeout, cancel) })
@@ -117,8 +115,8 @@ func lookOn(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// verdict says why a cell is no measurement of what was asked for; nil when
-// it is one. The cause comes before its consequences.
+// verdict says why a cell did not measure what was asked for. It is nil if it did.
+// Causes are checked before their consequences.
 func (s *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	died := s.died(ctx, f.load)
 	switch {
@@ -146,12 +144,11 @@ func (s *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	return servers.SameWorkers(ctx, s.spec, s.stack, s.workers)
 }
 
-// lostGPU looks inside the containers whether they still have their GPUs: they
-// lose them when systemd reloads its units, and the application then fails, or
-// computes on without. One look at each cell's end is enough, because Verify
-// took the first one. Where the device itself no longer answers it says
-// nothing: that is the sampler's to tell, and a new stack would have none
-// either.
+// lostGPU checks that the containers still have their GPUs. They lose them when
+// systemd reloads its units; the application then fails, or goes on without a GPU.
+// One look at each cell's end is enough, because Verify took the first. If the
+// device itself no longer answers, lostGPU says nothing: the sampler does, and a new
+// stack would not help.
 func (s *live) lostGPU(ctx context.Context) error {
 	if len(s.stack.Devices()) == 0 {
 		return nil
@@ -163,17 +160,9 @@ func (s *live) lostGPU(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", errLostGPU, err)
 }
 
-// andThen appends what followed from a cause, if anything did.
-func andThen(err error) string {
-	if err == nil {
-		return ""
-	}
-	return ": " + err.Error()
-}
-
-// died looks whether every service still runs. Broken connections are what a
-// server's end looks like before the engine has noticed it; where no services
-// are seen, there is nothing to notice.
+// died checks that every service still runs. Before the engine notices that a server
+// has ended, the client sees broken connections. If no services are known, there is
+// nothing to wait for.
 func (s *live) died(ctx context.Context, result load.Result) error {
 	deadline := time.Now().Add(engineDelay)
 	for {
@@ -190,17 +179,17 @@ func (s *live) died(ctx context.Context, result load.Result) error {
 	}
 }
 
-// A finding is what one firing measured.
+// A finding is what was measured of one load.
 type finding struct {
-	fired   bool // otherwise it failed before the gun, and the rest is empty
+	fired   bool // if not, it failed before the gun, and the rest is empty
 	load    load.Result
 	used    stacks.Reading
 	gpu     gpu.Usage
 	machine *float64 // CPU seconds of everything on the machine
 }
 
-// fire sends a cell's load. What is metered lasts from the gun to the last
-// reply: preparing the client and ending its processes is outside of it.
+// fire sends a cell's load. It measures from the gun to the last reply, without
+// preparing the client and ending its processes.
 func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err error) {
 	ctx, cancel := context.WithCancelCause(run)
 	defer cancel(nil)
@@ -226,7 +215,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 
 	f.used = meter.Stop()
 	f.gpu = s.gpu.usage(sampled)
-	// A signal behind the last reply has cut nothing short.
+	// A signal after the last reply has cut nothing short.
 	if cause := context.Cause(ctx); cause != nil && (err != nil || run.Err() == nil) {
 		err = cause
 	}
@@ -235,8 +224,8 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	return f, err
 }
 
-// watch looks after a cell under way: it tells how far it is, and ends its
-// load when a service died. The returned channel is closed when it has ended.
+// watch watches a cell under way. It reports progress, and ends the load if a
+// service dies. It closes the returned channel when it ends.
 func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, cancel context.CancelCauseFunc) chan struct{} {
 	ended := make(chan struct{})
 	go func() {
@@ -283,7 +272,7 @@ func (s *live) fill(rec *results.Record, f finding) {
 	}
 }
 
-// series is what a chart needs of a stack's memory.
+// series makes a chart's points of a stack's memory.
 func series(samples []stacks.Sample) []gpu.Point {
 	points := make([]gpu.Point, len(samples))
 	for i, s := range samples {
@@ -292,8 +281,8 @@ func series(samples []stacks.Sample) []gpu.Point {
 	return gpu.Thin(points, gpu.DefaultPoints)
 }
 
-// inherited reports whether the cell began above the stack's own warmed-up
-// memory: an allocator kept what an earlier cell needed.
+// inherited reports whether the cell began above the warmed-up memory of its stack,
+// because an allocator kept what an earlier cell needed.
 func (s *live) inherited(rec *results.Record) bool {
 	return above(rec.Memory.Start, s.warmed) || above(rec.GPU.Start, s.gpu.warm)
 }
@@ -306,9 +295,9 @@ func above(start, warmed *int64) bool {
 	return over > inheritedMin && float64(over) > inheritedShare*float64(*warmed)
 }
 
-// fail turns a record into one of a failure. What was measured stays in it,
-// except the duration: it is not that of the load that was asked for.
-// said is the tail of the logs from before the cell.
+// fail turns a record into that of a failure. It keeps what was measured except the
+// duration, which is not that of the load that was asked for. said is the tail of
+// the logs from before the cell.
 func (s *live) fail(ctx context.Context, rec *results.Record, reason error, said string) {
 	rec.Status = results.StatusFailed
 	rec.Duration = nil

@@ -12,12 +12,12 @@ import (
 	"stackmeter/stacks"
 )
 
-// DefaultGPUWait is how long the devices may take to be clean before a trial
-// or a cell, where nobody says.
+// DefaultGPUWait is how long the devices may take to be clean before a stack or a
+// cell, unless the user says.
 const DefaultGPUWait = time.Minute
 
-// A gpuWatch samples the devices of one stack from before it starts until
-// after it is gone. Where the stack has no device it does nothing but say why.
+// A gpuWatch samples the devices of one stack from before it starts until after it
+// is gone. Without a device it only says why there is none.
 type gpuWatch struct {
 	loop    *loop
 	trial   *gpu.Trial // nil without a device
@@ -26,8 +26,8 @@ type gpuWatch struct {
 	records []results.Record
 }
 
-// watchGPU waits until the devices are clean and begins to sample them. Its
-// error names who holds what.
+// watchGPU waits until the devices are clean and begins to sample them. The error
+// says who holds memory.
 func (l *loop) watchGPU(ctx context.Context) (*gpuWatch, error) {
 	w := &gpuWatch{loop: l, why: l.noGPU}
 	if len(l.gpus) == 0 {
@@ -71,7 +71,7 @@ func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
 	w.trial.Owners(owners)
 }
 
-// warmed notes the devices' memory as the level that a cell may begin at.
+// warmed notes the devices' memory with the warm stack, at which a cell may begin.
 func (w *gpuWatch) warmed(ctx context.Context) {
 	if w.trial == nil {
 		return
@@ -90,8 +90,7 @@ func (w *gpuWatch) warmed(ctx context.Context) {
 	w.warm = &sum
 }
 
-// cell waits until nobody but the stack is on its devices and begins a
-// measurement.
+// cell waits until only the stack is on its devices, and begins a measurement.
 func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
 	if err := w.trial.WaitClean(ctx, w.loop.GPUWait); err != nil {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
@@ -99,8 +98,7 @@ func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
 	return w.trial.Cell(), nil
 }
 
-// answers reports whether the devices can be read on this machine. Where
-// nobody reads them, nothing speaks against it.
+// answers reports whether the devices answer. It assumes so if they are not sampled.
 func (w *gpuWatch) answers(ctx context.Context) bool {
 	if w.trial == nil {
 		return true
@@ -117,8 +115,8 @@ func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
 	return cell.Stop()
 }
 
-// close says what stayed on the devices when the stack was gone, in the
-// records that were made on it.
+// close ends the sampling when the stack is gone. It adds what stayed on the devices
+// to the records of the stack.
 func (w *gpuWatch) close(ctx context.Context) error {
 	if w == nil || w.trial == nil {
 		return nil
@@ -126,7 +124,8 @@ func (w *gpuWatch) close(ctx context.Context) error {
 	defer w.loop.enter(boundEngine, "wait for the GPU memory of the stack to come back")()
 	clean, stop := w.loop.cleanup(ctx)
 	defer stop()
-	wait, cancel := context.WithTimeout(clean, cmp.Or(w.loop.GPUWait, gpu.DefaultSettle)) // its own memory takes a moment to come back, also where nobody waits for others
+	// Without GPUWait too, the stack's own memory takes a moment to come back.
+	wait, cancel := context.WithTimeout(clean, cmp.Or(w.loop.GPUWait, gpu.DefaultSettle))
 	defer cancel()
 	after := w.trial.Close(wait)
 	for _, rec := range w.records {

@@ -13,14 +13,14 @@ import (
 	"stackmeter/stacks/servers"
 )
 
-// prepare makes the images of every topology before the first stack starts,
-// so that a missing one is found now and building is not part of a trial.
-// Where the runtime then turns out not to get a GPU into a stack, the mode auto
-// means that no stack has one: with and without, they could not be compared.
+// prepare makes the images of every topology before the first stack starts, so that
+// a missing image is found early and building is not part of a trial. If the runtime
+// cannot get a GPU into a stack, the mode auto means that no stack gets one: with
+// and without a GPU they could not be compared.
 func (l *loop) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	defer l.spend(results.PhaseImages)()
 	if len(l.Images) > 0 {
-		todo = slices.Concat(todo, l.plan.Trials) // those that are finished are compared too
+		todo = slices.Concat(todo, l.plan.Trials) // images of finished trials are compared too
 	}
 	images, err := l.prepareAll(ctx, todo)
 	if errors.Is(err, stacks.ErrNoGPU) && l.plan.Resources.GPU.Mode == scenarios.GPUAuto {
@@ -40,11 +40,11 @@ func (l *loop) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	return l.pin(ctx, images)
 }
 
-// clientImage is the name of the load client's image among those of a run.
+// clientImage is the name of the load client's image among a run's images.
 const clientImage = "load client"
 
-// prepareAll returns the images by name, see results.Run. What the runtime made
-// or found is what it starts from then on, whatever becomes of its tags.
+// prepareAll returns the images by name, see results.Run. From then on the runtime
+// starts exactly those, whatever happens to their tags.
 func (l *loop) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[string]string, error) {
 	l.broken = map[string]error{}
 	images := map[string]string{}
@@ -89,8 +89,7 @@ func (l *loop) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[stri
 	return images, nil
 }
 
-// prepareClient makes the load client's image. Without it there is nothing to
-// measure with.
+// prepareClient makes the load client's image. Without it nothing can be measured.
 func (l *loop) prepareClient(ctx context.Context) (digest string, err error) {
 	defer l.enter(boundImages, "make the image of the load client")()
 	digest, err = l.Client.Image(ctx, func(line string) {
@@ -105,8 +104,8 @@ func (l *loop) prepareClient(ctx context.Context) (digest string, err error) {
 	return "", fmt.Errorf("load client: %w", err)
 }
 
-// pin records the images that the run is made from. Those that it began with
-// have to be the same; one that could not be had then is new.
+// pin records the images that the run is made from. Images that it began with have
+// to be the same. An image that was not available then is new.
 func (l *loop) pin(ctx context.Context, images map[string]string) error {
 	var changed []string
 	for name, was := range l.Images {

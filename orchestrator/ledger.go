@@ -47,18 +47,18 @@ type Event struct {
 	Message  string    `json:"message,omitempty"`
 }
 
-// A ledger writes down what a run found and what its time was spent on, and
-// tells of what it does. Everything that leaves the run through it is scrubbed
-// of values that may be secrets.
+// A ledger records what a run found and what its time went into, and reports what
+// it does. It removes values that may be secrets from everything that leaves the
+// run.
 type ledger struct {
 	run      string
 	recorder Recorder
 	scrub    func(string) string
 	told     func(Event)          // may be nil
-	added    func(results.Record) // is told of each new record
+	added    func(results.Record) // gets each new record
 	dog      *watchdog
 
-	closed  atomic.Bool // nothing is written or told any more
+	closed  atomic.Bool // nothing more is written or told
 	telling sync.Mutex  // held while told is called
 
 	began   time.Time
@@ -67,7 +67,7 @@ type ledger struct {
 	planned int                      // cells, as recorded last; 0 before that
 }
 
-// notify tells of an event.
+// notify reports an event.
 func (l *ledger) notify(e Event) {
 	l.telling.Lock()
 	defer l.telling.Unlock()
@@ -78,7 +78,7 @@ func (l *ledger) notify(e Event) {
 	}
 }
 
-// put writes a new record and tells of it.
+// put writes a new record and reports it.
 func (l *ledger) put(ctx context.Context, rec results.Record) error {
 	if err := l.write(ctx, rec); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (l *ledger) put(ctx context.Context, rec results.Record) error {
 	return nil
 }
 
-// write puts a record on disk, even after the run was cancelled.
+// write stores a record, even after the run was cancelled.
 func (l *ledger) write(ctx context.Context, rec results.Record) error {
 	if l.closed.Load() {
 		return errors.New("the run has ended without this record")
@@ -103,8 +103,8 @@ func (l *ledger) write(ctx context.Context, rec results.Record) error {
 	return nil
 }
 
-// scrubbed returns a record without the environment's values, where the app may
-// have printed them or has them in its command line.
+// scrubbed returns a record without the values of environment variables, which the
+// app may have printed or may have in its command line.
 func (l *ledger) scrubbed(rec results.Record) results.Record {
 	rec.Reason, rec.LogTail = l.scrub(rec.Reason), l.scrub(rec.LogTail)
 	rec.FirstErrors = maps.Clone(rec.FirstErrors)
@@ -134,8 +134,8 @@ func (l *ledger) spend(phase string) (done func()) {
 	return func() { l.spent[phase] += time.Since(began) }
 }
 
-// flush writes down what the wall time since the last flush was spent on, and
-// how many cells the run is to measure, where that has changed.
+// flush records what the wall time since the last flush went into, and how many
+// cells the run will measure if that has changed.
 func (l *ledger) flush(ctx context.Context, planned int) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
@@ -153,7 +153,7 @@ func (l *ledger) flush(ctx context.Context, planned int) error {
 	return l.recorder.Planned(ctx, l.run, planned)
 }
 
-// close is the last flush. What belongs to no phase is the rest.
+// close is the last flush. Time that belongs to no phase goes to PhaseOther.
 func (l *ledger) close(ctx context.Context, planned int) error {
 	known := l.flushed
 	for _, d := range l.spent {

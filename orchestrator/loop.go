@@ -11,7 +11,7 @@ import (
 	"stackmeter/scenarios"
 )
 
-// A loop is one call of Run: it does what its strategy says, step by step.
+// A loop is one call of Run. It does what its strategy says, step by step.
 type loop struct {
 	*Orchestrator
 	*ledger
@@ -20,20 +20,20 @@ type loop struct {
 	plan    scenarios.Plan
 	sampler *gpu.Sampler     // the Orchestrator's GPU, as the plan needs it
 	gpus    []string         // UUIDs of the devices that stacks may get
-	noGPU   string           // why gpus is empty although the scenario would use one
+	noGPU   string           // why gpus is empty although the scenario would use a GPU
 	idle    map[string]int64 // bytes in use on each device, by UUID, before the first stack
-	cores   []int            // that the client may use; any when empty
-	broken  map[string]error // by topology: why it cannot be started at all
+	cores   []int            // that the client may use; empty: any
+	broken  map[string]error // by topology: why it can never be started
 
 	strategy strategy.Strategy
-	trials   int                  // that there were to do
+	trials   int                  // to do when the run began
 	begun    map[stackKey]int     // trials that were begun or skipped, numbered from 1
 	up       map[stackKey]*live   // stacks that run
 	again    map[results.Key]bool // cells that were void once
-	engine   error                // the first failure of a cell that was the engine's own
+	engine   error                // the first failure of a cell that the engine caused
 }
 
-// mostUp is how many stacks are up at once: others would disturb the one under
+// mostUp is how many stacks may be up at once: others would disturb the one under
 // measurement.
 const mostUp = 1
 
@@ -60,9 +60,9 @@ func (l *loop) execute(ctx context.Context) error {
 	if l.noGPU != "" {
 		l.notify(Event{Kind: EventNote, Message: "no GPU is used: " + l.noGPU})
 	}
-	// Leftovers first: what a killed run left would share the machine with
-	// what is measured now. And last: the engine may still have been making
-	// something for a killed run when this one began.
+	// Sweep first, because what a killed run left behind would share the machine
+	// with what is measured now. Sweep again at the end: when this run began, the
+	// engine may still have been making something for a killed one.
 	if err := l.sweep(ctx); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (l *loop) execute(ctx context.Context) error {
 	return l.engine
 }
 
-// keepApart says which cores the client and the stacks run on.
+// keepApart decides which cores the client and the stacks run on.
 func (l *loop) keepApart() error {
 	client, stack, err := scenarios.Apart(l.Cores, l.plan.Client, l.plan.Resources, l.plan.ClientProcesses())
 	if err != nil {
@@ -90,7 +90,7 @@ func (l *loop) keepApart() error {
 	return nil
 }
 
-// sweep removes what runs left behind whose process is gone.
+// sweep removes what runs left behind whose process has ended.
 func (l *loop) sweep(ctx context.Context) error {
 	defer l.enter(boundEngine, "remove what a killed run left behind")()
 	removed, err := l.Runtime.Sweep(ctx, "")
@@ -103,9 +103,9 @@ func (l *loop) sweep(ctx context.Context) error {
 	return nil
 }
 
-// leftovers looks, however the run ended, whether anything of it is still
-// there: that each stack was removed is not proof. What is there is removed;
-// what cannot be removed is named.
+// leftovers looks whether anything of the run is still there, however the run
+// ended: that each stack was removed proves nothing. It removes what it finds and
+// names what it cannot remove.
 func (l *loop) leftovers(ctx context.Context) error {
 	ctx, cancel := l.cleanup(ctx)
 	defer cancel()
@@ -119,8 +119,8 @@ func (l *loop) leftovers(ctx context.Context) error {
 	return nil
 }
 
-// steps makes the images and then does what the strategy says, until nothing is
-// left to find out. No stack is up afterwards.
+// steps makes the images and does what the strategy says until nothing is left to
+// find out. No stack is up afterwards.
 func (l *loop) steps(ctx context.Context) (err error) {
 	made, err := l.Recorder.Repeats(ctx, l.id)
 	if err != nil {
@@ -162,7 +162,7 @@ func (l *loop) steps(ctx context.Context) (err error) {
 	return nil
 }
 
-// plannedCells is how many of the plan's cells are to have a record.
+// plannedCells is how many of the plan's cells will have a record.
 func (l *loop) plannedCells() int {
 	planned := l.plan.Cells()
 	if l.strategy != nil {
@@ -217,7 +217,7 @@ func (l *loop) key(trial scenarios.Trial) stackKey {
 	return key
 }
 
-// number is the trial's, in the order in which they begin.
+// number is the number of a trial, in the order in which trials begin.
 func (l *loop) number(trial scenarios.Trial) int {
 	key := l.key(trial)
 	if l.begun[key] == 0 {

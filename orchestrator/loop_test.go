@@ -142,22 +142,29 @@ func newLaptop(t *testing.T) *laptop {
 	return b
 }
 
-// plan is that of a scenario with these lines: its topologies are small, large
-// and other.
+// plan is that of two topologies, small and large, under two loads. The lines are
+// added to the scenario; one with the app replaces the scenario's own.
 func (b *laptop) plan(lines string) scenarios.Plan {
 	b.t.Helper()
-	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
+	if !strings.Contains(lines, "app:") {
+		lines += "app: {image: example/app, ready: {timeout: 2s}}\n"
+	}
+	return parsed(b.t, lines+`
 name: test
-app: {image: example/app, ready: {timeout: 2s}}
 topologies:
   - {name: small, command: [small]}
   - {name: large, command: [large]}
 matrix: {requests: [6], client: [single, mt], pool: [2]}
 order: listed
 warmup: 1
-`+lines))
+`)
+}
+
+func parsed(t *testing.T, scenario string) scenarios.Plan {
+	t.Helper()
+	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(scenario))
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return s.Plan()
 }
@@ -272,12 +279,7 @@ func TestLoopGoesOnAfterWhatFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newLaptop(t)
 			test.set(b.runtime)
-			lines := test.lines
-			p := b.plan("")
-			if lines != "" {
-				p = b.planWith(lines)
-			}
-			records, err := b.execute(t.Context(), p)
+			records, err := b.execute(t.Context(), b.plan(test.lines))
 			if err != nil || len(records) != 4 {
 				t.Fatalf("%d records, %v", len(records), err)
 			}
@@ -292,31 +294,6 @@ func TestLoopGoesOnAfterWhatFails(t *testing.T) {
 			}
 		})
 	}
-}
-
-// planWith replaces the app's or the request's line of the scenario.
-func (b *laptop) planWith(line string) scenarios.Plan {
-	b.t.Helper()
-	text := `
-name: test
-app: {image: example/app, ready: {timeout: 2s}}
-topologies:
-  - {name: small, command: [small]}
-  - {name: large, command: [large]}
-matrix: {requests: [6], client: [single, mt], pool: [2]}
-order: listed
-warmup: 1
-`
-	if strings.HasPrefix(line, "app:") {
-		text = strings.Replace(text, "app: {image: example/app, ready: {timeout: 2s}}\n", line, 1)
-	} else {
-		text += line
-	}
-	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(text))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return s.Plan()
 }
 
 // TestLoopServerDies: the cell under measurement is lost with its stack, and the
@@ -510,7 +487,7 @@ func TestLoopPrune(t *testing.T) {
 		}
 		return nil
 	}
-	s, err := scenarios.Loader{Servers: servers.Known()}.Parse("test.yaml", []byte(`
+	p := parsed(t, `
 name: test
 app: {image: example/app}
 topologies:
@@ -520,11 +497,8 @@ resources: {memory: 1GiB}
 order: listed
 prune: true
 warmup: 0
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	records, err := b.execute(t.Context(), s.Plan())
+`)
+	records, err := b.execute(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// ticksPerSecond is the unit of /proc/stat, which the kernel fixes for user
-// space: USER_HZ. See proc(5) and sysconf(3).
+// ticksPerSecond is the unit of /proc/stat. The kernel fixes it for user space:
+// USER_HZ, see proc(5) and sysconf(3).
 const ticksPerSecond = 100
 
 // machineCPU is the CPU time that everything on the machine has used since it
-// started, stolen time included: what another guest of the hypervisor took is
-// not there for the stack either. It is nil where it cannot be read.
+// started. It includes stolen time: what another guest of the hypervisor took is not
+// there for the stack either. It is nil if it cannot be read.
 func machineCPU() *time.Duration {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -23,9 +23,9 @@ func machineCPU() *time.Duration {
 	return parseMachineCPU(line)
 }
 
-// parseMachineCPU reads the first line of /proc/stat: cpu, then the ticks in
-// user, nice, system, idle, iowait, irq, softirq, steal and guest. The guests'
-// time is part of user and nice already.
+// parseMachineCPU reads the first line of /proc/stat: cpu, then the ticks in user,
+// nice, system, idle, iowait, irq, softirq, steal and guest. user and nice include
+// guest time.
 func parseMachineCPU(line string) *time.Duration {
 	fields := strings.Fields(line)
 	if len(fields) < 9 || fields[0] != "cpu" {
@@ -43,9 +43,9 @@ func parseMachineCPU(line string) *time.Duration {
 	return &used
 }
 
-// usedMeanwhile is what was used between two readings, in seconds. It is nil
-// where more than a tenth of the time between them was not the load's: starting
-// and ending the client's processes would then count as the cell's.
+// usedMeanwhile is the CPU time between two readings, in seconds. It is nil if the
+// load took less than ten elevenths of that time: starting and ending the client's
+// processes would then count as the cell's.
 func usedMeanwhile(before, after *time.Duration, between, load time.Duration) *float64 {
 	if before == nil || after == nil || between > load+load/10 {
 		return nil

@@ -11,9 +11,9 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// notMeasured says why what a client did is no measurement of the load that was asked
-// for: nothing was answered as expected, there were more errors than the limit
-// allows, or not everything was sent. It is nil when it is one; a nil limit allows any number.
+// notMeasured says why a load does not measure what was asked for: no answer was as
+// expected, there were more errors than the limit allows, or not everything was
+// sent. It is nil if the load does. A nil limit allows any number of errors.
 func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 	switch {
 	case sent.Replies == 0:
@@ -26,7 +26,7 @@ func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 	return nil
 }
 
-// noReply says that nothing was answered as expected.
+// noReply says that no request was answered as expected.
 func noReply(sent load.Result) string {
 	first := ""
 	if sent.Errors < sent.Requests {
@@ -48,8 +48,7 @@ func tooManyErrors(sent load.Result, limit scenarios.ErrorLimit) string {
 	return fmt.Sprintf("%s%s, and request.max_errors allows %s: %s", stopped, show.Plural(sent.Errors, "error"), allowed, kinds(sent))
 }
 
-// kinds lists the kinds of errors with their counts, each with the first
-// message.
+// kinds lists the kinds of errors, each with its count and its first message.
 func kinds(sent load.Result) string {
 	var list []string
 	for kind, n := range sent.ErrorKinds {

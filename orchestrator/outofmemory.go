@@ -14,14 +14,13 @@ import (
 	"stackmeter/stacks"
 )
 
-// errOutOfGPUMemory marks a failure for which the stack's own words name the
-// GPU's memory.
+// errOutOfGPUMemory marks a failure that the stack's output puts down to GPU memory.
 var errOutOfGPUMemory = errors.New("the stack ran out of GPU memory")
 
-// gpuMemoryWords is what programs print when an allocation on a GPU failed.
-// Only what names the device's memory is here; a status of 500 while the device
-// is nearly full is no proof, and neither is CUBLAS_STATUS_ALLOC_FAILED, which
-// NVIDIA says is usually but not always that. They are from:
+// gpuMemoryWords is what programs print when an allocation on a GPU fails. It has
+// only words that name the device's memory. A status of 500 while the device is
+// nearly full proves nothing, and neither does CUBLAS_STATUS_ALLOC_FAILED: NVIDIA
+// says that it usually means that, but not always. The words are from:
 //
 //   - CUDA's driver API, error 2, CUDA_ERROR_OUT_OF_MEMORY, as TensorFlow, XLA,
 //     Numba and PyCUDA print it, and its runtime API, cudaErrorMemoryAllocation,
@@ -32,7 +31,7 @@ var errOutOfGPUMemory = errors.New("the stack ran out of GPU memory")
 //   - PyTorch's caching allocator, c10/cuda/CUDACachingAllocator.cpp: "CUDA out
 //     of memory. Tried to allocate"
 //   - TensorFlow's ResourceExhaustedError: "OOM when allocating tensor with
-//     shape[…] … device:GPU:0 by allocator GPU_0_bfc"; of a CPU it names a CPU
+//     shape[…] … device:GPU:0 by allocator GPU_0_bfc"; for main memory it names a CPU
 //   - XLA's allocator for devices, as JAX prints it: "RESOURCE_EXHAUSTED: Out of
 //     memory while trying to allocate"
 //   - CuPy's cupy.cuda.memory.OutOfMemoryError
@@ -42,10 +41,10 @@ var gpuMemoryWords = regexp.MustCompile(`CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemor
 	`|CUDA out of memory|OOM when allocating tensor.*\bGPU\b` +
 	`|RESOURCE_EXHAUSTED: Out of memory while trying to allocate|cupy\.cuda\.memory\.OutOfMemoryError`)
 
-// quotedRunes bounds what a reason quotes of a line; the log's tail has it all.
+// quotedRunes is how much of a line a reason quotes; the log's tail has all of it.
 const quotedRunes = 160
 
-// gpuMemoryLines are the lines of a stack's output that say so.
+// gpuMemoryLines are the lines of a stack's output with such words.
 func gpuMemoryLines(output string) []string {
 	var lines []string
 	for line := range strings.Lines(output) {
@@ -56,9 +55,9 @@ func gpuMemoryLines(output string) []string {
 	return lines
 }
 
-// outOfMemory says which memory a failure is for the want of, as a Record has
-// it; empty where nothing shows it. The machine's own end is not the stack's
-// doing: without a limit, other programs may have used it up.
+// outOfMemory says which memory ran out, as a Record has it; empty if nothing shows
+// that. Without a limit, other programs may have used up the machine's memory, so
+// that does not count.
 func (l *loop) outOfMemory(reason error) string {
 	switch {
 	case errors.Is(reason, errOutOfGPUMemory):
@@ -69,8 +68,8 @@ func (l *loop) outOfMemory(reason error) string {
 	return ""
 }
 
-// gained is what a stack's output has more than it had before. Both are tails
-// of it, as Stack.Logs writes them: each line with its service in front.
+// gained is what was added to a stack's output since before. Both arguments are
+// tails as Stack.Logs writes them, with the service in front of each line.
 func gained(before, now string) string {
 	earlier, _ := byService(before)
 	later, order := byService(now)
@@ -81,7 +80,8 @@ func gained(before, now string) string {
 	return strings.Join(lines, "")
 }
 
-// byService are the lines of each service, and the services as they come.
+// byService are the lines of each service, and the services in the order of their
+// first lines.
 func byService(output string) (lines map[string][]string, order []string) {
 	lines = map[string][]string{}
 	for line := range strings.Lines(output) {
@@ -94,7 +94,7 @@ func byService(output string) (lines map[string][]string, order []string) {
 	return lines, order
 }
 
-// overlap is how many lines at the end of a tail are the first of a later one.
+// overlap is how many lines at the end of a tail are the first lines of a later one.
 func overlap(before, now []string) int {
 	for n := min(len(before), len(now)); n > 0; n-- {
 		if slices.Equal(before[len(before)-n:], now[:n]) {
@@ -104,9 +104,9 @@ func overlap(before, now []string) int {
 	return 0
 }
 
-// explained puts in front of a failure what the stack's output says about the
-// GPU's memory since before. What ran out beside somebody else's process says
-// nothing about the stack.
+// explained puts in front of a failure what the stack's output has said since before
+// about GPU memory. If another process was on the device, that says nothing about
+// the stack.
 func (s *live) explained(reason error, before, output string, usage gpu.Usage) error {
 	lines := gpuMemoryLines(gained(before, output))
 	if len(s.stack.Devices()) == 0 || len(lines) == 0 || slices.Contains(usage.Flags, gpu.FlagForeign) {
@@ -118,18 +118,22 @@ func (s *live) explained(reason error, before, output string, usage gpu.Usage) e
 	return fmt.Errorf("oom: %w (%s): %w", errOutOfGPUMemory, show.Shorten(lines[len(lines)-1], quotedRunes), reason)
 }
 
-// killed is the error of a stack whose processes the kernel killed for memory,
-// and what followed from that, if anything did.
+// killed is the error of a stack whose processes the kernel killed for memory. then
+// is what followed from that; nil if nothing did.
 func (s *live) killed(then error) error {
 	limit := "the machine's memory was used up"
 	if s.plan.Resources.Memory > 0 {
 		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", s.plan.Resources.Memory>>20)
 	}
-	return fmt.Errorf("oom: %w; %s%s", errOutOfMemory, limit, andThen(then))
+	if then != nil {
+		limit += ": " + then.Error()
+	}
+	return fmt.Errorf("oom: %w; %s", errOutOfMemory, limit)
 }
 
-// survived does what makes a stack ready, and fails where the kernel killed
-// processes of it meanwhile: a server that replaces them would go on for ever.
+// survived does a step of making a stack ready. It fails if the kernel killed
+// processes of the stack meanwhile: a server that replaces them would go on for
+// ever.
 func (s *live) survived(ctx context.Context, do func(context.Context) error) error {
 	meter, err := s.stack.Meter(ctx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"stackmeter/stacks/servers"
 )
 
-// A live is one running stack under measurement.
+// A live is a running stack under measurement.
 type live struct {
 	*loop
 	key     stackKey
@@ -26,14 +26,14 @@ type live struct {
 	gpu     *gpuWatch
 	facts   results.Stack
 	seen    stacks.Facts // as the runtime read them back
-	void    error        // why the last cell measured neither the stack nor its fault
+	void    error        // why the last cell says nothing about the stack
 	workers []int        // PIDs of the server's workers
-	flags   []string     // that every cell of this stack carries
+	flags   []string     // of every cell of this stack
 	warmed  *int64       // bytes: the stack's main memory after warm-up
 }
 
-// start starts the stack of a trial and brings it to where cells can be measured,
-// unless it is up. What could not be started has its cells recorded as failed.
+// start starts the stack of a trial and makes it ready for cells, unless it is up.
+// If it cannot be started, its cells are recorded as failed.
 func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 	if l.up[l.key(trial)] != nil {
 		return nil
@@ -62,7 +62,8 @@ func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 	}
 }
 
-// startOnce tries to start a stack. A lostStart says nothing about it.
+// startOnce tries to start a stack. Its error is a *lostStart if the attempt says
+// nothing about the stack.
 func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
 	leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU of", spec.Name)
 	watch, err := l.watchGPU(ctx)
@@ -99,8 +100,8 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 	return nil
 }
 
-// notReady says what follows from a stack that did not become ready: its cells
-// failed, or it was disturbed.
+// notReady handles a stack that did not become ready: either its cells failed, or
+// it was disturbed.
 func (s *live) notReady(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -113,13 +114,13 @@ func (s *live) notReady(ctx context.Context, err error) error {
 	return s.failAll(ctx, s.trial, s.explained(err, "", output, gpu.Usage{}), output, &s.facts)
 }
 
-// measureOn measures a cell on the stack of its trial and records it. A stack
-// that dies takes only this cell with it. A cell that is void has no record the
-// first time, so that the strategy asks for it again; its stack is removed.
+// measureOn measures a cell on the stack of its trial and records it. If the stack
+// dies, only this cell is lost. The first time that a cell is void it gets no
+// record, so that the strategy asks for it again, and its stack is removed.
 func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 	s, cell := l.up[l.key(m.Trial)], m.Cell
 	if s == nil {
-		return nil // it could not be started: the cell is recorded as failed
+		return nil // it could not be started, and the cell is recorded as failed
 	}
 	rec, alive, err := s.measure(ctx, cell)
 	if err != nil {
@@ -152,8 +153,8 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 	return nil
 }
 
-// remove removes the stack, even after the run was cancelled, and waits for its
-// GPU memory to come back.
+// remove removes the stack, even after the run was cancelled, and waits until its
+// GPU memory is free again.
 func (s *live) remove(ctx context.Context) error {
 	delete(s.up, s.key)
 	s.gpu.trial.Phase(gpu.PhaseTeardown)
@@ -189,7 +190,7 @@ func (l *loop) failAll(ctx context.Context, trial scenarios.Trial, reason error,
 	return nil
 }
 
-// unmeasured is the record of a cell whose load has not been sent.
+// unmeasured is the record of a cell whose load was not sent.
 func (l *loop) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Record {
 	const why = "the cell was not measured"
 	return results.Record{
@@ -198,11 +199,11 @@ func (l *loop) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Re
 	}
 }
 
-// makeReady brings a started stack to where its cells can be measured: it
-// answers, it is what was asked for, it has settled and it is warm.
+// makeReady waits until a started stack is ready for cells: it answers, it is what
+// was asked for, it has settled, and it is warm.
 func (s *live) makeReady(ctx context.Context) error {
 	if s.gpu.trial != nil {
-		// Whose memory it is counts from the first allocation on.
+		// The owners of memory have to be known from the first allocation on.
 		if facts, err := s.stack.Inspect(ctx); err == nil {
 			s.gpu.owners(facts, s.spec)
 		}
@@ -211,7 +212,7 @@ func (s *live) makeReady(ctx context.Context) error {
 	longest := bound(s.spec.Ready.Timeout, loadBound(s.plan.Request, warmup))
 	for _, step := range []struct {
 		phase string
-		took  **float64 // of the facts; nil where they have none
+		took  **float64 // where the facts have it; nil if they do not
 		do    func(context.Context) error
 	}{
 		{results.PhaseReady, &s.facts.ReadyS, func(ctx context.Context) error {
@@ -245,8 +246,8 @@ func (s *live) makeReady(ctx context.Context) error {
 	return nil
 }
 
-// readBack looks for proof that what answers is what was asked for, and waits
-// until all of it does.
+// readBack looks for proof that what answers is what was asked for, and waits until
+// all of it has loaded.
 func (s *live) readBack(ctx context.Context) error {
 	found, err := servers.Verify(ctx, s.spec, s.stack)
 	s.keep(found)
@@ -266,7 +267,7 @@ func (s *live) readBack(ctx context.Context) error {
 	return err
 }
 
-// keep stores the facts that a record carries.
+// keep stores the facts that records have.
 func (s *live) keep(found servers.Facts) {
 	s.seen = found.Facts
 	s.facts.Route = found.Route
@@ -294,20 +295,19 @@ func (s *live) keep(found servers.Facts) {
 	}
 }
 
-// warmUp sends the warm-up's requests to each worker (as far as the server
-// spreads them: as many clients as there are workers) and throws the figures
-// away. It fails when nothing was answered as expected: a hundred more would
-// not be either.
+// warmUp sends the warm-up's requests to each worker and discards the figures. There
+// are as many clients as workers, but the server decides who gets a request. warmUp
+// fails if no request was answered as expected: a hundred more would not be either.
 func (s *live) warmUp(ctx context.Context) error {
 	if s.plan.Warmup > 0 {
 		s.gpu.trial.Phase(gpu.PhaseWarmup)
 		workers := max(1, s.spec.Topology.Workers)
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: s.plan.Warmup * workers}
-		if len(s.seen.Services) == 0 { // nobody knows its workers
+		if len(s.seen.Services) == 0 { // its workers are not known
 			spec.Pool = min(spec.Requests, s.mostClients())
 		}
 		job := s.job(spec, s.trial.Repeat)
-		job.Request.MaxErrors = nil // that is about cells
+		job.Request.MaxErrors = nil // it is for cells
 		batch, err := s.Client.Prepare(ctx, job)
 		if err != nil {
 			return fmt.Errorf("warm-up: %w", err)
@@ -324,8 +324,8 @@ func (s *live) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// mostClients is how many clients the trial's cells have at most; those of an
-// open loop do not count.
+// mostClients is the largest number of clients of the trial's cells, except for
+// open loops.
 func (s *live) mostClients() int {
 	most := 1
 	for _, cell := range s.trial.Cells {
@@ -336,7 +336,7 @@ func (s *live) mostClients() int {
 	return most
 }
 
-// warmedUp notes the memory that a cell may begin at.
+// warmedUp notes the memory of the warm stack, at which a cell may begin.
 func (s *live) warmedUp(ctx context.Context) error {
 	meter, err := s.stack.Meter(ctx)
 	if err != nil {
@@ -347,8 +347,8 @@ func (s *live) warmedUp(ctx context.Context) error {
 	return nil
 }
 
-// job is a load against this stack. What is drawn by chance is drawn anew in
-// each repeat, and is the same for all topologies.
+// job is a load against this stack. Random choices differ between repeats and are
+// the same for all topologies.
 func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
 	return load.Job{
 		URL: s.stack.URL(), Request: s.plan.Request, Load: spec, GiveUp: giveUp,
@@ -356,7 +356,7 @@ func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
 	}
 }
 
-// logs is the tail of the stack's output, or why there is none.
+// logs is the tail of the stack's output. It says why if there is none.
 func (s *live) logs(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logTimeout)
 	defer cancel()

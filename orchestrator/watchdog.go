@@ -12,40 +12,39 @@ import (
 	"stackmeter/scenarios"
 )
 
-// errStuck is the run's error when a step took longer than it can.
+// errStuck is the run's error if a step took longer than it can.
 var errStuck = errors.New("stuck")
 
-// abandonAfter is how long after its cancellation a run may still remove what
-// it started. Then Run returns without it.
+// abandonAfter is how long a cancelled run may take to remove what it started.
+// Then Run returns without waiting for it.
 const abandonAfter = interruptedTimeout + time.Second/2
 
-// tellTimeout bounds how long the end of a stuck run waits until it was told of.
+// tellTimeout is how long ending a stuck run may take to report it.
 const tellTimeout = time.Second
 
-// Bounds of steps that do not follow from the scenario. Each is well above the
-// sum of the deadlines within.
+// Bounds of steps that do not follow from the scenario. Each is well above the sum
+// of the deadlines within the step.
 const (
 	boundEngine = 10 * time.Minute // a question to the engine, starting or removing a stack
-	boundImages = 24 * time.Hour   // images of one topology: a pull or build goes on while the engine tells of it
+	boundImages = 24 * time.Hour   // images of one topology: a pull or build goes on while the engine reports progress
 	boundRecord = 2 * recordTimeout
 	boundSpare  = 10 * time.Minute // for what no deadline covers, in a step whose bound follows from the scenario
 	searchSteps = 64               // loads that a search for the highest rate may send
 )
 
-// A watchdog ends what its deadlines do not. Everything that a run waits for has
-// a deadline of its own. A step that takes longer than all of them together is
-// told of and ends the run. A run that was cancelled ends by itself or is left
-// behind.
+// A watchdog ends what deadlines fail to end. Everything that a run waits for has a
+// deadline. If a step takes longer than all its deadlines together, the watchdog
+// reports it and ends the run. A cancelled run ends by itself or is left behind.
 type watchdog struct {
 	limit   time.Duration   // of any step; 0: the step's own bound
-	waiting func() []string // calls that the engine has not answered; may be nil
+	waiting func() []string // calls that the engine has not answered yet; may be nil
 	told    func(Event)
 
 	cancel context.CancelCauseFunc // of the run's own context
 
 	mu    sync.Mutex
-	open  []step    // those that the run is in, the innermost last
-	hurry time.Time // by when everything has to be removed, once the run was cancelled
+	open  []step    // that the run is in, the innermost last
+	hurry time.Time // by when a cancelled run has to have removed everything
 }
 
 // A step is what a run is doing.
@@ -58,8 +57,8 @@ func (s step) String() string {
 	return fmt.Sprintf("%s, for %v", s.what, time.Since(s.since).Round(time.Second/10))
 }
 
-// enter begins a step, which ends when the returned function is called. Steps
-// are nested, not side by side.
+// enter begins a step. It ends when the returned function is called. Steps nest;
+// they do not overlap.
 func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 	if w.limit > 0 {
 		bound = w.limit
@@ -77,11 +76,11 @@ func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 	}
 }
 
-// end tells of a stuck step and ends the run.
+// end reports a stuck step and ends the run.
 func (w *watchdog) end(bound time.Duration) {
 	text := w.doing()
-	// Tell first: what is told shows where the program is, which cancelling
-	// changes.
+	// Report first: the report says where the program is, and cancelling changes
+	// that.
 	told := make(chan struct{})
 	go func() {
 		w.told(Event{Kind: EventStuck, Message: fmt.Sprintf("stuck: %s; it should have taken less than %v", text, bound)})
@@ -110,8 +109,8 @@ func (w *watchdog) doing() string {
 	return text
 }
 
-// guard runs do, whose context the caller or the watchdog may cancel. do then
-// ends by itself, or is left behind: abandoned is called, and guard returns.
+// guard runs do until it ends. If the caller or the watchdog cancels it and it does
+// not end in time, guard calls abandoned, returns and leaves do behind.
 func (w *watchdog) guard(ctx context.Context, do func(context.Context) error, abandoned func()) error {
 	ctx, w.cancel = context.WithCancelCause(ctx)
 	defer w.cancel(nil)
@@ -145,9 +144,9 @@ func (w *watchdog) guard(ctx context.Context, do func(context.Context) error, ab
 	}
 }
 
-// cleanup returns the context for removing something, even after the run was
-// cancelled: then everything has to be gone by one moment, also what was being
-// removed when the run was cancelled.
+// cleanup returns a context for removing something, even after the run was
+// cancelled. Then there is one deadline for everything, including what is being
+// removed at that moment.
 func (w *watchdog) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	if ctx.Err() != nil {
 		return context.WithTimeout(context.WithoutCancel(ctx), max(lastLookTimeout, time.Until(w.hurried())))
@@ -162,8 +161,8 @@ func (w *watchdog) cleanup(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// hurried is by when everything has to be removed. The first call, when the run
-// is cancelled, sets it.
+// hurried is by when a cancelled run has to have removed everything. The first
+// call, when the run is cancelled, sets it.
 func (w *watchdog) hurried() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()

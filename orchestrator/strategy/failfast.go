@@ -7,14 +7,14 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// failFast ends with the first cell that failed: what comes after it is not
-// measured, and a resumed run begins with it.
+// failFast measures nothing more once a cell has failed.
 type failFast struct {
 	Strategy
-	failed string // the cell; empty before
+	failed string // the cell that did
 }
 
-// FailFast wraps a strategy: nothing more is measured once a cell has failed.
+// FailFast wraps a strategy so that nothing more is measured once a cell has failed. A
+// resumed run begins with that cell.
 func FailFast(s Strategy) Strategy { return &failFast{Strategy: s} }
 
 // Next implements Strategy.

@@ -8,15 +8,15 @@ import (
 	"stackmeter/scenarios"
 )
 
-// pruning records cells as pruned instead of measuring them, where a smaller
-// topology ran out of memory.
+// pruning records cells as pruned instead of measuring them, if a smaller topology ran
+// out of memory.
 type pruning struct {
 	Strategy
 	causes *causes
 }
 
-// Next implements Strategy. A trial's cells are looked at together, before each
-// of its measurements: a stack is not started for nothing.
+// Next implements Strategy. It looks at all the cells that are left of a trial before
+// it measures one, so that no stack is started for nothing.
 func (p *pruning) Next(free Capacity) (Step, bool) {
 	step, more := p.Strategy.Next(free)
 	if !more || step.Measure == nil {
@@ -40,25 +40,23 @@ func (p *pruning) Add(record results.Record) {
 	p.causes.add(record)
 }
 
-// causes say which cells need not be started, because a smaller topology ran out
-// of memory.
+// causes know which cells need not be measured because a smaller topology ran out of
+// memory.
 //
-// What a topology was found to do itself counts for more than what another one
-// says about it: a cell that was ok in any repeat is never pruned, and neither
-// is a record of a failure ever replaced by one of pruning.
+// A cell's own result counts more than another topology's: a cell that was ok in any
+// repeat is never pruned, and a failure is never replaced by a pruned record.
 type causes struct {
 	topologies map[string]scenarios.Topology
 	loads      map[string]scenarios.LoadSpec // by the cell's name
-	ranOut     []results.Record              // that ran out of memory, the first one first
+	ranOut     []results.Record              // in the order in which they ran out of memory
 	ok         map[results.Key]bool          // without the repeat
 	failed     map[results.Key]bool
 }
 
-// newCauses takes note of what is already recorded, of a run that is resumed.
-// todo are the trials with the cells that will be measured (again): what one of
-// them failed of says nothing until it has failed of it once more. Whatever a
-// cell was pruned for comes before it in the plan, and so is retried before
-// it, too.
+// newCauses starts with the records of a run that is resumed. todo are the trials with
+// the cells that will be measured, perhaps again. An earlier failure of one of them
+// says nothing until it happens again. What a cell was pruned for comes before it in
+// the plan, so it is also retried before it.
 func newCauses(plan scenarios.Plan, records []results.Record, todo []scenarios.Trial) *causes {
 	c := &causes{
 		topologies: map[string]scenarios.Topology{}, loads: map[string]scenarios.LoadSpec{},
@@ -85,8 +83,8 @@ func newCauses(plan scenarios.Plan, records []results.Record, todo []scenarios.T
 	return c
 }
 
-// add takes note of a record. What counts is the names of its topology and
-// cell, its repeat and status, OutOfMemory, and whether its stack got warm.
+// add adds a record. Only the names of its topology and cell, its repeat and status,
+// OutOfMemory, and whether its stack got warm count.
 func (c *causes) add(r results.Record) {
 	key := repeatOf(r)
 	switch r.Status {
@@ -100,7 +98,7 @@ func (c *causes) add(r results.Record) {
 	}
 }
 
-// of is why a cell need not be started; empty when it has to be.
+// of says why a cell need not be measured; empty if it has to be.
 func (c *causes) of(topology scenarios.Topology, cell scenarios.Cell) string {
 	if c.ok[results.Key{Topology: topology.Name, Load: cell.Name}] || c.failed[results.Key{Topology: topology.Name, Load: cell.Name, Repeat: cell.Repeat}] {
 		return ""
@@ -122,6 +120,6 @@ func (c *causes) of(topology scenarios.Topology, cell scenarios.Cell) string {
 	return fmt.Sprintf("not started: %s, which is smaller, ran out of %s %s (repeat %d)", cause.Topology.Name, memory, when, cause.Cell.Repeat)
 }
 
-// warm reports whether the record's stack lived until its cells began: what
-// failed before failed at no load of its own.
+// warm reports whether the record's stack lived until its cells began. If not, no load
+// made it fail.
 func warm(r results.Record) bool { return r.Stack != nil && r.Stack.WarmupS != nil }

@@ -1,8 +1,7 @@
 // Package strategy decides what a run measures next, and when it knows enough.
 //
-// A Strategy touches nothing: it looks at the plan and at the records, and the
-// same records give the same steps. A resumed run therefore makes its strategy
-// anew from the records that it holds.
+// A Strategy is pure: it knows the plan and the records, and the same records lead to
+// the same steps. So a resumed run makes its strategy from the records that it has.
 package strategy
 
 import (
@@ -14,55 +13,54 @@ import (
 
 // A Strategy says what comes next. One goroutine uses it at a time.
 type Strategy interface {
-	// Next returns the next step. It is false when nothing is left to find out.
-	// A cell comes again until Add was told of a record of it: one whose
-	// measurement was void is measured again.
+	// Next returns the next step. It is false if nothing is left to find out. Next
+	// returns a cell again until Add has got a record of it: a cell that was void is
+	// measured again.
 	Next(free Capacity) (Step, bool)
 
-	// Add takes note of a record that was made.
+	// Add adds a new record.
 	Add(results.Record)
 
-	// Why lists what was left out, and on what evidence.
+	// Why lists what was left out and why.
 	Why() []Reason
 }
 
-// Capacity is what there is room for.
+// Capacity is how much room there is.
 type Capacity struct {
-	Stacks int // that can be up beside those that are
+	Stacks int // that can be started beside those that are up
 }
 
-// A Step is what comes next. Its parts are done in their order.
+// A Step is what comes next. Its parts are done in their order here.
 type Step struct {
-	Skip    []scenarios.Trial // trials that turned out to be needless: nothing is done for them
+	Skip    []scenarios.Trial // trials that turned out to be needless; they are only reported
 	Prune   []Pruned          // cells to record as pruned
 	Start   []scenarios.Trial // stacks to start, each with the cells that are left for it
 	Measure *Measurement      // the cell to measure; nil: none
-	Stop    []scenarios.Trial // stacks to stop, which nothing needs any more
+	Stop    []scenarios.Trial // stacks that nothing needs any more
 }
 
-// A Pruned is a cell that is recorded without being measured.
+// A Pruned is a cell to record without measuring it.
 type Pruned struct {
 	Measurement
 	Reason string
 }
 
-// A Measurement is one cell on the stack of its trial, which is up or about to be
-// started. A stack that died is started again with the next step.
+// A Measurement is a cell on the stack of its trial, which is up or starts in the same
+// step. A stack that died is started again in the next step.
 type Measurement struct {
 	Trial scenarios.Trial // with the cells that are left for it, this one first
 	Cell  scenarios.Cell
 }
 
-// A Reason says why cells were left out, or why no more of them were measured.
+// A Reason says why cells were left out, or why a strategy measures no more of them.
 type Reason struct {
-	Topology string
+	Topology string // that it is about; empty: the run
 	Text     string
 	Cells    int // of the plan that have no record and need none
 }
 
-// New returns the strategy of a plan and the trials that it may still run, with
-// the cells that are left for them. made are the records that the run already
-// holds.
+// New returns the strategy of a plan, and the trials that it may still need with the
+// cells that are left of them. made are the records that the run already has.
 func New(plan scenarios.Plan, made []results.Record) (Strategy, []scenarios.Trial) {
 	todo := missing(plan, made)
 	var s Strategy = &listed{trials: slices.Clone(todo)}
@@ -94,17 +92,16 @@ func missing(plan scenarios.Plan, made []results.Record) []scenarios.Trial {
 	return todo
 }
 
-// repeatOf names a record by its cell's name, as a plan does.
+// repeatOf is the key of a record by its cell's name, as plans have it.
 func repeatOf(r results.Record) results.Key {
 	return results.Key{Topology: r.Topology.Name, Load: r.Cell.Name, Repeat: r.Cell.Repeat}
 }
 
-// listed measures each cell of its trials once, in their order, one stack after
-// the other.
+// listed measures each cell of its trials once, in their order, one stack at a time.
 type listed struct {
-	trials []scenarios.Trial                // with the cells that are left; the first one is under way when begun
-	needed func(trial scenarios.Trial) bool // asked once, before a trial begins; nil: all are
-	begun  bool
+	trials []scenarios.Trial                // with the cells that are left
+	needed func(trial scenarios.Trial) bool // called once, before a trial begins; nil: all are
+	begun  bool                             // the first trial
 }
 
 // Next implements Strategy.

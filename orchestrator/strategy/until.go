@@ -8,8 +8,8 @@ import (
 	"stackmeter/scenarios"
 )
 
-// until repeats each trial until its median durations are known as narrowly as
-// the plan asks.
+// until repeats each trial until the intervals of its median durations are as narrow
+// as the plan asks.
 type until struct {
 	listed
 	plan    scenarios.Plan
@@ -19,7 +19,7 @@ type until struct {
 func newUntil(plan scenarios.Plan, made []results.Record, todo []scenarios.Trial) (*until, []scenarios.Trial) {
 	u := &until{plan: plan, repeats: verdict.NewRepeats(plan, made)}
 	u.needed = u.repeats.Needed
-	// What is known to be needless before the run needs no image.
+	// Trials that are needless from the start need no images.
 	todo = slices.DeleteFunc(todo, func(t scenarios.Trial) bool { return !u.needed(t) })
 	u.trials = slices.Clone(todo)
 	return u, todo

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,23 +11,22 @@ import (
 )
 
 const (
-	// defaultEngineWait is how long an engine that went away may take to come
-	// back: one that is restarted first waits for its containers.
+	// defaultEngineWait is how long an engine that went away may take to come back.
+	// A restarted engine first waits for its containers.
 	defaultEngineWait = 2 * time.Minute
 
 	enginePoll = 250 * time.Millisecond // between two looks whether it is back
 
-	// lostStarts is how often a stack is started anew because it was disturbed
-	// meanwhile. Such a start says nothing about the cells.
+	// lostStarts is how often a stack is started if it is disturbed each time.
 	lostStarts = 3
 )
 
-// errEngine is the run's error at its end when cells failed because of the
-// engine: they are no verdict on the topology.
+// errEngine is the run's error at its end if cells failed because of the engine.
+// They say nothing about the topology.
 var errEngine = errors.New("the engine failed, not what was measured")
 
-// disturbed reports whether it was not the stack's own doing: the engine went
-// away, or somebody stopped a service of it.
+// disturbed reports whether the stack did not cause an error: the engine went away,
+// or somebody stopped one of its services.
 func disturbed(err error) bool {
 	return errors.Is(err, stacks.ErrLost) || errors.Is(err, stacks.ErrStopped)
 }
@@ -34,10 +34,7 @@ func disturbed(err error) bool {
 // reconnect waits until the runtime answers again.
 func (l *loop) reconnect(ctx context.Context, why error) error {
 	l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("waiting for the engine: %v", why)})
-	wait := l.EngineWait
-	if wait <= 0 {
-		wait = defaultEngineWait
-	}
+	wait := cmp.Or(l.EngineWait, defaultEngineWait)
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, fmt.Errorf("%w, and did not come back within %v", stacks.ErrLost, wait))
 	defer cancel()
 	for {
@@ -54,8 +51,8 @@ func (l *loop) reconnect(ctx context.Context, why error) error {
 	}
 }
 
-// startOver waits until the runtime answers again, and removes what of this run
-// it could not be told to remove before.
+// startOver waits until the runtime answers again, and removes what it could not
+// remove of this run before.
 func (l *loop) startOver(ctx context.Context, why error) error {
 	if !errors.Is(why, stacks.ErrLost) {
 		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("starting it again: %v", why)})
@@ -66,7 +63,8 @@ func (l *loop) startOver(ctx context.Context, why error) error {
 	return err
 }
 
-// stopAgain removes a stack once the engine that could not be asked is back.
+// stopAgain removes a stack. If the engine goes away meanwhile, it waits until the
+// engine is back.
 func (l *loop) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	err := l.stop(ctx, spec, stack)
 	if !errors.Is(err, stacks.ErrLost) || ctx.Err() != nil {
@@ -78,22 +76,21 @@ func (l *loop) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Sta
 	return l.stop(ctx, spec, stack)
 }
 
-// standing says how a stack's services are after the engine went away.
+// standing says whether a stack's services survived the absence of the engine.
 func standing(ctx context.Context, stack stacks.Stack) string {
-	err := stack.Check(ctx)
-	if errors.Is(err, stacks.ErrEnded) {
+	if errors.Is(stack.Check(ctx), stacks.ErrEnded) {
 		return "its services ended with it"
 	}
 	return "its services still run"
 }
 
-// A lostStart is a stack that could not be made ready because it was disturbed.
+// A lostStart is the error of a stack that was disturbed before it was ready.
 type lostStart struct{ err error }
 
 func (e *lostStart) Error() string { return e.err.Error() }
 func (e *lostStart) Unwrap() error { return e.err }
 
-// blame keeps the first failure that is the engine's own.
+// blame keeps the first failure that the engine caused.
 func (l *loop) blame(reason error) {
 	if l.engine == nil && errors.Is(reason, stacks.ErrLost) {
 		l.engine = fmt.Errorf("%w: %w; stackmeter run --resume measures those cells again", errEngine, reason)
