@@ -334,14 +334,15 @@ func TestLoopVoid(t *testing.T) {
 	for _, times := range []int{1, 2} {
 		t.Run(fmt.Sprint(times), func(t *testing.T) {
 			b := newLaptop(t)
-			measuring := false
+			var measuring atomic.Bool
 			b.onEvent = func(e orchestrator.Event) {
-				if e.Topology == "small" {
-					measuring = e.Kind == orchestrator.EventCell && e.Cell == "small/single/n6"
+				switch e.Kind {
+				case orchestrator.EventCell, orchestrator.EventStart:
+					measuring.Store(e.Cell == "small/single/n6")
 				}
 			}
 			b.runtime.check = func(name string, starts int) error {
-				if name == "small" && measuring && starts <= times {
+				if name == "small" && measuring.Load() && starts <= times {
 					return fmt.Errorf("service app %w", stacks.ErrStopped)
 				}
 				return nil
