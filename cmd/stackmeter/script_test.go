@@ -36,7 +36,8 @@ type ownLocks struct{ *testing.M }
 func (m ownLocks) Run() int {
 	folder, err := os.MkdirTemp("", "stackmeter-locks-")
 	if err == nil {
-		err = os.Setenv(lock.FolderVariable, folder)
+		// With the race detector a process sleeps for a second before it ends.
+		err = errors.Join(os.Setenv(lock.FolderVariable, folder), os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("URL", serve(env))
 			env.Setenv("APP", filepath.Join(root, "stacks", "stackstest", "testdata", "app"))
 			env.Setenv(lock.FolderVariable, env.WorkDir) // scripts run side by side
-			for _, name := range []string{"DOCKER_HOST", "HOME"} {
+			for _, name := range []string{"DOCKER_HOST", "HOME", "GORACE"} {
 				env.Setenv(name, os.Getenv(name))
 			}
 			return nil

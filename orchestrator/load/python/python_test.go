@@ -93,5 +93,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// With the race detector a process sleeps for a second before it ends.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
