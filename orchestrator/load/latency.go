@@ -141,19 +141,20 @@ func (l *Latency) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// latencyVersion is the first byte of the binary form.
-const latencyVersion = 2
+// latencyVersion is the first byte of the binary form, which is in stores and in
+// files of results.
+const latencyVersion = 1
 
 // latencyHeader is the length of the binary form before the histogram: version,
-// count, sum, min, max.
-const latencyHeader = 1 + 4*8
+// count, a number that is not used any more, sum, min, max.
+const latencyHeader = 1 + 5*8
 
 // MarshalBinary gives the whole histogram: the exact figures, then the counts in
 // HdrHistogram's V2 compressed encoding.
 func (l *Latency) MarshalBinary() ([]byte, error) {
 	b := make([]byte, 0, latencyHeader+512)
 	b = append(b, latencyVersion)
-	for _, v := range []uint64{uint64(l.count), math.Float64bits(l.sum), uint64(l.min), uint64(l.max)} {
+	for _, v := range []uint64{uint64(l.count), 0, math.Float64bits(l.sum), uint64(l.min), uint64(l.max)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	if l.count == 0 {
@@ -177,9 +178,9 @@ func (l *Latency) UnmarshalBinary(b []byte) error {
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
 	got := Latency{
 		count: int64(at(0)),
-		sum:   math.Float64frombits(at(1)),
-		min:   time.Duration(at(2)),
-		max:   time.Duration(at(3)),
+		sum:   math.Float64frombits(at(2)),
+		min:   time.Duration(at(3)),
+		max:   time.Duration(at(4)),
 	}
 	if got.count == 0 {
 		if len(b) != latencyHeader {

@@ -186,3 +186,18 @@ func TestBins(t *testing.T) {
 		t.Errorf("counts: %v", bins)
 	}
 }
+
+// TestLatencyOfOlderFiles: the second number was once how many durations were out
+// of range. Files of results still have it.
+func TestLatencyOfOlderFiles(t *testing.T) {
+	l := latencyOf(time.Millisecond, time.Second)
+	b, err := l.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[1+8+7] = 1
+	var got Latency
+	if err := got.UnmarshalBinary(b); err != nil || got.Count() != 2 || got.Max() != time.Second {
+		t.Errorf("%d durations up to %v, %v", got.Count(), got.Max(), err)
+	}
+}

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,7 +59,8 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	run := results.Run{
 		ID: j.ID, Scenario: j.Scenario, File: j.File, Started: j.Started, Finished: j.Finished, Outcome: j.Outcome,
 		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Images: j.Images, Plan: j.Plan, Spent: j.SpentS,
-		Verdict: j.Verdict, Against: j.Against, Checks: j.Checks, Tags: j.Tags, Imported: j.Imported, Planned: j.Planned,
+		Verdict: j.Verdict, Against: j.Against, Checks: j.Checks, Tags: j.Tags, Imported: j.Imported,
+		Planned: cmp.Or(j.Planned, j.Plan.Cells()), // older files do not say
 	}
 	one := Imported{Run: run}
 	topologies := map[string]scenarios.Topology{}

@@ -474,3 +474,26 @@ func TestDoubtsAreSaid(t *testing.T) {
 		t.Errorf("the page of the run does not say %q", doubt)
 	}
 }
+
+// TestReadOlderResult: a file that does not say how many cells were planned has a
+// plan that does.
+func TestReadOlderResult(t *testing.T) {
+	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
+name: test
+app: {image: example/app}
+topologies: [{name: a, command: [a]}, {name: b, command: [b]}]
+matrix: {requests: [10], client: [single]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := exchange.WriteJSON(&b, results.Run{ID: "1", Scenario: "test", Plan: s.Plan()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	older := strings.Replace(b.String(), `"planned": 0,`, "", 1)
+	all, err := exchange.Read("older.json", []byte(older), "")
+	if err != nil || len(all) != 1 || all[0].Run.Planned != 2 {
+		t.Errorf("read %+v, %v", all, err)
+	}
+}
