@@ -144,7 +144,7 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 
 func float(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
 
-// positive is empty for 0, which stands for a number that does not apply.
+// positive is empty for 0: the number does not apply.
 func positive(n float64) string {
 	if n == 0 {
 		return ""

@@ -176,7 +176,7 @@ func newJSONCell(r results.Record) jsonCell {
 		}
 	}
 	if r.Latency != nil && r.Latency.Count() > 0 {
-		// What cannot be written is missing, and everything else is there.
+		// A figure that cannot be written is missing; the others are there.
 		cell.Histogram, _ = r.Latency.MarshalBinary()
 	}
 	if cell.ErrorKinds == nil {
@@ -208,7 +208,7 @@ func inMiB(bytes *int64) *float64 {
 	return &value
 }
 
-// milliseconds is nil for 0, which stands for an interval that never was.
+// milliseconds is nil for 0: there was no interval.
 func milliseconds(seconds float64) *float64 {
 	if seconds == 0 {
 		return nil

@@ -50,7 +50,7 @@ func newJSONSide(s *verdict.Summary, metrics []results.Figure) *jsonSide {
 	return &jsonSide{s.OK, s.Failed, s.Pruned, s.Errors, slices.Concat([]string{}, s.Flags), doubtsOf(*s, metrics...)}
 }
 
-// doubtsOf are the flags of a cell that void a metric, by metric.
+// doubtsOf lists, by metric, the flags of a cell that void it.
 func doubtsOf(s verdict.Summary, metrics ...results.Figure) map[string][]string {
 	doubts := map[string][]string{}
 	for _, m := range metrics {

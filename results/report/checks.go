@@ -44,7 +44,7 @@ func sortedChecks(checks []results.Check) []results.Check {
 // writeBroken lists the broken checks in Markdown, no more than a summary has
 // room for.
 func writeBroken(b *strings.Builder, checks []results.Check) {
-	// What was measured first: a cell that failed breaks every threshold.
+	// Measured cells first: a failed cell breaks every threshold.
 	checks = slices.Clone(checks)
 	slices.SortStableFunc(checks, func(a, b results.Check) int { return cmp.Compare(len(a.Missing), len(b.Missing)) })
 	broken := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })

@@ -25,7 +25,7 @@ type document struct {
 // A Fact is a line of a report's head.
 type Fact struct{ Label, Text string }
 
-// A Section is a table with what has to be said about it, or only text.
+// A Section is a table with its remarks, or only text.
 type Section struct {
 	Title string
 	Text  []string // above the table
@@ -53,7 +53,7 @@ type Entry struct {
 	Tone tone
 }
 
-// A tone is how an entry stands out, where there are colours.
+// A tone is how an entry stands out in colour.
 type tone int
 
 const (
@@ -285,7 +285,7 @@ func cellParts(cell verdict.Summary, f Figure, decimals int, notes *Notes) [3]st
 }
 
 // join pads parts to the widths of their column: figures and ratios to the
-// right, marks to the left. Of a cell without a ratio the figure stands where
+// right, marks to the left. The figure of a cell without a ratio stands where
 // those above and below it do.
 func join(parts [3]string, widest [3]int) string {
 	text := pad(parts[0], widest[0], true)

@@ -70,7 +70,7 @@ func loadText(l scenarios.LoadSpec) string {
 	return text + "; a new connection for each"
 }
 
-// requestText says what a request carries, and what its answer has to be.
+// requestText says what a request carries and what is expected of its answer.
 func requestText(r scenarios.Request) string {
 	var parts []string
 	payload := func(files []string, generate *scenarios.Generate) string {
@@ -228,7 +228,7 @@ func latencies(r results.Record) *Section {
 	return s
 }
 
-// Of a distribution as bars: how many there are, and how long the longest is in
+// Bars of a distribution: how many there are, and how long the longest is in
 // columns.
 const (
 	distributionBars  = 10

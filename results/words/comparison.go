@@ -57,7 +57,7 @@ func State(cell verdict.CellComparison) string {
 	return text
 }
 
-// VerdictLines say what a comparison found, the most important first.
+// VerdictLines says what a comparison found, the most important first.
 func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
 	worse, better := map[string]bool{}, map[string]bool{}
 	for _, cell := range c.Cells {
@@ -111,7 +111,7 @@ type comparedSide struct {
 	Summary *verdict.Summary
 }
 
-// SidesOf are the sides that the cell has.
+// SidesOf returns the sides that the cell has.
 func SidesOf(cell verdict.CellComparison) []comparedSide {
 	var sides []comparedSide
 	for _, side := range []comparedSide{{"base", cell.Base}, {"head", cell.Head}} {

@@ -87,7 +87,7 @@ func WithMeaning(flag string) string {
 	return flag
 }
 
-// Unmeasured stands for the figure of a cell no repeat of which is ok.
+// Unmeasured stands in for the figure of a cell without an ok repeat.
 func Unmeasured(s verdict.Summary) string {
 	if s.Spared() {
 		return results.StatusPruned

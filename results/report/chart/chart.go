@@ -23,7 +23,7 @@ import (
 // characters have to be gone.
 type Chart struct {
 	Name  string // tells it from the others of a page: lower-case letters, digits and -
-	Title string // PNG only; in a page the title stands above the chart
+	Title string // PNG only; a page has its own title above the chart
 	Text  string // what it shows, for those who do not see it
 
 	X, Y   Axis

@@ -87,7 +87,7 @@ func (m Marks) drawTags(c *draw.Canvas, at transform) {
 	}
 	text := style(smallSize, inkText, draw.XLeft, draw.YCenter, false)
 	const height, gap = 14, 10
-	for i := len(m) - 1; i >= 0; i-- { // the last one, which is the best, first
+	for i := len(m) - 1; i >= 0; i-- { // from the last one, the best
 		p := m[i]
 		if p.Tag == "" || !p.Front {
 			continue

@@ -204,7 +204,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 	return ran, nginx
 }
 
-// repeated are lines without their repetitions, which are counted.
+// repeated counts repeated lines and returns each of them once.
 func repeated(lines []string) []string {
 	counts := map[string]int{}
 	var order []string
@@ -267,7 +267,7 @@ func threeDigits(v float64) string {
 }
 
 // gpuChart is the devices' memory over the trial of the first repeat that has
-// it, with its phases, the cell's own part standing out.
+// it, with its phases; the cell's own part stands out.
 func gpuChart(s verdict.Summary) *chart.Chart {
 	for _, r := range s.Speaking {
 		u := r.GPU

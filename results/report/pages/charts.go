@@ -54,7 +54,7 @@ func (b *builder) whiskers() string {
 
 const whiskersText = "Whiskers are the interval of the median, or the range of too few repeats for one."
 
-// kindOf is the kind of topology that a point's ink stands for.
+// kindOf is the kind of topology. Each has a colour.
 func kindOf(t scenarios.Topology) string {
 	name := t.Server
 	if t.Nginx {

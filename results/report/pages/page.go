@@ -28,7 +28,7 @@ type page struct {
 	Heading string
 	Under   string // the line under the heading
 	Status  *status
-	Banners []string // what nobody may overlook
+	Banners []string // warnings above everything else
 	Nav     []Link
 	Follow  *Follow
 	Body    template.HTML
@@ -52,7 +52,7 @@ type Follow struct {
 	Version string // that the page was made at
 }
 
-// pageTemplates are those of the pages. They are parsed for each page, which
+// pageTemplates parses the templates of the pages. Each page parses them, which
 // takes a millisecond, so that there is no state to share.
 func pageTemplates() (*template.Template, error) {
 	return template.New("pages").ParseFS(assets, "html/*.html")

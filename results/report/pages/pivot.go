@@ -27,7 +27,7 @@ type pivotRow struct {
 
 type pivotCell struct {
 	Figure, Spread, Ratio string
-	Value                 string // that it sorts by; "" where it was not measured
+	Value                 string // sort key; "" if it was not measured
 	Class                 string // its tint
 	Tone                  string // best or failed
 	Title                 string

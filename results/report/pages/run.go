@@ -19,7 +19,7 @@ import (
 // file.
 type PageOptions struct {
 	Nav    []Link
-	Banner string  // what nobody may overlook
+	Banner string  // a warning above everything else
 	Follow *Follow // the run is under way and the page is served
 
 	// CellAddress is where a server shows the cell of that name; nil in a file,
@@ -155,7 +155,7 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 		Under:  show.Line(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
 		Status: runStatus(run, records), Banners: banners(run, records), Nav: opts.Nav, Follow: opts.Follow,
 	}
-	if opts.Follow != nil { // how far it is, the page's first section says
+	if opts.Follow != nil { // the page's first section says how far the run is
 		p.Status = &status{"under way", "warn"}
 	}
 	if opts.Banner != "" {
@@ -178,7 +178,7 @@ func runStatus(run results.Run, records []results.Record) *status {
 	return &status{show.Line(run.Outcome) + ": " + text, "bad"}
 }
 
-// banners are what nobody may overlook.
+// banners are the warnings above everything else.
 func banners(run results.Run, records []results.Record) []string {
 	fake := slices.ContainsFunc(records, func(r results.Record) bool { return r.GPU.Fake })
 	for _, device := range run.GPUDevices {

@@ -66,7 +66,7 @@ type headView struct {
 type entryView struct {
 	Text  string
 	Href  string
-	Value string // that it sorts by, where its text is not
+	Value string // sort key; empty: the text is
 	Class string
 	Head  bool
 	Right bool

@@ -47,10 +47,10 @@ type Server struct {
 // followSeconds is how often a page of a run under way looks for more.
 const followSeconds = 2
 
-// shutdownWait is for how long answers under way are waited for at the end.
+// shutdownWait bounds the wait for answers under way at the end.
 const shutdownWait = 2 * time.Second
 
-// Listen opens the address to serve on, which has to be one of this machine's
+// Listen opens the address to serve on, which must be one of this machine's
 // own: host:port with a loopback host, port 0 for any that is free.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
@@ -138,7 +138,7 @@ func guard(at net.Addr, next http.Handler) http.Handler {
 // A notFound is an error of an address that leads nowhere.
 type notFound struct{ error }
 
-// page answers with a page, which then is whole, or with what went wrong.
+// page answers with a whole page, or with the error.
 func (s *Server) page(write func(io.Writer, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var b bytes.Buffer
@@ -229,7 +229,7 @@ func (s *Server) history(w io.Writer, r *http.Request) error {
 	return pages.WriteHistoryPage(w, verdict.NewHistory(scenario, metric, runs, observations), links)
 }
 
-// find is the run with this id, which has to be whole.
+// find returns the run with this whole id.
 func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
 	run, err := s.Store.ByID(ctx, id)
 	return run, s.absent(err)
