@@ -15,6 +15,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/load/native"
+	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/results/memory"
 	"stackmeter/scenarios"
@@ -476,6 +477,24 @@ func TestLoopUntil(t *testing.T) {
 	run, err := b.store.ByID(t.Context(), "run")
 	if err != nil || run.Planned != len(records) {
 		t.Errorf("%d cells are planned and %d recorded, %v", run.Planned, len(records), err)
+	}
+}
+
+// TestLoopFailFast: a strategy around that of the plan ends the run with the first
+// cell that fails, and a resumed run begins with it.
+func TestLoopFailFast(t *testing.T) {
+	b := newLaptop(t)
+	b.Strategy = strategy.FailFast
+	wrong := errors.New("no such command")
+	b.runtime.start = func(context.Context, string, int) error { return wrong }
+	p := b.plan("fresh: cell\n")
+	records, err := b.execute(t.Context(), p)
+	if err != nil || len(records) != 1 || b.runtime.started["large"] != 0 || !b.said("nothing was measured after small/single/n6, repeat 1 had failed") {
+		t.Errorf("%d records, started %v, %v", len(records), b.runtime.started, err)
+	}
+	wrong = nil
+	if records, err = b.execute(t.Context(), p); err != nil || len(records) != p.Cells() {
+		t.Errorf("resumed: %d records, %v", len(records), err)
 	}
 }
 

@@ -46,8 +46,6 @@ func TestImports(t *testing.T) {
 		{"stackmeter", []string{"stackmeter/stacks/process"}, "stackmeter/stacks/process"},
 		{"stackmeter", []string{"stackmeter/stacks/existing"}, "stackmeter/stacks/existing"},
 		{"stackmeter/stacks", []string{"stackmeter/orchestrator", "stackmeter/results", "stackmeter/cmd"}, ""},
-		{"stackmeter/stacks/servers", []string{"stackmeter/stacks/docker", "stackmeter/stacks/process", "stackmeter/stacks/existing"}, ""},
-		{"stackmeter/orchestrator", []string{"stackmeter/stacks/docker", "stackmeter/stacks/process", "stackmeter/stacks/existing"}, ""},
 		{"stackmeter/results", []string{"stackmeter/stacks", "stackmeter/cmd"}, ""},
 		{"stackmeter/results/words", []string{"stackmeter/results/report", "stackmeter/results/exchange"}, ""},
 		{"stackmeter/results/exchange", []string{"stackmeter/results/report"}, ""},
