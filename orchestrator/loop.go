@@ -180,6 +180,14 @@ func (l *loop) do(ctx context.Context, step strategy.Step) error {
 		l.notify(Event{Kind: EventSkip, Topology: trial.Topology.Name, Repeat: trial.Repeat, Requests: requests([]scenarios.Trial{trial})})
 	}
 	for _, pruned := range step.Prune {
+		if err := l.broken[pruned.Trial.Topology.Name]; err != nil { // it could not have been started at all
+			one := pruned.Trial
+			one.Cells = []scenarios.Cell{pruned.Cell}
+			if err := l.failAll(ctx, one, err, "", nil); err != nil {
+				return err
+			}
+			continue
+		}
 		rec := l.unmeasured(pruned.Trial, pruned.Cell)
 		rec.Status, rec.Reason = results.StatusPruned, pruned.Reason
 		if err := l.put(ctx, rec); err != nil {

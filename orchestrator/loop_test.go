@@ -498,16 +498,24 @@ func TestLoopFailFast(t *testing.T) {
 	}
 }
 
-// TestLoopPrune: what a smaller topology ran out of memory for is not started.
+// TestLoopPrune: what a smaller topology ran out of memory for is not started. One
+// that could not have been started at all has failed.
 func TestLoopPrune(t *testing.T) {
-	b := newLaptop(t)
-	b.runtime.check = func(name string, _ int) error {
-		if strings.Contains(name, "w2") {
-			return fmt.Errorf("service app %w: %w", stacks.ErrEnded, stacks.ErrOutOfMemory)
+	for unbuilt, want := range map[string][]string{
+		"":       {results.StatusOK, results.StatusFailed, results.StatusPruned},
+		"own-w4": {results.StatusOK, results.StatusFailed, results.StatusFailed},
+	} {
+		b := newLaptop(t)
+		b.runtime.prepare = func(name string) error {
+			return map[string]error{unbuilt: errors.New("no such image")}[name]
 		}
-		return nil
-	}
-	p := parsed(t, `
+		b.runtime.check = func(name string, _ int) error {
+			if strings.Contains(name, "w2") {
+				return fmt.Errorf("service app %w: %w", stacks.ErrEnded, stacks.ErrOutOfMemory)
+			}
+			return nil
+		}
+		p := parsed(t, `
 name: test
 app: {image: example/app}
 topologies:
@@ -518,15 +526,16 @@ order: listed
 prune: true
 warmup: 0
 `)
-	records, err := b.execute(t.Context(), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var statuses []string
-	for _, name := range []string{"own-w1", "own-w2", "own-w4"} {
-		statuses = append(statuses, records[name+"/single/n4#1"].Status)
-	}
-	if want := []string{results.StatusOK, results.StatusFailed, results.StatusPruned}; !slices.Equal(statuses, want) || b.runtime.started["own-w4"] != 0 {
-		t.Errorf("%v, want %v; started %v", statuses, want, b.runtime.started)
+		records, err := b.execute(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var statuses []string
+		for _, name := range []string{"own-w1", "own-w2", "own-w4"} {
+			statuses = append(statuses, records[name+"/single/n4#1"].Status)
+		}
+		if !slices.Equal(statuses, want) || b.runtime.started["own-w4"] != 0 {
+			t.Errorf("without %q: %v, want %v; started %v", unbuilt, statuses, want, b.runtime.started)
+		}
 	}
 }
