@@ -24,7 +24,7 @@ type Imported struct {
 	Records []results.Record
 }
 
-// Read reads a file of results: what Write made as JSON, or CSV as ReadCSV
+// Read reads a file of results: what WriteJSON made, or CSV as ReadCSV
 // reads it. name is the file's, for messages and for Run.Imported; table picks
 // one table of a CSV file that has several, "" all of them.
 func Read(name string, data []byte, table string) ([]Imported, error) {
@@ -44,7 +44,7 @@ func Read(name string, data []byte, table string) ([]Imported, error) {
 	return ReadCSV(name, data, table)
 }
 
-// ReadJSON reads what Write made as JSON. Whatever is not in it is missing from
+// ReadJSON reads what WriteJSON made. Whatever is not in it is missing from
 // the records too: the figures that thresholds and comparisons name are all
 // there.
 func ReadJSON(name string, data []byte) (Imported, error) {

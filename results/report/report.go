@@ -1,12 +1,11 @@
-// Package report prints a run: as tables for a terminal or in Markdown, as CSV
-// with a row for each record, as JSON, which is the format that other programs
-// read, as one HTML page with charts, and as CI systems, monitoring and pull
-// requests want it. It reads JSON and CSV back.
+// Package report lays out runs, comparisons, recommendations and histories, and
+// prints them as tables for a terminal, in Markdown and as summaries for pull
+// requests. Formats for programs are package exchange's, HTML is package pages'.
 //
 // It only formats; what is compared with what, and what is worth having, is
-// package results'. Whatever comes from a scenario, a server's answer or a log
-// passes through Clean before it is written, so that control characters never
-// reach a terminal.
+// package verdict's. Whatever comes from a scenario, a server's answer or a log
+// passes through package show before it is written, so that control characters
+// never reach a terminal.
 package report
 
 import (

@@ -1,5 +1,5 @@
 // Package server shows a store's runs to a browser on the same machine: the
-// pages of package report, and a run under way as it grows.
+// pages of package pages, and a run under way as it grows.
 //
 // It only reads. It answers GET and HEAD, and only requests that were meant
 // for it: one whose Host is not the address that it listens on was sent by a
