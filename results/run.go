@@ -123,11 +123,13 @@ func (r Run) Count(records []Record) Counts {
 	return counts
 }
 
-// Verdicts on a run. A run without thresholds has none.
+// Verdicts on a run. A run that is held against nothing has none, unless a cell
+// failed.
 const (
-	VerdictPassed  = "passed"  // complete, every cell ok, no threshold broken
-	VerdictFailed  = "failed"  // a cell failed, was pruned or is missing, or a threshold is broken
-	VerdictRefused = "refused" // the baseline differs in kind, so thresholds could not be checked
+	VerdictPassed    = "passed"    // complete, every cell ok, no threshold broken
+	VerdictFailed    = "failed"    // a cell failed, was pruned or is missing, or a threshold is broken
+	VerdictUndecided = "undecided" // nothing failed, but what needs a baseline had none; the run has not passed
+	VerdictRefused   = "refused"   // the baseline differs in kind, so thresholds could not be checked
 )
 
 // Statuses of a Check.
@@ -137,7 +139,7 @@ const (
 	CheckUndecided   = "undecided"    // over the limit, with too few repeats to tell it from noise; counts as broken
 	CheckNotMeasured = "not measured" // a figure is missing, the threshold divides by 0, or the cell failed or was pruned; counts as broken
 	CheckNoise       = "within noise" // over the limit, but no difference from the baseline is shown; counts as kept
-	CheckNoBaseline  = "no baseline"  // there is no baseline, or it lacks the cell or the figure; counts as kept
+	CheckNoBaseline  = "no baseline"  // there is no baseline, or it lacks the cell or the figure; counts as kept, but see VerdictUndecided
 )
 
 // A Check is one threshold applied to one cell.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +16,14 @@ import (
 	"stackmeter/results/exchange"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 )
 
 var (
 	errThreshold     = errors.New("a threshold is broken")
 	errRegressed     = errors.New("some cells that were ok no longer are")
+	errUndecided     = errors.New("undecided, because there was nothing to compare with")
 	errNotComparable = errors.New("not comparable")
 )
 
@@ -38,14 +41,15 @@ func (a *app) compareCommand() *cobra.Command {
 		Long: `compare shows how each figure of each cell differs between two runs: the change,
 its interval, and the p-value of a rank test, corrected for the number of cells.
 BASE and HEAD are each a run's id or the beginning of it, a tag, latest, latest~1
-(the one of the same scenario before it), last-passed (of HEAD's scenario, before
-HEAD), or a JSON file that stackmeter report --format json wrote.
+(the one of the same scenario before it), last-passed (for each cell the last run of
+HEAD's scenario before HEAD that holds it and passed), or a JSON file that stackmeter report --format json wrote.
 
 Runs that differ in kind (` + strings.Join(verdict.Kinds(), ", ") + `)
 are refused with exit status 1, unless --across names the kinds.
 
 Exit status 4: a condition of --fail-on is broken (without any, one of HEAD's
-scenario), or a cell that was ok fails, has errors, was pruned or is missing.`,
+scenario), a cell that was ok fails, has errors, was pruned or is missing, or
+nothing could be compared.`,
 		Example: `  stackmeter compare last-passed latest
   stackmeter compare latest~1 latest --fail-on 'duration < base * 1.05' --fail-on 'errors == 0'
   stackmeter compare release-1.2 result.json --format markdown --across cpu`,
@@ -106,24 +110,17 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	if err != nil {
 		return fmt.Errorf("HEAD: %w", err)
 	}
-	scope := results.Scope{}
-	if base == results.LastPassed {
-		scope.Scenario = after.Run.Scenario
-		if !isFile(head) {
-			scope.Before = after.Run.ID
-		}
-	}
-	before, err := side.open(ctx, base, scope)
-	if err != nil {
-		return fmt.Errorf("BASE: %w", err)
-	}
 	if len(thresholds) == 0 {
 		if thresholds, err = parseThresholds(after.Run.Plan.Thresholds, "threshold of "+after.Run.ID); err != nil {
 			return err
 		}
 	}
+	before, refused := side.base(ctx, base, after, thresholds, o.across)
+	if refused != nil && !errors.Is(refused, errNotComparable) {
+		return fmt.Errorf("BASE: %w", refused)
+	}
 	comparison := verdict.CompareRuns(before.Run, after.Run, before.Records, after.Records)
-	if refused := comparable(comparison, o.across); refused != nil {
+	if refused != nil {
 		if o.out.format != "junit" {
 			return refused
 		}
@@ -139,12 +136,12 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	}); err != nil {
 		return err
 	}
-	return judged(comparison.Regressed(), checks)
+	return judged(comparison.Verdict(checks), checks)
 }
 
 // comparable refuses runs that differ in kind.
-func comparable(c verdict.Comparison, across []string) error {
-	left := verdict.Without(c.Disparities, across)
+func comparable(base, head results.Run, across []string) error {
+	left := verdict.Without(verdict.Disparities(base, head), across)
 	if len(left) == 0 {
 		return nil
 	}
@@ -153,12 +150,12 @@ func comparable(c verdict.Comparison, across []string) error {
 		texts, kinds = append(texts, d.String()), append(kinds, d.Kind)
 	}
 	return fmt.Errorf("%w: %s and %s differ in %s; --across %s compares them anyway",
-		errNotComparable, c.Base.ID, c.Head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))
+		errNotComparable, base.ID, head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))
 }
 
-// judged returns the error of broken checks. It names the first ones; the report
-// has all of them.
-func judged(regressed bool, checks []results.Check) error {
+// judged returns the error of a verdict that is not passed. It names the first
+// checks that are broken; the report has all of them.
+func judged(said string, checks []results.Check) error {
 	var broken []string
 	for _, c := range checks {
 		if c.Broken() {
@@ -171,8 +168,10 @@ func judged(regressed bool, checks []results.Check) error {
 		return fmt.Errorf("%w: %d checks failed, first %s; the report lists all", errThreshold, len(broken), strings.Join(broken[:most], "; "))
 	case len(broken) > 0:
 		return fmt.Errorf("%w: %s", errThreshold, strings.Join(broken, "; "))
-	case regressed:
+	case said == results.VerdictFailed:
 		return errRegressed
+	case said == results.VerdictUndecided:
+		return fmt.Errorf("%w: %s", errUndecided, cmp.Or(strings.Join(verdict.Uncompared(checks), "; "), "no cell is in both runs"))
 	}
 	return nil
 }
@@ -206,6 +205,27 @@ func (s *sides) open(ctx context.Context, which string, scope results.Scope) (ex
 	}
 	run, records, err := s.store.Run(ctx, id)
 	return exchange.Imported{Run: run, Records: records}, err
+}
+
+// base opens what the head is compared with. It refuses what differs in kind, and
+// returns it too.
+func (s *sides) base(ctx context.Context, which string, head exchange.Imported, thresholds []*threshold.Threshold, across []string) (base exchange.Imported, err error) {
+	if which == results.LastPassed {
+		if s.store == nil {
+			if s.store, err = openStore(ctx, s.db); err != nil {
+				return base, err
+			}
+		}
+		base, err = lastPassed(ctx, s.store, head, verdict.CellsOf(head.Run, head.Records), thresholds, across)
+		if err == nil && base.Run.ID == "" {
+			err = fmt.Errorf("%w: no run of scenario %s that has its cells passed yet", results.ErrNoRun, show.Clean(head.Run.Scenario))
+		}
+		return base, err
+	}
+	if base, err = s.open(ctx, which, results.Scope{}); err == nil {
+		err = comparable(base.Run, head.Run, across)
+	}
+	return base, err
 }
 
 // isFile reports whether a file is meant and not a run of the store.

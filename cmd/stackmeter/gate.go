@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
-	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 )
 
@@ -42,10 +43,10 @@ func (o gateOptions) check(plan scenarios.Plan) error {
 	return errors.Join(err, checkKinds(o.across))
 }
 
-// checkBaseline refuses a --compare that names no run, before anything starts. The
-// run itself is looked up at the end: another one may have passed by then.
+// checkBaseline refuses a --compare that names no run, before anything starts.
+// last-passed names those that there are at the end.
 func checkBaseline(ctx context.Context, store results.Store, scenario, id string, o runOptions) error {
-	if o.gate.compare == "" {
+	if o.gate.compare == "" || o.gate.compare == results.LastPassed {
 		return nil
 	}
 	scope := results.Scope{Scenario: scenario}
@@ -56,17 +57,14 @@ func checkBaseline(ctx context.Context, store results.Store, scenario, id string
 	return err
 }
 
-// openBaseline returns nil for last-passed if no run has passed yet.
-func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (*exchange.Imported, error) {
+// openBaseline opens the run of --compare.
+func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (exchange.Imported, error) {
 	side := sides{store: store}
 	base, err := side.open(ctx, which, scope)
-	if which == results.LastPassed && errors.Is(err, results.ErrNoRun) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("--compare: %w", err)
+		err = fmt.Errorf("--compare: %w", err)
 	}
-	return &base, nil
+	return base, err
 }
 
 // judge holds a finished run against its thresholds and its baseline, and stores
@@ -76,48 +74,106 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 	if err != nil {
 		return nil, err
 	}
-	base, err := a.baseline(ctx, store, *run, thresholds, o)
-	if err != nil {
+	base, err := baseline(ctx, store, exchange.Imported{Run: *run, Records: records}, thresholds, o)
+	run.Against = base.Run.ID
+	if err != nil && !errors.Is(err, errNotComparable) {
 		return nil, err
-	}
-	var comparison *verdict.Comparison
-	var before []verdict.Summary
-	if base != nil {
-		made := verdict.CompareRuns(base.Run, *run, base.Records, records)
-		comparison, run.Against = &made, base.Run.ID
-		before = verdict.Summarise(base.Records)
-		err = comparable(made, o.across)
 	}
 	if err != nil {
 		run.Verdict = results.VerdictRefused
 		return nil, errors.Join(err, store.Judged(ctx, run.ID, run.Verdict, run.Against, nil))
 	}
-	run.Checks = verdict.CheckThresholds(thresholds, verdict.Summarise(records), before)
-	run.Verdict = verdict.Of(*run, records, run.Checks)
-	if comparison != nil && comparison.Regressed() {
-		run.Verdict = results.VerdictFailed
+	var comparison *verdict.Comparison
+	if run.Against != "" || o.compare != "" {
+		made := verdict.CompareRuns(base.Run, *run, base.Records, records)
+		comparison = &made
 	}
+	run.Checks = verdict.CheckThresholds(thresholds, verdict.Summarise(records), verdict.Summarise(base.Records))
+	run.Verdict = verdict.Of(*run, records, run.Checks, comparison)
 	if err := store.Judged(ctx, run.ID, run.Verdict, run.Against, run.Checks); err != nil {
 		return comparison, err
 	}
-	return comparison, judged(comparison != nil && comparison.Regressed(), run.Checks)
+	err = judged(run.Verdict, run.Checks)
+	if run.Verdict == results.VerdictUndecided {
+		err = fmt.Errorf("%w; the next runs are held against this one", err)
+	}
+	if run.Against == "" {
+		comparison = nil // there is nothing to show
+	}
+	return comparison, err
 }
 
-// baseline returns the run to compare with. It is nil if none is asked for, or if
-// no run has passed yet.
-func (a *app) baseline(ctx context.Context, store results.Store, run results.Run, thresholds []*threshold.Threshold, o gateOptions) (*exchange.Imported, error) {
-	which := o.compare
-	for _, t := range thresholds {
-		if which == "" && len(t.Base()) > 0 {
-			which = results.LastPassed
+// baseline returns what to compare with: the run of --compare and, of the cells
+// that it does not hold, the last that passed. The error is errNotComparable if it
+// differs in kind; it is then returned too.
+func baseline(ctx context.Context, store results.Store, head exchange.Imported, thresholds []*threshold.Threshold, o gateOptions) (exchange.Imported, error) {
+	cells := verdict.CellsOf(head.Run, head.Records)
+	needs := needsBaseline(thresholds)
+	if o.compare == results.LastPassed || o.compare == "" && needs {
+		return lastPassed(ctx, store, head, cells, thresholds, o.across)
+	}
+	if o.compare == "" {
+		return exchange.Imported{}, nil
+	}
+	base, err := openBaseline(ctx, store, o.compare, results.Scope{Scenario: head.Run.Scenario, Before: head.Run.ID})
+	if err == nil {
+		err = comparable(base.Run, head.Run, o.across)
+	}
+	for name := range verdict.CellsOf(base.Run, base.Records) {
+		delete(cells, name)
+	}
+	if err != nil || len(cells) == 0 || !needs {
+		return base, err
+	}
+	rest, err := lastPassed(ctx, store, head, cells, thresholds, o.across)
+	if err != nil || len(rest.Records) == 0 {
+		return base, nil
+	}
+	return joined(base, rest), nil
+}
+
+// lastPassed returns for each of the cells what the last run held of it that
+// passed, see verdict.LastPassed; nothing where there is none. What the last of
+// those runs holds besides comes with it.
+func lastPassed(ctx context.Context, store results.Store, head exchange.Imported, cells map[string]scenarios.Topology, thresholds []*threshold.Threshold, across []string) (exchange.Imported, error) {
+	var base exchange.Imported
+	runs, err := store.Runs(ctx)
+	if err != nil {
+		return base, err
+	}
+	before := 1 + slices.IndexFunc(runs, func(run results.Run) bool { return run.ID == head.Run.ID })
+	chosen, unlike := verdict.LastPassed(head.Run, cells, runs[before:], thresholds, across)
+	if unlike != nil {
+		return exchange.Imported{Run: *unlike}, comparable(*unlike, head.Run, across)
+	}
+	for _, run := range runs[before:] {
+		if !slices.Contains(slices.Collect(maps.Values(chosen)), run.ID) {
+			continue
 		}
+		_, records, err := store.Run(ctx, run.ID)
+		if err != nil {
+			return base, err
+		}
+		records = slices.DeleteFunc(records, func(r results.Record) bool {
+			_, wanted := cells[r.Cell.Name]
+			return wanted && chosen[r.Cell.Name] != run.ID || !wanted && base.Run.ID != ""
+		})
+		base = joined(base, exchange.Imported{Run: run, Records: records})
 	}
-	if which == "" {
-		return nil, nil
+	return base, nil
+}
+
+func needsBaseline(thresholds []*threshold.Threshold) bool {
+	return slices.ContainsFunc(thresholds, func(t *threshold.Threshold) bool { return len(t.Base()) > 0 })
+}
+
+// joined is a baseline whose cells come from several runs. It is called by all
+// their ids, and is otherwise the first.
+func joined(base, more exchange.Imported) exchange.Imported {
+	if base.Run.ID == "" {
+		return more
 	}
-	base, err := openBaseline(ctx, store, which, results.Scope{Scenario: run.Scenario, Before: run.ID})
-	if base == nil && err == nil {
-		fmt.Fprintf(a.stderr, "stackmeter: no earlier run of %s has passed, so there is nothing to compare with yet\n", show.Clean(run.Scenario))
-	}
-	return base, err
+	base.Run.ID += ", " + more.Run.ID
+	base.Records = slices.Concat(base.Records, more.Records)
+	return base
 }

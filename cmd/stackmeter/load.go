@@ -307,6 +307,9 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 	if err := errors.Join(o.gate.check(plan), checkOutput("--json", o.jsonFile)); err != nil {
 		return err
 	}
+	if thresholds, _ := o.gate.thresholds(plan); needsBaseline(thresholds) {
+		return usageError{errors.New("--fail-on: load stores nothing, so there is no base to compare with; write --json, and use stackmeter compare")}
+	}
 	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
 		o.progress = progressNone // the result says it all
 	}

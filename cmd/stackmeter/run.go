@@ -85,7 +85,7 @@ what was started and prints what is finished; --resume continues the run.`,
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
-	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does; by default with last-passed if a threshold names base")
+	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does; by default with last-passed, cell by cell, if a threshold names base")
 	cmd.Flags().StringVar(&o.gate.tag, "tag", "", "name the run `NAME`")
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "how to show progress on standard error: auto, plain, json or none")
 	return cmd

@@ -110,14 +110,14 @@ func CellRegressed(state string) bool {
 // for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
-	c := Comparison{Base: base, Head: head, Disparities: disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
+	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
 	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
 		c.Memory = results.MemoryGPU
 	}
 	for _, name := range []string{results.MetricDuration, results.MetricP99, results.MetricThroughput, results.PeakMetric(c.Memory)} {
 		c.Metrics = append(c.Metrics, results.Metric(name))
 	}
-	planned := plannedNames(head.Plan)
+	planned := CellsOf(head, nil)
 	had := byName(before)
 	has := byName(after)
 	for i := range after {
@@ -176,18 +176,8 @@ func byName(summaries []Summary) map[string]*Summary {
 	return at
 }
 
-func plannedNames(plan scenarios.Plan) map[string]bool {
-	names := map[string]bool{}
-	for _, trial := range plan.Trials {
-		for _, cell := range trial.Cells {
-			names[cell.Name] = true
-		}
-	}
-	return names
-}
-
 // compare compares one cell. One side may be nil.
-func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellComparison {
+func (c Comparison) compare(base, head *Summary, planned map[string]scenarios.Topology) CellComparison {
 	cell := CellComparison{Base: base, Head: head}
 	switch {
 	case base == nil:
@@ -195,7 +185,7 @@ func (c Comparison) compare(base, head *Summary, planned map[string]bool) CellCo
 		return cell
 	case head == nil:
 		cell.Name, cell.State = base.Name(), CellGone
-		if planned[cell.Name] {
+		if _, is := planned[cell.Name]; is {
 			cell.State = CellMissing
 		}
 		return cell

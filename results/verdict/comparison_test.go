@@ -138,7 +138,7 @@ func TestDisparities(t *testing.T) {
 			[]string{kindRuntime, kindSource}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := disparities(same, run(test.edit))
+			found := Disparities(same, run(test.edit))
 			var kinds []string
 			for _, d := range found {
 				kinds = append(kinds, d.Kind)

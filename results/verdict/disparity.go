@@ -59,8 +59,8 @@ func (d Disparity) String() string {
 	return fmt.Sprintf("%s (%s against %s)", d.Kind, d.Base, d.Head)
 }
 
-// disparities returns the kinds in which two runs differ, in the order of Kinds.
-func disparities(base, head results.Run) []Disparity {
+// Disparities returns the kinds in which two runs differ, in the order of Kinds.
+func Disparities(base, head results.Run) []Disparity {
 	a, b := kindsOf(base), kindsOf(head)
 	var found []Disparity
 	for _, kind := range Kinds() {

@@ -68,7 +68,7 @@ func NewHistory(scenario string, m results.Figure, runs []results.Run, observati
 		for _, step := range stats.Steps(medians) {
 			now, before := runs[cell.Points[step.At].Run], runs[cell.Points[step.At-1].Run]
 			cell.Steps = append(cell.Steps, HistoryStep{
-				Step: step, Run: now.ID, Worse: (step.After > step.Before) != m.Higher, Disparities: disparities(before, now),
+				Step: step, Run: now.ID, Worse: (step.After > step.Before) != m.Higher, Disparities: Disparities(before, now),
 			})
 		}
 		h.Cells = append(h.Cells, cell)

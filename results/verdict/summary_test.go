@@ -398,7 +398,7 @@ func TestPrunedIsNotOK(t *testing.T) {
 	if s.Clean() || s.Whole() || !s.Spared() || s.Failed != 0 || s.Pruned != 1 || len(s.Prunings) != 1 || s.Duration != nil {
 		t.Errorf("summary %+v", s)
 	}
-	if got := Of(run, records, nil); got != results.VerdictFailed {
+	if got := Of(run, records, nil, nil); got != results.VerdictFailed {
 		t.Errorf("verdict %s", got)
 	}
 	if r := Recommend(Summarise(records), nil, Goal{}); r.Best != nil {

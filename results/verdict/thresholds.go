@@ -227,12 +227,3 @@ func valuesOf(names []string, of func(results.Figure) *float64) (values map[stri
 	}
 	return values, missing
 }
-
-// Of is the verdict on a run, from its cells and its checks.
-func Of(run results.Run, records []results.Record, checks []results.Check) string {
-	counts := run.Count(records)
-	if counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0 || slices.ContainsFunc(checks, results.Check.Broken) {
-		return results.VerdictFailed
-	}
-	return results.VerdictPassed
-}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/results"
+	"stackmeter/results/memory"
+	"stackmeter/scenarios"
+)
+
+// nights are runs of one scenario in a store, each judged at its end.
+type nights struct {
+	t     *testing.T
+	app   app
+	store *memory.Store
+	n     int
+}
+
+// A night is one run of two cells.
+type night struct {
+	thresholds []string
+	memory     map[string]int64 // bytes by topology, each a cell
+	limit      int64            // resources.memory
+	repeats    int
+	gate       gateOptions
+}
+
+func (n *nights) run(o night) (results.Run, error) {
+	n.t.Helper()
+	n.n++
+	run := results.Run{ID: fmt.Sprintf("n%d", n.n), Scenario: "nightly", Started: time.Unix(int64(n.n), 0).UTC()}
+	run.Plan = scenarios.Plan{Scenario: "nightly", Repeats: o.repeats, Thresholds: o.thresholds, Client: scenarios.Client{Engine: scenarios.EngineNative},
+		Resources: scenarios.Resources{Memory: o.limit, GPU: scenarios.GPU{Mode: scenarios.GPUOff}}}
+	load := scenarios.LoadSpec{Requests: 10, Client: scenarios.ClientSingle, Pool: 1}
+	var records []results.Record
+	for name, memory := range o.memory {
+		for repeat := 1; repeat <= o.repeats; repeat++ {
+			trial := scenarios.Trial{Topology: scenarios.Topology{Name: name}, Repeat: repeat, Cells: []scenarios.Cell{{Name: path.Join(name, load.Name()), Repeat: repeat, Load: load}}}
+			run.Plan.Trials = append(run.Plan.Trials, trial)
+			duration, peak := 1.0, memory+int64(repeat)
+			records = append(records, results.Record{Run: run.ID, Topology: trial.Topology, Cell: trial.Cells[0], Status: results.StatusOK,
+				Replies: 10, Duration: &duration, Memory: results.Memory{Peak: &peak}})
+		}
+	}
+	run.Planned = run.Plan.Cells()
+	if o.gate.tag != "" {
+		run.Tags = []string{o.gate.tag}
+	}
+	err := n.store.Begin(n.t.Context(), run)
+	for _, r := range records {
+		err = errors.Join(err, n.store.Put(n.t.Context(), r))
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	_, err = n.app.judge(n.t.Context(), n.store, &run, records, o.gate)
+	return run, err
+}
+
+// TestAttackNarrowedNight: no run of some cells, with other settings or under
+// other conditions becomes what the next full run is held against.
+func TestAttackNarrowedNight(t *testing.T) {
+	const slim, fat = 130 << 20, 174 << 20
+	gate := []string{"memory_peak < base * 1.05"}
+	both := map[string]int64{"w1": slim, "w2": slim}
+	full := night{thresholds: gate, memory: both, repeats: 5}
+	one := func(topology string, bytes int64) night {
+		return night{thresholds: gate, memory: map[string]int64{topology: bytes}, repeats: 5}
+	}
+	with := func(o night, edit func(*night)) night { edit(&o); return o }
+	fatter := with(full, func(o *night) { o.memory = map[string]int64{"w1": slim, "w2": fat} })
+	for name, test := range map[string]struct {
+		before []night // between the first night and the last
+		last   night
+		want   string
+		error  error
+	}{
+		"nothing between": {nil, full, results.VerdictPassed, nil},
+		"only":            {[]night{one("w1", slim)}, one("w2", fat), results.VerdictFailed, errThreshold},
+		"only, then all":  {[]night{one("w1", slim)}, fatter, results.VerdictFailed, errThreshold},
+		"weaker thresholds": {[]night{with(fatter, func(o *night) { o.thresholds = []string{"errors == 0", "memory_peak < base * 2"} }),
+			with(fatter, func(o *night) { o.thresholds = []string{"errors == 0"} })}, fatter, results.VerdictFailed, errThreshold},
+		"no thresholds":                   {[]night{with(fatter, func(o *night) { o.thresholds = nil })}, fatter, results.VerdictFailed, errThreshold},
+		"fewer repeats":                   {[]night{with(full, func(o *night) { o.repeats = 1 })}, fatter, results.VerdictFailed, errThreshold},
+		"another limit":                   {[]night{with(full, func(o *night) { o.limit, o.gate.across = 1<<30, []string{"limits"} })}, fatter, results.VerdictFailed, errThreshold},
+		"limit not named":                 {nil, with(full, func(o *night) { o.limit = 1 << 30 }), results.VerdictRefused, errNotComparable},
+		"all renamed":                     {nil, with(full, func(o *night) { o.memory = map[string]int64{"new": fat} }), results.VerdictUndecided, errUndecided},
+		"one new":                         {nil, with(full, func(o *night) { o.memory = map[string]int64{"w1": slim, "w2": slim, "new": fat} }), results.VerdictPassed, nil},
+		"a figure that was never checked": {nil, with(full, func(o *night) { o.thresholds = append([]string{"duration < base * 1.05"}, gate...) }), results.VerdictPassed, nil},
+		"a tag that moved": {[]night{with(one("w1", slim), func(o *night) { o.gate.tag = "gold" })},
+			with(fatter, func(o *night) { o.gate.compare = "gold" }), results.VerdictFailed, errThreshold},
+		"a run without its cells": {[]night{with(one("w3", slim), func(o *night) { o.gate.tag = "gold" })},
+			with(one("w4", slim), func(o *night) { o.gate.compare = "gold" }), results.VerdictUndecided, errUndecided},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+			if run, err := n.run(full); run.Verdict != results.VerdictUndecided || !errors.Is(err, errUndecided) {
+				t.Fatalf("the first night: %s, %v", run.Verdict, err)
+			}
+			for _, o := range test.before {
+				_, _ = n.run(o) // whether it passes is its own business
+			}
+			run, err := n.run(test.last)
+			if run.Verdict != test.want || !errors.Is(err, test.error) {
+				t.Errorf("%s against %q: %v; want %s, %v", run.Verdict, run.Against, err, test.want, test.error)
+			}
+			if test.last.gate.compare == "" && test.want == results.VerdictFailed && !strings.Contains(run.Against, "n1") {
+				t.Errorf("held against %q and not the first night", run.Against)
+			}
+		})
+	}
+}
+
+// TestAttackNoThresholdsNoVerdict: a run that is held against nothing has not
+// passed anything.
+func TestAttackNoThresholdsNoVerdict(t *testing.T) {
+	n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+	if run, err := n.run(night{memory: map[string]int64{"w1": 1 << 20}, repeats: 1}); run.Verdict != "" || err != nil {
+		t.Errorf("verdict %q, %v", run.Verdict, err)
+	}
+}

@@ -1,0 +1,168 @@
+package verdict
+
+import (
+	"maps"
+	"slices"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/scenarios/threshold"
+)
+
+// Of is the verdict on a run, from its cells, its checks and its comparison with
+// a baseline, which is nil if none was made. It is empty for a run whose cells are
+// ok and that is held against nothing.
+func Of(run results.Run, records []results.Record, checks []results.Check, c *Comparison) string {
+	counts := run.Count(records)
+	switch {
+	case counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0:
+		return results.VerdictFailed
+	case c != nil:
+		return c.Verdict(checks)
+	case len(checks) == 0:
+		return ""
+	}
+	return ofChecks(checks)
+}
+
+// Verdict is what a comparison and its checks say. It is VerdictUndecided where
+// nothing was compared.
+func (c Comparison) Verdict(checks []results.Check) string {
+	said := ofChecks(checks)
+	compared := slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
+		return cell.State != CellNew && cell.State != CellGone && cell.State != CellChanged
+	})
+	switch {
+	case c.Regressed():
+		return results.VerdictFailed
+	case said == results.VerdictPassed && !compared:
+		return results.VerdictUndecided
+	}
+	return said
+}
+
+func ofChecks(checks []results.Check) string {
+	switch {
+	case slices.ContainsFunc(checks, results.Check.Broken):
+		return results.VerdictFailed
+	case len(Uncompared(checks)) > 0:
+		return results.VerdictUndecided
+	}
+	return results.VerdictPassed
+}
+
+// Uncompared returns the thresholds that found a baseline at no cell, sorted.
+func Uncompared(checks []results.Check) []string {
+	without := map[string]bool{}
+	for _, c := range checks {
+		before, known := without[c.Threshold]
+		without[c.Threshold] = c.Status == results.CheckNoBaseline && (before || !known)
+	}
+	maps.DeleteFunc(without, func(_ string, none bool) bool { return !none })
+	return slices.Sorted(maps.Keys(without))
+}
+
+// CellsOf are the topologies of the cells that a run plans or has, by the cells'
+// names.
+func CellsOf(run results.Run, records []results.Record) map[string]scenarios.Topology {
+	cells := map[string]scenarios.Topology{}
+	for _, trial := range run.Plan.Trials {
+		for _, cell := range trial.Cells {
+			cells[cell.Name] = trial.Topology
+		}
+	}
+	for _, r := range records {
+		cells[r.Cell.Name] = r.Topology
+	}
+	return cells
+}
+
+// LastPassed chooses for each cell of the head the run that is its baseline: the
+// last one of earlier, of which the last comes first, that holds the cell and
+// passed. So a run of some cells, or with another configuration, is no baseline
+// for the rest. A run that is undecided counts too: it is the first of its cells,
+// and held what could be checked.
+//
+// Among those that hold a cell, one comes first that does not differ from the head
+// in kind, then one with the same topology, then one that was held to the same
+// thresholds, then one that has as many repeats: what passed under a weaker gate
+// is not what the next run is held against. A run that differs in a kind that is
+// not among across is none; unlike is the last of them if it is all that a cell has.
+func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier []results.Run, thresholds []*threshold.Threshold, across []string) (chosen map[string]string, unlike *results.Run) {
+	thresholds = slices.DeleteFunc(slices.Clone(thresholds), func(t *threshold.Threshold) bool { return len(t.Base()) == 0 })
+	best := [4]int{1, 1, len(thresholds), 1}
+	chosen = map[string]string{}
+	settled, scores, refused := 0, map[string][4]int{}, map[string]*results.Run{}
+	for i := range earlier {
+		run := &earlier[i]
+		if run.Scenario != head.Scenario || run.Verdict != results.VerdictPassed && run.Verdict != results.VerdictUndecided {
+			continue
+		}
+		differ := Disparities(*run, head)
+		allowed := len(Without(differ, across)) == 0
+		checks := map[string][]results.Check{}
+		for _, c := range run.Checks {
+			checks[c.Cell] = append(checks[c.Cell], c)
+		}
+		for name, topology := range CellsOf(*run, nil) {
+			own, wanted := cells[name]
+			switch {
+			case !wanted || scores[name] == best:
+				continue
+			case !allowed:
+				if refused[name] == nil {
+					refused[name] = run
+				}
+				continue
+			}
+			score := [4]int{one(len(differ) == 0), one(sameTopology(topology, own)), heldTo(thresholds, checks[name]), one(run.Plan.Repeats >= head.Plan.Repeats)}
+			if before, has := scores[name]; !has || slices.Compare(score[:], before[:]) > 0 {
+				chosen[name], scores[name] = run.ID, score
+				settled += one(score == best)
+			}
+		}
+		if settled == len(cells) {
+			break
+		}
+	}
+	for name, run := range refused {
+		if _, has := chosen[name]; !has && (unlike == nil || run.Started.After(unlike.Started)) {
+			unlike = run
+		}
+	}
+	return chosen, unlike
+}
+
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// heldTo counts the thresholds that a cell of a run that passed was held to, by
+// the run's own checks of the cell.
+func heldTo(thresholds []*threshold.Threshold, checks []results.Check) int {
+	n := 0
+	for _, t := range thresholds {
+		n += one(slices.ContainsFunc(checks, func(c results.Check) bool { return meets(t, c) }))
+	}
+	return n
+}
+
+// meets reports whether a check that held shows that the threshold held too. What
+// asks for an improvement need not have held before.
+func meets(t *threshold.Threshold, c results.Check) bool {
+	if c.Threshold == t.Text {
+		return true
+	}
+	if c.Status == results.CheckNoBaseline && !slices.ContainsFunc(t.Own(), func(name string) bool { _, has := c.Values[name]; return !has }) {
+		return true // nothing was there to be compared with
+	}
+	holds, err := t.Holds(c.Values, c.Base)
+	if err != nil || holds {
+		return err == nil
+	}
+	same, err := t.Holds(c.Base, c.Base)
+	return err == nil && !same
+}
