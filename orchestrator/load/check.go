@@ -158,16 +158,45 @@ func textOf(value any) string {
 	return string(text)
 }
 
-// equalJSON compares numbers by value: 1.0 is 1.
+// equalJSON compares two values as JSON means them: numbers by their exact value,
+// at any depth, and objects in any order of their keys.
 func equalJSON(a, b any) bool {
-	x, isA := a.(json.Number)
-	y, isB := b.(json.Number)
-	if isA && isB {
-		f, errA := x.Float64()
-		g, errB := y.Float64()
-		return x == y || errA == nil && errB == nil && f == g
+	switch a := a.(type) {
+	case json.Number:
+		b, is := b.(json.Number)
+		return is && decimalOf(a) == decimalOf(b)
+	case []any:
+		b, is := b.([]any)
+		return is && slices.EqualFunc(a, b, equalJSON)
+	case map[string]any:
+		b, is := b.(map[string]any)
+		return is && maps.EqualFunc(a, b, equalJSON)
 	}
-	return isA == isB && textOf(a) == textOf(b) && fmt.Sprintf("%T", a) == fmt.Sprintf("%T", b)
+	return a == b // texts, truths and null
+}
+
+// A decimal is the exact value of a number: digits × 10^exponent. A double would take
+// 9007199254740993 for 9007199254740992. The digits neither begin nor end with a 0,
+// so equal numbers have equal decimals: 1.0 and 1, 1e2 and 100, 0 and -0.
+type decimal struct {
+	negative bool
+	digits   string
+	exponent int64
+}
+
+func decimalOf(number json.Number) decimal {
+	const most = 1 << 62 // of an exponent; no number that anybody means has one beyond
+	mantissa, power, _ := strings.Cut(strings.ToLower(string(number)), "e")
+	mantissa, negative := strings.CutPrefix(mantissa, "-")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	exponent, _ := strconv.ParseInt(power, 10, 64) // out of range, it is the nearest there is
+	digits := whole + fraction
+	short := strings.TrimRight(digits, "0")
+	exponent = min(max(exponent, -most), most) + int64(len(digits)-len(short)-len(fraction))
+	if short = strings.TrimLeft(short, "0"); short == "" {
+		return decimal{}
+	}
+	return decimal{negative, short, exponent}
 }
 
 // checkDigest compares a body with the first one that any client of the batch got

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -47,12 +48,12 @@ func (f *File) writeJSON(b *bytes.Buffer, n *yaml.Node, what string) {
 func (f *File) writeScalar(b *bytes.Buffer, n *yaml.Node, what string) {
 	var value any
 	plain := yaml.Node{Kind: yaml.ScalarNode, Tag: n.Tag, Value: n.Value}
-	if n.Tag == "!!str" || n.Tag == "!!timestamp" {
-		writeString(b, n.Value)
+	if isNumber(n) {
+		b.WriteString(n.Value)
 		return
 	}
-	if n.Tag == "!!int" && json.Valid([]byte(n.Value)) {
-		b.WriteString(n.Value) // also where it is too large for 64 bits
+	if n.Tag == "!!str" || n.Tag == "!!timestamp" {
+		writeString(b, n.Value)
 		return
 	}
 	if err := plain.Decode(&value); err != nil {
@@ -62,6 +63,12 @@ func (f *File) writeScalar(b *bytes.Buffer, n *yaml.Node, what string) {
 	} else if text, err := json.Marshal(value); err == nil {
 		b.Write(text)
 	}
+}
+
+// isNumber reports whether a node is a number as JSON writes it. It is kept digit by
+// digit: 64 bits do not hold each, and YAML takes 1e400 for a text.
+func isNumber(n *yaml.Node) bool {
+	return n.Style == 0 && strings.Trim(n.Value, "-+.eE0123456789") == "" && json.Valid([]byte(n.Value))
 }
 
 // writeString leaves <, > and & as they are: this is not HTML.
