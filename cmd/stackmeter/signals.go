@@ -24,6 +24,16 @@ const (
 	forcedClose   = 2 * time.Second  // to close the store after that
 )
 
+// echo is how long after the first signal another one of its kind is the same:
+// GNU timeout sends each twice, to its child and to the group that the child is in.
+// Ctrl-C may be pressed again sooner than that.
+func echo(s os.Signal) time.Duration {
+	if s == os.Interrupt {
+		return 100 * time.Millisecond
+	}
+	return 2 * time.Second
+}
+
 // onSignal says what a signal does to a command.
 type onSignal struct {
 	cause error  // why the context ends
@@ -34,8 +44,8 @@ type onSignal struct {
 }
 
 // signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels: the
-// command cleans up and prints what there is. The second signal removes what is
-// left and ends the command. If anything hangs, standard output included, the
+// command cleans up and prints what there is. The second signal, unless it is an
+// echo of the first, removes what is left and ends the command. If anything hangs, standard output included, the
 // command ends interruptedExit after the first signal.
 //
 // A closed pipe behind standard output or error does not end the command: nobody
@@ -47,24 +57,29 @@ func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func())
 	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	var finished atomic.Bool
 	go func() {
-		if _, more := <-caught; !more || finished.Load() {
+		first, more := <-caught
+		if !more || finished.Load() {
 			return
 		}
-		late := time.After(interruptedExit)
+		began, late := time.Now(), time.After(interruptedExit)
 		cancel(i.cause)
 		fmt.Fprintln(a.stderr, "\nstackmeter: interrupted;", i.first)
-		select {
-		case <-late:
-			if finished.Load() {
-				return
-			}
-			fmt.Fprintln(a.stderr, "stackmeter:", i.late)
-		case _, more := <-caught:
-			if !more || finished.Load() {
-				return
-			}
-			if i.force != nil {
-				i.force()
+		for forced := false; !forced; {
+			select {
+			case <-late:
+				if finished.Load() {
+					return
+				}
+				fmt.Fprintln(a.stderr, "stackmeter:", i.late)
+				forced = true
+			case again, more := <-caught:
+				if !more || finished.Load() {
+					return
+				}
+				forced = again != first || time.Since(began) > echo(first)
+				if forced && i.force != nil {
+					i.force()
+				}
 			}
 		}
 		if i.close != nil {
