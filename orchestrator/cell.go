@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -91,6 +92,9 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 		return rec, s.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
 	rec.Status = results.StatusOK
+	if s.spec.Topology.Nginx && strings.Contains(rec.FirstErrors[load.ErrStatus], " 502 ") {
+		rec.LogTail = s.logs(ctx) // it takes both sides to say why nginx got no answer
+	}
 	return rec, true, nil
 }
 

@@ -279,7 +279,7 @@ func (s *live) keep(found servers.Facts) {
 	if found.Route == stacks.RoutePublished {
 		s.flags = append(s.flags, results.FlagPublished)
 	}
-	s.facts.Workers, s.facts.Threads, s.facts.Nginx = found.Workers, found.Threads, found.Nginx
+	s.facts.Workers, s.facts.Threads, s.facts.Nginx, s.facts.Unread = found.Workers, found.Threads, found.Nginx, found.Unread
 	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
 	s.workers = found.WorkerPIDs
 	if found.Unread != "" {

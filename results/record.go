@@ -50,7 +50,7 @@ type Record struct {
 
 	Status  string
 	Reason  string // why it failed or was pruned, and what to do next
-	LogTail string // of the stack's services, if it failed
+	LogTail string // of the stack's services, if it failed, or nginx got no answer from the server
 	Flags   []string
 
 	// OutOfMemory is MemoryGPU or MemoryMain if the stack failed because it ran
@@ -124,9 +124,10 @@ type CPU struct {
 type Stack struct {
 	Route    string    `json:"route"`
 	GPU      string    `json:"gpu"`
-	Workers  *int      `json:"workers"`         // worker processes that run; nil: not known, or the server has none
-	Threads  *int      `json:"threads"`         // of each worker, from the running command line; nil likewise
-	Nginx    string    `json:"nginx,omitempty"` // the configuration that nginx loaded
+	Workers  *int      `json:"workers"`          // worker processes that run; nil: not known, or the server has none
+	Threads  *int      `json:"threads"`          // of each worker, from the running command line; nil likewise
+	Nginx    string    `json:"nginx,omitempty"`  // the configuration that nginx loaded
+	Unread   string    `json:"unread,omitempty"` // what could not be read back, and why; empty: nothing
 	Services []Service `json:"services"`
 
 	Interpreters int `json:"interpreters,omitempty"` // Python processes that answer requests; 0: not known

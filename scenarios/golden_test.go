@@ -17,7 +17,7 @@ import (
 // known are servers as those of package servers are, which depends on this one.
 var known = Servers{
 	{Name: "flask", Lacks: "it makes a thread for each connection"},
-	{Name: "gunicorn", Workers: 1, Threads: 1},
+	{Name: "gunicorn", Workers: 1, Threads: 1, Keeps: 2},
 }
 
 // figures are some of those that records have.

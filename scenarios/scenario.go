@@ -225,11 +225,16 @@ const AllGPUs = -1
 // A Topology is one way of serving the app. Workers and Threads are 0 if the
 // server has no such number.
 type Topology struct {
-	Name     string            `json:"name"` // nginx+gunicorn-w1-t4
-	Server   string            `json:"server"`
-	Workers  int               `json:"workers,omitempty"`
-	Threads  int               `json:"threads,omitempty"`
-	Nginx    bool              `json:"nginx"`
+	Name    string `json:"name"` // nginx+gunicorn-w1-t4
+	Server  string `json:"server"`
+	Workers int    `json:"workers,omitempty"`
+	Threads int    `json:"threads,omitempty"`
+	Nginx   bool   `json:"nginx"`
+
+	// UpstreamKeepalive is how many idle connections nginx keeps to the server; 0:
+	// each request makes its own. It is nil without nginx.
+	UpstreamKeepalive *int `json:"upstream_keepalive,omitempty"`
+
 	TLS      bool              `json:"tls,omitempty"`     // where the client connects, HTTPS is spoken
 	Command  []string          `json:"command,omitempty"` // addresses unfilled: {host}, {port}; {{ and }} are braces
 	Image    string            `json:"image,omitempty"`   // instead of the app's

@@ -25,6 +25,14 @@ type Server struct {
 	Workers int    // default of the axis workers; 0: it has none
 	Threads int    // default of the axis threads; 0: it has none
 	Lacks   string // why it has no such axis: "it makes a thread for each connection"
+
+	// Keeps is the number of threads from which on it keeps connections open; 0: it
+	// never does. Only then nginx keeps connections to it.
+	Keeps int
+
+	// Decides are beginnings of variables that would make it another server: a
+	// topology of it cannot set them.
+	Decides []string
 }
 
 // numbers says what a server has to set.

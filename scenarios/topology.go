@@ -1,6 +1,8 @@
 package scenarios
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +59,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		yamlfile.Key("workers", func(n *yaml.Node) { v.workers = d.numbers(n, "workers", maxWorkers) }),
 		yamlfile.Key("threads", func(n *yaml.Node) { v.threads = d.numbers(n, "threads", maxThreads) }),
 		yamlfile.Key("nginx", func(n *yaml.Node) {
-			v.nginx = axisOf(d, n, "nginx", func(item *yaml.Node, into *bool) bool { return d.Boolean(item, "nginx", into) })
+			v.nginx = axisOf(d, n, "nginx", d.front)
 		}),
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
@@ -109,6 +111,41 @@ func axisOf[T comparable](d *decoder, n *yaml.Node, what string, read func(item 
 		}
 	}
 	return values
+}
+
+// A front is a value of the axis nginx.
+type front struct {
+	nginx     bool
+	says      bool // how many idle connections nginx keeps, instead of what fits the server
+	keepalive int
+}
+
+// String is the value as it is written.
+func (f front) String() string {
+	if f.says {
+		return fmt.Sprintf("{upstream_keepalive: %d}", f.keepalive)
+	}
+	return strconv.FormatBool(f.nginx)
+}
+
+// usualKeepalive is how many idle connections nginx keeps to a server that keeps
+// them, too.
+const usualKeepalive = 32
+
+// front reads true, false, or nginx's options.
+func (d *decoder) front(n *yaml.Node, into *front) bool {
+	if n.Kind != yaml.MappingNode {
+		return d.Boolean(n, "nginx", &into.nginx)
+	}
+	sound := true
+	_, ok := d.Object(n, "nginx", "nginx",
+		yamlfile.Key("upstream_keepalive", func(n *yaml.Node) {
+			into.says = true
+			sound = d.Integer(n, "nginx.upstream_keepalive", &into.keepalive, 0, maxThreads)
+		}),
+	)
+	into.nginx = true
+	return ok && sound
 }
 
 // numbers reads an axis of numbers from 1.
@@ -203,7 +240,7 @@ type variants struct {
 	base     Topology
 	workers  []int
 	threads  []int
-	nginx    []bool
+	nginx    []front
 	command  []argument
 	services []Service
 	commands [][]argument // of the services
@@ -250,6 +287,14 @@ func (v *variants) check() bool {
 			*axis.values = []int{axis.usual}
 		}
 	}
+	for _, env := range []map[string]string{v.app.Env, d.loader.Env, v.base.Env} {
+		for _, name := range slices.Sorted(maps.Keys(env)) {
+			if slices.ContainsFunc(server.Decides, func(start string) bool { return strings.HasPrefix(name, start) }) {
+				d.Problem(v.node, "remove it from the environment of the app and of the topology, or write a command of your own instead of server: "+server.Name,
+					"the environment sets %s, which makes server %s another one, or has no effect on it", show.Quote(name), server.Name)
+			}
+		}
+	}
 	if kind == "services" {
 		for _, key := range []string{"nginx", "image"} {
 			if o.Has(key) {
@@ -260,7 +305,7 @@ func (v *variants) check() bool {
 	if kind != "server" {
 		v.checkPlaceholders()
 	}
-	if v.base.TLS && (kind == "server" || slices.Contains(v.nginx, true)) {
+	if v.base.TLS && (kind == "server" || slices.ContainsFunc(v.nginx, func(f front) bool { return f.nginx })) {
 		d.Problem(o.Keys["tls"], "use a command or services of your own whose last one has a certificate",
 			"%s and nginx are started without TLS", strings.Join(d.loader.Servers.names(), ", "))
 	}
@@ -323,7 +368,7 @@ func (v *variants) expand() []Topology {
 		threads = []int{0}
 	}
 	if len(nginx) == 0 {
-		nginx = []bool{false}
+		nginx = []front{{}}
 	}
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {
@@ -349,14 +394,21 @@ func (v *variants) expand() []Topology {
 	return all
 }
 
-func (v *variants) variant(workers, threads int, nginx bool) Topology {
+func (v *variants) variant(workers, threads int, front front) Topology {
 	t := v.base
-	t.Workers, t.Threads, t.Nginx = workers, threads, nginx
+	t.Workers, t.Threads, t.Nginx = workers, threads, front.nginx
+	if front.nginx {
+		keep := front.keepalive
+		if server, _ := v.d.loader.Servers.find(t.Server); !front.says && server.Keeps > 0 && threads >= server.Keeps {
+			keep = usualKeepalive
+		}
+		t.UpstreamKeepalive = &keep
+	}
 	name := t.Name
 	if name == "" {
 		name = t.Server
 	}
-	t.Name = topologyName(name, nginx, workers, threads)
+	t.Name = topologyName(name, front.nginx, workers, threads)
 	values := map[string]string{
 		placeWorkers: strconv.Itoa(workers),
 		placeThreads: strconv.Itoa(threads),

@@ -70,8 +70,9 @@ type Service struct {
 
 // A Proxy says what an nginx service stands in front of.
 type Proxy struct {
-	Upstream string        // the service that gets the requests
-	Timeout  time.Duration // the request's time-out, from which nginx's own follow
+	Upstream  string        // the service that gets the requests
+	Timeout   time.Duration // the request's time-out, from which nginx's own follow
+	Keepalive int           // idle connections to it that are kept; 0: each request makes its own
 }
 
 // An Address is where a service listens.

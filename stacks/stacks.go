@@ -203,6 +203,7 @@ type ServiceFacts struct {
 type Process struct {
 	PID     int
 	Parent  int
-	Threads int // threads of the operating system at this moment
+	Threads int    // threads of the operating system at this moment
+	Signals uint64 // that it handles by functions of its own: bit n-1 is signal n, by Linux's numbers; 0: not known, or none
 	Command string
 }

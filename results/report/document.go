@@ -361,7 +361,7 @@ func ErrorList(records []results.Record) *Section {
 		if len(kinds) > 0 {
 			text += ": " + strings.Join(kinds, "; ")
 		}
-		s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Line(text)})
+		s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Line(text), Log: show.LogEnd(record.LogTail)})
 	}
 	if len(s.Items) == 0 {
 		return nil

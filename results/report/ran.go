@@ -39,6 +39,11 @@ func Ran(records []results.Record) *Section {
 		return nil
 	}
 	s.Notes = []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
+	for _, name := range topologiesOf(records) {
+		for _, unread := range readBack(records, name).unread {
+			s.Notes = append(s.Notes, show.Line(name+", not read back: "+unread)+".")
+		}
+	}
 	if len(Configurations(records)) > 0 {
 		s.Notes = append(s.Notes, "nginx's configuration as it was loaded is in the formats markdown and json.")
 	}
@@ -57,8 +62,8 @@ func topologiesOf(records []results.Record) []string {
 // A backRead is what was read back from the stacks of one topology. Facts that
 // differ between two of them are all listed.
 type backRead struct {
-	workers, threads, images []string
-	start, ready             *stats.Sample // seconds
+	workers, threads, images, unread []string
+	start, ready                     *stats.Sample // seconds
 }
 
 func readBack(records []results.Record, topology string) backRead {
@@ -76,6 +81,7 @@ func readBack(records []results.Record, topology string) backRead {
 		}
 		add(&back.workers, Count(r.Stack.Workers))
 		add(&back.threads, Count(r.Stack.Threads))
+		add(&back.unread, r.Stack.Unread)
 		for _, service := range r.Stack.Services {
 			if service.Digest != "" {
 				add(&back.images, show.Line(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))

@@ -28,7 +28,7 @@ func meaning(flag string) string {
 	case results.FlagRepeated:
 		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
 	case results.FlagUnverified:
-		return "a fact of the stack could not be read back, so it was not compared with what was asked for"
+		return "a fact of the stack could not be read back, so it was not compared with what was asked for: the report says which under What ran"
 	case results.FlagImported:
 		return "read from a file of figures from elsewhere; how they were measured is not known here"
 	case verdict.FlagUnstable:

@@ -127,7 +127,7 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 // processes asks the engine, which sees the host's PIDs even if stackmeter does
 // not.
 func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
-	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,args"}, psProcesses
+	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,caught,args"}, psProcesses
 	if st.runtime.podman.Load() {
 		args, read = []string{"hpid,pid,ppid,args"}, podmanProcesses
 	}
@@ -141,7 +141,7 @@ func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, er
 	return nil, fmt.Errorf("list its processes: %w", err)
 }
 
-// psProcesses reads what ps answers to -o pid,ppid,nlwp,args.
+// psProcesses reads what ps answers to -o pid,ppid,nlwp,caught,args.
 func psProcesses(rows [][]string) ([]stacks.Process, error) {
 	var list []stacks.Process
 	for _, row := range rows {
@@ -149,14 +149,18 @@ func psProcesses(rows [][]string) ([]stacks.Process, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, stacks.Process{PID: n[0], Parent: n[1], Threads: n[2], Command: row[3]})
+		signals, err := strconv.ParseUint(row[3], 16, 64)
+		if err != nil || len(row) < 5 {
+			return nil, fmt.Errorf("the engine answered %q", row)
+		}
+		list = append(list, stacks.Process{PID: n[0], Parent: n[1], Threads: n[2], Signals: signals, Command: row[4]})
 	}
 	return list, nil
 }
 
 // podmanProcesses reads what Podman answers to hpid,pid,ppid,args. Podman does not
 // run ps: it has other columns, knows the parent only by its PID in the container,
-// and does not count threads.
+// and tells of neither threads nor signals.
 func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
 	host := map[int]int{} // PID on the host by that in the container
 	var list []stacks.Process

@@ -291,9 +291,10 @@ func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	config, err := images.NginxConfig(images.NginxOptions{
-		Listen:   net.JoinHostPort("0.0.0.0", strconv.Itoa(s.Port)),
-		Upstream: upstream,
-		Timeout:  s.Proxy.Timeout,
+		Listen:    net.JoinHostPort("0.0.0.0", strconv.Itoa(s.Port)),
+		Upstream:  upstream,
+		Timeout:   s.Proxy.Timeout,
+		Keepalive: s.Proxy.Keepalive,
 	})
 	if err != nil {
 		return err

@@ -68,6 +68,11 @@ type NginxOptions struct {
 	Upstream string        // the application's host (name or address) and port
 	Timeout  time.Duration // how long a client waits for one request; 0: 60 s
 	TempDir  string        // an existing directory for the pid file and temporary files, absolute; empty: /tmp
+
+	// Keepalive is how many idle connections to the upstream are kept; 0: each
+	// request makes its own. A server that closes a connection after an answer and
+	// does not say so loses the requests that are sent into it meanwhile.
+	Keepalive int
 }
 
 // NginxConfig renders an nginx.conf, valid for nginx 1.22 and later, that

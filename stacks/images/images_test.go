@@ -22,7 +22,7 @@ var goldenCases = []struct {
 		Listen: "127.0.0.1:18080", Upstream: "127.0.0.1:18000",
 		Timeout: 1500 * time.Millisecond, TempDir: "/tmp/stack-1",
 	}},
-	{"ipv6", NginxOptions{Listen: "[::1]:8080", Upstream: "[::1]:8000"}},
+	{"ipv6", NginxOptions{Listen: "[::1]:8080", Upstream: "[::1]:8000", Keepalive: 32}},
 }
 
 func TestNginxConfigGolden(t *testing.T) {

@@ -161,7 +161,7 @@ func (st *stack) proxy(i int, s stacks.Service, temp string) (file, error) {
 	}
 	text, err := images.NginxConfig(images.NginxOptions{
 		Listen: st.address(i).String(), Upstream: st.address(upstream).String(),
-		Timeout: s.Proxy.Timeout, TempDir: temp,
+		Timeout: s.Proxy.Timeout, Keepalive: s.Proxy.Keepalive, TempDir: temp,
 	})
 	return file{Path: filepath.Join(temp, "nginx.conf"), Text: text}, err
 }

@@ -28,6 +28,7 @@ type member struct {
 	session int
 	zombie  bool
 	threads int
+	signals uint64        // that it handles by functions of its own
 	cpu     time.Duration // its own, user and system
 	waited  time.Duration // of the children that it has waited for
 }
@@ -47,6 +48,7 @@ func readMember(pid int) (member, error) {
 		session:  int(stat.Number(6)),
 		zombie:   stat.Ended(),
 		threads:  int(stat.Number(20)),
+		signals:  uint64(stat.Number(34)),
 		cpu:      time.Duration(stat.Number(14)+stat.Number(15)) * tick,
 		waited:   time.Duration(stat.Number(16)+stat.Number(17)) * tick,
 	}, nil

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"fmt"
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
@@ -34,9 +35,25 @@ func (c custom) Serve(app stacks.Service, _ scenarios.Plan, t scenarios.Topology
 	return services
 }
 
-func (c custom) ReadBack(ctx context.Context, _ scenarios.Topology, stack stacks.Stack) (Facts, error) {
-	facts, err := stack.Inspect(ctx)
-	return Facts{Facts: facts, Loading: c != scenarios.ServerExisting}, err
+// ReadBack implements Server. Where a command of the scenario's own runs gunicorn,
+// its workers can be compared with the topology's.
+func (c custom) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
+	if c == scenarios.ServerExisting {
+		facts, err := stack.Inspect(ctx)
+		return Facts{Facts: facts}, err
+	}
+	found, err := awaitWorkers(ctx, t, stack)
+	found.WorkerPIDs, found.Loading = nil, true // they may be replaced on purpose: --max-requests
+	switch {
+	case err != nil:
+	case found.Workers == nil:
+		found.Unread = "what the scenario's own command runs: how many workers and threads is not known"
+	case t.Workers == 0:
+		found.Unread = "what the scenario's own command runs: gunicorn was found, and the topology has no workers to compare its own with"
+	case *found.Workers != t.Workers:
+		err = fmt.Errorf("%w: gunicorn runs with workers %d, and the topology says %d", stacks.ErrDiffers, *found.Workers, t.Workers)
+	}
+	return found, err
 }
 
 func (custom) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -61,12 +61,15 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		return stacks.Spec{}, fmt.Errorf("topology %s: it has no services", t.Name)
 	}
 	if t.Nginx {
-		upstream := spec.Entry()
+		proxy := &stacks.Proxy{Upstream: spec.Entry().Name, Timeout: p.Request.Timeout}
+		if t.UpstreamKeepalive != nil {
+			proxy.Keepalive = *t.UpstreamKeepalive
+		}
 		spec.Services = append(spec.Services, stacks.Service{
 			Name:   stacks.RoleNginx,
 			Role:   stacks.RoleNginx,
 			Port:   nginxPort,
-			Proxy:  &stacks.Proxy{Upstream: upstream.Name, Timeout: p.Request.Timeout},
+			Proxy:  proxy,
 			CPUs:   p.Resources.CPUs,
 			Memory: p.Resources.Memory,
 			Cores:  cores,

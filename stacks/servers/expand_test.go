@@ -26,7 +26,7 @@ func TestExpand(t *testing.T) {
 		command  string // of the first service
 	}{
 		{"flask", scenarios.Topology{Server: "flask"}, "app",
-			"flask --app wsgi:app run --host {host} --port {port}"},
+			"flask --app wsgi:app run --host {host} --port {port} --no-reload --no-debugger --with-threads"},
 		{"gunicorn", scenarios.Topology{Server: "gunicorn", Workers: 2, Threads: 4}, "app",
 			"gunicorn --bind {host}:{port} --workers 2 --threads 4 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
 		{"nginx", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 1, Nginx: true}, "app nginx",

@@ -18,7 +18,9 @@ import (
 type gunicorn struct{}
 
 func (gunicorn) Syntax() scenarios.Server {
-	return scenarios.Server{Name: "gunicorn", Workers: 1, Threads: 1}
+	// A worker of the class gthread keeps connections open, one of the class sync
+	// does not: https://docs.gunicorn.org/en/stable/settings.html#keepalive
+	return scenarios.Server{Name: "gunicorn", Workers: 1, Threads: 1, Keeps: 2}
 }
 
 func (gunicorn) Program() Program {
@@ -95,7 +97,7 @@ func awaitWorkers(ctx context.Context, t scenarios.Topology, stack stacks.Stack)
 			return found, err
 		}
 		found.Workers, found.WorkerPIDs, found.Threads = readGunicorn(facts)
-		enough := found.Workers != nil && *found.Workers >= t.Workers
+		enough := found.Workers == nil || *found.Workers >= t.Workers
 		if enough || time.Now().After(deadline) {
 			return found, nil
 		}
@@ -113,10 +115,10 @@ func (gunicorn) WorkerPIDs(facts stacks.Facts) []int {
 }
 
 // readGunicorn finds workers and threads in the processes of the app's service.
-// The master is the gunicorn process whose parent is not one. Workers are its
-// children. Their own children look like workers too, but belong to the app.
-// workers is nil without a gunicorn process. threads is nil if the master's
-// command line does not say.
+// The master is the gunicorn process whose parent is not one. Workers are those
+// of its children that work like one. Their own children look like workers too,
+// but belong to the app. workers is nil without a gunicorn process. threads is
+// nil if the master's command line does not say.
 func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
 	gunicorn := map[int]stacks.Process{}
 	for _, p := range appProcesses(facts) {
@@ -128,7 +130,7 @@ func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
 		parent, child := gunicorn[p.Parent]
 		_, grandchild := gunicorn[parent.Parent]
 		switch n, ok := option(p.Command, "--threads"); {
-		case child && !grandchild:
+		case child && !grandchild && works(p, parent):
 			pids = append(pids, pid)
 		case !child && ok:
 			threads = &n
@@ -140,6 +142,18 @@ func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
 	slices.Sort(pids)
 	n := len(pids)
 	return &n, pids, threads
+}
+
+// works reports whether a child of gunicorn's master is a worker. The app can have
+// forked it: with --preload the master loads the app, and a multiprocessing.Manager
+// of the app's runs in a child that has the master's command line. Both a worker
+// and the master reopen their logs on SIGUSR1, and only the master reloads on SIGHUP
+// (https://docs.gunicorn.org/en/stable/signals.html): a child that was forked
+// before the master handled signals handles neither, and a later one both. Where
+// the runtime knows nothing of signals, every child is a worker.
+func works(child, master stacks.Process) bool {
+	const hup, usr1 = 1 << (1 - 1), 1 << (10 - 1) // by Linux's numbers
+	return master.Signals == 0 || child.Signals&(usr1|hup) == usr1
 }
 
 // classFor returns the worker class that gunicorn uses by itself for a number of

@@ -45,6 +45,13 @@ func TestReadGunicorn(t *testing.T) {
 			{PID: 30380, Parent: 30377, Command: "/usr/bin/python3 /usr/bin/gunicorn --bind 0.0.0.0:8000 --workers 2 --threads 3 wsgi:app"},
 			{PID: 30381, Parent: 30377, Command: "/usr/bin/python3 /usr/bin/gunicorn --bind 0.0.0.0:8000 --workers 2 --threads 3 wsgi:app"},
 		}, 2, 3},
+		{"a Manager of the app's, forked with --preload", []stacks.Process{
+			{PID: 7, Signals: 0x8314a07, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 8, Parent: 7, Signals: 0x100000000, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 9, Parent: 7, Signals: 0x8304226, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 10, Parent: 7, Signals: 0x8304226, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+			{PID: 11, Parent: 7, Signals: 0x8314a05, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
+		}, 2, 4},
 		{"no gunicorn", []stacks.Process{{PID: 7, Command: "python3 serve.py gunicorn"}}, -1, -1},
 	}
 	value := func(n *int) int {

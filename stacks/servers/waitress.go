@@ -15,7 +15,7 @@ import (
 type waitress struct{}
 
 func (waitress) Syntax() scenarios.Server {
-	return scenarios.Server{Name: "waitress", Threads: 4, Lacks: "it is one process"}
+	return scenarios.Server{Name: "waitress", Threads: 4, Lacks: "it is one process", Keeps: 1}
 }
 
 func (waitress) Program() Program {

@@ -239,7 +239,7 @@ func (s *suite) servers(t *testing.T) {
 			if n := topology.Threads; n > 0 && (found.Threads == nil || *found.Threads != n) {
 				t.Errorf("threads: %v; want %d", found.Threads, n)
 			}
-			if loaded := strings.Contains(found.Nginx, "keepalive"); loaded != topology.Nginx {
+			if loaded := strings.Contains(found.Nginx, "proxy_pass"); loaded != topology.Nginx {
 				t.Errorf("nginx configuration read back: %q", found.Nginx)
 			}
 			if err := stack.Check(t.Context()); err != nil {

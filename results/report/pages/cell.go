@@ -192,6 +192,7 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			add(show.Line(r.Topology.Server), fmt.Sprintf("workers %s, threads of each %s, from the running processes", report.Count(r.Stack.Workers), report.Count(r.Stack.Threads)))
 		}
 		add("route", show.Line(r.Stack.Route))
+		add("not read back", show.Line(r.Stack.Unread))
 		for _, service := range r.Stack.Services {
 			label := "service " + show.Line(service.Name)
 			add(label, show.Line(strings.TrimSpace(service.Image+" "+service.Digest)))

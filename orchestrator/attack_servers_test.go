@@ -1,0 +1,48 @@
+package orchestrator_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"stackmeter/results"
+)
+
+// TestAttackUpstreamKeepalive: a server that closes its connections gets a new one
+// from nginx for each request. Where the scenario says otherwise and nginx gets no
+// answer, the record has what both sides say.
+func TestAttackUpstreamKeepalive(t *testing.T) {
+	b := newBench(t)
+	records := b.mustExecute(b.plan(`
+topologies:
+  - {name: uwsgi, nginx: true, command: [uwsgi, --plugin, python3, --disable-logging, --http-socket, "{host}:{port}", --master, --processes, "2", --module, "{wsgi}"]}
+  - {name: kept, nginx: {upstream_keepalive: 8}, command: [python3, -uc, ` + strconv.Quote(closesLate) + `, "{host}", "{port}"]}
+matrix: {requests: [200], client: [mt], pool: [4], keepalive: [true]}
+`))
+	if r := records["nginx+uwsgi/mt4/n200/keepalive"]; r.Status != results.StatusOK || r.Errors > 0 || r.LogTail != "" {
+		t.Errorf("uwsgi: %s, %d errors: %v %s\n%s", r.Status, r.Errors, r.FirstErrors, r.Reason, r.LogTail)
+	}
+	r := records["nginx+kept/mt4/n200/keepalive"]
+	if r.Status != results.StatusOK || r.Errors == 0 {
+		t.Errorf("a server that closes kept connections: %s, %d errors: %s", r.Status, r.Errors, r.Reason)
+	}
+	for _, said := range []string{"nginx | ", "upstream prematurely closed connection", "app | closed before its second request"} {
+		if !strings.Contains(r.LogTail, said) {
+			t.Errorf("no %q in the logs of an ok cell with 502s:\n%s", said, r.LogTail)
+		}
+	}
+}
+
+// closesLate is a server that answers the first request of each connection and
+// closes it at the second.
+const closesLate = `import socket, sys, threading
+def serve(c):
+    if c.recv(9999):
+        c.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok')
+    if c.recv(9999):
+        print('closed before its second request')
+    c.close()
+s = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=99)
+while True:
+    threading.Thread(target=serve, args=(s.accept()[0],)).start()
+`
