@@ -58,6 +58,25 @@ matrix: {requests: [60], client: [single, mp, mt], pool: [3]}
 	}
 }
 
+// TestAttackErrorsFailACell: a stack that answers some requests with 500 is no
+// measurement unless the scenario allows it. All is sent, so that the errors are
+// counted.
+func TestAttackErrorsFailACell(t *testing.T) {
+	b := newBench(t)
+	for limit, want := range map[string]string{"": results.StatusFailed, ", max_errors: 100%": results.StatusOK} {
+		p := b.plan(`
+request: {path: /flaky` + limit + `}
+warmup: 0
+topologies: [{name: sometimes, server: flask, env: {FLAKY: "6"}}]
+matrix: {requests: [30], client: [mt], pool: [2]}
+`)
+		r := b.mustExecute(p)["sometimes/mt2/n30"]
+		if r.Status != want || r.Errors != 5 || r.Replies != 25 || (r.Duration != nil) != (want == results.StatusOK) {
+			t.Errorf("%q: %s, %d replies, %d errors, duration %v: %s", limit, r.Status, r.Replies, r.Errors, r.Duration, r.Reason)
+		}
+	}
+}
+
 // TestThreadedAppThatAnswersWronglyIsCaught: the same app is right with one
 // thread and wrong with four. Its status is 200 all the while; only what it
 // answered the same file with before tells.

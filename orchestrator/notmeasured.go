@@ -13,7 +13,8 @@ import (
 
 // notMeasured says why a load does not measure what was asked for: no answer was as
 // expected, there were more errors than the limit allows, or not everything was
-// sent. It is nil if the load does. A nil limit allows any number of errors.
+// sent. It is nil if the load does. Without a limit no error is allowed, but the
+// load goes on, so that all are counted.
 func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 	switch {
 	case sent.Replies == 0:
@@ -22,6 +23,8 @@ func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 		return errors.New(tooManyErrors(sent, *limit))
 	case sent.Replies+sent.Errors < sent.Requests:
 		return fmt.Errorf("the load stopped after %d of %d requests, the first of which all failed: %s", sent.Replies+sent.Errors, sent.Requests, kinds(sent))
+	case limit == nil && sent.Errors > 0:
+		return fmt.Errorf("%d of %s had errors, and without request.max_errors none may: %s", sent.Errors, show.Plural(sent.Requests, "request"), kinds(sent))
 	}
 	return nil
 }

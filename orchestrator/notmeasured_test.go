@@ -18,7 +18,8 @@ func TestNotMeasured(t *testing.T) {
 		want  string // a part; empty: a measurement
 	}{
 		"all well":         {load.Result{Requests: 10, Replies: 10}, nil, ""},
-		"errors, no limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, nil, ""},
+		"errors, no limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, nil, "6 of 10 requests had errors, and without request.max_errors none may"},
+		"any number":       {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Percent: 100}, ""},
 		"within the limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 6}, ""},
 		"above the limit":  {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 5}, "6 errors"},
 		"no reply":         {load.Result{Requests: 6, Errors: 6, ErrorKinds: errors}, nil, "none of 6 requests"},

@@ -356,7 +356,7 @@ func TestSomeErrorsAreFlagged(t *testing.T) {
 	// Under gunicorn's four threads /sleep of 0.2 s in a time-out of 0.5 s
 	// answers; in a pool of 8 over one thread the last ones wait too long.
 	records := b.mustExecute(b.plan(`
-request: {path: "/sleep?s=0.2", timeout: 500ms}
+request: {path: "/sleep?s=0.2", timeout: 500ms, max_errors: 100%}
 topologies: [gunicorn w1]
 matrix: {requests: [8], client: [mt], pool: [8]}
 `))

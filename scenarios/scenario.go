@@ -137,7 +137,7 @@ type Request struct {
 	Timeout   time.Duration     `json:"timeout"`
 	Expect    Expect            `json:"expect"`
 	TLS       *TLS              `json:"tls,omitempty"`        // of topologies that speak it; nil: as TLS's zero value
-	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: no limit
+	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: a cell with any error fails, after the whole load was sent
 }
 
 // Multipart sends one payload per request as a file of a multipart form,

@@ -40,10 +40,10 @@ is given. A file is sent as the body, or with --field as a file of a form.
 
 Ctrl-C ends the load and prints what was measured until then.
 
-Exit status: 0 the load was sent, also when some answers were errors (see
---max-errors); 1 it could not be sent; 2 wrong usage; 3 nothing was answered as
-expected, or there were more errors than --max-errors; 4 a condition of --fail-on
-is broken; 130 interrupted.`,
+Exit status: 0 the load was sent, also when some answers were errors, unless
+--max-errors says otherwise; 1 it could not be sent; 2 wrong usage; 3 nothing was
+answered as expected, or there were more errors than --max-errors, which with
+--fail-on is none by default; 4 a condition of --fail-on is broken; 130 interrupted.`,
 		Example: `  stackmeter load http://127.0.0.1:8000/healthz
   stackmeter load http://127.0.0.1:8000/predict --requests 100 --client mt --pool 10 --file 'images/*.jpg' --field file
   stackmeter load http://127.0.0.1:8000/predict --rate 20/s --arrivals poisson --generate 640x480 --field file
@@ -116,7 +116,7 @@ func loadFlags() []loadFlag {
 		{"expect-json", "", "[]", "", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated"},
 		{"match", "", "", "request.expect.match", text, "a regular `EXPRESSION` that the body has to match"},
 		{"expect-same", "", "false", "request.expect.body_digest", same, "all answers to the same file have to be the same, byte by byte"},
-		{"max-errors", "", "", "request.max_errors", text, "stop early and fail with more errors than `N`, or than N% of the requests"},
+		{"max-errors", "", "", "request.max_errors", text, "stop early and fail with more errors than `N`, or than N% of the requests; by default any number, with --fail-on none"},
 
 		{"engine", "", scenarios.EngineNative, "client.engine", text, "`NAME`: native, or python-requests, Python's requests as a process of this machine"},
 		{"cpuset", "", "", "client.cpuset", text, "the `CORES` that the client may use, as 0-3,6"},
@@ -309,6 +309,9 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 	}
 	if thresholds, _ := o.gate.thresholds(plan); needsBaseline(thresholds) {
 		return usageError{errors.New("--fail-on: load stores nothing, so there is no base to compare with; write --json, and use stackmeter compare")}
+	}
+	if plan.Request.MaxErrors == nil && len(o.gate.failOn) == 0 {
+		plan.Request.MaxErrors = &scenarios.ErrorLimit{Percent: 100} // it is a look, and no gate
 	}
 	if len(plan.Trials) == 1 && o.progress == progressAuto && !isTerminal(a.stderr.to) {
 		o.progress = progressNone // the result says it all

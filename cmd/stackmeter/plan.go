@@ -106,6 +106,11 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s%s, %s, %s and %d of warm-up for each worker; order: %s\n",
 		p.Scenario, most, show.Plural(len(p.Trials), "stack"), show.Plural(p.Cells(), "cell"), show.Plural(requests, "request"), p.Warmup, order)
+	allowed := "none"
+	if limit := p.Request.MaxErrors; limit != nil {
+		allowed = limit.String()
+	}
+	fmt.Fprintf(w, "errors: request.max_errors allows a cell %s; with more it fails\n", allowed)
 	if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
 			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)
