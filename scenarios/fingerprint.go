@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Fingerprint is the SHA-256, in hexadecimal, of what must be the same if cells
@@ -95,6 +97,18 @@ func (p Plan) WithPayloadFiles() (Plan, error) {
 		p.PayloadFiles = append(p.PayloadFiles, f)
 	}
 	return p, nil
+}
+
+// Reads are the absolute paths of the files that a run of the plan reads by name.
+func (p Plan) Reads() []string {
+	files := slices.Clone(p.Request.files())
+	if t := p.Request.TLS; t != nil && t.CA != "" {
+		files = append(files, t.CA)
+	}
+	if b := p.App.Build; b != nil {
+		files = append(files, filepath.Join(b.Context, cmp.Or(b.Dockerfile, "Dockerfile")))
+	}
+	return files
 }
 
 // files are the absolute paths of the payload files; none if payloads are

@@ -108,11 +108,12 @@ the peak memory of every cell: one topology under one load.
 
 Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
-		Example:       "  stackmeter run scenarios/quickstart.yaml",
-		Version:       version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.ArbitraryArgs,
+		Example:           "  stackmeter run scenarios/quickstart.yaml",
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error { return checkFiles(cmd.Flags(), args) },
+		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()

@@ -11,38 +11,33 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
+
+	"stackmeter/scenarios"
 )
 
 // outputOptions say in which format a report is written, and where to.
 type outputOptions struct {
-	formats []string // that there are, the default first
-	format  string
-	file    string
-	charts  string // a folder; empty: no charts
+	format string
+	file   string
+	charts string // a folder; empty: no charts
 }
 
-// flags adds the flags, which are checked before the command runs.
+// flags adds the flags. checkFiles looks at the files before the command runs.
 func (o *outputOptions) flags(cmd *cobra.Command, formats []string) {
-	o.formats = formats
-	cmd.PreRunE = func(*cobra.Command, []string) error { return o.check() }
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if !slices.Contains(formats, o.format) {
+			return unknown("format", o.format, formats)
+		}
+		return nil
+	}
 	cmd.Flags().StringVar(&o.format, "format", formats[0], strings.Join(formats, ", "))
 	cmd.Flags().StringVarP(&o.file, "output", "o", "-", "`FILE` to write, - for standard output")
 }
 
 func (o *outputOptions) chartsFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.charts, "charts", "", "also write the charts into `DIR`, as PNG")
-}
-
-// check refuses a format that does not exist and a file that cannot be written.
-func (o outputOptions) check() error {
-	if !slices.Contains(o.formats, o.format) {
-		return unknown("format", o.format, o.formats)
-	}
-	if o.file == "" {
-		return usageError{errors.New("-o needs a file, or - for standard output")}
-	}
-	return checkOutput("-o", o.file)
 }
 
 // write writes a report, and its charts where they are asked for. A chart that
@@ -55,14 +50,77 @@ func (a *app) write(o outputOptions, draw func(dir string) ([]string, error), re
 	return errors.Join(undrawn, a.output(o.file, report))
 }
 
-// checkOutput refuses a file that cannot be written, before any work is done for
-// it. It tries what output does, but opens no device and no pipe: the reader of a
-// pipe would take that for the whole output.
-func checkOutput(flag, file string) error {
+// A use is a file that a command reads or keeps, and what that is to the user.
+type use struct{ what, path string }
+
+// storeFiles are the store and the files that SQLite may have beside it.
+func storeFiles(db string) []use {
+	used := []use{{"the store", db}}
+	if path, _, err := destination(db); err == nil {
+		for _, end := range []string{"-journal", "-wal", "-shm"} {
+			used = append(used, use{"a part of the store", path + end})
+		}
+	}
+	return used
+}
+
+// planFiles are the files that a plan names.
+func planFiles(plan scenarios.Plan) []use {
+	var used []use
+	for _, file := range plan.Reads() {
+		used = append(used, use{"a file that the scenario reads", file})
+	}
+	return used
+}
+
+// checkFiles looks at the files of any command before it does anything: no output
+// is the store, something that the command reads, or another output.
+func checkFiles(flags *pflag.FlagSet, args []string) error {
+	value := func(flag string) string {
+		if f := flags.Lookup(flag); f != nil && f.Value.Type() == "string" {
+			return f.Value.String()
+		}
+		return ""
+	}
+	var used []use
+	if db := value("db"); db != "" {
+		used = storeFiles(db)
+	}
+	for _, arg := range args {
+		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() {
+			used = append(used, use{"a file that this command reads", arg})
+		}
+	}
+	for _, flag := range []string{"ca", "nvml"} {
+		used = append(used, use{"the file of --" + flag, value(flag)})
+	}
+	if info, err := os.Stdout.Stat(); err == nil && info.Mode().IsRegular() {
+		for _, u := range used {
+			if other, err := os.Stat(u.path); err == nil && os.SameFile(info, other) {
+				return usageError{fmt.Errorf("standard output: that is %s, %s; write to another file", u.what, u.path)}
+			}
+		}
+	}
+	if flags.Lookup("output") != nil && value("output") == "" {
+		return usageError{errors.New("-o needs a file, or - for standard output")}
+	}
+	if err := errors.Join(checkOutput("-o", value("output"), used), checkOutput("--json", value("json"), used)); err != nil {
+		return err
+	}
+	return checkCharts(value("charts"), append(used, use{"the file of -o", value("output")}))
+}
+
+// checkOutput refuses a file that cannot be written, or is used already, before
+// any work is done for it. It tries what output does, but opens no device and no
+// pipe: the reader of a pipe would take that for the whole output.
+func checkOutput(flag, file string, used []use) error {
 	if file == "" || file == "-" {
 		return nil
 	}
 	path, replaced, err := destination(file)
+	if err == nil {
+		err = checkUnused(path, used)
+	}
 	if err == nil && replaced {
 		err = tryFolder(filepath.Dir(path))
 	} else if err == nil {
@@ -72,6 +130,69 @@ func checkOutput(flag, file string) error {
 		return usageError{fmt.Errorf("%s %s: %w", flag, file, err)}
 	}
 	return nil
+}
+
+// checkUnused refuses a path that leads to one of the used files, by whatever
+// name, and to any database: somebody forgot --db in front of it.
+func checkUnused(path string, used []use) error {
+	for _, u := range used {
+		if sameFile(path, u.path) {
+			return fmt.Errorf("that is %s, %s; name another file", u.what, u.path)
+		}
+	}
+	head := make([]byte, len(sqliteHead))
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	if f, err := os.Open(path); err == nil {
+		defer f.Close()
+		if _, err := io.ReadFull(f, head); err == nil && string(head) == sqliteHead {
+			return errors.New("that is an SQLite database, and is not overwritten; name another file")
+		}
+	}
+	return nil
+}
+
+// sqliteHead is what an SQLite file begins with.
+const sqliteHead = "SQLite format 3\x00"
+
+// checkCharts refuses a folder in which a chart could replace a used file. Which
+// charts there are is known only when they are drawn.
+func checkCharts(dir string, used []use) error {
+	if dir == "" {
+		return nil
+	}
+	entries, _ := os.ReadDir(dir) // WriteCharts makes it, or says what is wrong
+	for _, u := range used {
+		path, _, err := destination(u.path)
+		taken := err == nil && filepath.Ext(path) == ".png" && (filepath.Dir(path) == filepath.Clean(dir) || sameFile(filepath.Dir(path), dir))
+		for _, entry := range entries {
+			taken = taken || filepath.Ext(entry.Name()) == ".png" && sameFile(filepath.Join(dir, entry.Name()), u.path)
+		}
+		if taken {
+			return usageError{fmt.Errorf("--charts %s: a chart could replace %s, %s; name another folder", dir, u.what, u.path)}
+		}
+	}
+	return nil
+}
+
+// sameFile reports whether two paths lead to the same file or folder. A file that
+// is not there yet has the same folder and the same name.
+func sameFile(a, b string) bool {
+	if a == "" || b == "" {
+		return false
+	}
+	one, err := os.Stat(a)
+	other, gone := os.Stat(b)
+	if err == nil && gone == nil {
+		return os.SameFile(one, other) && (one.Mode().IsRegular() || one.IsDir())
+	}
+	if err == nil || gone == nil {
+		return false
+	}
+	a, _, err = destination(a)
+	b, _, gone = destination(b)
+	return err == nil && gone == nil && filepath.Base(a) == filepath.Base(b) && filepath.Dir(a) != a && sameFile(filepath.Dir(a), filepath.Dir(b))
 }
 
 func tryFolder(dir string) error {

@@ -218,7 +218,12 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := o.gpu.check(); err != nil {
 		return err
 	}
-	return checkOutput("--json", o.jsonFile)
+	for _, u := range planFiles(plan) {
+		if sameFile(o.db, u.path) {
+			return usageError{fmt.Errorf("--db %s: that is %s; name another file", o.db, u.what)}
+		}
+	}
+	return checkOutput("--json", o.jsonFile, planFiles(plan))
 }
 
 // runID returns the id of the run to resume, or a new one.

@@ -154,6 +154,11 @@ store meanwhile. A copy that fails leaves no file, and no file is overwritten.`,
 		Example: `  stackmeter backup /backup/nightly-$(date +%F).db --db nightly.db`,
 		Args:    arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if path, _, err := destination(args[0]); err == nil {
+				if err := checkUnused(path, storeFiles(db)[1:]); err != nil { // over the store itself, Backup refuses
+					return usageError{fmt.Errorf("backup %s: %w", args[0], err)}
+				}
+			}
 			store, err := openFile(cmd.Context(), db)
 			if err != nil {
 				return err
