@@ -4,8 +4,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/scenarios"
 )
 
 // TestAttackUpstreamKeepalive: a server that closes its connections gets a new one
@@ -29,6 +32,36 @@ matrix: {requests: [200], client: [mt], pool: [4], keepalive: [true]}
 	for _, said := range []string{"nginx | ", "upstream prematurely closed connection", "app | closed before its second request"} {
 		if !strings.Contains(r.LogTail, said) {
 			t.Errorf("no %q in the logs of an ok cell with 502s:\n%s", said, r.LogTail)
+		}
+	}
+}
+
+// TestAttackWrongReadyPath: a ready path that the app refuses costs one time-out,
+// not one for each stack.
+func TestAttackWrongReadyPath(t *testing.T) {
+	b := newBench(t)
+	p := b.plan(`
+topologies: [flask, gunicorn w1/t2, nginx + gunicorn w2]
+matrix: {requests: [2, 4], client: [single]}
+repeats: 3
+`)
+	p.App.Ready = scenarios.Ready{Path: "/nowhere", Timeout: 10 * time.Second}
+	records, err := b.execute(t.Context(), p)
+	if err != nil || len(records) != 6 {
+		t.Fatalf("%d cells: %v", len(records), err)
+	}
+	started := 0
+	for _, e := range b.events {
+		if e.Kind == orchestrator.EventStart {
+			started++
+		}
+	}
+	if started != 1 {
+		t.Errorf("%d stacks were started", started)
+	}
+	for name, r := range records {
+		if r.Status != results.StatusFailed || !strings.Contains(r.Reason, "/nowhere answered 404") || !strings.Contains(r.Reason, "app.ready.path") {
+			t.Errorf("%s: %s: %s", name, r.Status, r.Reason)
 		}
 	}
 }

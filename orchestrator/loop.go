@@ -24,6 +24,7 @@ type loop struct {
 	idle    map[string]int64 // bytes in use on each device, by UUID, before the first stack
 	cores   []int            // that the client may use; empty: any
 	broken  map[string]error // by topology: why it can never be started
+	ready   map[string]bool  // topologies that have been ready
 
 	strategy strategy.Strategy
 	trials   int                  // to do when the run began

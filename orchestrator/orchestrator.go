@@ -104,7 +104,7 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 	dog.told = book.notify
 	l := &loop{
 		Orchestrator: o, ledger: book, watchdog: dog, id: runID, plan: p, sampler: o.GPU,
-		up: map[stackKey]*live{}, begun: map[stackKey]int{}, again: map[results.Key]bool{},
+		up: map[stackKey]*live{}, begun: map[stackKey]int{}, again: map[results.Key]bool{}, ready: map[string]bool{},
 	}
 	if o.GPU != nil && p.Resources.GPU.MPS != nil {
 		sampler := *o.GPU

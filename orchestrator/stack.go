@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -110,8 +112,37 @@ func (s *live) notReady(ctx context.Context, err error) error {
 	if why := s.stack.Check(ctx); disturbed(err) || disturbed(why) {
 		return &lostStart{errors.Join(err, why)}
 	}
+	s.preflight(err)
 	output := s.logs(ctx)
 	return s.failAll(ctx, s.trial, s.explained(err, "", output, gpu.Usage{}), output, &s.facts)
+}
+
+// preflight gives up the topologies that would not become ready either, for the
+// same reason: each would cost its whole time-out. None of them may have been ready.
+func (s *live) preflight(err error) {
+	if !errors.Is(err, stacks.ErrReadyPath) && !errors.Is(err, stacks.ErrElsewhere) || errors.Is(err, stacks.ErrEnded) {
+		return
+	}
+	var same []string
+	for _, trial := range s.plan.Trials {
+		t := trial.Topology
+		if !t.SameApp(s.spec.Topology) || slices.Contains(same, t.Name) {
+			continue
+		}
+		if s.ready[t.Name] {
+			return
+		}
+		same = append(same, t.Name)
+	}
+	for _, name := range same {
+		if s.broken[name] == nil {
+			s.broken[name] = fmt.Errorf("not started, because it would not become ready either: %w", err)
+		}
+	}
+	if others := slices.DeleteFunc(same, func(name string) bool { return name == s.spec.Name }); len(others) > 0 {
+		s.notify(Event{Kind: EventNote, Topology: s.spec.Name,
+			Message: fmt.Sprintf("%v; this does not depend on the topology, so that these are not tried: %s", err, strings.Join(others, ", "))})
+	}
 }
 
 // measureOn measures a cell on the stack of its trial and records it. If the stack
@@ -240,6 +271,7 @@ func (s *live) makeReady(ctx context.Context) error {
 			*step.took = &seconds
 		}
 		if step.phase == results.PhaseReady {
+			s.ready[s.spec.Name] = true
 			s.notify(Event{Kind: EventReady, Topology: s.spec.Name, Repeat: s.trial.Repeat})
 		}
 	}

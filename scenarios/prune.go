@@ -19,6 +19,16 @@ func (t Topology) LargerThan(other Topology) bool {
 		t.sameFamily(other)
 }
 
+// SameApp reports whether two topologies serve the same app in ways that stackmeter
+// knows, or in the same way: what the app answers does not depend on which of them
+// serves it.
+func (t Topology) SameApp(other Topology) bool {
+	own := func(t Topology) bool {
+		return t.Server == ServerCommand || t.Server == ServerServices || t.Server == ServerExisting
+	}
+	return t.sameFamily(other) || !own(t) && !own(other) && t.Image == other.Image && maps.Equal(t.Env, other.Env)
+}
+
 // sameFamily reports whether two topologies differ at most in their workers and
 // threads, and in the names, which follow from those.
 func (t Topology) sameFamily(other Topology) bool {

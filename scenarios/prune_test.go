@@ -5,6 +5,27 @@ import (
 	"testing"
 )
 
+func TestSameApp(t *testing.T) {
+	flask, gunicorn := Topology{Server: "flask"}, Topology{Server: "gunicorn", Workers: 2, Nginx: true}
+	own := Topology{Server: ServerCommand, Command: []string{"serve", "2"}, Workers: 2}
+	for _, test := range []struct {
+		name string
+		a, b Topology
+		same bool
+	}{
+		{"two servers", flask, gunicorn, true},
+		{"another image", flask, Topology{Server: "flask", Image: "other"}, false},
+		{"another environment", flask, Topology{Server: "flask", Env: map[string]string{"A": "1"}}, false},
+		{"a command", flask, own, false},
+		{"a command with other workers", own, Topology{Server: ServerCommand, Command: []string{"serve", "4"}, Workers: 4}, true},
+		{"another command", own, Topology{Server: ServerCommand, Command: []string{"run"}}, false},
+	} {
+		if test.a.SameApp(test.b) != test.same || test.b.SameApp(test.a) != test.same {
+			t.Errorf("%s: want %v", test.name, test.same)
+		}
+	}
+}
+
 func TestLargerThan(t *testing.T) {
 	s := parse(t, `
 topologies:

@@ -18,17 +18,23 @@ const (
 	checkInterval = 200 * time.Millisecond
 )
 
+// ErrReadyPath marks an error of WaitReady that tells of an app which answers, but
+// refuses the ready path. Waiting longer, or another way of serving it, would not
+// help.
+var ErrReadyPath = errors.New("app.ready.path has to be answered with 2xx")
+
 // WaitReady returns nil once a GET of the ready path through the whole stack was
 // answered with a 2xx status, not by way of a redirect, while every service ran.
-// It fails at once when a service ends. After the ready time-out it fails with
-// the last probe's error. Without a ready path it sends no GET. It does not fetch
-// the logs.
+// It fails at once when a service ends, and soon with ErrElsewhere when one listens
+// where nothing reaches it. After the ready time-out it fails with the last probe's
+// error, and with ErrReadyPath if the app refused its request. Without a ready
+// path it sends no GET. It does not fetch the logs.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	if spec.Ready.Path == "" {
 		return stack.Check(ctx)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout,
-		fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout))
+	late := fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, spec.Ready.Timeout, late)
 	defer cancel()
 	ctx, ended := context.WithCancelCause(ctx)
 	defer ended(nil)
@@ -38,6 +44,7 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	defer watching.Wait()
 	defer ended(nil)
 	watching.Go(func() { watchServices(ctx, stack, ended) })
+	watching.Go(func() { watchSockets(ctx, spec, stack, ended) })
 
 	// Each probe makes its own connection: one in the backlog of a server that is
 	// still starting must not decide about the next. None outlives the wait: a
@@ -68,7 +75,15 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; the last probe said: %w", context.Cause(ctx), last)
+			cause := context.Cause(ctx)
+			if errors.Is(cause, late) {
+				look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookFirst)
+				defer cancel()
+				if where, _ := misplaced(look, spec, stack); where != "" {
+					cause = fmt.Errorf("%w: %s", cause, where)
+				}
+			}
+			return fmt.Errorf("%w; the last probe said: %w", cause, last)
 		case <-time.After(probePause(time.Since(began))):
 		}
 	}
@@ -117,13 +132,16 @@ func probe(ctx context.Context, client *http.Client, url string, before error) e
 	}
 	defer resp.Body.Close()
 	if to := resp.Header.Get("Location"); resp.StatusCode >= 300 && resp.StatusCode <= 399 && to != "" {
-		return fmt.Errorf("GET %s answered %s to %.200q, and a redirect is not followed: app.ready.path has to answer 2xx itself", url, resp.Status, to)
+		return fmt.Errorf("GET %s answered %s to %.200q, and a redirect is not followed: %w", url, resp.Status, to, ErrReadyPath)
 	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("GET %s answered %s %q", url, resp.Status, body)
+	switch code := resp.StatusCode; {
+	case code >= 200 && code <= 299:
+		return nil
+	case code >= 300 && code <= 499 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests:
+		return fmt.Errorf("GET %s answered %s %q, and %w", url, resp.Status, body, ErrReadyPath)
 	}
-	return nil
+	return fmt.Errorf("GET %s answered %s %q", url, resp.Status, body)
 }
 
 // ErrUnsettled is the error of WaitSettled when the stack is still busy by
@@ -142,24 +160,29 @@ const (
 func WaitSettled(ctx context.Context, stack Stack) error {
 	deadline := time.Now().Add(settlePatience)
 	for time.Now().Before(deadline) {
-		meter, err := stack.Meter(ctx)
-		if err != nil {
+		if share, err := busy(ctx, stack); err != nil || share < settleShare {
 			return err
-		}
-		began := time.Now()
-		select {
-		case <-ctx.Done():
-			meter.Stop()
-			return context.Cause(ctx)
-		case <-time.After(settleWindow):
-		}
-		usage := meter.Stop()
-		if usage.CPU == nil {
-			return fmt.Errorf("%w, or not: its CPU time cannot be read (%s)", ErrUnsettled, usage.Reason)
-		}
-		if usage.CPU.Seconds() < settleShare*time.Since(began).Seconds() {
-			return nil
 		}
 	}
 	return fmt.Errorf("%w after %v", ErrUnsettled, settlePatience)
+}
+
+// busy looks for a moment how many cores the stack uses.
+func busy(ctx context.Context, stack Stack) (float64, error) {
+	meter, err := stack.Meter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	select {
+	case <-ctx.Done():
+		meter.Stop()
+		return 0, context.Cause(ctx)
+	case <-time.After(settleWindow):
+	}
+	usage := meter.Stop()
+	if usage.CPU == nil {
+		return 0, fmt.Errorf("%w, or not: its CPU time cannot be read (%s)", ErrUnsettled, usage.Reason)
+	}
+	return usage.CPU.Seconds() / time.Since(began).Seconds(), nil
 }

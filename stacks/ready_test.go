@@ -19,6 +19,16 @@ type urlStack struct {
 func (s urlStack) URL() string                 { return s.url }
 func (s urlStack) Check(context.Context) error { return nil }
 
+// answering is the URL of a server that answers every request with a status.
+func answering(t *testing.T, status int) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // TestThreat8RedirectedProbe: an app that redirects its probe is not ready, and
 // the server that it points to is not asked.
 func TestThreat8RedirectedProbe(t *testing.T) {

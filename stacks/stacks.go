@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"stackmeter/scenarios"
@@ -100,6 +101,10 @@ type Stack interface {
 
 	// Inspect reads back what was really started.
 	Inspect(ctx context.Context) (Facts, error)
+
+	// Listening returns the address that {host}:{port} stands for in a service's
+	// command, and those on which its processes listen for TCP connections.
+	Listening(ctx context.Context, service string) (asked netip.AddrPort, listens []netip.AddrPort, err error)
 
 	// Exec runs argv inside a service and returns both its outputs together. An
 	// exit status other than 0 is an error that carries the output. More than

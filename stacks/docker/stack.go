@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,6 +194,37 @@ func numbers(row []string, columns int) ([]int, error) {
 		all = append(all, n)
 	}
 	return all, nil
+}
+
+// dockerDNS is where the engine's own name server listens in each container.
+var dockerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// Listening implements stacks.Stack. The container has a network of its own, so that
+// its sockets are the service's. They are read from outside where that is possible:
+// not every image has cat.
+func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+	i := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == name })
+	if i < 0 {
+		return asked, nil, fmt.Errorf("the stack has no service %q", name)
+	}
+	one := st.services[i]
+	asked = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(st.spec.Services[i].Port))
+	var tables []byte
+	if group, err := cgroup.Of(one.pid); err == nil && st.local && group.Holds(one.container) {
+		for _, table := range []string{"tcp", "tcp6"} { // a kernel without IPv6 has one of them
+			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", one.pid, table))
+			tables = append(tables, text...)
+		}
+	}
+	if len(tables) == 0 {
+		tables, err = st.Exec(ctx, name, "cat", "/proc/net/tcp", "/proc/net/tcp6")
+	}
+	for _, s := range stacks.ParseSockets(string(tables)) {
+		if s.Address.Addr() != dockerDNS {
+			listens = append(listens, s.Address)
+		}
+	}
+	return asked, listens, err
 }
 
 // Exec implements stacks.Stack.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync/atomic"
 
 	"stackmeter/scenarios"
@@ -100,6 +101,11 @@ func (*stack) Devices() []string { return nil }
 // Inspect returns no services: which ones there are is not known.
 func (s *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 	return stacks.Facts{Route: stacks.RouteGiven, GPU: "not known: " + unseen}, s.Check(ctx)
+}
+
+// Listening fails: where the server listens is not seen.
+func (*stack) Listening(context.Context, string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+	return asked, nil, errUnseen
 }
 
 // Exec fails: commands cannot be run there.

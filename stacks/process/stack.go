@@ -8,7 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,6 +128,37 @@ func (one *service) processes() ([]stacks.Process, error) {
 		}
 	}
 	return list, nil
+}
+
+// Listening implements stacks.Stack. All services share the machine's network: a
+// socket is a service's if one of its processes has it open.
+func (st *stack) Listening(_ context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+	i := slices.IndexFunc(st.services, func(one *service) bool { return one.name == name })
+	if i < 0 {
+		return asked, nil, fmt.Errorf("the stack has no service %q", name)
+	}
+	asked = netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(st.services[i].port.Port))
+	members, err := below(st.services[i].record.Supervisor.PID)
+	if err != nil {
+		return asked, nil, err
+	}
+	open := map[string]bool{}
+	for _, m := range members {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", m.PID)) // none if it has ended
+		for _, file := range files {
+			target, _ := os.Readlink(file)
+			open[target] = true
+		}
+	}
+	for _, table := range []string{"tcp", "tcp6"} { // a kernel without IPv6 has one of them
+		text, _ := os.ReadFile("/proc/net/" + table)
+		for _, s := range stacks.ParseSockets(string(text)) {
+			if open["socket:["+s.Inode+"]"] {
+				listens = append(listens, s.Address)
+			}
+		}
+	}
+	return asked, listens, nil
 }
 
 // execTimeout bounds Exec.

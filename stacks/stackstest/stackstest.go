@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -95,6 +96,7 @@ func Run(t *testing.T, bench Bench) {
 		{"a command that is not there leaves nothing behind", true, s.noCommand},
 		{"a service that ends while starting is noticed at once", true, s.diesStarting},
 		{"never ready carries the last answer", false, s.neverReady},
+		{"a service that listens elsewhere is told so", true, s.elsewhere},
 		{"a service that dies is noticed", true, s.dies},
 		{"logs are the tail of each service's output", true, s.logs},
 		{"memory and CPU are metered", true, s.meter},
@@ -341,6 +343,42 @@ func (s *suite) neverReady(t *testing.T) {
 	err := stacks.WaitReady(t.Context(), spec, stack)
 	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready after 3s") {
 		t.Errorf("never ready: %v", err)
+	}
+}
+
+// listen is a server at an address and a port, for IPv6 alone if the address is.
+const listen = `import http.server, socket, sys
+class Server(http.server.HTTPServer):
+    address_family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+    def server_bind(self):
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        self.socket.bind(self.server_address)
+Server((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).serve_forever()
+`
+
+func (s *suite) elsewhere(t *testing.T) {
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	for _, c := range []struct{ name, host, port, where string }{
+		{"port", "{host}", "0", "and not on"},
+		{"six", "::", "{port}", "[::]:"},
+		{"loopback", "127.0.0.1", "{port}", "127.0.0.1:8000"},
+	} {
+		if c.name == "loopback" && !s.Names {
+			continue // it is where local processes are asked
+		}
+		command := []string{"python3", "-c", strings.NewReplacer("{", "{{", "}", "}}").Replace(listen), c.host, c.port, "not on {port}"}
+		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command}, func(p *scenarios.Plan) {
+			p.App.Ready.Timeout = time.Hour
+		})
+		waiting.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := stacks.WaitReady(ctx, spec, stack); !errors.Is(err, stacks.ErrElsewhere) || !strings.Contains(err.Error(), c.where) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
 	}
 }
 
