@@ -206,7 +206,11 @@ func (l *loadSettings) plain() {
 func (l *loadSettings) special(host string) error {
 	client := l.client()
 	l.set("client", "matrix.client", quoted(client))
-	if pool := l.value("pool"); pool != "" && (client != scenarios.ClientSingle || pool != "1") { // which a single client has anyway
+	switch pool := l.value("pool"); {
+	case pool == "", client == scenarios.ClientSingle && pool == "1": // which it has anyway
+	case client == scenarios.ClientOpen: // which is not crossed with pools
+		l.set("pool", "matrix.include", "[{client: open, pool: "+pool+"}]")
+	default:
 		l.set("pool", "matrix.pool", pool)
 	}
 	if l.value("generate") != "" {

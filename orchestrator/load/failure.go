@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"stackmeter/scenarios/show"
 )
@@ -32,6 +33,40 @@ func (f *Failure) Error() string { return f.Kind + ": " + f.Message }
 // Failed is a Failure with a formatted message.
 func Failed(kind, format string, args ...any) *Failure {
 	return &Failure{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// A LocalError is why this machine cannot make a connection. A batch with one
+// measures no server.
+type LocalError syscall.Errno
+
+// LocalErrorOf is the LocalError in an error of the system, or nil if that is about
+// the network or the server.
+func LocalErrorOf(err error) *LocalError {
+	var errno syscall.Errno
+	if local := LocalError(0); errors.As(err, &errno) {
+		if local = LocalError(errno); local.remedy() != "" {
+			return &local
+		}
+	}
+	return nil
+}
+
+func (e LocalError) Error() string {
+	return "the client's machine: " + syscall.Errno(e).Error() + "; " + e.remedy()
+}
+
+func (e LocalError) remedy() string {
+	switch syscall.Errno(e) {
+	case syscall.EADDRNOTAVAIL:
+		return "closed connections keep their ports for a minute; keep connections alive, send fewer requests, or widen net.ipv4.ip_local_port_range"
+	case syscall.EMFILE, syscall.ENFILE:
+		return "raise the limit of open files (ulimit -n), or take fewer connections"
+	case syscall.ENOBUFS, syscall.ENOMEM:
+		return "it has no memory for another connection; take fewer"
+	case syscall.EAFNOSUPPORT:
+		return "turn IPv6 on, or use an IPv4 address"
+	}
+	return ""
 }
 
 // Failures counts failures by kind and keeps the first message of each kind.

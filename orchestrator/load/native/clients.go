@@ -74,7 +74,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		if e.open {
 			e.inFlight--
 		}
-		switch local := (*localError)(nil); {
+		switch local := (*load.LocalError)(nil); {
 		case errors.Is(err, errInterrupted):
 			return
 		case errors.As(err, &local):
@@ -183,8 +183,9 @@ const idleFrom = instant(time.Millisecond)
 //
 // If the server had closed the kept connection while it was idle, do makes a new
 // one. If that shows only after the request was sent, do sends it once more,
-// provided the server's kernel discarded it unread. It did not if the server died
-// over the request.
+// provided it was not read: the server's kernel discarded it, or the end of the
+// connection was on its way before the request came. If the server died over the
+// request, it was read.
 func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	k, task := c.conn, c.engine.task
 	k.begin(begin, c.engine.timeout)

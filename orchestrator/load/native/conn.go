@@ -47,7 +47,7 @@ type conn struct {
 
 	watchesRoom bool   // the poller watches for room to write
 	reordered   uint32 // what reordered said when it was last asked
-	unread      bool   // the other side had closed the connection, and discarded what was sent
+	unread      bool   // the other side had closed the connection before it took what was sent
 
 	// Of the answer under way; 0: not known yet.
 	firstByte instant // when its first bytes had arrived
@@ -55,6 +55,7 @@ type conn struct {
 	taken     instant // when they were read, if their arrival is known; otherwise 0
 
 	sent, received int64 // bytes on the wire over all connections, TLS's own included
+	before         int64 // what sent was when the request under way began
 }
 
 // sockaddr is an address as system calls take it, and its family.
@@ -75,12 +76,12 @@ func sockaddr(peer netip.AddrPort) (unix.Sockaddr, int, error) {
 }
 
 // open connects. The TLS handshake is part of it. Its error is a Failure of kind
-// connect or timeout, or a localError.
+// connect or timeout, or a load.LocalError.
 func (k *conn) open() error {
 	e := k.engine
 	fd, err := newSocket(e.family)
 	if err != nil {
-		return &localError{err, "raise the limit of open files (ulimit -n), or take fewer connections"}
+		return newFailure(err)
 	}
 	if e.family != unix.AF_UNIX {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
@@ -105,12 +106,8 @@ func (k *conn) open() error {
 		}
 		done, err = k.connect()
 	}
-	if err == unix.EADDRNOTAVAIL {
-		return &localError{os.NewSyscallError("connect", err),
-			"closed connections keep their ports for a minute; keep connections alive, send fewer requests, or widen net.ipv4.ip_local_port_range"}
-	}
 	if err != nil {
-		return load.Failed(load.ErrConnect, "%v", os.NewSyscallError("connect", err))
+		return newFailure(os.NewSyscallError("connect", err))
 	}
 	if e.secure == nil {
 		return nil
@@ -121,6 +118,14 @@ func (k *conn) open() error {
 		return timedOutOr(err, load.ErrConnect, "the TLS handshake")
 	}
 	return nil
+}
+
+// newFailure is why there is no connection: this machine's fault, or a Failure.
+func newFailure(err error) error {
+	if local := load.LocalErrorOf(err); local != nil {
+		return local
+	}
+	return load.Failed(load.ErrConnect, "%v", err)
 }
 
 // connect begins to connect, or finds out how that went. On loopback a second call
@@ -240,7 +245,7 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			k.unread = gone(err)
 			return 0, err
 		case n == 0:
-			k.unread = k.unread || gone(socketError(k.fd))
+			k.unread = k.unread || gone(socketError(k.fd)) || k.unacknowledged()
 			k.arrived, k.taken = 0, 0 // the kernel does not say when the end came
 			return 0, io.EOF
 		default:
@@ -257,7 +262,17 @@ func (k *conn) readSocket(b []byte) (int, error) {
 // begin resets what is known of the request and answer under way.
 func (k *conn) begin(at instant, timeout time.Duration) {
 	k.begun, k.deadline, k.expired, k.again = at, at+instant(timeout), false, 0
+	k.before = k.sent
 	k.firstByte, k.arrived, k.taken, k.unread = 0, 0, 0, false
+}
+
+// unacknowledged reports whether the other side has acknowledged nothing of the
+// request. At the end of its stream that means that it closed before the request came:
+// the end and the request have met on the way. The end's packet would acknowledge a
+// request that was read.
+func (k *conn) unacknowledged() bool {
+	waiting, err := unix.IoctlGetInt(k.fd, unix.SIOCOUTQ)
+	return err == nil && waiting > 0 && int64(waiting) >= k.sent-k.before
 }
 
 // recheckFrom is how long bytes may lie in the kernel before took asks whether they
@@ -323,17 +338,6 @@ func socketError(fd int) error {
 // gone reports whether an error means that the other side had closed the connection
 // before it took what was sent.
 func gone(err error) bool { return err == unix.ECONNRESET || err == unix.EPIPE }
-
-// A localError is why this machine cannot send. A batch with one measures no server.
-type localError struct {
-	err    error
-	remedy string
-}
-
-func (e *localError) Error() string {
-	return "the client's machine: " + e.err.Error() + "; " + e.remedy
-}
-func (e *localError) Unwrap() error { return e.err }
 
 // retryEvery is how often to try again while the kernel does not report a change.
 const retryEvery = instant(time.Millisecond)

@@ -82,7 +82,7 @@ func TestNoMoreFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if _, err := b.Fire(t.Context()); err == nil || !strings.Contains(err.Error(), "the client's machine: socket: too many open files") {
+	if _, err := b.Fire(t.Context()); err == nil || !strings.Contains(err.Error(), "the client's machine: too many open files") {
 		t.Errorf("got %v; want too many open files on the client's machine", err)
 	}
 }

@@ -97,6 +97,9 @@ func (b *batch) listen(messages *json.Decoder) error {
 				return err
 			}
 			b.failure, b.account = m.Tally.Failure, &account
+			if m.Tally.Broken != 0 {
+				b.failure = m.Tally.Broken.Error()
+			}
 			b.done.Store(int64(len(account.Outcomes)))
 			return nil
 		case m.Ask != nil:

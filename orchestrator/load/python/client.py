@@ -36,6 +36,7 @@ import mmap
 import multiprocessing
 import os
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -65,6 +66,8 @@ RIGHT, WRONG = 1, 2  # verdicts; 0 is none yet
 HEAD = 64 * 1024  # bytes of an answer's head, the interim ones included
 LINE = 16 * 1024  # bytes of a line of it
 CHUNK = 10 * 1024  # what requests itself reads of a body at a time
+# Errors that are this machine's and not the server's: a batch with one measures no server.
+OWN = {errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAFNOSUPPORT}
 PROGRESS = 0.25  # seconds between two lines of progress
 
 
@@ -102,7 +105,8 @@ class Batch:
         self.figures = mmap.mmap(-1, self.requests * FIGURE.size)
         self.messages = mmap.mmap(-1, self.requests * MESSAGE)
         self.counters = mmap.mmap(-1, self.clients * COUNTER.size)
-        self.over = mmap.mmap(-1, 1)  # not 0: the batch has more errors than allowed
+        self.over = mmap.mmap(-1, 1)  # not 0: the batch has more errors than allowed, or cannot go on
+        self.broken = mmap.mmap(-1, 1)  # why it cannot: the number of an error of this machine's; 0: it can
         self.verdicts = mmap.mmap(-1, self.requests)  # on the answers to the requests that asked
 
     def prepare(self, payload, data):
@@ -149,6 +153,7 @@ class Batch:
             "messages": messages,
             "figures": base64.b64encode(figures).decode("ascii"),
             "failure": failure,
+            "broken": self.broken[0],
         }
 
 
@@ -225,7 +230,8 @@ class Client:
         """Resets the figures of an attempt."""
         self.first = self.connect = self.head = self.extra = 0
         self.fresh = False  # it made a new connection
-        self.unread = False  # the server had closed the connection, and its kernel discarded the request
+        self.unread = False  # the server had closed the connection before it took the request
+        self.acknowledged = acknowledged(self.socket)  # of what was sent on the kept connection before
 
     def connecting(self, socket):
         self.fresh = True
@@ -251,6 +257,9 @@ class Client:
         self.hold(self.socket)
         kept = self.socket is not None and self.socket.fileno() >= 0
         answer = self.attempt(i)
+        if self.batch.broken[0]:
+            self.rest()
+            return
         # urllib3 makes a new connection when it notices that the server has closed an idle one. If it does not notice
         # before it sends, the request is sent again, provided the server never read it. A server that dies over a
         # request is an error.
@@ -286,8 +295,12 @@ class Client:
         except Refused as refused:
             answer.fail(refused.kind, str(refused))
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            if any(isinstance(e, ConnectionError) and e.errno in (errno.ECONNRESET, errno.EPIPE) for e in causes(error)):
+            numbers = {e.errno for e in causes(error) if isinstance(e, OSError)}
+            if numbers & {errno.ECONNRESET, errno.EPIPE}:
                 self.unread = True
+            if numbers & OWN:
+                self.batch.broken[0] = min(numbers & OWN)
+                self.batch.over[0] = 1
             answer.fail(kind_of(error, not self.fresh or self.connect > 0, self.head > 0), words(error))
         return answer
 
@@ -411,7 +424,7 @@ class Response(http.client.HTTPResponse):
         client = here.client
         stream = self.fp
         if not stream.peek(1):  # returns at the first byte, or at the end of the stream
-            client.unread = refused(stream)
+            client.unread = refused(stream, client.acknowledged)
         client.first = time.monotonic_ns()
         self.fp = Head(stream, client)
         try:
@@ -441,12 +454,26 @@ def left(stream):
 TCP_CLOSE = 7  # the state of a connection that was reset; one that the server closed is in CLOSE_WAIT
 
 
-def refused(stream):
-    """Whether the connection of a stream at its end was reset: the request came after the server had closed it."""
+def acknowledged(connection):
+    """How many bytes the other side of a connection has acknowledged; 0 if nobody knows."""
     try:
-        return stream.raw._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        return struct.unpack_from("<Q", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 128), 120)[0]
+    except (AttributeError, OSError, struct.error):
+        return 0
+
+
+def refused(stream, before):
+    """Whether the server had closed the connection of a stream at its end before the request came.
+
+    Then the connection was reset, or the end and the request have met on the way: nothing more was acknowledged than
+    before. The packet of an end acknowledges a request that was read.
+    """
+    try:
+        connection = stream.raw._sock
+        reset = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
     except (AttributeError, OSError):
         return False
+    return reset or 0 < before == acknowledged(connection)
 
 
 def timed(connect):
@@ -455,6 +482,7 @@ def timed(connect):
     def connect_timed(self):
         begin = time.monotonic_ns()
         connect(self)
+        here.client.hold(self.sock)  # with TLS it is not the one that connected
         here.client.connect = time.monotonic_ns() - begin
 
     return connect_timed
@@ -508,7 +536,7 @@ def kind_of(error, connected, answered):
         return "truncated" if cut else "protocol"
     if has(http.client.IncompleteRead) or any("ended prematurely" in str(e) for e in chain):
         return "truncated"
-    if has(ConnectionError):  # the system's, not that of requests
+    if has(ConnectionError, ssl.SSLEOFError):  # the system's, not that of requests
         return "truncated" if answered else "reset"
     return "protocol"
 

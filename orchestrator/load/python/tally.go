@@ -15,6 +15,7 @@ type tally struct {
 	Messages map[string]string `json:"messages"`
 	Figures  []byte            `json:"figures"` // figureSize bytes for each request
 	Failure  string            `json:"failure"` // why the batch ended early; empty if it did not
+	Broken   load.LocalError   `json:"broken"`  // why it did, if that is this machine's fault; otherwise 0
 }
 
 // A figure is what the program says about one request, little-endian.

@@ -1,6 +1,7 @@
 package python
 
 import (
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -31,25 +32,30 @@ func TestTLS(t *testing.T) {
 				t.Errorf("%s, %s: %d replies, errors %v: %v", name, spec.Client, r.Replies, r.ErrorKinds, r.FirstErrors)
 			}
 		}
-		// requests takes its authorities from the environment, which the client's
-		// processes have nothing of: this interpreter brings its own.
-		c, dir := local(t), t.TempDir()
-		real, err := exec.LookPath(c.Launcher.(Local).Python)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ca, python := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "python3")
-		certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-		if err := os.WriteFile(ca, certificate, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(python, fmt.Appendf(nil, "#!/bin/sh\nREQUESTS_CA_BUNDLE='%s' exec '%s' \"$@\"\n", ca, real), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		c.Launcher = Local{Python: python}
+		c := trusting(t, server.Certificate())
 		r := mustFire(t, c, job)
 		if r.Replies != 6 || r.Connect == nil || r.Connect.Count() > int64(spec.Pool) || r.FirstByte.Count() != 6 {
 			t.Errorf("%s: %d replies, errors %v, connecting %v", spec.Client, r.Replies, r.FirstErrors, r.Connect)
 		}
 	}
+}
+
+// trusting is a client that trusts a certificate. requests takes its authorities from
+// the environment, which the client's processes have nothing of: this client's
+// interpreter brings its own.
+func trusting(t *testing.T, authority *x509.Certificate) *Client {
+	c, dir := local(t), t.TempDir()
+	real, err := exec.LookPath(c.Launcher.(Local).Python)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, python := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "python3")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(python, fmt.Appendf(nil, "#!/bin/sh\nREQUESTS_CA_BUNDLE='%s' exec '%s' \"$@\"\n", ca, real), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.Launcher = Local{Python: python}
+	return c
 }
