@@ -57,9 +57,6 @@ func (l *loop) watchGPU(ctx context.Context) (*gpuWatch, error) {
 
 // owners says which processes are the stack's.
 func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
-	if w.trial == nil {
-		return
-	}
 	var owners []gpu.Owner
 	for i, s := range facts.Services {
 		o := gpu.Owner{Service: s.Service, Role: spec.Services[i].Role, Container: s.Container}

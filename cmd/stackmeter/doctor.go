@@ -214,7 +214,7 @@ func deviceFindings(s gpu.Snapshot) []finding {
 		text += fmt.Sprintf("; %d MiB in use", s.Memory.Used>>20)
 	}
 	found := []finding{{what: what, state: stateOK, text: text}}
-	dirt := gpu.Dirt([]gpu.Snapshot{s}, nil, gpu.DefaultTolerance)
+	dirt := gpu.Dirt([]gpu.Snapshot{s}, nil)
 	for i, text := range dirt {
 		f := finding{what: what, state: stateNote, text: text}
 		if i == len(dirt)-1 {

@@ -9,15 +9,8 @@ import (
 // steps of about 100 ms.
 const minEnergyWindow = time.Second
 
-// activity fills in what the devices did during the cell.
-func (ev evidence) activity(u *Usage) {
-	for d := range u.Devices {
-		u.Devices[d].Activity = ev.summary(d)
-	}
-}
-
-// summary is one device's activity.
-func (ev evidence) summary(device int) TelemetrySummary {
+// activity is what a device did during the cell.
+func (ev evidence) activity(device int) TelemetrySummary {
 	var sum TelemetrySummary
 	var utilization, power, sm, mem, temperature []float64
 	var energy []Telemetry

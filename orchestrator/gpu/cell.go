@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -12,8 +11,6 @@ type Cell struct {
 	from  time.Duration
 	first edge
 	err   error // of the first edge
-	once  sync.Once
-	usage Usage
 }
 
 // Cell begins a measurement. It reads the process lists and the telemetry, and
@@ -31,20 +28,13 @@ func (t *Trial) Cell() *Cell {
 	return c
 }
 
-// Stop ends the measurement and returns what was measured. Call it right after
-// the last reply. It never fails: a figure that could not be measured is nil in
-// the usage, with the reason. A later call returns the first result. A nil cell
-// has the empty usage.
+// Stop ends the measurement and returns what was measured. Call it once, right
+// after the last reply. It never fails: a figure that could not be measured is nil
+// in the usage, with the reason. A nil cell has the empty usage.
 func (c *Cell) Stop() Usage {
 	if c == nil {
 		return Usage{}
 	}
-	c.once.Do(func() { c.usage = c.stop() })
-	return c.usage
-}
-
-// stop gathers the evidence and makes the usage of it.
-func (c *Cell) stop() Usage {
 	t := c.trial
 	t.mu.Lock()
 	to := t.mark(PhaseBetween)
@@ -66,7 +56,10 @@ func (c *Cell) stop() Usage {
 	end := t.now()
 	for _, f := range t.faults {
 		if f.at >= ev.from && f.at <= end {
-			ev.faults = append(ev.faults, f.code)
+			if ev.faults == nil {
+				ev.faults = map[string]int{}
+			}
+			ev.faults[f.code]++
 		}
 	}
 	if len(t.rounds) > 0 {
@@ -75,13 +68,13 @@ func (c *Cell) stop() Usage {
 	ev.samples = slices.Clone(window(t.samples, c.from, to))
 	if c.err == nil {
 		// The last reading of the first edge is the memory at the start.
-		ev.samples = slices.Insert(ev.samples, 0, sample{c.from, t.rounds[c.first.round].usedAfter()})
+		ev.samples = slices.Insert(ev.samples, 0, sample{c.from, t.rounds[c.first.round].used(after)})
 	}
 	if err == nil {
 		// The first reading of the last edge is the memory right after the last
 		// reply. It closes the window.
-		ev.samples = append(ev.samples, sample{to, t.rounds[last.round].usedBefore()})
-		ev.after = t.rounds[last.round].usedAfter()
+		ev.samples = append(ev.samples, sample{to, t.rounds[last.round].used(before)})
+		ev.after = t.rounds[last.round].used(after)
 	}
 	if c.err == nil && err == nil {
 		ev.rounds = slices.Clone(t.rounds[c.first.round : last.round+1])

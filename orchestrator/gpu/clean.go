@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// DefaultTolerance is how far above its idle baseline a device's memory may be
+// tolerance is how far above its idle baseline a device's memory may be
 // and still count as idle. It is less than any CUDA context holds (the smallest
 // seen was 287 MB) and more than a driver's own variation.
-const DefaultTolerance = 128 << 20
+const tolerance = 128 << 20
 
 // A Holder is a process that holds memory on a device.
 type Holder struct {
-	Device    string `json:"device"` // UUID
-	PID       int    `json:"pid"`
-	Name      string `json:"name"`
-	Service   string `json:"service,omitempty"`   // of the stack, if it belongs to one
-	Container string `json:"container,omitempty"` // the innermost, if it runs in one
-	Memory    *int64 `json:"memory"`
-	Server    bool   `json:"mps_server,omitempty"` // of the MPS that the stack uses
+	Device    string // UUID
+	PID       int
+	Name      string
+	Service   string // of the stack, if it belongs to one
+	Container string // the innermost, if it runs in one
+	Memory    *int64
+	Server    bool // of the MPS that the stack uses
 }
 
 // String describes the holder for an error's text.
@@ -45,7 +45,6 @@ type Snapshot struct {
 	Memory        *Memory // nil: it could not be read, see Err
 	Err           error   // of reading the memory
 	Holders       []Holder
-	Sight         Sight
 	ProcessReason string // why Holders cannot be trusted
 }
 
@@ -56,7 +55,7 @@ type Snapshot struct {
 // MPS that the stack uses: it starts with the first client and then stays.
 //
 // Dirt is pure: Sampler.WaitClean looks at the machine and waits.
-func Dirt(now []Snapshot, idle map[string]int64, tolerance int64) []string {
+func Dirt(now []Snapshot, idle map[string]int64) []string {
 	var dirt []string
 	for _, s := range now {
 		if s.Memory == nil {

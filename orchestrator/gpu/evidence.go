@@ -23,7 +23,7 @@ type evidence struct {
 	after                 []int64  // when the cell had ended, by device
 	methods               []string
 	reserved, totals      []*int64
-	faults                []string // codes
+	faults                map[string]int // failed readings by code
 
 	idleRound *round
 	rounds    []round // the first and the last are the edges; none if an edge failed
@@ -37,7 +37,7 @@ func (ev evidence) usage() Usage {
 		Validity: Valid, Sight: ev.sight,
 		Interval: ev.s.Interval, ProcessInterval: ev.s.ProcessInterval,
 		ProcessSamples: len(ev.rounds), TelemetrySamples: len(ev.telemetry),
-		Errors: count(ev.faults), Began: ev.from.Seconds(),
+		Errors: ev.faults, Began: ev.from.Seconds(),
 		Fake: slices.ContainsFunc(ev.devices, func(d Device) bool { return d.Fake }),
 	}
 	if len(ev.methods) > 0 {
@@ -45,7 +45,6 @@ func (ev evidence) usage() Usage {
 	}
 	ev.memory(&u)
 	ev.processes(&u)
-	ev.activity(&u)
 	ev.flags(&u)
 	if reason := ev.fatal(u); reason != "" {
 		u.invalidate(reason)
@@ -53,18 +52,6 @@ func (ev evidence) usage() Usage {
 		u.Validity = Flagged
 	}
 	return u
-}
-
-// count counts codes. It is nil without codes.
-func count(codes []string) map[string]int {
-	if len(codes) == 0 {
-		return nil
-	}
-	n := map[string]int{}
-	for _, c := range codes {
-		n[c]++
-	}
-	return n
 }
 
 // memory fills in the figures of the devices.
@@ -83,10 +70,10 @@ func (ev evidence) memory(u *Usage) {
 	}
 	u.Samples = len(read(ev.samples))
 	u.MaxGap, u.P99Gap = gaps(ev.samples, ev.from, ev.to)
-	u.Series = thin(ev.samples, ev.from, ev.s.Points)
+	u.Series = thin(ev.samples, ev.from, DefaultPoints)
 	u.Reserved, u.Total = addUp(ev.reserved), addUp(ev.totals)
 	for i, d := range ev.devices {
-		du := DeviceUsage{UUID: d.UUID, Reserved: ev.reserved[i], Total: ev.totals[i], Peak: peak(ev.samples, device(i))}
+		du := DeviceUsage{UUID: d.UUID, Reserved: ev.reserved[i], Total: ev.totals[i], Peak: peak(ev.samples, device(i)), Activity: ev.activity(i)}
 		du.Baseline, _ = medianSpread(ev.idle, device(i))
 		if started {
 			du.Start = new(ev.samples[0].used[i])
@@ -273,7 +260,7 @@ func (ev evidence) flags(u *Usage) {
 		}
 	}
 	flag(FlagForeign, len(u.Foreign) > 0)
-	flag(FlagUnowned, u.Unowned != nil && *u.Unowned > ev.s.Tolerance)
+	flag(FlagUnowned, u.Unowned != nil && *u.Unowned > tolerance)
 	flag(FlagGap, u.MaxGap > maxGapIntervals*ev.s.Interval)
 	flag(FlagFewSamples, u.Samples < minSamples)
 	flag(FlagSum, slices.ContainsFunc(ev.rounds, round.exceeds))
@@ -315,7 +302,7 @@ func (ev evidence) missed(u Usage) bool {
 		top = larger(top, p)
 	}
 	return top != nil && slices.ContainsFunc(u.Processes, func(p ProcessPeak) bool {
-		return p.Accounting != nil && *p.Accounting > *top-*u.Baseline+ev.s.Tolerance
+		return p.Accounting != nil && *p.Accounting > *top-*u.Baseline+tolerance
 	})
 }
 
@@ -335,7 +322,7 @@ func (ev evidence) fatal(u Usage) string {
 		p := ev.died[0]
 		return fmt.Sprintf("process %d (%s) of service %s, which held GPU memory, ended during the cell", p.id.pid, p.name, p.service)
 	}
-	if rise := u.unexplained(); slices.Contains(u.Flags, FlagUnused) && rise > ev.s.Tolerance {
+	if rise := u.unexplained(); slices.Contains(u.Flags, FlagUnused) && rise > tolerance {
 		return fmt.Sprintf("the GPU's memory rose by %s, but no process of the stack was seen on it", mib(rise))
 	}
 	return ""

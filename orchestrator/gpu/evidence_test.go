@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 		{"throttled", func(ev *evidence) {
 			ev.telemetry = []reading{{devices: []*Telemetry{{Throttle: []string{"power-cap"}}}}}
 		}, Flagged, []string{FlagThrottled}, "", true, true},
-		{"a failed reading", func(ev *evidence) { ev.samples[5].used = nil; ev.faults = []string{CodeUnknown} }, Flagged, []string{FlagReadErrors}, "", true, true},
+		{"a failed reading", func(ev *evidence) { ev.samples[5].used = nil; ev.faults = map[string]int{CodeUnknown: 1} }, Flagged, []string{FlagReadErrors}, "", true, true},
 		{"no idle baseline", func(ev *evidence) { ev.idle = nil }, Flagged, []string{FlagReadErrors}, "", true, true},
 		{"accounting saw more", change(func(e *entry) { e.accounting = ptr(int64(900 * mb)) }), Flagged, []string{FlagMissedPeak}, "", true, true},
 		{"accounting agrees", change(func(e *entry) { e.accounting = ptr(int64(450 * mb)) }), Valid, nil, "", true, true},
@@ -81,8 +81,8 @@ func TestJudge(t *testing.T) {
 		{"edges could not be read", func(ev *evidence) { ev.rounds = nil }, Flagged, []string{FlagNoClaim}, "", true, false},
 		{"fake driver", func(ev *evidence) { ev.devices[0].Fake = true }, Flagged, []string{FlagFakeDriver}, "", true, true},
 
-		{"GPU lost", func(ev *evidence) { ev.faults = []string{CodeGPULost} }, Invalid, []string{FlagReadErrors}, "GPU_IS_LOST ×1", false, false},
-		{"driver hangs", func(ev *evidence) { ev.faults = []string{CodeTimeout} }, Invalid, []string{FlagReadErrors}, "stopped answering", false, false},
+		{"GPU lost", func(ev *evidence) { ev.faults = map[string]int{CodeGPULost: 1} }, Invalid, []string{FlagReadErrors}, "GPU_IS_LOST ×1", false, false},
+		{"driver hangs", func(ev *evidence) { ev.faults = map[string]int{CodeTimeout: 1} }, Invalid, []string{FlagReadErrors}, "stopped answering", false, false},
 		{"nothing was read", func(ev *evidence) { ev.samples = nil }, Invalid, []string{FlagGap, FlagFewSamples}, "could not be read", false, false},
 		{"method changed", func(ev *evidence) { ev.methods = []string{MethodNVMLv2, MethodNVMLv1} }, Invalid, nil, "nvml-v2, then nvml-v1", false, false},
 		{"worker died", func(ev *evidence) {
@@ -168,11 +168,7 @@ func TestApply(t *testing.T) {
 }
 
 func TestNil(t *testing.T) {
-	var s *Sampler
-	trial, err := s.Trial(t.Context(), []string{"0"})
-	if trial != nil || err != nil {
-		t.Fatalf("Trial = %v, %v", trial, err)
-	}
+	var trial *Trial
 	trial.Owners(nil)
 	trial.Phase(PhaseWarmup)
 	if err := trial.WaitClean(t.Context(), time.Second); err != nil {
@@ -211,7 +207,7 @@ func TestDirt(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := strings.Join(Dirt([]Snapshot{tt.now}, tt.idle, DefaultTolerance), "; ")
+			got := strings.Join(Dirt([]Snapshot{tt.now}, tt.idle), "; ")
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("Dirt = %q, want %q", got, tt.want)
 			}

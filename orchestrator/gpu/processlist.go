@@ -128,13 +128,8 @@ func (r round) fault() string {
 	return ""
 }
 
-// usedBefore is the memory of the devices right before the lists were read, nil
-// if one could not be read.
-func (r round) usedBefore() []int64 { return r.used(func(l list) *int64 { return l.before }) }
-
-// usedAfter is the memory of the devices right after.
-func (r round) usedAfter() []int64 { return r.used(func(l list) *int64 { return l.after }) }
-
+// used is the memory of the devices before or after the lists were read, nil if
+// one could not be read.
 func (r round) used(of func(list) *int64) []int64 {
 	var used []int64
 	for _, l := range r.lists {
@@ -146,6 +141,10 @@ func (r round) used(of func(list) *int64) []int64 {
 	}
 	return used
 }
+
+// Moments of reading a list.
+func before(l list) *int64 { return l.before }
+func after(l list) *int64  { return l.after }
 
 // Who an entry belongs to.
 func ofStack(e entry) bool    { return e.service != "" }

@@ -1,9 +1,11 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,70 +43,36 @@ func (r procRoot) stat(pid int) (procStat, error) {
 // program's name is in parentheses and may contain spaces and parentheses.
 func parseStat(text string) (procStat, error) {
 	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
-	if open < 0 || end < open {
-		return procStat{}, fmt.Errorf("no program name in %q", text)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(text[:open]))
-	if err != nil {
-		return procStat{}, fmt.Errorf("no PID in %q", text)
-	}
 	f := strings.Fields(text[end+1:]) // f[0] is field 3, the state
-	if len(f) < 20 {
-		return procStat{}, fmt.Errorf("%d fields after the name of process %d", len(f), pid)
+	if open < 0 || end < open || len(f) < 20 {
+		return procStat{}, fmt.Errorf("not what /proc says of a process: %q", text)
 	}
+	pid, err0 := strconv.Atoi(strings.TrimSpace(text[:open]))
 	parent, err1 := strconv.Atoi(f[1])
 	session, err2 := strconv.Atoi(f[3])
 	start, err3 := strconv.ParseUint(f[19], 10, 64)
-	if err1 != nil || err2 != nil || err3 != nil {
-		return procStat{}, fmt.Errorf("no numbers where process %d should have its parent, session and start", pid)
-	}
-	return procStat{id: identity{pid, start}, name: text[open+1 : end], parent: parent, session: session}, nil
+	return procStat{id: identity{pid, start}, name: text[open+1 : end], parent: parent, session: session}, errors.Join(err0, err1, err2, err3)
 }
+
+// containerID is a path element with a container's id, 64 hexadecimal digits: the
+// whole element (cgroupfs driver: /docker/<id>), or what is between a dash and
+// .scope (systemd driver: docker-<id>.scope, libpod-<id>.scope).
+var containerID = regexp.MustCompile(`^(?:.*-)?([0-9a-f]{64})(?:\.scope)?$`)
 
 // containers returns the ids of the containers that a process runs in, outermost
 // first, each once.
 func (r procRoot) containers(pid int) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(string(r), strconv.Itoa(pid), "cgroup"))
-	if err != nil {
-		return nil, err
-	}
-	return containersOf(string(text)), nil
+	return containersOf(string(text)), err
 }
 
-// containersOf finds container ids in the text of /proc/PID/cgroup, of cgroup v1
-// or v2. An id is 64 hexadecimal digits. It is a whole path element (cgroupfs
-// driver: /docker/<id>), or between a dash and .scope (systemd driver:
-// docker-<id>.scope, libpod-<id>.scope).
+// containersOf finds the ids in the text of /proc/PID/cgroup, of cgroup v1 or v2.
 func containersOf(text string) []string {
 	var ids []string
-	for line := range strings.Lines(text) {
-		// hierarchy:controllers:path; the path may contain colons.
-		parts := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		for element := range strings.SplitSeq(parts[2], "/") {
-			name := strings.TrimSuffix(element, ".scope")
-			if i := strings.LastIndexByte(name, '-'); i >= 0 {
-				name = name[i+1:]
-			}
-			if isContainerID(name) && !slices.Contains(ids, name) {
-				ids = append(ids, name)
-			}
+	for element := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '/' || r == '\n' }) {
+		if m := containerID.FindStringSubmatch(element); m != nil && !slices.Contains(ids, m[1]) {
+			ids = append(ids, m[1])
 		}
 	}
 	return ids
-}
-
-// isContainerID reports whether s looks like a full container id.
-func isContainerID(s string) bool {
-	if len(s) != 64 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }

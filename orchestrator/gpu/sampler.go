@@ -20,10 +20,6 @@ const (
 	// take milliseconds under a lock of the driver.
 	defaultProcessInterval = 500 * time.Millisecond
 
-	// defaultTelemetryInterval is no shorter because power is an average over a
-	// second.
-	defaultTelemetryInterval = time.Second
-
 	// defaultTimeout is how long the driver may take to answer a call that
 	// something waits for.
 	defaultTimeout = 2 * time.Second
@@ -31,29 +27,24 @@ const (
 	// DefaultSettle is how long Close waits for the idle baseline. Drivers take a
 	// second or two to clear up after a process.
 	DefaultSettle = 10 * time.Second
+)
 
-	// defaultBaselineSamples is how many samples make a trial's idle baseline.
-	defaultBaselineSamples = 15
+const (
+	telemetryInterval = time.Second // no shorter, because power is an average over a second
+	baselineSamples   = 15          // of a trial's idle baseline
 
 	// DefaultPoints is how many points of a series are kept for a chart.
 	DefaultPoints = 240
 )
 
-// A Sampler measures trials. A zero duration, size or count means its default. A
-// nil *Sampler stands for a machine without a GPU: its trials measure nothing and
-// their usages are empty.
+// A Sampler measures trials. A zero duration means its default.
 type Sampler struct {
 	Driver Driver
-	Proc   string // folder with the kernel's files about processes; empty: /proc
 
-	Interval          time.Duration // of the memory
-	ProcessInterval   time.Duration // of the process lists
-	TelemetryInterval time.Duration
-	Timeout           time.Duration // of one answer of the driver
-	Settle            time.Duration // the longest wait for the idle baseline after teardown
-	Tolerance         int64         // bytes above the idle baseline that still count as idle
-	BaselineSamples   int
-	Points            int // of a series; negative: no series
+	Interval        time.Duration // of the memory
+	ProcessInterval time.Duration // of the process lists
+	Timeout         time.Duration // of one answer of the driver
+	Settle          time.Duration // the longest wait for the idle baseline after teardown
 
 	// MPS says that the stack's processes use the device through NVIDIA's
 	// Multi-Process Service. Its server then does not count as foreign.
@@ -62,15 +53,10 @@ type Sampler struct {
 
 // filled returns the sampler with its defaults filled in.
 func (s Sampler) filled() Sampler {
-	s.Proc = cmp.Or(s.Proc, "/proc")
 	s.Interval = cmp.Or(s.Interval, defaultInterval)
 	s.ProcessInterval = cmp.Or(s.ProcessInterval, defaultProcessInterval)
-	s.TelemetryInterval = cmp.Or(s.TelemetryInterval, defaultTelemetryInterval)
 	s.Timeout = cmp.Or(s.Timeout, defaultTimeout)
 	s.Settle = cmp.Or(s.Settle, DefaultSettle)
-	s.Tolerance = cmp.Or(s.Tolerance, DefaultTolerance)
-	s.BaselineSamples = cmp.Or(s.BaselineSamples, defaultBaselineSamples)
-	s.Points = cmp.Or(s.Points, DefaultPoints)
 	return s
 }
 
@@ -80,9 +66,6 @@ func (s Sampler) filled() Sampler {
 // device that answers with errors is not a failure: the durations of the trial's
 // cells still count. Close every trial.
 func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
-	if s == nil || len(devices) == 0 {
-		return nil, nil
-	}
 	f := s.filled()
 	readers, err := Aside(ctx, f.Timeout, func() ([]Reader, error) { return f.readers(devices) })
 	if err != nil {
@@ -98,7 +81,7 @@ func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
 }
 
 // readers opens devices, each once.
-func (s *Sampler) readers(devices []string) ([]Reader, error) {
+func (s Sampler) readers(devices []string) ([]Reader, error) {
 	var readers []Reader
 	for _, name := range devices {
 		r, err := s.Driver.Reader(name)
@@ -117,20 +100,17 @@ func (s *Sampler) readers(devices []string) ([]Reader, error) {
 // devices it looks at all. It fails if a device does not exist or the driver does
 // not answer in time.
 func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, error) {
-	if s == nil {
-		return nil, nil
-	}
 	f := s.filled()
-	return f.snapshot(ctx, devices, newAttribution(procRoot(f.Proc), f.MPS))
+	return f.snapshot(ctx, devices, newAttribution("/proc", f.MPS))
 }
 
 // snapshot is Snapshot with what is known about the processes' owners.
-func (s *Sampler) snapshot(ctx context.Context, devices []string, a *attribution) ([]Snapshot, error) {
+func (s Sampler) snapshot(ctx context.Context, devices []string, a *attribution) ([]Snapshot, error) {
 	return Aside(ctx, s.Timeout, func() ([]Snapshot, error) { return s.look(devices, a) })
 }
 
 // look reads devices once.
-func (s *Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
+func (s Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 	if len(devices) == 0 {
 		all, err := s.Driver.Devices()
 		if err != nil {
@@ -147,10 +127,9 @@ func (s *Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 	sight, why := s.Driver.Sight()
 	shots := make([]Snapshot, 0, len(readers))
 	for _, r := range readers {
-		shot := Snapshot{Device: r.Device(), Sight: sight, ProcessReason: why}
-		if m, err := r.Memory(); err != nil {
-			shot.Err = err
-		} else {
+		shot := Snapshot{Device: r.Device(), ProcessReason: why}
+		var m Memory
+		if m, shot.Err = r.Memory(); shot.Err == nil {
 			shot.Memory = &m
 		}
 		if sight != SightNone {
@@ -169,21 +148,19 @@ func (s *Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 // idle baseline (by UUID; nil before the first trial). After limit it fails with
 // who holds what, or why it could not look.
 func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration) error {
-	if s == nil || len(devices) == 0 {
-		return nil
-	}
-	f := s.filled()
-	return f.waitClean(ctx, devices, idle, limit, newAttribution(procRoot(f.Proc), f.MPS))
+	return s.filled().waitClean(ctx, devices, idle, limit, nil)
 }
 
-// waitClean is WaitClean with what is known about the processes' owners.
-func (s *Sampler) waitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration, a *attribution) error {
+// waitClean is WaitClean beside the services of a stack.
+func (s Sampler) waitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration, owners []Owner) error {
+	a := newAttribution("/proc", s.MPS)
+	a.own(owners)
 	deadline := time.After(limit)
 	again := time.NewTicker(max(s.ProcessInterval/2, time.Millisecond))
 	defer again.Stop()
 	for {
 		shots, unread := s.snapshot(ctx, devices, a) // one late answer decides nothing
-		dirt := Dirt(shots, idle, s.Tolerance)
+		dirt := Dirt(shots, idle)
 		if unread == nil && len(dirt) == 0 {
 			return nil
 		}
@@ -213,12 +190,11 @@ func Aside[T any](ctx context.Context, limit time.Duration, ask func() (T, error
 		value, err := ask()
 		done <- answer{value, err}
 	}()
-	late := time.After(limit)
 	var none T
 	select {
 	case got := <-done:
 		return got.value, got.err
-	case <-late:
+	case <-time.After(limit):
 		return none, fmt.Errorf("the GPU driver did not answer within %v", limit)
 	case <-ctx.Done():
 		return none, context.Cause(ctx)

@@ -99,10 +99,10 @@ func (t *Trial) start() {
 // baseline waits for the idle samples, including failed ones, and for the first
 // process lists.
 func (t *Trial) baseline(ctx context.Context) error {
-	limit := time.After(t.s.Timeout + time.Duration(t.s.BaselineSamples)*t.s.Interval)
+	limit := time.After(t.s.Timeout + time.Duration(baselineSamples)*t.s.Interval)
 	for {
 		t.mu.Lock()
-		ready, fresh := len(t.samples) >= t.s.BaselineSamples && len(t.rounds) > 0, t.fresh
+		ready, fresh := len(t.samples) >= baselineSamples && len(t.rounds) > 0, t.fresh
 		t.mu.Unlock()
 		if ready {
 			return nil
@@ -150,10 +150,9 @@ func (t *Trial) awaitSample() {
 	t.mu.Lock()
 	fresh := t.fresh
 	t.mu.Unlock()
-	limit := time.After(t.s.Timeout)
 	select {
 	case <-fresh:
-	case <-limit:
+	case <-time.After(t.s.Timeout):
 	case <-t.quit:
 	}
 }
@@ -189,11 +188,10 @@ func (t *Trial) WaitClean(ctx context.Context, limit time.Duration) error {
 	if t == nil {
 		return nil
 	}
-	a := newAttribution(procRoot(t.s.Proc), t.s.MPS)
 	t.mu.Lock()
-	a.own(t.owners)
+	owners := t.owners // replaced, never changed
 	t.mu.Unlock()
-	return t.s.waitClean(ctx, t.uuids(), nil, limit, a)
+	return t.s.waitClean(ctx, t.uuids(), nil, limit, owners)
 }
 
 // uuids are the trial's devices.
@@ -271,7 +269,7 @@ func (t *Trial) Close(ctx context.Context) Aftermath {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a.Series = thin(t.samples, 0, t.s.Points)
+	a.Series = thin(t.samples, 0, DefaultPoints)
 	for _, m := range t.marks {
 		a.Marks = append(a.Marks, Mark{At: m.at.Seconds(), Phase: m.phase})
 	}
@@ -288,7 +286,7 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 			return Aftermath{Reason: err.Error()}
 		}
 		t.mu.Lock()
-		a := leftover(t.during(PhaseIdle), t.rounds[0], t.rounds[e.round], t.uuids(), t.s.Tolerance)
+		a := leftover(t.during(PhaseIdle), t.rounds[0], t.rounds[e.round], t.uuids())
 		t.mu.Unlock()
 		if a.Back || a.Used == nil || a.Baseline == nil {
 			return a
@@ -306,13 +304,13 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 
 // leftover says how the devices are after teardown. Memory that a foreign process
 // or the MPS server holds by then is not memory that the stack has to give back.
-func leftover(idle []sample, first, last round, devices []string, tolerance int64) Aftermath {
+func leftover(idle []sample, first, last round, devices []string) Aftermath {
 	var a Aftermath
 	a.Baseline, _ = medianSpread(idle, sample.total)
 	for d, l := range last.lists {
 		a.Holders = append(a.Holders, l.holders(devices[d])...)
 	}
-	used := last.usedAfter()
+	used := last.used(after)
 	if used == nil {
 		a.Reason = "the GPU's memory could not be read after teardown"
 		return a

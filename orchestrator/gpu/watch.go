@@ -68,8 +68,8 @@ func (t *Trial) note(device int, m Memory) {
 // their intervals and when asked.
 func (t *Trial) watchProcesses() {
 	defer t.ended.Done()
-	a := newAttribution(procRoot(t.s.Proc), t.s.MPS)
-	lists, telemetry := time.NewTicker(t.s.ProcessInterval), time.NewTicker(t.s.TelemetryInterval)
+	a := newAttribution("/proc", t.s.MPS)
+	lists, telemetry := time.NewTicker(t.s.ProcessInterval), time.NewTicker(telemetryInterval)
 	defer lists.Stop()
 	defer telemetry.Stop()
 	t.readLists(a, false)

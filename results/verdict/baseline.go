@@ -48,21 +48,21 @@ func (b Baselines) Of(s Summary) *Summary {
 // DurationRatio is the cell's median duration in percent of its baseline's, or
 // nil if either is missing.
 func (b Baselines) DurationRatio(s Summary) *float64 {
-	baseline := b.Of(s)
-	if baseline == nil {
-		return nil
-	}
-	return percent(s.Duration, baseline.Duration)
+	return b.ratio(s, func(s Summary) *stats.Sample { return s.Duration })
 }
 
 // PeakRatio is the cell's median peak of a kind of memory in percent of its
 // baseline's, or nil if either is missing.
 func (b Baselines) PeakRatio(s Summary, memory string) *float64 {
+	return b.ratio(s, func(s Summary) *stats.Sample { return s.Peak(memory) })
+}
+
+func (b Baselines) ratio(s Summary, of func(Summary) *stats.Sample) *float64 {
 	baseline := b.Of(s)
 	if baseline == nil {
 		return nil
 	}
-	return percent(s.Peak(memory), baseline.Peak(memory))
+	return percent(of(s), of(*baseline))
 }
 
 // Saved is how many seconds the cell's median duration is shorter than its
@@ -72,16 +72,14 @@ func (b Baselines) Saved(s Summary) *float64 {
 	if baseline == nil || baseline.Duration == nil || s.Duration == nil {
 		return nil
 	}
-	saved := baseline.Duration.Median - s.Duration.Median
-	return &saved
+	return new(baseline.Duration.Median - s.Duration.Median)
 }
 
 func percent(value, base *stats.Sample) *float64 {
 	if value == nil || base == nil || base.Median == 0 {
 		return nil
 	}
-	ratio := 100 * value.Median / base.Median
-	return &ratio
+	return new(100 * value.Median / base.Median)
 }
 
 // selects reports whether the selector matches the cell.

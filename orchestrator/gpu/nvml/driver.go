@@ -3,12 +3,15 @@
 package nvml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
@@ -17,34 +20,19 @@ import (
 
 // A Driver is NVIDIA's driver, opened. It implements gpu.Driver.
 type Driver struct {
-	lib     nvml.Interface
-	version string
-	sight   gpu.Sight
-	why     string
-	has     symbols
+	lib       nvml.Interface
+	version   string
+	sight     gpu.Sight
+	why       string
+	functions sync.Map // by name, whether the library has it, see has
 }
 
 var _ gpu.Driver = (*Driver)(nil)
 
-// symbols say which functions the library has, of those that not every driver
-// has. A call of a missing one would end the program.
-type symbols struct {
-	memoryV2, compute, graphics, mps                  bool
-	utilization, power, powerLimit, energy            bool
-	clock, temperature, throttleReasons, eventReasons bool
-	accountingMode, accountingStats                   bool
-	migMode, migCount, migHandle                      bool
-}
-
 // Open loads the library and starts it. If there is no library, no driver or no
 // device, the error wraps gpu.ErrNoDriver and says which is missing.
 func Open(o Options) (*Driver, error) {
-	if o.Library == "" {
-		o.Library = defaultLibrary
-	}
-	if o.Proc == "" {
-		o.Proc = "/proc"
-	}
+	o.Library, o.Proc = cmp.Or(o.Library, defaultLibrary), cmp.Or(o.Proc, "/proc")
 	lib := nvml.New(nvml.WithLibraryPath(o.Library))
 	switch ret := lib.Init(); ret {
 	case nvml.SUCCESS:
@@ -57,7 +45,6 @@ func Open(o Options) (*Driver, error) {
 	}
 	d := &Driver{lib: lib}
 	d.version, _ = lib.SystemGetDriverVersion()
-	d.lookUp()
 	namespace, _ := os.Readlink(filepath.Join(o.Proc, "self/ns/pid")) // if it cannot be read, it is not the host's
 	d.sight, d.why = sightOf(namespace, d.version)
 	if n, ret := lib.DeviceGetCount(); ret != nvml.SUCCESS || n == 0 {
@@ -70,37 +57,17 @@ func Open(o Options) (*Driver, error) {
 	return d, nil
 }
 
-// lookUp looks for the functions that not every driver has.
-func (d *Driver) lookUp() {
-	has := func(names ...string) bool {
-		for _, n := range names {
-			if d.lib.Extensions().LookupSymbol(n) == nil {
-				return true
-			}
-		}
-		return false
+// has reports whether the library has a function, in any version. A call of one
+// that is missing would end the program.
+func (d *Driver) has(name string) bool {
+	has, asked := d.functions.Load(name)
+	if !asked {
+		has = slices.ContainsFunc([]string{"", "_v2", "_v3"}, func(version string) bool {
+			return d.lib.Extensions().LookupSymbol(name+version) == nil
+		})
+		d.functions.Store(name, has)
 	}
-	lists := func(kind string) bool {
-		name := "nvmlDeviceGet" + kind + "RunningProcesses"
-		return has(name+"_v3", name+"_v2", name)
-	}
-	d.has = symbols{
-		memoryV2: has("nvmlDeviceGetMemoryInfo_v2"),
-		compute:  lists("Compute"), graphics: lists("Graphics"), mps: lists("MPSCompute"),
-		utilization:     has("nvmlDeviceGetUtilizationRates"),
-		power:           has("nvmlDeviceGetPowerUsage"),
-		powerLimit:      has("nvmlDeviceGetEnforcedPowerLimit"),
-		energy:          has("nvmlDeviceGetTotalEnergyConsumption"),
-		clock:           has("nvmlDeviceGetClockInfo"),
-		temperature:     has("nvmlDeviceGetTemperature"),
-		throttleReasons: has("nvmlDeviceGetCurrentClocksThrottleReasons"),
-		eventReasons:    has("nvmlDeviceGetCurrentClocksEventReasons"),
-		accountingMode:  has("nvmlDeviceGetAccountingMode"),
-		accountingStats: has("nvmlDeviceGetAccountingStats"),
-		migMode:         has("nvmlDeviceGetMigMode"),
-		migCount:        has("nvmlDeviceGetMaxMigDeviceCount"),
-		migHandle:       has("nvmlDeviceGetMigDeviceHandleByIndex"),
-	}
+	return has.(bool)
 }
 
 // Close ends the use of the library. Do not use its readers after that.
@@ -185,17 +152,14 @@ func isFake(name string) bool { return strings.Contains(strings.ToUpper(name), "
 // instances opens the MIG instances of a GPU that is divided, and marks the GPU as
 // divided.
 func (d *Driver) instances(parent *reader) []*reader {
-	if !d.has.migMode || !d.has.migCount || !d.has.migHandle {
+	if !d.has("nvmlDeviceGetMigMode") || !d.has("nvmlDeviceGetMaxMigDeviceCount") || !d.has("nvmlDeviceGetMigDeviceHandleByIndex") {
 		return nil
 	}
 	if mode, _, ret := parent.handle.GetMigMode(); ret != nvml.SUCCESS || mode != nvml.DEVICE_MIG_ENABLE {
 		return nil
 	}
 	parent.device.MIG = true
-	n, ret := parent.handle.GetMaxMigDeviceCount()
-	if ret != nvml.SUCCESS {
-		return nil
-	}
+	n, _ := parent.handle.GetMaxMigDeviceCount() // 0 where it fails
 	var readers []*reader
 	for i := range n {
 		h, ret := parent.handle.GetMigDeviceHandleByIndex(i)

@@ -8,8 +8,6 @@ package nvml
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"stackmeter/orchestrator/gpu"
 )
@@ -40,39 +38,26 @@ const hostPIDNamespace = "pid:[4026531836]"
 // Later ones translate them and silently leave out processes that the caller
 // cannot see.
 func sightOf(namespace, driver string) (gpu.Sight, string) {
-	v, ok := parseVersion(driver)
+	v := versionOf(driver)
 	switch {
-	case ok && v.between(version{535, 43}, version{535, 86}):
+	case v >= 535_043 && v <= 535_086:
 		// The call is not safe: the driver writes larger entries than the buffer
 		// has room for.
 		return gpu.SightNone, fmt.Sprintf("driver %s returns process lists of another layout than it announces; drivers from 535.98 on do not", driver)
 	case namespace == hostPIDNamespace:
 		return gpu.SightHost, ""
-	case ok && !v.less(version{535, 113}):
+	case v >= 535_113:
 		return gpu.SightNamespace, "stackmeter runs in a PID namespace of its own: processes of other containers and of the host cannot be seen; run it on the host, or with the host's PID namespace"
 	}
 	return gpu.SightNone, fmt.Sprintf("stackmeter runs in a PID namespace of its own, where the PIDs that driver %s reports mean nothing; run it on the host, or with the host's PID namespace", driver)
 }
 
-// A version is the first two numbers of a driver's version.
-type version struct{ major, minor int }
-
-// parseVersion reads the beginning of 535.104.05.
-func parseVersion(s string) (version, bool) {
-	parts := strings.SplitN(s, ".", 3)
-	if len(parts) < 2 {
-		return version{}, false
+// versionOf makes a number of the beginning of a driver's version that is larger
+// for a later one: 535104 of 535.104.05. It is 0 for what is no version.
+func versionOf(driver string) int {
+	var major, minor int
+	if read, _ := fmt.Sscanf(driver, "%d.%d", &major, &minor); read < 2 {
+		return 0
 	}
-	major, err1 := strconv.Atoi(parts[0])
-	end := strings.IndexFunc(parts[1]+" ", func(r rune) bool { return r < '0' || r > '9' })
-	minor, err2 := strconv.Atoi(parts[1][:end])
-	return version{major, minor}, err1 == nil && err2 == nil
+	return major*1000 + minor
 }
-
-// less reports whether v is older than o.
-func (v version) less(o version) bool {
-	return v.major < o.major || v.major == o.major && v.minor < o.minor
-}
-
-// between reports whether v is from first to last, including both.
-func (v version) between(first, last version) bool { return !v.less(first) && !last.less(v) }

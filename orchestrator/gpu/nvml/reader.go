@@ -33,7 +33,7 @@ func (r *reader) fault(call, code string) error {
 
 // Memory reads the memory by version 2 of the call if the driver has it.
 func (r *reader) Memory() (gpu.Memory, error) {
-	if r.driver.has.memoryV2 {
+	if r.driver.has("nvmlDeviceGetMemoryInfo_v2") {
 		m, ret := r.handle.GetMemoryInfo_v2()
 		switch ret {
 		case nvml.SUCCESS:
@@ -69,18 +69,17 @@ func (r *reader) plausible(call string, m gpu.Memory, used, total uint64) (gpu.M
 func (r *reader) Processes() ([]gpu.Process, error) {
 	lists := []struct {
 		kind, call string
-		has        bool
 		get        func() ([]nvml.ProcessInfo, nvml.Return)
 	}{
-		{gpu.KindCompute, "nvmlDeviceGetComputeRunningProcesses", r.driver.has.compute, r.handle.GetComputeRunningProcesses},
-		{gpu.KindGraphics, "nvmlDeviceGetGraphicsRunningProcesses", r.driver.has.graphics, r.handle.GetGraphicsRunningProcesses},
-		{gpu.KindMPS, "nvmlDeviceGetMPSComputeRunningProcesses", r.driver.has.mps, r.handle.GetMPSComputeRunningProcesses},
+		{gpu.KindCompute, "nvmlDeviceGetComputeRunningProcesses", r.handle.GetComputeRunningProcesses},
+		{gpu.KindGraphics, "nvmlDeviceGetGraphicsRunningProcesses", r.handle.GetGraphicsRunningProcesses},
+		{gpu.KindMPS, "nvmlDeviceGetMPSComputeRunningProcesses", r.handle.GetMPSComputeRunningProcesses},
 	}
 	procs := map[int]gpu.Process{}
-	var unsupported error = r.fault("nvmlDeviceGetComputeRunningProcesses", "FUNCTION_NOT_FOUND")
+	var unsupported error = r.fault(lists[0].call, "FUNCTION_NOT_FOUND")
 	read := false
 	for _, l := range lists {
-		if !l.has {
+		if !r.driver.has(l.call) {
 			continue
 		}
 		infos, ret := guarded(l.get)
@@ -135,45 +134,37 @@ func (r *reader) Telemetry() (gpu.Telemetry, error) {
 	}
 	var last error = r.fault("telemetry", "FUNCTION_NOT_FOUND")
 	got := false
-	// keep sets a figure where the call succeeded.
-	keep := func(to **float64, call string, v float64, ret nvml.Return) {
-		if ret != nvml.SUCCESS {
-			last = r.fault(call, code(ret))
-			return
+	for _, f := range []struct {
+		into **float64
+		call string
+		unit float64
+		get  func() (float64, nvml.Return)
+	}{
+		{&t.Utilization, "nvmlDeviceGetUtilizationRates", 1, func() (float64, nvml.Return) {
+			u, ret := h.GetUtilizationRates()
+			return float64(u.Gpu), ret
+		}},
+		{&t.Power, "nvmlDeviceGetPowerUsage", 1000, number(h.GetPowerUsage)},
+		{&t.PowerLimit, "nvmlDeviceGetEnforcedPowerLimit", 1000, number(h.GetEnforcedPowerLimit)},
+		{&t.Energy, "nvmlDeviceGetTotalEnergyConsumption", 1000, number(h.GetTotalEnergyConsumption)},
+		{&t.SMClock, "nvmlDeviceGetClockInfo", 1, number(func() (uint32, nvml.Return) { return h.GetClockInfo(nvml.CLOCK_SM) })},
+		{&t.MemoryClock, "nvmlDeviceGetClockInfo", 1, number(func() (uint32, nvml.Return) { return h.GetClockInfo(nvml.CLOCK_MEM) })},
+		{&t.Temperature, "nvmlDeviceGetTemperature", 1, number(func() (uint32, nvml.Return) { return h.GetTemperature(nvml.TEMPERATURE_GPU) })},
+	} {
+		if !has(f.call) {
+			continue
 		}
-		*to, got = &v, true
-	}
-	if has.utilization {
-		u, ret := h.GetUtilizationRates()
-		keep(&t.Utilization, "nvmlDeviceGetUtilizationRates", float64(u.Gpu), ret)
-	}
-	if has.power {
-		mw, ret := h.GetPowerUsage()
-		keep(&t.Power, "nvmlDeviceGetPowerUsage", float64(mw)/1000, ret)
-	}
-	if has.powerLimit {
-		mw, ret := h.GetEnforcedPowerLimit()
-		keep(&t.PowerLimit, "nvmlDeviceGetEnforcedPowerLimit", float64(mw)/1000, ret)
-	}
-	if has.energy {
-		mj, ret := h.GetTotalEnergyConsumption()
-		keep(&t.Energy, "nvmlDeviceGetTotalEnergyConsumption", float64(mj)/1000, ret)
-	}
-	if has.clock {
-		mhz, ret := h.GetClockInfo(nvml.CLOCK_SM)
-		keep(&t.SMClock, "nvmlDeviceGetClockInfo", float64(mhz), ret)
-		mhz, ret = h.GetClockInfo(nvml.CLOCK_MEM)
-		keep(&t.MemoryClock, "nvmlDeviceGetClockInfo", float64(mhz), ret)
-	}
-	if has.temperature {
-		c, ret := h.GetTemperature(nvml.TEMPERATURE_GPU)
-		keep(&t.Temperature, "nvmlDeviceGetTemperature", float64(c), ret)
+		if v, ret := f.get(); ret == nvml.SUCCESS {
+			*f.into, got = new(v/f.unit), true
+		} else {
+			last = r.fault(f.call, code(ret))
+		}
 	}
 	reasons, ret := uint64(0), nvml.ERROR_FUNCTION_NOT_FOUND
 	switch {
-	case has.eventReasons:
+	case has("nvmlDeviceGetCurrentClocksEventReasons"):
 		reasons, ret = h.GetCurrentClocksEventReasons()
-	case has.throttleReasons:
+	case has("nvmlDeviceGetCurrentClocksThrottleReasons"):
 		reasons, ret = h.GetCurrentClocksThrottleReasons()
 	}
 	if ret == nvml.SUCCESS {
@@ -183,6 +174,14 @@ func (r *reader) Telemetry() (gpu.Telemetry, error) {
 		return gpu.Telemetry{}, last
 	}
 	return t, nil
+}
+
+// number makes one kind of number of a call's answer.
+func number[T uint32 | uint64](get func() (T, nvml.Return)) func() (float64, nvml.Return) {
+	return func() (float64, nvml.Return) {
+		v, ret := get()
+		return float64(v), ret
+	}
 }
 
 // throttles names the reasons that slow down a busy GPU. They do not include being
@@ -210,7 +209,7 @@ func throttles(reasons uint64) []string {
 // Accounting implements gpu.Reader. It needs an administrator to have turned
 // accounting on.
 func (r *reader) Accounting(pid int) (*int64, error) {
-	if !r.driver.has.accountingMode || !r.driver.has.accountingStats {
+	if !r.driver.has("nvmlDeviceGetAccountingMode") || !r.driver.has("nvmlDeviceGetAccountingStats") {
 		return nil, nil
 	}
 	mode, ret := r.handle.GetAccountingMode()
@@ -221,16 +220,13 @@ func (r *reader) Accounting(pid int) (*int64, error) {
 		return nil, r.fault("nvmlDeviceGetAccountingMode", code(ret))
 	}
 	stats, ret := r.handle.GetAccountingStats(uint32(pid))
-	switch ret {
-	case nvml.SUCCESS:
+	switch {
+	case ret == nvml.ERROR_NOT_FOUND, ret == nvml.SUCCESS && (stats.MaxMemoryUsage == notAvailable || stats.MaxMemoryUsage == 0):
 		// Newer drivers seem to answer 0 for processes in containers. That is not
 		// a figure: a process on the device has a context.
-		if stats.MaxMemoryUsage == notAvailable || stats.MaxMemoryUsage == 0 {
-			return nil, nil
-		}
-		return new(int64(stats.MaxMemoryUsage)), nil
-	case nvml.ERROR_NOT_FOUND:
 		return nil, nil
+	case ret != nvml.SUCCESS:
+		return nil, r.fault("nvmlDeviceGetAccountingStats", code(ret))
 	}
-	return nil, r.fault("nvmlDeviceGetAccountingStats", code(ret))
+	return new(int64(stats.MaxMemoryUsage)), nil
 }
