@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,11 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	if len(s.stack.Devices()) > 0 {
 		said = s.logs(ctx)
 	}
-	found, sendErr := s.fire(ctx, cell)
+	before, sendErr := s.stack.Inspect(ctx)
+	var found finding
+	if s.before = before; sendErr == nil {
+		found, sendErr = s.fire(ctx, cell)
+	}
 	defer func() {
 		// Only the cell's duration counts as measuring, not preparing the client,
 		// checking the stack and reading logs.
@@ -79,7 +84,7 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	if found.fired {
 		s.fill(&rec, found)
 	}
-	if err := s.verdict(look, found, sendErr); err != nil {
+	if err := s.verdict(look, &rec, found, sendErr); err != nil {
 		if ctx.Err() != nil {
 			// The interruption caused this verdict. There is none on the cell.
 			return rec, false, context.Cause(ctx)
@@ -121,8 +126,11 @@ func lookOn(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // verdict says why a cell did not measure what was asked for. It is nil if it did.
 // Causes are checked before their consequences.
-func (s *live) verdict(ctx context.Context, f finding, sendErr error) error {
-	died := s.died(ctx, f.load)
+func (s *live) verdict(ctx context.Context, rec *results.Record, f finding, sendErr error) error {
+	recycled, died := s.died(ctx, f.load)
+	if recycled {
+		rec.Flags = append(rec.Flags, results.FlagRecycled)
+	}
 	switch {
 	case errors.Is(died, stacks.ErrLost):
 		return fmt.Errorf("the cell is void: %w", died)
@@ -142,10 +150,7 @@ func (s *live) verdict(ctx context.Context, f finding, sendErr error) error {
 	case died != nil:
 		return fmt.Errorf("the stack cannot be looked at: %w", died)
 	}
-	if err := notMeasured(f.load, s.plan.Request.MaxErrors); err != nil {
-		return err
-	}
-	return servers.SameWorkers(ctx, s.spec, s.stack, s.workers)
+	return notMeasured(f.load, s.plan.Request.MaxErrors)
 }
 
 // lostGPU checks that the containers still have their GPUs. They lose them when
@@ -164,20 +169,35 @@ func (s *live) lostGPU(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", errLostGPU, err)
 }
 
-// died checks that every service still runs. Before the engine notices that a server
-// has ended, the client sees broken connections. If no services are known, there is
-// nothing to wait for.
-func (s *live) died(ctx context.Context, result load.Result) error {
+// died checks that every service still runs, with the workers that it had when the
+// cell began. Before the engine notices that a server has ended, the client sees
+// broken connections, or another service's word for them. If no services are known,
+// there is nothing to wait for.
+func (s *live) died(ctx context.Context, result load.Result) (recycled bool, err error) {
 	deadline := time.Now().Add(engineDelay)
+	broken := result.ErrorKinds[load.ErrConnect] + result.ErrorKinds[load.ErrReset] + result.ErrorKinds[load.ErrTruncated]
+	if len(s.spec.Services) > 1 {
+		broken += result.ErrorKinds[load.ErrStatus]
+	}
 	for {
 		err := s.stack.Check(ctx)
-		broken := result.ErrorKinds[load.ErrConnect]+result.ErrorKinds[load.ErrReset]+result.ErrorKinds[load.ErrTruncated] > 0
-		if err != nil || !broken || len(s.seen.Services) == 0 || time.Now().After(deadline) {
-			return err
+		var after stacks.Facts
+		if err == nil {
+			if after, err = s.stack.Inspect(ctx); err != nil {
+				err = cmp.Or(s.stack.Check(ctx), err) // it has ended meanwhile
+			}
+		}
+		if err == nil {
+			if recycled, err = servers.SameWorkers(s.before, after, func() string { return s.logs(ctx) }); err != nil {
+				err = fmt.Errorf("%w: %w", stacks.ErrEnded, err)
+			}
+		}
+		if err != nil || broken == 0 || len(s.seen.Services) == 0 || time.Now().After(deadline) {
+			return recycled, err
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return recycled, context.Cause(ctx)
 		case <-time.After(engineDelay / 20):
 		}
 	}

@@ -134,7 +134,7 @@ request: {path: "/sleep?s=0.02"}
 order: listed
 topologies: [gunicorn w2, flask]
 matrix: {requests: [100], client: [single]}
-`)), "gunicorn-w2-t1/single/n100", "gunicorn's workers were replaced during the cell")
+`)), "gunicorn-w2-t1/single/n100", "gunicorn's workers ended during the cell")
 }
 
 // TestFault11WorkerOutOfMemory: the same by the kernel, for memory. The

@@ -311,7 +311,7 @@ request: {path: "/exit-at?n=5"}
 warmup: 0
 topologies: [gunicorn w1]
 matrix: {requests: [8], client: [single]}
-`, "gunicorn-w1-t1/single/n8", "gunicorn's workers were replaced during the cell", "", "",
+`, "gunicorn-w1-t1/single/n8", "gunicorn's workers ended during the cell", "", "",
 		},
 		{
 			"out of memory", `

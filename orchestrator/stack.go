@@ -21,17 +21,17 @@ import (
 // A live is a running stack under measurement.
 type live struct {
 	*loop
-	key     stackKey
-	spec    stacks.Spec
-	trial   scenarios.Trial
-	stack   stacks.Stack
-	gpu     *gpuWatch
-	facts   results.Stack
-	seen    stacks.Facts // as the runtime read them back
-	void    error        // why the last cell says nothing about the stack
-	workers []int        // PIDs of the server's workers
-	flags   []string     // of every cell of this stack
-	warmed  *int64       // bytes: the stack's main memory after warm-up
+	key    stackKey
+	spec   stacks.Spec
+	trial  scenarios.Trial
+	stack  stacks.Stack
+	gpu    *gpuWatch
+	facts  results.Stack
+	seen   stacks.Facts // as the runtime read them back
+	void   error        // why the last cell says nothing about the stack
+	before stacks.Facts // when the cell began
+	flags  []string     // of every cell of this stack
+	warmed *int64       // bytes: the stack's main memory after warm-up
 }
 
 // start starts the stack of a trial and makes it ready for cells, unless it is up.
@@ -313,7 +313,6 @@ func (s *live) keep(found servers.Facts) {
 	}
 	s.facts.Workers, s.facts.Threads, s.facts.Nginx, s.facts.Unread = found.Workers, found.Threads, found.Nginx, found.Unread
 	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
-	s.workers = found.WorkerPIDs
 	if found.Unread != "" {
 		s.flags = append(s.flags, results.FlagUnverified)
 		s.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: s.spec.Name + ": not read back: " + found.Unread})

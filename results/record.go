@@ -31,6 +31,7 @@ const (
 	FlagPublished  = "published-port" // the engine's proxy is part of what was measured
 	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
 	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside the stack
+	FlagRecycled   = "recycled"       // a server replaced workers during the cell, on purpose or for a reason that it did not tell
 	FlagUnverified = "unverified"     // a fact of the stack could not be read back and compared with the scenario
 	FlagImported   = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
 )

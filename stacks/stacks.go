@@ -207,6 +207,7 @@ type ServiceFacts struct {
 // A Process is one process of a service, with its ids as the host sees them.
 type Process struct {
 	PID     int
+	Start   uint64 // when it started, in clock ticks since boot; 0: not known
 	Parent  int
 	Threads int    // threads of the operating system at this moment
 	Signals uint64 // that it handles by functions of its own: bit n-1 is signal n, by Linux's numbers; 0: not known, or none

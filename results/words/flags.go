@@ -27,6 +27,8 @@ func meaning(flag string) string {
 		return "the stack was still busy by itself when the cell began"
 	case results.FlagRepeated:
 		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
+	case results.FlagRecycled:
+		return "a server replaced worker processes during the cell, as it was told to (max_requests) or for a reason that it did not tell: starting them is part of the figures"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for: the report says which under What ran"
 	case results.FlagImported:

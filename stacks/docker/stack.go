@@ -116,6 +116,12 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 			if err != nil {
 				return fmt.Errorf("service %s: %w", s.Name, err)
 			}
+			if group, err := cgroup.Of(one.pid); st.local && err == nil && group.Holds(one.container) {
+				for i := range processes {
+					// It fails for one that has ended meanwhile.
+					processes[i].Start, _ = stacks.StartTime(processes[i].PID)
+				}
+			}
 			facts.Services[i] = stacks.ServiceFacts{
 				Service: s.Name, Container: one.container, Image: s.Image, Digest: one.image, GPUs: s.GPUs, Processes: processes,
 			}

@@ -73,13 +73,10 @@ func TestAttackManagerIsNoWorker(t *testing.T) {
 	})
 	ready(t, spec, st)
 	found, err := servers.Verify(t.Context(), spec, st)
-	if err != nil || found.Workers == nil || *found.Workers != stackstest.Gunicorn.Workers || len(found.WorkerPIDs) != stackstest.Gunicorn.Workers {
-		t.Fatalf("workers %v, PIDs %v: %v", found.Workers, found.WorkerPIDs, err)
+	if err != nil || found.Workers == nil || *found.Workers != stackstest.Gunicorn.Workers {
+		t.Fatalf("workers %v: %v", found.Workers, err)
 	}
 	if all := found.Services[0].Processes; len(all) < stackstest.Gunicorn.Workers+2 {
 		t.Errorf("no Manager runs: %+v", all)
-	}
-	if err := servers.SameWorkers(t.Context(), spec, st, found.WorkerPIDs); err != nil {
-		t.Error(err)
 	}
 }

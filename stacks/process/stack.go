@@ -120,7 +120,7 @@ func (one *service) processes() ([]stacks.Process, error) {
 		if m.zombie {
 			continue
 		}
-		p := stacks.Process{PID: m.PID, Parent: m.parent, Threads: m.threads, Signals: m.signals, Command: commandLine(m.PID)}
+		p := stacks.Process{PID: m.PID, Start: m.Start, Parent: m.parent, Threads: m.threads, Signals: m.signals, Command: commandLine(m.PID)}
 		if m.identity == one.record.First {
 			list = slices.Insert(list, 0, p)
 		} else {

@@ -43,7 +43,7 @@ func (c custom) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 		return Facts{Facts: facts}, err
 	}
 	found, err := awaitWorkers(ctx, t, stack)
-	found.WorkerPIDs, found.Loading = nil, true // they may be replaced on purpose: --max-requests
+	found.Loading = true
 	switch {
 	case err != nil:
 	case found.Workers == nil:
@@ -55,5 +55,3 @@ func (c custom) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 	}
 	return found, err
 }
-
-func (custom) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -55,5 +55,3 @@ func (flask) ReadBack(ctx context.Context, _ scenarios.Topology, stack stacks.St
 	}
 	return found, nil
 }
-
-func (flask) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,7 +95,7 @@ func awaitWorkers(ctx context.Context, t scenarios.Topology, stack stacks.Stack)
 		if err != nil {
 			return found, err
 		}
-		found.Workers, found.WorkerPIDs, found.Threads = readGunicorn(facts)
+		found.Workers, found.Threads = readGunicorn(facts)
 		enough := found.Workers == nil || *found.Workers >= t.Workers
 		if enough || time.Now().After(deadline) {
 			return found, nil
@@ -109,39 +108,26 @@ func awaitWorkers(ctx context.Context, t scenarios.Topology, stack stacks.Stack)
 	}
 }
 
-func (gunicorn) WorkerPIDs(facts stacks.Facts) []int {
-	_, pids, _ := readGunicorn(facts)
-	return pids
-}
-
 // readGunicorn finds workers and threads in the processes of the app's service.
-// The master is the gunicorn process whose parent is not one. Workers are those
-// of its children that work like one. Their own children look like workers too,
-// but belong to the app. workers is nil without a gunicorn process. threads is
-// nil if the master's command line does not say.
-func readGunicorn(facts stacks.Facts) (workers *int, pids []int, threads *int) {
-	gunicorn := map[int]stacks.Process{}
-	for _, p := range appProcesses(facts) {
-		if runs(p.Command, "gunicorn") {
-			gunicorn[p.PID] = p
-		}
+// The master is the gunicorn process whose parent is not one. workers is nil without
+// a gunicorn process. threads is nil if the master's command line does not say.
+func readGunicorn(facts stacks.Facts) (workers, threads *int) {
+	all := appProcesses(facts)
+	gunicorn := map[int]bool{}
+	for _, p := range all {
+		gunicorn[p.PID] = runs(p.Command, "gunicorn")
 	}
-	for pid, p := range gunicorn {
-		parent, child := gunicorn[p.Parent]
-		_, grandchild := gunicorn[parent.Parent]
-		switch n, ok := option(p.Command, "--threads"); {
-		case child && !grandchild && works(p, parent):
-			pids = append(pids, pid)
-		case !child && ok:
+	for _, p := range all {
+		if !gunicorn[p.PID] {
+			continue
+		}
+		n := len(workersOf(all))
+		workers = &n
+		if n, ok := option(p.Command, "--threads"); ok && !gunicorn[p.Parent] {
 			threads = &n
 		}
 	}
-	if len(gunicorn) == 0 {
-		return nil, nil, nil
-	}
-	slices.Sort(pids)
-	n := len(pids)
-	return &n, pids, threads
+	return workers, threads
 }
 
 // works reports whether a child of gunicorn's master is a worker. The app can have

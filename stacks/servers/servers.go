@@ -56,10 +56,6 @@ type Server interface {
 	// forked. A difference from the topology is an error that wraps
 	// stacks.ErrDiffers. Facts.Unread names what cannot be found out.
 	ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error)
-
-	// WorkerPIDs picks the worker processes out of what a runtime found, sorted.
-	// It returns nil for a server without workers.
-	WorkerPIDs(facts stacks.Facts) []int
 }
 
 // A Program is a Python program that serves WSGI applications.
@@ -74,7 +70,6 @@ type Program struct {
 type Facts struct {
 	stacks.Facts
 	Workers      *int   // worker processes that run; nil: not known, or the server has none
-	WorkerPIDs   []int  // sorted
 	Threads      *int   // threads of each worker; nil: not known, or there is no such number
 	Unread       string // what could not be read back and compared; empty: nothing
 	Interpreters int    // Python processes that answer requests; 0: not known

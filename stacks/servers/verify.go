@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,25 +39,84 @@ func Verify(ctx context.Context, spec stacks.Spec, stack stacks.Stack) (Facts, e
 	return found, nil
 }
 
-// SameWorkers fails when the server's workers no longer have the PIDs from before.
-// A worker that was killed and replaced lost requests or time that the figures do
-// not show.
-func SameWorkers(ctx context.Context, spec stacks.Spec, stack stacks.Stack, before []int) error {
-	if len(before) == 0 {
-		return nil
+// A worker is a process that a server forked to answer requests.
+type worker struct {
+	stacks.Process
+	master stacks.Process
+}
+
+// workersOf returns the workers among a service's processes: those whose parent runs
+// the same program, and whose grandparent does not. The children of a worker look
+// the same, but belong to the app.
+func workersOf(processes []stacks.Process) []worker {
+	byPID := map[int]stacks.Process{}
+	for _, p := range processes {
+		byPID[p.PID] = p
 	}
-	server, err := serverOf(spec.Topology)
-	if err != nil {
-		return err
+	same := func(a, b stacks.Process) bool { return program(a) != "" && program(a) == program(b) }
+	var found []worker
+	for _, p := range processes {
+		parent := byPID[p.Parent]
+		if same(p, parent) && !same(parent, byPID[parent.Parent]) && (!runs(p.Command, "gunicorn") || works(p, parent)) {
+			found = append(found, worker{p, parent})
+		}
 	}
-	facts, err := stack.Inspect(ctx)
-	if err != nil {
-		return err
+	return found
+}
+
+// program is the name of the program that a process runs, without its folder. For
+// a process that renamed itself "PROGRAM: …" it is PROGRAM.
+func program(p stacks.Process) string {
+	first, _, _ := strings.Cut(p.Command, " ")
+	return strings.TrimSuffix(first[strings.LastIndexByte(first, '/')+1:], ":")
+}
+
+// Servers whose number of workers stays the same, and what they write when they
+// replace one on purpose, or because it died: https://docs.gunicorn.org/en/stable/settings.html#max-requests,
+// https://uwsgi-docs.readthedocs.io/en/latest/Options.html
+var (
+	steady  = []string{"gunicorn", "uwsgi", "nginx"}
+	recycle = regexp.MustCompile(`(?i)max.requests|worker.lifetime|autorestarting worker|cheap`)
+	death   = regexp.MustCompile(`(?i)was sent SIG|killed by signal|exited on signal|worker timeout`)
+)
+
+// SameWorkers compares the workers of a stack at both edges of a cell. A worker that
+// died lost requests or time that the figures do not show: that is an error. A worker
+// that its server replaced on purpose, or may have, is not; recycled then says so.
+// logs is called if one is gone.
+func SameWorkers(before, after stacks.Facts, logs func() string) (recycled bool, err error) {
+	for i, s := range before.Services {
+		was, is := workersOf(s.Processes), workersOf(after.Services[i].Processes)
+		gone, added := without(was, is), without(is, was)
+		if len(gone) == 0 {
+			continue
+		}
+		one := gone[0]
+		known := slices.IndexFunc(steady, func(name string) bool { return runs(strings.ToLower(one.Command), name) })
+		said := logs()
+		switch onPurpose := recycle.MatchString(one.master.Command+"\n"+said) && !death.MatchString(said); {
+		case known >= 0 && !onPurpose:
+			return false, fmt.Errorf("service %s: %s's workers ended during the cell: processes %v are gone, %v are new; the logs say why", s.Service, steady[known], pids(gone), pids(added))
+		case len(added) > 0:
+			recycled = true
+		}
 	}
-	if now := server.WorkerPIDs(facts); !slices.Equal(now, before) {
-		return fmt.Errorf("%s's workers were replaced during the cell: their PIDs were %v and are %v; the logs say why", server.Syntax().Name, before, now)
+	return recycled, nil
+}
+
+// without returns the workers that are not among others.
+func without(workers, others []worker) []worker {
+	return slices.DeleteFunc(slices.Clone(workers), func(w worker) bool {
+		return slices.ContainsFunc(others, func(o worker) bool { return o.PID == w.PID && o.Start == w.Start })
+	})
+}
+
+func pids(workers []worker) []int {
+	list := make([]int, len(workers))
+	for i, w := range workers {
+		list[i] = w.PID
 	}
-	return nil
+	return list
 }
 
 // runs reports whether a process runs the program: an interpreter does, and so does

@@ -52,5 +52,3 @@ func (waitress) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 	}
 	return found, nil
 }
-
-func (waitress) WorkerPIDs(stacks.Facts) []int { return nil }

@@ -159,14 +159,18 @@ def leave_at():
 
 @app.get("/kill-parent")
 def kill_parent():
-    """Kills the process above: gunicorn's master, seen from a worker.
+    """Kills the process above at the n-th such request: gunicorn's master, seen from a worker.
 
     Only that: above Flask's own server is whoever started it."""
+    served.append(None)
+    if len(served) != int(number("n", 1, most=1 << 20)):
+        time.sleep(0.05)
+        return jsonify(served=len(served), pid=os.getpid())
     parent = os.getppid()
     with open(f"/proc/{parent}/cmdline", "rb") as file:
         if b"gunicorn" not in file.read() or parent == 1:
             abort(409, f"the parent, process {parent}, is not gunicorn's master")
-    os.kill(parent, signal.SIGKILL)
+    os.kill(parent, int(number("signal", signal.SIGKILL, most=64)))
     return jsonify(killed=parent, pid=os.getpid())
 
 
