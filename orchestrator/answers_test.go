@@ -62,8 +62,8 @@ matrix: {requests: [60], client: [single, mp, mt], pool: [3]}
 // measurement unless the scenario allows it. All is sent, so that the errors are
 // counted.
 func TestAttackErrorsFailACell(t *testing.T) {
-	b := newBench(t)
 	for limit, want := range map[string]string{"": results.StatusFailed, ", max_errors: 100%": results.StatusOK} {
+		b := newBench(t)
 		p := b.plan(`
 request: {path: /flaky` + limit + `}
 warmup: 0

@@ -17,6 +17,7 @@ import (
 func TestAttackUpstreamKeepalive(t *testing.T) {
 	b := newBench(t)
 	records := b.mustExecute(b.plan(`
+request: {max_errors: 100%}
 topologies:
   - {name: uwsgi, nginx: true, command: [uwsgi, --plugin, python3, --disable-logging, --http-socket, "{host}:{port}", --master, --processes, "2", --module, "{wsgi}"]}
   - {name: kept, nginx: {upstream_keepalive: 8}, command: [python3, -uc, ` + strconv.Quote(closesLate) + `, "{host}", "{port}"]}
