@@ -61,7 +61,7 @@ nothing could be compared.`,
 	storeFlag(cmd, &o.db)
 	failOnFlag(cmd, &o.failOn)
 	acrossFlag(cmd, &o.across)
-	o.out.flags(cmd, pages.ComparisonFormats())
+	o.out.flags(cmd, pages.ComparisonFormats(verdict.Comparison{}, nil).Names())
 	o.out.chartsFlag(cmd)
 	return cmd
 }
@@ -132,7 +132,7 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	if err := a.write(o.out, func(dir string) ([]string, error) {
 		return pages.WriteComparisonCharts(dir, comparison)
 	}, func(w io.Writer) error {
-		return pages.WriteComparison(w, o.out.format, comparison, checks, a.reportOptions(w))
+		return pages.ComparisonFormats(comparison, checks).Write(w, o.out.format, a.reportOptions(w))
 	}); err != nil {
 		return err
 	}

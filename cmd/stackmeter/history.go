@@ -41,7 +41,7 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 			return a.write(o, func(dir string) ([]string, error) {
 				return pages.WriteHistoryCharts(dir, h)
 			}, func(w io.Writer) error {
-				return pages.WriteHistory(w, o.format, h, a.reportOptions(w))
+				return pages.HistoryFormats(h).Write(w, o.format, a.reportOptions(w))
 			})
 		}),
 	}
@@ -50,7 +50,7 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 	cmd.Flags().StringVar(&cell, "cell", "", "only cells whose name matches this `GLOB`; * matches slashes too")
 	cmd.Flags().StringVar(&metric, "metric", results.MetricDuration, "the figure")
 	cmd.Flags().IntVar(&last, "last", 30, "how many runs")
-	o.flags(cmd, pages.HistoryFormats())
+	o.flags(cmd, pages.HistoryFormats(verdict.History{}).Names())
 	o.chartsFlag(cmd)
 	return cmd
 }

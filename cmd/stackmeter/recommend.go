@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
+	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
@@ -45,7 +45,7 @@ A budget of a metric of which more is better, such as throughput, is a lower lim
 	storeFlag(cmd, &o.db)
 	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
 	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` to optimise (default duration)")
-	o.out.flags(cmd, report.RecommendFormats())
+	o.out.flags(cmd, pages.RecommendFormats(results.Run{}, verdict.Recommendation{}).Names())
 	return cmd
 }
 
@@ -68,7 +68,7 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 	}
 	r := verdict.Recommend(verdict.Summarise(records), run.Plan.Baseline, goal)
 	if err := a.output(o.out.file, func(w io.Writer) error {
-		return report.WriteRecommendation(w, o.out.format, run, r, a.reportOptions(w))
+		return pages.RecommendFormats(run, r).Write(w, o.out.format, a.reportOptions(w))
 	}); err != nil {
 		return err
 	}

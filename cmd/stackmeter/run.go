@@ -304,7 +304,7 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 	}
 	if comparison != nil && o.jsonFile != "-" {
 		fmt.Fprintln(a.stdout)
-		if err := pages.WriteComparison(a.stdout, "table", *comparison, run.Checks, a.reportOptions(a.stdout)); err != nil {
+		if err := pages.ComparisonFormats(*comparison, run.Checks).Write(a.stdout, "table", a.reportOptions(a.stdout)); err != nil {
 			return err
 		}
 	}
@@ -350,7 +350,7 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	var failed error
 	if o.jsonFile != "" {
 		failed = a.output(o.jsonFile, func(w io.Writer) error {
-			return pages.Write(w, "json", run, records, report.Options{})
+			return pages.Formats(run, records).Write(w, "json", report.Options{})
 		})
 	}
 	if o.jsonFile == "-" || len(records) == 0 {
@@ -359,5 +359,5 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 	if run.Runtime == existingServer && len(records) == 1 {
 		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], a.reportOptions(a.stdout)))
 	}
-	return errors.Join(failed, pages.Write(a.stdout, "table", run, records, a.reportOptions(a.stdout)))
+	return errors.Join(failed, pages.Formats(run, records).Write(a.stdout, "table", a.reportOptions(a.stdout)))
 }

@@ -74,12 +74,12 @@ func (a *app) reportCommand() *cobra.Command {
 			return errors.Join(err, a.write(o, func(dir string) ([]string, error) {
 				return pages.WriteCharts(dir, run, records)
 			}, func(w io.Writer) error {
-				return pages.Write(w, o.format, run, records, a.reportOptions(w))
+				return pages.Formats(run, records).Write(w, o.format, a.reportOptions(w))
 			}))
 		}),
 	}
 	storeFlag(cmd, &db)
-	o.flags(cmd, pages.Formats())
+	o.flags(cmd, pages.Formats(results.Run{}, nil).Names())
 	o.chartsFlag(cmd)
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"stackmeter/results"
 	"stackmeter/results/report/pages"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/process"
@@ -54,7 +55,7 @@ func (s *session) everything(want int, text string, env []string, args ...string
 		_ = os.Remove(filepath.Join(s.dir, defaultStore))
 		command("run --progress "+progress, want, append([]string{"run", "threat.yaml", "--progress", progress}, args...)...)
 	}
-	for _, format := range pages.Formats() {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
 		command("report --format "+format, exitOK, "report", "--format", format)
 	}
 	command("plan", exitOK, append([]string{"plan", "threat.yaml"}, planArguments(args)...)...)

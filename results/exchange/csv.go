@@ -10,6 +10,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
@@ -93,7 +94,7 @@ func csvColumns() []column {
 		columns = append(columns, before[f.Column]...)
 		columns = append(columns, column{f.Column, func(r record) string {
 			if value := f.Of(&r); value != nil {
-				return float(*value)
+				return words.Plainly(*value)
 			}
 			return ""
 		}})
@@ -127,12 +128,12 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 			if s.Interval == nil {
 				return ""
 			}
-			return float(figure(*s.Interval))
+			return words.Plainly(figure(*s.Interval))
 		}
 	}
 	return []column{
 		{"cell_repeats", func(r results.Record) string { return positive(float64(len(of(r).Speaking))) }},
-		{"cell_duration_median_s", duration(func(s stats.Sample) string { return float(s.Median) })},
+		{"cell_duration_median_s", duration(func(s stats.Sample) string { return words.Plainly(s.Median) })},
 		{"cell_duration_low_s", duration(end(func(i stats.Interval) float64 { return i.Low }))},
 		{"cell_duration_high_s", duration(end(func(i stats.Interval) float64 { return i.High }))},
 		{"cell_duration_confidence", duration(end(func(i stats.Interval) float64 { return i.Confidence }))},
@@ -142,14 +143,12 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 	}
 }
 
-func float(value float64) string { return strconv.FormatFloat(value, 'f', -1, 64) }
-
 // positive is empty for 0: the number does not apply.
 func positive(n float64) string {
 	if n == 0 {
 		return ""
 	}
-	return float(n)
+	return words.Plainly(n)
 }
 
 // WriteComparisonCSV writes a row for each cell and metric, and one for a cell
@@ -171,17 +170,17 @@ func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
 		for _, change := range cell.Changes {
 			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
 			if change.Base != nil {
-				row[4], row[10] = float(change.Base.Median), strconv.Itoa(change.Base.N)
+				row[4], row[10] = words.Plainly(change.Base.Median), strconv.Itoa(change.Base.N)
 			}
 			if change.Head != nil {
-				row[5], row[11] = float(change.Head.Median), strconv.Itoa(change.Head.N)
+				row[5], row[11] = words.Plainly(change.Head.Median), strconv.Itoa(change.Head.N)
 			}
 			if change.Base != nil && change.Head != nil && !change.Erring {
-				row[6], row[9], row[12] = float(change.Difference.Change), float(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
-				row[13], row[14] = float(change.Corrected), strconv.Itoa(change.Compared)
+				row[6], row[9], row[12] = words.Plainly(change.Difference.Change), words.Plainly(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
+				row[13], row[14] = words.Plainly(change.Corrected), strconv.Itoa(change.Compared)
 			}
 			if change.Interval != nil {
-				row[7], row[8] = float(change.Interval.Low), float(change.Interval.High)
+				row[7], row[8] = words.Plainly(change.Interval.Low), words.Plainly(change.Interval.High)
 			}
 			if err := out.Write(append(row, sides...)); err != nil {
 				return err

@@ -71,7 +71,7 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 	for _, r := range records {
 		one := junitCase{Class: show.Line(run.Scenario + "." + r.Topology.Name), Name: show.Line(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
 		if r.Duration != nil {
-			one.Time = float(*r.Duration)
+			one.Time = words.Plainly(*r.Duration)
 		}
 		switch r.Status {
 		case results.StatusOK:

@@ -54,7 +54,7 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 		var lines []string
 		for _, s := range summaries {
 			if sample := s.Sample(m); sample != nil && m.Name != results.MetricErrors {
-				lines = append(lines, name+labels(s)+" "+float(sample.Median))
+				lines = append(lines, name+labels(s)+" "+words.Plainly(sample.Median))
 			}
 		}
 		family(name, words.Capital(m.Title)+", the median over the repeats.", lines)

@@ -3,48 +3,22 @@ package report
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"stackmeter/results"
-	"stackmeter/results/exchange"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// ComparisonFormats are the formats that WriteComparison knows.
-func ComparisonFormats() []string {
-	return []string{"table", "markdown", "summary", "json", "csv", "junit"}
-}
-
-// WriteComparison writes what became of a run's cells, and what thresholds say
-// about them.
-func WriteComparison(w io.Writer, format string, c verdict.Comparison, checks []results.Check, opts Options) error {
-	if opts.Width <= 0 {
-		opts.Width = defaultWidth
-	}
-	switch format {
-	case "table":
-		return writeTerminalDocument(w, newComparisonDocument(c, checks), opts)
-	case "markdown":
-		return writeDocument(w, newComparisonDocument(c, checks))
-	case "summary":
-		return writeComparisonSummary(w, c, checks)
-	case "json":
-		return exchange.WriteComparisonJSON(w, c, checks)
-	case "csv":
-		return exchange.WriteComparisonCSV(w, c)
-	case "junit":
-		return exchange.WriteComparisonJUnit(w, c, checks)
-	}
-	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(ComparisonFormats(), ", "))
-}
-
-func newComparisonDocument(c verdict.Comparison, checks []results.Check) document {
-	doc := document{Title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
+// NewComparisonDocument lays out what became of a run's cells, and what
+// thresholds say about them.
+func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Document {
+	doc := Document{Title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
 	for _, run := range []struct {
 		label string
 		run   results.Run
@@ -62,9 +36,9 @@ func newComparisonDocument(c verdict.Comparison, checks []results.Check) documen
 		doc.Facts = append(doc.Facts, Fact{"note", "another " + show.Line(n.String())})
 	}
 	for i := range c.Metrics {
-		doc.Sections = appendIf(doc.Sections, changes(c, i))
+		doc.Sections = appendIf(doc.Sections, Changes(c, i))
 	}
-	doc.Sections = appendIf(doc.Sections, cellStates(c))
+	doc.Sections = appendIf(doc.Sections, CellStates(c))
 	doc.Sections = appendIf(doc.Sections, ComparisonFlags(c))
 	doc.Sections = appendIf(doc.Sections, CheckList(checks))
 	verdict := Section{Title: "Verdict"}
@@ -75,8 +49,8 @@ func newComparisonDocument(c verdict.Comparison, checks []results.Check) documen
 	return doc
 }
 
-// changes is the table of one metric, like benchstat's.
-func changes(c verdict.Comparison, metric int) *Section {
+// Changes is the table of one metric, like benchstat's.
+func Changes(c verdict.Comparison, metric int) *Section {
 	m := c.Metrics[metric]
 	s := &Section{Title: words.Capital(m.Title), Table: &Grid{Labels: 1, Head: []string{"cell", "base", "head", "change", "95% interval", "p", "repeats"}}}
 	compared := 0
@@ -112,9 +86,9 @@ func changes(c verdict.Comparison, metric int) *Section {
 			row[6].Text = strconv.Itoa(change.Difference.N1) + "+" + strconv.Itoa(change.Difference.N2)
 			switch {
 			case change.Worse():
-				row[3].Tone = Bad
+				row[3].Tone = Worse
 			case change.Better():
-				row[3].Tone = Best
+				row[3].Tone = Better
 			case !change.Difference.Able:
 				unable++
 			default:
@@ -141,14 +115,14 @@ func changes(c verdict.Comparison, metric int) *Section {
 	return s
 }
 
-// cellStates lists the cells that are not simply ok in both runs.
-func cellStates(c verdict.Comparison) *Section {
+// CellStates lists the cells that are not simply ok in both runs.
+func CellStates(c verdict.Comparison) *Section {
 	s := &Section{Title: "Cells that changed their state, failed or have errors"}
 	for _, cell := range c.Cells {
 		if words.Unremarkable(cell) {
 			continue
 		}
-		s.Items = append(s.Items, item{Name: show.Line(cell.Name), Text: show.Clean(words.State(cell))})
+		s.Items = append(s.Items, Item{Name: show.Line(cell.Name), Text: show.Clean(words.State(cell))})
 	}
 	if len(s.Items) == 0 {
 		return nil
@@ -156,8 +130,8 @@ func cellStates(c verdict.Comparison) *Section {
 	return s
 }
 
-// writeComparisonSummary is short enough for a comment on a pull request.
-func writeComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.Check) error {
+// WriteComparisonSummary is short enough for a comment on a pull request.
+func WriteComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	var b strings.Builder
 	failed := slices.ContainsFunc(checks, results.Check.Broken) || c.Regressed()
 	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
@@ -219,4 +193,34 @@ func passedOrFailed(passed bool) string {
 		return "passed"
 	}
 	return "failed"
+}
+
+// ComparisonFlags lists the flags of both sides, with what they mean; nil
+// without any.
+func ComparisonFlags(c verdict.Comparison) *Section {
+	s := &Section{Title: "Flags", Table: &Grid{Labels: 1, Head: []string{"cell", "base", "head"}}}
+	meanings := map[string]bool{}
+	for _, cell := range c.Cells {
+		row := []Entry{{Text: show.Line(cell.Name)}, {Text: words.Missing}, {Text: words.Missing}}
+		flagged := false
+		for i, side := range []*verdict.Summary{cell.Base, cell.Head} {
+			if side == nil || len(side.Flags) == 0 {
+				continue
+			}
+			flagged, row[i+1].Text = true, show.Line(strings.Join(side.Flags, ", "))
+			for _, flag := range side.Flags {
+				meanings[words.WithMeaning(flag)] = true
+			}
+		}
+		if flagged {
+			s.Table.Rows = append(s.Table.Rows, row)
+		}
+	}
+	if len(s.Table.Rows) == 0 {
+		return nil
+	}
+	for _, text := range slices.Sorted(maps.Keys(meanings)) {
+		s.Notes = append(s.Notes, show.Line(text))
+	}
+	return s
 }

@@ -14,12 +14,12 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A document is a report before it has a format. All of its texts are clean.
-type document struct {
+// A Document is a report before it has a format. All of its texts are clean.
+type Document struct {
 	Title    string
 	Facts    []Fact
 	Sections []Section
-	Details  []item // long texts, for formats that are scrolled and not printed
+	Details  []Item // long texts, for formats that are scrolled and not printed
 }
 
 // A Fact is a line of a report's head.
@@ -27,15 +27,16 @@ type Fact struct{ Label, Text string }
 
 // A Section is a table with its remarks, or only text.
 type Section struct {
+	ID    string // its anchor in a page
 	Title string
 	Text  []string // above the table
 	Table *Grid
 	Notes []string // below the table
-	Items []item
+	Items []Item
 }
 
-// An item is an entry of a list, with an excerpt of a log below it.
-type item struct {
+// An Item is an entry of a list, with an excerpt of a log below it.
+type Item struct {
 	Name, Text string
 	Log        []string
 }
@@ -51,6 +52,7 @@ type Grid struct {
 type Entry struct {
 	Text string
 	Tone tone
+	Link string // where it leads to in a page
 }
 
 // A tone is how an entry stands out in colour.
@@ -60,15 +62,17 @@ const (
 	plain tone = iota
 	Best
 	Bad
+	Better
+	Worse
 )
 
-// newDocument lays out everything that the tables of a run show.
-func newDocument(run results.Run, records []results.Record) document {
+// NewDocument lays out everything that the tables of a run show.
+func NewDocument(run results.Run, records []results.Record) Document {
 	summaries := verdict.Summarise(records)
 	baselines := verdict.FindBaselines(summaries, run.Plan.Baseline)
 	memory := verdict.MemoryKind(summaries)
 	notes := NewNotes(summaries)
-	doc := document{Title: headline(run), Facts: Heading(run, records, summaries, memory)}
+	doc := Document{Title: headline(run), Facts: Heading(run, records, summaries, memory)}
 
 	for _, pivot := range verdict.Pivots(summaries) {
 		doc.Sections = append(doc.Sections,
@@ -332,7 +336,7 @@ func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summa
 				continue
 			}
 			at[key] = len(s.Items)
-			s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Clean(reason), Log: show.LogEnd(record.LogTail)})
+			s.Items = append(s.Items, Item{Name: show.Line(name), Text: show.Clean(reason), Log: show.LogEnd(record.LogTail)})
 		}
 	}
 	if len(s.Items) == 0 {
@@ -361,12 +365,12 @@ func ErrorList(records []results.Record) *Section {
 		if len(kinds) > 0 {
 			text += ": " + strings.Join(kinds, "; ")
 		}
-		s.Items = append(s.Items, item{Name: show.Line(name), Text: show.Line(text), Log: show.LogEnd(record.LogTail)})
+		s.Items = append(s.Items, Item{Name: show.Line(name), Text: show.Line(text), Log: show.LogEnd(record.LogTail)})
 	}
 	if len(s.Items) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(s.Items, func(a, b item) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(s.Items, func(a, b Item) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
 

@@ -74,10 +74,10 @@ func TestComparisonGolden(t *testing.T) {
 		"repeats": verdict.CompareRuns(base, run, slower(records, 0.5)[:6], records),
 		"five":    verdict.CompareRuns(base, run, five(1), five(1.1)),
 	} {
-		for _, format := range slices.DeleteFunc(pages.ComparisonFormats(), func(f string) bool { return f == "html" }) {
+		for _, format := range slices.DeleteFunc(pages.ComparisonFormats(verdict.Comparison{}, nil).Names(), func(f string) bool { return f == "html" }) {
 			t.Run(name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := pages.WriteComparison(&b, format, c, run.Checks, report.Options{}); err != nil {
+				if err := pages.ComparisonFormats(c, run.Checks).Write(&b, format, report.Options{}); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, "comparison-"+name+"."+format, b.String())
@@ -108,10 +108,10 @@ func TestHistoryGolden(t *testing.T) {
 			observations = append(observations, results.Observation{Run: run.ID, Cell: "flask/mt5/n100", Repeat: repeat, Clean: true, Value: &steady})
 		}
 	}
-	for _, format := range slices.DeleteFunc(pages.HistoryFormats(), func(f string) bool { return f == "html" }) {
+	for _, format := range slices.DeleteFunc(pages.HistoryFormats(verdict.History{}).Names(), func(f string) bool { return f == "html" }) {
 		t.Run(format, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := pages.WriteHistory(&b, format, verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+			if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, format, report.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "history."+format, b.String())
@@ -129,7 +129,7 @@ func TestComparisonNotes(t *testing.T) {
 		"table": "note ", "markdown": "another kernel", "summary": "Another kernel", "junit": `"another kernel`, "html": "Note: another kernel", "json": `"kind": "kernel"`,
 	} {
 		var b bytes.Buffer
-		if err := pages.WriteComparison(&b, format, verdict.CompareRuns(sampleRun(), head, records, records), nil, report.Options{}); err != nil {
+		if err := pages.ComparisonFormats(verdict.CompareRuns(sampleRun(), head, records, records), nil).Write(&b, format, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(b.String(), want) || !strings.Contains(b.String(), "99.1") {
@@ -151,7 +151,7 @@ func TestHistoryTooShort(t *testing.T) {
 		runs = append(runs, results.Run{ID: strconv.Itoa(night)})
 		observations = append(observations, results.Observation{Run: strconv.Itoa(night), Cell: "a", Repeat: 1, Clean: true, Value: &value})
 		var b bytes.Buffer
-		if err := pages.WriteHistory(&b, "markdown", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+		if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, "markdown", report.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 13")
@@ -372,7 +372,7 @@ func FuzzRead(f *testing.F) {
 		}
 		for _, one := range all {
 			var b bytes.Buffer
-			if err := pages.Write(&b, "json", one.Run, one.Records, report.Options{}); err != nil {
+			if err := pages.Formats(one.Run, one.Records).Write(&b, "json", report.Options{}); err != nil {
 				continue // a time that JSON cannot write
 			}
 			again, err := exchange.Read("x", b.Bytes(), "")
@@ -380,7 +380,7 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("read again: %v", err)
 			}
 			for _, format := range []string{"table", "csv", "junit", "prometheus", "summary"} { // the page is slow to make
-				if err := pages.Write(&bytes.Buffer{}, format, one.Run, one.Records, report.Options{}); err != nil {
+				if err := pages.Formats(one.Run, one.Records).Write(&bytes.Buffer{}, format, report.Options{}); err != nil {
 					t.Fatalf("%s: %v", format, err)
 				}
 			}
@@ -412,7 +412,7 @@ func TestComparisonSaysErrors(t *testing.T) {
 		"csv":      {",newly erring,duration,s,10.3,1.3,,,,,5,5,false,,,5,0,0,,5,0,40,"},
 	} {
 		var b bytes.Buffer
-		if err := pages.WriteComparison(&b, format, c, nil, report.Options{Width: 200}); err != nil {
+		if err := pages.ComparisonFormats(c, nil).Write(&b, format, report.Options{Width: 200}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {
@@ -445,7 +445,7 @@ func TestDoubtsAreSaid(t *testing.T) {
 		"json":  {`"doubts": {`, `"unverified"`}, "csv": {",client-bound inherited unverified\n"},
 	} {
 		var b bytes.Buffer
-		if err := pages.WriteComparison(&b, format, c, nil, report.Options{Width: 400}); err != nil {
+		if err := pages.ComparisonFormats(c, nil).Write(&b, format, report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {
@@ -461,7 +461,7 @@ func TestDoubtsAreSaid(t *testing.T) {
 	doubt = "In doubt, the best, flask/single: duration (client-bound), peak memory (inherited)."
 	for format, wants := range map[string][]string{"text": {doubt, "flask/single [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
 		var b bytes.Buffer
-		if err := report.WriteRecommendation(&b, format, sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal), report.Options{Width: 400}); err != nil {
+		if err := pages.RecommendFormats(sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal)).Write(&b, format, report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {

@@ -2,39 +2,18 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"strings"
 
-	"stackmeter/results/exchange"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
 
-// HistoryFormats are the formats that WriteHistory knows.
-func HistoryFormats() []string { return []string{"table", "markdown", "json"} }
-
-// WriteHistory writes each cell over its last runs, and where it stepped.
-func WriteHistory(w io.Writer, format string, h verdict.History, opts Options) error {
-	if opts.Width <= 0 {
-		opts.Width = defaultWidth
-	}
-	switch format {
-	case "table":
-		return writeTerminalDocument(w, NewHistoryDocument(h), opts)
-	case "markdown":
-		return writeDocument(w, NewHistoryDocument(h))
-	case "json":
-		return exchange.WriteHistoryJSON(w, h)
-	}
-	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(HistoryFormats(), ", "))
-}
-
 // NewHistoryDocument lays out a history.
-func NewHistoryDocument(h verdict.History) document {
-	doc := document{Title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
+func NewHistoryDocument(h verdict.History) Document {
+	doc := Document{Title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {
 		doc.Facts = []Fact{{"runs", show.Line(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
 	}
@@ -67,7 +46,7 @@ func NewHistoryDocument(h verdict.History) document {
 			for _, d := range step.Disparities {
 				text += "; with it came another " + d.String()
 			}
-			steps.Items = append(steps.Items, item{Name: show.Line(cell.Name), Text: show.Line(text)})
+			steps.Items = append(steps.Items, Item{Name: show.Line(cell.Name), Text: show.Line(text)})
 		}
 	}
 	if len(levels.Table.Rows) == 0 {

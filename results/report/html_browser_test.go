@@ -218,7 +218,7 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 	for name, write := range map[string]func(io.Writer) error{
 		"run": func(w io.Writer) error { return pages.WritePage(w, run, records, opts) },
 		"comparison": func(w io.Writer) error {
-			return pages.WriteComparisonPage(w, verdict.CompareRuns(before, run, base, head), checks, opts, one)
+			return pages.WriteComparisonPage(w, verdict.CompareRuns(before, run, base, head), checks, opts.Nav, one)
 		},
 		"list": func(w io.Writer) error {
 			unfinished := run
@@ -227,7 +227,7 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 				pages.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
 		},
 		"cell": func(w io.Writer) error {
-			return pages.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts)
+			return pages.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts.Nav)
 		},
 		"error": func(w io.Writer) error { return pages.WriteErrorPage(w, all, all, opts.Nav) },
 		"history": func(w io.Writer) error {
@@ -379,7 +379,7 @@ func BenchmarkLargePageInABrowser(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := errors.Join(pages.Write(f, "html", run, records, report.Options{}), f.Close()); err != nil {
+	if err := errors.Join(pages.Formats(run, records).Write(f, "html", report.Options{}), f.Close()); err != nil {
 		b.Fatal(err)
 	}
 	browser := newBrowser(b)

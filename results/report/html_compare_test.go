@@ -29,13 +29,13 @@ func TestComparisonPage(t *testing.T) {
 		after = append(after, measured(flask, single, repeat, 2.4+noise, 400), measured(flask, mt5, repeat, 0.9+noise, 410), failed)
 	}
 	var b bytes.Buffer
-	if err := pages.WriteComparisonPage(&b, verdict.CompareRuns(base, head, before, after), nil, pages.PageOptions{}, nil); err != nil {
+	if err := pages.WriteComparisonPage(&b, verdict.CompareRuns(base, head, before, after), nil, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())
 	for _, want := range []string{
 		"Of 2 cells ok in both runs, shown to be worse in a figure: 1; better: 1.", "1 cell newly failing", "1 cell gone",
-		"+19.7%", "-17.6%", ">worse<", ">better<", "no difference shown",
+		"+19.7%", "-17.6%", `class="n worse"`, `class="n better"`,
 		"cpu (2 × Example CPU", "Duration before and after", "Base: 20261123-081500-7f3a",
 	} {
 		if !strings.Contains(page, want) {
@@ -64,7 +64,7 @@ func TestHistoryPage(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := pages.WriteHistory(&b, "html", verdict.NewHistory("nightly", duration, runs, observations), report.Options{}); err != nil {
+	if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, "html", report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())

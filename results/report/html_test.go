@@ -160,7 +160,7 @@ func BenchmarkHTML(b *testing.B) {
 	var page bytes.Buffer
 	for b.Loop() {
 		page.Reset()
-		if err := pages.Write(&page, "html", run, records, report.Options{}); err != nil {
+		if err := pages.Formats(run, records).Write(&page, "html", report.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

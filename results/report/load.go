@@ -20,10 +20,7 @@ import (
 // load client that was used alone sent and got. Its words are those of a run's
 // tables; its JSON form is a run's with this one cell.
 func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) error {
-	if opts.Width <= 0 {
-		opts.Width = defaultWidth
-	}
-	doc := document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
+	doc := Document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
 	for _, f := range []Fact{
 		{"load", loadText(r.Cell.Load)},
 		{"request", requestText(run.Plan.Request)},
@@ -44,7 +41,7 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 	if len(notes) > 0 {
 		doc.Sections = append(doc.Sections, Section{Title: "Notes", Notes: notes})
 	}
-	return writeTerminalDocument(w, doc, opts)
+	return writeTerminal(w, doc, opts)
 }
 
 // loadText says in words what was sent how.
@@ -276,7 +273,7 @@ func errorKinds(r results.Record) *Section {
 	for _, kind := range slices.Sorted(maps.Keys(r.ErrorKinds)) {
 		s.Table.Rows = append(s.Table.Rows, []Entry{{Text: show.Line(kind)}, {Text: fmt.Sprint(r.ErrorKinds[kind]), Tone: Bad}})
 		if first := r.FirstErrors[kind]; first != "" {
-			s.Items = append(s.Items, item{Name: show.Line("the first " + kind), Text: show.Line(first)})
+			s.Items = append(s.Items, Item{Name: show.Line("the first " + kind), Text: show.Line(first)})
 		}
 	}
 	return s

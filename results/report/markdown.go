@@ -6,16 +6,10 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-
-	"stackmeter/results"
 )
 
-// writeMarkdown prints a run in GitHub's Markdown.
-func writeMarkdown(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-	return writeDocument(w, newDocument(run, records))
-}
-
-func writeDocument(w io.Writer, doc document) error {
+// writeMarkdown prints a report in GitHub's Markdown.
+func writeMarkdown(w io.Writer, doc Document) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", escape(doc.Title))
 	for _, f := range doc.Facts {
@@ -45,7 +39,7 @@ func writeDocument(w io.Writer, doc document) error {
 	return err
 }
 
-func writeItems(b *strings.Builder, items []item) {
+func writeItems(b *strings.Builder, items []Item) {
 	for _, item := range items {
 		text := strings.Join(strings.Fields(item.Text), " ")
 		fmt.Fprintf(b, "\n**%s**: %s\n", escape(item.Name), escape(text))

@@ -2,12 +2,10 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"stackmeter/results"
-	"stackmeter/results/exchange"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
@@ -15,28 +13,9 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// RecommendFormats are the formats that WriteRecommendation knows.
-func RecommendFormats() []string { return []string{"text", "markdown", "json"} }
-
-// WriteRecommendation writes what is recommended of a run's cells.
-func WriteRecommendation(w io.Writer, format string, run results.Run, r verdict.Recommendation, opts Options) error {
-	if opts.Width <= 0 {
-		opts.Width = defaultWidth
-	}
-	doc := document{Title: headline(run), Sections: []Section{recommendation(r)}}
-	switch format {
-	case "text":
-		p := &terminal{opts: opts}
-		p.line(p.paint(doc.Title, "1"))
-		p.section(doc.Sections[0])
-		_, err := io.WriteString(w, p.b.String())
-		return err
-	case "markdown":
-		return writeDocument(w, doc)
-	case "json":
-		return exchange.WriteRecommendationJSON(w, run, r)
-	}
-	return fmt.Errorf("format %q does not exist; there are %s", format, strings.Join(RecommendFormats(), ", "))
+// NewRecommendationDocument lays out what is recommended of a run's cells.
+func NewRecommendationDocument(run results.Run, r verdict.Recommendation) Document {
+	return Document{Title: headline(run), Sections: []Section{recommendation(r)}}
 }
 
 // Planned is the recommendation that the scenario asks for, if it does.
@@ -78,7 +57,7 @@ func recommendation(r verdict.Recommendation) Section {
 		s.Notes = append(s.Notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
 			fewestRepeats(r), stats.RepeatsForDifference(1)))
 	}
-	if r.More != nil && exceeds(r, r.More.Summary) {
+	if r.More != nil && slices.ContainsFunc(r.Over, func(e verdict.Excess) bool { return e.Summary.Name() == r.More.Summary.Name() }) {
 		s.Notes = append(s.Notes, "The one with more memory is over the budget: it is what more memory would buy.")
 	}
 	s.Notes = append(s.Notes, leftOut(r)...)
@@ -128,19 +107,12 @@ func bestText(r verdict.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
 	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, words.Sample(r.Goal.Objective.Unit, objective))
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
-		text += fmt.Sprintf(" at %s of %s", words.Sample(units.Bytes, peak), memoryTitle(r.Frontier.Memory))
+		text += fmt.Sprintf(" at %s of %s", words.Sample(units.Bytes, peak), words.MemoryName(r.Frontier.Memory))
 	}
 	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
 		text += fmt.Sprintf(", %s of %s", words.Percent(r.Ratio, 2), show.Line(r.Baseline.Condition()))
 	}
 	return text + fmt.Sprintf(" (%s).", show.Plural(objective.N, "repeat"))
-}
-
-func memoryTitle(memory string) string {
-	if memory == results.MemoryGPU {
-		return "GPU memory"
-	}
-	return "memory"
 }
 
 // A besideBest is a cell beside the best one and what it is there for.
@@ -176,7 +148,7 @@ func choices(r verdict.Recommendation, flags *Notes) *Grid {
 	}
 	figure, bytes := words.UnitOf(r.Goal.Objective.Unit), words.Mebibytes()
 	figures, memory := figure.Decimals(objectives), bytes.Decimals(peaks)
-	g := &Grid{Labels: 2, Head: []string{"choice", "condition", r.Goal.Objective.Title, "peak " + memoryTitle(r.Frontier.Memory), "change", "memory", "p"}}
+	g := &Grid{Labels: 2, Head: []string{"choice", "condition", r.Goal.Objective.Title, words.PeakName(r.Frontier.Memory), "change", "memory", "p"}}
 	tested := slices.ContainsFunc(rows, func(row besideBest) bool { return row.Difference.Able })
 	if !tested {
 		g.Head = g.Head[:len(g.Head)-1] // nothing would stand below p
@@ -219,11 +191,6 @@ func fewestRepeats(r verdict.Recommendation) string {
 		fewest = min(fewest, row.Difference.N2)
 	}
 	return show.Plural(fewest, "repeat")
-}
-
-// exceeds reports whether a cell is over a budget.
-func exceeds(r verdict.Recommendation, s verdict.Summary) bool {
-	return slices.ContainsFunc(r.Over, func(e verdict.Excess) bool { return e.Summary.Name() == s.Name() })
 }
 
 // mostNamed is how many cells a note names.

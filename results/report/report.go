@@ -12,9 +12,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-
-	"stackmeter/results"
-	"stackmeter/results/exchange"
 )
 
 // Options are about how a report looks. The zero value is fit for a file.
@@ -26,54 +23,44 @@ type Options struct {
 // defaultWidth is the width in columns that tables are laid out for.
 const defaultWidth = 100
 
-// A format writes one run.
-type format struct {
-	name  string
-	write func(io.Writer, results.Run, []results.Record, Options) error
+// Formats are those that one report can be written in, the default first.
+type Formats []Format
+
+// A Format is a way to write one report.
+type Format struct {
+	Name  string
+	Write func(io.Writer, Options) error
 }
 
-func formats() []format {
-	return []format{
-		{"table", writeTerminal},
-		{"markdown", writeMarkdown},
-		{"csv", forPrograms(exchange.WriteCSV)},
-		{"json", forPrograms(exchange.WriteJSON)},
-		{"junit", forPrograms(exchange.WriteJUnit)},
-		{"prometheus", forPrograms(exchange.WritePrometheus)},
-		{"summary", writeSummary},
+// Printed are the formats that people read as text: the named one, for a
+// terminal, and Markdown.
+func Printed(name string, lay func() Document) Formats {
+	return Formats{
+		{name, func(w io.Writer, opts Options) error { return writeTerminal(w, lay(), opts) }},
+		{"markdown", func(w io.Writer, _ Options) error { return writeMarkdown(w, lay()) }},
 	}
 }
 
-// forPrograms is a format whose looks nothing changes.
-func forPrograms(write func(io.Writer, results.Run, []results.Record) error) func(io.Writer, results.Run, []results.Record, Options) error {
-	return func(w io.Writer, run results.Run, records []results.Record, _ Options) error {
-		return write(w, run, records)
-	}
-}
-
-// Formats lists the names of the formats that Write knows.
-func Formats() []string {
+// Names lists the names of the formats.
+func (all Formats) Names() []string {
 	var names []string
-	for _, f := range formats() {
-		names = append(names, f.name)
+	for _, f := range all {
+		names = append(names, f.Name)
 	}
 	return names
 }
 
-// Write writes a report of the run and its records in the named format. A
-// format that does not exist is an error that lists those that do.
-func Write(w io.Writer, format string, run results.Run, records []results.Record, opts Options) error {
-	if opts.Width <= 0 {
-		opts.Width = defaultWidth
-	}
-	for _, f := range formats() {
-		if f.name != format {
+// Write writes the report in the named format. A format that does not exist is
+// an error that lists those that do.
+func (all Formats) Write(w io.Writer, name string, opts Options) error {
+	for _, f := range all {
+		if f.Name != name {
 			continue
 		}
-		if err := f.write(w, run, records, opts); err != nil {
-			return fmt.Errorf("write %s report: %w", format, err)
+		if err := f.Write(w, opts); err != nil {
+			return fmt.Errorf("write %s report: %w", name, err)
 		}
 		return nil
 	}
-	return fmt.Errorf("report format %q does not exist; there are %s", format, strings.Join(Formats(), ", "))
+	return fmt.Errorf("format %q does not exist; there are %s", name, strings.Join(all.Names(), ", "))
 }

@@ -50,7 +50,7 @@ func golden(t *testing.T, name, got string) {
 func render(t *testing.T, format string, run results.Run, records []results.Record, opts report.Options) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := pages.Write(&b, format, run, records, opts); err != nil {
+	if err := pages.Formats(run, records).Write(&b, format, opts); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -287,10 +287,10 @@ func TestRecommendationGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := verdict.Recommend(verdict.Summarise(test.records), nil, goal)
-		for _, format := range report.RecommendFormats() {
+		for _, format := range pages.RecommendFormats(results.Run{}, verdict.Recommendation{}).Names() {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := report.WriteRecommendation(&b, format, sampleRun(), r, report.Options{}); err != nil {
+				if err := pages.RecommendFormats(sampleRun(), r).Write(&b, format, report.Options{}); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, test.name+"."+format, b.String())
@@ -307,16 +307,16 @@ func TestRecommendationGolden(t *testing.T) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	err := report.Write(&bytes.Buffer{}, "pdf", results.Run{}, nil, report.Options{})
-	if err == nil || !strings.Contains(err.Error(), strings.Join(report.Formats(), ", ")) {
+	err := pages.Formats(results.Run{}, nil).Write(&bytes.Buffer{}, "pdf", report.Options{})
+	if err == nil || !strings.Contains(err.Error(), strings.Join(pages.Formats(results.Run{}, nil).Names(), ", ")) {
 		t.Errorf("error %v does not list the formats", err)
 	}
 }
 
 func TestWriteFails(t *testing.T) {
 	run, records := repeats()
-	for _, format := range pages.Formats() {
-		if err := pages.Write(brokenPipe{}, format, run, records, report.Options{}); !errors.Is(err, os.ErrClosed) {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
+		if err := pages.Formats(run, records).Write(brokenPipe{}, format, report.Options{}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%s: %v, want the writer's error", format, err)
 		}
 	}
@@ -357,7 +357,7 @@ func TestHostile(t *testing.T) {
 		t.Fatal(err)
 	}
 	outputs := map[string]string{"runs": list.String()}
-	for _, format := range pages.Formats() {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
 		outputs[format] = render(t, format, run, records, report.Options{})
 	}
 	for format, out := range outputs {
@@ -498,8 +498,8 @@ func TestWriteRuns(t *testing.T) {
 }
 
 func TestFormatsAreKnown(t *testing.T) {
-	if want := []string{"table", "markdown", "csv", "json", "html", "junit", "prometheus", "summary"}; !slices.Equal(pages.Formats(), want) {
-		t.Errorf("Formats() = %v, want %v", pages.Formats(), want)
+	if want := []string{"table", "markdown", "csv", "json", "html", "junit", "prometheus", "summary"}; !slices.Equal(pages.Formats(results.Run{}, nil).Names(), want) {
+		t.Errorf("Formats() = %v, want %v", pages.Formats(results.Run{}, nil).Names(), want)
 	}
 }
 
@@ -516,7 +516,7 @@ func BenchmarkTable(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if err := pages.Write(io.Discard, "table", sampleRun(), records, report.Options{}); err != nil {
+		if err := pages.Formats(sampleRun(), records).Write(io.Discard, "table", report.Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,18 +8,13 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"stackmeter/results"
 	"stackmeter/scenarios/show"
 )
 
-// writeTerminal prints a run for people to read in a terminal. A table that is
+// writeTerminal prints a report for people to read in a terminal. A table that is
 // wider than opts.Width is split by columns into several.
-func writeTerminal(w io.Writer, run results.Run, records []results.Record, opts Options) error {
-	return writeTerminalDocument(w, newDocument(run, records), opts)
-}
-
-func writeTerminalDocument(w io.Writer, doc document, opts Options) error {
-	p := &terminal{opts: opts}
+func writeTerminal(w io.Writer, doc Document, opts Options) error {
+	p := newTerminal(opts)
 	p.line(p.paint(doc.Title, "1"))
 	labels := 9
 	for _, f := range doc.Facts {
@@ -38,6 +33,13 @@ func writeTerminalDocument(w io.Writer, doc document, opts Options) error {
 type terminal struct {
 	opts Options
 	b    strings.Builder
+}
+
+func newTerminal(opts Options) *terminal {
+	if opts.Width <= 0 {
+		opts.Width = defaultWidth
+	}
+	return &terminal{opts: opts}
 }
 
 func (p *terminal) section(s Section) {
@@ -80,9 +82,9 @@ func (p *terminal) table(g Grid) string {
 		var cells table.Row
 		for _, e := range row {
 			switch e.Tone {
-			case Best:
+			case Best, Better:
 				cells = append(cells, p.paint(e.Text, "32"))
-			case Bad:
+			case Bad, Worse:
 				cells = append(cells, p.paint(e.Text, "31"))
 			default:
 				cells = append(cells, e.Text)

@@ -50,32 +50,32 @@ func hostileOutputs(t *testing.T) map[string]string {
 		}
 		out[name] = b.String()
 	}
-	for _, format := range pages.Formats() {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
 		for _, width := range []int{40, 0} {
 			write(fmt.Sprintf("%s of %d columns", format, width), func(w io.Writer) error {
-				return pages.Write(w, format, run, records, report.Options{Width: width})
+				return pages.Formats(run, records).Write(w, format, report.Options{Width: width})
 			})
 		}
 	}
-	for _, format := range pages.ComparisonFormats() {
+	for _, format := range pages.ComparisonFormats(verdict.Comparison{}, nil).Names() {
 		write("comparison as "+format, func(w io.Writer) error {
-			return pages.WriteComparison(w, format, comparison, run.Checks, report.Options{})
+			return pages.ComparisonFormats(comparison, run.Checks).Write(w, format, report.Options{})
 		})
 	}
-	for _, format := range pages.HistoryFormats() {
+	for _, format := range pages.HistoryFormats(verdict.History{}).Names() {
 		write("history as "+format, func(w io.Writer) error {
-			return pages.WriteHistory(w, format, verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil), report.Options{})
+			return pages.HistoryFormats(verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil)).Write(w, format, report.Options{})
 		})
 	}
-	for _, format := range report.RecommendFormats() {
+	for _, format := range pages.RecommendFormats(results.Run{}, verdict.Recommendation{}).Names() {
 		write("recommendation as "+format, func(w io.Writer) error {
-			return report.WriteRecommendation(w, format, run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]}), report.Options{})
+			return pages.RecommendFormats(run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]})).Write(w, format, report.Options{})
 		})
 	}
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
 	write("load", func(w io.Writer) error { return report.WriteLoad(w, run, records[1], report.Options{}) })
 	write("html of a comparison", func(w io.Writer) error {
-		return pages.WriteComparisonPage(w, comparison, run.Checks, pages.PageOptions{Banner: evil}, link)
+		return pages.WriteComparisonPage(w, comparison, run.Checks, nil, link)
 	})
 	write("html of runs", func(w io.Writer) error {
 		return pages.WriteRunsPage(w, evil, []results.Run{run, head}, pages.RunsAddresses{
@@ -83,7 +83,7 @@ func hostileOutputs(t *testing.T) map[string]string {
 		}, func(results.Run) bool { return false })
 	})
 	write("html of a cell", func(w io.Writer) error {
-		return pages.WriteCellPage(w, run, records, verdict.Summarise(records)[0].Name(), pages.PageOptions{})
+		return pages.WriteCellPage(w, run, records, verdict.Summarise(records)[0].Name(), nil)
 	})
 	write("html of an error", func(w io.Writer) error { return pages.WriteErrorPage(w, evil, evil, nil) })
 	return out
@@ -181,7 +181,7 @@ func TestThreat4ReportsWithoutSecrets(t *testing.T) {
 	for i := range records {
 		records[i].Topology.Env = values
 	}
-	for _, format := range pages.Formats() {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
 		if strings.Contains(render(t, format, run, records, report.Options{}), secret) {
 			t.Errorf("%s: a value of the environment", format)
 		}
@@ -194,7 +194,7 @@ func TestThreat7LongLogs(t *testing.T) {
 	run, records := hostile()
 	records[0].LogTail = strings.Repeat(strings.Repeat("x", 10_000)+"\n", 1000)
 	records[0].Reason = "it failed"
-	for _, format := range pages.Formats() {
+	for _, format := range pages.Formats(results.Run{}, nil).Names() {
 		if format == "json" {
 			continue // the data as it is
 		}

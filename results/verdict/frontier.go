@@ -42,7 +42,8 @@ func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
 		case s.Load.Requests != f.Requests:
 		case !s.Clean() || s.Sample(objective) == nil:
 			f.Excluded++
-		case scheduled(s.Load) && (objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput):
+		case s.Load.Client == scenarios.ClientOpen && s.Load.Rate > 0 && // its schedule gives its duration
+			(objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput):
 			f.Scheduled++
 		default:
 			f.Candidates = append(f.Candidates, s)
@@ -55,11 +56,6 @@ func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
 	}
 	f.Members = f.front(f.Candidates)
 	return f
-}
-
-// scheduled reports whether a load's schedule gives its duration.
-func scheduled(load scenarios.LoadSpec) bool {
-	return load.Client == scenarios.ClientOpen && load.Rate > 0
 }
 
 // front returns the candidates that no other candidate dominates.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/scenarios/units"
 )
@@ -125,7 +126,22 @@ func Size(bytes float64) string {
 }
 
 // Capital is a text with a capital first letter, which is one byte.
-func Capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+func Capital(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+// MemoryName names a kind of memory, and PeakName its peak.
+func MemoryName(kind string) string {
+	if kind == results.MemoryGPU {
+		return "GPU memory"
+	}
+	return "memory"
+}
+
+func PeakName(kind string) string { return "peak " + MemoryName(kind) }
 
 // UnitOf is how figures of a metric are printed.
 func UnitOf(u units.Unit) Unit {

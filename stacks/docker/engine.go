@@ -112,7 +112,7 @@ type waiting struct {
 }
 
 type call struct {
-	name  string // as callName says it
+	name  string // a method and a path, as the API documents them
 	since time.Time
 }
 
@@ -160,7 +160,7 @@ func (r *Runtime) stream(name string, do func() (types.HijackedResponse, error))
 }
 
 func (t namingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	name, end := t.waiting.begin(callName(req))
+	name, end := t.waiting.begin(req.Method + " " + versionPrefix.ReplaceAllString(req.URL.Path, ""))
 	resp, err := t.RoundTripper.RoundTrip(req)
 	end()
 	if err != nil {
@@ -184,11 +184,6 @@ func (b namingBody) Read(p []byte) (int, error) {
 }
 
 var versionPrefix = regexp.MustCompile(`^/v[0-9.]+`)
-
-// callName is the method and path of a call, as the engine's API documents it.
-func callName(req *http.Request) string {
-	return req.Method + " " + versionPrefix.ReplaceAllString(req.URL.Path, "")
-}
 
 // An unansweredError says that the engine did not answer a call in time.
 type unansweredError struct {

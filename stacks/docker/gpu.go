@@ -145,7 +145,7 @@ func (o offer) gpuRequests(uuids []string) ([]container.DeviceRequest, error) {
 			return nil, fmt.Errorf("the engine is Podman %s, which ignores requests for devices that come through its Docker API; update it to 5.4 or newer, or use Docker's engine", o.podman)
 		}
 		if len(o.devices) > 0 && !named {
-			return nil, errUnnamed(uuids)
+			return nil, fmt.Errorf("no CDI specification names %s; write one with nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml", strings.Join(uuids, ", "))
 		}
 		return []container.DeviceRequest{cdi}, nil
 	case len(o.cdi) > 0 && named:
@@ -155,10 +155,6 @@ func (o offer) gpuRequests(uuids []string) ([]container.DeviceRequest, error) {
 		return []container.DeviceRequest{nvidia, cdi}, nil
 	}
 	return []container.DeviceRequest{nvidia}, nil
-}
-
-func errUnnamed(uuids []string) error {
-	return fmt.Errorf("no CDI specification names %s; write one with nvidia-ctk cdi generate --device-name-strategy=uuid --output=/etc/cdi/nvidia.yaml", strings.Join(uuids, ", "))
 }
 
 // atLeast compares the first two numbers of a version.

@@ -10,6 +10,7 @@ package chart
 
 import (
 	"fmt"
+	"html"
 	"io"
 	"math"
 
@@ -88,12 +89,14 @@ const (
 	lineWidth = 1.75
 )
 
-// SVG writes the chart as an svg element of the given width.
-func (c Chart) SVG(w io.Writer, width float64) error {
-	height := c.height(width)
-	svg := newCanvas(width, height)
-	c.paint(draw.NewCanvas(svg, vg.Length(width), vg.Length(height)), width, false)
-	return svg.write(w, c.Text)
+// SVG is the chart as an svg element of the given width. Its role is group, not
+// img: what is inside can be a link.
+func (c Chart) SVG(width float64) string {
+	svg := &canvas{width: width, height: c.height(width), now: state{ink: inkText, width: 1, scale: 1}}
+	c.paint(draw.NewCanvas(svg, vg.Length(width), vg.Length(svg.height)), width, false)
+	w, h := short(width), short(svg.height)
+	return fmt.Sprintf(`<svg viewBox="0 0 %s %s" width="%s" height="%s" role="group" aria-label="%s">%s</svg>`,
+		w, h, w, h, html.EscapeString(c.Text), svg.out.Bytes())
 }
 
 // pngDPI makes two pixels of each of the SVG's, for dense screens.

@@ -170,7 +170,6 @@ type Line struct {
 	Width  float64 // in pixels; that of lines in general when 0
 	Dashed bool
 	Step   bool // each value lasts until the next
-	Fill   Ink  // of what is under it; the zero Ink leaves it empty
 }
 
 func (l Line) span() (xmin, xmax, ymin, ymax float64) { return spanOf(l.Points) }
@@ -200,10 +199,6 @@ func (l Line) draw(c *draw.Canvas, at transform) {
 		piece = append(piece, next)
 	}
 	for _, piece := range pieces {
-		if l.Fill != (Ink{}) {
-			ends := []vg.Point{{X: piece[len(piece)-1].X, Y: c.Min.Y}, {X: piece[0].X, Y: c.Min.Y}}
-			c.FillPolygon(l.Fill, append(slices.Clip(piece), ends...))
-		}
 		c.StrokeLines(line, piece)
 	}
 }

@@ -10,15 +10,13 @@ import (
 // A Shape tells series apart where ink alone does not.
 type Shape int
 
-// Shapes of points; Swatch is for areas and bars, Stroke for lines without
-// points.
+// Shapes of points; Swatch is for areas and bars.
 const (
 	circle Shape = iota
 	square
 	diamond
 	triangle
 	Swatch
-	stroke
 	Ring
 )
 
@@ -84,8 +82,6 @@ func (c Chart) legendLines(width float64) [][]placedKey {
 func (k placedKey) draw(c *draw.Canvas, y vg.Length) {
 	at := vg.Point{X: c.Min.X + k.x + 6, Y: y}
 	switch k.Shape {
-	case stroke:
-		c.StrokeLine2(draw.LineStyle{Color: k.Ink, Width: lineWidth}, at.X-6, y, at.X+6, y)
 	case Ring:
 		c.SetLineStyle(draw.LineStyle{Color: k.Ink, Width: lineWidth})
 		c.Stroke(circle.path(at, 4))

@@ -6,7 +6,6 @@ import (
 	"html"
 	"image"
 	"image/color"
-	"io"
 	"math"
 	"strconv"
 
@@ -30,17 +29,6 @@ type state struct {
 	turn  float64 // radians
 	move  vg.Point
 	scale float64
-}
-
-func newCanvas(width, height float64) *canvas {
-	return &canvas{width: width, height: height, now: state{ink: inkText, width: 1, scale: 1}}
-}
-
-// write ends the element. role=group, not img: what is inside can be a link.
-func (c *canvas) write(w io.Writer, description string) error {
-	_, err := fmt.Fprintf(w, `<svg viewBox="0 0 %s %s" width="%s" height="%s" role="group" aria-label="%s">%s</svg>`,
-		short(c.width), short(c.height), short(c.width), short(c.height), html.EscapeString(description), c.out.Bytes())
-	return err
 }
 
 // A marker is a canvas whose shapes can be named and linked. Other canvases

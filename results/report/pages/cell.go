@@ -28,22 +28,23 @@ type cellView struct {
 	Open     bool
 	Bound    string
 	Figures  []figureView
-	Repeats  *gridView
+	Repeats  *report.Grid
 	Doubts   []string
-	Failures []itemView
+	Failures []report.Item
 	Ran      []ranView
-	Nginx    []sectionLink
+	Nginx    []string // ids of its configurations in the page
 }
+
+// RepeatsName says what the table of repeats is.
+func (v cellView) RepeatsName() string { return "repeats of " + v.Name }
 
 type ranView struct {
 	Label string
 	Lines []string
 }
 
-type sectionLink struct{ ID, Text string }
-
 // newCell looks at one cell. records are all of its repeats.
-func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView, error) {
+func (b *builder) newCell(s verdict.Summary, records []results.Record) cellView {
 	view := cellView{ID: b.ids[s.Name()], Name: show.Line(s.Name())}
 	var parts []string
 	if s.Duration != nil {
@@ -54,7 +55,7 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView
 	}
 	view.Line = strings.Join(parts, ", ")
 	if bound := verdict.BoundOf(s, b.run.Plan, b.run.Host); report.Used(s) {
-		view.Bound = show.Line(fmt.Sprintf("Bound by: %s. %s.", bound.By, upper(strings.TrimSuffix(bound.Why, "."))))
+		view.Bound = show.Line(fmt.Sprintf("Bound by: %s. %s.", bound.By, words.Capital(strings.TrimSuffix(bound.Why, "."))))
 	}
 	view.Status = b.cellStatus(s)
 	view.Words = view.Name + " " + view.Status.Text + " " + show.Line(strings.Join(s.Flags, " "))
@@ -64,31 +65,30 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) (cellView
 	for _, reason := range slices.Concat(s.GPUReasons, s.MainReasons) {
 		view.Doubts = append(view.Doubts, show.Line("not measured: "+reason))
 	}
-	view.Doubts = append(view.Doubts, errorTexts(records)...)
+	if s := report.ErrorList(records); s != nil {
+		for _, i := range s.Items {
+			view.Doubts = append(view.Doubts, i.Name+": "+i.Text)
+		}
+	}
 	for _, record := range slices.Concat(s.Failures, s.Prunings) {
 		name := "Repeat %d failed"
 		if record.Status == results.StatusPruned {
 			name = "Repeat %d was pruned"
 		}
-		view.Failures = append(view.Failures, itemView{
+		view.Failures = append(view.Failures, report.Item{
 			Name: fmt.Sprintf(name, record.Cell.Repeat),
 			Text: show.Clean(cmp.Or(record.Reason, "no reason was recorded")),
-			Log:  strings.Join(show.LogEnd(record.LogTail), "\n"),
+			Log:  show.LogEnd(record.LogTail),
 		})
 	}
-	view.Repeats = newGrid("repeats of "+view.Name, repeatsGrid(records))
+	view.Repeats = repeatsGrid(records)
 	view.Ran, view.Nginx = b.whatRan(records)
 	for _, c := range []*chart.Chart{latencyChart(s), gpuChart(s), memoryChart(s)} {
-		if c == nil {
-			continue
+		if c != nil {
+			view.Figures = append(view.Figures, newFigure(*c, "", chart.Narrow))
 		}
-		f, err := newSmallFigure(*c, "")
-		if err != nil {
-			return view, err
-		}
-		view.Figures = append(view.Figures, f)
 	}
-	return view, nil
+	return view
 }
 
 // ownFlags are a cell's flags without those that every cell of the run has.
@@ -113,17 +113,6 @@ func (b *builder) cellStatus(s verdict.Summary) *status {
 		return &status{b.ownFlags(s), "warn"}
 	}
 	return &status{"ok", "ok"}
-}
-
-// errorTexts say what the errors among the answers were.
-func errorTexts(records []results.Record) []string {
-	var texts []string
-	if s := report.ErrorList(records); s != nil {
-		for _, i := range s.Items {
-			texts = append(texts, i.Name+": "+i.Text)
-		}
-	}
-	return texts
 }
 
 // repeatsGrid has a row for each repeat.
@@ -166,7 +155,7 @@ func mibText(bytes *int64) string {
 
 // whatRan is what was read back from the stacks of a cell; what was the same
 // in several repeats is said once.
-func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sectionLink) {
+func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []string) {
 	add := func(label string, lines ...string) {
 		lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 		if len(lines) == 0 {
@@ -198,8 +187,8 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []sect
 			add(label, show.Line(strings.TrimSpace(service.Image+" "+service.Digest)))
 			add(label, repeated(service.Processes)...)
 		}
-		if link, found := b.nginx[report.WithoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, link) {
-			nginx = append(nginx, link)
+		if id, found := b.nginx[report.WithoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, id) {
+			nginx = append(nginx, id)
 		}
 	}
 	return ran, nginx

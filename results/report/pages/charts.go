@@ -27,7 +27,6 @@ const (
 type drawing struct {
 	chart   chart.Chart
 	caption string
-	full    bool
 }
 
 // spreadOf is what is drawn as a whisker: the interval of the median, or of
@@ -116,11 +115,11 @@ func (b *builder) tradeoff() *drawing {
 		add(s, true)
 	}
 	legend = append(legend, chart.Key{Label: "nothing is faster with no more memory", Ink: chart.InkFront, Shape: chart.Ring})
-	d := &drawing{full: true, chart: chart.Chart{
-		Name: "tradeoff", Title: "Duration against " + memoryName(frontier.Memory) + ", " + show.Plural(frontier.Requests, "request"),
+	d := &drawing{chart: chart.Chart{
+		Name: "tradeoff", Title: "Duration against " + words.PeakName(frontier.Memory) + ", " + show.Plural(frontier.Requests, "request"),
 		Text: fmt.Sprintf("Duration against %s of %s. On the front, from the least memory to the most: %s.",
-			memoryName(frontier.Memory), show.Plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
-		X: chart.Axis{Label: memoryName(frontier.Memory) + ", MiB"}, Y: chart.Axis{Label: "duration, s"},
+			words.PeakName(frontier.Memory), show.Plural(len(frontier.Candidates), "cell"), b.namesOf(frontier.Members, frontier.Memory)),
+		X: chart.Axis{Label: words.PeakName(frontier.Memory) + ", MiB"}, Y: chart.Axis{Label: "duration, s"},
 		Legend: legend, Height: 340,
 		Layers: []chart.Layer{chart.Dots{Points: dots, Ink: chart.Series(7)},
 			chart.Line{Points: line, Ink: chart.InkFront, Width: 1.25, Dashed: true}, marks},
@@ -130,13 +129,6 @@ func (b *builder) tradeoff() *drawing {
 		d.caption += fmt.Sprintf(" Of %d cells, %d are dots without a name: the table of all cells has them.", len(frontier.Candidates), len(dots))
 	}
 	return d
-}
-
-func memoryName(memory string) string {
-	if memory == results.MemoryGPU {
-		return "peak GPU memory"
-	}
-	return "peak memory"
 }
 
 // markText is what hovering a cell says.
@@ -149,7 +141,7 @@ func (b *builder) markText(s verdict.Summary, memory string) string {
 		}
 	}
 	if peak := s.Peak(memory); peak != nil {
-		text += "\n" + words.Mebibytes().Text(peak, 0) + " " + memoryName(memory)
+		text += "\n" + words.Mebibytes().Text(peak, 0) + " " + words.PeakName(memory)
 	}
 	return text
 }

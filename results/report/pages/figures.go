@@ -31,7 +31,7 @@ func (b *builder) drawings() []drawing {
 		title := show.Plural(n, "request")
 		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, words.Seconds(),
 			func(s verdict.Summary) *stats.Sample { return s.Duration }))
-		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), upper(memoryName(b.memory))+" by topology and load, "+title, words.Mebibytes(),
+		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), words.Capital(words.PeakName(b.memory))+" by topology and load, "+title, words.Mebibytes(),
 			func(s verdict.Summary) *stats.Sample { return s.Peak(b.memory) }))
 	}
 	if len(requests) > 0 {
@@ -123,13 +123,6 @@ func groupNames(summaries []verdict.Summary) []string {
 		}
 	}
 	return names
-}
-
-func upper(text string) string {
-	if text == "" || text[0] < 'a' || text[0] > 'z' {
-		return text
-	}
-	return string(text[0]-'a'+'A') + text[1:]
 }
 
 // fileName makes a name that is safe in any folder: letters, digits and -.

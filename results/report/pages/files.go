@@ -21,7 +21,7 @@ const pngWidth = 900
 // digits and -, whatever a topology is called; a file that is there already is
 // replaced. It is an error when there is nothing to draw.
 func WriteCharts(dir string, run results.Run, records []results.Record) ([]string, error) {
-	b := newBuilder(run, records, PageOptions{})
+	b := newBuilder(run, records, nil)
 	var charts []chart.Chart
 	if d := b.tradeoff(); d != nil {
 		charts = append(charts, d.chart)
@@ -40,7 +40,7 @@ func WriteCharts(dir string, run results.Run, records []results.Record) ([]strin
 func WriteComparisonCharts(dir string, c verdict.Comparison) ([]string, error) {
 	var charts []chart.Chart
 	for i, metric := range c.Metrics {
-		if rows := drawable(changesOf(c, i)); len(rows) > 0 {
+		if rows := changesOf(c, i); len(rows) > 0 {
 			charts = append(charts, changesChart(metric, rows).chart)
 		}
 	}

@@ -1,55 +1,54 @@
 // Package pages writes reports as HTML: a run, a cell, a comparison, a history and
-// the list of runs, each as one file with its charts. Its Write functions know
-// every format, and pass on to package report those that are not HTML.
+// the list of runs, each as one file with its charts. It lists every format of
+// each kind of report.
 package pages
 
 import (
 	"io"
-	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/report"
 	"stackmeter/results/verdict"
 )
 
-const formatHTML = "html"
-
-// Formats lists the names of the formats that Write knows, the default first.
-func Formats() []string {
-	formats := report.Formats()
-	return slices.Insert(formats, slices.Index(formats, "json")+1, formatHTML)
+// as is a format that the terminal has no say in.
+func as(name string, write func(io.Writer) error) report.Format {
+	return report.Format{Name: name, Write: func(w io.Writer, _ report.Options) error { return write(w) }}
 }
 
-// Write writes a report of the run and its records in the named format.
-func Write(w io.Writer, format string, run results.Run, records []results.Record, opts report.Options) error {
-	if format == formatHTML {
-		return WritePage(w, run, records, PageOptions{})
+// Formats are those of a run.
+func Formats(run results.Run, records []results.Record) report.Formats {
+	of := func(name string, write func(io.Writer, results.Run, []results.Record) error) report.Format {
+		return as(name, func(w io.Writer) error { return write(w, run, records) })
 	}
-	return report.Write(w, format, run, records, opts)
+	return append(report.Printed("table", func() report.Document { return report.NewDocument(run, records) }),
+		of("csv", exchange.WriteCSV), of("json", exchange.WriteJSON),
+		as("html", func(w io.Writer) error { return WritePage(w, run, records, PageOptions{}) }),
+		of("junit", exchange.WriteJUnit), of("prometheus", exchange.WritePrometheus), of("summary", report.WriteSummary))
 }
 
-// ComparisonFormats lists the names of the formats that WriteComparison knows,
-// the default first.
-func ComparisonFormats() []string { return append(report.ComparisonFormats(), formatHTML) }
-
-// WriteComparison writes what became of a run's cells, and what thresholds say of
-// them, in the named format.
-func WriteComparison(w io.Writer, format string, c verdict.Comparison, checks []results.Check, opts report.Options) error {
-	if format == formatHTML {
-		return WriteComparisonPage(w, c, checks, PageOptions{}, nil)
+// ComparisonFormats are those of what became of a run's cells, and what thresholds
+// say of them.
+func ComparisonFormats(c verdict.Comparison, checks []results.Check) report.Formats {
+	of := func(name string, write func(io.Writer, verdict.Comparison, []results.Check) error) report.Format {
+		return as(name, func(w io.Writer) error { return write(w, c, checks) })
 	}
-	return report.WriteComparison(w, format, c, checks, opts)
+	return append(report.Printed("table", func() report.Document { return report.NewComparisonDocument(c, checks) }),
+		of("summary", report.WriteComparisonSummary), of("json", exchange.WriteComparisonJSON),
+		as("csv", func(w io.Writer) error { return exchange.WriteComparisonCSV(w, c) }), of("junit", exchange.WriteComparisonJUnit),
+		as("html", func(w io.Writer) error { return WriteComparisonPage(w, c, checks, nil, nil) }))
 }
 
-// HistoryFormats lists the names of the formats that WriteHistory knows, the
-// default first.
-func HistoryFormats() []string { return append(report.HistoryFormats(), formatHTML) }
+// HistoryFormats are those of each cell over its last runs, and where it stepped.
+func HistoryFormats(h verdict.History) report.Formats {
+	return append(report.Printed("table", func() report.Document { return report.NewHistoryDocument(h) }),
+		as("json", func(w io.Writer) error { return exchange.WriteHistoryJSON(w, h) }),
+		as("html", func(w io.Writer) error { return WriteHistoryPage(w, h, nil) }))
+}
 
-// WriteHistory writes each cell over its last runs, and where it stepped, in the
-// named format.
-func WriteHistory(w io.Writer, format string, h verdict.History, opts report.Options) error {
-	if format == formatHTML {
-		return WriteHistoryPage(w, h, nil)
-	}
-	return report.WriteHistory(w, format, h, opts)
+// RecommendFormats are those of what is recommended of a run's cells.
+func RecommendFormats(run results.Run, r verdict.Recommendation) report.Formats {
+	return append(report.Printed("text", func() report.Document { return report.NewRecommendationDocument(run, r) }),
+		as("json", func(w io.Writer) error { return exchange.WriteRecommendationJSON(w, run, r) }))
 }

@@ -19,24 +19,20 @@ const mostHistories = 60
 
 // A historyView is what the template "history" shows.
 type historyView struct {
-	Steps   sectionView
+	Steps   report.Section
 	Figures []figureView
 	Note    string
-	Levels  sectionView
+	Levels  report.Section
 }
 
 // WriteHistoryPage writes each cell over its last runs, and where it stepped.
 func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
 	doc := report.NewHistoryDocument(h)
-	view := historyView{Levels: newSection(doc.Sections[0]), Steps: newSection(doc.Sections[1])}
+	view := historyView{Levels: doc.Sections[0], Steps: doc.Sections[1]}
 	charts, note := historyCharts(h)
 	view.Note = note
 	for _, c := range charts {
-		f, err := newFigure(c, "", false)
-		if err != nil {
-			return err
-		}
-		view.Figures = append(view.Figures, f)
+		view.Figures = append(view.Figures, newFigure(c, "", halfPage))
 	}
 	p := page{Title: doc.Title, Heading: doc.Title, Nav: nav}
 	for _, f := range doc.Facts {

@@ -32,7 +32,6 @@ type page struct {
 	Nav     []Link
 	Follow  *Follow
 	Body    template.HTML
-	Foot    string
 
 	Style  template.CSS
 	Script template.JS
@@ -52,15 +51,14 @@ type Follow struct {
 	Version string // that the page was made at
 }
 
-// pageTemplates parses the templates of the pages. Each page parses them, which
-// takes a millisecond, so that there is no state to share.
-func pageTemplates() (*template.Template, error) {
-	return template.New("pages").ParseFS(assets, "html/*.html")
-}
-
 // write puts the page together. name is the template of what is in main.
 func (p page) write(w io.Writer, name string, data any) error {
-	templates, err := pageTemplates()
+	// Each page parses them, which takes a millisecond, so that there is no state
+	// to share.
+	templates, err := template.New("pages").Funcs(template.FuncMap{
+		"grid":  newGrid,
+		"lines": func(lines []string) string { return strings.Join(lines, "\n") },
+	}).ParseFS(assets, "html/*.html")
 	if err != nil {
 		return err
 	}
@@ -83,9 +81,6 @@ func (p page) write(w io.Writer, name string, data any) error {
 	p.Body = template.HTML(body.String()) // made by the templates above
 	p.Style, p.Script = template.CSS(style), template.JS(script)
 	p.Policy = template.HTMLAttr(`content="` + Policy(p.Follow != nil) + `"`) // hashes and keywords
-	if p.Foot == "" {
-		p.Foot = "Made by stackmeter. Nothing on this page is fetched from anywhere."
-	}
 	return templates.ExecuteTemplate(w, "base", p)
 }
 

@@ -25,56 +25,46 @@ type RunsAddresses struct {
 // WriteRunsPage lists runs, the newest first. alive reports whether the process
 // of a run that has not finished is still there.
 func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddresses, alive func(results.Run) bool) error {
-	view := gridView{Name: "runs"}
-	for _, text := range []string{"run", "scenario", "started", "outcome", "cells", "against the one before"} {
-		view.Head = append(view.Head, headView{Text: text})
-	}
+	view := report.Grid{Labels: 1, Head: []string{"run", "scenario", "started", "outcome", "cells", "against the one before"}}
 	for i, run := range runs {
-		outcome := entryView{Text: show.Line(run.Outcome)}
+		outcome := report.Entry{Text: show.Line(run.Outcome)}
 		switch {
 		case run.Outcome == "" && alive(run):
 			outcome.Text = "under way"
 		case run.Outcome == "":
-			outcome = entryView{Text: "not finished: its process is gone", Class: "failed"}
+			outcome = report.Entry{Text: "not finished: its process is gone", Tone: report.Bad}
 		case run.Outcome == results.OutcomeFailed || run.Outcome == results.OutcomeInfrastructure:
-			outcome.Class = "failed"
+			outcome.Tone = report.Bad
 		}
-		before := entryView{Text: words.Missing}
+		before := report.Entry{Text: words.Missing}
 		if older := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); older >= 0 {
-			before = entryView{Text: "compare", Href: at.Compare(runs[i+1+older].ID, run.ID)}
+			before = report.Entry{Text: "compare", Link: at.Compare(runs[i+1+older].ID, run.ID)}
 		}
-		view.Rows = append(view.Rows, []entryView{
-			{Text: show.Line(run.ID), Href: at.Run(run.ID), Head: true}, {Text: show.Line(run.Scenario), Href: at.History(run.Scenario)},
+		view.Rows = append(view.Rows, []report.Entry{
+			{Text: show.Line(run.ID), Link: at.Run(run.ID)}, {Text: show.Line(run.Scenario), Link: at.History(run.Scenario)},
 			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: report.CountsText(run.Counts)}, before,
 		})
 	}
 	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store))}
-	return p.write(w, "runs", view)
+	return p.write(w, "runs", &view)
 }
 
 // WriteCellPage writes everything about one cell of a run. A cell that the run
 // does not have is an error that says so.
-func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name string, opts PageOptions) error {
-	b := newBuilder(run, records, opts)
+func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name string, nav []Link) error {
+	b := newBuilder(run, records, nil)
 	at := slices.IndexFunc(b.summaries, func(s verdict.Summary) bool { return s.Name() == name })
 	if at < 0 {
 		return fmt.Errorf("run %s holds no cell %s", show.Line(run.ID), show.Line(name))
 	}
 	s := b.summaries[at]
 	b.ids[name] = "cell-1"
-	cell, err := b.newCell(s, b.byCell[name])
-	if err != nil {
-		return err
-	}
+	cell := b.newCell(s, b.byCell[name])
 	cell.Open = true
-	view := runView{Cells: []cellView{cell}}
-	for i, item := range report.Configurations(b.byCell[name]) {
-		view.Sections = append(view.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
-			Items: []itemView{{Name: "Of", Text: item.Text, Log: joinLines(item.Log)}}})
-	}
+	view := runView{Cells: []cellView{cell}, Sections: configurations(b.byCell[name])}
 	p := page{
 		Title: cell.Name, Heading: cell.Name, Under: show.Line("of " + run.Scenario + ", run " + run.ID),
-		Banners: banners(run, records), Nav: opts.Nav,
+		Banners: banners(run, records), Nav: nav,
 	}
 	return p.write(w, "onecell", view)
 }

@@ -9,6 +9,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report"
+	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
@@ -45,7 +46,7 @@ type builder struct {
 	memory    string
 	notes     *report.Notes
 	ids       map[string]string // of the details that are in the page, by cell
-	nginx     map[string]sectionLink
+	nginx     map[string]string // ids of the configurations
 	address   func(name string) string
 }
 
@@ -60,10 +61,10 @@ func (b *builder) href(s verdict.Summary) string {
 	return ""
 }
 
-func newBuilder(run results.Run, records []results.Record, opts PageOptions) *builder {
+func newBuilder(run results.Run, records []results.Record, address func(name string) string) *builder {
 	b := &builder{
 		run: run, summaries: verdict.Summarise(records), byCell: map[string][]results.Record{},
-		ids: map[string]string{}, nginx: map[string]sectionLink{}, address: opts.CellAddress,
+		ids: map[string]string{}, nginx: map[string]string{}, address: address,
 	}
 	b.baselines = verdict.FindBaselines(b.summaries, run.Plan.Baseline)
 	b.memory = verdict.MemoryKind(b.summaries)
@@ -74,12 +75,12 @@ func newBuilder(run results.Run, records []results.Record, opts PageOptions) *bu
 		if r.Stack != nil && r.Stack.Nginx != "" {
 			text := report.WithoutUpstream(r.Stack.Nginx)
 			if _, known := b.nginx[text]; !known {
-				b.nginx[text] = sectionLink{}
+				b.nginx[text] = ""
 			}
 		}
 	}
 	for i, text := range slices.Sorted(maps.Keys(b.nginx)) {
-		b.nginx[text] = sectionLink{ID: fmt.Sprintf("nginx-%d", i+1), Text: "nginx's configuration, as loaded"}
+		b.nginx[text] = fmt.Sprintf("nginx-%d", i+1)
 	}
 	return b
 }
@@ -115,23 +116,23 @@ func (b *builder) choose(conclusion verdict.Conclusion) {
 type runView struct {
 	Progress    *progressView
 	AnswerTitle string
-	Asked       *sectionView // the recommendation that the scenario asks for
-	Verdict     []string     // or the one that needs no asking
-	Conclusion  *gridView
+	Asked       *report.Section // the recommendation that the scenario asks for
+	Verdict     []string        // or the one that needs no asking
+	Conclusion  *report.Grid
 	AnswerNotes []string
 	Tradeoff    *figureView
 	Figure      string // what a figure is of its repeats
 	Pivots      []pivotView
-	Notes       []noteView
+	Notes       []report.Fact
 	Figures     []figureView
-	CellGrid    *gridView
+	CellGrid    *report.Grid
 	Folded      bool
 	Cells       []cellView
 	CellsNote   string
-	Problems    []sectionView // and what only some cells have
-	Facts       []factView
+	Problems    []report.Section // and what only some cells have
+	Facts       []report.Fact
 	Spent       *figureView
-	Sections    []sectionView
+	Sections    []report.Section
 }
 
 type progressView struct {
@@ -139,17 +140,9 @@ type progressView struct {
 	Done, All int
 }
 
-type noteView struct{ ID, Text string }
-
-type factView struct{ Label, Text string }
-
 // WritePage writes the HTML report of a run.
 func WritePage(w io.Writer, run results.Run, records []results.Record, opts PageOptions) error {
-	b := newBuilder(run, records, opts)
-	view, err := b.view(records, opts)
-	if err != nil {
-		return err
-	}
+	b := newBuilder(run, records, opts.CellAddress)
 	p := page{
 		Title: show.Line(fmt.Sprintf("%s, %s", run.Scenario, run.ID)), Heading: show.Line(run.Scenario),
 		Under:  show.Line(fmt.Sprintf("run %s, started %s", run.ID, run.Started.UTC().Format("2 January 2006, 15:04 UTC"))),
@@ -161,7 +154,7 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 	if opts.Banner != "" {
 		p.Banners = append(p.Banners, show.Line(opts.Banner))
 	}
-	return p.write(w, "run", view)
+	return p.write(w, "run", b.view(records))
 }
 
 func runStatus(run results.Run, records []results.Record) *status {
@@ -190,10 +183,10 @@ func banners(run results.Run, records []results.Record) []string {
 	return nil
 }
 
-func (b *builder) view(records []results.Record, opts PageOptions) (runView, error) {
+func (b *builder) view(records []results.Record) runView {
 	concluded := verdict.Conclude(b.summaries, b.run.Plan.Baseline)
 	b.choose(concluded)
-	v := runView{Figure: upper(report.FiguresText(b.summaries)), AnswerTitle: "The answer"}
+	v := runView{Figure: words.Capital(report.FiguresText(b.summaries)), AnswerTitle: "The answer"}
 	if b.run.Outcome == "" {
 		counts := b.run.Count(records)
 		v.Progress = &progressView{All: max(counts.Planned, 1), Done: counts.OK + counts.Bad(),
@@ -212,46 +205,35 @@ func (b *builder) view(records []results.Record, opts PageOptions) (runView, err
 			s.Notes = append(s.Notes, show.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
 		}
 		v.AnswerTitle = s.Title
-		if asked := report.Planned(b.run, b.summaries); asked != nil {
-			view := newSection(*asked)
-			v.Asked = &view
-		} else {
+		if v.Asked = report.Planned(b.run, b.summaries); v.Asked == nil {
 			v.Verdict = b.verdict()
 		}
-		v.Conclusion, v.AnswerNotes = newGrid(s.Title, s.Table), s.Notes
-		b.linkConditions(v.Conclusion, concluded)
+		v.Conclusion, v.AnswerNotes = s.Table, s.Notes
+		for i, condition := range concluded.Conditions {
+			s.Table.Rows[i][0].Link = b.href(condition.Summary)
+		}
 	}
-	var err error
 	if d := b.tradeoff(); d != nil {
-		f, drawErr := newFigure(d.chart, d.caption, true)
-		v.Tradeoff, err = &f, drawErr
-	}
-	if err != nil {
-		return v, err
+		f := newFigure(d.chart, d.caption, chart.Wide)
+		v.Tradeoff = &f
 	}
 	for _, pivot := range verdict.Pivots(b.summaries) {
 		v.Pivots = append(v.Pivots, b.newPivot(pivot, report.DurationSection(pivot, b.baselines, b.notes), report.DurationFigure(b.baselines)),
 			b.newPivot(pivot, report.MemorySection(pivot, b.baselines, b.memory, b.notes), report.MemoryFigure(b.baselines, b.memory)))
 	}
 	for _, d := range b.drawings() {
-		f, err := newFigure(d.chart, d.caption, d.full)
-		if err != nil {
-			return v, err
-		}
-		v.Figures = append(v.Figures, f)
+		v.Figures = append(v.Figures, newFigure(d.chart, d.caption, halfPage))
 	}
-	if err := b.cells(&v); err != nil {
-		return v, err
-	}
+	b.cells(&v)
 	for i, text := range b.notes.Legend() {
-		note := noteView{Text: text}
+		note := report.Fact{Text: text}
 		if at := i - len(b.notes.Everywhere); at >= 0 {
-			note.ID = b.notes.Letters[b.notes.Texts[at]]
+			note.Label = b.notes.Letters[b.notes.Texts[at]]
 		}
 		v.Notes = append(v.Notes, note)
 	}
 	b.machine(&v, records)
-	return v, nil
+	return v
 }
 
 // mostConditions is from how many rows on the answer leaves out those that are
@@ -273,62 +255,47 @@ func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 func (b *builder) machine(v *runView, records []results.Record) {
 	for _, s := range []*report.Section{report.OpenLoops(records), report.Failures(b.summaries), report.Prunings(b.summaries), report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records)} {
 		if s != nil {
-			v.Problems = append(v.Problems, newSection(*s))
+			v.Problems = append(v.Problems, *s)
 		}
 	}
-	for _, f := range report.Heading(b.run, records, b.summaries, b.memory) {
-		v.Facts = append(v.Facts, factView{f.Label, f.Text})
-	}
-	for _, f := range []factView{
-		{"scenario file", b.run.File}, {"stackmeter", strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {"plan", b.run.Fingerprint},
+	v.Facts = report.Heading(b.run, records, b.summaries, b.memory)
+	for _, f := range []report.Fact{
+		{Label: "scenario file", Text: b.run.File}, {Label: "stackmeter", Text: strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {Label: "plan", Text: b.run.Fingerprint},
 	} {
 		if f.Text != "" {
-			v.Facts = append(v.Facts, factView{f.Label, show.Line(f.Text)})
+			v.Facts = append(v.Facts, report.Fact{Label: f.Label, Text: show.Line(f.Text)})
 		}
 	}
 	if c := spentChart(b.run); c != nil {
-		if f, err := newFigure(*c, "", false); err == nil {
-			v.Spent = &f
-		}
+		f := newFigure(*c, "", halfPage)
+		v.Spent = &f
 	}
 	for _, s := range []*report.Section{report.GPUPhases(records), report.Ran(records)} {
 		if s != nil {
 			s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
-			v.Sections = append(v.Sections, newSection(*s))
+			v.Sections = append(v.Sections, *s)
 		}
 	}
-	for i, item := range report.Configurations(records) {
-		v.Sections = append(v.Sections, sectionView{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
-			Items: []itemView{{Name: "Of", Text: item.Text, Log: joinLines(item.Log)}}})
-	}
+	v.Sections = append(v.Sections, configurations(records)...)
 }
 
-// linkConditions leads from the rows of the conclusion to their cells.
-func (b *builder) linkConditions(g *gridView, c verdict.Conclusion) {
-	if g == nil {
-		return
+// configurations are nginx's, each as a section of its own.
+func configurations(records []results.Record) []report.Section {
+	var sections []report.Section
+	for i, item := range report.Configurations(records) {
+		sections = append(sections, report.Section{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
+			Items: []report.Item{{Name: "Of", Text: item.Text, Log: item.Log}}})
 	}
-	for i, condition := range c.Conditions {
-		g.Rows[i][0].Href = b.href(condition.Summary)
-	}
+	return sections
 }
 
 // cells are the table of all cells and the details of those that were chosen.
-func (b *builder) cells(v *runView) error {
-	if len(b.summaries) == 0 {
-		return nil
-	}
-	v.CellGrid = newGrid("all cells", b.cellGrid())
-	for i, s := range b.summaries {
-		v.CellGrid.Rows[i][0].Href = b.href(s)
-		if b.ids[s.Name()] == "" {
-			continue
+func (b *builder) cells(v *runView) {
+	v.CellGrid = b.cellGrid()
+	for _, s := range b.summaries {
+		if b.ids[s.Name()] != "" {
+			v.Cells = append(v.Cells, b.newCell(s, b.byCell[s.Name()]))
 		}
-		cell, err := b.newCell(s, b.byCell[s.Name()])
-		if err != nil {
-			return err
-		}
-		v.Cells = append(v.Cells, cell)
 	}
 	v.Folded = len(b.summaries) >= foldFrom
 	if left := len(b.summaries) - len(v.Cells); left > 0 {
@@ -340,12 +307,11 @@ func (b *builder) cells(v *runView) error {
 			v.CellsNote += "; `stackmeter serve` shows the details of any, and the format json holds all of them."
 		}
 	}
-	return nil
 }
 
 // cellGrid has a row for each cell.
 func (b *builder) cellGrid() *report.Grid {
-	g := &report.Grid{Labels: 1, Head: []string{"cell", "status", "duration", "throughput", "p50", "p99", memoryName(b.memory), "bound by", "flags"}}
+	g := &report.Grid{Labels: 1, Head: []string{"cell", "status", "duration", "throughput", "p50", "p99", words.PeakName(b.memory), "bound by", "flags"}}
 	metric := func(s verdict.Summary, name string, u words.Unit) report.Entry {
 		sample := s.Sample(results.Metric(name))
 		decimals := u.Decimals([]*stats.Sample{sample})
@@ -369,7 +335,7 @@ func (b *builder) cellGrid() *report.Grid {
 			e.Tone = report.Bad
 		}
 		g.Rows = append(g.Rows, []report.Entry{
-			{Text: show.Line(s.Name())}, e, metric(s, results.MetricDuration, words.Seconds()), metric(s, results.MetricThroughput, words.Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}),
+			{Text: show.Line(s.Name()), Link: b.href(s)}, e, metric(s, results.MetricDuration, words.Seconds()), metric(s, results.MetricThroughput, words.Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}),
 			metric(s, "p50", words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}), metric(s, results.MetricP99, words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}),
 			metric(s, results.PeakMetric(b.memory), words.Mebibytes()), {Text: bound}, {Text: b.ownFlags(s)},
 		})

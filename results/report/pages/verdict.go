@@ -23,7 +23,7 @@ func (b *builder) verdict() []string {
 	text := fmt.Sprintf("%s is the one to deploy where its memory is there: %s for %s", show.Line(best.Condition()),
 		words.Seconds().Text(best.Duration, 2), show.Plural(r.Frontier.Requests, "request"))
 	if peak := best.Peak(r.Frontier.Memory); peak != nil {
-		text += ", " + words.Mebibytes().Text(peak, 0) + " of " + memoryName(r.Frontier.Memory)
+		text += ", " + words.Mebibytes().Text(peak, 0) + " of " + words.PeakName(r.Frontier.Memory)
 	}
 	if r.Ratio != nil {
 		text += fmt.Sprintf(", %s of the baseline's duration", words.Percent(r.Ratio, 1))

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"html/template"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,33 +23,16 @@ type figureView struct {
 	Narrow  template.HTML // for phones; the other serves both when empty
 }
 
-// newFigure draws a chart: at the page's width and at a phone's, or, for half
-// a page, once.
-func newFigure(c chart.Chart, caption string, full bool) (figureView, error) {
-	f := figureView{Title: c.Title, Caption: caption, Full: full}
-	width := float64(chart.Narrow + 100)
-	if full {
-		width = chart.Wide
-	}
-	draw := func(width float64) (template.HTML, error) {
-		var b strings.Builder
-		err := c.SVG(&b, width)
-		return template.HTML(b.String()), err // package chart escapes what it writes
-	}
-	var err error
-	if f.SVG, err = draw(width); err != nil {
-		return f, err
-	}
-	f.Narrow, err = draw(chart.Narrow)
-	return f, err
-}
+// halfPage is how wide charts are drawn that stand beside each other.
+const halfPage = chart.Narrow + 100
 
-// newSmallFigure draws a chart once, at a width that fits a phone and half a
-// page.
-func newSmallFigure(c chart.Chart, caption string) (figureView, error) {
-	var b strings.Builder
-	err := c.SVG(&b, chart.Narrow)
-	return figureView{Title: c.Title, Caption: caption, SVG: template.HTML(b.String())}, err
+// newFigure draws a chart at a width, and for phones, where that is less.
+func newFigure(c chart.Chart, caption string, width float64) figureView {
+	f := figureView{Title: c.Title, Caption: caption, Full: width == chart.Wide, SVG: template.HTML(c.SVG(width))} // package chart escapes what it writes
+	if width > chart.Narrow {
+		f.Narrow = template.HTML(c.SVG(chart.Narrow))
+	}
+	return f
 }
 
 // A gridView is a table.
@@ -74,11 +58,8 @@ type entryView struct {
 
 // newGrid turns a table of the other formats into one of a page. A column
 // stands right where it holds figures.
-func newGrid(name string, g *report.Grid) *gridView {
-	if g == nil {
-		return nil
-	}
-	view := &gridView{Name: name}
+func newGrid(name string, g *report.Grid) gridView {
+	view := gridView{Name: name}
 	for i, text := range g.Head {
 		view.Head = append(view.Head, headView{Text: text, Right: i >= g.Labels && holdsFigures(g, i)})
 	}
@@ -86,12 +67,16 @@ func newGrid(name string, g *report.Grid) *gridView {
 	for _, row := range g.Rows {
 		var entries []entryView
 		for i, e := range row {
-			entry := entryView{Text: e.Text, Head: i < g.Labels, Right: right(i)}
+			entry := entryView{Text: e.Text, Href: e.Link, Head: i < g.Labels, Right: right(i)}
 			switch e.Tone {
 			case report.Best:
 				entry.Class = "best"
 			case report.Bad:
 				entry.Class = "failed"
+			case report.Better:
+				entry.Class = "better"
+			case report.Worse:
+				entry.Class = "worse"
 			}
 			if entry.Right {
 				entry.Value = leadingNumber(e.Text)
@@ -108,7 +93,7 @@ func newGrid(name string, g *report.Grid) *gridView {
 // holdsFigures reports whether a column holds figures, or nothing.
 func holdsFigures(g *report.Grid, column int) bool {
 	for _, row := range g.Rows {
-		if column < len(row) && row[column].Text != words.Missing && row[column].Text != "" && leadingNumber(row[column].Text) == "" {
+		if column < len(row) && !slices.Contains([]string{words.Missing, "", "~"}, row[column].Text) && leadingNumber(row[column].Text) == "" {
 			return false
 		}
 	}
@@ -126,27 +111,5 @@ func leadingNumber(text string) string {
 	return first
 }
 
-// A sectionView is a section of the other formats.
-type sectionView struct {
-	ID    string
-	Title string
-	Text  []string
-	Grid  *gridView
-	Notes []string
-	Items []itemView
-}
-
-type itemView struct{ Name, Text, Log string }
-
-func newSection(s report.Section) sectionView {
-	view := sectionView{Title: s.Title, Text: s.Text, Grid: newGrid(s.Title, s.Table), Notes: s.Notes}
-	for _, i := range s.Items {
-		view.Items = append(view.Items, itemView{Name: i.Name, Text: i.Text, Log: strings.Join(i.Log, "\n")})
-	}
-	return view
-}
-
 // exact is a number as a script reads it.
 func exact(value float64) string { return strconv.FormatFloat(value, 'g', 10, 64) }
-
-func joinLines(lines []string) string { return strings.Join(lines, "\n") }

@@ -198,7 +198,7 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 		}
 	}
 	comparison := verdict.CompareRuns(runs[0], runs[1], records[0], records[1])
-	return pages.WriteComparisonPage(w, comparison, runs[1].Checks, pages.PageOptions{Nav: nav()}, runAddress)
+	return pages.WriteComparisonPage(w, comparison, runs[1].Checks, nav(), runAddress)
 }
 
 // historyRuns is over how many runs a history goes back.
@@ -291,7 +291,7 @@ func (s *Server) cell(w io.Writer, r *http.Request) error {
 		return notFound{fmt.Errorf("run %s holds no cell %s", run.ID, name)}
 	}
 	links := append(nav(), pages.Link{Text: run.ID, Href: runAddress(run.ID)})
-	return pages.WriteCellPage(w, run, records, name, pages.PageOptions{Nav: links})
+	return pages.WriteCellPage(w, run, records, name, links)
 }
 
 // state says which version of a run's page is the current one.
