@@ -315,7 +315,6 @@ func (s *live) keep(found servers.Facts) {
 	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
 	if found.Unread != "" {
 		s.flags = append(s.flags, results.FlagUnverified)
-		s.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: s.spec.Name + ": not read back: " + found.Unread})
 	}
 	for _, service := range found.Services {
 		one := results.Service{Name: service.Service, Container: service.Container, Image: service.Image, Digest: service.Digest}

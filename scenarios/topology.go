@@ -291,7 +291,7 @@ func (v *variants) check() bool {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			if slices.ContainsFunc(server.Decides, func(start string) bool { return strings.HasPrefix(name, start) }) {
 				d.Problem(v.node, "remove it from the environment of the app and of the topology, or write a command of your own instead of server: "+server.Name,
-					"the environment sets %s, which makes server %s another one, or has no effect on it", show.Quote(name), server.Name)
+					"the environment sets %s, which server: %s decides itself", show.Quote(name), server.Name)
 			}
 		}
 	}
@@ -360,38 +360,33 @@ func (v *variants) checkPlaceholders() {
 
 // expand multiplies the axes, the first one listed varying slowest.
 func (v *variants) expand() []Topology {
-	workers, threads, nginx := v.workers, v.threads, v.nginx
-	if len(workers) == 0 {
-		workers = []int{0}
-	}
-	if len(threads) == 0 {
-		threads = []int{0}
-	}
-	if len(nginx) == 0 {
-		nginx = []front{{}}
-	}
+	workers, threads, nginx := orZero(v.workers), orZero(v.threads), orZero(v.nginx)
 	count := len(workers) * len(threads) * len(nginx)
 	if count > v.d.maxCells {
 		v.d.Problem(v.node, "remove values from an axis, or raise the limit with --max-cells", "a topology expands to %d, more than the limit of %d cells", count, v.d.maxCells)
 		return nil
 	}
-	var axes []string
-	for _, key := range v.object.Order {
-		if key == "workers" || key == "threads" || key == "nginx" {
-			axes = append(axes, key)
-		}
-	}
 	lengths := map[string]int{"workers": len(workers), "threads": len(threads), "nginx": len(nginx)}
 	var all []Topology
 	for i := range count {
 		at := map[string]int{}
-		for _, axis := range slices.Backward(axes) {
-			at[axis], i = i%lengths[axis], i/lengths[axis]
+		for _, key := range slices.Backward(v.object.Order) {
+			if n := lengths[key]; n > 0 {
+				at[key], i = i%n, i/n
+			}
 		}
 		all = append(all, v.variant(workers[at["workers"]], threads[at["threads"]], nginx[at["nginx"]]))
 	}
 	v.d.needsApp(v.node, &all[0], v.appKeys)
 	return all
+}
+
+// orZero returns the values of an axis, or one zero value if it has none.
+func orZero[T any](values []T) []T {
+	if len(values) == 0 {
+		return make([]T, 1)
+	}
+	return values
 }
 
 func (v *variants) variant(workers, threads int, front front) Topology {

@@ -114,7 +114,7 @@ func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure 
 		}
 	}
 	slices.Sort(all)
-	return fmt.Sprintf("service %s listens on %s, and not on %v; in a command of yours {host} and {port} say where, and app.port or the service's port which port that is",
+	return fmt.Sprintf("service %s listens on %s, and not on %v: let its command listen on {host}:{port}, or set app.port, or the service's port, to the one that it uses",
 		service, strings.Join(slices.Compact(all), ", "), asked), sure
 }
 

@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -29,6 +30,15 @@ func (s Spec) Scheme() string {
 		return "https"
 	}
 	return "http"
+}
+
+// Index finds a service by its name.
+func (s Spec) Index(name string) (int, error) {
+	i := slices.IndexFunc(s.Services, func(one Service) bool { return one.Name == name })
+	if i < 0 {
+		return i, fmt.Errorf("the stack has no service %q", name)
+	}
+	return i, nil
 }
 
 // Entry is the service that the client connects to.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -209,9 +208,9 @@ var dockerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 // its sockets are the service's. They are read from outside where that is possible:
 // not every image has cat.
 func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
-	i := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == name })
-	if i < 0 {
-		return asked, nil, fmt.Errorf("the stack has no service %q", name)
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return asked, nil, err
 	}
 	one := st.services[i]
 	asked = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(st.spec.Services[i].Port))
@@ -238,9 +237,9 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byt
 	defer func() { err = lost(err) }()
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
-	i := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("the stack has no service %q", name)
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return nil, err
 	}
 	made, err := st.runtime.api.ContainerExecCreate(ctx, st.services[i].container, container.ExecOptions{
 		Cmd: argv, AttachStdout: true, AttachStderr: true,

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,9 +107,9 @@ func named(s stacks.Service, err error) error {
 // upstream waits until the service behind a proxy has an address, and returns it
 // with the port. The address is there well before the start is complete.
 func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, error) {
-	up := slices.IndexFunc(st.spec.Services, func(s stacks.Service) bool { return s.Name == proxy.Upstream })
-	if up < 0 {
-		return "", fmt.Errorf("it stands in front of a service %q that the stack does not have", proxy.Upstream)
+	up, err := st.spec.Index(proxy.Upstream)
+	if err != nil {
+		return "", err
 	}
 	attempted := false
 	for {

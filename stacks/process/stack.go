@@ -133,9 +133,9 @@ func (one *service) processes() ([]stacks.Process, error) {
 // Listening implements stacks.Stack. All services share the machine's network: a
 // socket is a service's if one of its processes has it open.
 func (st *stack) Listening(_ context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
-	i := slices.IndexFunc(st.services, func(one *service) bool { return one.name == name })
-	if i < 0 {
-		return asked, nil, fmt.Errorf("the stack has no service %q", name)
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return asked, nil, err
 	}
 	asked = netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(st.services[i].port.Port))
 	members, err := below(st.services[i].record.Supervisor.PID)
@@ -166,9 +166,9 @@ const execTimeout = 30 * time.Second
 
 // Exec implements stacks.Stack.
 func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte, error) {
-	i := slices.IndexFunc(st.services, func(one *service) bool { return one.name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("the stack has no service %q", name)
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return nil, err
 	}
 	one := st.services[i]
 	path, err := find(argv[0], one.env, one.record.Dir)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -155,9 +154,9 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 // proxy returns the configuration of nginx in front of another service. Whatever
 // nginx writes goes to the same folder.
 func (st *stack) proxy(i int, s stacks.Service, temp string) (file, error) {
-	upstream := slices.IndexFunc(st.spec.Services, func(o stacks.Service) bool { return o.Name == s.Proxy.Upstream })
-	if upstream < 0 {
-		return file{}, fmt.Errorf("it stands in front of a service %q that the stack does not have", s.Proxy.Upstream)
+	upstream, err := st.spec.Index(s.Proxy.Upstream)
+	if err != nil {
+		return file{}, err
 	}
 	text, err := images.NginxConfig(images.NginxOptions{
 		Listen: st.address(i).String(), Upstream: st.address(upstream).String(),

@@ -138,7 +138,7 @@ func readGunicorn(facts stacks.Facts) (workers, threads *int) {
 // before the master handled signals handles neither, and a later one both. Where
 // the runtime knows nothing of signals, every child is a worker.
 func works(child, master stacks.Process) bool {
-	const hup, usr1 = 1 << (1 - 1), 1 << (10 - 1) // by Linux's numbers
+	const hup, usr1 = 1 << 0, 1 << 9 // signals 1 and 10 by Linux's numbers
 	return master.Signals == 0 || child.Signals&(usr1|hup) == usr1
 }
 
