@@ -110,16 +110,9 @@ type Memory struct {
 // A Process is one entry of a device's process lists.
 type Process struct {
 	PID    int
-	Memory *int64   // nil: the driver does not report it (NOT_AVAILABLE)
-	Kinds  []string // the lists that it was in
+	Memory *int64 // nil: the driver does not report it (NOT_AVAILABLE)
+	MPS    bool   // it is a client of the Multi-Process Service
 }
-
-// Kinds of processes: the driver's lists of them.
-const (
-	KindCompute  = "compute"
-	KindGraphics = "graphics"
-	KindMPS      = "mps" // a client of the Multi-Process Service
-)
 
 // Telemetry is one reading of what a device does.
 type Telemetry struct {
@@ -135,11 +128,9 @@ type Telemetry struct {
 
 // Codes of errors that the sampler treats specially. They are NVML's own.
 const (
-	CodeGPULost      = "GPU_IS_LOST"
-	CodeNotSupported = "NOT_SUPPORTED"
-	CodeNoPermission = "NO_PERMISSION"
-	CodeTimeout      = "TIMEOUT" // also used when the driver does not answer within the sampler's limit
-	CodeUnknown      = "UNKNOWN"
+	CodeGPULost = "GPU_IS_LOST"
+	CodeTimeout = "TIMEOUT" // also used when the driver does not answer within the sampler's limit
+	CodeUnknown = "UNKNOWN"
 )
 
 // An Error is a driver's answer instead of a figure.

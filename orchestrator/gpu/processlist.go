@@ -1,10 +1,6 @@
 package gpu
 
-import (
-	"fmt"
-	"slices"
-	"time"
-)
+import "fmt"
 
 // A list is one reading of a device's process list, with the device's memory
 // right before and after. What was there the whole time is at most the smaller of
@@ -28,7 +24,6 @@ type entry struct {
 
 // A round is one reading of the lists of all of a trial's devices.
 type round struct {
-	at    time.Duration
 	lists []list
 }
 
@@ -38,10 +33,15 @@ const maxPID = 1 << 22
 // readList reads a device's list and says whose its processes are. One impossible
 // entry spoils the whole list: some drivers return entries of another size than
 // they announce, and then the others look right only by chance. A process that
-// has ended or cannot be seen is left out. Its memory counts as unowned.
-func readList(r Reader, a *attribution) list {
-	var l list
+// has ended or cannot be seen is left out. Its memory counts as unowned. fault is
+// why the driver's lists cannot be used; only the memory is then read.
+func readList(r Reader, a *attribution, fault string) list {
+	l := list{fault: fault}
 	l.before = l.look(r)
+	if fault != "" {
+		l.after = l.before
+		return l
+	}
 	procs, err := r.Processes()
 	l.after = l.look(r)
 	if err != nil {
@@ -56,17 +56,9 @@ func readList(r Reader, a *attribution) list {
 			return l
 		}
 		if who, ok := a.of(p.PID); ok {
-			l.entries = append(l.entries, entry{attributed: who, memory: p.Memory, client: slices.Contains(p.Kinds, KindMPS)})
+			l.entries = append(l.entries, entry{attributed: who, memory: p.Memory, client: p.MPS})
 		}
 	}
-	return l
-}
-
-// readMemory is readList without the list, for drivers whose lists cannot be used.
-func readMemory(r Reader, why string) list {
-	l := list{fault: why}
-	l.before = l.look(r)
-	l.after = l.before
 	return l
 }
 

@@ -133,7 +133,7 @@ func (s Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 			shot.Memory = &m
 		}
 		if sight != SightNone {
-			l := readList(r, a)
+			l := readList(r, a, "")
 			if l.fault != "" {
 				shot.ProcessReason = l.fault
 			}

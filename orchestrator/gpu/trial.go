@@ -49,7 +49,6 @@ type Trial struct {
 // A reading is the telemetry of all of a trial's devices, nil for one that did not
 // answer.
 type reading struct {
-	at      time.Duration
 	devices []*Telemetry
 }
 

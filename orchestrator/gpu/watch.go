@@ -99,13 +99,13 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 	}
 	t.mu.Unlock()
 
+	unusable := ""
+	if t.sight == SightNone {
+		unusable = t.why
+	}
 	var r round
 	for _, reader := range t.readers {
-		if t.sight == SightNone {
-			r.lists = append(r.lists, readMemory(reader, t.why))
-			continue
-		}
-		l := readList(reader, a)
+		l := readList(reader, a, unusable)
 		for i, e := range l.entries {
 			if accounting && e.service != "" {
 				// An error is the same as nil: there is no account to check against.
@@ -116,10 +116,9 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.at = t.now()
 	for d, l := range r.lists {
 		for _, code := range l.codes {
-			t.faults = append(t.faults, fault{r.at, code})
+			t.faults = append(t.faults, fault{t.now(), code})
 		}
 		if l.device != nil {
 			t.note(d, *l.device)
@@ -140,7 +139,6 @@ func (t *Trial) readTelemetry() int {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r.at = t.now()
 	t.telemetry = append(t.telemetry, r)
 	return len(t.telemetry) - 1
 }

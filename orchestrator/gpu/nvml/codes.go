@@ -17,8 +17,8 @@ import (
 var codes = map[nvml.Return]string{
 	nvml.ERROR_UNINITIALIZED:             "UNINITIALIZED",
 	nvml.ERROR_INVALID_ARGUMENT:          "INVALID_ARGUMENT",
-	nvml.ERROR_NOT_SUPPORTED:             gpu.CodeNotSupported,
-	nvml.ERROR_NO_PERMISSION:             gpu.CodeNoPermission,
+	nvml.ERROR_NOT_SUPPORTED:             "NOT_SUPPORTED",
+	nvml.ERROR_NO_PERMISSION:             "NO_PERMISSION",
 	nvml.ERROR_NOT_FOUND:                 "NOT_FOUND",
 	nvml.ERROR_INSUFFICIENT_SIZE:         "INSUFFICIENT_SIZE",
 	nvml.ERROR_INSUFFICIENT_POWER:        "INSUFFICIENT_POWER",

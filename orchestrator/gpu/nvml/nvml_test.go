@@ -161,11 +161,11 @@ func TestProcesses(t *testing.T) {
 	}{
 		{"none", nil, []gpu.Process{}},
 		{"in two lists", []fakedriver.Process{{PID: 7, Bytes: 5}, {PID: 7, Bytes: 5, Kind: "g"}},
-			[]gpu.Process{{PID: 7, Memory: bytes(5), Kinds: []string{"compute", "graphics"}}}},
+			[]gpu.Process{{PID: 7, Memory: bytes(5)}}},
 		{"three lists", []fakedriver.Process{{PID: 9, Bytes: 1, Kind: "m"}, {PID: 8, Bytes: 2, Kind: "g"}, {PID: 7, Bytes: 3}},
-			[]gpu.Process{{PID: 7, Memory: bytes(3), Kinds: []string{"compute"}}, {PID: 8, Memory: bytes(2), Kinds: []string{"graphics"}}, {PID: 9, Memory: bytes(1), Kinds: []string{"mps"}}}},
+			[]gpu.Process{{PID: 7, Memory: bytes(3)}, {PID: 8, Memory: bytes(2)}, {PID: 9, Memory: bytes(1), MPS: true}}},
 		{"not available", []fakedriver.Process{{PID: 7, Bytes: fakedriver.NotAvailable}},
-			[]gpu.Process{{PID: 7, Kinds: []string{"compute"}}}},
+			[]gpu.Process{{PID: 7}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -68,12 +68,13 @@ func (r *reader) plausible(call string, m gpu.Memory, used, total uint64) (gpu.M
 // reason than that it is not supported: without it a busy device would look idle.
 func (r *reader) Processes() ([]gpu.Process, error) {
 	lists := []struct {
-		kind, call string
-		get        func() ([]nvml.ProcessInfo, nvml.Return)
+		mps  bool
+		call string
+		get  func() ([]nvml.ProcessInfo, nvml.Return)
 	}{
-		{gpu.KindCompute, "nvmlDeviceGetComputeRunningProcesses", r.handle.GetComputeRunningProcesses},
-		{gpu.KindGraphics, "nvmlDeviceGetGraphicsRunningProcesses", r.handle.GetGraphicsRunningProcesses},
-		{gpu.KindMPS, "nvmlDeviceGetMPSComputeRunningProcesses", r.handle.GetMPSComputeRunningProcesses},
+		{false, "nvmlDeviceGetComputeRunningProcesses", r.handle.GetComputeRunningProcesses},
+		{false, "nvmlDeviceGetGraphicsRunningProcesses", r.handle.GetGraphicsRunningProcesses},
+		{true, "nvmlDeviceGetMPSComputeRunningProcesses", r.handle.GetMPSComputeRunningProcesses},
 	}
 	procs := map[int]gpu.Process{}
 	var unsupported error = r.fault(lists[0].call, "FUNCTION_NOT_FOUND")
@@ -95,10 +96,9 @@ func (r *reader) Processes() ([]gpu.Process, error) {
 		for _, i := range infos {
 			p := procs[int(i.Pid)]
 			p.PID = int(i.Pid)
-			p.Kinds = append(p.Kinds, l.kind)
+			p.MPS = p.MPS || l.mps
 			if i.UsedGpuMemory != notAvailable && (p.Memory == nil || int64(i.UsedGpuMemory) > *p.Memory) {
-				used := int64(i.UsedGpuMemory)
-				p.Memory = &used
+				p.Memory = new(int64(i.UsedGpuMemory))
 			}
 			procs[p.PID] = p
 		}
