@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,6 +30,9 @@ matrix: {requests: [200], client: [mt], pool: [4], keepalive: [true]}
 	r := records["nginx+kept/mt4/n200/keepalive"]
 	if r.Status != results.StatusOK || r.Errors == 0 {
 		t.Errorf("a server that closes kept connections: %s, %d errors: %s", r.Status, r.Errors, r.Reason)
+	}
+	if !slices.Contains(r.Flags, results.FlagUnverified) || r.Stack == nil || r.Stack.Unread == "" {
+		t.Errorf("a command of the scenario's own is not flagged: %v, %+v", r.Flags, r.Stack)
 	}
 	for _, said := range []string{"nginx | ", "upstream prematurely closed connection", "app | closed before its second request"} {
 		if !strings.Contains(r.LogTail, said) {

@@ -51,7 +51,7 @@ func TestThreat8RedirectedProbe(t *testing.T) {
 		defer app.Close()
 		var spec Spec
 		spec.Ready.Path, spec.Ready.Timeout = "/healthz", time.Minute
-		err := WaitReady(ctx, spec, urlStack{url: app.URL})
+		err := WaitReady(ctx, spec, urlStack{placed{}, app.URL})
 		enough()
 		if err == nil || !strings.Contains(err.Error(), "302 Found") || !strings.Contains(err.Error(), "a redirect is not followed") {
 			t.Errorf("%v, want an error that tells of the redirect", err)
