@@ -115,7 +115,10 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 			return err
 		}
 	}
-	before, refused := side.base(ctx, base, after, thresholds, o.across)
+	before, refused := side.base(ctx, base, results.Scope{}, after, thresholds, o.across)
+	if refused == nil && before.Run.ID == "" {
+		refused = fmt.Errorf("%w: no run of scenario %s that has its cells passed yet", results.ErrNoRun, show.Clean(after.Run.Scenario))
+	}
 	if refused != nil && !errors.Is(refused, errNotComparable) {
 		return fmt.Errorf("BASE: %w", refused)
 	}
@@ -192,12 +195,8 @@ func (s *sides) open(ctx context.Context, which string, scope results.Scope) (ex
 	if isFile(which) {
 		return readOne(which)
 	}
-	if s.store == nil {
-		store, err := openStore(ctx, s.db)
-		if err != nil {
-			return exchange.Imported{}, err
-		}
-		s.store = store
+	if err := s.openStore(ctx); err != nil {
+		return exchange.Imported{}, err
 	}
 	id, err := s.store.Find(ctx, which, scope)
 	if err != nil {
@@ -208,24 +207,27 @@ func (s *sides) open(ctx context.Context, which string, scope results.Scope) (ex
 }
 
 // base opens what the head is compared with. It refuses what differs in kind, and
-// returns it too.
-func (s *sides) base(ctx context.Context, which string, head exchange.Imported, thresholds []*threshold.Threshold, across []string) (base exchange.Imported, err error) {
+// returns it too. It is empty for last-passed where no run with the head's cells has
+// passed.
+func (s *sides) base(ctx context.Context, which string, scope results.Scope, head exchange.Imported, thresholds []*threshold.Threshold, across []string) (exchange.Imported, error) {
 	if which == results.LastPassed {
-		if s.store == nil {
-			if s.store, err = openStore(ctx, s.db); err != nil {
-				return base, err
-			}
+		if err := s.openStore(ctx); err != nil {
+			return exchange.Imported{}, err
 		}
-		base, err = lastPassed(ctx, s.store, head, verdict.CellsOf(head.Run, head.Records), thresholds, across)
-		if err == nil && base.Run.ID == "" {
-			err = fmt.Errorf("%w: no run of scenario %s that has its cells passed yet", results.ErrNoRun, show.Clean(head.Run.Scenario))
-		}
-		return base, err
+		return lastPassed(ctx, s.store, head, verdict.CellsOf(head.Run, head.Records), thresholds, across)
 	}
-	if base, err = s.open(ctx, which, results.Scope{}); err == nil {
+	base, err := s.open(ctx, which, scope)
+	if err == nil {
 		err = comparable(base.Run, head.Run, across)
 	}
 	return base, err
+}
+
+func (s *sides) openStore(ctx context.Context) (err error) {
+	if s.store == nil {
+		s.store, err = openStore(ctx, s.db)
+	}
+	return err
 }
 
 // isFile reports whether a file is meant and not a run of the store.

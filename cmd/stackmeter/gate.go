@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,18 +54,11 @@ func checkBaseline(ctx context.Context, store results.Store, scenario, id string
 	if o.resume != "" {
 		scope.Before = id // a new run is not stored yet, so that all are before it
 	}
-	_, err := openBaseline(ctx, store, o.gate.compare, scope)
-	return err
-}
-
-// openBaseline opens the run of --compare.
-func openBaseline(ctx context.Context, store results.Store, which string, scope results.Scope) (exchange.Imported, error) {
 	side := sides{store: store}
-	base, err := side.open(ctx, which, scope)
-	if err != nil {
-		err = fmt.Errorf("--compare: %w", err)
+	if _, err := side.open(ctx, o.gate.compare, scope); err != nil {
+		return fmt.Errorf("--compare: %w", err)
 	}
-	return base, err
+	return nil
 }
 
 // judge holds a finished run against its thresholds and its baseline, and stores
@@ -107,27 +101,28 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 // that it does not hold, the last that passed. The error is errNotComparable if it
 // differs in kind; it is then returned too.
 func baseline(ctx context.Context, store results.Store, head exchange.Imported, thresholds []*threshold.Threshold, o gateOptions) (exchange.Imported, error) {
-	cells := verdict.CellsOf(head.Run, head.Records)
-	needs := needsBaseline(thresholds)
-	if o.compare == results.LastPassed || o.compare == "" && needs {
-		return lastPassed(ctx, store, head, cells, thresholds, o.across)
+	which, needs := o.compare, needsBaseline(thresholds)
+	if needs {
+		which = cmp.Or(which, results.LastPassed)
 	}
-	if o.compare == "" {
+	if which == "" {
 		return exchange.Imported{}, nil
 	}
-	base, err := openBaseline(ctx, store, o.compare, results.Scope{Scenario: head.Run.Scenario, Before: head.Run.ID})
-	if err == nil {
-		err = comparable(base.Run, head.Run, o.across)
+	side := sides{store: store}
+	base, err := side.base(ctx, which, results.Scope{Scenario: head.Run.Scenario, Before: head.Run.ID}, head, thresholds, o.across)
+	if err != nil || which == results.LastPassed || !needs {
+		return base, err
 	}
+	cells := verdict.CellsOf(head.Run, head.Records)
 	for name := range verdict.CellsOf(base.Run, base.Records) {
 		delete(cells, name)
 	}
-	if err != nil || len(cells) == 0 || !needs {
-		return base, err
-	}
 	rest, err := lastPassed(ctx, store, head, cells, thresholds, o.across)
-	if err != nil || len(rest.Records) == 0 {
-		return base, nil
+	if errors.Is(err, errNotComparable) || err == nil && rest.Run.ID == "" {
+		return base, nil // what differs was not asked for
+	}
+	if err != nil {
+		return base, err
 	}
 	return joined(base, rest), nil
 }
@@ -167,13 +162,18 @@ func needsBaseline(thresholds []*threshold.Threshold) bool {
 	return slices.ContainsFunc(thresholds, func(t *threshold.Threshold) bool { return len(t.Base()) > 0 })
 }
 
-// joined is a baseline whose cells come from several runs. It is called by all
-// their ids, and is otherwise the first.
+// joined is a baseline with the cells of another run that it does not have. It is
+// called by the ids of both, and is otherwise the first.
 func joined(base, more exchange.Imported) exchange.Imported {
 	if base.Run.ID == "" {
 		return more
 	}
+	held := verdict.CellsOf(results.Run{}, base.Records)
+	for _, r := range more.Records {
+		if _, has := held[r.Cell.Name]; !has {
+			base.Records = append(base.Records, r)
+		}
+	}
 	base.Run.ID += ", " + more.Run.ID
-	base.Records = slices.Concat(base.Records, more.Records)
 	return base
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"strings"
 	"testing"
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/memory"
 	"stackmeter/scenarios"
 )
@@ -123,5 +125,41 @@ func TestAttackNoThresholdsNoVerdict(t *testing.T) {
 	n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
 	if run, err := n.run(night{memory: map[string]int64{"w1": 1 << 20}, repeats: 1}); run.Verdict != "" || err != nil {
 		t.Errorf("verdict %q, %v", run.Verdict, err)
+	}
+}
+
+// TestAttackCompareLastPassed: last-passed is found for each cell, and a run that is
+// named is filled up with it; no cell is of two runs.
+func TestAttackCompareLastPassed(t *testing.T) {
+	n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+	gate := []string{"memory_peak < base * 1.05"}
+	for _, cells := range []map[string]int64{{"w1": 1 << 20, "w2": 1 << 20}, {"w1": 1 << 20}, {"w2": 2 << 20}} {
+		_, _ = n.run(night{thresholds: gate, memory: cells, repeats: 5})
+	}
+	head, records, err := n.store.Run(t.Context(), "n3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := exchange.Imported{Run: head, Records: records}
+	for _, test := range []struct {
+		which string
+		cells map[string]int // repeats by the run and the topology that they are of
+		id    string
+	}{
+		{results.LastPassed, map[string]int{"n1 w1": 5, "n1 w2": 5}, "n1"}, // w1 is gone
+		{"n2", map[string]int{"n2 w1": 5, "n1 w2": 5}, "n2, n1"},
+	} {
+		thresholds, err := parseThresholds(gate, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := baseline(t.Context(), n.store, whole, thresholds, gateOptions{compare: test.which})
+		got := map[string]int{}
+		for _, r := range base.Records {
+			got[r.Run+" "+r.Topology.Name]++
+		}
+		if err != nil || base.Run.ID != test.id || !maps.Equal(got, test.cells) {
+			t.Errorf("%s is %q with %v: %v", test.which, base.Run.ID, got, err)
+		}
 	}
 }

@@ -128,7 +128,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestMemoryErrors(t *testing.T) {
-	for code, ret := range map[string]int{"NOT_SUPPORTED": 3, "NO_PERMISSION": 4, "GPU_IS_LOST": 15, "UNKNOWN": 999, "RETURN_77": 77} {
+	for code, ret := range map[string]int{"NOT_SUPPORTED": 3, "NO_PERMISSION": 4, "TIMEOUT": 10, "GPU_IS_LOST": 15, "INVALID_STATE": 29, "UNKNOWN": 999, "RETURN_77": 77} {
 		t.Run(code, func(t *testing.T) {
 			s := fakedriver.New(t, 1)
 			r := readerOf(t, open(t, s))
