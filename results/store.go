@@ -22,6 +22,7 @@ var (
 	ErrNewer   = errors.New("written by a newer stackmeter")
 	ErrDamaged = errors.New("damaged")
 	ErrBusy    = errors.New("in use by another program")
+	ErrMoved   = errors.New("moved, deleted or replaced while it was open")
 )
 
 // A Store keeps runs and their records. Package storetest checks every store

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -138,5 +140,47 @@ func TestFault17DamagedStore(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAttackDamagedStoreIsTold swaps pages of a store: no command panics, and each
+// ends with what is wrong, whatever of it could be read.
+func TestAttackDamagedStoreIsTold(t *testing.T) {
+	t.Chdir(t.TempDir())
+	store, err := openStoreToWrite(t.Context(), "s.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range []string{"one", "two"} {
+		if err := errors.Join(
+			store.Begin(t.Context(), results.Run{ID: id, Scenario: "nightly", Started: time.Unix(int64(i), 0), Tags: []string{"tag-" + id}}),
+			store.Put(t.Context(), storetest.Record(id, results.StatusOK, 1)), store.Put(t.Context(), storetest.Record(id, results.StatusOK, 2))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile("s.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for n := 1; n+1 < len(whole)/page; n++ {
+		if n == 5 {
+			continue // the tags and their index: each reads like the other
+		}
+		swapped := append(bytes.Clone(whole[:n*page]), whole[(n+1)*page:(n+2)*page]...)
+		swapped = append(append(swapped, whole[n*page:(n+1)*page]...), whole[(n+2)*page:]...)
+		if err := os.WriteFile("s.db", swapped, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"report", "report one --format html", "runs", "history", "compare one two", "recommend", "backup copy.db", "runs tag one name"} {
+			var said bytes.Buffer
+			status := (&app{stdout: io.Discard, stderr: newTeller(&said)}).main(append(strings.Fields(line), "--db", "s.db"))
+			if status != exitInfrastructure || !strings.Contains(said.String(), "damaged") || !strings.Contains(said.String(), "name another file") {
+				t.Errorf("pages %d and %d: %s: exit status %d: %s", n+1, n+2, line, status, &said)
+			}
+		}
 	}
 }

@@ -18,7 +18,7 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 			err = fmt.Errorf("back up store %s to %s: %w", s.path, file, err)
 		}
 	}()
-	if err := s.flush(ctx); err != nil {
+	if err := errors.Join(s.flush(ctx), s.damage); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp(filepath.Dir(file), ".stackmeter-backup-")
@@ -28,7 +28,7 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	defer os.RemoveAll(folder)
 	// https://www.sqlite.org/lang_vacuum.html#vacuuminto
 	part := filepath.Join(folder, "part.db")
-	if err := s.vacuumInto(ctx, part); err != nil {
+	if err := s.patiently(ctx, func() error { return s.vacuumInto(ctx, part) }); err != nil {
 		return s.explain(err)
 	}
 	// A rename would replace a file that is there; a link does not.

@@ -186,7 +186,7 @@ func query[T any](ctx context.Context, conn *sql.Conn, columns func(*T) []column
 		var one T
 		values := valuesOf(columns(&one))
 		if err := rows.Scan(values...); err != nil {
-			return all, fmt.Errorf("%s: %w", *values[0].(*string), err)
+			return all, fmt.Errorf("%w: %s: %v", results.ErrDamaged, *values[0].(*string), err)
 		}
 		all = append(all, one)
 	}

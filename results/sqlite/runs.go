@@ -142,7 +142,7 @@ func (s *Store) Spent(ctx context.Context, run, phase string, d time.Duration) e
 	if s.readOnly {
 		return fmt.Errorf("store %s: opened for reading only", s.path)
 	}
-	if err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error { return known(ctx, conn, run) }); err != nil {
+	if err := s.transact(ctx, "BEGIN", func(conn *sql.Conn) error { return known(ctx, conn, run) }); err != nil {
 		return named("add to the time spent by run", run, s.explain(err))
 	}
 	s.writing.Lock()

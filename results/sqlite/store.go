@@ -28,6 +28,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	driver "modernc.org/sqlite" // pure Go: the store needs no C compiler, and go-nvml stays the only cgo
 	lib "modernc.org/sqlite/lib"
@@ -35,9 +37,17 @@ import (
 	"stackmeter/results"
 )
 
-// busyTimeout is how many milliseconds a statement waits for another process's
-// transaction. Ours take milliseconds; a longer one is held open by someone.
-const busyTimeout = 30_000
+// How long another process's transaction is waited for. Ours take milliseconds; a
+// longer one is held open by someone.
+const (
+	busyTimeout = time.Second      // by one try
+	patience    = 30 * time.Second // by all tries, unless WaitForLocks says otherwise
+	tellAfter   = 3 * time.Second  // by all tries, before somebody is told
+)
+
+// cheapCheck is the largest file, in bytes, that is checked whenever it is read:
+// that takes a second or two.
+const cheapCheck = 256 << 20
 
 // A Store is a results.Store in a file. Several processes may use the file.
 type Store struct {
@@ -47,6 +57,13 @@ type Store struct {
 	steps    []string // of the schema
 	readOnly bool
 	older    *older // nil unless the store is read and has an older schema
+	damage   error  // what the check of a store to read found; nil: nothing
+
+	mu     sync.Mutex      // of what follows
+	file   os.FileInfo     // that was opened; nil before that
+	while  context.Context // see WaitForLocks; nil: for as long as patience
+	told   func(string)
+	locked atomic.Int32 // how many wait for a lock
 
 	writing sync.Mutex                    // held while a transaction writes
 	spent   map[string]map[string]float64 // seconds by run and phase, not written yet
@@ -66,38 +83,63 @@ func openToWrite(ctx context.Context, path string, steps []string) (*Store, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := store.prepare(ctx); err != nil {
+	err = store.patiently(ctx, func() error { return store.prepare(ctx) })
+	if err == nil {
+		store.file, err = os.Stat(path)
+	}
+	if err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
 	}
 	return store, nil
 }
 
 // OpenReadOnly opens the store at path for reading; every method that writes
-// fails. The file has to exist. Only its header and schema are checked, so that
-// what is readable of a damaged store can be read. While another process writes,
-// the reader sees what it has finished. A store that an older stackmeter wrote
-// is read through a copy in the current schema; its file stays as it is.
+// fails. The file has to exist. It is checked if that is cheap, or if somebody was
+// killed while he wrote to it. Where the check finds damage, every method that
+// reads returns ErrDamaged, Run with what is readable. While another
+// process writes, the reader sees what it has finished. A store that an older
+// stackmeter wrote is read through a copy in the current schema; its file stays
+// as it is.
 func OpenReadOnly(ctx context.Context, path string) (*Store, error) {
 	return openToRead(ctx, path, schema())
 }
 
 func openToRead(ctx context.Context, path string, steps []string) (*Store, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store %s: %w; `stackmeter run` makes one, --db names another", path, fs.ErrNotExist)
 	}
+	_, journal := os.Stat(path + "-journal") // which the first read rolls back
+	toCheck := journal == nil || err == nil && info.Size() <= cheapCheck
 	store, err := open(path, true, steps)
 	if err != nil {
 		return nil, err
 	}
-	version, current, err := store.version(ctx)
-	if err == nil && version == 0 {
-		err = results.ErrForeign
+	err = store.patiently(ctx, func() error {
+		version, current, err := store.version(ctx)
+		if err == nil && version == 0 {
+			err = results.ErrForeign
+		}
+		if err != nil {
+			return err
+		}
+		if !current {
+			store.older = new(older)
+		}
+		if !toCheck {
+			return nil
+		}
+		store.damage = store.explain(transaction(ctx, store.db, "BEGIN", func(conn *sql.Conn) error { return store.check(ctx, conn) }))
+		if errors.Is(store.damage, results.ErrDamaged) {
+			return nil
+		}
+		return store.damage
+	})
+	if err == nil {
+		store.file, err = os.Stat(path)
 	}
 	if err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
-	}
-	if !current {
-		store.older = new(older)
 	}
 	return store, nil
 }
@@ -115,7 +157,7 @@ func open(path string, readOnly bool, steps []string) (*Store, error) {
 	}
 	query := url.Values{
 		"mode":    {"rwc"},
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout), "foreign_keys(1)", "synchronous(EXTRA)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "foreign_keys(1)", "synchronous(EXTRA)"},
 	}
 	if readOnly {
 		// Not mode=ro: SQLite has to be able to roll back what a killed process
@@ -156,7 +198,10 @@ func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	err := transaction(ctx, s.db, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
+	if err := s.moved(); err != nil {
+		return s.explain(err)
+	}
+	err := s.transact(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
 		for run, phases := range s.spent {
 			if err := addSpent(ctx, conn, run, phases); err != nil {
 				return err
@@ -186,10 +231,26 @@ func (s *Store) read(ctx context.Context, do func(*sql.Conn) error) error {
 	// A full disk does not keep anyone from reading. What could not be written
 	// stays held back, and Close reports it.
 	_ = s.flush(ctx)
+	var err error
 	if s.older != nil {
-		return s.explain(s.readOlder(ctx, do))
+		err = s.patiently(ctx, func() error { return s.readOlder(ctx, do) })
+	} else {
+		err = s.transact(ctx, "BEGIN", do)
 	}
-	return s.explain(transaction(ctx, s.db, "BEGIN", do))
+	// Who writes goes on reading a file that was moved: it has the records.
+	if err == nil && s.readOnly {
+		err = s.moved()
+	}
+	if s.damage != nil {
+		return s.damage // what else went wrong followed from it
+	}
+	return s.explain(err)
+}
+
+// transact does a transaction, which does nothing but for its effect on the
+// store: it may be done again where another process has a lock.
+func (s *Store) transact(ctx context.Context, begin string, do func(*sql.Conn) error) error {
+	return s.patiently(ctx, func() error { return transaction(ctx, s.db, begin, do) })
 }
 
 func transaction(ctx context.Context, db *sql.DB, begin string, do func(*sql.Conn) error) error {
@@ -218,6 +279,9 @@ func (s *Store) explain(err error) error {
 		return nil
 	}
 	kind := err
+	if moved := s.moved(); moved != nil {
+		kind, err = moved, moved // SQLite has other words for that, by what it met first
+	}
 	if sqliteErr := (*driver.Error)(nil); errors.As(err, &sqliteErr) {
 		switch sqliteErr.Code() & 0xff {
 		case lib.SQLITE_NOTADB:
@@ -226,12 +290,15 @@ func (s *Store) explain(err error) error {
 			kind = results.ErrDamaged
 		case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
 			kind = results.ErrBusy
+			if who := s.holder(); who != "" {
+				err = fmt.Errorf("%w%s", results.ErrBusy, who)
+			}
 		case lib.SQLITE_FULL:
 			return fmt.Errorf("store %s: the disk is full; what was finished before is kept: %w", s.path, err)
 		case lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN:
 			return fmt.Errorf("store %s: no permission to write to the file or its folder: %w", s.path, err)
 		}
-		if kind != err {
+		if !errors.Is(err, kind) {
 			err = fmt.Errorf("%w (%v)", kind, err)
 		}
 	}
@@ -243,9 +310,11 @@ func (s *Store) explain(err error) error {
 	case errors.Is(kind, results.ErrNewer):
 		return fmt.Errorf("store %s: %w; it was left as it is, use that version or name another file with --db", s.path, err)
 	case errors.Is(kind, results.ErrDamaged):
-		return fmt.Errorf("store %s: %w; it was left as it is: keep a copy, and move it away or name another file with --db to go on", s.path, err)
+		return fmt.Errorf("store %s: %w; it was left as it is: keep a copy, and move it away or name another file with --db to go on. `stackmeter report RUN --format json` writes what it can read of a run, `sqlite3 FILE .recover` may read more", s.path, err)
 	case errors.Is(kind, results.ErrBusy):
 		return fmt.Errorf("store %s: %w; close whatever holds a transaction on it open (a database browser?) and try again", s.path, err)
+	case errors.Is(kind, results.ErrMoved):
+		return fmt.Errorf("store %s: %w; put it back, or name where it is with --db", s.path, err)
 	}
 	return fmt.Errorf("store %s: %w", s.path, err)
 }
