@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,37 @@ func TestCleanup(t *testing.T) {
 		}
 		if took := lasts(ctx); took != lastLookTimeout {
 			t.Errorf("when all that time is used up: %v", took)
+		}
+	})
+}
+
+// TestAttackLockedStoreIsNotStuck: a step that waits for a store that somebody
+// locked is not stuck, however long that takes; one that goes on too long
+// afterwards is.
+func TestAttackLockedStoreIsNotStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var locked atomic.Bool
+		told := 0
+		locked.Store(true)
+		dog := &watchdog{excused: locked.Load, told: func(Event) { told++ }}
+		err := dog.guard(t.Context(), func(ctx context.Context) error {
+			leave := dog.enter(time.Minute, "write the record")
+			time.Sleep(5 * time.Hour)
+			locked.Store(false)
+			time.Sleep(50 * time.Second)
+			leave()
+			if ctx.Err() != nil || told > 0 {
+				t.Error("it ended the run")
+			}
+			locked.Store(true)
+			defer dog.enter(time.Minute, "write another")()
+			time.Sleep(time.Hour)
+			locked.Store(false)
+			<-ctx.Done()
+			return ctx.Err()
+		}, func() {})
+		if !errors.Is(err, errStuck) || told != 1 {
+			t.Errorf("%v, told %d times", err, told)
 		}
 	})
 }

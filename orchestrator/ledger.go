@@ -89,15 +89,13 @@ func (l *ledger) put(ctx context.Context, rec results.Record) error {
 	return nil
 }
 
-// write stores a record, even after the run was cancelled.
+// write stores a record, even after the run was cancelled. The recorder ends it.
 func (l *ledger) write(ctx context.Context, rec results.Record) error {
 	if l.closed.Load() {
 		return errors.New("the run has ended without this record")
 	}
 	defer l.dog.enter(boundRecord, "write the record of", rec.Cell.Name)()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	if err := l.recorder.Put(ctx, l.scrubbed(rec)); err != nil {
+	if err := l.recorder.Put(context.WithoutCancel(ctx), l.scrubbed(rec)); err != nil {
 		return fmt.Errorf("record %s: %w", rec.Cell.Name, err)
 	}
 	return nil
@@ -137,8 +135,7 @@ func (l *ledger) spend(phase string) (done func()) {
 // flush records what the wall time since the last flush went into, and how many
 // cells the run will measure if that has changed.
 func (l *ledger) flush(ctx context.Context, planned int) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
 	for phase, d := range l.spent {
 		l.flushed += d
 		if err := l.recorder.Spent(ctx, l.run, phase, d); err != nil {

@@ -55,7 +55,9 @@ type Orchestrator struct {
 }
 
 // A Recorder keeps what was measured. Once Put has returned nil, the record
-// survives whatever happens.
+// survives whatever happens. Its methods may take as long as the run may while a
+// method Locked() bool, if there is one, returns true: somebody else has what they
+// need. They return soon after the run was cancelled.
 type Recorder interface {
 	// Put writes a record. It replaces an earlier one of the same cell.
 	Put(ctx context.Context, r results.Record) error
@@ -86,7 +88,6 @@ const (
 	stopTimeout        = 4 * time.Minute
 	interruptedTimeout = 7 * time.Second         // to remove everything once the run is cancelled: whoever cancelled it kills it after ten seconds
 	lastLookTimeout    = 1500 * time.Millisecond // to look whether anything is left, if removing took all of that
-	recordTimeout      = 30 * time.Second
 	logTimeout         = 30 * time.Second
 )
 
@@ -102,6 +103,9 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 		began: time.Now(), spent: map[string]time.Duration{}, planned: p.Cells(),
 	}
 	dog.told = book.notify
+	if store, ok := o.Recorder.(interface{ Locked() bool }); ok {
+		dog.excused = store.Locked
+	}
 	l := &loop{
 		Orchestrator: o, ledger: book, watchdog: dog, id: runID, plan: p, sampler: o.GPU,
 		up: map[stackKey]*live{}, begun: map[stackKey]int{}, again: map[results.Key]bool{}, ready: map[string]bool{},

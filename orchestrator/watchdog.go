@@ -19,6 +19,9 @@ var errStuck = errors.New("stuck")
 // Then Run returns without waiting for it.
 const abandonAfter = interruptedTimeout + time.Second/2
 
+// excusePoll is how often an overdue step looks whether it is still excused.
+const excusePoll = time.Second
+
 // tellTimeout is how long ending a stuck run may take to report it.
 const tellTimeout = time.Second
 
@@ -27,7 +30,7 @@ const tellTimeout = time.Second
 const (
 	boundEngine = 10 * time.Minute // a question to the engine, starting or removing a stack
 	boundImages = 24 * time.Hour   // images of one topology: a pull or build goes on while the engine reports progress
-	boundRecord = 2 * recordTimeout
+	boundRecord = time.Minute
 	boundSpare  = 10 * time.Minute // for what no deadline covers, in a step whose bound follows from the scenario
 	searchSteps = 64               // loads that a search for the highest rate may send
 )
@@ -38,6 +41,7 @@ const (
 type watchdog struct {
 	limit   time.Duration   // of any step; 0: the step's own bound
 	waiting func() []string // calls that the engine has not answered yet; may be nil
+	excused func() bool     // reports that somebody outside is waited for; may be nil
 	told    func(Event)
 
 	cancel context.CancelCauseFunc // of the run's own context
@@ -67,9 +71,24 @@ func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 	depth := len(w.open)
 	w.open = append(w.open, step{what: strings.Join(what, " "), since: time.Now()})
 	w.mu.Unlock()
-	overdue := time.AfterFunc(bound, func() { w.end(bound) })
+	left := make(chan struct{})
+	overdue := time.AfterFunc(bound, func() {
+		excused := func() bool { return w.excused != nil && w.excused() }
+		for spare := time.Duration(0); spare > 0 || excused(); spare -= excusePoll {
+			if excused() {
+				spare = bound // all of it again, from when that is over
+			}
+			select {
+			case <-left:
+				return
+			case <-time.After(excusePoll):
+			}
+		}
+		w.end(bound)
+	})
 	return func() {
 		overdue.Stop()
+		close(left)
 		w.mu.Lock()
 		w.open = w.open[:depth]
 		w.mu.Unlock()

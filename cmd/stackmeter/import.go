@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/scenarios/show"
 )
@@ -23,7 +26,8 @@ func (a *app) importCommand() *cobra.Command {
 report, or a CSV file of figures from elsewhere with the columns
 table,files,server,workers,threads,nginx,client,pool,duration_s,gpu_memory_mib.
 Each table becomes a run of its own, which every report marks as imported. A file
-with an error anywhere is refused, with the line, and nothing of it is stored.`,
+with an error anywhere is refused, with the line, and nothing of it is stored. Of a
+run that was measured into this store, the records are added that it lacks.`,
 		Example: `  stackmeter import result.json
   stackmeter import figures.csv --table 7 --tag published`,
 		Args: arguments(cobra.ExactArgs(1)),
@@ -76,10 +80,48 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 		if one.Run.Tags = nil; tag != "" {
 			one.Run.Tags = []string{tag}
 		}
-		if err := store.Import(ctx, one.Run, one.Records); err != nil {
+		added, err := addMissing(ctx, store, one)
+		if err != nil {
 			return fmt.Errorf("import %s: %w", file, err)
 		}
-		fmt.Fprintf(a.stdout, "%s  %s, %s\n", show.Clean(one.Run.ID), show.Clean(one.Run.Scenario), show.Plural(len(one.Records), "record"))
+		fmt.Fprintf(a.stdout, "%s  %s, %s\n", show.Clean(one.Run.ID), show.Clean(one.Run.Scenario), show.Plural(added, "record"))
 	}
 	return nil
+}
+
+// addMissing imports a run. Of one that was measured into this very store it adds
+// the records that the store lacks: those that a keeper wrote to a file.
+func addMissing(ctx context.Context, store results.Store, one exchange.Imported) (added int, err error) {
+	run, err := store.ByID(ctx, one.Run.ID)
+	if errors.Is(err, results.ErrNoRun) || err == nil && (run.Imported != "" || !run.Started.Equal(one.Run.Started)) {
+		return len(one.Records), store.Import(ctx, one.Run, one.Records)
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, stored, err := store.Run(ctx, run.ID)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range one.Records {
+		held := func(o results.Record) bool {
+			return o.Key() == r.Key() && (o.Status == results.StatusOK || !o.Started.Before(r.Started))
+		}
+		if slices.ContainsFunc(stored, held) {
+			continue
+		}
+		if err := store.Put(ctx, r); err != nil {
+			return added, err
+		}
+		added++
+	}
+	for _, tag := range one.Run.Tags {
+		if err := store.Tag(ctx, run.ID, tag); err != nil {
+			return added, err
+		}
+	}
+	if added == 0 {
+		err = fmt.Errorf("the store holds run %s already, with all that is in the file", run.ID)
+	}
+	return added, err
 }

@@ -113,10 +113,11 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err := checkSpace(o.db, plan); err != nil {
 		return err
 	}
-	store, err := openStoreToWrite(ctx, o.db)
+	opened, err := openStoreToWrite(ctx, o.db)
 	if err != nil {
 		return err
 	}
+	store := &keeper{Store: opened, db: o.db}
 	defer store.Close()
 	id, err := runID(ctx, store, scenario.Name, o.resume)
 	if err != nil {
@@ -165,6 +166,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	defer locks.Release()
 	ctx, end := o.within(ctx, spent)
 	defer end()
+	store.WaitForLocks(ctx, func(text string) { fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(text)) })
 	// The files are read only now that the machine is this run's: they may have
 	// hundreds of megabytes.
 	if plan, err = plan.WithPayloadFiles(); err != nil {
@@ -175,6 +177,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	owned.Store(&id)
+	store.run = run
 	cores, err := sharedCores(ctx, runtime)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ type session struct {
 	dir     string
 	program string
 	app     string // folder of the test application, outside of dir
+	said    string // on standard error by the last run, without its events
 }
 
 const sessionScenario = `name: session
@@ -104,10 +105,12 @@ func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) 
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
+	s.said = ""
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
 		var e orchestrator.Event
-		if json.Unmarshal(lines.Bytes(), &e) == nil && on != nil {
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			s.said += lines.Text() + "\n"
+		} else if on != nil {
 			on(e, cmd.Process)
 		}
 	}

@@ -39,7 +39,7 @@ func openFile(ctx context.Context, db string) (*sqlite.Store, error) {
 }
 
 // openStoreToWrite opens a store to write to it, and makes it if there is none.
-func openStoreToWrite(ctx context.Context, db string) (results.Store, error) {
+func openStoreToWrite(ctx context.Context, db string) (*sqlite.Store, error) {
 	return sqlite.Open(ctx, db)
 }
 
