@@ -10,8 +10,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
-	"stackmeter/results/report"
-	"stackmeter/results/report/pages"
+	"stackmeter/results/exchange"
 	"stackmeter/results/sqlite"
 )
 
@@ -49,7 +48,7 @@ func (k *keeper) Put(ctx context.Context, r results.Record) error {
 func keep(db string, run results.Run, records []results.Record) (file string, failed error) {
 	for _, folder := range []string{filepath.Dir(db), ".", os.TempDir()} {
 		file = filepath.Join(folder, fmt.Sprintf("%s.%s.json", filepath.Base(db), run.ID))
-		err := replace(file, func(w io.Writer) error { return pages.Write(w, "json", run, records, report.Options{}) })
+		err := replace(file, func(w io.Writer) error { return exchange.WriteJSON(w, run, records) })
 		if err == nil {
 			return file, nil
 		}
