@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
@@ -17,6 +18,10 @@ import (
 // load goes on, so that all are counted.
 func notMeasured(sent load.Result, limit *scenarios.ErrorLimit) error {
 	switch {
+	case sent.Search != nil && sent.Search.Rate == 0:
+		lowest, _ := sent.Search.Bound()
+		return fmt.Errorf("the search found no rate within %v: at %g/s, the lowest that it tried, the 99th percentile was %v, with %s",
+			sent.Search.P99, lowest.Rate, lowest.P99.Round(time.Microsecond), show.Plural(lowest.Errors, "error"))
 	case sent.Replies == 0:
 		return errors.New(noReply(sent))
 	case limit != nil && sent.Errors > limit.Allowed(sent.Requests):

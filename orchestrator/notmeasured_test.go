@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
@@ -23,7 +24,9 @@ func TestNotMeasured(t *testing.T) {
 		"within the limit": {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 6}, ""},
 		"above the limit":  {load.Result{Requests: 10, Replies: 4, Errors: 6, ErrorKinds: errors}, &scenarios.ErrorLimit{Count: 5}, "6 errors"},
 		"no reply":         {load.Result{Requests: 6, Errors: 6, ErrorKinds: errors}, nil, "none of 6 requests"},
-		"given up":         {load.Result{Requests: 300, Replies: 2, Errors: 6, ErrorKinds: errors}, nil, "stopped after 8 of 300 requests"},
+		"no rate": {load.Result{Requests: 9, Replies: 9, Search: &load.Search{P99: time.Second, Probes: []load.Probe{{Rate: 8, P99: 3 * time.Second}, {Rate: 4, P99: 2 * time.Second}}}},
+			nil, "no rate within 1s: at 4/s, the lowest that it tried, the 99th percentile was 2s, with 0 errors"},
+		"given up": {load.Result{Requests: 300, Replies: 2, Errors: 6, ErrorKinds: errors}, nil, "stopped after 8 of 300 requests"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

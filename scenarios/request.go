@@ -64,8 +64,8 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 func (d *decoder) urlPath(n *yaml.Node, what string, into *string) {
 	d.Checked(n, what, into, func(s string) bool {
 		_, err := url.ParseRequestURI(s)
-		return err == nil && strings.HasPrefix(s, "/") && !strings.ContainsAny(s, "# ") && show.Columns(s) == s
-	}, "a path starts with / and has no spaces, for example /predict")
+		return err == nil && strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' })
+	}, "a path starts with /, for example /predict; write a space as %20 and ä as %C3%A4")
 }
 
 // headers reads the request's own headers. It refuses those that the client sets

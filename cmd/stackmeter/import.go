@@ -50,7 +50,7 @@ func readResults(file, table string) ([]exchange.Imported, error) {
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, exchange.MaxReadSize+1))
 	if err != nil {
-		return nil, err
+		return nil, usageError{err}
 	}
 	all, err := exchange.Read(file, data, table)
 	if err != nil {

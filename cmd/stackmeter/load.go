@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,15 +10,18 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/memory"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks/existing"
 )
 
@@ -42,8 +46,8 @@ Ctrl-C ends the load and prints what was measured until then.
 
 Exit status: 0 the load was sent, also when some answers were errors, unless
 --max-errors says otherwise; 1 it could not be sent; 2 wrong usage; 3 nothing was
-answered as expected, or there were more errors than --max-errors, which with
---fail-on is none by default; 4 a condition of --fail-on is broken; 130 interrupted.`,
+answered as expected, a search found no rate, or there were more errors than
+--max-errors, which with --fail-on is none by default; 4 a condition of --fail-on is broken; 130 interrupted.`,
 		Example: `  stackmeter load http://127.0.0.1:8000/healthz
   stackmeter load http://127.0.0.1:8000/predict --requests 100 --client mt --pool 10 --file 'images/*.jpg' --field file
   stackmeter load http://127.0.0.1:8000/predict --rate 20/s --arrivals poisson --generate 640x480 --field file
@@ -138,11 +142,11 @@ func (f loadFlag) add(to *pflag.FlagSet) {
 // one server. The scenario's own parser checks the values.
 func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenarios.Scenario, err error) {
 	l := loadSettings{flags: flags}
-	u, err := url.Parse(rawURL)
+	u, err := readURL(rawURL)
 	if err != nil {
 		return "", nil, err
 	}
-	if server, err = serverOf(u, rawURL, l.value("unix-socket"), l.value("engine")); err != nil {
+	if server, err = serverOf(u, l.value("unix-socket"), l.value("engine")); err != nil {
 		return "", nil, err
 	}
 	l.all = []scenarios.Setting{
@@ -286,23 +290,49 @@ func quoted(value any) string {
 	return string(text)
 }
 
-// serverOf returns what the client connects to, as a stack's URL.
-func serverOf(u *url.URL, raw, socket, engine string) (string, error) {
+// readURL reads the URL of a request. Its errors show no password.
+func readURL(raw string) (*url.URL, error) {
+	shown := raw
+	if at := strings.LastIndex(raw, "@"); at >= 0 {
+		shown = show.Missing + raw[at:]
+	}
+	wrong := func(format string, args ...any) (*url.URL, error) {
+		return nil, fmt.Errorf("URL %q: %w", shown, fmt.Errorf(format, args...))
+	}
+	u, err := url.Parse(raw)
+	var parsing *url.Error
 	switch {
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return "", fmt.Errorf("URL %q: it has to begin with http://HOST or https://HOST, for example http://127.0.0.1:8000/predict", raw)
-	case u.User != nil:
-		return "", errors.New("URL: send a name and password in a header: --header 'Authorization: Basic …'")
+	case len(scenarios.Credentials(raw)) > 0 || err == nil && u.User != nil:
+		return wrong("send a name and password in a header: --header 'Authorization: Basic …'")
+	case !strings.Contains(raw, "://") && !strings.HasPrefix(raw, "/"):
+		return wrong("it has no scheme; write http://%s or https://%s", shown, shown)
+	case errors.As(err, &parsing):
+		return wrong("%w", parsing.Err)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return wrong("it has to begin with http://HOST or https://HOST, for example http://127.0.0.1:8000/predict")
 	case u.Fragment != "":
-		return "", fmt.Errorf("URL %q: a fragment is never sent; leave out #%s", raw, u.Fragment)
+		return wrong("a fragment is never sent; leave out #%s", u.Fragment)
+	}
+	if port, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16); err != nil || port == 0 {
+		return wrong("port %s does not exist", u.Port())
+	}
+	return u, nil
+}
+
+// serverOf returns what the client connects to, as a stack's URL.
+func serverOf(u *url.URL, socket, engine string) (string, error) {
+	switch {
 	case socket == "":
-		return u.Scheme + "://" + u.Host, nil
+		return (&url.URL{Scheme: u.Scheme, Host: u.Host}).String(), nil
 	case u.Scheme == "https":
 		return "", errors.New("--unix-socket: HTTPS is not spoken over one; use http://")
 	case engine != scenarios.EngineNative:
 		return "", fmt.Errorf("--unix-socket: the engine %s cannot connect to one", engine)
 	}
 	path, err := filepath.Abs(socket)
+	if len(path) > load.MaxSocketPath {
+		return "", fmt.Errorf("--unix-socket: the path has %d bytes, and the kernel takes at most %d; go to its folder, or use a link", len(path), load.MaxSocketPath)
+	}
 	return (&url.URL{Scheme: "http+unix", Path: path}).String(), err
 }
 
@@ -350,7 +380,7 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 			return err
 		}
 		if !slices.ContainsFunc(records, results.Record.Attempted) {
-			return errors.New(records[0].Reason)
+			failed = errors.New(records[0].Reason) // behind the result, as JSON too
 		}
 	}
 	return a.finish(ctx, store, run.ID, o, failed)

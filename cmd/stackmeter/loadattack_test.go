@@ -2,14 +2,26 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"stackmeter/orchestrator/load/native"
+	"stackmeter/scenarios"
 )
 
 // TestAttackTimeoutSignalsTwice: GNU timeout signals its child, and the group that the
@@ -48,5 +60,162 @@ func TestAttackTimeoutSignalsTwice(t *testing.T) {
 				t.Errorf("what was measured was not printed:\n%s%s", &stdout, &stderr)
 			}
 		})
+	}
+}
+
+// said is the exit status of a command line, and what it prints.
+func said(args ...string) (status int, printed string) {
+	var out bytes.Buffer
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: newTeller(&out)}
+	status = a.main(args)
+	return status, out.String()
+}
+
+// TestAttackEmptyValues: no flag of any command takes nothing for a value, as a script
+// gives it whose variable is not set. It would count as not given.
+func TestAttackEmptyValues(t *testing.T) {
+	t.Chdir(t.TempDir())
+	n := 0
+	var each func(*cobra.Command, []string)
+	each = func(cmd *cobra.Command, path []string) {
+		for _, sub := range cmd.Commands() {
+			each(sub, append(slices.Clone(path), sub.Name()))
+		}
+		if cmd.Hidden || !cmd.Runnable() {
+			return
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Value.Type() == "bool" {
+				return
+			}
+			n++
+			args := append(slices.Clone(path), "--"+f.Name+"=")
+			for len(args)-len(path) < 4 && cmd.Args != nil && cmd.Args(cmd, args[len(path)+1:]) != nil {
+				args = append(args, "http://127.0.0.1:1/")
+			}
+			if status, printed := said(args...); status != exitUsage || !strings.Contains(printed, "--"+f.Name) {
+				t.Errorf("%q: exit status %d: %s", args, status, printed)
+			}
+		})
+	}
+	each((&app{}).root(), nil)
+	if n < 60 {
+		t.Errorf("%d flags were tried", n)
+	}
+	for _, args := range [][]string{{""}, {"report", ""}, {"load", ""}, {"run", "", "--db", "x.db"}} {
+		if status, printed := said(args...); status != exitUsage || !strings.Contains(printed, "argument 1 is empty") {
+			t.Errorf("%q: exit status %d: %s", args, status, printed)
+		}
+	}
+	if entries, err := os.ReadDir("."); len(entries) > 0 {
+		t.Errorf("something was made: %v, %v", entries, err)
+	}
+}
+
+// TestAttackWrongUsage: it is exit status 2 everywhere, says the remedy, and shows no
+// password.
+func TestAttackWrongUsage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for line, says := range map[string]string{
+		"run":                              "which scenario? name a file, as in: stackmeter run",
+		"plan":                             "which scenario?",
+		"help nosuch":                      `there is no command "nosuch"`,
+		"completion csh":                   `there is no command "csh"`,
+		native.WorkerArgument + " x":       "unknown command",
+		"import .":                         "is a directory",
+		"report --db .":                    "not a regular file",
+		"runs --db /dev/null":              "not a regular file",
+		"run none.yaml --db .":             "no such file",
+		"plan s.yaml --set repeats=":       "repeats has no value\n  write null to remove it",
+		"load 127.0.0.1:8000/ok":           "it has no scheme; write http://127.0.0.1:8000/ok or",
+		"load localhost:8000/ok":           "it has no scheme; write http://localhost:8000/ok or",
+		"load example.org/ok":              "it has no scheme; write http://example.org/ok or",
+		"load /ok":                         "has to begin with http://HOST",
+		"load http://:80/ok":               "has to begin with http://HOST",
+		"load http://127.0.0.1:99999/":     "port 99999 does not exist",
+		"load http://127.0.0.1:0/":         "port 0 does not exist",
+		"load http://h/ -H X-A:1 -H x-a:2": "--header already says what request.headers.X-A is",
+		"load http://h/ --expect-json a=1 --expect-json a=2":          `the key "a" is already`,
+		"load http://h/ --unix-socket /" + strings.Repeat("long", 30): "the kernel takes at most 107",
+		"load http://user:PASSWORD@h/":                                "send a name and password in a header",
+		"load http://user:PASSWORD@h:bad/":                            "send a name and password in a header",
+		"load http://user:PASS%zzWORD@h/":                             "send a name and password in a header",
+		"load ftp://user:PASSWORD@h/":                                 "send a name and password in a header",
+		"load user:PASSWORD@h/":                                       "send a name and password in a header",
+		"load http:/user:PASSWORD@h/":                                 "it has no scheme",
+		"load http://user:PASSWORD@h/#fragment":                       "send a name and password in a header",
+	} {
+		if err := os.WriteFile("s.yaml", []byte("name: s\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		status, printed := said(strings.Fields(line)...)
+		if status != exitUsage || !strings.Contains(printed, says) || strings.Contains(printed, "PASS") || strings.Contains(printed, "WORD") {
+			t.Errorf("%s: exit status %d: %s", line, status, printed)
+		}
+	}
+}
+
+// TestAttackResultOfAFailure: where nothing can be measured there is a result all the
+// same, as JSON too, and the exit status is not 0.
+func TestAttackResultOfAFailure(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			time.Sleep(20 * time.Millisecond)
+			return
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, "Traceback: no such table")
+	}))
+	defer server.Close()
+	dir := t.TempDir()
+	program := command(t, dir)
+	for name, test := range map[string]struct {
+		line   string
+		status int
+		says   string
+	}{
+		"no warm-up": {"http://127.0.0.1:1/ --warmup 3", exitInfrastructure, "warm-up: none of 3 requests"},
+		"no rate":    {server.URL + "/slow -n 1 --search-p99 1ms", exitCellsFailed, "the search found no rate within 1ms: at "},
+		"native":     {server.URL + "/ -n 2", exitCellsFailed, `status 500 instead of 200; the body begins with \"Traceback: no such table\"`},
+		"Python":     {server.URL + "/ -n 2 --engine python-requests", exitCellsFailed, `status 500 instead of 200; the body begins with \"Traceback: no such table\"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command(program, append(strings.Fields("load "+test.line), "--json", "result.json")...)
+			cmd.Dir = dir
+			if name == "Python" {
+				cmd.Env = append(os.Environ(), "PATH=/usr/bin:/bin")
+			}
+			printed, _ := cmd.CombinedOutput()
+			result, err := os.ReadFile(filepath.Join(dir, "result.json"))
+			if cmd.ProcessState.ExitCode() != test.status || err != nil || !strings.Contains(string(result), test.says) {
+				t.Errorf("exit status %d, want %d; %v\n%s\n%s", cmd.ProcessState.ExitCode(), test.status, err, result, printed)
+			}
+			_ = os.Remove(filepath.Join(dir, "result.json"))
+		})
+	}
+}
+
+// TestAttackAddressWithZone: a zone, here the number of the loopback interface, says how
+// to get to an address. The server does not see it, with any engine.
+func TestAttackAddressWithZone(t *testing.T) {
+	listener, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skipf("needs IPv6: %v", err)
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Host)
+	})}}
+	server.Start()
+	defer server.Close()
+	dir := t.TempDir()
+	program := command(t, dir)
+	host := listener.Addr().String()
+	url := "http://" + strings.Replace(host, "]", "%251]", 1) + "/"
+	for _, engine := range []string{scenarios.EngineNative, scenarios.EnginePythonRequests} {
+		cmd := exec.Command(program, "load", url, "-n", "2", "--engine", engine, "--max-errors", "0", "--match", "^"+regexp.QuoteMeta(host)+"$")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH=/usr/bin:/bin")
+		if printed, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", engine, err, printed)
+		}
 	}
 }

@@ -25,10 +25,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
@@ -108,22 +110,18 @@ the peak memory of every cell: one topology under one load.
 
 Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 3 some cells failed; 4 a threshold or comparison failed; 130 interrupted.`,
-		Example:           "  stackmeter run scenarios/quickstart.yaml",
-		Version:           version(),
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRunE: func(cmd *cobra.Command, args []string) error { return checkFiles(cmd.Flags(), args) },
-		Args:              cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
+		Example:       "  stackmeter run scenarios/quickstart.yaml",
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkGiven(cmd.Flags(), args); err != nil {
+				return err
 			}
-			hint := ""
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
-			}
-			return usageError{fmt.Errorf("there is no command %q%s (stackmeter --help lists them)", args[0], hint)}
+			return checkFiles(cmd.Flags(), args)
 		},
+		Args: cobra.ArbitraryArgs,
+		RunE: helpOnly,
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -135,7 +133,55 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	root.AddCommand(a.runCommand(), a.planCommand(), a.reportCommand(), a.compareCommand(), a.recommendCommand(),
 		a.historyCommand(), a.importCommand(), a.runsCommand(), a.backupCommand(), a.serveCommand(),
 		a.loadCommand(), a.cleanCommand(), a.doctorCommand(), a.schemaCommand(), a.loadWorkerCommand(), a.processLauncherCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args, completion.RunE = cobra.ArbitraryArgs, helpOnly
+	}
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			return errors.Join(err, helpOnly(cmd, rest))
+		},
+	})
 	return root
+}
+
+// helpOnly is what a command does that only has other commands: it prints its help,
+// and refuses what is none of them.
+func helpOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	hint := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+	}
+	return usageError{fmt.Errorf("there is no command %q%s (%s --help lists them)", args[0], hint, cmd.CommandPath())}
+}
+
+// checkGiven refuses flags and arguments that are there without a value, as a variable
+// of a script leaves them that is not set: they would count as not given.
+func checkGiven(flags *pflag.FlagSet, args []string) error {
+	empty := func(what string) error {
+		return usageError{fmt.Errorf("%s is empty; leave it out, or look whether a variable in it is set", what)}
+	}
+	if i := slices.Index(args, ""); i >= 0 {
+		return empty(fmt.Sprintf("argument %d", i+1))
+	}
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, is := f.Value.(pflag.SliceValue); is {
+			values = list.GetSlice()
+		}
+		// A flag that is a function has checked its value, and does not say it.
+		if f.Value.Type() != "func" && (len(values) == 0 || slices.Contains(values, "")) {
+			err = empty("--" + f.Name)
+		}
+	})
+	return err
 }
 
 // arguments turns cobra's complaint about arguments into a usage error.

@@ -101,9 +101,6 @@ func checkFiles(flags *pflag.FlagSet, args []string) error {
 			}
 		}
 	}
-	if flags.Lookup("output") != nil && value("output") == "" {
-		return usageError{errors.New("-o needs a file, or - for standard output")}
-	}
 	if err := errors.Join(checkOutput("-o", value("output"), used), checkOutput("--json", value("json"), used)); err != nil {
 		return err
 	}

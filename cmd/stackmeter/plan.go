@@ -23,7 +23,7 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Print what a run would do, and do nothing else",
 		Example: `  stackmeter plan scenarios/quickstart.yaml
   stackmeter plan scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --only 'nginx*'`,
-		Args: arguments(cobra.ExactArgs(1)),
+		Args: scenarioArgument(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			_, plan, err := loadPlan(args[0], o)
 			if err != nil {
@@ -40,6 +40,16 @@ func (a *app) planCommand() *cobra.Command {
 	scenarioFlags(cmd, &o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the whole plan as JSON")
 	return cmd
+}
+
+// scenarioArgument is arguments for a command that takes a scenario.
+func scenarioArgument(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usageError{fmt.Errorf("%s: which scenario? name a file, as in: stackmeter %s scenarios/quickstart.yaml", cmd.Name(), cmd.Name())}
+		}
+		return arguments(check)(cmd, args)
+	}
 }
 
 // scenarioOptions say how a scenario is read.

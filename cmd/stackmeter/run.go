@@ -52,7 +52,7 @@ what was started and prints what is finished; --resume continues the run.`,
   stackmeter run scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --set repeats=1
   stackmeter run scenarios/quickstart.yaml --only 'nginx*' --json result.json
   stackmeter run scenarios/quickstart.yaml --resume`,
-		Args: arguments(cobra.RangeArgs(1, 2)),
+		Args: scenarioArgument(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.scenario = args[0]
 			if len(args) == 2 {

@@ -214,7 +214,7 @@ func (a *app) loadWorkerCommand() *cobra.Command {
 		Use:    native.WorkerArgument,
 		Short:  "One process of the client mode mp; started by stackmeter itself",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   arguments(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			return native.Worker(a.stdin, a.stdout)
 		},

@@ -32,15 +32,21 @@ func openStore(ctx context.Context, db string) (results.Store, error) { return o
 
 func openFile(ctx context.Context, db string) (*sqlite.Store, error) {
 	store, err := sqlite.OpenReadOnly(ctx, db)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = usageError{err}
+	return store, notAStore(err)
+}
+
+// notAStore makes a usage error of that of a name that cannot be a store's.
+func notAStore(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, sqlite.ErrIrregular) {
+		return usageError{err}
 	}
-	return store, err
+	return err
 }
 
 // openStoreToWrite opens a store to write to it, and makes it if there is none.
 func openStoreToWrite(ctx context.Context, db string) (*sqlite.Store, error) {
-	return sqlite.Open(ctx, db)
+	store, err := sqlite.Open(ctx, db)
+	return store, notAStore(err)
 }
 
 // withStore makes a command of what reads a store.

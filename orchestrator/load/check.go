@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -64,17 +65,30 @@ func NewChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64,
 	return c, nil
 }
 
-// WantsBody reports whether Check needs the answer's body.
+// QuotedBody is how many bytes of a body Begins needs.
+const QuotedBody = 4*show.Quoted + 1
+
+// Begins quotes the beginning of a body that says why a server failed.
+func Begins(status int, body []byte) string {
+	if status < http.StatusBadRequest || len(body) == 0 {
+		return ""
+	}
+	return "; the body begins with " + show.Quote(body)
+}
+
+// WantsBody reports whether Check needs the answer's body where its status is as
+// expected.
 func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
 // Check judges the answer to a distinct request: nil means as expected. It judges
 // the same answer the same way however often it is called.
 func (c *Checker) Check(request, status int, body []byte) *Failure {
 	if status != c.status && (c.status != 0 || status/100 != 2) {
-		if c.status == 0 {
-			return Failed(ErrStatus, "status %d instead of 2xx", status)
+		want := "2xx"
+		if c.status != 0 {
+			want = strconv.Itoa(c.status)
 		}
-		return Failed(ErrStatus, "status %d instead of %d", status, c.status)
+		return Failed(ErrStatus, "status %d instead of %s%s", status, want, Begins(status, body))
 	}
 	if c.match != nil && !c.match.Match(body) {
 		return Failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, show.Quote(body))

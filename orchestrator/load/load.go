@@ -11,6 +11,8 @@ package load
 import (
 	"cmp"
 	"context"
+	"net/url"
+	"strings"
 	"time"
 
 	"stackmeter/scenarios"
@@ -28,6 +30,16 @@ type Job struct {
 
 	Seed  uint64 // of everything random: arrivals, and payloads with pick: random
 	Cores []int  // that the client's processes may use; empty: all that this process may use
+}
+
+// HostHeader is what a request to a URL has as its Host. It has no zone, which means
+// nothing outside this machine.
+func HostHeader(u *url.URL) string {
+	address, _, zoned := strings.Cut(u.Host, "%")
+	if _, port, _ := strings.Cut(u.Host, "]"); zoned {
+		return address + "]" + port
+	}
+	return u.Host
 }
 
 // Timeout is how long one request may take, from connecting to the answer's last
@@ -66,6 +78,9 @@ type Batch interface {
 // MaxBody is the longest body of an answer, in bytes. A longer one is an error of
 // kind protocol, so that no server can hold a client for ever.
 const MaxBody = 64 << 20
+
+// MaxSocketPath is the longest path of a unix socket that the kernel takes, in bytes.
+const MaxSocketPath = 107
 
 // How requests are handed to the clients of a batch.
 const (

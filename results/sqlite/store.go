@@ -144,9 +144,12 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 	return store, nil
 }
 
+// ErrIrregular is the error of a store that is a folder, a device or a pipe.
+var ErrIrregular = errors.New("not a regular file")
+
 func open(path string, readOnly bool, steps []string) (*Store, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("store %s: not a regular file; --db names another", path)
+		return nil, fmt.Errorf("store %s: %w; --db names another", path, ErrIrregular)
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {

@@ -22,6 +22,10 @@ func (f *File) Override(text string) {
 		f.add(s, 0, 0, "not of the form KEY=VALUE", "for example "+f.rules.Example)
 		return
 	}
+	if strings.TrimSpace(value) == "" { // a variable of a script that is not set
+		f.add(s, 0, 0, path+" has no value", "write null to remove it")
+		return
+	}
 	f.put(s, path, value)
 }
 

@@ -178,10 +178,10 @@ func rootless(info system.Info) bool {
 func engineError(err error, host string) error {
 	err = lost(err)
 	switch {
+	case strings.Contains(err.Error(), "permission denied"): // a connection that failed too
+		return fmt.Errorf("docker: %w; join the group docker (usermod -aG docker $USER, then log in again) or run as root", err)
 	case client.IsErrConnectionFailed(err):
 		return fmt.Errorf("docker: no engine answers at %s: %w; start it (service docker start), install it (stacks/images/prepare does, as root), or set DOCKER_HOST", host, err)
-	case strings.Contains(err.Error(), "permission denied"):
-		return fmt.Errorf("docker: %w; join the group docker (usermod -aG docker $USER, then log in again) or run as root", err)
 	}
 	return fmt.Errorf("docker: the engine at %s: %w", host, err)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -24,12 +25,13 @@ const (
 )
 
 // An answerReader reads HTTP/1.x answers from one connection, one after the other. It
-// discards their bodies unless keep is set.
+// discards their bodies unless keep is set, but for the beginning of an error's.
 type answerReader struct {
 	read    func([]byte) (int, error) // returns at least one byte, or an error
 	maxBody int64
 	keep    bool
-	body    []byte // of the last answer, with keep; valid until the next one
+	body    []byte // what was kept of the last answer's body; valid until the next one
+	room    int    // how much more of it is kept
 
 	buf  []byte
 	r, w int   // buf[r:w] was read and not yet used
@@ -174,6 +176,12 @@ func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualF
 // readBody reads what follows the head, by the rules of RFC 9112, section 6.3.
 func (a *answerReader) readBody(method string, h *head) error {
 	var err error
+	switch a.room = 0; {
+	case a.keep:
+		a.room = math.MaxInt
+	case h.status >= http.StatusBadRequest:
+		a.room = load.QuotedBody
+	}
 	switch {
 	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified:
 	case h.chunked:
@@ -274,9 +282,9 @@ func (a *answerReader) content(n int64) error {
 
 // use keeps a part of a body, or discards it.
 func (a *answerReader) use(part []byte) {
-	if a.keep {
-		a.body = append(a.body, part...)
-	}
+	part = part[:min(len(part), a.room)]
+	a.body = append(a.body, part...)
+	a.room -= len(part)
 }
 
 // line reads a line and returns it without its end. It is valid until the next call.

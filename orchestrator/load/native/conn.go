@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,12 +66,16 @@ func sockaddr(peer netip.AddrPort) (unix.Sockaddr, int, error) {
 		return &unix.SockaddrInet4{Port: int(peer.Port()), Addr: address.As4()}, unix.AF_INET, nil
 	}
 	to := &unix.SockaddrInet6{Port: int(peer.Port()), Addr: address.As16()}
-	if zone := address.Zone(); zone != "" {
-		device, err := net.InterfaceByName(zone)
+	if zone := address.Zone(); zone != "" { // an interface's number or name
+		number, err := strconv.ParseUint(zone, 10, 32)
 		if err != nil {
-			return nil, 0, fmt.Errorf("zone of address %s: %w", address, err)
+			device, err := net.InterfaceByName(zone)
+			if err != nil {
+				return nil, 0, fmt.Errorf("zone of address %s: %w", address, err)
+			}
+			number = uint64(device.Index)
 		}
-		to.ZoneId = uint32(device.Index)
+		to.ZoneId = uint32(number)
 	}
 	return to, unix.AF_INET6, nil
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"stackmeter/orchestrator/load"
 )
 
 // dialTimeout bounds one attempt to find out which of a name's addresses answers.
@@ -54,10 +56,8 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
 	}
 	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
-		// A zone means nothing outside this machine, so the server does not see it.
 		peer := netip.AddrPortFrom(address, uint16(port))
-		name := address.WithZone("").String()
-		return target{host: hostHeader(name, u.Port()), name: name, secure: secure, peer: peer}, nil
+		return target{host: load.HostHeader(u), name: address.WithZone("").String(), secure: secure, peer: peer}, nil
 	}
 	if strings.ContainsFunc(u.Hostname(), notInTarget) {
 		return target{}, fmt.Errorf("URL %q: the host's name cannot be one", raw)
@@ -70,11 +70,8 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	if len(addresses) > 1 {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))
 	}
-	return target{host: hostHeader(u.Hostname(), u.Port()), name: u.Hostname(), secure: secure, peer: peer}, nil
+	return target{host: load.HostHeader(u), name: u.Hostname(), secure: secure, peer: peer}, nil
 }
-
-// maxSocketPath is the longest path of a unix socket that the kernel takes, in bytes.
-const maxSocketPath = 107
 
 // unixSocket is the target of a URL such as http+unix:///run/app.sock, whose path is
 // a socket's. The Host header is localhost.
@@ -82,8 +79,8 @@ func unixSocket(u *url.URL, raw string) (target, error) {
 	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
 		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)
 	}
-	if len(u.Path) < 2 || len(u.Path) > maxSocketPath || strings.ContainsRune(u.Path, 0) {
-		return target{}, fmt.Errorf("URL %q: a socket's path is absolute and has at most %d bytes", raw, maxSocketPath)
+	if len(u.Path) < 2 || len(u.Path) > load.MaxSocketPath || strings.ContainsRune(u.Path, 0) {
+		return target{}, fmt.Errorf("URL %q: a socket's path is absolute and has at most %d bytes", raw, load.MaxSocketPath)
 	}
 	return target{host: "localhost", socket: u.Path}, nil
 }
@@ -100,14 +97,4 @@ func firstThatAccepts(ctx context.Context, addresses []netip.Addr, port uint16) 
 		}
 	}
 	return netip.AddrPortFrom(addresses[0].Unmap(), port)
-}
-
-func hostHeader(host, port string) string {
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if port == "" {
-		return host
-	}
-	return host + ":" + port
 }

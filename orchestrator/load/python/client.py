@@ -61,7 +61,7 @@ OUTCOMES = ("", "reply", "connect", "timeout", "reset", "truncated", "protocol",
 # its answer (-1: none), how often it was sent again, the outcome.
 FIGURE = struct.Struct("<qqqqqqiiii")
 COUNTER = struct.Struct("<qqq")  # a client's finished requests, its process's CPU nanoseconds, its errors
-MESSAGE = 256  # bytes of an error's message
+MESSAGE = 512  # bytes of an error's message, and of the body that it quotes
 RIGHT, WRONG = 1, 2  # verdicts; 0 is none yet
 HEAD = 64 * 1024  # bytes of an answer's head, the interim ones included
 LINE = 16 * 1024  # bytes of a line of it
@@ -98,7 +98,7 @@ class Batch:
         self.timeout = task["timeout_ns"]
         self.arguments = [self.prepare(p, stdin.read(p["size"])) for p in task["payloads"] or []]
         if not self.arguments:
-            self.arguments = [{"headers": task["headers"]}]
+            self.arguments = [{"headers": self.headers()}]
         self.offsets = None  # of an open loop at a rate: nanoseconds after the gun
         if task["scheduled"]:
             self.offsets = struct.unpack(f"<{self.requests}q", stdin.read(8 * self.requests))
@@ -109,14 +109,18 @@ class Batch:
         self.broken = mmap.mmap(-1, 1)  # why it cannot: the number of an error of this machine's; 0: it can
         self.verdicts = mmap.mmap(-1, self.requests)  # on the answers to the requests that asked
 
+    def headers(self):
+        """The headers as bytes, which are sent as they are. Of a text, http.client would send Latin-1 only."""
+        return {name: value.encode() for name, value in (self.task["headers"] or {}).items()}
+
     def prepare(self, payload, data):
         """The arguments of requests.request for a payload."""
-        headers = dict(self.task["headers"] or {})
+        headers = self.headers()
         if self.task["field"]:
             file = (payload["name"], data, payload["content_type"])
             return {"headers": headers, "files": {self.task["field"]: file}}
         if not any(name.lower() == "content-type" for name in headers):
-            headers["Content-Type"] = payload["content_type"]
+            headers["Content-Type"] = payload["content_type"].encode()
         return {"headers": headers, "data": data}
 
     def finished(self):
@@ -143,14 +147,16 @@ class Batch:
         for i, (_, _, end, _, _, _, _, _, _, outcome) in enumerate(FIGURE.iter_unpack(figures)):
             if outcome > 1 and (outcome not in first or end < first[outcome][0]):
                 first[outcome] = end, i
-        messages = {}
+        messages, body = {}, b""
         for outcome, (_, i) in first.items():
-            text = self.messages[i * MESSAGE : (i + 1) * MESSAGE].rstrip(b"\0")
+            text, _, begins = self.messages[i * MESSAGE : (i + 1) * MESSAGE].rstrip(b"\0").partition(b"\0")
             messages[OUTCOMES[outcome]] = text.decode("utf-8", "replace")
+            body = body or begins
         return {
             "gun": gun,
             "cpu": cpu,
             "messages": messages,
+            "body": base64.b64encode(body).decode("ascii"),
             "figures": base64.b64encode(figures).decode("ascii"),
             "failure": failure,
             "broken": self.broken[0],
@@ -318,7 +324,7 @@ class Client:
                 size += len(part)
                 if size > task["max_body"]:
                     raise Refused("protocol", f"a body of more than {task['max_body']} bytes is larger than allowed")
-                if task["judged"]:
+                if task["judged"] or response.status_code >= 400 and size <= CHUNK:
                     parts.append(part)
             answer.end = time.monotonic_ns()
         answer.response, answer.status, answer.body = response, response.status_code, b"".join(parts)
@@ -341,7 +347,10 @@ class Client:
 
     def write(self, i, figure, answer):
         if answer.message:
-            text = answer.message.encode("utf-8", "replace")[:MESSAGE]
+            text = answer.message.encode("utf-8", "replace")
+            if answer.outcome == "status":
+                text += b"\0" + answer.body[: self.batch.task["quoted"]]
+            text = text[:MESSAGE]
             self.batch.messages[i * MESSAGE : i * MESSAGE + len(text)] = text
         FIGURE.pack_into(self.batch.figures, i * FIGURE.size, *figure, OUTCOMES.index(answer.outcome))
         self.done += 1
@@ -480,6 +489,7 @@ def timed(connect):
     """A connection's connect, timed. The TLS handshake is part of it."""
 
     def connect_timed(self):
+        self.host = self.host.replace("%25", "%")  # an address's zone, which requests leaves as the URL has it
         begin = time.monotonic_ns()
         connect(self)
         here.client.hold(self.sock)  # with TLS it is not the one that connected

@@ -249,3 +249,26 @@ func serveNumbered(t *testing.T, answer func(asked) string) (url string) {
 		_, _ = io.WriteString(c, answer(a))
 	})
 }
+
+// TestAttackHeaderOutsideLatin1: both engines send a header's value as it is written.
+func TestAttackHeaderOutsideLatin1(t *testing.T) {
+	const value = "größer 5 €"
+	for name, fire := range both(t) {
+		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Price") != value {
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, "%q", r.Header)
+			}
+		})
+		request := get("/")
+		request.Headers = map[string]string{"x-price": value}
+		if r := fire(t, load.Job{URL: url, Request: request, Load: modes(2, false)[0]}); r.Replies != 2 {
+			t.Errorf("%s: %d replies, errors %v", name, r.Replies, r.FirstErrors)
+		}
+		request.JSON = []byte("{}")
+		request.Method = "POST"
+		if r := fire(t, load.Job{URL: url, Request: request, Load: modes(2, false)[0]}); r.Replies != 2 {
+			t.Errorf("%s: with a body %d replies, errors %v", name, r.Replies, r.FirstErrors)
+		}
+	}
+}

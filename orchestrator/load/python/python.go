@@ -90,6 +90,7 @@ type task struct {
 	Timeout   time.Duration     `json:"timeout_ns"`
 	KeepAlive bool              `json:"keepalive"`
 	MaxBody   int64             `json:"max_body"`
+	Quoted    int               `json:"quoted"` // bytes of the body of an error's answer
 	GiveUp    int               `json:"give_up"`
 	MaxErrors *int              `json:"max_errors"` // beyond it no other request is sent; nil: no limit
 	Draw      *uint64           `json:"draw"`       // the seed that payloads are drawn by; nil: they are cycled through
@@ -178,15 +179,23 @@ func newTask(job load.Job) (task, []load.Content, error) {
 	if r.Multipart != nil && r.Multipart.Field == "" {
 		return task{}, nil, errors.New("request: multipart: the field's name is empty")
 	}
-	switch u, err := url.Parse(job.URL); {
+	u, err := url.Parse(job.URL)
+	switch {
 	case err != nil:
 		return task{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return task{}, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
 	}
+	headers := map[string]string{}
+	if host := load.HostHeader(u); host != u.Host {
+		headers["Host"] = host // Python may send the zone
+	}
+	for name, value := range r.Headers {
+		headers[http.CanonicalHeaderKey(name)] = value
+	}
 	t := task{
-		Method: cmp.Or(r.Method, http.MethodGet), Headers: r.Headers, Status: r.Expect.Status,
-		Timeout: job.Timeout(), KeepAlive: l.KeepAlive, MaxBody: load.MaxBody, GiveUp: job.GiveUp,
+		Method: cmp.Or(r.Method, http.MethodGet), Headers: headers, Status: r.Expect.Status,
+		Timeout: job.Timeout(), KeepAlive: l.KeepAlive, MaxBody: load.MaxBody, Quoted: load.QuotedBody, GiveUp: job.GiveUp,
 		Requests: l.Requests, Client: l.Client, Clients: max(1, l.Pool), Cores: job.Cores,
 	}
 	if r.Multipart != nil {

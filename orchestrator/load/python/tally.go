@@ -3,6 +3,7 @@ package python
 import (
 	"encoding/binary"
 	"fmt"
+	"net/http"
 	"time"
 
 	"stackmeter/orchestrator/load"
@@ -13,6 +14,7 @@ type tally struct {
 	Gun      int64             `json:"gun"` // when the program heard it; nanoseconds, monotonic
 	CPU      time.Duration     `json:"cpu"` // of all its processes since then
 	Messages map[string]string `json:"messages"`
+	Body     []byte            `json:"body"`    // the beginning of the answer that the message on a status is about
 	Figures  []byte            `json:"figures"` // figureSize bytes for each request
 	Failure  string            `json:"failure"` // why the batch ended early; empty if it did not
 	Broken   load.LocalError   `json:"broken"`  // why it did, if that is this machine's fault; otherwise 0
@@ -64,6 +66,9 @@ func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets 
 		o := load.Outcome{
 			Client: int(f.Client), Begin: f.Begin, FirstByte: f.FirstByte, End: f.End, Connect: f.Connect,
 			Sent: f.Sent, Read: f.Read, Kind: kinds[f.Outcome], Message: t.Messages[kinds[f.Outcome]],
+		}
+		if o.Kind == load.ErrStatus {
+			o.Message += load.Begins(http.StatusBadRequest, t.Body)
 		}
 		if f.Asked >= 0 {
 			failure, judged := verdicts[f.Asked]
