@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -70,21 +69,25 @@ func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
 
 // warmed notes the devices' memory with the warm stack, at which a cell may begin.
 func (w *gpuWatch) warmed(ctx context.Context) {
-	if w.trial == nil {
-		return
+	if w.trial != nil {
+		w.warm = w.used(ctx)
 	}
+}
+
+// used is the memory in use on the devices, nil if one does not answer.
+func (w *gpuWatch) used(ctx context.Context) *int64 {
 	shots, err := w.loop.sampler.Snapshot(ctx, w.loop.gpus)
 	if err != nil {
-		return
+		return nil
 	}
 	var sum int64
 	for _, s := range shots {
 		if s.Memory == nil {
-			return
+			return nil
 		}
 		sum += s.Memory.Used
 	}
-	w.warm = &sum
+	return &sum
 }
 
 // cell waits until only the stack is on its devices, and begins a measurement.
@@ -97,11 +100,7 @@ func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
 
 // answers reports whether the devices answer. It assumes so if they are not sampled.
 func (w *gpuWatch) answers(ctx context.Context) bool {
-	if w.trial == nil {
-		return true
-	}
-	shots, err := w.loop.sampler.Snapshot(ctx, w.loop.gpus)
-	return err == nil && !slices.ContainsFunc(shots, func(s gpu.Snapshot) bool { return s.Memory == nil })
+	return w.trial == nil || w.used(ctx) != nil
 }
 
 // usage ends a measurement.

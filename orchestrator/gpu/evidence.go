@@ -226,14 +226,13 @@ func (r round) byProcess() map[identity]entry {
 // unowned is the memory that no listed process holds, less what no process held
 // when the devices were idle. It is nil if that cannot be told.
 func (r round) unowned(idle *round) *int64 {
+	if idle == nil {
+		return nil
+	}
 	var n int64
 	for d, l := range r.lists {
-		now := l.rest()
-		if now == nil || idle == nil {
-			return nil
-		}
-		then := idle.lists[d].rest()
-		if then == nil {
+		now, then := l.rest(), idle.lists[d].rest()
+		if now == nil || then == nil {
 			return nil
 		}
 		n += max(0, *now-*then)

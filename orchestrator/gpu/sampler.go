@@ -72,7 +72,6 @@ func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
 		return nil, err
 	}
 	t := newTrial(f, readers)
-	t.start()
 	if err := t.baseline(ctx); err != nil {
 		t.abandon()
 		return nil, fmt.Errorf("idle baseline of the GPU: %w", err)

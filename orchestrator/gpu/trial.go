@@ -77,22 +77,19 @@ type edge struct {
 	died      []attributed // processes of the stack that have ended since they were seen
 }
 
-// newTrial makes a trial that has not started.
+// newTrial makes a trial and starts its two threads: one for the memory, one for
+// slow readings.
 func newTrial(s Sampler, readers []Reader) *Trial {
 	sight, why := s.Driver.Sight()
-	return &Trial{
+	t := &Trial{
 		s: s, readers: readers, sight: sight, why: why, began: time.Now(),
 		quit: make(chan struct{}), asked: make(chan edgeRequest, 1),
 		reserved: make([]*int64, len(readers)), totals: make([]*int64, len(readers)),
 		marks: []moment{{0, PhaseIdle}}, fresh: make(chan struct{}),
 	}
-}
-
-// start starts the two threads: one for the memory, one for slow readings.
-func (t *Trial) start() {
-	t.ended.Add(2)
-	go t.watchMemory()
-	go t.watchProcesses()
+	t.ended.Go(t.watchMemory)
+	t.ended.Go(t.watchProcesses)
+	return t
 }
 
 // baseline waits for the idle samples, including failed ones, and for the first
@@ -224,25 +221,19 @@ func (t *Trial) during(phase string) []sample {
 func (t *Trial) edge(accounting bool) (edge, error) {
 	req := edgeRequest{accounting, make(chan edge, 1)}
 	limit := time.After(t.s.Timeout)
-	select {
-	case t.asked <- req:
-	case <-limit:
-		return edge{}, t.hung()
+	for asked := t.asked; ; {
+		select {
+		case asked <- req:
+			asked = nil // once
+		case e := <-req.done:
+			return e, nil
+		case <-limit:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.faults = append(t.faults, fault{t.now(), CodeTimeout})
+			return edge{}, fmt.Errorf("the GPU driver did not answer within %v", t.s.Timeout)
+		}
 	}
-	select {
-	case e := <-req.done:
-		return e, nil
-	case <-limit:
-		return edge{}, t.hung()
-	}
-}
-
-// hung records that the driver did not answer, and returns it as an error.
-func (t *Trial) hung() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.faults = append(t.faults, fault{t.now(), CodeTimeout})
-	return fmt.Errorf("the GPU driver did not answer within %v", t.s.Timeout)
 }
 
 // Close waits until the devices are back at their idle baseline, for the sampler's

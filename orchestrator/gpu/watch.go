@@ -11,7 +11,6 @@ import (
 // that the thread ends with it. Ticks count from the beginning: one late reading
 // does not delay the next ones.
 func (t *Trial) watchMemory() {
-	defer t.ended.Done()
 	runtime.LockOSThread()
 	preferThread()
 	for began := time.Now(); ; {
@@ -67,7 +66,6 @@ func (t *Trial) note(device int, m Memory) {
 // watchProcesses reads the process lists and the telemetry, which are slow, at
 // their intervals and when asked.
 func (t *Trial) watchProcesses() {
-	defer t.ended.Done()
 	a := newAttribution("/proc", t.s.MPS)
 	lists, telemetry := time.NewTicker(t.s.ProcessInterval), time.NewTicker(telemetryInterval)
 	defer lists.Stop()
