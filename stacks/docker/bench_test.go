@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,12 +91,12 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 			b.Skipf("needs %s: %v", program, err)
 		}
 	}
-	config, err := images.NginxConfig(images.NginxOptions{Listen: "0.0.0.0:8080", Upstream: "app:8000"})
+	config, err := images.NginxConfig(images.NginxOptions{Listen: netip.MustParseAddrPort("0.0.0.0:8080"), Upstream: netip.MustParseAddrPort("192.0.2.1:8000")})
 	if err != nil {
 		b.Fatal(err)
 	}
 	file := filepath.Join(b.TempDir(), "nginx.conf")
-	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(config, "192.0.2.1", "app", 1)), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	app, err := r.image(b.Context(), spec.Services[0], func(string) {})

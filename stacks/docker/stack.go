@@ -207,13 +207,13 @@ var dockerDNS = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 // Listening implements stacks.Stack. The container has a network of its own, so that
 // its sockets are the service's. They are read from outside where that is possible:
 // not every image has cat.
-func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPort, found []netip.AddrPort, err error) {
 	i, err := st.spec.Index(name)
 	if err != nil {
 		return asked, nil, err
 	}
 	one := st.services[i]
-	asked = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(st.spec.Services[i].Port))
+	asked = listens(st.spec.Services[i])
 	var tables []byte
 	if group, err := cgroup.Of(one.pid); err == nil && st.local && group.Holds(one.container) {
 		for _, table := range []string{"tcp", "tcp6"} { // a kernel without IPv6 has one of them
@@ -226,10 +226,10 @@ func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPo
 	}
 	for _, s := range stacks.ParseSockets(string(tables)) {
 		if s.Address.Addr() != dockerDNS {
-			listens = append(listens, s.Address)
+			found = append(found, s.Address)
 		}
 	}
-	return asked, listens, err
+	return asked, found, err
 }
 
 // Exec implements stacks.Stack.

@@ -106,26 +106,26 @@ func named(s stacks.Service, err error) error {
 
 // upstream waits until the service behind a proxy has an address, and returns it
 // with the port. The address is there well before the start is complete.
-func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (string, error) {
+func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (address netip.AddrPort, err error) {
 	up, err := st.spec.Index(proxy.Upstream)
 	if err != nil {
-		return "", err
+		return address, err
 	}
 	attempted := false
 	for {
 		found, err := st.inspectNetwork(ctx)
 		if err != nil {
-			return "", fmt.Errorf("address of service %s: %w", proxy.Upstream, err)
+			return address, fmt.Errorf("address of service %s: %w", proxy.Upstream, err)
 		}
 		if prefix, err := netip.ParsePrefix(found.Containers[st.services[up].container].IPv4Address); err == nil {
-			return net.JoinHostPort(prefix.Addr().String(), strconv.Itoa(st.spec.Services[up].Port)), nil
+			return netip.AddrPortFrom(prefix.Addr(), uint16(st.spec.Services[up].Port)), nil
 		}
 		if attempted {
-			return "", fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
+			return address, fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
 		}
 		select {
 		case <-ctx.Done():
-			return "", context.Cause(ctx)
+			return address, context.Cause(ctx)
 		case <-st.services[up].attempted:
 			attempted = true // one more look
 		case <-time.After(10 * time.Millisecond):
@@ -283,14 +283,19 @@ func (st *stack) names() map[string]stacks.Address {
 	return reach
 }
 
+// listens is where a service has to listen, at whatever address its container gets.
+func listens(s stacks.Service) netip.AddrPort {
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
+}
+
 // configureNginx writes the rendered configuration into a container that has
 // not been started. The upstream is an address, not a name: nginx looks names
 // up when it starts, and ends if one is not there yet.
-func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream string) error {
+func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream netip.AddrPort) error {
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	config, err := images.NginxConfig(images.NginxOptions{
-		Listen:    net.JoinHostPort("0.0.0.0", strconv.Itoa(s.Port)),
+		Listen:    listens(s),
 		Upstream:  upstream,
 		Timeout:   s.Proxy.Timeout,
 		Keepalive: s.Proxy.Keepalive,

@@ -10,14 +10,11 @@ package images
 import (
 	"cmp"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"path"
 	"regexp"
-	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -58,16 +55,12 @@ const timeoutMargin = 5 * time.Second
 // promises to keep.
 const maxConnect = 75 * time.Second
 
-// maxTimeout keeps a mistyped number from becoming a configuration that nginx
-// refuses.
-const maxTimeout = 7 * 24 * time.Hour
-
 // NginxOptions are what differs between the nginx configurations of two stacks.
 type NginxOptions struct {
-	Listen   string        // IP address and port to listen on, such as 0.0.0.0:8080
-	Upstream string        // the application's host (name or address) and port
-	Timeout  time.Duration // how long a client waits for one request; 0: 60 s
-	TempDir  string        // an existing directory for the pid file and temporary files, absolute; empty: /tmp
+	Listen   netip.AddrPort
+	Upstream netip.AddrPort // the application
+	Timeout  time.Duration  // how long a client waits for one request; 0: 60 s
+	TempDir  string         // an existing directory for the pid file and temporary files, absolute; empty: /tmp
 
 	// Keepalive is how many idle connections to the upstream are kept; 0: each
 	// request makes its own. A server that closes a connection after an answer and
@@ -78,10 +71,10 @@ type NginxOptions struct {
 // NginxConfig renders an nginx.conf, valid for nginx 1.22 and later, that
 // passes every request on to one upstream. Its processes stay in the
 // foreground, log errors to standard error, and write only below TempDir.
-// The error names every option that is not usable.
+// The error names a TempDir that is not usable.
 func NginxConfig(o NginxOptions) (string, error) {
 	o.Timeout, o.TempDir = cmp.Or(o.Timeout, time.Minute), cmp.Or(o.TempDir, "/tmp")
-	if err := o.validate(); err != nil {
+	if err := checkTempDir(o.TempDir); err != nil {
 		return "", fmt.Errorf("nginx configuration: %w", err)
 	}
 	t, err := template.New("nginx.conf").Parse(nginxTemplate)
@@ -104,39 +97,6 @@ func NginxConfig(o NginxOptions) (string, error) {
 // wholeSeconds rounds up.
 func wholeSeconds(d time.Duration) int64 {
 	return int64((d + time.Second - 1) / time.Second)
-}
-
-func (o NginxOptions) validate() error {
-	var timeout error
-	if o.Timeout < 0 || o.Timeout > maxTimeout {
-		timeout = fmt.Errorf("time-out %v: must be 0 to %v", o.Timeout, maxTimeout)
-	}
-	return errors.Join(checkListen(o.Listen), checkUpstream(o.Upstream), timeout, checkTempDir(o.TempDir))
-}
-
-func checkListen(address string) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil || a.Port() == 0 || a.Addr().Zone() != "" {
-		return fmt.Errorf("listen address %q: must be an IP address and a port, such as 0.0.0.0:8080", address)
-	}
-	return nil
-}
-
-// hostName is what a host may look like besides an IP address. Service names
-// are among them; nothing in it means anything to nginx.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})$`)
-
-func checkUpstream(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	if err == nil {
-		n, portErr := strconv.ParseUint(port, 10, 16)
-		ip, ipErr := netip.ParseAddr(host)
-		isAddress := ipErr == nil && ip.Zone() == ""
-		if portErr == nil && n > 0 && (isAddress || hostName.MatchString(host)) {
-			return nil
-		}
-	}
-	return fmt.Errorf("upstream %q: must be a host and a port, such as app:8000", address)
 }
 
 var plainPath = regexp.MustCompile(`^/[A-Za-z0-9_./+@-]*$`)

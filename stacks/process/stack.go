@@ -137,7 +137,7 @@ func (st *stack) Listening(_ context.Context, name string) (asked netip.AddrPort
 	if err != nil {
 		return asked, nil, err
 	}
-	asked = netip.AddrPortFrom(netip.MustParseAddr(loopback), uint16(st.services[i].port.Port))
+	asked = st.listens(i)
 	members, err := below(st.services[i].record.Supervisor.PID)
 	if err != nil {
 		return asked, nil, err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +75,10 @@ func (st *stack) start(ctx context.Context) error {
 // address is where a service listens.
 func (st *stack) address(i int) stacks.Address {
 	return stacks.Address{Host: loopback, Port: st.ports[i].port}
+}
+
+func (st *stack) listens(i int) netip.AddrPort {
+	return netip.MustParseAddrPort(st.address(i).String())
 }
 
 func (st *stack) startService(ctx context.Context, i int, s stacks.Service) error {
@@ -159,7 +164,7 @@ func (st *stack) proxy(i int, s stacks.Service, temp string) (file, error) {
 		return file{}, err
 	}
 	text, err := images.NginxConfig(images.NginxOptions{
-		Listen: st.address(i).String(), Upstream: st.address(upstream).String(),
+		Listen: st.listens(i), Upstream: st.listens(upstream),
 		Timeout: s.Proxy.Timeout, Keepalive: s.Proxy.Keepalive, TempDir: temp,
 	})
 	return file{Path: filepath.Join(temp, "nginx.conf"), Text: text}, err
