@@ -30,8 +30,8 @@ func runColumns(r *results.Run) []column {
 	return []column{
 		{"id", &r.ID},
 		{"scenario", &r.Scenario},
-		{"started", moment{&started}},
-		{"finished", moment{&r.Finished}},
+		{"started", moment(&started)},
+		{"finished", moment(&r.Finished)},
 		{"outcome", &r.Outcome},
 		{"verdict", &r.Verdict},
 		{"against", &r.Against},
@@ -41,11 +41,11 @@ func runColumns(r *results.Run) []column {
 		{"fingerprint", &r.Fingerprint},
 		{"owner", &r.Owner},
 		{"file", &r.File},
-		{"host", inJSON{&r.Host, false}},
+		{"host", inJSON(&r.Host, false)},
 		{"gpu_devices", zeroIsNullInJSON(&r.GPUDevices)},
 		{"images", zeroIsNullInJSON(&r.Images)},
 		{"checks", zeroIsNullInJSON(&r.Checks)},
-		{"plan", inJSON{&r.Plan, false}},
+		{"plan", inJSON(&r.Plan, false)},
 	}
 }
 
@@ -85,8 +85,8 @@ func cellColumns(r *results.Record) []column {
 		{"keepalive", &l.KeepAlive},
 		{"rate", zeroIsNull(&l.Rate)},
 		{"arrivals", zeroIsNull(&l.Arrivals)},
-		{"search_p99_s", seconds{&l.P99}},
-		{"started", moment{&started}},
+		{"search_p99_s", seconds(&l.P99)},
+		{"started", moment(&started)},
 		{"status", &r.Status},
 		{"reason", &r.Reason},
 		{"log_tail", &r.LogTail},
@@ -94,16 +94,16 @@ func cellColumns(r *results.Record) []column {
 		{"flags", zeroIsNullInJSON(&r.Flags)},
 		{"error_kinds", zeroIsNullInJSON(&r.ErrorKinds)},
 		{"first_errors", zeroIsNullInJSON(&r.FirstErrors)},
-		{"latency", histogram{&r.Latency}},
+		{"latency", histogram(&r.Latency)},
 		{"gpu", zeroIsNullInJSON(&r.GPU)},
 		{"memory_method", zeroIsNull(&m.Method)},
 		{"memory_services", zeroIsNullInJSON(&m.Services)},
 		{"memory_reason", zeroIsNull(&m.Reason)},
 		{"memory_series", zeroIsNullInJSON(&m.Series)},
-		{"load", inJSON{&r.Load, !r.Attempted()}},
+		{"load", inJSON(&r.Load, !r.Attempted())},
 	}
 	for _, f := range results.Figures() {
-		columns = append(columns, column{f.Column, figure{f, r}})
+		columns = append(columns, column{f.Column, figure(f, r)})
 	}
 	return columns
 }
@@ -111,9 +111,9 @@ func cellColumns(r *results.Record) []column {
 // timeColumns are the times of a record's stack.
 func timeColumns(r *results.Record) []column {
 	return []column{
-		{"start_s", stackTime{r, func(s *results.Stack) **float64 { return &s.StartS }}},
-		{"ready_s", stackTime{r, func(s *results.Stack) **float64 { return &s.ReadyS }}},
-		{"warmup_s", stackTime{r, func(s *results.Stack) **float64 { return &s.WarmupS }}},
+		{"start_s", stackTime(r, func(s *results.Stack) **float64 { return &s.StartS })},
+		{"ready_s", stackTime(r, func(s *results.Stack) **float64 { return &s.ReadyS })},
+		{"warmup_s", stackTime(r, func(s *results.Stack) **float64 { return &s.WarmupS })},
 	}
 }
 
@@ -121,7 +121,7 @@ func timeColumns(r *results.Record) []column {
 // the times of the stack that they describe.
 func wholeRecord(r *results.Record) []column {
 	return slices.Concat(cellColumns(r), []column{
-		{"(SELECT json FROM facts WHERE sha256 = topology_facts)", inJSON{&r.Topology, false}},
+		{"(SELECT json FROM facts WHERE sha256 = topology_facts)", inJSON(&r.Topology, false)},
 		{"(SELECT json FROM facts WHERE sha256 = stack_facts)", zeroIsNullInJSON(&r.Stack)},
 	}, timeColumns(r))
 }
@@ -209,173 +209,130 @@ func valuesOf(columns []column) []any {
 	return values
 }
 
-// A nullable value is NULL where null says so when it is written, and zero
-// where it is read from a NULL.
-type nullable[T any] struct {
-	value *T
-	null  bool
+// A place is where a value is written from and read to. NULL is written for nil,
+// and leaves what it is read to as it is.
+type place[T any] struct {
+	get func() (any, error)
+	set func(T) error
+}
+
+func (p place[T]) Value() (driver.Value, error) { return p.get() }
+
+func (p place[T]) Scan(from any) error {
+	var read sql.Null[T]
+	if err := read.Scan(from); err != nil || !read.Valid {
+		return err
+	}
+	return p.set(read.V)
 }
 
 // zeroIsNull is for what is absent when it is zero.
-func zeroIsNull[T comparable](value *T) nullable[T] {
-	var zero T
-	return nullable[T]{value, *value == zero}
+func zeroIsNull[T comparable](value *T) place[T] {
+	return place[T]{func() (any, error) {
+		var zero T
+		if *value == zero {
+			return nil, nil
+		}
+		return driver.DefaultParameterConverter.ConvertValue(*value)
+	}, func(read T) error {
+		*value = read
+		return nil
+	}}
 }
 
-func (n nullable[T]) Value() (driver.Value, error) {
-	if n.null {
-		return nil, nil
-	}
-	return driver.DefaultParameterConverter.ConvertValue(*n.value)
-}
-
-func (n nullable[T]) Scan(from any) error {
-	var read sql.Null[T]
-	err := read.Scan(from)
-	*n.value = read.V
-	return err
-}
-
-// inJSON is a value that is written as JSON.
-type inJSON struct {
-	value any // a pointer to it
-	null  bool
+// inJSON is a value, given by a pointer to it, that is written as JSON.
+func inJSON(value any, null bool) place[string] {
+	return place[string]{func() (any, error) {
+		if null {
+			return nil, nil
+		}
+		text, err := json.Marshal(value)
+		return string(text), err
+	}, func(text string) error { return json.Unmarshal([]byte(text), value) }}
 }
 
 // zeroIsNullInJSON makes NULL of nil, which is not the same as an empty list or
 // map, and of a struct without anything in it.
-func zeroIsNullInJSON(value any) inJSON { return inJSON{value, reflect.ValueOf(value).Elem().IsZero()} }
-
-func (j inJSON) Value() (driver.Value, error) {
-	if j.null {
-		return nil, nil
-	}
-	text, err := json.Marshal(j.value)
-	return string(text), err
-}
-
-func (j inJSON) Scan(from any) error {
-	var text sql.NullString
-	if err := text.Scan(from); err != nil || !text.Valid {
-		return err
-	}
-	return json.Unmarshal([]byte(text.String), j.value)
+func zeroIsNullInJSON(value any) place[string] {
+	return inJSON(value, reflect.ValueOf(value).Elem().IsZero())
 }
 
 // timeLayout is RFC 3339 with all nine digits, so that times sort as text.
 const timeLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// A moment is a time, which may be nil.
-type moment struct{ value **time.Time }
-
-func (m moment) Value() (driver.Value, error) {
-	if *m.value == nil {
-		return nil, nil
-	}
-	return formatTime(**m.value), nil
-}
-
-func (m moment) Scan(from any) error {
-	var text sql.NullString
-	if err := text.Scan(from); err != nil || !text.Valid {
+// moment is a time, which may be nil.
+func moment(value **time.Time) place[string] {
+	return place[string]{func() (any, error) {
+		if *value == nil {
+			return nil, nil
+		}
+		return formatTime(**value), nil
+	}, func(text string) error {
+		at, err := time.Parse(timeLayout, text)
+		if *value == nil {
+			*value = new(time.Time)
+		}
+		**value = at.UTC()
 		return err
-	}
-	at, err := time.Parse(timeLayout, text.String)
-	if *m.value == nil {
-		*m.value = new(time.Time)
-	}
-	**m.value = at.UTC()
-	return err
+	}}
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(timeLayout) }
 
-// seconds are a duration, NULL when it is 0.
-type seconds struct{ value *time.Duration }
-
-func (s seconds) Value() (driver.Value, error) {
-	if *s.value == 0 {
+// float is a number, which may be nil.
+func float(get func() *float64, set func(float64)) place[float64] {
+	return place[float64]{func() (any, error) {
+		if v := get(); v != nil {
+			return *v, nil
+		}
 		return nil, nil
-	}
-	return s.value.Seconds(), nil
-}
-
-func (s seconds) Scan(from any) error {
-	var read sql.NullFloat64
-	err := read.Scan(from)
-	*s.value = time.Duration(math.Round(read.Float64 * 1e9))
-	return err
-}
-
-// A histogram is latencies, which may be nil.
-type histogram struct{ value **load.Latency }
-
-func (h histogram) Value() (driver.Value, error) {
-	if *h.value == nil {
-		return nil, nil
-	}
-	return (*h.value).MarshalBinary()
-}
-
-func (h histogram) Scan(from any) error {
-	if from == nil {
+	}, func(v float64) error {
+		set(v)
 		return nil
-	}
-	encoded, ok := from.([]byte)
-	if !ok {
-		return fmt.Errorf("a histogram cannot be a %T", from)
-	}
-	*h.value = new(load.Latency)
-	return (*h.value).UnmarshalBinary(encoded)
+	}}
 }
 
-// A figure is one of the figures of a record.
-type figure struct {
-	of     results.Figure
-	record *results.Record
+// seconds are a duration, NULL when it is 0.
+func seconds(value *time.Duration) place[float64] {
+	return float(func() *float64 {
+		if *value == 0 {
+			return nil
+		}
+		s := value.Seconds()
+		return &s
+	}, func(s float64) { *value = time.Duration(math.Round(s * 1e9)) })
 }
 
-func (f figure) Value() (driver.Value, error) {
-	v := f.of.Of(f.record)
-	switch {
-	case v == nil:
-		return nil, nil
-	case f.of.Whole():
-		return int64(*v), nil
-	}
-	return *v, nil
+// histogram is latencies, which may be nil.
+func histogram(value **load.Latency) place[[]byte] {
+	return place[[]byte]{func() (any, error) {
+		if *value == nil {
+			return nil, nil
+		}
+		return (*value).MarshalBinary()
+	}, func(encoded []byte) error {
+		*value = new(load.Latency)
+		return (*value).UnmarshalBinary(encoded)
+	}}
 }
 
-func (f figure) Scan(from any) error {
-	var read sql.Null[float64]
-	if err := read.Scan(from); err != nil || !read.Valid {
-		return err
-	}
-	f.of.Set(f.record, read.V)
-	return nil
+// figure is one of the figures of a record. Whole ones are read into columns for
+// whole numbers, whose affinity makes integers of them.
+func figure(of results.Figure, record *results.Record) place[float64] {
+	return float(func() *float64 { return of.Of(record) }, func(v float64) { of.Set(record, v) })
 }
 
-// A stackTime is one of the times of a record's stack.
-type stackTime struct {
-	record *results.Record
-	of     func(*results.Stack) **float64
-}
-
-func (s stackTime) Value() (driver.Value, error) {
-	if s.record.Stack == nil || *s.of(s.record.Stack) == nil {
-		return nil, nil
-	}
-	return **s.of(s.record.Stack), nil
-}
-
-func (s stackTime) Scan(from any) error {
-	var read sql.Null[float64]
-	if err := read.Scan(from); err != nil || !read.Valid {
-		return err
-	}
-	if s.record.Stack == nil {
-		s.record.Stack = new(results.Stack)
-	}
-	*s.of(s.record.Stack) = &read.V
-	return nil
+// stackTime is one of the times of a record's stack.
+func stackTime(record *results.Record, of func(*results.Stack) **float64) place[float64] {
+	return float(func() *float64 {
+		if record.Stack == nil {
+			return nil
+		}
+		return *of(record.Stack)
+	}, func(v float64) {
+		if record.Stack == nil {
+			record.Stack = new(results.Stack)
+		}
+		*of(record.Stack) = &v
+	})
 }

@@ -115,7 +115,7 @@ func addFigures(ctx context.Context, conn *sql.Conn) error {
 		for i := range records {
 			var values []any
 			for _, f := range missing {
-				values = append(values, figure{f, &records[i]})
+				values = append(values, figure(f, &records[i]))
 			}
 			values = append(values, run, records[i].Cell.Name, records[i].Cell.Repeat)
 			if _, err := conn.ExecContext(ctx, "UPDATE cells SET "+strings.Join(set, ", ")+" WHERE run = ? AND cell = ? AND repeat = ?", values...); err != nil {
