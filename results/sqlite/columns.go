@@ -316,8 +316,8 @@ func histogram(value **load.Latency) place[[]byte] {
 	}}
 }
 
-// figure is one of the figures of a record. Whole ones are read into columns for
-// whole numbers, whose affinity makes integers of them.
+// figure is one of the figures of a record. SQLite makes an integer of a whole one,
+// because its column is for integers.
 func figure(of results.Figure, record *results.Record) place[float64] {
 	return float(func() *float64 { return of.Of(record) }, func(v float64) { of.Set(record, v) })
 }

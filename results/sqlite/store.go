@@ -79,18 +79,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func openToWrite(ctx context.Context, path string, steps []string) (*Store, error) {
-	store, err := open(path, false, steps)
-	if err != nil {
-		return nil, err
-	}
-	err = store.patiently(ctx, func() error { return store.prepare(ctx) })
-	if err == nil {
-		store.file, err = os.Stat(path)
-	}
-	if err != nil {
-		return nil, errors.Join(store.explain(err), store.Close())
-	}
-	return store, nil
+	return open(ctx, path, false, steps, (*Store).prepare)
 }
 
 // OpenReadOnly opens the store at path for reading; every method that writes
@@ -111,11 +100,7 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 	}
 	_, journal := os.Stat(path + "-journal") // which the first read rolls back
 	toCheck := journal == nil || err == nil && info.Size() <= cheapCheck
-	store, err := open(path, true, steps)
-	if err != nil {
-		return nil, err
-	}
-	err = store.patiently(ctx, func() error {
+	return open(ctx, path, true, steps, func(store *Store, ctx context.Context) error {
 		version, current, err := store.version(ctx)
 		if err == nil && version == 0 {
 			err = results.ErrForeign
@@ -135,19 +120,13 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 		}
 		return store.damage
 	})
-	if err == nil {
-		store.file, err = os.Stat(path)
-	}
-	if err != nil {
-		return nil, errors.Join(store.explain(err), store.Close())
-	}
-	return store, nil
 }
 
 // ErrIrregular is the error of a store that is a folder, a device or a pipe.
 var ErrIrregular = errors.New("not a regular file")
 
-func open(path string, readOnly bool, steps []string) (*Store, error) {
+// open opens a file and calls ready, again where another process has a lock.
+func open(ctx context.Context, path string, readOnly bool, steps []string, ready func(*Store, context.Context) error) (*Store, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("store %s: %w; --db names another", path, ErrIrregular)
 	}
@@ -177,7 +156,15 @@ func open(path string, readOnly bool, steps []string) (*Store, error) {
 	// With one connection the transactions of this process queue here instead
 	// of waiting for each other's locks.
 	db.SetMaxOpenConns(1)
-	return &Store{db: db, path: path, name: name, readOnly: readOnly, steps: steps}, nil
+	store := &Store{db: db, path: path, name: name, readOnly: readOnly, steps: steps}
+	err = store.patiently(ctx, func() error { return ready(store, ctx) })
+	if err == nil {
+		store.file, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil, errors.Join(store.explain(err), store.Close())
+	}
+	return store, nil
 }
 
 // Close writes what Spent held back and closes the store, of which only its file

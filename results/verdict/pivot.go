@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -34,7 +35,7 @@ type Row struct {
 //     client modes across.
 func Pivots(summaries []Summary) []Pivot {
 	byRequests := groupBy(summaries, func(s Summary) int { return s.Load.Requests })
-	byTopology := groupBy(summaries, func(s Summary) string { return s.Topology.Name })
+	byTopology := groupBy(summaries, topologyName)
 	var pivots []Pivot
 	if len(byTopology) < len(byRequests) && zipped(byRequests) {
 		for _, group := range byTopology {
@@ -48,46 +49,35 @@ func Pivots(summaries []Summary) []Pivot {
 	return pivots
 }
 
+func topologyName(s Summary) string { return s.Topology.Name }
+
+// byMode sorts summaries by their client modes.
+func byMode(group []Summary) []Summary {
+	return slices.SortedStableFunc(slices.Values(group), func(a, b Summary) int { return compareModes(a.Load, b.Load) })
+}
+
 // loadPivot lays out the cells of one number of requests.
 func loadPivot(group []Summary) Pivot {
-	topologies := distinct(group, func(s Summary) string { return s.Topology.Name })
-	loads := slices.Clone(group)
-	slices.SortStableFunc(loads, func(a, b Summary) int { return compareModes(a.Load, b.Load) })
-	modes := distinct(loads, func(s Summary) string { return modeName(s.Load) })
-
+	mode := func(s Summary) string { return modeName(s.Load) }
+	topologies, modes := distinct(group, topologyName), distinct(byMode(group), mode)
 	pivot := Pivot{Requests: group[0].Load.Requests}
 	if len(modes) > len(topologies) {
 		pivot.Head, pivot.Columns = []string{"load"}, topologies
-		pivot.fill(modes, group,
-			func(s Summary) string { return modeName(s.Load) },
-			func(s Summary) string { return s.Topology.Name })
+		pivot.fill(modes, group, mode, topologyName)
 		return pivot
 	}
 	pivot.Head, pivot.Columns = []string{"topology"}, modes
-	pivot.fill(topologies, group,
-		func(s Summary) string { return s.Topology.Name },
-		func(s Summary) string { return modeName(s.Load) })
+	pivot.fill(topologies, group, topologyName, mode)
 	return pivot
 }
 
 // requestsPivot lays out the cells of one topology whose loads are zipped.
 func requestsPivot(group []Summary) Pivot {
-	loads := slices.Clone(group)
-	slices.SortStableFunc(loads, func(a, b Summary) int { return compareModes(a.Load, b.Load) })
-	pivot := Pivot{
-		Topology: group[0].Topology.Name,
-		Head:     []string{"requests", "pool"},
-		Columns:  distinct(loads, func(s Summary) string { return clientName(s.Load) }),
-	}
-	requests := distinct(group, func(s Summary) int { return s.Load.Requests })
-	slices.Sort(requests)
-	labels := make([]string, len(requests))
-	for i, n := range requests {
-		labels[i] = strconv.Itoa(n)
-	}
-	pivot.fill(labels, group,
-		func(s Summary) string { return strconv.Itoa(s.Load.Requests) },
-		func(s Summary) string { return clientName(s.Load) })
+	client := func(s Summary) string { return clientName(s.Load) }
+	number := func(s Summary) string { return strconv.Itoa(s.Load.Requests) }
+	pivot := Pivot{Topology: group[0].Topology.Name, Head: []string{"requests", "pool"}, Columns: distinct(byMode(group), client)}
+	numbers := slices.SortedStableFunc(slices.Values(group), func(a, b Summary) int { return cmp.Compare(a.Load.Requests, b.Load.Requests) })
+	pivot.fill(distinct(numbers, number), group, number, client)
 	for i := range pivot.Rows {
 		pool := 1
 		for _, cell := range pivot.Rows[i].Cells {
@@ -103,12 +93,11 @@ func requestsPivot(group []Summary) Pivot {
 // fill makes a row for each label and puts each summary into its row and
 // column.
 func (p *Pivot) fill(labels []string, group []Summary, row, column func(Summary) string) {
-	rows, columns := indices(labels), indices(p.Columns)
 	for _, label := range labels {
 		p.Rows = append(p.Rows, Row{Labels: []string{label}, Cells: make([]*Summary, len(p.Columns))})
 	}
 	for i := range group {
-		p.Rows[rows[row(group[i])]].Cells[columns[column(group[i])]] = &group[i]
+		p.Rows[slices.Index(labels, row(group[i]))].Cells[slices.Index(p.Columns, column(group[i]))] = &group[i]
 	}
 }
 
@@ -157,21 +146,9 @@ func groupBy[T any, K comparable](items []T, key func(T) K) [][]T {
 
 // distinct lists the keys of items in the order in which they first appear.
 func distinct[T any, K comparable](items []T, key func(T) K) []K {
-	seen := map[K]bool{}
 	var keys []K
-	for _, item := range items {
-		if k := key(item); !seen[k] {
-			seen[k] = true
-			keys = append(keys, k)
-		}
+	for _, group := range groupBy(items, key) {
+		keys = append(keys, key(group[0]))
 	}
 	return keys
-}
-
-func indices(labels []string) map[string]int {
-	at := make(map[string]int, len(labels))
-	for i, label := range labels {
-		at[label] = i
-	}
-	return at
 }

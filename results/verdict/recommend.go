@@ -78,14 +78,11 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 	}
 	best := r.thriftiest(r.Fitting[0])
 	r.Best = &best
-	for _, s := range r.Fitting {
-		if s.Name() != best.Name() {
-			r.RunnerUp = r.choice(s)
-			break
-		}
-	}
 	if fastest := r.Fitting[0]; fastest.Name() != best.Name() {
 		r.PassedOver = r.choice(fastest)
+		r.RunnerUp = r.PassedOver
+	} else if len(r.Fitting) > 1 {
+		r.RunnerUp = r.choice(r.Fitting[1])
 	}
 	r.neighbours()
 	if baseline := FindBaselines(summaries, selector).Of(best); baseline != nil {

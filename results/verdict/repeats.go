@@ -129,49 +129,37 @@ func (r *Repeats) Ends() []End {
 		return nil
 	}
 	var ends []End
-	seen := map[string]bool{}
-	for _, trial := range r.plan.Trials {
-		end := End{Topology: trial.Topology.Name}
-		for _, cell := range trial.Cells {
-			end.Cells = append(end.Cells, cell.Name)
-		}
-		if key := strings.Join(end.Cells, "\x00"); seen[key] {
-			continue
-		} else {
-			seen[key] = true
-		}
+	for _, trials := range groupBy(r.plan.Trials, func(t scenarios.Trial) string { return strings.Join(cellsOf(t), "\x00") }) {
+		end := End{Topology: trials[0].Topology.Name, Cells: cellsOf(trials[0])}
+		begun := map[int]bool{} // repeats
 		for _, name := range end.Cells {
 			for _, record := range r.records[cellKey{end.Topology, name}] {
+				begun[record.Cell.Repeat] = true
 				end.Repeats = max(end.Repeats, record.Cell.Repeat)
 			}
 		}
-		end.How, end.Width = r.before(trial, end.Repeats+1)
+		end.How, end.Width = r.before(trials[0], end.Repeats+1)
 		if end.How == endNone && end.Repeats >= r.plan.Repeats {
 			end.How = EndMaximum
 		}
-		end.Needless = r.needless(trial)
+		for _, trial := range trials {
+			if !begun[trial.Repeat] && !r.Needed(trial) {
+				end.Needless += len(trial.Cells)
+			}
+		}
 		ends = append(ends, end)
 	}
 	slices.SortStableFunc(ends, func(a, b End) int { return cmp.Compare(a.Topology, b.Topology) })
 	return ends
 }
 
-// needless is how many cells of a trial's repeats were neither begun nor needed.
-func (r *Repeats) needless(trial scenarios.Trial) int {
-	needless := 0
-	for _, other := range r.plan.Trials {
-		if other.Topology.Name != trial.Topology.Name || !slices.EqualFunc(other.Cells, trial.Cells, func(a, b scenarios.Cell) bool { return a.Name == b.Name }) {
-			continue
-		}
-		begun := slices.ContainsFunc(other.Cells, func(cell scenarios.Cell) bool {
-			return slices.ContainsFunc(r.records[cellKey{other.Topology.Name, cell.Name}],
-				func(record results.Record) bool { return record.Cell.Repeat == other.Repeat })
-		})
-		if !begun && !r.Needed(other) {
-			needless += len(other.Cells)
-		}
+// cellsOf are the names of a trial's cells.
+func cellsOf(trial scenarios.Trial) []string {
+	var names []string
+	for _, cell := range trial.Cells {
+		names = append(names, cell.Name)
 	}
-	return needless
+	return names
 }
 
 // Sentence says how the repeats ended and why.
