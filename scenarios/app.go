@@ -92,11 +92,7 @@ func (d *decoder) build(n *yaml.Node) *Build {
 func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 	const what = "app.build.args"
 	d.Dictionary(n, what, into, validEnv, envRule)
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range yamlfile.Pairs(n) {
 		for _, name := range slices.Sorted(maps.Keys(d.loader.Env)) {
 			if key.Value == name || len(value.Value) >= minSecret && value.Value == d.loader.Env[name] {
 				d.Problem(key, "remove it from the build; the app has it when it runs", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))

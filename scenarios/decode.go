@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"gopkg.in/yaml.v3"
@@ -81,10 +82,15 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	return s
 }
 
+// listed are those of some keys that an object has, in their order there.
+func listed(o yamlfile.Object, keys ...string) []string {
+	return slices.DeleteFunc(slices.Clone(o.Order), func(key string) bool { return !slices.Contains(keys, key) })
+}
+
 // given reports whether a mapping has a key, even if its value was refused.
 func given(n *yaml.Node, key string) bool {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
+	for k := range yamlfile.Pairs(n) {
+		if k.Value == key {
 			return true
 		}
 	}
@@ -111,13 +117,8 @@ func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 	}
 	check := func(key, value, what string, known []string) {
 		known = distinct(known)
-		if value == "" || len(known) == 0 {
-			return // reported
-		}
-		for _, k := range known {
-			if k == value {
-				return
-			}
+		if value == "" || len(known) == 0 || slices.Contains(known, value) {
+			return // or reported
 		}
 		d.Problem(o.Values[key], show.Suggest(value, known), "the scenario has no %s %s", what, show.Quote(value))
 	}
@@ -129,14 +130,11 @@ func (d *decoder) baseline(n *yaml.Node, s *Scenario) *Baseline {
 // distinct drops words that were there before.
 func distinct(words []string) []string {
 	seen := map[string]bool{}
-	var kept []string
-	for _, w := range words {
-		if !seen[w] {
-			seen[w] = true
-			kept = append(kept, w)
-		}
-	}
-	return kept
+	return slices.DeleteFunc(words, func(w string) bool {
+		before := seen[w]
+		seen[w] = true
+		return before
+	})
 }
 
 // thresholds checks conditions and keeps them as text.
@@ -229,8 +227,7 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 		return nil
 	}
 	budgets := map[string]string{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range yamlfile.Pairs(n) {
 		if f, known := d.figure(key, "recommend.under"); known {
 			if _, ok := d.Quantity(value, "recommend.under."+f.Name, f.Unit); ok {
 				budgets[f.Name] = value.Value
@@ -242,10 +239,5 @@ func (d *decoder) budgets(n *yaml.Node) map[string]string {
 
 // Metrics are the names of the figures that have a budget, sorted.
 func (r Recommend) Metrics() []string {
-	names := make([]string, 0, len(r.Under))
-	for name := range r.Under {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(r.Under))
 }

@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // maxFiles bounds the payload files of one scenario. All of them are in memory
@@ -267,11 +268,7 @@ func above(dir string, names ...string) string {
 // set some of them.
 func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
 	d.Dictionary(n, what, into, validEnv, envRule)
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
+	for key := range yamlfile.Pairs(n) {
 		if d.Given(key) {
 			continue
 		}

@@ -143,9 +143,13 @@ type decoder struct {
 
 // decode reads a file as a scenario.
 func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
-	d, err := l.decoder(f, file)
+	home, err := l.folder(file)
 	if err != nil {
 		return nil, err
+	}
+	d := &decoder{File: f, loader: l, folder: home, maxCells: l.MaxCells}
+	if d.maxCells <= 0 {
+		d.maxCells = DefaultMaxCells
 	}
 	s := d.scenario(f.Root)
 	if err := f.Err(); err != nil {
@@ -161,27 +165,22 @@ func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
 	return s, nil
 }
 
-func (l Loader) decoder(f *yamlfile.File, file string) (*decoder, error) {
-	dir, err := filepath.Abs(filepath.Dir(file))
-	if err != nil {
-		return nil, fmt.Errorf("scenario %s: %w", file, err)
+// folder is where a file's paths begin, with those that they may lead to.
+func (l Loader) folder(file string) (home folder, err error) {
+	if home.dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
+		return home, fmt.Errorf("scenario %s: %w", file, err)
 	}
-	home := folder{dir: dir}
 	for _, name := range l.Allow {
 		allowed, err := filepath.Abs(name)
 		if err == nil {
 			_, err = os.ReadDir(allowed)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("allowed folder %s: %w", name, err)
+			return home, fmt.Errorf("allowed folder %s: %w", name, err)
 		}
 		home.allowed = append(home.allowed, allowed)
 	}
-	d := &decoder{File: f, loader: l, folder: home, maxCells: l.MaxCells}
-	if d.maxCells <= 0 {
-		d.maxCells = DefaultMaxCells
-	}
-	return d, nil
+	return home, nil
 }
 
 // duration reads a time-out or a limit of latency.

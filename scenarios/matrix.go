@@ -184,9 +184,9 @@ func (m matrix) cross(n *yaml.Node) []combination {
 			c.withoutOthers()
 		}
 		if !seen[c.load] {
-			seen[c.load] = true
 			kept = append(kept, c)
 		}
+		seen[c.load] = true
 	}
 	return kept
 }

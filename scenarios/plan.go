@@ -125,32 +125,21 @@ func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
 // by rate: only the server bounds what they have under way.
 func lighter(a, b LoadSpec) int {
 	rank := func(l LoadSpec) int { return slices.Index([]string{ClientSingle, ClientMP, ClientMT}, l.Client) }
-	open := func(l LoadSpec) int {
-		if l.Client == ClientOpen {
-			return 1
-		}
-		return 0
-	}
+	last := func(yes bool) int { return map[bool]int{true: 1}[yes] }
 	rate := func(l LoadSpec) float64 {
 		if l.Client == ClientOpen && l.Rate == 0 {
 			return math.Inf(1) // max, and where a search ends is not known
 		}
 		return l.Rate
 	}
-	keep := func(l LoadSpec) int {
-		if l.KeepAlive {
-			return 1
-		}
-		return 0
-	}
 	return cmp.Or(
-		cmp.Compare(open(a), open(b)),
+		cmp.Compare(last(a.Client == ClientOpen), last(b.Client == ClientOpen)),
 		cmp.Compare(rate(a), rate(b)),
 		cmp.Compare(a.P99, b.P99),
 		cmp.Compare(a.Pool, b.Pool),
 		cmp.Compare(a.Requests, b.Requests),
 		cmp.Compare(rank(a), rank(b)),
-		cmp.Compare(keep(a), keep(b)),
+		cmp.Compare(last(a.KeepAlive), last(b.KeepAlive)),
 		cmp.Compare(a.Arrivals, b.Arrivals),
 	)
 }

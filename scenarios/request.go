@@ -32,12 +32,7 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		yamlfile.Key("tls", func(n *yaml.Node) { r.TLS = d.tls(n) }),
 		yamlfile.Key("max_errors", func(n *yaml.Node) { r.MaxErrors = d.errorLimit(n, "request.max_errors") }),
 	)
-	var bodies []string
-	for _, key := range o.Order {
-		if key == "multipart" || key == "body" || key == "json" {
-			bodies = append(bodies, key)
-		}
-	}
+	bodies := listed(o, "multipart", "body", "json")
 	for _, key := range bodies[min(1, len(bodies)):] {
 		d.Problem(o.Keys[key], "keep one of them", "request has both %s and %s", bodies[0], key)
 	}
@@ -72,12 +67,8 @@ func (d *decoder) urlPath(n *yaml.Node, what string, into *string) {
 // itself: with wrong ones a benchmark would measure nonsense.
 func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 	d.Dictionary(n, "request.headers", into, validHeader, headerRule)
-	if n.Kind != yaml.MappingNode {
-		return
-	}
 	seen := map[string]*yaml.Node{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range yamlfile.Pairs(n) {
 		name := http.CanonicalHeaderKey(key.Value)
 		if before := seen[name]; before != nil {
 			d.Problem(key, "keep one of them", "the header %s is already in %s", show.Quote(name), d.Place(before))
@@ -214,8 +205,7 @@ func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
 		return
 	}
 	e.JSON = make(map[string]string, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range yamlfile.Pairs(n) {
 		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
 			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has the invalid place %s", what, show.Quote(key.Value))
 			continue

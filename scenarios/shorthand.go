@@ -35,19 +35,6 @@ type Server struct {
 	Decides []string
 }
 
-// numbers says what a server has to set.
-func (s Server) numbers() string {
-	switch {
-	case s.Workers > 0 && s.Threads > 0:
-		return "workers and threads"
-	case s.Workers > 0:
-		return "workers"
-	case s.Threads > 0:
-		return "threads"
-	}
-	return ""
-}
-
 // forms are the short forms of a server's topologies, for messages.
 func (s Server) forms() []string {
 	forms := []string{s.Name}
@@ -94,10 +81,15 @@ func (all Servers) pattern() string {
 	const workers, threads = `w\s*[0-9]+`, `t\s*[0-9]+`
 	var servers []string
 	for _, s := range all {
-		numbers := map[string]string{
-			"workers and threads": `(\s*|\s+(` + workers + `(\s*/\s*` + threads + `)?|` + threads + `))`,
-			"workers":             `(\s*|\s+` + workers + `)`, "threads": `(\s*|\s+` + threads + `)`,
-		}[s.numbers()]
+		numbers := ""
+		switch {
+		case s.Workers > 0 && s.Threads > 0:
+			numbers = `(\s*|\s+(` + workers + `(\s*/\s*` + threads + `)?|` + threads + `))`
+		case s.Workers > 0:
+			numbers = `(\s*|\s+` + workers + `)`
+		case s.Threads > 0:
+			numbers = `(\s*|\s+` + threads + `)`
+		}
 		servers = append(servers, s.Name+numbers)
 	}
 	return `^\s*(nginx\s*\+\s*)?(` + strings.Join(servers, "|") + `)\s*$`

@@ -250,12 +250,7 @@ type variants struct {
 // can be expanded.
 func (v *variants) check() bool {
 	d, o := v.d, v.object
-	var kinds []string
-	for _, key := range o.Order {
-		if key == "server" || key == "command" || key == "services" {
-			kinds = append(kinds, key)
-		}
-	}
+	kinds := listed(o, "server", "command", "services")
 	if len(kinds) == 0 {
 		d.Problem(v.node, "add server: "+strings.Join(d.loader.Servers.names(), " or ")+", a command: [PROGRAM, …], or services", "a topology has no server")
 		return false

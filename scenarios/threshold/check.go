@@ -23,8 +23,6 @@ type check struct {
 // percentage.
 const count units.Unit = "n"
 
-func comparisons() []string { return []string{"<", "<=", ">", ">=", "==", "!="} }
-
 func (c *check) problem(n ast.Node, message, hint string) error {
 	return c.source.problem(n.Location().From, message, hint)
 }
@@ -53,7 +51,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 				return nil, err
 			}
 			return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
-		case slices.Contains(comparisons(), node.Operator):
+		case slices.Contains([]string{"<", "<=", ">", ">=", "==", "!="}, node.Operator):
 			return c.comparison(node)
 		}
 	}
@@ -63,11 +61,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 // comparison checks both sides of a comparison, which have to have one unit.
 func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
 	figures := c.figuresIn(node)
-	left, unitLeft, err := c.value(node.Left, figures)
-	if err != nil {
-		return nil, err
-	}
-	right, unitRight, err := c.value(node.Right, figures)
+	left, right, unitLeft, unitRight, err := c.sides(node, figures)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +72,14 @@ func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
 		return nil, c.mismatch(node, "compared with", unitLeft, unitRight)
 	}
 	return &ast.BinaryNode{Operator: node.Operator, Left: finite(left), Right: finite(right)}, nil
+}
+
+// sides checks both sides of an operator, which are numbers.
+func (c *check) sides(node *ast.BinaryNode, figures []string) (left, right ast.Node, a, b units.Unit, err error) {
+	if left, a, err = c.value(node.Left, figures); err == nil {
+		right, b, err = c.value(node.Right, figures)
+	}
+	return left, right, a, b, err
 }
 
 // finite makes the evaluation fail if a side of a comparison has no value: 0/0
@@ -190,11 +192,7 @@ func (c *check) arithmetic(node *ast.BinaryNode, figures []string) (ast.Node, un
 	if !slices.Contains([]string{"+", "-", "*", "/"}, node.Operator) {
 		return nil, "", c.problem(node, "a threshold has no "+show.Quote(node.Operator)+" within a comparison", "there are + - * / and parentheses")
 	}
-	left, a, err := c.value(node.Left, figures)
-	if err != nil {
-		return nil, "", err
-	}
-	right, b, err := c.value(node.Right, figures)
+	left, right, a, b, err := c.sides(node, figures)
 	if err != nil {
 		return nil, "", err
 	}

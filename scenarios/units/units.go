@@ -47,21 +47,27 @@ const (
 	None      Unit = "" // of a plain number
 )
 
-// Noun is what a quantity of the unit is called, with its article: a time.
-func (u Unit) Noun() string {
+// words are what a quantity of the unit is called, and how one is written.
+func (u Unit) words() (noun, example string) {
 	switch u {
 	case Seconds:
-		return "a time"
+		return "a time", "for example 500ms, 2s or 1m30s"
 	case Bytes:
-		return "a size"
+		return "a size", "for example 512MiB or 8GiB"
 	case Joules:
-		return "an energy"
+		return "an energy", "for example 500J or 2kJ"
 	case PerSecond:
-		return "a rate"
+		return "a rate", "for example 20/s or 0.5/s"
 	case Percent:
-		return "a percentage"
+		return "a percentage", "for example 5%"
 	}
-	return "a number"
+	return "a number", "for example 3 or 0.5"
+}
+
+// Noun is what a quantity of the unit is called, with its article: a time.
+func (u Unit) Noun() string {
+	noun, _ := u.words()
+	return noun
 }
 
 // Format writes a value as Parse reads it, in the largest unit that it is a
@@ -102,19 +108,8 @@ func (u Unit) InRange(what string, value, low, high float64) error {
 
 // Example says how a quantity of the unit is written.
 func (u Unit) Example() string {
-	switch u {
-	case Seconds:
-		return "for example 500ms, 2s or 1m30s"
-	case Bytes:
-		return "for example 512MiB or 8GiB"
-	case Joules:
-		return "for example 500J or 2kJ"
-	case PerSecond:
-		return "for example 20/s or 0.5/s"
-	case Percent:
-		return "for example 5%"
-	}
-	return "for example 3 or 0.5"
+	_, example := u.words()
+	return example
 }
 
 // An Error is why a text is not a quantity. Its words are the same wherever

@@ -3,6 +3,7 @@ package yamlfile
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -49,8 +50,7 @@ func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object,
 		f.Problem(n, "its keys are "+strings.Join(names, ", "), "%s must be a mapping, not %s", what, Describe(n))
 		return o, false
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range Pairs(n) {
 		field, is := known[key.Value]
 		if !is {
 			f.Problem(key, show.Suggest(key.Value, names), "%s has no key %s", what, show.Quote(key.Value))
@@ -84,6 +84,14 @@ func Describe(n *yaml.Node) string {
 		return "the text " + show.Quote(n.Value)
 	}
 	return show.Quote(n.Value)
+}
+
+// Pairs are the keys and values of a mapping; none of anything else.
+func Pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content) && yield(n.Content[i], n.Content[i+1]); i += 2 {
+		}
+	}
 }
 
 // Items returns the content of a list. A single value is a list of one.
@@ -201,18 +209,13 @@ func (f *File) Seed(n *yaml.Node, what string, into *uint64) bool {
 
 // Boolean reads true or false.
 func (f *File) Boolean(n *yaml.Node, what string, into *bool) bool {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!bool" {
-		switch n.Value {
-		case "true", "True", "TRUE":
-			*into = true
-			return true
-		case "false", "False", "FALSE":
-			*into = false
-			return true
-		}
+	yes, no := slices.Contains([]string{"true", "True", "TRUE"}, n.Value), slices.Contains([]string{"false", "False", "FALSE"}, n.Value)
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || !yes && !no {
+		f.Problem(n, "write true or false", "%s must be true or false, not %s", what, Describe(n))
+		return false
 	}
-	f.Problem(n, "write true or false", "%s must be true or false, not %s", what, Describe(n))
-	return false
+	*into = yes
+	return true
 }
 
 // Quantity reads a number with its unit.
@@ -256,8 +259,7 @@ func (f *File) Dictionary(n *yaml.Node, what string, into *map[string]string, ru
 		return
 	}
 	values := make(map[string]string, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
+	for key, value := range Pairs(n) {
 		if !rule(key.Value) {
 			f.Problem(key, hint, "%s has the invalid name %s", what, show.Quote(nameAlone(key.Value)))
 			continue
