@@ -52,6 +52,14 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	if err := json.Unmarshal(data, &read); err != nil {
 		return Imported{}, fmt.Errorf("%s:%d: not a result of stackmeter: %w", name, lineOf(data, err), err)
 	}
+	var said struct {
+		Cells []struct {
+			Latency map[string]*float64 `json:"latency_s"`
+		}
+	}
+	if err := json.Unmarshal(data, &said); err != nil {
+		return Imported{}, fmt.Errorf("%s:%d: not a result of stackmeter: %w", name, lineOf(data, err), err)
+	}
 	if read.Schema != schema || read.Run.ID == "" {
 		return Imported{}, fmt.Errorf("%s: not a result of stackmeter in the format of schema %d: write one with stackmeter report --format json", name, schema)
 	}
@@ -73,7 +81,7 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	}
 	seen := map[results.Key]bool{}
 	for i, cell := range read.Cells {
-		record, err := readCell(cell, topologies, loads)
+		record, err := readCell(cell, said.Cells[i].Latency, topologies, loads)
 		if err == nil && seen[record.Key()] {
 			err = errors.New("is there twice")
 		}
@@ -101,7 +109,9 @@ func lineOf(data []byte, err error) int {
 	return 1 + bytes.Count(data[:min(int(offset), len(data))], []byte("\n"))
 }
 
-func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[string]scenarios.LoadSpec) (results.Record, error) {
+// readCell makes a record of a cell. latency is its latency_s, for which the
+// record has the histogram.
+func readCell(c jsonCell, latency map[string]*float64, topologies map[string]scenarios.Topology, loads map[string]scenarios.LoadSpec) (results.Record, error) {
 	if c.Cell == "" || c.Topology == "" || c.Repeat < 1 || c.Requests < 1 || c.Pool < 0 {
 		return results.Record{}, errors.New("cell, topology, requests and repeat have to be there")
 	}
@@ -153,17 +163,21 @@ func readCell(c jsonCell, topologies map[string]scenarios.Topology, loads map[st
 			return results.Record{}, err
 		}
 	}
+	metrics, latencies := map[string]float64{}, map[string]float64{}
 	for _, f := range results.Figures() {
-		value := f.Of(&r)
-		if given, known := c.Metrics[f.Name]; known && value == nil {
-			f.Set(&r, given)
-			value = f.Of(&r)
-		}
-		if value != nil && *value < 0 {
-			return results.Record{}, fmt.Errorf("%s is %v: it cannot be below 0", f.Column, *value)
+		if given, known := c.Metrics[f.Name]; known {
+			metrics[f.Column] = given
+			if f.Of(&r) == nil {
+				f.Set(&r, given)
+			}
 		}
 	}
-	return r, nil
+	for name, value := range latency {
+		if value != nil {
+			latencies["latency_"+name+"_s"] = *value
+		}
+	}
+	return r, results.CheckFigures(&r, metrics, latencies)
 }
 
 func valueOf[T any](value *T) T {

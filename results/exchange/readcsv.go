@@ -40,7 +40,6 @@ func figureColumns() []string {
 // the latency, no plan and no machine; its JSON has.
 func ReadCSV(name string, data []byte, table string) ([]Imported, error) {
 	in := csv.NewReader(strings.NewReader(strings.TrimPrefix(string(data), "\uFEFF")))
-	in.ReuseRecord = false
 	header, err := in.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s:1: empty", name)
@@ -213,7 +212,15 @@ func (c *csvReader) figures() (table string, r results.Record) {
 	if r.Duration == nil && r.GPU.Peak == nil {
 		c.wrong("duration_s", "a row needs a duration or a memory")
 	}
+	c.possible(&r, nil)
 	return c.word("table"), r
+}
+
+// possible looks at all figures of a row together.
+func (c *csvReader) possible(r *results.Record, said map[string]float64) {
+	if err := results.CheckFigures(r, said); err != nil && c.failed == nil {
+		c.failed = fmt.Errorf("%s:%d: %w", c.name, c.line, err)
+	}
 }
 
 // own reads a row of stackmeter's CSV. Its run is the table.
@@ -233,8 +240,10 @@ func (c *csvReader) own() (table string, r results.Record) {
 		GPU:    gpu.Usage{Validity: c.text("gpu_validity"), Reason: c.text("gpu_reason")},
 		Flags:  strings.Fields(c.text("flags")),
 	}
+	said := map[string]float64{}
 	for _, f := range results.Figures() {
 		if value := c.number(f.Column); value != nil {
+			said[f.Column] = *value
 			if f.Whole() && *value != math.Trunc(*value) {
 				c.wrong(f.Column, "it has to be a whole number")
 			}
@@ -258,6 +267,7 @@ func (c *csvReader) own() (table string, r results.Record) {
 	if r.GPU.Peak != nil {
 		r.GPU.Method = MethodImported
 	}
+	c.possible(&r, said)
 	return c.text("run"), r
 }
 
@@ -311,7 +321,7 @@ func (c *csvReader) number(column string) *float64 {
 		return nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || value < 0 || value > 1e12 || math.IsNaN(value) || strings.ContainsAny(text, "xXpP_") {
+	if err != nil || value < 0 || math.IsNaN(value) || strings.ContainsAny(text, "xXpP_") {
 		c.wrong(column, "it has to be a number, not below 0")
 		return nil
 	}

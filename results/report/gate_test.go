@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"os"
 	"regexp"
@@ -347,6 +348,61 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := exchange.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
 		t.Errorf("a table that is not there: %v", err)
+	}
+}
+
+// TestAttackImpossible: figures that cannot be are refused, with their place, in
+// JSON and in CSV, those included that the record has no room for.
+func TestAttackImpossible(t *testing.T) {
+	run, records := gateRun(t)
+	records = records[:1]
+	records[0].Latency = new(load.Latency)
+	for i := range records[0].Replies {
+		records[0].Latency.Record(time.Duration(i+1) * time.Millisecond)
+	}
+	text := map[string]string{"json": render(t, "json", run, records, report.Options{}), "csv": render(t, "csv", run, records, report.Options{})}
+	columns := strings.Split(strings.Split(text["csv"], "\n")[0], ",")
+	for _, test := range []struct{ column, path, value, want string }{
+		{"errors", "errors", "-3", "below 0|not below 0"},
+		{"errors", "errors", "1", "there were 40 requests"},
+		{"duration_s", "duration_s", "0", "duration_s is 0"},
+		{"duration_s", "duration_s", "1e308", "more than can be measured"},
+		{"latency_p99_s", "latency_s.p99", "-1", "below 0"},
+		{"latency_p99_s", "metrics.p99", "-1", "below 0"},
+		{"latency_min_s", "latency_s.min", "5", "the first cannot be above the second"},
+		{"latency_p50_s", "metrics.p50", "0.0395", "the first cannot be above the second"},
+		{"latency_mean_s", "latency_s.mean", "7", "the first cannot be above the second"},
+		{"memory_peak_bytes", "memory.stack_peak_mib", "1e300", "more than can be measured|below 0"},
+	} {
+		var whole map[string]any
+		if err := json.Unmarshal([]byte(text["json"]), &whole); err != nil {
+			t.Fatal(err)
+		}
+		at := whole["cells"].([]any)[0].(map[string]any)
+		keys := strings.Split(test.path, ".")
+		for _, key := range keys[:len(keys)-1] {
+			at = at[key].(map[string]any)
+		}
+		at[keys[len(keys)-1]] = json.Number(test.value)
+		changed, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := strings.Split(text["csv"], "\n")
+		fields := strings.Split(rows[1], ",")
+		fields[slices.Index(columns, test.column)] = test.value
+		rows[1] = strings.Join(fields, ",")
+		for place, data := range map[string]string{"x: cells[0] (flask/single/n40, repeat 1): ": string(changed), "x:2: ": strings.Join(rows, "\n")} {
+			_, err := exchange.Read("x", []byte(data), "")
+			if err == nil || !strings.HasPrefix(err.Error(), place) || !regexp.MustCompile(test.want).MatchString(err.Error()) {
+				t.Errorf("%s = %s: %v; want %s…%s", test.path, test.value, err, place, test.want)
+			}
+		}
+	}
+	for format, data := range text {
+		if _, err := exchange.Read("x", []byte(data), ""); err != nil {
+			t.Errorf("%s as it was: %v", format, err)
+		}
 	}
 }
 
