@@ -89,8 +89,8 @@ func inRange(what string, value, low, high int) error {
 	return nil
 }
 
-// Check says what in a load no client can send; nil if one can send it.
-func (l LoadSpec) Check() error {
+// check says what in a load no client can send; nil if one can send it.
+func (l LoadSpec) check() error {
 	if err := inRange("requests", l.Requests, 1, MaxRequests); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func TestLoadCheck(t *testing.T) {
 		"300 years":           {with(open, func(l *LoadSpec) { l.Requests, l.Rate = MaxRequests, LowestRate }), "take 115741 days, and may take 365"},
 		"another client":      {LoadSpec{Requests: 1, Client: "xx", Pool: 1}, `"xx" is not known`},
 	} {
-		err := test.load.Check()
+		err := test.load.check()
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}

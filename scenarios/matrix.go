@@ -232,7 +232,7 @@ func (d *decoder) finish(n *yaml.Node, all []combination) []LoadSpec {
 			d.Problem(c.node, "remove one of them", "the load %s is already in %s", c.load.Name(), d.Place(before))
 			continue
 		}
-		if err := c.load.Check(); err != nil { // of its values together
+		if err := c.load.check(); err != nil { // of its values together
 			d.Problem(c.node, "", "%s: %v", c.load.Name(), err)
 			continue
 		}

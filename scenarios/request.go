@@ -74,7 +74,7 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 			d.Problem(key, "keep one of them", "the header %s is already in %s", show.Quote(name), d.Place(before))
 		}
 		seen[name] = key
-		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive"}, name) {
+		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Expect", "Upgrade", "Te", "Trailer"}, name) {
 			d.Problem(key, "remove it; matrix.keepalive says whether connections are kept alive",
 				"the client itself sets the header %s", name)
 		}

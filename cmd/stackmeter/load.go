@@ -17,7 +17,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"stackmeter/orchestrator"
-	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/memory"
 	"stackmeter/scenarios"
@@ -319,6 +318,9 @@ func readURL(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// maxSocketPath is the longest path of a unix socket that the kernel takes, in bytes.
+const maxSocketPath = 107
+
 // serverOf returns what the client connects to, as a stack's URL.
 func serverOf(u *url.URL, socket, engine string) (string, error) {
 	switch {
@@ -330,8 +332,8 @@ func serverOf(u *url.URL, socket, engine string) (string, error) {
 		return "", fmt.Errorf("--unix-socket: the engine %s cannot connect to one", engine)
 	}
 	path, err := filepath.Abs(socket)
-	if len(path) > load.MaxSocketPath {
-		return "", fmt.Errorf("--unix-socket: the path has %d bytes, and the kernel takes at most %d; go to its folder, or use a link", len(path), load.MaxSocketPath)
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("--unix-socket: the path has %d bytes, and the kernel takes at most %d; go to its folder, or use a link", len(path), maxSocketPath)
 	}
 	return (&url.URL{Scheme: "http+unix", Path: path}).String(), err
 }

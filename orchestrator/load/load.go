@@ -79,9 +79,6 @@ type Batch interface {
 // kind protocol, so that no server can hold a client for ever.
 const MaxBody = 64 << 20
 
-// MaxSocketPath is the longest path of a unix socket that the kernel takes, in bytes.
-const MaxSocketPath = 107
-
 // How requests are handed to the clients of a batch.
 const (
 	HandNext   = "next"   // whoever is free takes the next one

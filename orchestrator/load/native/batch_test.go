@@ -205,29 +205,10 @@ func TestPrepareRefuses(t *testing.T) {
 		change func(*load.Job)
 		want   string
 	}{
-		"no requests":       {func(j *load.Job) { j.Load.Requests = 0 }, "requests must be from 1 to"},
-		"a pool of single":  {func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
-		"no pool":           {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mt", 0 }, "pool must be from 1 to"},
-		"a huge pool":       {func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1<<30 }, "pool must be from 1 to"},
-		"unknown client":    {func(j *load.Job) { j.Load.Client = "xx" }, `"xx" is not known`},
-		"another scheme":    {func(j *load.Job) { j.URL = "ftp://127.0.0.1" }, "has to be http"},
 		"no CA file":        {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/nonexistent"} }, "/nonexistent"},
 		"a CA file of none": {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/dev/null"} }, "no certificate"},
-		"a path in URL":     {func(j *load.Job) { j.URL += "/x" }, "path is the request's"},
-		"no host":           {func(j *load.Job) { j.URL = "http://:80" }, "no host"},
 		"an unknown host":   {func(j *load.Job) { j.URL = "http://name.invalid" }, "name.invalid"},
-		"a split header":    {func(j *load.Job) { j.Request.Headers = map[string]string{"A": "b\r\nC: d"} }, "control characters"},
-		"a header's name":   {func(j *load.Job) { j.Request.Headers = map[string]string{"A b": "c"} }, "not a header's name"},
-		"our header":        {func(j *load.Job) { j.Request.Headers = map[string]string{"content-length": "1"} }, "by the client itself"},
-		"a split path":      {func(j *load.Job) { j.Request.Path = "/ HTTP/1.1\r\nA: b" }, "path"},
-		"a method":          {func(j *load.Job) { j.Request.Method = "GET /" }, "method"},
-		"no files":          {func(j *load.Job) { j.Request.Body = &scenarios.Body{} }, "there are no files"},
 		"a missing file":    {func(j *load.Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "/nonexistent"},
-		"no field":          {func(j *load.Job) { j.Request.Multipart = &scenarios.Multipart{Files: []string{"/x"}} }, "field"},
-		"two bodies": {func(j *load.Job) {
-			j.Request.JSON, j.Request.Body = []byte("{}"), &scenarios.Body{Files: []string{"/x"}}
-		},
-			"only one of"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -58,18 +58,15 @@ func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error)
 	if os.Getenv(workerMark) != "" {
 		return nil, errors.New("prepare a batch: this is a load worker itself; its program has to call native.Worker")
 	}
-	form, err := formationOf(job.Load)
-	if err != nil {
+	form := formationOf(job.Load)
+	if err := form.checkFiles(); err != nil {
 		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
 	}
 	to, err := resolve(ctx, job.URL)
 	if err != nil {
 		return nil, err
 	}
-	source, err := load.Payloads(job.Request)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %s: %w", job.Load.Name(), err)
-	}
+	source := load.Payloads(job.Request)
 	a, err := newArena(form.processes, max(1, distinct(job, source)))
 	if err != nil {
 		return nil, err
@@ -101,16 +98,13 @@ func (f formation) cores() int {
 	return min(f.processes, there)
 }
 
-// formationOf checks a load and places its clients.
-func formationOf(l scenarios.LoadSpec) (formation, error) {
-	if err := l.Check(); err != nil {
-		return formation{}, err
-	}
+// formationOf places a load's clients.
+func formationOf(l scenarios.LoadSpec) formation {
 	f := formation{processes: 1, each: max(1, l.Pool), hand: load.HandNext, open: l.Client == scenarios.ClientOpen}
 	if l.Client == scenarios.ClientMP {
 		f.processes, f.each, f.hand = l.Pool, 1, load.HandSplit
 	}
-	return f, f.checkFiles()
+	return f
 }
 
 // prepare fills the arena and starts the clients.
@@ -158,10 +152,7 @@ func distinct(job load.Job, source load.Source) int {
 
 // build puts every distinct request into the arena.
 func (b *batch) build(ctx context.Context, job load.Job, to target, source load.Source) error {
-	builder, err := newRequestBuilder(to.host, job.Request, job.Load.KeepAlive)
-	if err != nil {
-		return err
-	}
+	builder := newRequestBuilder(to.host, job.Request, job.Load.KeepAlive)
 	if source.Count == 0 {
 		bare := builder.bare()
 		return b.arena.add("", int64(len(bare)), bytes.NewReader(bare))

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"stackmeter/orchestrator/load"
@@ -28,7 +27,7 @@ type target struct {
 	socket string // a unix socket's path, instead of peer
 }
 
-// resolve finds the address of a URL before anything is timed. Of several addresses it
+// resolve finds the address of a load.Job's URL before anything is timed. Of several addresses it
 // takes the first that accepts a connection, as a browser would. It does not try a
 // single one, so that the server sees nothing but the batch.
 func resolve(ctx context.Context, raw string) (target, error) {
@@ -37,15 +36,7 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		return target{}, fmt.Errorf("URL %q: %w", raw, err)
 	}
 	if u.Scheme == "http+unix" {
-		return unixSocket(u, raw)
-	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return target{}, fmt.Errorf("URL %q: the scheme has to be http, https or http+unix", raw)
-	case u.Hostname() == "":
-		return target{}, fmt.Errorf("URL %q: there is no host", raw)
-	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return target{}, fmt.Errorf("URL %q: only scheme, host and port belong here; the path is the request's", raw)
+		return target{host: "localhost", socket: u.Path}, nil
 	}
 	secure, usual := u.Scheme == "https", "80"
 	if secure {
@@ -59,9 +50,6 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		peer := netip.AddrPortFrom(address, uint16(port))
 		return target{host: load.HostHeader(u), name: address.WithZone("").String(), secure: secure, peer: peer}, nil
 	}
-	if strings.ContainsFunc(u.Hostname(), notInTarget) {
-		return target{}, fmt.Errorf("URL %q: the host's name cannot be one", raw)
-	}
 	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
 	if err != nil {
 		return target{}, fmt.Errorf("URL %q: %w", raw, err)
@@ -71,18 +59,6 @@ func resolve(ctx context.Context, raw string) (target, error) {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))
 	}
 	return target{host: load.HostHeader(u), name: u.Hostname(), secure: secure, peer: peer}, nil
-}
-
-// unixSocket is the target of a URL such as http+unix:///run/app.sock, whose path is
-// a socket's. The Host header is localhost.
-func unixSocket(u *url.URL, raw string) (target, error) {
-	if u.Host != "" || u.RawQuery != "" || u.Fragment != "" {
-		return target{}, fmt.Errorf("URL %q: a socket's URL is http+unix:// and its absolute path; the path of a request is the request's", raw)
-	}
-	if len(u.Path) < 2 || len(u.Path) > load.MaxSocketPath || strings.ContainsRune(u.Path, 0) {
-		return target{}, fmt.Errorf("URL %q: a socket's path is absolute and has at most %d bytes", raw, load.MaxSocketPath)
-	}
-	return target{host: "localhost", socket: u.Path}, nil
 }
 
 // firstThatAccepts is the first address that accepts a connection. If none does, it is

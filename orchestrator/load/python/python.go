@@ -166,25 +166,12 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 	return b, nil
 }
 
-// newTask checks a job and puts it into the program's words, except for the URL.
-// A scenario is checked for the same when it is read.
+// newTask puts a job into the program's words, except for the URL.
 func newTask(job load.Job) (task, []load.Content, error) {
 	l, r := job.Load, job.Request
-	if reason := scenarios.NotForPython(r, l); reason != "" {
-		return task{}, nil, errors.New(reason)
-	}
-	if err := l.Check(); err != nil {
-		return task{}, nil, err
-	}
-	if r.Multipart != nil && r.Multipart.Field == "" {
-		return task{}, nil, errors.New("request: multipart: the field's name is empty")
-	}
 	u, err := url.Parse(job.URL)
-	switch {
-	case err != nil:
+	if err != nil {
 		return task{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return task{}, nil, fmt.Errorf("URL %q: this engine needs http://HOST:PORT or https://HOST:PORT", job.URL)
 	}
 	headers := map[string]string{}
 	if host := load.HostHeader(u); host != u.Host {

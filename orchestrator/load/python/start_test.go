@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
@@ -37,16 +36,8 @@ func TestCannotStart(t *testing.T) {
 		{"no interpreter", "/nonexistent/python3", nil, "no such file"},
 		{"no module", script, nil, "No module named requests"},
 		{"no Python", wrong, nil, "what the Python client says"},
-		{"an unknown client", "", func(j *load.Job) { j.Load.Client = "closed" }, `client "closed" is not known`},
-		{"a search", "", func(j *load.Job) { j.Load.Client, j.Load.Pool, j.Load.P99 = "open", 1, time.Second }, "does not search"},
-		{"its own authorities", "", func(j *load.Job) { j.Request.TLS = &scenarios.TLS{Insecure: true} }, "by its own rules"},
-		{"no requests", "", func(j *load.Job) { j.Load.Requests = 0 }, "requests must be from 1 to"},
-		{"single with a pool", "", func(j *load.Job) { j.Load.Pool = 2 }, "pool of 1"},
-		{"too large a pool", "", func(j *load.Job) { j.Load.Client, j.Load.Pool = "mp", 1001 }, "pool of 1001"},
 		{"an expression that is none", "", func(j *load.Job) { j.Request.Expect.Match = "(" }, "missing closing"},
-		{"no field", "", func(j *load.Job) { j.Request.Multipart = &scenarios.Multipart{Files: []string{script}} }, "field"},
 		{"no file", "", func(j *load.Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "no such file"},
-		{"no URL", "", func(j *load.Job) { j.URL = "127.0.0.1:80" }, "URL"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
