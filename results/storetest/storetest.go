@@ -75,20 +75,23 @@ func Record(run, status string, repeat int) results.Record {
 	}
 }
 
+func must(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // begin enters a run of the scenario, started so many seconds after the epoch.
 func begin(t *testing.T, store results.Store, id, scenario string, at int64) {
 	t.Helper()
-	if err := store.Begin(t.Context(), results.Run{ID: id, Scenario: scenario, Started: time.Unix(at, 0)}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Begin(t.Context(), results.Run{ID: id, Scenario: scenario, Started: time.Unix(at, 0)}))
 }
 
 func put(t *testing.T, store results.Store, records ...results.Record) {
 	t.Helper()
 	for _, r := range records {
-		if err := store.Put(t.Context(), r); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Put(t.Context(), r))
 	}
 }
 
@@ -116,9 +119,7 @@ func roundTrip(t *testing.T, store results.Store) {
 	run.ID, run.Counts = "one", nil
 	slices.Sort(run.Tags)
 	run.Spent[results.PhaseStop] = 1.0 / 3
-	if err := store.Begin(t.Context(), run); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Begin(t.Context(), run))
 	put(t, store, zeros, full, empty)
 
 	gotRun, records := get(t, store, "one")
@@ -211,9 +212,7 @@ func equal(t *testing.T, what string, got, want any) {
 
 func importing(t *testing.T, store results.Store) {
 	run := results.Run{ID: "one", Scenario: "s", Started: time.Unix(1, 0), Imported: "figures.csv", Tags: []string{"published"}}
-	if err := store.Import(t.Context(), run, []results.Record{Record("one", results.StatusOK, 2), Record("one", results.StatusFailed, 1)}); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Import(t.Context(), run, []results.Record{Record("one", results.StatusOK, 2), Record("one", results.StatusFailed, 1)}))
 	got, records := get(t, store, "published")
 	if got.ID != "one" || got.Imported != run.Imported || len(records) != 2 || records[0].Status != results.StatusFailed {
 		t.Errorf("run %+v with %d records", got, len(records))
@@ -238,24 +237,14 @@ func life(t *testing.T, store results.Store) {
 			t.Errorf("a run with the id %q began", id)
 		}
 	}
-	for range 2 {
-		if err := store.Spent(ctx, "one", results.PhaseMeasure, 1500*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
-	}
+	must(t, store.Spent(ctx, "one", results.PhaseMeasure, time.Second), store.Spent(ctx, "one", results.PhaseMeasure, 2*time.Second))
 	images := map[string]string{"flask/app": "sha256:1", "load client": "sha256:2"}
 	at := time.Unix(99, 0)
 	checks := []results.Check{{Threshold: "errors == 0", Cell: "c"}}
-	for _, err := range []error{
-		store.Images(ctx, "one", images),
-		store.Planned(ctx, "one", 12),
+	must(t,
+		store.Images(ctx, "one", images), store.Planned(ctx, "one", 12),
 		store.Finish(ctx, "one", results.OutcomeInterrupted, at),
-		store.Judged(ctx, "one", results.VerdictFailed, "base", checks),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+		store.Judged(ctx, "one", results.VerdictFailed, "base", checks))
 	run, _ := get(t, store, "one")
 	if run.Outcome != results.OutcomeInterrupted || run.Finished == nil || *run.Finished != at.UTC() || run.Spent[results.PhaseMeasure] != 3 {
 		t.Errorf("finished run = %+v", run)
@@ -266,9 +255,7 @@ func life(t *testing.T, store results.Store) {
 	if run.Verdict != results.VerdictFailed || run.Against != "base" || !reflect.DeepEqual(run.Checks, checks) {
 		t.Errorf("judged run = %+v", run)
 	}
-	if err := store.Resume(ctx, "one", scenarios.Plan{Thresholds: []string{"errors == 0"}}, "another process"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Resume(ctx, "one", scenarios.Plan{Thresholds: []string{"errors == 0"}}, "another process"))
 	run, _ = get(t, store, "one")
 	if run.Outcome != "" || run.Finished != nil || run.Verdict != "" || run.Against != "" || run.Checks != nil {
 		t.Errorf("resumed run = %+v, and it has not ended yet", run)
@@ -375,14 +362,10 @@ func naming(t *testing.T, store results.Store) {
 		begin(t, store, id, id[:1], int64(i))
 	}
 	for id, verdict := range map[string]string{"a1": results.VerdictPassed, "a2": results.VerdictPassed, "a3": results.VerdictFailed, "b1": results.VerdictPassed} {
-		if err := store.Judged(ctx, id, verdict, "", nil); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Judged(ctx, id, verdict, "", nil))
 	}
 	for tag, run := range map[string]string{"gold": "a1", "a": "a2", "b1": "a1"} {
-		if err := store.Tag(ctx, run, tag); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Tag(ctx, run, tag))
 	}
 	of := func(scenario, before string) results.Scope { return results.Scope{Scenario: scenario, Before: before} }
 	for _, test := range []struct {
@@ -431,18 +414,12 @@ func naming(t *testing.T, store results.Store) {
 func tagging(t *testing.T, store results.Store) {
 	ctx := t.Context()
 	for i, id := range []string{"one", "two"} {
-		if err := store.Begin(ctx, results.Run{ID: id, Started: time.Unix(int64(i), 0), Tags: []string{"gold"}}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, store.Begin(ctx, results.Run{ID: id, Started: time.Unix(int64(i), 0), Tags: []string{"gold"}}))
 	}
 	if run, _ := get(t, store, "gold"); run.ID != "two" {
 		t.Errorf("gold is %s, want two, which began with the tag last", run.ID)
 	}
-	for _, tag := range []string{"silver", "gold"} {
-		if err := store.Tag(ctx, "one", tag); err != nil {
-			t.Fatal(err)
-		}
-	}
+	must(t, store.Tag(ctx, "one", "silver"), store.Tag(ctx, "one", "gold"))
 	if run, _ := get(t, store, "gold"); run.ID != "one" || !slices.Equal(run.Tags, []string{"gold", "silver"}) {
 		t.Errorf("gold is %s with the tags %v", run.ID, run.Tags)
 	}
@@ -451,9 +428,7 @@ func tagging(t *testing.T, store results.Store) {
 			t.Errorf("tag %q was taken", tag)
 		}
 	}
-	if err := store.Untag(ctx, "gold"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Untag(ctx, "gold"))
 	if id, err := store.Find(ctx, "gold", results.Scope{}); !errors.Is(err, results.ErrNoRun) {
 		t.Errorf("the tag that was taken away is that of %q (%v)", id, err)
 	}
@@ -532,9 +507,7 @@ func concurrent(t *testing.T, store results.Store) {
 		run := fmt.Sprint("run", i)
 		writing.Go(func() {
 			for repeat := range each {
-				if err := errors.Join(store.Put(t.Context(), Record(run, results.StatusOK, repeat+1)), store.Spent(t.Context(), run, results.PhaseMeasure, time.Second)); err != nil {
-					t.Error(err)
-				}
+				must(t, errors.Join(store.Put(t.Context(), Record(run, results.StatusOK, repeat+1)), store.Spent(t.Context(), run, results.PhaseMeasure, time.Second)))
 			}
 		})
 		reading.Go(func() {
@@ -567,25 +540,16 @@ func concurrent(t *testing.T, store results.Store) {
 func killed(t *testing.T, bench Bench) {
 	store := bench.Open(t)
 	begin(t, store, "one", "s", 1)
-	if err := store.Spent(t.Context(), "one", results.PhaseStart, time.Second); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Spent(t.Context(), "one", results.PhaseStart, time.Second))
 	put(t, store, Record("one", results.StatusFailed, 1), Record("one", results.StatusOK, 2))
-	if err := store.Tag(t.Context(), "one", "gold"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, store.Tag(t.Context(), "one", "gold"))
 	again := bench.Again(t, store)
 	run, records := get(t, again, "gold")
 	if run.ID != "one" || len(records) != 2 || run.Spent[results.PhaseStart] != 1 || run.Outcome != "" {
 		t.Errorf("run %+v with %d records", run, len(records))
 	}
 	put(t, again, Record("one", results.StatusOK, 1))
-	if err := again.Finish(t.Context(), "one", results.OutcomeOK, time.Now()); err != nil {
-		t.Error(err)
-	}
-	if err := again.Close(); err != nil {
-		t.Error(err)
-	}
+	must(t, again.Finish(t.Context(), "one", results.OutcomeOK, time.Now()), again.Close())
 	if run, _ := get(t, store, "one"); run.Outcome != results.OutcomeOK || run.Counts.OK != 2 {
 		t.Errorf("beside the one that wrote: %+v", run)
 	}
