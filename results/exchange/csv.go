@@ -3,6 +3,7 @@ package exchange
 import (
 	"encoding/csv"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,19 +157,20 @@ func positive(n float64) string {
 func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
-		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags"}); err != nil {
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference"}); err != nil {
 		return err
 	}
 	for _, cell := range c.Cells {
 		name := neutral(show.Line(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, sides...)); err != nil {
+			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "")...)); err != nil {
 				return err
 			}
 		}
 		for _, change := range cell.Changes {
 			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
+			difference := "" // in the metric's base unit
 			if change.Base != nil {
 				row[4], row[10] = words.Plainly(change.Base.Median), strconv.Itoa(change.Base.N)
 			}
@@ -176,13 +178,17 @@ func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
 				row[5], row[11] = words.Plainly(change.Head.Median), strconv.Itoa(change.Head.N)
 			}
 			if change.Base != nil && change.Head != nil && !change.Erring {
-				row[6], row[9], row[12] = words.Plainly(change.Difference.Change), words.Plainly(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
+				if share := change.Difference.Change; share != nil {
+					row[6] = words.Plainly(*share)
+				}
+				row[9], row[12] = words.Plainly(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
+				difference = words.Plainly(change.Head.Median - change.Base.Median)
 				row[13], row[14] = words.Plainly(change.Corrected), strconv.Itoa(change.Compared)
 			}
 			if change.Interval != nil {
 				row[7], row[8] = words.Plainly(change.Interval.Low), words.Plainly(change.Interval.High)
 			}
-			if err := out.Write(append(row, sides...)); err != nil {
+			if err := out.Write(slices.Concat(row, sides, []string{difference})); err != nil {
 				return err
 			}
 		}

@@ -66,7 +66,8 @@ type jsonChange struct {
 	Metric   string        `json:"metric"`
 	Base     *jsonSample   `json:"base"`
 	Head     *jsonSample   `json:"head"`
-	Change   *float64      `json:"change"`
+	Change   *float64      `json:"change"`     // null from 0, of which nothing is a share
+	Absolute *float64      `json:"difference"` // in the metric's base unit
 	Interval *jsonInterval `json:"interval"`
 	P        *float64      `json:"p"`
 	// Corrected is p after Holm's correction for the Compared cells; Shown and
@@ -100,7 +101,8 @@ func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonCompari
 			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Erring: change.Erring}
 			if change.Base != nil && change.Head != nil && !change.Erring {
 				d := change.Difference
-				made.Change, made.P, made.Shown, made.Able, made.Needs = &d.Change, &d.P, d.Shown, d.Able, change.Needs
+				by := change.Head.Median - change.Base.Median
+				made.Change, made.Absolute, made.P, made.Shown, made.Able, made.Needs = d.Change, &by, &d.P, d.Shown, d.Able, change.Needs
 				made.Corrected, made.Compared = &change.Corrected, change.Compared
 			}
 			made.Interval = newJSONInterval(change.Interval)

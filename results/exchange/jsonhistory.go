@@ -3,6 +3,7 @@ package exchange
 import (
 	"io"
 
+	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 )
 
@@ -31,7 +32,7 @@ type jsonStep struct {
 	Run         string              `json:"run"`
 	Before      float64             `json:"before"`
 	After       float64             `json:"after"`
-	Change      float64             `json:"change"`
+	Change      *float64            `json:"change"` // null from 0, of which nothing is a share
 	Worse       bool                `json:"worse"`
 	P           float64             `json:"p"`
 	Disparities []verdict.Disparity `json:"disparities,omitempty"`
@@ -53,7 +54,7 @@ func newJSONHistory(h verdict.History) jsonHistory {
 			one.Points = append(one.Points, jsonPoint{h.Runs[p.Run].ID, *newJSONSample(p.Sample)})
 		}
 		for _, s := range cell.Steps {
-			one.Steps = append(one.Steps, jsonStep{s.Run, s.Before, s.After, s.Change(), s.Worse, s.P, s.Disparities})
+			one.Steps = append(one.Steps, jsonStep{s.Run, s.Before, s.After, stats.Change(s.Before, s.After), s.Worse, s.P, s.Disparities})
 		}
 		report.Cells = append(report.Cells, one)
 	}

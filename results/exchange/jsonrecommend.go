@@ -50,7 +50,7 @@ type jsonChoice struct {
 }
 
 type jsonDifference struct {
-	Change   float64       `json:"change"`   // of the objective's median, as a share of the best's
+	Change   *float64      `json:"change"`   // of the objective's median, as a share of the best's; null where that is 0
 	Interval *jsonInterval `json:"interval"` // of that share
 	P        float64       `json:"p"`
 	Shown    bool          `json:"shown"`

@@ -81,7 +81,7 @@ func Changes(c verdict.Comparison, metric int) *Section {
 			erring++
 		case change.Base != nil && change.Head != nil:
 			row[3].Text, row[4].Text = words.Shown(change), words.Interval(change)
-			row[5].Text = fmt.Sprintf("%.3f", change.Corrected)
+			row[5].Text = strings.TrimPrefix(words.P(change.Corrected), "= ")
 			compared = change.Compared
 			row[6].Text = strconv.Itoa(change.Difference.N1) + "+" + strconv.Itoa(change.Difference.N2)
 			switch {

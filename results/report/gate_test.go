@@ -244,7 +244,7 @@ func TestReadBack(t *testing.T) {
 	}
 	for _, c := range verdict.CompareRuns(run, all[0].Run, records, all[0].Records).Cells {
 		for _, change := range c.Changes {
-			if change.Difference.Change != 0 {
+			if change.Difference.Change == nil || *change.Difference.Change != 0 {
 				t.Errorf("%s: %s changed by being read", c.Name, change.Metric.Name)
 			}
 		}

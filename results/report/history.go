@@ -40,7 +40,7 @@ func NewHistoryDocument(h verdict.History) Document {
 			if step.Worse {
 				direction = "worse"
 			}
-			text := fmt.Sprintf("%+.1f%% (%s) with run %s of %s: %s to %s, p = %.4f", 100*step.Change(), direction, step.Run,
+			text := fmt.Sprintf("%s (%s) with run %s of %s: %s to %s, p = %.4f", words.Change(h.Metric.Unit, step.Before, step.After), direction, step.Run,
 				h.Runs[cell.Points[step.At].Run].Started.UTC().Format("2006-01-02"),
 				u.Number(step.Before, decimals), strings.TrimSpace(u.Number(step.After, decimals)+" "+u.Name), step.P)
 			for _, d := range step.Disparities {

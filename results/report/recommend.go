@@ -172,7 +172,7 @@ func choices(r verdict.Recommendation, flags *Notes) *Grid {
 		if row.Difference.Able {
 			p = fmt.Sprintf("%.2g", row.Difference.P)
 		}
-		add(Entry{Text: row.role}, marked(row.Summary), i+1, fmt.Sprintf("%+.1f%%", 100*row.Difference.Change), more, p)
+		add(Entry{Text: row.role}, marked(row.Summary), i+1, words.Change(r.Goal.Objective.Unit, objectives[0].Median, objectives[i+1].Median), more, p)
 	}
 	return g
 }

@@ -28,10 +28,6 @@ func ChangeInterval(base, head *Sample) *Interval {
 	return &Interval{Low: ratios[outside-1], High: ratios[len(ratios)-outside], Confidence: confidence}
 }
 
-// mostPairs is the largest product of sample sizes whose rank sums are counted
-// one by one. Above it, their normal approximation is used.
-const mostPairs = 900
-
 // pairsOutside is the position, from either end, of the ordered pairwise ratio
 // that bounds an interval of Confidence. It is 0 when there are too few ratios.
 // The true ratio lies outside a bound at position k with the probability that
@@ -43,36 +39,16 @@ func pairsOutside(n, m int) (k int, confidence float64) {
 		const z = 1.959964 // 97.5%
 		return max(0, int(math.Floor(mean-z*deviation))), Confidence
 	}
-	below := 0.0
-	for u, share := range rankSums(n, m) {
+	doubled := make([]int, n+m)
+	for i := range doubled {
+		doubled[i] = 2 * (i + 1)
+	}
+	below, least := 0.0, n*(n+1)
+	for sum, share := range rankSums(doubled, n) {
 		if below+share > tail {
-			return u, 1 - 2*below
+			return (sum - least) / 2, 1 - 2*below
 		}
 		below += share
 	}
 	return 0, 0
-}
-
-// rankSums is the distribution of Mann and Whitney's U statistic when both
-// samples come from one distribution: the share of all orders for each value
-// from 0 to n·m. The counts are the coefficients of a Gaussian binomial.
-func rankSums(n, m int) []float64 {
-	counts := make([]float64, n*m+1)
-	counts[0] = 1
-	for i := 1; i <= n; i++ {
-		for u := len(counts) - 1; u >= m+i; u-- { // times 1 − x^(m+i)
-			counts[u] -= counts[u-m-i]
-		}
-		for u := i; u < len(counts); u++ { // divided by 1 − x^i
-			counts[u] += counts[u-i]
-		}
-	}
-	total := 0.0
-	for _, c := range counts {
-		total += c
-	}
-	for u := range counts {
-		counts[u] /= total
-	}
-	return counts
 }

@@ -49,7 +49,7 @@ func NewSample(values []float64) *Sample {
 		Min:    sorted[0],
 		Max:    sorted[len(sorted)-1],
 	}
-	summary := benchmath.AssumeNothing.Summary(perfSample(sorted), Confidence)
+	summary := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(sorted), &benchmath.DefaultThresholds), Confidence)
 	if !math.IsInf(summary.Lo, 0) && !math.IsInf(summary.Hi, 0) && summary.Confidence >= Confidence {
 		sample.Interval = &Interval{Low: summary.Lo, High: summary.Hi, Confidence: summary.Confidence}
 	}

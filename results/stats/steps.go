@@ -33,14 +33,6 @@ type Step struct {
 	P      float64 // the probability of a split at least as clear in a series without a step
 }
 
-// Change is the step as a share of the level before; 0 where that is 0.
-func (s Step) Change() float64 {
-	if s.Before == 0 {
-		return 0
-	}
-	return s.After/s.Before - 1
-}
-
 // Steps finds where the level of a series changed, in order.
 //
 // At each place it compares the values before and after by the rank sum of Mann

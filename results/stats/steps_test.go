@@ -45,7 +45,7 @@ func TestStepsOfOddSeries(t *testing.T) {
 			}
 		})
 	}
-	if steps := Steps(both); len(steps) == 2 && (steps[0].Change() < 0.15 || steps[1].Change() > -0.1 || steps[0].P > StepLevel) {
+	if steps := Steps(both); len(steps) == 2 && (*Change(steps[0].Before, steps[0].After) < 0.15 || *Change(steps[1].Before, steps[1].After) > -0.1 || steps[0].P > StepLevel) {
 		t.Errorf("steps %+v", steps)
 	}
 }

@@ -100,7 +100,7 @@ func TestRecommendFromThePublishedTables(t *testing.T) {
 					r.Best.GPUPeak.Median != test.mib*(1<<20) {
 					t.Fatalf("best: %+v", r.Best)
 				}
-				if r.RunnerUp == nil || r.RunnerUp.Difference.Able || r.RunnerUp.Difference.Change <= 0 {
+				if r.RunnerUp == nil || r.RunnerUp.Difference.Able || *r.RunnerUp.Difference.Change <= 0 {
 					t.Errorf("runner-up: %+v", r.RunnerUp)
 				}
 				if got := r.More; test.more == "" && got != nil || test.more != "" && (got == nil || got.Summary.Condition() != test.more) {

@@ -13,9 +13,10 @@ import (
 //
 // A threshold that names no baseline has to hold for every repeat that speaks
 // for the cell, like a budget. A threshold that names a baseline compares
-// medians. Where it does not hold, it is broken if a rank test shows that the
-// change is more than noise: the one-sided Mann-Whitney test at 1 − Confidence,
-// corrected for the number of cells to which the threshold applies.
+// medians. Where it does not hold, each figure that moved one of its comparisons to
+// the wrong side is tested in that direction, whether its change is more than
+// noise: by the one-sided Mann-Whitney test at 1 − Confidence, corrected for the
+// number of figures and of cells to which the threshold applies.
 //
 // The figure errors is the sum over all repeats. base are the cells of the
 // baseline, nil if there is none.
@@ -25,11 +26,11 @@ func CheckThresholds(thresholds []*threshold.Threshold, head, base []Summary) []
 	for _, t := range thresholds {
 		cells := make([]judged, len(head))
 		for i, s := range head {
-			cells[i].Check = results.Check{Threshold: t.Text, Cell: s.Name()}
+			cells[i] = judged{Check: results.Check{Threshold: t.Text, Cell: s.Name()}, threshold: t}
 			if len(t.Base()) == 0 {
-				cells[i].everyRepeat(t, s)
+				cells[i].everyRepeat(s)
 			} else {
-				cells[i].against(t, s, before[s.Name()])
+				cells[i].against(s, before[s.Name()])
 			}
 		}
 		decide(cells)
@@ -43,12 +44,14 @@ func CheckThresholds(thresholds []*threshold.Threshold, head, base []Summary) []
 // A judged is a Check in the making, with its tests.
 type judged struct {
 	results.Check
-	tests []rankTest
+	threshold *threshold.Threshold
+	tests     []rankTest
 }
 
 // everyRepeat judges a threshold that names no baseline. The check shows the
 // first repeat that breaks it, otherwise the last one.
-func (c *judged) everyRepeat(t *threshold.Threshold, s Summary) {
+func (c *judged) everyRepeat(s Summary) {
+	t := c.threshold
 	c.Status = results.CheckOK
 	if s.OK == 0 {
 		c.Status, c.Missing = results.CheckNotMeasured, t.Own()
@@ -85,7 +88,8 @@ func (c *judged) everyRepeat(t *threshold.Threshold, s Summary) {
 
 // against judges a threshold that names a baseline. It leaves the status empty
 // where the tests decide.
-func (c *judged) against(t *threshold.Threshold, s Summary, base *Summary) {
+func (c *judged) against(s Summary, base *Summary) {
+	t := c.threshold
 	c.Values, c.Missing = valuesOf(t.Own(), medianOf(s))
 	if s.OK == 0 || len(c.Missing) > 0 {
 		c.Status = results.CheckNotMeasured
@@ -100,8 +104,7 @@ func (c *judged) against(t *threshold.Threshold, s Summary, base *Summary) {
 		c.Status, c.Missing = results.CheckNoBaseline, absent
 		return
 	}
-	var exact bool
-	c.tests, exact = testsOf(t, s, *base)
+	c.tests = testsOf(t, s, *base)
 	holds, err := t.Holds(c.Values, c.Base)
 	if err != nil {
 		c.Status, c.tests = results.CheckNotMeasured, nil
@@ -111,87 +114,95 @@ func (c *judged) against(t *threshold.Threshold, s Summary, base *Summary) {
 		c.Status = results.CheckOK
 		return
 	}
-	own, _ := valuesOf(t.Own(), medianOf(*base))
-	if holds, err := t.Holds(own, c.Base); err != nil || !holds || exact || len(c.tests) == 0 {
-		// If the baseline itself breaks the threshold, the threshold asks for an
-		// improvement, and noise is no excuse for not making one. Nor is it where
-		// nothing can be tested.
+	fails := t.Fails(c.Values, c.Base, func(figure string, rise bool) bool {
+		for i := range c.tests {
+			if test := &c.tests[i]; test.figure == figure {
+				test.over, test.p = true, test.Down
+				if rise {
+					test.p = test.Up
+				}
+				return false
+			}
+		}
+		return true // errors are counted, not sampled, and need no test
+	})
+	switch over := func(test rankTest) bool { return test.over }; {
+	case fails:
 		c.Status = results.CheckBroken
-		return
-	}
-	for i := range c.tests {
-		c.tests[i].over = true
+	case !slices.ContainsFunc(c.tests, over):
+		c.Status = results.CheckOK
 	}
 }
 
-// A rankTest is the one-sided test of one figure of one cell.
+// A rankTest is the test of one figure of one cell.
 type rankTest struct {
-	p        float64
-	smallest float64 // the smallest p that this many repeats can give
-	over     bool    // the cell is over the limit, so the test decides
+	stats.Difference
+	figure    string
+	over      bool    // the figure moved a comparison to its wrong side, so the test decides
+	p         float64 // one-sided, in that direction; 1 if it is not over
+	corrected float64
 }
+
+// smallest is the smallest p that this many repeats can give.
+func (r rankTest) smallest() float64 { return stats.SmallestP(r.N1, r.N2) / 2 }
 
 // testsOf are the tests of the figures that the threshold names of both sides.
-// exact reports that one of them is errors, which are counted, not sampled, and
-// need no test.
-func testsOf(t *threshold.Threshold, s, base Summary) (tests []rankTest, exact bool) {
+func testsOf(t *threshold.Threshold, s, base Summary) (tests []rankTest) {
 	for _, name := range t.Base() {
-		m, err := results.FindMetric(name)
-		if err != nil || !slices.Contains(t.Own(), name) {
-			continue
+		if m, err := results.FindMetric(name); err == nil && name != results.MetricErrors && slices.Contains(t.Own(), name) {
+			tests = append(tests, rankTest{Difference: stats.Compare(base.Sample(m), s.Sample(m)), figure: name, p: 1})
 		}
-		if name == results.MetricErrors {
-			return nil, true
-		}
-		d := stats.Compare(base.Sample(m), s.Sample(m))
-		tests = append(tests, rankTest{p: d.P / 2, smallest: stats.SmallestP(d.N1, d.N2) / 2})
 	}
-	return tests, false
+	return tests
 }
 
 // decide decides, for each cell that is over the limit of one threshold, whether
-// the change is more than noise. One figure whose change is shown is enough. All
-// tests of the threshold are corrected for each other, including those of cells
-// within the limit, because only the figures say which cells are over it. Cells
-// within the limit count with p = 1.
+// the change is more than noise. All tests of the threshold are corrected for each
+// other, including those of cells within the limit, because only the figures say
+// which cells are over it.
 func decide(cells []judged) {
 	var p []float64
 	for _, cell := range cells {
 		for _, test := range cell.tests {
-			if test.over {
-				p = append(p, test.p)
-			} else {
-				p = append(p, 1)
-			}
+			p = append(p, test.p)
 		}
 	}
 	corrected := stats.Holm(p)
 	for i := range cells {
-		for _, test := range cells[i].tests {
-			if test.over {
-				cells[i].decide(test, corrected[0], len(p))
-			}
-			corrected = corrected[1:]
+		c := &cells[i]
+		for k := range c.tests {
+			c.tests[k].corrected, corrected = corrected[0], corrected[1:]
+		}
+		if c.Status == "" {
+			c.decide(len(p))
 		}
 	}
 }
 
-// decide adds one test to the check. A change that is not shown is noise, unless
-// there are too few repeats: to show anything at all, or to show after the
-// correction what they show without it.
-func (c *judged) decide(test rankTest, corrected float64, tests int) {
+// decide judges by the tests. A change that is not shown is noise, unless there
+// are too few repeats: to show anything at all, or to show after the correction
+// what they show without it.
+func (c *judged) decide(tests int) {
 	c.Tests = tests
-	if c.P == nil || test.p < *c.P {
-		c.P, c.Corrected = &test.p, &corrected
+	for i := range c.tests {
+		if test := &c.tests[i]; test.over && (c.P == nil || test.p < *c.P) {
+			c.P, c.Corrected = &test.p, &test.corrected
+		}
 	}
-	undecided := test.smallest > stats.OneSidedLevel || test.p <= stats.OneSidedLevel && float64(tests)*test.smallest > stats.OneSidedLevel
+	failsBy := func(counts func(rankTest) bool) bool {
+		return c.threshold.Fails(c.Values, c.Base, func(figure string, _ bool) bool {
+			return slices.ContainsFunc(c.tests, func(test rankTest) bool { return test.figure == figure && counts(test) })
+		})
+	}
+	shown := func(test rankTest) bool { return test.corrected <= stats.OneSidedLevel }
 	switch {
-	case corrected <= stats.OneSidedLevel:
-		c.Status, c.Needs = results.CheckBroken, 0
-	case c.Status == results.CheckBroken:
-	case undecided:
+	case failsBy(shown):
+		c.Status = results.CheckBroken
+	case failsBy(func(test rankTest) bool {
+		return shown(test) || test.smallest() > stats.OneSidedLevel || test.p <= stats.OneSidedLevel && float64(tests)*test.smallest() > stats.OneSidedLevel
+	}):
 		c.Status, c.Needs = results.CheckUndecided, stats.RepeatsForOneSided(tests)
-	case c.Status == "":
+	default:
 		c.Status = results.CheckNoise
 	}
 }

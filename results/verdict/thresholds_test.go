@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
+	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/scenarios/threshold"
@@ -110,4 +112,108 @@ func TestTooFewRepeatsForMany(t *testing.T) {
 			t.Errorf("%+v, want %s", check, want)
 		}
 	}
+}
+
+// latencies are the records of one cell with these durations, all of whose
+// requests took the second of each pair.
+func latencies(pairs ...[2]float64) []results.Record {
+	var durations []float64
+	for _, pair := range pairs {
+		durations = append(durations, pair[0])
+	}
+	records := repeated("a", durations...)
+	for i, pair := range pairs {
+		records[i].Latency = new(load.Latency)
+		records[i].Latency.Record(time.Duration(pair[1] * 1e9))
+	}
+	return records
+}
+
+// TestAttackThresholdOfTwoFigures: each figure is judged by the comparison that
+// does not hold, in that comparison's direction, and an improvement of another
+// breaks nothing.
+func TestAttackThresholdOfTwoFigures(t *testing.T) {
+	base := latencies([2]float64{10, 0.17}, [2]float64{10.1, 0.20}, [2]float64{10.2, 0.22}, [2]float64{10.3, 0.25}, [2]float64{10.4, 0.27})
+	faster := latencies([2]float64{7, 0.18}, [2]float64{7.1, 0.19}, [2]float64{7.2, 0.24}, [2]float64{7.3, 0.26}, [2]float64{7.4, 0.28})
+	slower := latencies([2]float64{13, 0.18}, [2]float64{13.1, 0.19}, [2]float64{13.2, 0.24}, [2]float64{13.3, 0.26}, [2]float64{13.4, 0.28})
+	worse := latencies([2]float64{7, 0.38}, [2]float64{7.1, 0.39}, [2]float64{7.2, 0.44}, [2]float64{7.3, 0.46}, [2]float64{7.4, 0.48})
+	for _, test := range []struct {
+		threshold string
+		head      []results.Record
+		want      string
+	}{
+		{"duration < base * 1.05 and p99 < base * 1.05", faster, results.CheckNoise},
+		{"p99 < base * 1.05 and throughput > base * 0.95", faster, results.CheckNoise},
+		{"p99 < base * 1.05 and errors <= base", faster, results.CheckNoise},
+		{"duration < base * 1.05 and p99 < base * 1.05", slower, results.CheckBroken},
+		{"duration < base * 1.05 and p99 < base * 1.05", worse, results.CheckBroken},
+		{"throughput > base * 0.95 and p99 < base * 1.05", slower, results.CheckBroken},
+		{"1.05 > duration / base.duration and 1.05 > p99 / base.p99", faster, results.CheckNoise},
+		{"not (duration >= base * 1.05 or p99 >= base * 1.05)", faster, results.CheckNoise},
+		{"not (duration >= base * 1.05 or p99 >= base * 1.05)", slower, results.CheckBroken},
+		{"duration < base * 1.05 or p99 < base * 1.05", faster, results.CheckOK},
+		{"duration < base * 1.05 or p99 < base * 1.05", slower, results.CheckNoise}, // one of the two may be kept
+		{"duration / base.duration + p99 / base.p99 < 2.1", slower, results.CheckBroken},
+		{"duration < base * 1.05 and p99 < 230ms", faster, results.CheckBroken}, // a number is no baseline
+		{"duration < base * 1.05 and p99 < base * 0.9", faster, results.CheckBroken},
+	} {
+		t.Run(test.threshold, func(t *testing.T) {
+			condition, err := results.Vocabulary().Parse(test.threshold)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := CheckThresholds([]*threshold.Threshold{condition}, Summarise(test.head), Summarise(base))[0]
+			if check.Status != test.want {
+				t.Errorf("%s, p %v of %d tests; want %s", check.Status, check.P, check.Tests, test.want)
+			}
+		})
+	}
+}
+
+// TestAttackThresholdFromZero: what grows from 0 breaks a percentage of 0, and
+// what stays 0 does not.
+func TestAttackThresholdFromZero(t *testing.T) {
+	using := func(mib ...int64) []results.Record {
+		records := repeated("a", 10, 10, 10, 10, 10)
+		for i := range records {
+			records[i] = onGPU(records[i], mib[i%len(mib)])
+		}
+		return records
+	}
+	for _, test := range []struct {
+		threshold string
+		head      []results.Record
+		want      string
+	}{
+		{"gpu_peak < base * 1.05", using(0), results.CheckOK},
+		{"gpu_peak <= base * 105%", using(0), results.CheckOK},
+		{"gpu_peak < base * 1.05", using(500), results.CheckBroken},
+		{"gpu_peak <= base * 105%", using(500), results.CheckBroken},
+		{"gpu_peak < base + 100MiB", using(0), results.CheckOK},
+		{"gpu_peak < base + 100MiB", using(50), results.CheckOK},
+		{"gpu_peak < base + 100MiB", using(500), results.CheckBroken},
+		{"gpu_peak < base", using(0), results.CheckBroken}, // asks for less than before
+		{"gpu_peak <= base * 1.05", using(0, 0, 0, 0, 500), results.CheckOK},
+		{"gpu_peak <= base * 1.05", using(500, 500, 500, 0, 0), results.CheckNoise},
+		{"gpu_peak / base < 1.05", using(500), results.CheckNotMeasured},
+		{"errors < base * 1.05", using(0), results.CheckOK},
+		{"errors < base * 1.05", withErrorsEach(using(0)), results.CheckBroken},
+	} {
+		t.Run(test.threshold, func(t *testing.T) {
+			condition, err := results.Vocabulary().Parse(test.threshold)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if check := CheckThresholds([]*threshold.Threshold{condition}, Summarise(test.head), Summarise(using(0)))[0]; check.Status != test.want {
+				t.Errorf("%+v; want %s", check, test.want)
+			}
+		})
+	}
+}
+
+func withErrorsEach(records []results.Record) []results.Record {
+	for i := range records {
+		records[i] = withErrors(records[i], 1)
+	}
+	return records
 }

@@ -27,9 +27,9 @@ func Check(c results.Check) string {
 		text += fmt.Sprintf(" in repeat %d", c.Repeat)
 	}
 	if c.P != nil {
-		text += fmt.Sprintf(", p = %.3f", *c.P)
+		text += ", p " + P(*c.P)
 		if c.Tests > 1 && c.Corrected != nil {
-			text += fmt.Sprintf(", %.3f corrected for %d tests", *c.Corrected, c.Tests)
+			text += fmt.Sprintf(", %s corrected for %d tests", strings.TrimPrefix(P(*c.Corrected), "= "), c.Tests)
 		}
 	}
 	switch c.Status {

@@ -8,6 +8,7 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // Corrected says that p-values are corrected for the number of cells.
@@ -16,12 +17,36 @@ func Corrected(compared int) string {
 		show.Plural(compared, "cell"), 100*(1-stats.Confidence))
 }
 
+// Change is the change of a figure in percent. Nothing is a percentage of 0, so
+// from there it is the figure itself.
+func Change(u units.Unit, before, after float64) string {
+	if share := stats.Change(before, after); share != nil {
+		return fmt.Sprintf("%+.1f%%", 100**share)
+	}
+	if before == after {
+		return "none"
+	}
+	text := Sample(u, stats.NewSample([]float64{after}))
+	if after > 0 {
+		text = "+" + text
+	}
+	return text
+}
+
+// P is a p-value with what stands before it, = or <: it is never 0.
+func P(p float64) string {
+	if p < 0.0005 {
+		return "< 0.001"
+	}
+	return fmt.Sprintf("= %.3f", p)
+}
+
 // Shown is a change that is shown, or ~.
 func Shown(c verdict.Change) string {
 	if !c.Difference.Shown {
 		return "~"
 	}
-	return fmt.Sprintf("%+.1f%%", 100*c.Difference.Change)
+	return Change(c.Metric.Unit, c.Base.Median, c.Head.Median)
 }
 
 // Interval is the interval of a change.

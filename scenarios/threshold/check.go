@@ -23,6 +23,11 @@ type check struct {
 // percentage.
 const count units.Unit = "n"
 
+// joins are the operators between comparisons, by how they can be written.
+func joins() map[string]string {
+	return map[string]string{"and": "and", "&&": "and", "or": "or", "||": "or"}
+}
+
 func (c *check) problem(n ast.Node, message, hint string) error {
 	return c.source.problem(n.Location().From, message, hint)
 }
@@ -41,7 +46,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 		return &ast.UnaryNode{Operator: "not", Node: inner}, nil
 	case *ast.BinaryNode:
 		switch {
-		case slices.Contains([]string{"and", "&&", "or", "||"}, node.Operator):
+		case joins()[node.Operator] != "":
 			left, err := c.condition(node.Left)
 			if err != nil {
 				return nil, err
@@ -50,7 +55,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 			if err != nil {
 				return nil, err
 			}
-			return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
+			return &ast.BinaryNode{Operator: joins()[node.Operator], Left: left, Right: right}, nil
 		case slices.Contains([]string{"<", "<=", ">", ">=", "==", "!="}, node.Operator):
 			return c.comparison(node)
 		}
@@ -60,7 +65,7 @@ func (c *check) condition(n ast.Node) (ast.Node, error) {
 
 // comparison checks both sides of a comparison, which have to have one unit.
 func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
-	figures := c.figuresIn(node)
+	figures := identifiers(node, c.vocabulary.Names()...)
 	left, right, unitLeft, unitRight, err := c.sides(node, figures)
 	if err != nil {
 		return nil, err
@@ -71,7 +76,7 @@ func (c *check) comparison(node *ast.BinaryNode) (ast.Node, error) {
 	if !sameUnit(unitLeft, unitRight) {
 		return nil, c.mismatch(node, "compared with", unitLeft, unitRight)
 	}
-	return &ast.BinaryNode{Operator: node.Operator, Left: finite(left), Right: finite(right)}, nil
+	return &ast.BinaryNode{Operator: node.Operator, Left: left, Right: right}, nil
 }
 
 // sides checks both sides of an operator, which are numbers.
@@ -80,16 +85,6 @@ func (c *check) sides(node *ast.BinaryNode, figures []string) (left, right ast.N
 		right, b, err = c.value(node.Right, figures)
 	}
 	return left, right, a, b, err
-}
-
-// finite makes the evaluation fail if a side of a comparison has no value: 0/0
-// would make any comparison false, and its opposite true.
-func finite(side ast.Node) ast.Node {
-	switch side.(type) {
-	case *ast.IdentifierNode, *ast.FloatNode:
-		return side
-	}
-	return &ast.CallNode{Callee: &ast.IdentifierNode{Value: finiteName}, Arguments: []ast.Node{side}}
 }
 
 // mismatch is the error of two values whose units do not fit.
@@ -228,18 +223,18 @@ func withoutPercent(unit, factor units.Unit) units.Unit {
 	return unit
 }
 
-// figuresIn returns the figures of the cell that a tree names, each once, in the
-// order in which they occur.
-func (c *check) figuresIn(n ast.Node) []string {
-	v := &figureVisitor{known: c.vocabulary.Names()}
+// identifiers returns those of the names that a tree has, each once, in the order
+// in which they occur.
+func identifiers(n ast.Node, names ...string) []string {
+	v := &identifierVisitor{known: names}
 	ast.Walk(&n, v)
-	return v.names
+	return v.found
 }
 
-type figureVisitor struct{ known, names []string }
+type identifierVisitor struct{ known, found []string }
 
-func (v *figureVisitor) Visit(n *ast.Node) {
-	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(v.known, name.Value) && !slices.Contains(v.names, name.Value) {
-		v.names = append(v.names, name.Value)
+func (v *identifierVisitor) Visit(n *ast.Node) {
+	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(v.known, name.Value) && !slices.Contains(v.found, name.Value) {
+		v.found = append(v.found, name.Value)
 	}
 }

@@ -7,16 +7,14 @@
 package threshold
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strings"
 
-	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/parser"
-	"github.com/expr-lang/expr/vm"
 
 	"stackmeter/scenarios/units"
 )
@@ -58,7 +56,7 @@ type Threshold struct {
 	Text string
 
 	own, base []string // figures that it names, of the cell and of the baseline's
-	program   *vm.Program
+	tree      ast.Node
 }
 
 // An Error is what is wrong with the text of a threshold.
@@ -76,11 +74,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Limits of a threshold.
-const (
-	maxText  = 500 // bytes
-	maxNodes = 200
-)
+// maxText is how many bytes a threshold may have.
+const maxText = 500
 
 // Parse reads a threshold and checks its names and units. The error is an
 // *Error.
@@ -104,25 +99,7 @@ func (v Vocabulary) Parse(text string) (*Threshold, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]float64{}
-	for name := range check.own {
-		names[name] = 0
-	}
-	for name := range check.base {
-		names[basePrefix+name] = 0
-	}
-	program, err := expr.Compile(node.String(), expr.Env(names), expr.AsBool(),
-		expr.DisableAllBuiltins(), expr.MaxNodes(maxNodes),
-		expr.Function(finiteName, func(side ...any) (any, error) {
-			if value := side[0].(float64); !math.IsNaN(value) && !math.IsInf(value, 0) {
-				return value, nil
-			}
-			return nil, errNotFinite
-		}, new(func(float64) float64)))
-	if err != nil {
-		return nil, source.wrong(err)
-	}
-	return &Threshold{Text: text, own: slices.Sorted(maps.Keys(check.own)), base: slices.Sorted(maps.Keys(check.base)), program: program}, nil
+	return &Threshold{Text: text, own: slices.Sorted(maps.Keys(check.own)), base: slices.Sorted(maps.Keys(check.base)), tree: node}, nil
 }
 
 // Own returns the figures of the cell that the threshold needs, sorted.
@@ -132,20 +109,24 @@ func (t *Threshold) Own() []string { return slices.Clone(t.own) }
 // it does not refer to a baseline.
 func (t *Threshold) Base() []string { return slices.Clone(t.base) }
 
-// finiteName is a function within a program, see finite.
-const finiteName = "finite"
-
-// basePrefix makes the name of a baseline's figure within a program.
-const basePrefix = "base_"
-
-// errNotFinite is what Holds fails with if a side of a comparison has no value.
-var errNotFinite = errors.New("it divides by 0, so there is nothing to compare")
-
 // Holds evaluates the threshold over the figures of a cell and of its baseline,
 // in base units. A figure that it needs and that is not there is an error, and
 // so is a division by 0.
 func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
-	values := map[string]float64{}
+	v, err := t.values(own, base)
+	if err != nil {
+		return false, err
+	}
+	holds, err := v.holds(t.tree)
+	if err != nil {
+		return false, fmt.Errorf("threshold %s: %w", t.Text, err)
+	}
+	return holds, nil
+}
+
+// values puts the figures of both sides together.
+func (t *Threshold) values(own, base map[string]float64) (values, error) {
+	all := values{}
 	for _, need := range []struct {
 		names  []string
 		values map[string]float64
@@ -155,17 +136,10 @@ func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 		for _, name := range need.names {
 			value, known := need.values[name]
 			if !known || math.IsNaN(value) {
-				return false, fmt.Errorf("threshold %s: %s has no %s", t.Text, need.whose, name)
+				return nil, fmt.Errorf("threshold %s: %s has no %s", t.Text, need.whose, name)
 			}
-			values[need.prefix+name] = value
+			all[need.prefix+name] = value
 		}
 	}
-	holds, err := expr.Run(t.program, values)
-	if errors.Is(err, errNotFinite) {
-		err = errNotFinite // without the library's excerpt of the program
-	}
-	if err != nil {
-		return false, fmt.Errorf("threshold %s: %w", t.Text, err)
-	}
-	return holds == true, nil
+	return all, nil
 }

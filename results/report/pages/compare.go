@@ -105,13 +105,25 @@ func changesOf(c verdict.Comparison, metric int) []changedCell {
 	return rows
 }
 
+// sizeOf is the change as a share, by which rows are sorted. One from 0 comes
+// after all others.
+func sizeOf(c verdict.Change) float64 {
+	switch share := c.Difference.Change; {
+	case share != nil:
+		return *share
+	case c.Head.Median == 0:
+		return 0
+	}
+	return math.MaxFloat64
+}
+
 // changesChart shows base and head of each cell beside each other, those that
 // changed the most where there are many.
 func changesChart(metric results.Figure, rows []changedCell) *drawing {
 	u := words.UnitOf(metric.Unit)
 	shown := rows
 	if len(rows) > mostGroups {
-		change := func(row changedCell) float64 { return math.Abs(row.change.Difference.Change) }
+		change := func(row changedCell) float64 { return math.Abs(sizeOf(row.change)) }
 		shown = slices.SortedStableFunc(slices.Values(rows), func(a, b changedCell) int { return cmp.Compare(change(b), change(a)) })[:mostGroups]
 	}
 	var samples []*stats.Sample

@@ -87,7 +87,7 @@ func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
 	}
 	for i, step := range cell.Steps {
 		level(step.At, step.Before)
-		rules = append(rules, chart.Rule{At: float64(cell.Points[step.At].Run) - 0.5, Label: fmt.Sprintf("%+.1f%%", 100*step.Change())})
+		rules = append(rules, chart.Rule{At: float64(cell.Points[step.At].Run) - 0.5, Label: words.Change(h.Metric.Unit, step.Before, step.After)})
 		if i == len(cell.Steps)-1 {
 			level(len(cell.Points), step.After)
 		}

@@ -2,10 +2,10 @@ package pages
 
 import (
 	"fmt"
+	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/report"
-	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
@@ -36,19 +36,19 @@ func (b *builder) verdict() []string {
 	}
 	if r.Less != nil && r.Less.Bytes != nil && -*r.Less.Bytes > verdict.AlikeShare*best.Peak(r.Frontier.Memory).Median {
 		lines = append(lines, fmt.Sprintf("With %.0f MiB less: %s, %s.", -*r.Less.Bytes/words.MiB,
-			show.Line(r.Less.Summary.Condition()), changeText(r.Less.Difference)))
+			show.Line(r.Less.Summary.Condition()), changeText(r, r.Less)))
 	}
 	return lines
 }
 
 // changeText is a difference in words.
-func changeText(d stats.Difference) string {
+func changeText(r verdict.Recommendation, c *verdict.Choice) string {
+	d, best, this := c.Difference, r.Best.Sample(r.Goal.Objective).Median, c.Summary.Sample(r.Goal.Objective).Median
 	word := "slower"
-	change := d.Change
-	if change < 0 {
-		word, change = "faster", -change
+	if this < best {
+		word = "faster"
 	}
-	text := fmt.Sprintf("%.1f%% %s", 100*change, word)
+	text := strings.TrimLeft(words.Change(r.Goal.Objective.Unit, best, this), "+-") + " " + word
 	switch {
 	case !d.Able:
 		text += fmt.Sprintf(" by its median, which so few repeats (%d and %d) cannot confirm", d.N1, d.N2)
