@@ -223,9 +223,13 @@ func (s *sides) base(ctx context.Context, which string, scope results.Scope, hea
 	return base, err
 }
 
-func (s *sides) openStore(ctx context.Context) (err error) {
-	if s.store == nil {
-		s.store, err = openStore(ctx, s.db)
+func (s *sides) openStore(ctx context.Context) error {
+	if s.store != nil {
+		return nil
+	}
+	store, err := openStore(ctx, s.db)
+	if err == nil { // otherwise the interface would hold a nil pointer
+		s.store = store
 	}
 	return err
 }
