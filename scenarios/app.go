@@ -61,7 +61,9 @@ func (d *decoder) build(n *yaml.Node) *Build {
 			yamlfile.Key("dockerfile", func(n *yaml.Node) {
 				d.Checked(n, "app.build.dockerfile", &b.Dockerfile, filepath.IsLocal, "a path within the context")
 			}),
+			yamlfile.Key("target", func(n *yaml.Node) { d.Checked(n, "app.build.target", &b.Target, validName, nameRule) }),
 			yamlfile.Key("args", func(n *yaml.Node) { d.buildArgs(n, &b.Args) }),
+			yamlfile.Key("secrets", func(n *yaml.Node) { d.buildSecrets(n, &b.Secrets) }),
 		)
 		if !ok {
 			return b
@@ -98,6 +100,50 @@ func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 				d.Problem(key, "remove it from the build; the app has it when it runs", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))
 			}
 		}
+	}
+}
+
+// buildSecrets reads where the secrets of a build come from. A file of the
+// operator's, or a variable that --env did not give, is not the scenario's to name.
+func (d *decoder) buildSecrets(n *yaml.Node, into *map[string]BuildSecret) {
+	const what = "app.build.secrets"
+	if n.Kind != yaml.MappingNode {
+		d.Problem(n, "for example {pip: {file: pip.conf}, token: {env: TOKEN}}", "%s must be a mapping", what)
+		return
+	}
+	*into = map[string]BuildSecret{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if !validName(key.Value) {
+			d.Problem(key, nameRule, "%s has the invalid name %s", what, show.Quote(key.Value))
+			continue
+		}
+		var secret BuildSecret
+		o, ok := d.Object(value, "buildSecret", what+"."+key.Value,
+			yamlfile.Key("file", func(n *yaml.Node) {
+				if !d.Text(n, what+"."+key.Value+".file", &secret.File) {
+					return
+				}
+				files, err := d.folder.files(escapeGlob(secret.File), d.Given(n))
+				if err != nil {
+					d.Problem(n, pathHint(err), "%v", err)
+					return
+				}
+				secret.File = files[0]
+			}),
+			yamlfile.Key("env", func(n *yaml.Node) {
+				if !d.Checked(n, what+"."+key.Value+".env", &secret.Env, validEnv, envRule) {
+					return
+				}
+				if _, given := d.loader.Env[secret.Env]; !given {
+					d.Problem(n, "give it by name: --env "+secret.Env, "%s.%s: the variable %s is not given to this scenario", what, key.Value, secret.Env)
+				}
+			}),
+		)
+		if ok && o.Has("file") == o.Has("env") {
+			d.Problem(key, "for example {file: pip.conf} or {env: TOKEN}", "%s.%s has to come from a file or from a variable, one of the two", what, key.Value)
+		}
+		(*into)[key.Value] = secret
 	}
 }
 

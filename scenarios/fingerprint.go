@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,12 @@ func (p Plan) Fingerprint() string {
 	if app.Build != nil {
 		b := *app.Build
 		b.Context = filepath.Base(b.Context)
+		b.Secrets = maps.Clone(b.Secrets)
+		for name, secret := range b.Secrets {
+			if secret.File != "" {
+				b.Secrets[name] = BuildSecret{File: filepath.Base(secret.File)}
+			}
+		}
 		app.Build = &b
 	}
 	for _, folder := range []*string{&app.Dir, &app.Venv} {
@@ -107,6 +114,11 @@ func (p Plan) Reads() []string {
 	}
 	if b := p.App.Build; b != nil {
 		files = append(files, filepath.Join(b.Context, cmp.Or(b.Dockerfile, "Dockerfile")))
+		for _, secret := range b.Secrets {
+			if secret.File != "" {
+				files = append(files, secret.File)
+			}
+		}
 	}
 	return files
 }

@@ -114,7 +114,18 @@ type App struct {
 type Build struct {
 	Context    string            `json:"context"`              // absolute folder
 	Dockerfile string            `json:"dockerfile,omitempty"` // relative to Context; "Dockerfile" when empty
+	Target     string            `json:"target,omitempty"`     // the stage that becomes the image; the last one when empty
 	Args       map[string]string `json:"args,omitempty"`
+
+	// Secrets are what RUN --mount=type=secret,id=NAME sees, by name. The image
+	// does not keep them.
+	Secrets map[string]BuildSecret `json:"secrets,omitempty"`
+}
+
+// A BuildSecret is where a secret of a build comes from: one of the two.
+type BuildSecret struct {
+	File string `json:"file,omitempty"` // absolute
+	Env  string `json:"env,omitempty"`  // a variable of the operator's, given by --env
 }
 
 // Ready says when a stack is ready: a GET of Path through the whole stack

@@ -48,7 +48,7 @@ func TestThreat1Ignore(t *testing.T) {
 			if err := test.make(filepath.Join(dir, ".dockerignore")); err != nil {
 				t.Fatal(err)
 			}
-			got, err := ignored(dir)
+			got, err := ignored(dir, "Dockerfile")
 			if test.refused == "" {
 				if err != nil || !slices.Equal(got, test.want) {
 					t.Errorf("%q, %v; want %q", got, err, test.want)
