@@ -24,7 +24,7 @@ type jsonSummary struct {
 	Variation *float64               `json:"duration_variation"` // coefficient of variation
 	Drift     *float64               `json:"duration_drift"`     // from the first repeat to the last, as a share of the median
 	DriftP    *float64               `json:"duration_drift_p"`
-	BoundBy   string                 `json:"bound_by"` // gpu, cpu, workers, client, unclear
+	BoundBy   string                 `json:"bound_by"` // gpu, cpu, workers, client, rate, unclear
 	BoundWhy  string                 `json:"bound_why"`
 	Metrics   map[string]*jsonSample `json:"metrics"` // those that were measured
 }

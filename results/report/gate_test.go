@@ -498,7 +498,7 @@ func TestDoubtsAreSaid(t *testing.T) {
 	for format, wants := range map[string][]string{
 		"table": {doubt, meaning}, "markdown": {doubt, meaning}, "html": {doubt, meaning}, "summary": {doubt},
 		"junit": {"flags of the head: client-bound, inherited, unverified"},
-		"json":  {`"doubts": {`, `"unverified"`}, "csv": {",client-bound inherited unverified\n"},
+		"json":  {`"doubts": {`, `"unverified"`}, "csv": {",client-bound inherited unverified,"},
 	} {
 		var b bytes.Buffer
 		if err := pages.ComparisonFormats(c, nil).Write(&b, format, report.Options{Width: 400}); err != nil {

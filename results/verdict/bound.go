@@ -16,6 +16,7 @@ const (
 	boundCPU     = "cpu"     // the stack's
 	boundWorkers = "workers" // the server's: requests waited for a free one, or for its interpreter
 	boundClient  = "client"
+	boundRate    = "rate" // of an open loop: all that was offered was served
 	boundUnclear = "unclear"
 )
 
@@ -29,15 +30,24 @@ const (
 	// ran, and between two requests there is always some time without one.
 	busyGPU = 80
 
+	// fewestSamples is the fewest samples of the GPU's utilisation, one each second,
+	// that say how busy it was.
+	fewestSamples = 5
+
 	// shortest is how many seconds a cell has to last for its CPU time to say
 	// anything: the kernel's counters advance in steps of 10 ms.
 	shortest = 0.1
 
+	// servedShare is the share of the offered rate from which it counts as served:
+	// the last answers come after the last request.
+	servedShare = 0.95
+
 	// idleShare is the share below which CPU and GPU count as idle.
 	idleShare = 0.5
 
-	// waitingShare is the largest share of a core that a worker thread uses
-	// while it waits for something other than CPU.
+	// waitingShare is the largest share of a core that a worker thread uses while
+	// it waits for something other than CPU, where what other programs used is not
+	// known: they may be why it had no more.
 	waitingShare = 0.2
 )
 
@@ -61,7 +71,7 @@ func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
 	case r.Cell.Load.Searches():
 		return Bound{boundUnclear, "a search sends many batches, and what it used is not known of each"}
 	}
-	for _, look := range []func(utilisation) *Bound{boundByClient, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
+	for _, look := range []func(utilisation) *Bound{boundByClient, boundByRate, boundByGPU, boundByCPU, boundByOthers, boundByWorkers} {
 		if bound := look(u); bound != nil {
 			return *bound
 		}
@@ -100,7 +110,7 @@ func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) uti
 	}
 	u.limit, u.limitIs, u.shared = stackCores(r, plan, host)
 	for _, d := range r.GPU.Devices {
-		if mean := d.Activity.UtilizationMean; mean != nil && (u.gpu == nil || *mean > *u.gpu) {
+		if mean := d.Activity.UtilizationMean; mean != nil && r.GPU.TelemetrySamples >= fewestSamples && (u.gpu == nil || *mean > *u.gpu) {
 			u.gpu = mean
 		}
 	}
@@ -167,6 +177,16 @@ func boundByClient(u utilisation) *Bound {
 	return &Bound{boundClient, why}
 }
 
+// boundByRate is for an open loop that was served as fast as it asked. Nothing
+// was offered that could have waited, so nothing was saturated.
+func boundByRate(u utilisation) *Bound {
+	rate, served := u.record.Cell.Load.Rate, u.record.Throughput()
+	if u.record.Cell.Load.Client != scenarios.ClientOpen || rate <= 0 || served == nil || *served < servedShare*rate {
+		return nil
+	}
+	return &Bound{boundRate, fmt.Sprintf("%.4g of %.4g requests that were offered each second were answered: more may be served; %s", *served, rate, u.figures())}
+}
+
 func boundByGPU(u utilisation) *Bound {
 	if u.gpu == nil || *u.gpu < busyGPU {
 		return nil
@@ -175,8 +195,8 @@ func boundByGPU(u utilisation) *Bound {
 }
 
 func boundByCPU(u utilisation) *Bound {
-	if u.stack == nil || u.limit <= 0 {
-		return nil
+	if u.stack == nil || u.limit <= 0 || u.usesGPU && (u.gpu == nil || *u.gpu >= 100*idleShare) {
+		return nil // a CPU that waits for the GPU can be as busy as one that computes
 	}
 	if *u.stack >= busyShare*u.limit {
 		return &Bound{boundCPU, fmt.Sprintf("the stack used %.2f of %.3g cores (%s)", *u.stack, u.limit, u.limitIs)}
@@ -187,9 +207,9 @@ func boundByCPU(u utilisation) *Bound {
 		}
 		return &Bound{boundCPU, fmt.Sprintf("the stack used %.2f and the client %.2f of %.3g cores that they share", *u.stack, *u.client, u.limit)}
 	}
-	// Fewer requests than cores, and each of them computes all the time: faster
+	// Fewer requests than cores, and each of them computes all the time on one: faster
 	// cores would help, more of them would not.
-	if u.inFlight != nil && *u.inFlight > 0 && *u.inFlight < u.limit && *u.stack >= busyShare**u.inFlight {
+	if u.inFlight != nil && *u.inFlight >= busyShare && *u.inFlight < u.limit && *u.stack >= busyShare**u.inFlight && *u.stack <= (2-busyShare)**u.inFlight {
 		return &Bound{boundCPU, fmt.Sprintf("%.1f requests at once kept %.2f cores busy: a faster core would help, more of them would not", *u.inFlight, *u.stack)}
 	}
 	return nil
@@ -227,7 +247,11 @@ func boundByWorkers(u utilisation) *Bound {
 		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
 			*u.inFlight, show.Plural(u.workers, "worker"), used, u.limit)}
 	}
-	if u.slots > 0 && u.workers > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waitingShare*float64(u.slots) {
+	waiting := waitingShare * float64(u.slots)
+	if u.others != nil { // and boundByOthers found that they used little
+		waiting = max(waiting, busyShare*float64(u.workers))
+	}
+	if u.slots > 0 && u.workers > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waiting {
 		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
 			*u.inFlight, show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
 	}

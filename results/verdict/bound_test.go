@@ -38,7 +38,7 @@ func using(topology scenarios.Topology, atOnce int, stack, client float64) resul
 
 func withGPU(r results.Record, percent float64) results.Record {
 	peak := int64(3 << 30)
-	r.GPU = gpu.Usage{Validity: gpu.Valid, Peak: &peak, Devices: []gpu.DeviceUsage{{}}}
+	r.GPU = gpu.Usage{Validity: gpu.Valid, Peak: &peak, TelemetrySamples: 10, Devices: []gpu.DeviceUsage{{}}}
 	if percent >= 0 {
 		r.GPU.Devices[0].Activity.UtilizationMean = &percent
 	}
@@ -115,4 +115,50 @@ func TestFindBound(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// TestAttackBound: saturated is what has more offered than it serves and does not
+// idle, and what was not seen for long enough is not known.
+func TestAttackBound(t *testing.T) {
+	w1t1 := gunicorn("w1-t1", false, 1, 1)
+	open := func(stack, rate float64) results.Record {
+		r := using(w1t1, 1, stack, 0.01)
+		r.Cell.Load = scenarios.LoadSpec{Client: scenarios.ClientOpen, Requests: 100, Pool: 100, Rate: rate}
+		r.Replies, r.Latency = 100, new(load.Latency)
+		for range 100 {
+			r.Latency.Record(5 * time.Millisecond)
+		}
+		return r
+	}
+	known := func(r results.Record, machine float64) results.Record {
+		machine *= *r.Duration
+		r.CPU.Machine = &machine
+		return r
+	}
+	brief := withGPU(using(w1t1, 10, 0.95, 0.01), 0)
+	brief.GPU.TelemetrySamples = 2
+	busy := withGPU(using(w1t1, 10, 0.3, 0.01), 100)
+	busy.GPU.TelemetrySamples = 4
+	for _, test := range []struct {
+		name   string
+		record results.Record
+		by     string
+		why    string
+	}{
+		{"an open loop that uses 5% of a core", open(0.05, 10), boundRate, "10 of 10 requests that were offered each second were answered"},
+		{"an open loop that is not served, and is idle", open(0.05, 100), boundUnclear, "used 0.05 of 8 cores"},
+		{"one request on four of eight cores", using(w1t1, 1, 4, 0.01), boundUnclear, "used 4.00 of 8 cores"},
+		{"a CPU that spins beside a GPU at 75%", withGPU(using(w1t1, 1, 1, 0.01), 75), boundUnclear, "busy for 75%"},
+		{"and beside one of which nothing is known", withGPU(using(w1t1, 1, 1, 0.01), -1), boundUnclear, "is not known"},
+		{"a GPU seen too seldom does not idle", brief, boundUnclear, "is not known"},
+		{"nor is it busy", busy, boundUnclear, "is not known"},
+		{"a worker at a quarter of a core under ten clients", known(using(w1t1, 10, 0.25, 0.02), 0.3), boundWorkers, "waited for 1 worker thread"},
+		{"and at half of one", known(using(w1t1, 10, 0.5, 0.02), 0.6), boundWorkers, "waited for 1 worker thread"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := findBound(test.record, scenarios.Plan{}, results.Host{Cores: 8}); got.By != test.by || !strings.Contains(got.Why, test.why) {
+				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
+			}
+		})
+	}
 }
