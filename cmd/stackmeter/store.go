@@ -28,9 +28,7 @@ func storeFlag(cmd *cobra.Command, db *string) {
 
 // openStore opens a store to read it. One that does not exist is a wrong
 // argument.
-func openStore(ctx context.Context, db string) (results.Store, error) { return openFile(ctx, db) }
-
-func openFile(ctx context.Context, db string) (*sqlite.Store, error) {
+func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
 	store, err := sqlite.OpenReadOnly(ctx, db)
 	return store, notAStore(err)
 }
@@ -165,7 +163,7 @@ store meanwhile. A copy that fails leaves no file, and no file is overwritten.`,
 					return usageError{fmt.Errorf("backup %s: %w", args[0], err)}
 				}
 			}
-			store, err := openFile(cmd.Context(), db)
+			store, err := openStore(cmd.Context(), db)
 			if err != nil {
 				return err
 			}
