@@ -20,7 +20,7 @@ type Mark struct {
 	Link   string
 	Ink    Ink
 	Shape  Shape
-	Front  bool    // has a ring, and its Tag is written beside it
+	Front  bool    // has a ring, and its Tag is written beside it where there is room
 	Tag    string  // its short name
 	Radius float64 // in pixels; that of marks in general when 0
 }
@@ -77,39 +77,113 @@ func (p Mark) draw(c *draw.Canvas, at transform) {
 	}
 }
 
-// drawTags writes the names of the marks on the front where there is room:
-// beside no other name, on no other mark, within the chart.
 func (m Marks) drawTags(c *draw.Canvas, at transform) {
-	var taken []vg.Rectangle
-	for _, p := range m {
-		x, y := at.x(p.X), at.y(p.Y)
-		taken = append(taken, box(x-markRadius-1, y-markRadius-1, 2*markRadius+2, 2*markRadius+2))
-	}
 	text := style(smallSize, inkText, draw.XLeft, draw.YCenter, false)
-	const height, gap = 14, 10
+	for _, t := range m.placeTags(c.Rectangle, at, text.Width) {
+		if t.led {
+			c.StrokeLine2(draw.LineStyle{Color: inkAxis, Width: 1}, t.from.X, t.from.Y, t.to.X, t.to.Y)
+		}
+		c.FillText(text, vg.Point{X: t.box.Min.X, Y: (t.box.Min.Y + t.box.Max.Y) / 2}, t.name)
+	}
+}
+
+// A tag is the name of a mark, and where it is written.
+type tag struct {
+	name     string
+	mark     int
+	box      vg.Rectangle
+	led      bool // a line leads from the mark to the name
+	from, to vg.Point
+}
+
+const (
+	markRoom  = markRadius + 4 // around the centre of a mark, its ring included
+	tagHeight = 14
+)
+
+// placeTags finds places for the names of the marks on the front: within the
+// chart, on no mark and on no other name. A name stands close to its own mark, or
+// further away where that is the nearest one by far, or a line leads to it. One
+// without any such place is left to hovering.
+func (m Marks) placeTags(area vg.Rectangle, at transform, width func(string) vg.Length) []tag {
+	var tags []tag
+	var taken []vg.Rectangle
+	centre := func(i int) vg.Point { return vg.Point{X: at.x(m[i].X), Y: at.y(m[i].Y)} }
+	for i := range m {
+		taken = append(taken, box(centre(i).X-markRoom, centre(i).Y-markRoom, 2*markRoom, 2*markRoom))
+	}
+	area.Max = area.Max.Add(vg.Point{X: 8, Y: 6})
 	for i := len(m) - 1; i >= 0; i-- { // from the last one, the best
-		p := m[i]
-		if p.Tag == "" || !p.Front {
+		if m[i].Tag == "" || !m[i].Front {
 			continue
 		}
-		x, y, width := at.x(p.X), at.y(p.Y), text.Width(p.Tag)
-		for _, place := range []vg.Point{
-			{X: x + gap, Y: y}, {X: x - gap - width, Y: y},
-			{X: x + gap - 4, Y: y + 12}, {X: x + gap - 4, Y: y - 12},
-			{X: x - width/2, Y: y + 16}, {X: x - width/2, Y: y - 16},
-			{X: x - gap - width + 4, Y: y + 12}, {X: x - gap - width + 4, Y: y - 12},
-			{X: c.Max.X - width, Y: y + 16}, {X: c.Max.X - width, Y: y - 16}, {X: c.Max.X - width, Y: y + 28},
-		} {
-			label := box(place.X, place.Y-height/2, width, height)
-			if label.Min.X < c.Min.X || label.Max.X > c.Max.X+8 || label.Min.Y < c.Min.Y || label.Max.Y > c.Max.Y+6 ||
-				overlaps(label, taken, i) {
-				continue
+		w, p := width(m[i].Tag), centre(i)
+		for _, away := range []vg.Length{markRoom + 2, 24, 36, 50, 68, 90} {
+			t, found := tag{name: m[i].Tag, mark: i, led: away > 24}, false
+			for _, side := range []vg.Point{{X: 1}, {X: -1}, {X: 0.7, Y: 0.7}, {X: 0.7, Y: -0.7}, {Y: 1}, {Y: -1}, {X: -0.7, Y: 0.7}, {X: -0.7, Y: -0.7}} {
+				edge := p.Add(side.Scale(away)) // of the name, on the side of the mark
+				t.box = box(edge.X+(side.X-1)*w/2, edge.Y+(side.Y-1)*tagHeight/2, w, tagHeight)
+				if side.X == 0.7 || side.X == -0.7 {
+					t.box = box(edge.X-w*vg.Length((1-math.Copysign(1, float64(side.X)))/2), edge.Y-tagHeight/2, w, tagHeight)
+				}
+				t.from, t.to = p.Add(side.Scale(markRoom)), nearest(t.box, p)
+				if found = t.fits(area, taken) && (t.led || m.own(t, centre)); found {
+					break
+				}
 			}
-			c.FillText(text, place, p.Tag)
-			taken = append(taken, label)
-			break
+			if found {
+				tags = append(tags, t)
+				taken = append(taken, t.box)
+				for _, on := range t.line() {
+					taken = append(taken, box(on.X-1, on.Y-1, 2, 2))
+				}
+				break
+			}
 		}
 	}
+	return tags
+}
+
+// fits reports whether a tag, and the line that leads to it, are within the area
+// and on nothing that is taken.
+func (t tag) fits(area vg.Rectangle, taken []vg.Rectangle) bool {
+	if t.box.Min.X < area.Min.X || t.box.Max.X > area.Max.X || t.box.Min.Y < area.Min.Y || t.box.Max.Y > area.Max.Y || overlaps(t.box, taken, -1) {
+		return false
+	}
+	for _, on := range t.line() {
+		if overlaps(box(on.X, on.Y, 0.1, 0.1), taken, t.mark) {
+			return false
+		}
+	}
+	return true
+}
+
+// line is the leading line as points, close to each other; none without one.
+func (t tag) line() (points []vg.Point) {
+	for part := vg.Length(0); t.led && part < 1; part += 0.05 {
+		points = append(points, t.from.Add(t.to.Sub(t.from).Scale(part)))
+	}
+	return points
+}
+
+// own reports whether a tag without a line is plainly that of its mark: every
+// other one is half as far again away.
+func (m Marks) own(t tag, centre func(int) vg.Point) bool {
+	distance := func(i int) float64 {
+		d := nearest(t.box, centre(i)).Sub(centre(i))
+		return math.Hypot(float64(d.X), float64(d.Y))
+	}
+	for i := range m {
+		if i != t.mark && distance(i) < 1.5*distance(t.mark) {
+			return false
+		}
+	}
+	return true
+}
+
+// nearest is the point of a rectangle that is nearest to another one.
+func nearest(b vg.Rectangle, p vg.Point) vg.Point {
+	return vg.Point{X: min(max(p.X, b.Min.X), b.Max.X), Y: min(max(p.Y, b.Min.Y), b.Max.Y)}
 }
 
 func box(x, y, w, h vg.Length) vg.Rectangle {
