@@ -64,6 +64,8 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 	suite := newJUnitSuite(run)
 	suite.property("outcome", run.Outcome)
 	suite.property("verdict", run.Verdict)
+	counts := run.Count(records)
+	suite.property("standing", words.StandingOf(run, &counts).String())
 	suite.property("against", run.Against)
 	if total := run.SpentTotal(); total > 0 {
 		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)

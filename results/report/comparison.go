@@ -19,6 +19,7 @@ import (
 // thresholds say about them.
 func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Document {
 	doc := Document{Title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
+	doc.Facts = append(doc.Facts, Fact{"verdict", show.Line(words.StandingOfComparison(c, checks).String())})
 	for _, run := range []struct {
 		label string
 		run   results.Run
@@ -133,8 +134,8 @@ func CellStates(c verdict.Comparison) *Section {
 // WriteComparisonSummary is short enough for a comment on a pull request.
 func WriteComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	var b strings.Builder
-	failed := slices.ContainsFunc(checks, results.Check.Broken) || c.Regressed()
-	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", passedOrFailed(!failed), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
+	standing := words.StandingOfComparison(c, checks)
+	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", escape(show.Line(standing.Word)), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
 	for _, n := range c.Notes {
 		fmt.Fprintf(&b, "- Another %s.\n", escape(show.Line(n.String())))
 	}
@@ -187,13 +188,6 @@ func writeRegressed(b *strings.Builder, c verdict.Comparison) {
 
 // summaryRows is how many rows a summary has at most.
 const summaryRows = 10
-
-func passedOrFailed(passed bool) string {
-	if passed {
-		return "passed"
-	}
-	return "failed"
-}
 
 // ComparisonFlags lists the flags of both sides, with what they mean; nil
 // without any.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"html"
 	"os"
 	"regexp"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"stackmeter/results/report/pages"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/threshold"
 )
@@ -57,6 +59,66 @@ func TestGateFormats(t *testing.T) {
 	run, records := gateRun(t)
 	for _, format := range []string{"junit", "prometheus", "summary"} {
 		t.Run(format, func(t *testing.T) { golden(t, "gate."+format, render(t, format, run, records, report.Options{})) })
+	}
+}
+
+// TestAttackVerdictIsSaid: each view of a run says the same verdict, with what it
+// is by, and without thresholds none says that anything passed.
+func TestAttackVerdictIsSaid(t *testing.T) {
+	failed, records := gateRun(t)
+	failed.Outcome = results.OutcomeOK
+	undecided, free, refused, broken := failed, failed, failed, failed
+	undecided.Verdict, undecided.Checks = results.VerdictUndecided, []results.Check{{Threshold: "duration < base", Cell: "flask/single/n40", Status: results.CheckNoBaseline}}
+	free.Verdict, free.Checks = "", nil
+	refused.Verdict, refused.Checks = results.VerdictRefused, nil
+	broken.Verdict, broken.Outcome, broken.Checks = "", results.OutcomeInfrastructure, nil
+	passed := free
+	passed.Verdict, passed.Checks = results.VerdictPassed, []results.Check{{Threshold: "errors == 0", Cell: "flask/single/n40", Status: results.CheckOK}}
+	for want, run := range map[string]results.Run{
+		"failed: errors == 0 at 3 cells; duration < 1.5s at 4 cells; gpu_peak < 5GiB at 6 cells; 1 more threshold; 3 cells failed; 4 cells missing": failed,
+		"undecided: nothing to compare with for duration < base":                                                                                    undecided,
+		"refused: broken night":        refused,
+		"broken night: infrastructure": broken,
+		"passed":                       passed,
+		"ok":                           free,
+	} {
+		counts := run.Count(records)
+		run.Counts = &counts
+		var list, text bytes.Buffer
+		if err := pages.WriteRunsPage(&list, "s.db", []results.Run{run}, pages.RunsAddresses{
+			Run: func(string) string { return "#" }, Compare: func(_, _ string) string { return "#" }, History: func(string) string { return "#" },
+		}, func(results.Run) bool { return false }); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.WriteRuns(&text, []results.Run{run}); err != nil {
+			t.Fatal(err)
+		}
+		views := map[string]string{"list": list.String(), "runs": text.String()}
+		for _, format := range []string{"table", "markdown", "html", "summary", "junit"} {
+			views[format] = strings.Join(strings.Fields(render(t, format, run, records, report.Options{Width: 300})), " ")
+		}
+		for view, said := range views {
+			if _, body, is := strings.Cut(said, "<body>"); is {
+				said = body
+			}
+			plain := strings.NewReplacer("**", "", "\\", "").Replace(html.UnescapeString(said))
+			word, by, _ := strings.Cut(want, ": ")
+			if view == "summary" {
+				by = words.Capital(by + " ")
+			}
+			if !strings.Contains(plain, word) || !strings.Contains(plain, strings.TrimSpace(by)) {
+				t.Errorf("%s does not say %q:\n%s", view, want, plain[:min(len(plain), 3000)])
+			}
+			if run.Verdict != results.VerdictPassed && regexp.MustCompile(`\bpassed\b`).MatchString(plain) && view != "junit" {
+				t.Errorf("%s says passed of %s", view, want)
+			}
+			if view == "list" && !strings.Contains(plain, "[gold]") {
+				t.Error("the list has no tags")
+			}
+			if view == "html" && (regexp.MustCompile(`class="status (\w+)"`).FindStringSubmatch(said)[1] == "ok") != (want == "passed" || want == "ok") {
+				t.Errorf("the page of a run that is %s has the colour of another one", want)
+			}
+		}
 	}
 }
 

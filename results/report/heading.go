@@ -28,12 +28,14 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 			facts = append(facts, Fact{label, show.Line(strings.Join(parts, ", "))})
 		}
 	}
+	counts := run.Count(records)
+	if records == nil && run.Counts != nil {
+		counts = *run.Counts
+	}
+	add("verdict", words.StandingOf(run, &counts).String(), againstText(run))
 	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
 	if run.Imported != "" {
 		add("imported", "read from "+run.Imported+"; nothing of this was measured by this store's stackmeter")
-	}
-	if run.Verdict != "" {
-		add("verdict", run.Verdict, againstText(run))
 	}
 	host := run.Host
 	add("machine", host.Name, host.CPU, atLeastOne(host.Cores, "core"), gibibytes(host.Memory), host.OS, host.Kernel)
@@ -218,15 +220,9 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		_, err := fmt.Fprintln(w, "The store holds no runs yet; `stackmeter run SCENARIO` makes the first.")
 		return err
 	}
-	g := Grid{Labels: 5, Head: []string{"run", "scenario", "started", "outcome", "cells"}}
+	g := Grid{Labels: 5, Head: []string{"run", "scenario", "started", "verdict", "cells"}}
 	for _, run := range runs {
-		outcome := run.Outcome
-		if outcome == "" {
-			outcome = "not finished"
-		}
-		if run.Verdict != "" && (run.Verdict != results.VerdictPassed || run.Outcome != results.OutcomeOK) {
-			outcome += ", " + run.Verdict
-		}
+		outcome := words.StandingOf(run, run.Counts).String()
 		if run.Imported != "" {
 			outcome += ", imported"
 		}

@@ -17,11 +17,14 @@ import (
 // of a job: the verdict, what is wrong, and the conditions worth having.
 func WriteSummary(w io.Writer, run results.Run, records []results.Record) error {
 	counts := run.Count(records)
-	ended := cmp.Or(run.Verdict, run.Outcome, "not finished")
+	ended := words.StandingOf(run, &counts)
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), CountsText(&counts))
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended.Word)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), CountsText(&counts))
 	if run.Imported != "" {
 		fmt.Fprintf(&b, "\nImported from %s.\n", escape(show.Line(run.Imported)))
+	}
+	if ended.By != "" {
+		fmt.Fprintf(&b, "\n%s\n", escape(show.Line(words.Capital(ended.By)+".")))
 	}
 	if len(run.Checks) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", escape(words.Checks(run.Checks)))

@@ -38,7 +38,7 @@ type runFacts struct {
 // chart and a table for each metric, what cannot be compared, and both runs.
 // address is where a server shows a run; nil in a file.
 func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Check, nav []Link, address func(run string) string) error {
-	var view comparisonView
+	view, standing := comparisonView{}, words.StandingOfComparison(c, checks)
 	for _, line := range words.VerdictLines(c, checks) {
 		view.Verdict = append(view.Verdict, show.Line(line))
 	}
@@ -77,8 +77,8 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 	banner := append(banners(c.Base, nil), banners(c.Head, nil)...)
 	p := page{
 		Title: show.Line(c.Base.ID + " and " + c.Head.ID), Heading: show.Line(c.Head.Scenario) + ": what changed",
-		Under: show.Line(fmt.Sprintf("from run %s (%s) to run %s (%s)", c.Base.ID, day(c.Base), c.Head.ID, day(c.Head))),
-		Nav:   nav, Banners: banner[:min(1, len(banner))],
+		Under:  show.Line(fmt.Sprintf("from run %s (%s) to run %s (%s)", c.Base.ID, day(c.Base), c.Head.ID, day(c.Head))),
+		Status: statusOf(standing), Nav: nav, Banners: banner[:min(1, len(banner))],
 	}
 	return p.write(w, "comparison", view)
 }

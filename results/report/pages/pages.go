@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/report"
@@ -25,16 +26,20 @@ type RunsAddresses struct {
 // WriteRunsPage lists runs, the newest first. alive reports whether the process
 // of a run that has not finished is still there.
 func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddresses, alive func(results.Run) bool) error {
-	view := report.Grid{Labels: 1, Head: []string{"run", "scenario", "started", "outcome", "cells", "against the one before"}}
+	view := report.Grid{Labels: 1, Head: []string{"run", "scenario", "started", "verdict", "cells", "against the one before"}}
 	for i, run := range runs {
-		outcome := report.Entry{Text: show.Line(run.Outcome)}
+		standing := words.StandingOf(run, run.Counts)
+		outcome := report.Entry{Text: show.Line(standing.String())}
 		switch {
 		case run.Outcome == "" && alive(run):
 			outcome.Text = "under way"
 		case run.Outcome == "":
 			outcome = report.Entry{Text: "not finished: its process is gone", Tone: report.Bad}
-		case run.Outcome == results.OutcomeFailed || run.Outcome == results.OutcomeInfrastructure:
+		case standing.Bad:
 			outcome.Tone = report.Bad
+		}
+		if len(run.Tags) > 0 {
+			outcome.Text += show.Line(" [" + strings.Join(run.Tags, ", ") + "]")
 		}
 		before := report.Entry{Text: words.Missing}
 		if older := slices.IndexFunc(runs[i+1:], func(r results.Run) bool { return r.Scenario == run.Scenario }); older >= 0 {

@@ -117,6 +117,7 @@ type runView struct {
 	Progress    *progressView
 	AnswerTitle string
 	Asked       *report.Section // the recommendation that the scenario asks for
+	Gate        *report.Section // what the thresholds say, where one does not hold
 	Verdict     []string        // or the one that needs no asking
 	Conclusion  *report.Grid
 	AnswerNotes []string
@@ -159,16 +160,19 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 
 func runStatus(run results.Run, records []results.Record) *status {
 	counts := run.Count(records)
-	text := report.CountsText(&counts)
+	s := statusOf(words.StandingOf(run, &counts))
+	s.Text += " · " + report.CountsText(&counts)
+	return s
+}
+
+func statusOf(s words.Standing) *status {
 	switch {
-	case run.Outcome == results.OutcomeOK:
-		return &status{text, "ok"}
-	case run.Outcome == "":
-		return &status{"not finished: " + text, "warn"}
-	case run.Outcome == results.OutcomeInterrupted:
-		return &status{"interrupted: " + text, "warn"}
+	case s.Bad:
+		return &status{show.Line(s.String()), "bad"}
+	case s.Good:
+		return &status{show.Line(s.String()), "ok"}
 	}
-	return &status{show.Line(run.Outcome) + ": " + text, "bad"}
+	return &status{show.Line(s.String()), "warn"}
 }
 
 // banners are the warnings above everything else.
@@ -195,6 +199,9 @@ func (b *builder) view(records []results.Record) runView {
 			v.Progress.Text += fmt.Sprintf(", %d pruned", counts.Pruned)
 		}
 		v.Progress.Text += "."
+	}
+	if s := report.CheckList(b.run.Checks); s != nil && len(s.Items) > 0 {
+		v.Gate = s
 	}
 	if len(b.summaries) == 0 {
 		v.Verdict = []string{"No cell has been measured yet."}
