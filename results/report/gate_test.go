@@ -72,6 +72,9 @@ func TestAttackVerdictIsSaid(t *testing.T) {
 	free.Verdict, free.Checks = "", nil
 	refused.Verdict, refused.Checks = results.VerdictRefused, nil
 	broken.Verdict, broken.Outcome, broken.Checks = "", results.OutcomeInfrastructure, nil
+	measured := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return r.Status != results.StatusOK })
+	bare := free
+	free.Planned = len(measured)
 	passed := free
 	passed.Verdict, passed.Checks = results.VerdictPassed, []results.Check{{Threshold: "errors == 0", Cell: "flask/single/n40", Status: results.CheckOK}}
 	for want, run := range map[string]results.Run{
@@ -81,7 +84,12 @@ func TestAttackVerdictIsSaid(t *testing.T) {
 		"broken night: infrastructure": broken,
 		"passed":                       passed,
 		"ok":                           free,
+		"failed: 3 cells failed; 4 cells missing": bare,
 	} {
+		records := records
+		if run.Planned == len(measured) {
+			records = measured
+		}
 		counts := run.Count(records)
 		run.Counts = &counts
 		var list, text bytes.Buffer
