@@ -1,6 +1,7 @@
 package orchestrator_test
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -8,7 +9,10 @@ import (
 	"syscall"
 	"testing"
 
+	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks/process"
 )
 
 // top are the PIDs on this machine of the run's processes whose command line has
@@ -80,5 +84,61 @@ matrix: {requests: [60], client: [single]}
 				}
 			}
 		})
+	}
+}
+
+// TestAttackInterference: somebody halts, cuts off or kills a part of what is
+// measured for a moment, and every request is answered. The cell is void, by its
+// cause, and measured again.
+func TestAttackInterference(t *testing.T) {
+	for _, test := range []struct{ name, do, said string }{
+		{"pause", "docker pause $C && sleep 1; docker unpause $C", "service app was disturbed from outside: it was paused through the engine"},
+		{"network", "N=$(docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}' $C); docker network disconnect -f $N $C; sleep 1; docker network connect $N $C", "service app was disturbed from outside: it was disconnected from its network"},
+		{"worker stopped", "P=$(docker inspect -f '{{.State.Pid}}' $C); P=$(pgrep -P $P | head -1); kill -STOP $P; sleep 1; kill -CONT $P", "was stopped by a signal or a debugger"},
+		{"client stopped", "P=$(pgrep -P $SELF -f load-worker); kill -STOP $P; sleep 1; kill -CONT $P", "was disturbed from outside: a signal stopped it"},
+		{"client killed", "kill -KILL $(pgrep -P $SELF -f load-worker)", "was disturbed from outside: signal: killed"},
+		{"stackmeter stopped", "kill -STOP $SELF; sleep 1; kill -CONT $SELF", "stackmeter itself was disturbed from outside"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			b.onceUnderLoad("flask", func() {
+				cmd := exec.Command("sh", "-c", test.do)
+				cmd.Env = append(os.Environ(), "C="+b.containers()[0], "SELF="+strconv.Itoa(os.Getpid()))
+				if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(test.do, "kill -CONT") {
+					t.Logf("%v: %s", err, out) // the stack may be gone before it is restored
+				}
+			})
+			b.voided(b.plan("request: {path: '/sleep?s=0.02', max_errors: 100%}\ntopologies: [flask]\nmatrix: {requests: [100], client: [single]}\n"), test.said)
+		})
+	}
+}
+
+// TestAttackSupervisorKilled: what a local service runs under is no part of the stack.
+func TestAttackSupervisorKilled(t *testing.T) {
+	b := newBench(t)
+	b.local()
+	b.onceUnderLoad("flask", func() {
+		if out, err := exec.Command("pkill", "-KILL", "-P", strconv.Itoa(os.Getpid()), "-f", process.LauncherArgument).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	b.voided(b.plan("request: {path: '/sleep?s=0.02', max_errors: 100%}\ntopologies: [flask]\nmatrix: {requests: [100], client: [single]}\n"), "its supervisor")
+}
+
+// voided runs a plan of one cell and checks that it was void once, for a reason.
+func (b *bench) voided(plan scenarios.Plan, reason string) {
+	b.t.Helper()
+	for cell, r := range b.mustExecute(plan) {
+		told := slices.ContainsFunc(b.events, func(e orchestrator.Event) bool {
+			return strings.Contains(e.Message, "is void and is measured again on a new stack") && strings.Contains(e.Message, reason)
+		})
+		if !told || r.Status != results.StatusOK || !slices.Contains(r.Flags, results.FlagRepeated) {
+			b.t.Errorf("%s: told %v; %s %s, flags %v, longest gap %v s", cell, told, r.Status, r.Reason, r.Flags, r.Memory.MaxGap)
+			for _, e := range b.events {
+				if e.Message != "" {
+					b.t.Log(e.Message)
+				}
+			}
+		}
 	}
 }

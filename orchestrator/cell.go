@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -33,6 +36,10 @@ const (
 	// engineDelay is how long an engine may take to notice that a container has
 	// ended. After a broken connection the engine is asked again until then.
 	engineDelay = time.Second
+
+	// longestGap is the longest time between two samples of memory, of 20 ms or 50 ms
+	// each, with which a cell is not flagged.
+	longestGap = 500 * time.Millisecond
 
 	// A cell inherited memory from an earlier one if it began this far above the
 	// warmed-up level. Less is a server's own variation.
@@ -136,8 +143,8 @@ func (s *live) verdict(ctx context.Context, rec *results.Record, f finding, send
 		return fmt.Errorf("the cell is void: %w", died)
 	case f.used.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
 		return s.killed(died)
-	case errors.Is(died, stacks.ErrStopped):
-		return fmt.Errorf("the cell is void: %w", died)
+	case disturbed(died), disturbed(sendErr), f.used.Halted != nil:
+		return fmt.Errorf("the cell is void: %w", cmp.Or(died, sendErr, f.used.Halted))
 	case errors.Is(died, stacks.ErrEnded):
 		return fmt.Errorf("%w: %w", errServiceDied, died)
 	}
@@ -232,6 +239,9 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	}
 	watching := s.watch(ctx, cell, batch, cancel)
 
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
 	before, fired := machineCPU(), time.Now()
 	f.fired = true
 	f.load, err = batch.Fire(ctx)
@@ -245,6 +255,9 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	}
 	cancel(nil)
 	<-watching
+	if len(continued) > 0 && !disturbed(err) && run.Err() == nil {
+		err = fmt.Errorf("stackmeter itself %w: a signal stopped it until it got SIGCONT", load.ErrDisturbed)
+	}
 	return f, err
 }
 
@@ -290,6 +303,9 @@ func (s *live) fill(rec *results.Record, f finding) {
 	if used.CPU != nil {
 		seconds := used.CPU.Seconds()
 		rec.CPU.Stack = &seconds
+	}
+	if used.MaxGap > longestGap {
+		rec.Flags = append(rec.Flags, results.FlagUnwatched)
 	}
 	if s.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)

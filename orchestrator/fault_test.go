@@ -228,7 +228,7 @@ matrix: {requests: [100], client: [single], include: [{client: mt, pool: 4, requ
 			r := records["flask/single/n100"]
 			told := slices.ContainsFunc(b.events, func(e orchestrator.Event) bool {
 				return e.Kind == orchestrator.EventNote && strings.Contains(e.Message, "is void and is measured again on a new stack") &&
-					strings.Contains(e.Message, "service app was stopped from outside") && strings.Contains(e.Message, test.said)
+					strings.Contains(e.Message, "service app was disturbed from outside") && strings.Contains(e.Message, test.said)
 			})
 			if !told || !slices.Contains(r.Flags, results.FlagRepeated) {
 				t.Errorf("what happened was told: %v; flags %v; %s %s", told, r.Flags, r.Status, r.Reason)
@@ -237,7 +237,7 @@ matrix: {requests: [100], client: [single], include: [{client: mt, pool: 4, requ
 				t.Errorf("measured again: %s %s, %d replies", r.Status, r.Reason, r.Replies)
 			}
 			if test.times == always {
-				failed(t, records, "flask/single/n100", "the cell is void", "service app was stopped from outside")
+				failed(t, records, "flask/single/n100", "the cell is void", "service app was disturbed from outside")
 			}
 			if next := records["flask/mt4/n120"]; next.Status != results.StatusOK || slices.Contains(next.Flags, results.FlagRepeated) {
 				t.Errorf("the next cell: %s %s, flags %v", next.Status, next.Reason, next.Flags)
@@ -266,7 +266,7 @@ func TestFault12StoppedWhileStarting(t *testing.T) {
 		t.Errorf("%s: %s", r.Status, r.Reason)
 	}
 	if !slices.ContainsFunc(b.events, func(e orchestrator.Event) bool {
-		return strings.Contains(e.Message, "starting it again: ") && strings.Contains(e.Message, "service app was stopped from outside")
+		return strings.Contains(e.Message, "starting it again: ") && strings.Contains(e.Message, "service app was disturbed from outside")
 	}) {
 		t.Errorf("what happened was not told: %+v", b.events)
 	}

@@ -344,7 +344,7 @@ func TestLoopVoid(t *testing.T) {
 			}
 			b.runtime.check = func(name string, starts int) error {
 				if name == "small" && measuring.Load() && starts <= times {
-					return fmt.Errorf("service app %w", stacks.ErrStopped)
+					return fmt.Errorf("service app %w", stacks.ErrDisturbed)
 				}
 				return nil
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"stackmeter/orchestrator/load"
 	"stackmeter/stacks"
 )
 
@@ -26,9 +27,10 @@ const (
 var errEngine = errors.New("the engine failed, not what was measured")
 
 // disturbed reports whether the stack did not cause an error: the engine went away,
-// or somebody stopped one of its services.
+// or somebody
+// ended, halted or cut off a part of it, of the client or of stackmeter itself.
 func disturbed(err error) bool {
-	return errors.Is(err, stacks.ErrLost) || errors.Is(err, stacks.ErrStopped)
+	return errors.Is(err, stacks.ErrLost) || errors.Is(err, stacks.ErrDisturbed) || errors.Is(err, load.ErrDisturbed)
 }
 
 // reconnect waits until the runtime answers again.

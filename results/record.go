@@ -32,6 +32,7 @@ const (
 	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
 	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside the stack
 	FlagRecycled   = "recycled"       // a server replaced workers during the cell, on purpose or for a reason that it did not tell
+	FlagUnwatched  = "unwatched"      // the stack's memory was not sampled for more than half a second
 	FlagUnverified = "unverified"     // a fact of the stack could not be read back and compared with the scenario
 	FlagImported   = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
 )

@@ -21,6 +21,7 @@ type Reading struct {
 	KernelPeak *int64           // bytes, with page cache: the sum of the high-water marks that the kernel kept of the services
 	Start      *int64           // bytes: Memory at the first sample
 	CPU        *time.Duration   // CPU time of all services, user and system
+	Halted     error            // somebody halted a service; wraps ErrDisturbed
 	OOMKills   int              // processes of the stack that the kernel killed for memory
 	Services   map[string]int64 // bytes, by name: each service's own peak
 	Samples    int
@@ -40,6 +41,10 @@ type Sample struct {
 type Gauge interface {
 	// Memory is what the service holds now, in bytes, without page cache.
 	Memory() (int64, error)
+
+	// Halted says by what something of the service is kept from running: a signal, a
+	// debugger or the freezer; empty if nothing is.
+	Halted() string
 
 	// CPU is the CPU time that the service has used so far, user and system.
 	CPU() (time.Duration, error)
@@ -75,6 +80,10 @@ func StartMeter(method string, interval time.Duration, services []Gauged) Meter 
 	return m
 }
 
+// haltInterval is the least time between two looks whether something is halted. Each
+// reads one small file of every process.
+const haltInterval = 100 * time.Millisecond
+
 type meter struct {
 	method   string
 	interval time.Duration
@@ -89,6 +98,8 @@ type meter struct {
 	began       time.Time
 	series      []Sample
 	samples     int
+	halted      error
+	looked      time.Time // when it was last looked whether something is halted
 	maxGap      time.Duration
 	last        time.Time
 	failed      error // the first failure to read memory
@@ -121,7 +132,16 @@ func (m *meter) run() {
 func (m *meter) sample() {
 	now := time.Now()
 	sum := int64(0)
+	look := m.halted == nil && now.Sub(m.looked) >= haltInterval
+	if look {
+		m.looked = now
+	}
 	for _, s := range m.services {
+		if look && m.halted == nil {
+			if why := s.Gauge.Halted(); why != "" {
+				m.halted = fmt.Errorf("service %s %w: %s", s.Service, ErrDisturbed, why)
+			}
+		}
 		used, err := s.Gauge.Memory()
 		if err != nil {
 			if m.failed == nil {
@@ -165,7 +185,7 @@ func (m *meter) Stop() Reading {
 func (m *meter) total() Reading {
 	r := Reading{
 		Method: m.method, Memory: m.peak, Start: m.start,
-		Samples: m.samples, MaxGap: m.maxGap, Series: m.series,
+		Samples: m.samples, MaxGap: m.maxGap, Series: m.series, Halted: m.halted,
 	}
 	if m.failed != nil {
 		r.Reason = "memory was not read to the end: " + m.failed.Error()

@@ -20,6 +20,7 @@ func (s *script) Memory() (int64, error) {
 }
 
 func (s *script) CPU() (time.Duration, error) { return 0, nil }
+func (s *script) Halted() string              { return "" }
 func (s *script) Begin()                      {}
 func (s *script) End() (*int64, int)          { return nil, 0 }
 

@@ -74,3 +74,14 @@ func (s Stat) Number(field int) int64 {
 // Ended reports whether the process has ended: a zombie has, and nobody has waited
 // for it yet.
 func (s Stat) Ended() bool { return s[0] == "Z" || s[0] == "X" }
+
+// Halted says which of the processes a signal or a debugger stopped, in its first
+// thread; empty if none is.
+func Halted(pids []int) string {
+	for _, pid := range pids {
+		if stat, err := ReadStat(pid); err == nil && strings.ContainsAny(stat[0], "Tt") {
+			return fmt.Sprintf("process %d was stopped by a signal or a debugger", pid)
+		}
+	}
+	return ""
+}

@@ -35,9 +35,9 @@ var ErrEnded = errors.New("ended")
 // Runtime.Check passes again.
 var ErrLost = errors.New("the engine went away")
 
-// ErrStopped marks an error of a stack of which somebody stopped or removed a
-// service through the engine. The stack is not to blame.
-var ErrStopped = errors.New("was stopped from outside")
+// ErrDisturbed marks an error of a stack that somebody else ended, halted or cut off
+// a part of. The stack is not to blame.
+var ErrDisturbed = errors.New("was disturbed from outside")
 
 // ErrOutOfMemory marks the end of a service that the kernel killed at its
 // memory limit.
@@ -95,7 +95,7 @@ type Stack interface {
 
 	// Check returns nil while every service runs. Otherwise its error names the
 	// service, says how it ended, and wraps ErrEnded. It wraps ErrLost or
-	// ErrStopped where that is known to be the cause, even when every service
+	// ErrDisturbed where that is known to be the cause, even when every service
 	// runs again.
 	Check(ctx context.Context) error
 

@@ -11,6 +11,7 @@ package load
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -74,6 +75,10 @@ type Batch interface {
 	// more than once. If Fire is running, it fails.
 	Close() error
 }
+
+// ErrDisturbed marks the error of a batch of which somebody else ended or stopped a
+// client process. What was measured until then says nothing about the server.
+var ErrDisturbed = errors.New("was disturbed from outside")
 
 // MaxBody is the longest body of an answer, in bytes. A longer one is an error of
 // kind protocol, so that no server can hold a client for ever.

@@ -301,7 +301,7 @@ func (s Summary) Doubts(m results.Figure) []string {
 	var voiding []string
 	switch {
 	case m.Name == results.MetricMemoryPeak:
-		voiding = []string{results.FlagInherited}
+		voiding = []string{results.FlagInherited, results.FlagUnwatched}
 	case m.Unit == units.Bytes:
 		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
 	case m.Unit != units.None:

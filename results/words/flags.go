@@ -29,6 +29,8 @@ func meaning(flag string) string {
 		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
 	case results.FlagRecycled:
 		return "a server replaced worker processes during the cell, as it was told to (max_requests) or for a reason that it did not tell: starting them is part of the figures"
+	case results.FlagUnwatched:
+		return "the stack's memory was not sampled for more than half a second: stackmeter was halted or had too little CPU, and a peak may have been missed"
 	case results.FlagUnverified:
 		return "a fact of the stack could not be read back, so it was not compared with what was asked for: the report says which under What ran"
 	case results.FlagImported:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types"
@@ -38,6 +39,7 @@ type Client struct {
 	streams   types.HijackedResponse
 	stdout    *io.PipeReader
 	stderr    show.Tail
+	killed    atomic.Bool // by this process
 }
 
 // ClientImage makes the image of RunClient's containers and returns its id. It may
@@ -170,7 +172,9 @@ func (c *Client) Read(b []byte) (int, error) { return c.stdout.Read(b) }
 // container ended, unless it ended well. Read standard output to its end first.
 func (c *Client) Wait() error {
 	status, err := c.status()
-	if err == nil && status != 0 {
+	if status == 128+9 && !c.killed.Load() {
+		err = fmt.Errorf("the load client's container %w: it was killed", stacks.ErrDisturbed)
+	} else if err == nil && status != 0 {
 		err = fmt.Errorf("the load client's container exited with status %d", status)
 		if said := c.stderr.String(); said != "" {
 			err = fmt.Errorf("%w: %s", err, said)
@@ -191,6 +195,7 @@ func (c *Client) status() (int64, error) {
 
 // Kill ends the client at once. It may be called more than once.
 func (c *Client) Kill() {
+	c.killed.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
 	// A container that is gone cannot be killed. One that cannot be killed for

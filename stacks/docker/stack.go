@@ -39,6 +39,7 @@ type stack struct {
 type service struct {
 	container string
 	image     string        // the id of the image that runs
+	endpoint  string        // of its network
 	pid       int           // of its init process, on the engine's machine; 0 until it was started
 	attempted chan struct{} // closed when its start has succeeded or failed
 }
@@ -74,8 +75,20 @@ func (st *stack) look(ctx context.Context) error {
 			st.watching.ended(ctx, st.services[i].container)
 			return fmt.Errorf("service %s %w: %w", s.Name, stacks.ErrEnded, ending(found.State, s))
 		}
+		if endpoint(found) != st.services[i].endpoint {
+			return fmt.Errorf("service %s %w: it was disconnected from its network", s.Name, stacks.ErrDisturbed)
+		}
 	}
 	return nil
+}
+
+// endpoint identifies how a container is connected to the one network that it was
+// given: each connection has another one.
+func endpoint(c container.InspectResponse) string {
+	for _, n := range c.NetworkSettings.Networks {
+		return n.EndpointID
+	}
+	return ""
 }
 
 // ending says how a service's container ended.

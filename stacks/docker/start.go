@@ -327,7 +327,7 @@ func (st *stack) startService(ctx context.Context, i int) error {
 		return fmt.Errorf("inspect the container: %w", err)
 	}
 	one.image = found.Image
-	one.pid = found.State.Pid
+	one.pid, one.endpoint = found.State.Pid, endpoint(found)
 	if i == len(st.services)-1 {
 		return st.locate(found)
 	}

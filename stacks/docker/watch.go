@@ -21,7 +21,7 @@ type watch struct {
 
 	mu      sync.Mutex
 	away    error               // wraps stacks.ErrLost; nil while the engine is there
-	stopped error               // wraps stacks.ErrStopped; nil until the engine is told to end something
+	stopped error               // wraps stacks.ErrDisturbed; nil until the engine is told to end or pause something
 	ending  bool                // the engine may be shutting down: it ends its containers the same way
 	died    map[string]struct{} // containers whose end the engine has reported
 	news    chan struct{}       // closed and replaced at each change
@@ -67,18 +67,22 @@ func (st *stack) watch(ctx context.Context) (*watch, error) {
 }
 
 func (w *watch) note(m events.Message) {
-	if m.Actor.Attributes[labelService] == clientService {
-		return // its owner ends it
-	}
+	name := m.Actor.Attributes[labelService]
 	switch m.Action {
+	case events.ActionPause:
+		w.change(func() {
+			if w.stopped == nil {
+				w.stopped = fmt.Errorf("service %s %w: it was paused through the engine", name, stacks.ErrDisturbed)
+			}
+		})
 	case events.ActionKill:
 		signal := m.Actor.Attributes["signal"]
-		if !endsProcess[signal] {
+		if !endsProcess[signal] || name == clientService { // whose owner ends it
 			return
 		}
 		w.change(func() {
 			if w.stopped == nil {
-				w.stopped = fmt.Errorf("service %s %w: signal %s was sent to it through the engine", m.Actor.Attributes[labelService], stacks.ErrStopped, signal)
+				w.stopped = fmt.Errorf("service %s %w: signal %s was sent to it through the engine", name, stacks.ErrDisturbed, signal)
 				w.ending = signal != killSignal
 			}
 		})

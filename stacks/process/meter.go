@@ -51,6 +51,16 @@ func (s *procService) CPU() (time.Duration, error) {
 	return cpu, err
 }
 
+// Halted implements stacks.Gauge.
+func (s *procService) Halted() string {
+	members, _ := below(s.supervisor.PID) // fails when it is gone
+	pids := make([]int, len(members))
+	for i, m := range members {
+		pids[i] = m.PID
+	}
+	return stacks.Halted(pids)
+}
+
 // Begin implements stacks.Gauge. Without a control group the kernel keeps no mark
 // and counts no kills.
 func (s *procService) Begin() {}

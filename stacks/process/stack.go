@@ -82,7 +82,7 @@ func (st *stack) disappeared(one *service) error {
 	if st.stopped {
 		return errors.New("it was stopped")
 	}
-	return fmt.Errorf("its supervisor, process %d, was ended by someone else", one.record.Supervisor.PID)
+	return fmt.Errorf("%w: its supervisor, process %d, was ended by someone else", stacks.ErrDisturbed, one.record.Supervisor.PID)
 }
 
 // Devices implements stacks.Stack.

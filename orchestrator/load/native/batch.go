@@ -3,6 +3,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,10 @@ type batch struct {
 	closed bool
 	done   int // when closed
 }
+
+// stopInterval is between two looks whether a signal stopped a client process. The
+// kernel remembers it until then.
+const stopInterval = 100 * time.Millisecond
 
 // startLimit is how long the client processes may take to be ready. One takes a few
 // milliseconds.
@@ -105,9 +110,11 @@ func (b *batch) await(ctx context.Context) error {
 			gone <- w
 		}()
 	}
-	var failure error
+	var failure, halted error
 	var grace <-chan time.Time
 	cancelled := ctx.Done()
+	look := time.NewTicker(stopInterval)
+	defer look.Stop()
 	end := func(err error) {
 		if failure != nil {
 			return
@@ -126,6 +133,12 @@ func (b *batch) await(ctx context.Context) error {
 				if w.err != nil {
 					end(w.err)
 				}
+			case <-look.C:
+				for _, w := range b.workers {
+					if w.stopped() {
+						halted = fmt.Errorf("%s (process %d) %w: a signal stopped it", w.name, w.process, load.ErrDisturbed)
+					}
+				}
 			case <-cancelled:
 				cancelled = nil
 				end(context.Cause(ctx))
@@ -137,7 +150,7 @@ func (b *batch) await(ctx context.Context) error {
 			}
 		}
 	}
-	return failure
+	return cmp.Or(failure, halted)
 }
 
 // Done is how many replies and errors there are so far. It costs next to nothing and

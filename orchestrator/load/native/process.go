@@ -10,9 +10,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios/show"
 )
 
@@ -22,6 +26,7 @@ type worker struct {
 	process  int           // its id
 	stop     func()        // asks it to end at once and to write its tally; may be called again
 	kill     func()        // ends it without a tally; may be called again
+	killed   atomic.Bool   // by kill
 	ready    chan struct{} // closed when it waits for the gun
 	finished chan struct{} // closed when nothing of it is left; then tally and err are set
 	tally    tally
@@ -31,6 +36,21 @@ type worker struct {
 // stopGrace is how long a client process has to write its tally after it was stopped.
 // Then it is killed.
 const stopGrace = 2 * time.Second
+
+// endGrace is how long a client process that closed its output may take to end by
+// itself, so that it is known how it ended.
+const endGrace = 100 * time.Millisecond
+
+// fromOutside are signals that a client process does not send itself.
+var fromOutside = map[syscall.Signal]bool{syscall.SIGHUP: true, syscall.SIGINT: true, syscall.SIGKILL: true, syscall.SIGTERM: true}
+
+// stopped reports whether a signal has stopped the process since the last look,
+// whether it goes on by now or not.
+func (w *worker) stopped() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, w.process, &info, unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0
+}
 
 // startProcess starts one client process and gives it its task. If ctx ends first,
 // it kills the process.
@@ -59,9 +79,12 @@ func startProcess(ctx context.Context, argv []string, name string, t task, a *ar
 		name:     name,
 		process:  cmd.Process.Pid,
 		stop:     func() { _ = stdin.Close() },
-		kill:     func() { _ = cmd.Process.Kill() },
 		ready:    make(chan struct{}),
 		finished: make(chan struct{}),
+	}
+	w.kill = func() {
+		w.killed.Store(true)
+		_ = cmd.Process.Kill()
 	}
 	go w.follow(cmd, stdout, lastWords)
 	defer context.AfterFunc(ctx, w.kill)()
@@ -93,10 +116,13 @@ func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	defer close(w.finished)
 	err := w.listen(json.NewDecoder(stdout))
 	if err != nil {
-		w.kill() // without a tally it may be any program, and not end by itself
+		// Without a tally it may be any program, and not end by itself.
+		defer time.AfterFunc(endGrace, w.kill).Stop()
 	}
 	ended := cmd.Wait()
 	switch {
+	case ended != nil && !w.killed.Load() && fromOutside[cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()]:
+		err = fmt.Errorf("it %w: %w", load.ErrDisturbed, ended)
 	case err == nil && ended == nil:
 		return
 	case err == nil:
