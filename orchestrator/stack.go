@@ -87,11 +87,15 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), watch.close(ctx))
 		}
+		var printed stacks.StartError
+		if failed := (*stacks.StartError)(nil); errors.As(err, &failed) {
+			printed = *failed
+		}
 		err = fmt.Errorf("start %s: %w", spec.Name, err)
 		if errors.Is(err, stacks.ErrLost) {
 			return errors.Join(&lostStart{err}, watch.close(ctx))
 		}
-		return errors.Join(l.failAll(ctx, trial, err, "", nil), watch.close(ctx))
+		return errors.Join(l.failAll(ctx, trial, err, printed.Log, nil), watch.close(ctx))
 	}
 	l.up[s.key] = s
 	started := time.Since(began).Seconds()

@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	probeAgent    = "stackmeter-probe"
 	probeTimeout  = 10 * time.Second // of one probe; a model that warms up may be slow to answer
 	probeFirst    = 5 * time.Millisecond
 	probeSlowest  = 100 * time.Millisecond
@@ -120,7 +121,7 @@ func probe(ctx context.Context, client *http.Client, url string, before error) e
 	if err != nil {
 		return err
 	}
-	req.Header.Set("User-Agent", "stackmeter-probe")
+	req.Header.Set("User-Agent", probeAgent)
 	resp, err := client.Do(req)
 	if err != nil {
 		// The dialer keeps the deadline by a timer of its own, which may be first.

@@ -21,6 +21,7 @@ type Spec struct {
 	GPU      scenarios.GPU // how many devices the stack gets, or which; the runtime chooses
 	Services []Service
 	Ready    scenarios.Ready
+	Path     string         // of the load's requests
 	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
 }
 
@@ -39,6 +40,12 @@ func (s Spec) Index(name string) (int, error) {
 		return i, fmt.Errorf("the stack has no service %q", name)
 	}
 	return i, nil
+}
+
+// Probed reports whether a line of a log is about a probe of WaitReady.
+func (s Spec) Probed(line string) bool {
+	return strings.Contains(line, probeAgent) ||
+		s.Ready.Path != "" && s.Ready.Path != s.Path && strings.Contains(line, `"GET `+s.Ready.Path+` HTTP/`)
 }
 
 // Entry is the service that the client connects to.

@@ -141,6 +141,16 @@ func Abandon(ctx context.Context, stack Stack, limit time.Duration, failed error
 	return failed
 }
 
+// A StartError is the failure of a start of which something ran already, with what
+// that printed: the stack is gone, and its logs with it.
+type StartError struct {
+	Err error
+	Log string // as Stack.Logs writes it
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
 // RandomID returns an id for a stack that no other has.
 func RandomID() string {
 	var b [6]byte

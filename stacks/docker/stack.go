@@ -2,12 +2,14 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -311,12 +313,37 @@ func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string
 // command.
 const exitNotFound = 127
 
+// noCapabilities is what a line of a log means that says that something was not
+// permitted.
+const noCapabilities = "(stackmeter: containers have no Linux capabilities, so that nothing in them can change its user or a file's owner; let the image be of the right user from the start: USER in its Dockerfile, COPY --chown)"
+
+// logOrder lists the services with those that ended last, and of these the one
+// that ended first at the very end: readers see the end of a log. Of those that
+// run, the one that the client connects to says least.
+func (st *stack) logOrder(ctx context.Context) []int {
+	order, ended := make([]int, len(st.services)), make([]string, len(st.services))
+	for i, one := range st.services {
+		order[i] = len(order) - 1 - i
+		if found, err := st.runtime.api.ContainerInspect(ctx, one.container); err == nil && found.State.Status == container.StateExited {
+			ended[i] = found.State.FinishedAt // RFC 3339, in UTC
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		if ended[a] == "" || ended[b] == "" {
+			return cmp.Compare(ended[a], ended[b])
+		}
+		return cmp.Compare(ended[b], ended[a])
+	})
+	return order
+}
+
 // Logs implements stacks.Stack.
 func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 	defer func() { failed = lost(failed) }()
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
-	for i, s := range st.spec.Services {
+	for _, i := range st.logOrder(ctx) {
+		s := st.spec.Services[i]
 		if st.services[i].container == "" {
 			continue
 		}
@@ -333,7 +360,11 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
-		for _, line := range tail.Lines(stacks.LogLines) {
+		lines := slices.DeleteFunc(tail.Lines(stacks.LogLines), st.spec.Probed)
+		if slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "peration not permitted") }) {
+			lines = append(lines, noCapabilities)
+		}
+		for _, line := range lines {
 			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, line); err != nil {
 				return err
 			}

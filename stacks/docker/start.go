@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,7 +26,8 @@ import (
 const (
 	nginxConfig = "/etc/nginx/nginx.conf"
 	pidsLimit   = 4096
-	logSize     = "10m" // of each container; a server that logs each request must not fill the disk
+	fileLimit   = 64 << 30 // bytes of one file: what has no end must not fill the disk
+	logSize     = "10m"    // of each container; a server that logs each request must not fill the disk
 )
 
 // Start implements stacks.Runtime.
@@ -44,6 +46,10 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, 
 	st := &stack{runtime: r, spec: spec, id: stacks.RandomID(), direct: direct && !r.Publish, local: direct}
 	st.services = make([]service, len(spec.Services))
 	if err := st.start(ctx); err != nil {
+		var printed bytes.Buffer
+		if !errors.Is(err, stacks.ErrLost) && ctx.Err() == nil && st.Logs(ctx, &printed) == nil {
+			err = &stacks.StartError{Err: err, Log: printed.String()}
+		}
 		return nil, stacks.Abandon(ctx, st, r.Limits.start(), err)
 	}
 	return st, nil
@@ -121,6 +127,10 @@ func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (address neti
 			return netip.AddrPortFrom(prefix.Addr(), uint16(st.spec.Services[up].Port)), nil
 		}
 		if attempted {
+			found, err := st.runtime.api.ContainerInspect(ctx, st.services[up].container)
+			if err == nil && found.State.Status == container.StateExited {
+				return address, fmt.Errorf("service %s, which it stands in front of, %w: %w", proxy.Upstream, stacks.ErrEnded, ending(found.State, st.spec.Services[up]))
+			}
 			return address, fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
 		}
 		select {
@@ -270,6 +280,7 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 			Memory:     s.Memory,
 			MemorySwap: s.Memory, // no swap on top of the limit
 			PidsLimit:  &pids,
+			Ulimits:    []*container.Ulimit{{Name: "fsize", Soft: fileLimit, Hard: fileLimit}},
 		},
 	}
 }

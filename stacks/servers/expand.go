@@ -20,7 +20,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	if err != nil {
 		return stacks.Spec{}, err
 	}
-	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, GPU: p.Resources.GPU}
+	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, Path: p.Request.Path, GPU: p.Resources.GPU}
 	var cores []int
 	if p.Resources.Cpuset != "" {
 		if cores, err = scenarios.ParseCpuset(p.Resources.Cpuset); err != nil {
