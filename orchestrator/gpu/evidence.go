@@ -311,7 +311,7 @@ func (ev evidence) fatal(u Usage) string {
 	switch {
 	case u.Errors[CodeGPULost] > 0:
 		return "the GPU was lost during the cell (" + codes(u.Errors) + ")"
-	case u.Errors[CodeTimeout] > 0:
+	case u.Errors[codeTimeout] > 0:
 		return "the GPU driver stopped answering during the cell (" + codes(u.Errors) + ")"
 	case u.Samples == 0 || failed > u.Samples:
 		return "the GPU's memory could not be read (" + codes(u.Errors) + ")"

@@ -82,7 +82,7 @@ func TestJudge(t *testing.T) {
 		{"fake driver", func(ev *evidence) { ev.devices[0].Fake = true }, Flagged, []string{FlagFakeDriver}, "", true, true},
 
 		{"GPU lost", func(ev *evidence) { ev.faults = map[string]int{CodeGPULost: 1} }, Invalid, []string{FlagReadErrors}, "GPU_IS_LOST ×1", false, false},
-		{"driver hangs", func(ev *evidence) { ev.faults = map[string]int{CodeTimeout: 1} }, Invalid, []string{FlagReadErrors}, "stopped answering", false, false},
+		{"driver hangs", func(ev *evidence) { ev.faults = map[string]int{codeTimeout: 1} }, Invalid, []string{FlagReadErrors}, "stopped answering", false, false},
 		{"nothing was read", func(ev *evidence) { ev.samples = nil }, Invalid, []string{FlagGap, FlagFewSamples}, "could not be read", false, false},
 		{"method changed", func(ev *evidence) { ev.methods = []string{MethodNVMLv2, MethodNVMLv1} }, Invalid, nil, "nvml-v2, then nvml-v1", false, false},
 		{"worker died", func(ev *evidence) {

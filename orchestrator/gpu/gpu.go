@@ -129,7 +129,7 @@ type Telemetry struct {
 // Codes of errors that the sampler treats specially. They are NVML's own.
 const (
 	CodeGPULost = "GPU_IS_LOST"
-	CodeTimeout = "TIMEOUT" // also used when the driver does not answer within the sampler's limit
+	codeTimeout = "TIMEOUT" // also used when the driver does not answer within the sampler's limit
 	CodeUnknown = "UNKNOWN"
 )
 

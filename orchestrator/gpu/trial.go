@@ -230,7 +230,7 @@ func (t *Trial) edge(accounting bool) (edge, error) {
 		case <-limit:
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.faults = append(t.faults, fault{t.now(), CodeTimeout})
+			t.faults = append(t.faults, fault{t.now(), codeTimeout})
 			return edge{}, fmt.Errorf("the GPU driver did not answer within %v", t.s.Timeout)
 		}
 	}
