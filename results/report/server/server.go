@@ -24,6 +24,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/scenarios/threshold"
 )
 
 // A Store is what is read of a results.Store.
@@ -197,8 +198,18 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 			return err
 		}
 	}
-	comparison := verdict.CompareRuns(runs[0], runs[1], records[0], records[1])
-	return pages.WriteComparisonPage(w, comparison, runs[1].Checks, nav(), runAddress)
+	// As stackmeter compare does it: the head's thresholds against this base. The
+	// head's own checks are against another one.
+	var thresholds []*threshold.Threshold
+	for _, text := range runs[1].Plan.Thresholds {
+		t, err := results.Vocabulary().Parse(text)
+		if err != nil {
+			return fmt.Errorf("threshold %q of run %s: %w", text, runs[1].ID, err)
+		}
+		thresholds = append(thresholds, t)
+	}
+	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(records[1]), verdict.Summarise(records[0]))
+	return pages.WriteComparisonPage(w, verdict.CompareRuns(runs[0], runs[1], records[0], records[1]), checks, nav(), runAddress)
 }
 
 // historyRuns is over how many runs a history goes back.
@@ -246,7 +257,7 @@ func (s *Server) absent(err error) error {
 
 // version changes when a run's page would.
 func (s *Server) version(run results.Run) string {
-	text := run.Outcome + fmt.Sprint(s.alive(run))
+	text := run.Outcome + run.Verdict + fmt.Sprint(s.alive(run))
 	if run.Counts != nil {
 		text += fmt.Sprintf(" %d %d %d", run.Counts.OK, run.Counts.Failed, run.Counts.Pruned)
 	}
