@@ -11,13 +11,17 @@ import (
 // TestAttackForbiddenSocket: the user may not use the engine. The engine need not be
 // started or installed for that.
 func TestAttackForbiddenSocket(t *testing.T) {
-	const host = "unix:///var/run/docker.sock"
-	failed := client.ErrorConnectionFailed(host)
+	host := "unix://" + t.TempDir() + "/docker.sock"
+	away, err := client.NewClientWithOpts(client.WithHost(host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, failed := away.Ping(t.Context())
 	forbidden := engineError(fmt.Errorf("permission denied while trying to connect: %w", failed), host).Error()
 	if !strings.Contains(forbidden, "join the group docker") || strings.Contains(forbidden, "install it") {
 		t.Error(forbidden)
 	}
-	if away := engineError(failed, host).Error(); !strings.Contains(away, "service docker start") {
-		t.Error(away)
+	if text := engineError(failed, host).Error(); !strings.Contains(text, "service docker start") {
+		t.Error(text)
 	}
 }
