@@ -27,6 +27,8 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		}),
 		yamlfile.Key("wsgi", func(n *yaml.Node) { d.Checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
+		yamlfile.Key("user", func(n *yaml.Node) { d.Checked(n, "app.user", &a.User, validUser, userRule) }),
+		yamlfile.Key("capabilities", func(n *yaml.Node) { a.Capabilities = d.capabilities(n) }),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
 		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
 	)
@@ -34,6 +36,30 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		d.Problem(o.Keys["build"], "keep one of them", "app has both an image and a build")
 	}
 	return o
+}
+
+// defaultCapabilities are those that Docker gives a container unless it is told
+// otherwise, and all that a scenario may ask for: more than an ordinary container
+// has is not its to give.
+//
+// https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
+func defaultCapabilities() []string {
+	return []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}
+}
+
+func (d *decoder) capabilities(n *yaml.Node) (named []string) {
+	for _, item := range d.List(n, "app.capabilities", len(defaultCapabilities())) {
+		var name string
+		switch {
+		case !d.Choice(item, "app.capabilities", &name, defaultCapabilities()...):
+		case slices.Contains(named, name):
+			d.Problem(item, "remove one of them", "app.capabilities has %s twice", name)
+		default:
+			named = append(named, name)
+		}
+	}
+	slices.Sort(named)
+	return named
 }
 
 func (d *decoder) appDir(n *yaml.Node) string {

@@ -106,8 +106,13 @@ type App struct {
 	Venv  string            `json:"venv,omitempty"` // absolute folder of a virtual environment, which need not exist here
 	WSGI  string            `json:"wsgi,omitempty"` // module:callable
 	Env   map[string]string `json:"env,omitempty"`
+	User  string            `json:"user,omitempty"` // whom containers run as; the image's when empty
 	Port  int               `json:"port"`
 	Ready Ready             `json:"ready"`
+
+	// Capabilities are what containers are given of those that Docker gives by
+	// default, sorted. Without any they have none.
+	Capabilities []string `json:"capabilities,omitempty"`
 }
 
 // A Build is a container build context on this machine.

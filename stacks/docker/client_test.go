@@ -15,7 +15,11 @@ import (
 // runningStack is a stack of the test application that answers.
 func runningStack(t *testing.T, r *Runtime, run string) stacks.Stack {
 	t.Helper()
-	spec := stackstest.Spec(t, run, stackstest.Flask, nil)
+	return running(t, r, run, stackstest.Spec(t, run, stackstest.Flask, nil))
+}
+
+func running(t *testing.T, r *Runtime, run string, spec stacks.Spec) stacks.Stack {
+	t.Helper()
 	if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 		t.Fatal(err)
 	}

@@ -133,6 +133,40 @@ func TestThreat2KernelAgrees(t *testing.T) {
 	}
 }
 
+// TestAttackCapabilities: a scenario gets the user and the capabilities that it
+// asks for, and no others.
+func TestAttackCapabilities(t *testing.T) {
+	r := engine(t)
+	for name, test := range map[string]struct {
+		user      string
+		caps      []string
+		uid, held string // as /proc has them
+	}{
+		"a user":       {user: "1234:1234", uid: "1234", held: "0000000000000000"},
+		"capabilities": {user: "root", caps: []string{"SETGID", "SETUID"}, uid: "0", held: "00000000000000c0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := "test-caps-" + filepath.Base(t.TempDir())
+			stack := running(t, r, run, stackstest.Spec(t, run, stackstest.Flask, func(p *scenarios.Plan) {
+				p.App.User, p.App.Capabilities = test.user, test.caps
+			}))
+			status, err := stack.Exec(t.Context(), stacks.AppService, "cat", "/proc/1/status")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"Uid:\t" + test.uid + "\t", "CapEff:\t" + test.held + "\n", "CapBnd:\t" + test.held + "\n"} {
+				if !strings.Contains(string(status), want) {
+					t.Errorf("no %q in\n%s", want, status)
+				}
+			}
+			_, err = stack.Exec(t.Context(), stacks.AppService, "python3", "-c", "import os; os.setgid(7); os.setuid(7)")
+			if (err == nil) != (len(test.caps) > 0) {
+				t.Errorf("changing the user: %v", err)
+			}
+		})
+	}
+}
+
 // TestThreat3NoSocketInside: nothing of the host is mounted into a container,
 // the engine's socket least of all.
 func TestThreat3NoSocketInside(t *testing.T) {

@@ -315,7 +315,7 @@ const exitNotFound = 127
 
 // noCapabilities is what a line of a log means that says that something was not
 // permitted.
-const noCapabilities = "(stackmeter: containers have no Linux capabilities, so that nothing in them can change its user or a file's owner; let the image be of the right user from the start: USER in its Dockerfile, COPY --chown)"
+const noCapabilities = "(stackmeter: containers have no Linux capabilities, so that nothing in them can change its user or a file's owner; let the image be of the right user from the start (USER in its Dockerfile, COPY --chown), or write app.user or app.capabilities: [CHOWN, SETUID, SETGID] into the scenario)"
 
 // logOrder lists the services with those that ended last, and of these the one
 // that ended first at the very end: readers see the end of a log. Of those that
@@ -361,7 +361,7 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
 		lines := slices.DeleteFunc(tail.Lines(stacks.LogLines), st.spec.Probed)
-		if slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "peration not permitted") }) {
+		if len(s.Caps) == 0 && slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "peration not permitted") }) {
 			lines = append(lines, noCapabilities)
 		}
 		for _, line := range lines {

@@ -234,6 +234,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	defer done()
 	config := &container.Config{
 		Image:  imageID,
+		User:   s.User,
 		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
 		Env:    stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
 		Labels: st.serviceLabels(s),
@@ -272,6 +273,7 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 	return &container.HostConfig{
 		Init:        &init,
 		CapDrop:     []string{"ALL"},
+		CapAdd:      s.Caps,
 		SecurityOpt: []string{"no-new-privileges"},
 		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
 		Resources: container.Resources{

@@ -175,3 +175,17 @@ func TestLimitsThatCannotBeKept(t *testing.T) {
 		})
 	}
 }
+
+// TestAttackPrivilegesOfAProcess: a user and capabilities are a container's.
+func TestAttackPrivilegesOfAProcess(t *testing.T) {
+	r := machine(t)
+	for name, change := range map[string]func(*scenarios.App){
+		"user":         func(a *scenarios.App) { a.User = "svc" },
+		"capabilities": func(a *scenarios.App) { a.Capabilities = []string{"CHOWN"} },
+	} {
+		spec := stackstest.Spec(t, "run", stackstest.Flask, func(p *scenarios.Plan) { change(&p.App) })
+		if err := r.Prepare(t.Context(), spec, func(string) {}); !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), "app."+name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

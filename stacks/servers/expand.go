@@ -41,6 +41,8 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		Dir:    p.App.Dir,
 		Venv:   p.App.Venv,
 		Env:    merged(p.App.Env, t.Env),
+		User:   p.App.User,
+		Caps:   p.App.Capabilities,
 		Port:   p.App.Port,
 		CPUs:   p.Resources.CPUs,
 		Memory: p.Resources.Memory,
