@@ -6,10 +6,12 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 )
 
 type jsonComparison struct {
 	Schema      int                  `json:"schema"`
+	Verdict     string               `json:"verdict"` // passed, failed or undecided, with the reasons, as everywhere
 	Base        jsonCompared         `json:"base"`
 	Head        jsonCompared         `json:"head"`
 	Disparities []verdict.Disparity  `json:"disparities"`
@@ -90,7 +92,7 @@ func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonCompari
 		return jsonCompared{r.ID, r.Scenario, r.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")}
 	}
 	report := jsonComparison{
-		Schema: schema, Base: compared(c.Base), Head: compared(c.Head),
+		Schema: schema, Verdict: words.StandingOfComparison(c, checks).String(), Base: compared(c.Base), Head: compared(c.Head),
 		Disparities: slices.Concat([]verdict.Disparity{}, c.Disparities),
 		Notes:       slices.Concat([]verdict.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
 		Checks: slices.Concat([]results.Check{}, checks),

@@ -35,11 +35,11 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 		`stackmeter_run_info{scenario="` + labelText(run.Scenario) + `",run="` + labelText(run.ID) + `",imported="` + labelText(run.Imported) + `"} 1`})
 	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
 		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
-	if run.Verdict != "" {
+	counts := run.Count(records)
+	if run.Verdict != "" || !words.StandingOf(run, &counts).Good { // a night that broke off has not passed
 		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
 			"stackmeter_run_passed" + scenario + flag(run.Verdict == results.VerdictPassed)})
 	}
-	counts := run.Count(records)
 	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),

@@ -102,6 +102,10 @@ func TestAttackVerdictIsSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		views := map[string]string{"list": list.String(), "runs": text.String()}
+		metrics := render(t, "prometheus", run, records, report.Options{})
+		if is := strings.Contains(metrics, `stackmeter_run_passed{scenario="quickstart"} 0`); is != (want != "passed" && want != "ok") {
+			t.Errorf("of a run that is %s the metrics say that it has not passed: %v", want, is)
+		}
 		for _, format := range []string{"table", "markdown", "html", "summary", "junit"} {
 			views[format] = strings.Join(strings.Fields(render(t, format, run, records, report.Options{Width: 300})), " ")
 		}
