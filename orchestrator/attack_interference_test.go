@@ -95,8 +95,8 @@ func TestAttackInterference(t *testing.T) {
 		{"pause", "docker pause $C && sleep 1; docker unpause $C", "service app was disturbed from outside: it was paused through the engine"},
 		{"network", "N=$(docker inspect -f '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}' $C); docker network disconnect -f $N $C; sleep 1; docker network connect $N $C", "service app was disturbed from outside: it was disconnected from its network"},
 		{"worker stopped", "P=$(docker inspect -f '{{.State.Pid}}' $C); P=$(pgrep -P $P | head -1); kill -STOP $P; sleep 1; kill -CONT $P", "was stopped by a signal or a debugger"},
-		{"client stopped", "P=$(pgrep -P $SELF -f load-worker); kill -STOP $P; sleep 1; kill -CONT $P", "was disturbed from outside: a signal stopped it"},
-		{"client killed", "kill -KILL $(pgrep -P $SELF -f load-worker)", "was disturbed from outside: signal: killed"},
+		{"client stopped", "P=$(pgrep -P $SELF -f '[l]oad-worker'); kill -STOP $P; sleep 1; kill -CONT $P", "was disturbed from outside: a signal stopped it"},
+		{"client killed", "kill -KILL $(pgrep -P $SELF -f '[l]oad-worker')", "was disturbed from outside: signal: killed"},
 		{"stackmeter stopped", "kill -STOP $SELF; sleep 1; kill -CONT $SELF", "stackmeter itself was disturbed from outside"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
