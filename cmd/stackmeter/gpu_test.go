@@ -104,7 +104,7 @@ func (f *fakeGPU) run(scenario string, on func(orchestrator.Event), args ...stri
 	}
 	text := fmt.Sprintf(`name: fake-gpu
 app: {build: {context: %q}, wsgi: "wsgi:app", ready: {path: /healthz}, env: {%s: %q}}
-request: {method: POST, path: /predict}
+request: {method: POST, path: /predict, max_errors: 100%%}
 resources: {gpu: {%s}}
 order: listed
 %s`, app, fakedriver.Env, f.state.Folder, f.gpu, scenario)
