@@ -179,26 +179,20 @@ func (r *Runtime) withoutBuildKit(ctx context.Context) (string, error) {
 // reads the ignore file itself, and leaves out what that names. own keeps it from
 // fetching another builder that the Dockerfile names.
 func (r *Runtime) buildKit(ctx context.Context, b scenarios.Build, how build.ImageBuildOptions, secrets map[string][]byte, own bool, heard func(), progress func(string)) ([]string, error) {
-	files, err := fsutil.NewFS(b.Context)
-	if err == nil {
-		files, err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{ExcludePatterns: []string{neverSent}, Map: func(_ string, s *fsutiltypes.Stat) fsutil.MapResult {
-			s.Uid, s.Gid = 0, 0 // whose files they are on this machine means nothing in an image
-			return fsutil.MapResultKeep
-		}})
-	}
-	if err != nil {
+	files := contextFiles{b, own}
+	if _, err := files.open(); err != nil {
 		return nil, err
 	}
 	shared := how.Tags[0] // what the engine has of the context from before
 	if own {
-		files, shared = ownFS{files, b.Dockerfile}, shared+"-own"
+		shared += "-own"
 	}
 	s, err := session.NewSession(ctx, shared)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	s.Allow(filesync.NewFSSyncProvider(filesync.StaticDirSource{"context": files, "dockerfile": files}))
+	s.Allow(filesync.NewFSSyncProvider(files))
 	s.Allow(secretsprovider.FromMap(secrets))
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -212,6 +206,34 @@ func (r *Runtime) buildKit(ctx context.Context, b scenarios.Build, how build.Ima
 	}()
 	how.Version, how.SessionID, how.RemoteContext = build.BuilderBuildKit, s.ID(), "client-session"
 	return r.runBuild(ctx, nil, how, heard, progress)
+}
+
+// contextFiles are a build's context. The engine asks for it several times at once,
+// and a filter of fsutil is for one at a time: its patterns are compiled when they
+// are first used.
+type contextFiles struct {
+	build scenarios.Build
+	own   bool
+}
+
+// LookupDir implements filesync.DirSource.
+func (c contextFiles) LookupDir(name string) (fsutil.FS, bool) {
+	files, err := c.open()
+	return files, err == nil && (name == "context" || name == "dockerfile")
+}
+
+func (c contextFiles) open() (fsutil.FS, error) {
+	files, err := fsutil.NewFS(c.build.Context)
+	if err == nil {
+		files, err = fsutil.NewFilterFS(files, &fsutil.FilterOpt{ExcludePatterns: []string{neverSent}, Map: func(_ string, s *fsutiltypes.Stat) fsutil.MapResult {
+			s.Uid, s.Gid = 0, 0 // whose files they are on this machine means nothing in an image
+			return fsutil.MapResultKeep
+		}})
+	}
+	if err == nil && c.own {
+		files = ownFS{files, c.build.Dockerfile}
+	}
+	return files, err
 }
 
 // An ownFS is a context whose Dockerfile names no builder.
