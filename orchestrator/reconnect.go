@@ -27,8 +27,8 @@ const (
 var errEngine = errors.New("the engine failed, not what was measured")
 
 // disturbed reports whether the stack did not cause an error: the engine went away,
-// or somebody
-// ended, halted or cut off a part of it, of the client or of stackmeter itself.
+// or somebody ended, halted or cut off a part of it, of the client or of stackmeter
+// itself.
 func disturbed(err error) bool {
 	return errors.Is(err, stacks.ErrLost) || errors.Is(err, stacks.ErrDisturbed) || errors.Is(err, load.ErrDisturbed)
 }

@@ -56,7 +56,7 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(http.StatusOK, s.info)
 	case "GET /version":
 		answer(http.StatusOK, s.version)
-	case "GET /images/" + enginetest.Guest + "/json":
+	case "GET /images/" + enginetest.Guest + "/json", "GET /images/sha256:0123/json":
 		answer(http.StatusOK, `{"Id": "sha256:0123"}`)
 	case "POST /containers/create":
 		var body struct {
