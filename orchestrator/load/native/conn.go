@@ -217,8 +217,10 @@ func (k *conn) awaitRoom() error {
 func (k *conn) read(b []byte) (n int, err error) {
 	if k.secure != nil {
 		n, err = k.secure.Read(b)
-		if err == io.EOF {
-			k.unread = true // the server announced the end; one that dies does not
+		if err == io.EOF && k.arrived == 0 {
+			k.unread = true // the end was announced together with the last answer
+		} else if err == io.EOF {
+			err = k.announced()
 		}
 	} else {
 		n, err = k.readSocket(b)
@@ -278,6 +280,25 @@ func (k *conn) begin(at instant, timeout time.Duration) {
 func (k *conn) unacknowledged() bool {
 	waiting, err := unix.IoctlGetInt(k.fd, unix.SIOCOUTQ)
 	return err == nil && waiting > 0 && int64(waiting) >= k.sent-k.before
+}
+
+// endTries is how often to look, retryEvery apart, for the end that TLS has announced.
+const endTries = 100
+
+// announced is called when TLS has announced the end, which acknowledges a request that
+// was read, or that was only in the server's kernel. Of the latter, the kernel resets
+// the connection a moment later. It returns io.EOF, or why it could not wait.
+func (k *conn) announced() error {
+	for try := 0; try < endTries && !k.unacknowledged(); try++ {
+		if info, err := unix.GetsockoptTCPInfo(k.fd, unix.IPPROTO_TCP, unix.TCP_INFO); err != nil || info.State != unix.BPF_TCP_ESTABLISHED {
+			break
+		}
+		if err := k.awhile(); err != nil {
+			return err
+		}
+	}
+	k.unread = gone(socketError(k.fd)) || k.unacknowledged()
+	return io.EOF
 }
 
 // recheckFrom is how long bytes may lie in the kernel before took asks whether they

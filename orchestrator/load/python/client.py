@@ -460,7 +460,7 @@ def left(stream):
         return 0  # the connection is closed already
 
 
-TCP_CLOSE = 7  # the state of a connection that was reset; one that the server closed is in CLOSE_WAIT
+TCP_ESTABLISHED = 1  # the state of a connection that nobody has closed yet
 
 
 def acknowledged(connection):
@@ -474,12 +474,17 @@ def acknowledged(connection):
 def refused(stream, before):
     """Whether the server had closed the connection of a stream at its end before the request came.
 
-    Then the connection was reset, or the end and the request have met on the way: nothing more was acknowledged than
-    before. The packet of an end acknowledges a request that was read.
+    Then the end and the request have met on the way: nothing more was acknowledged than before, while the packet of an
+    end acknowledges a request that was read. Or the request has reached the server's kernel only, which resets the
+    connection when it is closed. With TLS the announced end comes a moment before that.
     """
     try:
         connection = stream.raw._sock
-        reset = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE
+        for _ in range(100):
+            if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != TCP_ESTABLISHED:
+                break
+            time.sleep(0.001)
+        reset = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
     except (AttributeError, OSError):
         return False
     return reset or 0 < before == acknowledged(connection)

@@ -4,9 +4,9 @@ package python
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"runtime"
@@ -18,6 +18,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
+	"stackmeter/scenarios"
 )
 
 // deaf makes a connection lose all packets that come from now on, as if they were still
@@ -57,20 +58,84 @@ func TestAttackRequestNotRead(t *testing.T) {
 	}
 }
 
-// TestAttackSentAgainOverTLS: Python's client knows its kept connection also where TLS
-// has wrapped it.
-func TestAttackSentAgainOverTLS(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+// TestAttackClosedOverTLS: over TLS too, a request on a kept connection is sent again if
+// the server had closed that, and is an error if the server read it and closed then.
+func TestAttackClosedOverTLS(t *testing.T) {
+	certified := httptest.NewUnstartedServer(nil)
+	certified.StartTLS()
+	defer certified.Close()
+	python := trusting(t, certified.Certificate())
+	engines := both(t)
+	engines["python-requests"] = func(t *testing.T, job load.Job) load.Result {
+		job.Request.TLS = nil
+		return mustFire(t, python, job)
+	}
+	type handler = func(c *tls.Conn, r *bufio.Reader) // after the first answer
+	const notRead, read = 5, 0                        // retries
+	for name, test := range map[string]struct {
+		after   handler
+		retries int
+	}{
+		"closes":    {func(*tls.Conn, *bufio.Reader) {}, notRead},
+		"announces": {func(c *tls.Conn, _ *bufio.Reader) { _ = c.CloseWrite(); time.Sleep(100 * time.Millisecond) }, notRead},
+		"cuts off":  {func(c *tls.Conn, _ *bufio.Reader) { _ = c.NetConn().Close() }, notRead},
+		"closes while the request is on its way": {func(c *tls.Conn, _ *bufio.Reader) {
+			deaf(t, c.NetConn())
 			_, _ = io.WriteString(c, text("ok"))
-			_ = c.Close()
+			time.Sleep(50 * time.Millisecond)
+		}, notRead},
+		"closes over what it does not read": {func(c *tls.Conn, _ *bufio.Reader) { awaitBytes(t, c.NetConn()) }, notRead},
+		"closes over what it does not read, step by step": {func(c *tls.Conn, _ *bufio.Reader) {
+			awaitBytes(t, c.NetConn())
+			_ = c.CloseWrite()
+			time.Sleep(10 * time.Millisecond)
+		}, notRead},
+		"reads and closes": {func(_ *tls.Conn, r *bufio.Reader) { readBody(r) }, read},
+		"reads and announces": {func(c *tls.Conn, r *bufio.Reader) {
+			readBody(r)
+			_ = c.CloseWrite()
+			hang(c.NetConn().(*net.TCPConn), t.Context().Done())
+		}, read},
+		"reads and cuts off": {func(c *tls.Conn, r *bufio.Reader) { readBody(r); _ = c.NetConn().Close() }, read},
+	} {
+		for engine, fire := range engines {
+			url := serveConnections(t, func(c net.Conn, _ *bufio.Reader) {
+				secure := tls.Server(c, certified.TLS)
+				defer secure.Close()
+				r := bufio.NewReader(secure)
+				if _, ok := readBody(r); !ok {
+					return
+				}
+				if !strings.HasSuffix(name, "on its way") {
+					_, _ = io.WriteString(secure, text("ok"))
+				}
+				test.after(secure, r)
+			})
+			request := get("/")
+			request.TLS = &scenarios.TLS{Insecure: true}
+			r := fire(t, load.Job{URL: strings.Replace(url, "http:", "https:", 1), Request: request, Load: modes(6, true)[0]})
+			replies := 6
+			if test.retries == read {
+				replies = 3
+			}
+			if r.Replies != replies || r.ErrorKinds[load.ErrReset] != 6-replies || r.Retries != test.retries {
+				t.Errorf("%s %s: %d replies, %d retries, errors %v", engine, name, r.Replies, r.Retries, r.FirstErrors)
+			}
 		}
-	}))
-	defer server.Close()
-	c := trusting(t, server.Certificate())
-	r := mustFire(t, c, load.Job{URL: server.URL, Request: get("/"), Load: modes(4, true)[0]})
-	if r.Replies != 4 || r.Retries != 3 {
-		t.Errorf("%d replies, %d retries, errors %v", r.Replies, r.Retries, r.FirstErrors)
+	}
+}
+
+// awaitBytes waits for bytes in the kernel, and leaves them there.
+func awaitBytes(t *testing.T, c net.Conn) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool {
+			_, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK)
+			return err != unix.EAGAIN
+		})
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
