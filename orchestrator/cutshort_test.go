@@ -12,7 +12,6 @@ import (
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
-	"stackmeter/results/memory"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/existing"
 )
@@ -40,7 +39,7 @@ func TestKeepCutShort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store := &memory.Store{}
+		store := openStore(t)
 		if err := store.Begin(t.Context(), results.Run{ID: "run"}); err != nil {
 			t.Fatal(err)
 		}

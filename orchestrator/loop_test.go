@@ -17,7 +17,7 @@ import (
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
-	"stackmeter/results/memory"
+	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/existing"
@@ -123,13 +123,24 @@ type laptop struct {
 	orchestrator.Orchestrator
 	t       *testing.T
 	runtime *here
-	store   *memory.Store
+	store   *sqlite.Store
 	events  []orchestrator.Event
 	onEvent func(orchestrator.Event)
 }
 
+// openStore is an empty store in memory.
+func openStore(t *testing.T) *sqlite.Store {
+	t.Helper()
+	store, err := sqlite.OpenInMemory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
 func newLaptop(t *testing.T) *laptop {
-	b := &laptop{t: t, store: &memory.Store{}, runtime: &here{started: map[string]int{}, stopped: map[string]int{}}}
+	b := &laptop{t: t, store: openStore(t), runtime: &here{started: map[string]int{}, stopped: map[string]int{}}}
 	b.Runtime, b.Client, b.Recorder, b.NoGPU = b.runtime, &native.Client{}, b.store, "the test gives none"
 	b.Notify = func(e orchestrator.Event) {
 		b.events = append(b.events, e)

@@ -19,7 +19,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
-	"stackmeter/results/memory"
+	"stackmeter/results/sqlite"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/stacks/docker"
@@ -57,7 +57,7 @@ type bench struct {
 	orchestrator.Orchestrator
 	t       *testing.T
 	engine  *docker.Runtime
-	store   memory.Store
+	store   *sqlite.Store
 	run     string
 	mu      sync.Mutex
 	events  []orchestrator.Event
@@ -80,8 +80,8 @@ func newBench(t *testing.T) *bench {
 	if engine.Image(t.Context(), docker.BaseImage) == "" {
 		t.Skipf("needs the image %s: stacks/images/prepare makes it", docker.BaseImage)
 	}
-	b := &bench{t: t, engine: engine, run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
-	b.Runtime, b.Recorder, b.Client = engine, &b.store, &native.Client{}
+	b := &bench{t: t, engine: engine, store: openStore(t), run: fmt.Sprintf("test-%d", time.Now().UnixNano())}
+	b.Runtime, b.Recorder, b.Client = engine, b.store, &native.Client{}
 	b.NoGPU = "the test gives none"
 	b.Notify = func(e orchestrator.Event) {
 		b.mu.Lock()

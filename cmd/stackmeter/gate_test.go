@@ -12,7 +12,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/exchange"
-	"stackmeter/results/memory"
 	"stackmeter/scenarios"
 )
 
@@ -20,8 +19,18 @@ import (
 type nights struct {
 	t     *testing.T
 	app   app
-	store *memory.Store
+	store results.Store
 	n     int
+}
+
+func newNights(t *testing.T) *nights {
+	t.Helper()
+	store, err := openPrivateStore(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return &nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: store}
 }
 
 // A night is one run of two cells.
@@ -101,7 +110,7 @@ func TestAttackNarrowedNight(t *testing.T) {
 			with(one("w4", slim), func(o *night) { o.gate.compare = "gold" }), results.VerdictUndecided, errUndecided},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+			n := newNights(t)
 			if run, err := n.run(full); run.Verdict != results.VerdictUndecided || !errors.Is(err, errUndecided) {
 				t.Fatalf("the first night: %s, %v", run.Verdict, err)
 			}
@@ -122,7 +131,7 @@ func TestAttackNarrowedNight(t *testing.T) {
 // TestAttackNoThresholdsNoVerdict: a run that is held against nothing has not
 // passed anything.
 func TestAttackNoThresholdsNoVerdict(t *testing.T) {
-	n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+	n := newNights(t)
 	if run, err := n.run(night{memory: map[string]int64{"w1": 1 << 20}, repeats: 1}); run.Verdict != "" || err != nil {
 		t.Errorf("verdict %q, %v", run.Verdict, err)
 	}
@@ -131,7 +140,7 @@ func TestAttackNoThresholdsNoVerdict(t *testing.T) {
 // TestAttackCompareLastPassed: last-passed is found for each cell, and a run that is
 // named is filled up with it; no cell is of two runs.
 func TestAttackCompareLastPassed(t *testing.T) {
-	n := nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: &memory.Store{}}
+	n := newNights(t)
 	gate := []string{"memory_peak < base * 1.05"}
 	for _, cells := range []map[string]int64{{"w1": 1 << 20, "w2": 1 << 20}, {"w1": 1 << 20}, {"w2": 2 << 20}} {
 		_, _ = n.run(night{thresholds: gate, memory: cells, repeats: 5})

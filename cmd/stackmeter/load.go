@@ -18,7 +18,6 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/results/memory"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks/existing"
@@ -359,7 +358,11 @@ func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o ru
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
 	}
-	store := &memory.Store{}
+	store, err := openPrivateStore(ctx)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
 	ctx, release := a.signals(ctx, onSignal{
 		cause: errLoadInterrupted,
 		first: "the result follows (press again to end at once)",

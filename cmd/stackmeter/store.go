@@ -49,6 +49,9 @@ func openStoreToWrite(ctx context.Context, db string) (*sqlite.Store, error) {
 	return store, notAStore(err)
 }
 
+// openPrivateStore opens a store of this process alone, for what nobody keeps.
+func openPrivateStore(ctx context.Context) (*sqlite.Store, error) { return sqlite.OpenInMemory(ctx) }
+
 // withStore makes a command of what reads a store.
 func withStore(db *string, do func(ctx context.Context, store results.Store, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {

@@ -46,15 +46,7 @@ func (s *Store) readOlder(ctx context.Context, do func(*sql.Conn) error) error {
 // current schema. It copies whole pages, so that of a damaged store as much can
 // be read as of a current one.
 func (s *Store) migratedCopy(ctx context.Context) (_ *sql.DB, err error) {
-	// A database without a name is temporary. SQLite holds it in memory until it
-	// outgrows the cache, and then in an unlinked file, of which nothing is left
-	// even where the process is killed.
-	// See https://www.sqlite.org/inmemorydb.html#temp_db.
-	made, err := sql.Open("sqlite", "")
-	if err != nil {
-		return nil, err
-	}
-	made.SetMaxOpenConns(1) // each connection would have a database of its own
+	made := temporary()
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("copy it to read it in the current schema: %w", err), made.Close())

@@ -82,6 +82,25 @@ func openToWrite(ctx context.Context, path string, steps []string) (*Store, erro
 	return open(ctx, path, false, steps, (*Store).prepare)
 }
 
+// OpenInMemory opens an empty store that nobody else sees. It ends with Close.
+func OpenInMemory(ctx context.Context) (*Store, error) {
+	store := &Store{db: temporary(), path: "in memory", steps: schema()}
+	if err := migrate(ctx, store.db, store.steps); err != nil {
+		return nil, errors.Join(store.explain(err), store.Close())
+	}
+	return store, nil
+}
+
+// temporary is an empty database without a name. SQLite holds it in memory until
+// it outgrows the cache, and then in an unlinked file, of which nothing is left
+// even where the process is killed.
+// See https://www.sqlite.org/inmemorydb.html#temp_db.
+func temporary() *sql.DB {
+	db, _ := sql.Open("sqlite", "") // which only looks up the driver
+	db.SetMaxOpenConns(1)           // each connection would have a database of its own
+	return db
+}
+
 // OpenReadOnly opens the store at path for reading; every method that writes
 // fails. The file has to exist. It is checked if that is cheap, or if somebody was
 // killed while he wrote to it. Where the check finds damage, every method that

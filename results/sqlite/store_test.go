@@ -50,6 +50,17 @@ func TestStore(t *testing.T) {
 	})
 }
 
+// TestInMemory runs the conformance suite on a store that is no file.
+func TestInMemory(t *testing.T) {
+	storetest.Run(t, storetest.Bench{Open: func(t *testing.T) results.Store {
+		store, err := sqlite.OpenInMemory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}})
+}
+
 // TestOneFile: whatever a store's name, its file is all there is of it, and can
 // be read alone.
 func TestOneFile(t *testing.T) {

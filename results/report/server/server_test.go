@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"stackmeter/results"
-	"stackmeter/results/memory"
 	"stackmeter/results/report/server"
+	"stackmeter/results/sqlite"
 	"stackmeter/scenarios"
 )
 
@@ -22,9 +22,20 @@ import (
 type site struct {
 	t     *testing.T
 	url   string
-	store *memory.Store // to write to, as a run would
+	store *sqlite.Store // to write to, as a run would
 	alive *sync.Map     // of runs
 	stop  func() error
+}
+
+// openStore is an empty store in memory.
+func openStore(t *testing.T) *sqlite.Store {
+	t.Helper()
+	store, err := sqlite.OpenInMemory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
 }
 
 func newSite(t *testing.T) *site {
@@ -33,7 +44,7 @@ func newSite(t *testing.T) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, url: "http://" + listener.Addr().String(), store: new(memory.Store), alive: new(sync.Map)}
+	s := &site{t: t, url: "http://" + listener.Addr().String(), store: openStore(t), alive: new(sync.Map)}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	shown := server.Server{Store: s.store, Name: "s.db", Alive: func(run results.Run) bool {

@@ -1,6 +1,4 @@
-// Package memory keeps runs and their records for as long as the process lives:
-// for a run whose results nobody keeps, and for tests.
-package memory
+package storetest_test
 
 import (
 	"context"
@@ -9,14 +7,23 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/storetest"
 	"stackmeter/scenarios"
 )
 
-// A Store is a results.Store. Its zero value is an empty one.
-type Store struct {
+// TestMemory: the suite is not the SQLite store's own. A store of another kind
+// passes it.
+func TestMemory(t *testing.T) {
+	storetest.Run(t, storetest.Bench{Open: func(*testing.T) results.Store { return &memory{} }})
+}
+
+// A memory keeps runs and their records for as long as the process lives. Its
+// zero value is an empty store.
+type memory struct {
 	mu   sync.Mutex
 	runs []*run            // in the order in which they began
 	tags map[string]string // ids of runs
@@ -28,7 +35,7 @@ type run struct {
 }
 
 // find returns the run with the id, nil where there is none.
-func (s *Store) find(id string) *run {
+func (s *memory) find(id string) *run {
 	for _, r := range s.runs {
 		if r.ID == id {
 			return r
@@ -38,7 +45,7 @@ func (s *Store) find(id string) *run {
 }
 
 // try changes a run.
-func (s *Store) try(what, id string, change func(*run) error) error {
+func (s *memory) try(what, id string, change func(*run) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := results.ErrNoRun
@@ -52,7 +59,7 @@ func (s *Store) try(what, id string, change func(*run) error) error {
 }
 
 // set changes a run in a way that cannot fail.
-func (s *Store) set(what, id string, change func(*run)) error {
+func (s *memory) set(what, id string, change func(*run)) error {
 	return s.try(what, id, func(r *run) error {
 		change(r)
 		return nil
@@ -60,10 +67,10 @@ func (s *Store) set(what, id string, change func(*run)) error {
 }
 
 // Begin enters a run.
-func (s *Store) Begin(ctx context.Context, run results.Run) error { return s.Import(ctx, run, nil) }
+func (s *memory) Begin(ctx context.Context, run results.Run) error { return s.Import(ctx, run, nil) }
 
 // Import enters a run with its records.
-func (s *Store) Import(_ context.Context, entered results.Run, records []results.Record) error {
+func (s *memory) Import(_ context.Context, entered results.Run, records []results.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := results.CheckName(entered.ID)
@@ -89,7 +96,7 @@ func (s *Store) Import(_ context.Context, entered results.Run, records []results
 }
 
 // Resume marks a run as under way again.
-func (s *Store) Resume(_ context.Context, id string, plan scenarios.Plan, owner string) error {
+func (s *memory) Resume(_ context.Context, id string, plan scenarios.Plan, owner string) error {
 	return s.set("resume", id, func(r *run) {
 		r.Finished, r.Outcome, r.Verdict, r.Against, r.Checks = nil, "", "", "", nil
 		r.Plan, r.Owner = plan.Redacted(), owner
@@ -97,17 +104,17 @@ func (s *Store) Resume(_ context.Context, id string, plan scenarios.Plan, owner 
 }
 
 // Images replaces the run's images.
-func (s *Store) Images(_ context.Context, id string, images map[string]string) error {
+func (s *memory) Images(_ context.Context, id string, images map[string]string) error {
 	return s.set("record the images of", id, func(r *run) { r.Images = images })
 }
 
 // Planned replaces the number of the run's planned cells.
-func (s *Store) Planned(_ context.Context, id string, cells int) error {
+func (s *memory) Planned(_ context.Context, id string, cells int) error {
 	return s.set("record the planned cells of", id, func(r *run) { r.Planned = cells })
 }
 
 // Spent adds to the wall time that the run spent on a phase.
-func (s *Store) Spent(_ context.Context, id, phase string, d time.Duration) error {
+func (s *memory) Spent(_ context.Context, id, phase string, d time.Duration) error {
 	return s.set("add to the time spent by", id, func(r *run) {
 		if r.Spent == nil {
 			r.Spent = map[string]float64{}
@@ -117,18 +124,18 @@ func (s *Store) Spent(_ context.Context, id, phase string, d time.Duration) erro
 }
 
 // Finish records how and when the run ended.
-func (s *Store) Finish(_ context.Context, id, outcome string, at time.Time) error {
+func (s *memory) Finish(_ context.Context, id, outcome string, at time.Time) error {
 	at = at.UTC()
 	return s.set("finish", id, func(r *run) { r.Outcome, r.Finished = outcome, &at })
 }
 
 // Judged records what the run's thresholds said.
-func (s *Store) Judged(_ context.Context, id, verdict, against string, checks []results.Check) error {
+func (s *memory) Judged(_ context.Context, id, verdict, against string, checks []results.Check) error {
 	return s.set("judge", id, func(r *run) { r.Verdict, r.Against, r.Checks = verdict, against, checks })
 }
 
 // Put writes a record.
-func (s *Store) Put(_ context.Context, record results.Record) error {
+func (s *memory) Put(_ context.Context, record results.Record) error {
 	return s.try("store cell "+record.Cell.Name+" of", record.Run, func(r *run) error {
 		i := slices.IndexFunc(r.records, func(o results.Record) bool {
 			return o.Cell.Name == record.Cell.Name && o.Cell.Repeat == record.Cell.Repeat
@@ -150,7 +157,7 @@ func (r *run) put(record results.Record) {
 }
 
 // Tag gives the run a name.
-func (s *Store) Tag(_ context.Context, id, tag string) error {
+func (s *memory) Tag(_ context.Context, id, tag string) error {
 	return s.try("tag", id, func(*run) error {
 		if err := results.CheckName(tag); err != nil {
 			return err
@@ -160,7 +167,7 @@ func (s *Store) Tag(_ context.Context, id, tag string) error {
 	})
 }
 
-func (s *Store) tag(tag, id string) {
+func (s *memory) tag(tag, id string) {
 	if s.tags == nil {
 		s.tags = map[string]string{}
 	}
@@ -168,7 +175,7 @@ func (s *Store) tag(tag, id string) {
 }
 
 // Untag takes a name away.
-func (s *Store) Untag(_ context.Context, tag string) error {
+func (s *memory) Untag(_ context.Context, tag string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, tagged := s.tags[tag]; !tagged {
@@ -179,7 +186,7 @@ func (s *Store) Untag(_ context.Context, tag string) error {
 }
 
 // Repeats returns the run's records in the order of their start.
-func (s *Store) Repeats(_ context.Context, id string) ([]results.Record, error) {
+func (s *memory) Repeats(_ context.Context, id string) ([]results.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.find(id); r != nil {
@@ -193,7 +200,7 @@ func (r *run) inOrder() []results.Record {
 }
 
 // Find returns the id of what a user calls a run.
-func (s *Store) Find(ctx context.Context, which string, scope results.Scope) (string, error) {
+func (s *memory) Find(ctx context.Context, which string, scope results.Scope) (string, error) {
 	runs, err := s.Runs(ctx)
 	if err != nil {
 		return "", err
@@ -203,7 +210,7 @@ func (s *Store) Find(ctx context.Context, which string, scope results.Scope) (st
 }
 
 // Runs lists the runs, the one that was started last first.
-func (s *Store) Runs(context.Context) ([]results.Run, error) {
+func (s *memory) Runs(context.Context) ([]results.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var runs []results.Run
@@ -215,7 +222,7 @@ func (s *Store) Runs(context.Context) ([]results.Run, error) {
 }
 
 // whole is a run with its tags and counts.
-func (s *Store) whole(r *run) results.Run {
+func (s *memory) whole(r *run) results.Run {
 	told, counts := r.Run, r.Count(r.records)
 	told.Counts, told.Spent, told.Tags = &counts, maps.Clone(r.Spent), nil
 	for _, tag := range slices.Sorted(maps.Keys(s.tags)) {
@@ -227,7 +234,7 @@ func (s *Store) whole(r *run) results.Run {
 }
 
 // ByID returns the run with this whole id.
-func (s *Store) ByID(_ context.Context, id string) (results.Run, error) {
+func (s *memory) ByID(_ context.Context, id string) (results.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.find(id); r != nil {
@@ -237,7 +244,7 @@ func (s *Store) ByID(_ context.Context, id string) (results.Run, error) {
 }
 
 // Run returns a run and its records in the order of their start.
-func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.Record, error) {
+func (s *memory) Run(ctx context.Context, which string) (results.Run, []results.Record, error) {
 	id, err := s.Find(ctx, which, results.Scope{})
 	if err != nil {
 		return results.Run{}, nil, err
@@ -249,7 +256,7 @@ func (s *Store) Run(ctx context.Context, which string) (results.Run, []results.R
 }
 
 // History returns the last runs of a scenario and what they say about one metric.
-func (s *Store) History(ctx context.Context, scenario, pattern, metric string, last int) ([]results.Run, []results.Observation, error) {
+func (s *memory) History(ctx context.Context, scenario, pattern, metric string, last int) ([]results.Run, []results.Observation, error) {
 	m, err := results.FindMetric(metric)
 	if err != nil {
 		return nil, nil, err
@@ -283,4 +290,4 @@ func (s *Store) History(ctx context.Context, scenario, pattern, metric string, l
 }
 
 // Close does nothing.
-func (s *Store) Close() error { return nil }
+func (s *memory) Close() error { return nil }
