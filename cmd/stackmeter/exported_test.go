@@ -16,7 +16,7 @@ import (
 // field belongs to its type.
 func TestExportedIsUsed(t *testing.T) {
 	loaded, err := packages.Load(&packages.Config{
-		Mode:  packages.NeedName | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedSyntax | packages.NeedImports | packages.NeedDeps,
+		Mode:  packages.NeedName | packages.NeedTypes | packages.NeedTypesInfo | packages.NeedSyntax | packages.NeedImports,
 		Tests: true,
 	}, "stackmeter/...")
 	if err != nil {
