@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,7 +22,7 @@ import (
 type bystanders struct {
 	t       *testing.T
 	names   []string // of a container and of its network
-	before  []string // what the engine said of each
+	before  string   // what the engine said of all
 	process *exec.Cmd
 }
 
@@ -38,6 +39,7 @@ func newBystanders(t *testing.T) *bystanders {
 	remote := elsewhere
 	remote.Boot, remote.Machine = "another", "another/machine"
 	mark := strings.ToLower(rand.Text()[:8])
+	var adding sync.WaitGroup
 	run := docker.LabelRun + "=bystander-" + mark
 	for kind, labels := range map[string][]string{
 		"plain":     nil,
@@ -47,11 +49,12 @@ func newBystanders(t *testing.T) *bystanders {
 		"elsewhere": {run, docker.LabelStack + "=b" + mark, docker.LabelOwner + "=" + elsewhere.String()},
 		"remote":    {run, docker.LabelStack + "=c" + mark, docker.LabelOwner + "=" + remote.String()},
 	} {
-		b.add(fmt.Sprintf("stackmeter-%s-%s", mark, kind), labels)
+		name := fmt.Sprintf("stackmeter-%s-%s", mark, kind)
+		b.names = append(b.names, name)
+		adding.Go(func() { b.add(name, labels) })
 	}
-	for _, name := range b.names {
-		b.before = append(b.before, b.state(name))
-	}
+	adding.Wait()
+	b.before = b.state()
 	b.process = exec.Command("sleep", "86400")
 	b.process.Env = []string{"STACKMETER_RUN=bystander-" + mark, "STACKMETER_SERVICE=" + mark}
 	if err := b.process.Start(); err != nil {
@@ -68,16 +71,15 @@ func (b *bystanders) add(name string, labels []string) {
 	for _, label := range labels {
 		labelled = append(labelled, "--label", label)
 	}
-	b.names = append(b.names, name)
 	b.docker(append(append([]string{"network", "create"}, labelled...), name)...)
 	b.docker(append(append([]string{"run", "--detach", "--name", name, "--network", name}, labelled...), docker.BaseImage, "sleep", "86400")...)
 }
 
-// state is what must not change of a container and its network.
-func (b *bystanders) state(name string) string {
+// state is what must not change of the containers and networks.
+func (b *bystanders) state() string {
 	b.t.Helper()
-	return b.docker("container", "inspect", "--format", "{{.Id}} {{.State.Status}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}", name) +
-		b.docker("network", "inspect", "--format", "{{.Id}} {{json .Containers}}", name)
+	return b.docker(append([]string{"container", "inspect", "--format", "{{.Name}} {{.Id}} {{.State.Status}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}"}, b.names...)...) +
+		b.docker(append([]string{"network", "inspect", "--format", "{{.Name}} {{.Id}} {{json .Containers}}"}, b.names...)...)
 }
 
 func (b *bystanders) docker(args ...string) string {
@@ -92,10 +94,8 @@ func (b *bystanders) docker(args ...string) string {
 // untouched fails the test when a bystander is no longer what it was.
 func (b *bystanders) untouched() {
 	b.t.Helper()
-	for i, name := range b.names {
-		if now := b.state(name); now != b.before[i] {
-			b.t.Errorf("bystander %s was\n%s, and is\n%s", name, b.before[i], now)
-		}
+	if now := b.state(); now != b.before {
+		b.t.Errorf("the bystanders were\n%s, and are\n%s", b.before, now)
 	}
 	if err := b.process.Process.Signal(syscall.Signal(0)); err != nil {
 		b.t.Errorf("a bystander's process: %v", err)
@@ -107,10 +107,8 @@ func (b *bystanders) remove() {
 		_ = b.process.Process.Kill()
 		_ = b.process.Wait()
 	}
-	for _, name := range b.names {
-		b.docker("rm", "--force", name)
-		b.docker("network", "rm", name)
-	}
+	b.docker(append([]string{"rm", "--force"}, b.names...)...)
+	b.docker(append([]string{"network", "rm"}, b.names...)...)
 }
 
 // TestFault28Bystanders: a run that is killed, cleaned up after, interrupted
@@ -121,9 +119,7 @@ func TestFault28Bystanders(t *testing.T) {
 	b := newBystanders(t)
 	s.run(once(syscall.SIGKILL, orchestrator.EventCell, "flask"))
 	b.untouched()
-	clean := exec.Command(s.program, "clean")
-	clean.Dir = s.dir
-	out, err := clean.CombinedOutput()
+	out, err := s.exec(t.Context(), "clean").CombinedOutput()
 	if err != nil {
 		t.Errorf("clean: %v\n%s", err, out)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -230,9 +231,8 @@ func (c *campaign) launch(k *kill) *life {
 		args = append(args, "--resume")
 		c.figures["resumes"]++
 	}
-	cmd := exec.Command(c.program, args...)
-	cmd.Dir = c.dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+c.temp, "XDG_RUNTIME_DIR="+c.temp)
+	cmd := c.exec(context.Background(), args...)
+	cmd.Env = append(cmd.Env, "TMPDIR="+c.temp, "XDG_RUNTIME_DIR="+c.temp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	l := &life{kill: k, told: map[string]bool{}}
 	stderr, err := cmd.StderrPipe()

@@ -15,6 +15,7 @@ import (
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/gpu/nvml/fakedriver"
+	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
 )
 
@@ -60,6 +61,7 @@ func newFakeGPU(t *testing.T) *fakeGPU {
 // newFakeGPUContainers is a fakeGPU whose stacks are containers.
 func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
 	t.Helper()
+	t.Parallel() // its tests mostly wait for containers
 	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: required, count: 1", nvmlFile: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	toolkit := startFakeToolkit(t, f.state.Folder)
 	f.env = append(f.env, "DOCKER_HOST=unix://"+toolkit.socket)
@@ -114,7 +116,7 @@ order: listed
 	cmd := exec.CommandContext(f.t.Context(), f.program, append([]string{"run", "s.yaml", "--allow-path", app, "--runtime", f.runtime,
 		"--nvml", f.nvmlFile, "--gpu-wait", "2s", "--json", "-", "--progress", "json"}, args...)...)
 	cmd.Dir = f.dir
-	cmd.Env = append(append(os.Environ(), fakedriver.Env+"="+f.state.Folder), f.env...)
+	cmd.Env = append(append(os.Environ(), fakedriver.Env+"="+f.state.Folder, lock.FolderVariable+"="+f.dir), f.env...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()

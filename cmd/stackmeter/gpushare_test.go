@@ -246,8 +246,6 @@ func TestTwoGPUs(t *testing.T) {
 // that too when its first stack starts. (The application does not start without
 // the FAKE driver, which is nothing to the locks.)
 func TestFault27WithoutItsGPU(t *testing.T) {
-	folder := t.TempDir()
-	t.Setenv(lock.FolderVariable, folder)
 	newSession(t) // for what it needs of an engine
 	f := &fakeGPU{t: t, dir: t.TempDir(), runtime: "docker", gpu: "mode: auto, count: 1", nvmlFile: fakedriver.Build(t, fakedriver.Current), state: fakedriver.New(t, 1)}
 	f.program = command(t, f.dir)
@@ -256,7 +254,7 @@ func TestFault27WithoutItsGPU(t *testing.T) {
 		if e.Kind != orchestrator.EventStart {
 			return
 		}
-		states, err := lock.List(folder)
+		states, err := lock.List(f.dir)
 		if err != nil {
 			t.Error(err)
 		}

@@ -153,9 +153,7 @@ func TestAttackStoreLockedWhileRunning(t *testing.T) {
 		if status != wantStatus || command == nil {
 			t.Fatalf("%s: exit status %d: %s", what, status, s.said)
 		}
-		cmd := exec.CommandContext(t.Context(), s.program, strings.Fields(command[1])...)
-		cmd.Dir = s.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
+		if out, err := s.exec(t.Context(), strings.Fields(command[1])...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", what, err, out)
 		}
 		_, records := s.stored()

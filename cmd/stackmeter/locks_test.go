@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,8 +17,7 @@ import (
 // status and what it said on standard error.
 func (s *session) second(args ...string) (status int, said string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), s.program, append([]string{"run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none"}, args...)...)
-	cmd.Dir = s.dir
+	cmd := s.exec(s.t.Context(), append([]string{"run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	_ = cmd.Run() // its status says it
@@ -29,7 +27,6 @@ func (s *session) second(args ...string) (status int, said string) {
 // TestFault27TwoRuns starts runs while another one measures: one is refused,
 // one waits, and the first notices neither.
 func TestFault27TwoRuns(t *testing.T) {
-	t.Setenv(lock.FolderVariable, t.TempDir())
 	s := newSession(t)
 	var waited sync.WaitGroup
 	begun := false
@@ -42,9 +39,7 @@ func TestFault27TwoRuns(t *testing.T) {
 		if status != exitInfrastructure || !strings.Contains(said, "the machine is held by run ") || !strings.Contains(said, "of session (process ") || !strings.Contains(said, "--wait") {
 			t.Errorf("the second run: exit status %d, %s", status, said)
 		}
-		cmd := exec.CommandContext(t.Context(), s.program, "doctor")
-		cmd.Dir = s.dir
-		if out, _ := cmd.Output(); !strings.Contains(string(out), "the machine is held by run ") {
+		if out, _ := s.exec(t.Context(), "doctor").Output(); !strings.Contains(string(out), "the machine is held by run ") {
 			t.Errorf("doctor does not show the lock:\n%s", out)
 		}
 		waited.Go(func() {
@@ -65,7 +60,6 @@ func TestFault27TwoRuns(t *testing.T) {
 // TestFault27KilledHolder kills a run: the next one takes its lock over, and
 // removes what it left.
 func TestFault27KilledHolder(t *testing.T) {
-	t.Setenv(lock.FolderVariable, t.TempDir())
 	s := newSession(t)
 	s.run(once(syscall.SIGKILL, orchestrator.EventCell, "flask"))
 	killed, _ := s.stored()
@@ -78,7 +72,6 @@ func TestFault27KilledHolder(t *testing.T) {
 // TestFault27NeitherRemovesTheOthers has two runs that do not see each other's
 // locks, as in two containers on one engine.
 func TestFault27NeitherRemovesTheOthers(t *testing.T) {
-	t.Setenv(lock.FolderVariable, t.TempDir())
 	s := newSession(t)
 	elsewhere := t.TempDir()
 	var beside sync.WaitGroup
@@ -89,9 +82,8 @@ func TestFault27NeitherRemovesTheOthers(t *testing.T) {
 		}
 		begun = true
 		beside.Go(func() {
-			cmd := exec.CommandContext(t.Context(), s.program, "run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none")
-			cmd.Dir = s.dir
-			cmd.Env = append(os.Environ(), lock.FolderVariable+"="+elsewhere)
+			cmd := s.exec(t.Context(), "run", "session.yaml", "--allow-path", s.app, "--db", "second.db", "--progress", "none")
+			cmd.Env = append(cmd.Env, lock.FolderVariable+"="+elsewhere)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("the run beside it: %v\n%s", err, out)
 			}

@@ -24,8 +24,7 @@ func TestFault01KilledInAnotherNamespace(t *testing.T) {
 	}
 	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
-	cmd := exec.CommandContext(ctx, "unshare", slices.Concat(args, []string{s.program}, scenario)...)
-	cmd.Dir = s.dir
+	cmd := s.inside(exec.CommandContext(ctx, "unshare", slices.Concat(args, []string{s.program}, scenario)...))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +44,7 @@ func TestFault01KilledInAnotherNamespace(t *testing.T) {
 	}
 
 	resume := func(args ...string) (status int, said string) {
-		cmd := exec.CommandContext(ctx, s.program, append(slices.Clone(scenario), args...)...)
-		cmd.Dir = s.dir
+		cmd := s.exec(ctx, append(slices.Clone(scenario), args...)...)
 		var text strings.Builder
 		cmd.Stderr = &text
 		_ = cmd.Run() // its status says it

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,8 +33,7 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 		}
 	}
 	resume := func(args ...string) (int, string) {
-		cmd := exec.CommandContext(t.Context(), s.program, append([]string{"run", "session.yaml", "--progress", "none", "--resume"}, args...)...)
-		cmd.Dir = s.dir
+		cmd := s.exec(t.Context(), append([]string{"run", "session.yaml", "--progress", "none", "--resume"}, args...)...)
 		var said bytes.Buffer
 		cmd.Stderr = &said
 		_ = cmd.Run() // its status says it
@@ -92,16 +90,12 @@ func TestResumeIsJudgedAnew(t *testing.T) {
 		t.Fatalf("exit status %d", status)
 	}
 	first, _ := s.stored()
-	folder, err := lock.Folder()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var holders []string
 	status, _ := s.run(func(e orchestrator.Event, _ *os.Process) {
 		if e.Kind != orchestrator.EventImage && e.Kind != orchestrator.EventRun {
 			return
 		}
-		states, err := lock.List(folder)
+		states, err := lock.List(s.dir)
 		if err != nil {
 			t.Error(err)
 		}

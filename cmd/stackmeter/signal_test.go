@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"stackmeter/orchestrator"
+	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
 	"stackmeter/stacks/docker"
 )
 
-// A session is a folder with the command, a scenario and a store.
+// A session is a folder with the command, a scenario and a store. Its runs lock
+// that folder and not the machine, so that sessions can be side by side.
 type session struct {
 	t       *testing.T
 	dir     string
@@ -38,8 +40,11 @@ matrix: {requests: [10], client: [single, mp], pool: [2]}
 
 const sessionCells = 4
 
+// newSession is for a test beside others (t.Parallel): a session mostly waits for
+// containers.
 func newSession(t *testing.T) *session {
 	t.Helper()
+	t.Parallel()
 	engine, err := docker.New()
 	if err == nil {
 		err = engine.Check(t.Context())
@@ -88,14 +93,23 @@ func command(t *testing.T, dir string) string {
 	return program
 }
 
+// exec is the command with arguments, to be run in the session.
+func (s *session) exec(ctx context.Context, args ...string) *exec.Cmd {
+	return s.inside(exec.CommandContext(ctx, s.program, args...))
+}
+
+func (s *session) inside(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Dir, cmd.Env = s.dir, append(os.Environ(), lock.FolderVariable+"="+s.dir)
+	return cmd
+}
+
 // run starts `stackmeter run` and calls on for each event, with the process,
 // until it ends. It returns the exit status and the standard output.
 func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) (status int, stdout string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.program, append([]string{"run", "session.yaml", "--allow-path", s.app, "--progress", "json"}, args...)...)
-	cmd.Dir = s.dir
+	cmd := s.exec(ctx, append([]string{"run", "session.yaml", "--allow-path", s.app, "--progress", "json"}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -75,8 +74,8 @@ func TestFault04TerminatedWhileOutputStalls(t *testing.T) {
 			s := newSession(t)
 			ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer stop()
-			cmd := exec.CommandContext(ctx, s.program, "run", "session.yaml", "--allow-path", s.app, "--progress", test.progress, "--set", "matrix.requests=[3, 3000]")
-			cmd.Dir, cmd.Stderr = s.dir, stalled(t)
+			cmd := s.exec(ctx, "run", "session.yaml", "--allow-path", s.app, "--progress", test.progress, "--set", "matrix.requests=[3, 3000]")
+			cmd.Stderr = stalled(t)
 			if test.stdout {
 				cmd.Stdout = stalled(t)
 			}

@@ -37,8 +37,8 @@ func (s *session) everything(want int, text string, env []string, args ...string
 	out := output{}
 	command := func(name string, want int, args ...string) {
 		s.t.Helper()
-		cmd := exec.CommandContext(s.t.Context(), s.program, args...)
-		cmd.Dir, cmd.Env = s.dir, append(os.Environ(), env...)
+		cmd := s.exec(s.t.Context(), args...)
+		cmd.Env = append(cmd.Env, env...)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		err := cmd.Run()
