@@ -17,7 +17,7 @@ import (
 // are listed here: requests, topologies and loads need the engine, topologies the
 // app.
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
-	s := &Scenario{
+	s := &Scenario{settings: settings{
 		App:       App{Port: 8000, Ready: defaultReady()},
 		Request:   Request{Method: "GET", Path: "/", Timeout: defaultReady().Timeout, Expect: Expect{Status: 200}},
 		Resources: Resources{GPU: GPU{Mode: GPUAuto, Count: 1}},
@@ -27,14 +27,14 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		Fresh:     FreshTopology,
 		Order:     OrderShuffle,
 		Seed:      1,
-	}
+	}}
 	if d.loader.Server != nil {
 		s.App.Ready.Path = ""
 		s.Topologies = []Topology{*d.loader.Server}
 	}
 	var app yamlfile.Object
 	o, ok := d.Object(root, "scenario", "a scenario",
-		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "name", &s.Name, validName, nameRule) }),
+		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "name", &s.Scenario, validName, nameRule) }),
 		yamlfile.Key("client", func(n *yaml.Node) {
 			d.Object(n, "client", "client",
 				yamlfile.Key("engine", func(n *yaml.Node) {

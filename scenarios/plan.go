@@ -16,18 +16,18 @@ import (
 // and compared. Only two things are decided later: Until may leave out trials,
 // and Prune may leave out cells.
 type Plan struct {
-	Scenario   string     `json:"scenario"`
+	Scenario   string     `json:"scenario"` // its name
 	App        App        `json:"app"`
 	Request    Request    `json:"request"`
 	Resources  Resources  `json:"resources"`
 	Client     Client     `json:"client"`
-	Warmup     int        `json:"warmup"`
+	Warmup     int        `json:"warmup"` // requests sent for each worker of a fresh stack and thrown away
 	Order      string     `json:"order"`
-	Prune      bool       `json:"prune,omitempty"`
-	Seed       uint64     `json:"seed"`
+	Prune      bool       `json:"prune,omitempty"` // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
+	Seed       uint64     `json:"seed"`            // of all that is drawn by chance
 	Fresh      string     `json:"fresh"`
-	Repeats    int        `json:"repeats"` // the most, where Until may end them earlier
-	Until      *Until     `json:"until,omitempty"`
+	Repeats    int        `json:"repeats"`         // the most, where Until may end them earlier
+	Until      *Until     `json:"until,omitempty"` // nil: all of them
 	Baseline   *Baseline  `json:"baseline,omitempty"`
 	Thresholds []string   `json:"thresholds,omitempty"`
 	Recommend  *Recommend `json:"recommend,omitempty"`
@@ -66,23 +66,7 @@ type Cell struct {
 // lightest to the heaviest, because a server keeps the memory that it once took.
 // With fresh: cell each cell is a trial, in the order of the file.
 func (s *Scenario) Plan() Plan {
-	p := Plan{
-		Scenario:   s.Name,
-		App:        s.App,
-		Request:    s.Request,
-		Resources:  s.Resources,
-		Client:     s.Client,
-		Warmup:     s.Warmup,
-		Order:      s.Order,
-		Prune:      s.Prune,
-		Seed:       s.Seed,
-		Fresh:      s.Fresh,
-		Repeats:    s.Repeats,
-		Until:      s.Until,
-		Baseline:   s.Baseline,
-		Thresholds: s.Thresholds,
-		Recommend:  s.Recommend,
-	}
+	p := Plan(s.settings)
 	loads := slices.Clone(s.Loads)
 	if s.Fresh == FreshTopology {
 		slices.SortStableFunc(loads, lighter)

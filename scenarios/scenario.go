@@ -56,15 +56,15 @@ const (
 	GPUOff      = "off"
 )
 
-// Values of Scenario.Fresh: how long one stack lives.
+// Values of Plan.Fresh: how long one stack lives.
 const (
 	FreshTopology = "topology" // one stack for all the cells of a topology and repeat
 	FreshCell     = "cell"     // a new stack for each cell
 )
 
-// Values of Scenario.Order.
+// Values of Plan.Order.
 const (
-	OrderShuffle = "shuffle" // the trials of a repeat are shuffled by Scenario.Seed
+	OrderShuffle = "shuffle" // the trials of a repeat are shuffled by Plan.Seed
 	OrderListed  = "listed"
 )
 
@@ -77,25 +77,14 @@ const (
 // A Scenario is a checked scenario file, with every default filled in and every
 // axis expanded.
 type Scenario struct {
-	File       string // as it was given to Load
-	Name       string
-	App        App
-	Request    Request
-	Resources  Resources
+	File       string     // as it was given to Load
+	settings              // what its plan has without trials
 	Topologies []Topology // expanded, in the order in which the file lists them
 	Loads      []LoadSpec // expanded matrix, in the order in which the file lists it
-	Client     Client
-	Repeats    int    // the most, where Until may end them earlier
-	Until      *Until // nil: all of them
-	Warmup     int    // requests sent for each worker of a fresh stack and thrown away
-	Fresh      string
-	Order      string
-	Prune      bool   // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
-	Seed       uint64 // of all that is drawn by chance; recorded with the run
-	Baseline   *Baseline
-	Thresholds []string
-	Recommend  *Recommend
 }
+
+// settings are a Plan without trials, and without its methods.
+type settings Plan
 
 // An App is the user's application: Image or Build, never both. Dir and Venv
 // are for local processes, which have no image.

@@ -29,8 +29,8 @@ func TestShippedScenariosLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := strings.TrimSuffix(filepath.Base(file), ".yaml"); s.Name != want {
-				t.Errorf("name %s, want that of the file", s.Name)
+			if want := strings.TrimSuffix(filepath.Base(file), ".yaml"); s.Scenario != want {
+				t.Errorf("name %s, want that of the file", s.Scenario)
 			}
 			if s.Baseline == nil {
 				t.Error("no baseline: its tables have no ratios")

@@ -119,11 +119,11 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	}
 	store := &keeper{Store: opened, db: o.db}
 	defer store.Close()
-	id, err := runID(ctx, store, scenario.Name, o.resume)
+	id, err := runID(ctx, store, plan.Scenario, o.resume)
 	if err != nil {
 		return err
 	}
-	if err := checkBaseline(ctx, store, scenario.Name, id, o); err != nil {
+	if err := checkBaseline(ctx, store, plan.Scenario, id, o); err != nil {
 		return err
 	}
 
@@ -159,7 +159,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		return err
 	}
 	spent := time.Since(began)
-	locks, err := a.lock(ctx, id, scenario.Name, uuids, o.wait)
+	locks, err := a.lock(ctx, id, plan.Scenario, uuids, o.wait)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
 		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Cores: cores,
 		LockMachine: func(ctx context.Context) error {
-			machine, err := a.lock(ctx, id, scenario.Name, nil, o.wait)
+			machine, err := a.lock(ctx, id, plan.Scenario, nil, o.wait)
 			if err == nil {
 				locks.Add(machine)
 			}
