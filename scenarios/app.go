@@ -122,7 +122,7 @@ func (d *decoder) buildArgs(n *yaml.Node, into *map[string]string) {
 	d.Dictionary(n, what, into, validEnv, envRule)
 	for key, value := range yamlfile.Pairs(n) {
 		for _, name := range slices.Sorted(maps.Keys(d.loader.Env)) {
-			if key.Value == name || len(value.Value) >= minSecret && value.Value == d.loader.Env[name] {
+			if key.Value == name || len(value.Value) >= show.MinSecret && value.Value == d.loader.Env[name] {
 				d.Problem(key, "remove it from the build; the app has it when it runs", "%s cannot have %s: it is given by --env, and an image keeps its build arguments (docker history shows them)", what, show.Quote(name))
 			}
 		}

@@ -4,7 +4,7 @@ import (
 	"os"
 	"strings"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 )
 
 // Proxies returns the operator's proxy settings by environment variable, in lower
@@ -25,7 +25,7 @@ func Proxies() map[string]string {
 func ProxySecrets() []string {
 	var secrets []string
 	for _, address := range Proxies() {
-		secrets = append(secrets, scenarios.Credentials(address)...)
+		secrets = append(secrets, show.Credentials(address)...)
 	}
 	return secrets
 }

@@ -300,7 +300,7 @@ func readURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	var parsing *url.Error
 	switch {
-	case len(scenarios.Credentials(raw)) > 0 || err == nil && u.User != nil:
+	case len(show.Credentials(raw)) > 0 || err == nil && u.User != nil:
 		return wrong("send a name and password in a header: --header 'Authorization: Basic …'")
 	case !strings.Contains(raw, "://") && !strings.HasPrefix(raw, "/"):
 		return wrong("it has no scheme; write http://%s or https://%s", shown, shown)

@@ -20,7 +20,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks/process"
 )
 
@@ -117,10 +117,10 @@ matrix: {requests: [2], client: [single]}
 				if failed := r.Status != "ok"; failed != (r.Topology.Name == "printing") {
 					t.Errorf("%s: %s %s\n%s", r.Cell.Name, r.Status, r.Reason, r.LogTail)
 				}
-				if r.Topology.Name == "printing" && !strings.Contains(r.LogTail, "RuntimeError: "+scenarios.Redacted) {
+				if r.Topology.Name == "printing" && !strings.Contains(r.LogTail, "RuntimeError: "+show.Redacted) {
 					t.Errorf("what the app printed: %s", r.LogTail)
 				}
-				if r.Topology.Name == "launched" && !strings.Contains(strings.Join(r.Stack.Services[0].Processes, "\n"), "COPY="+scenarios.Redacted) {
+				if r.Topology.Name == "launched" && !strings.Contains(strings.Join(r.Stack.Services[0].Processes, "\n"), "COPY="+show.Redacted) {
 					t.Errorf("a command line that a launcher put a value into: %q", r.Stack.Services[0].Processes)
 				}
 			}
@@ -145,7 +145,7 @@ topologies: [flask]
 matrix: {requests: [1], client: [single]}
 `, []string{"http_proxy=http://operator:secret-4711@proxy.invalid:3128"})
 	_, records := s.stored()
-	if want := "by http://" + scenarios.Redacted + "@proxy.invalid:3128\n" + scenarios.Redacted + "@proxy.invalid:3128"; !strings.Contains(records[0].Reason, want) {
+	if want := "by http://" + show.Redacted + "@proxy.invalid:3128\n" + show.Redacted + "@proxy.invalid:3128"; !strings.Contains(records[0].Reason, want) {
 		t.Errorf("%q has no %q", records[0].Reason, want)
 	}
 	for name, text := range out {

@@ -1,6 +1,6 @@
 // Package show makes text fit to be shown: without control characters, on one
-// line, shortened, quoted, with a noun in the right number. Its Tail keeps the
-// end of an output.
+// line, shortened, quoted, with a noun in the right number, without secrets. Its
+// Tail keeps the end of an output.
 package show
 
 import (

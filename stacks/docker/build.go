@@ -115,7 +115,7 @@ func (r *Runtime) build(ctx context.Context, name string, key []byte, b scenario
 		for _, value := range secrets {
 			values = append(values, string(value))
 		}
-		return "", fmt.Errorf("%w%s\n%s", err, r.buildHint(ctx, err, without), scenarios.Plan{}.Scrubber(values...)(strings.Join(said, "\n")))
+		return "", fmt.Errorf("%w%s\n%s", err, r.buildHint(ctx, err, without), show.Scrubber(values, nil)(strings.Join(said, "\n")))
 	}
 	id, err := r.inspectImage(ctx, tag)
 	if err == nil && before != "" && before != id {

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
 
@@ -88,7 +89,7 @@ RUN --mount=type=secret,id=token cat /run/secrets/token; false
 			}
 			if kit == "1" {
 				b.Target = ""
-				if _, err := built(t, r, b); err == nil || strings.Contains(err.Error(), "the-token") || !strings.Contains(err.Error(), scenarios.Redacted) {
+				if _, err := built(t, r, b); err == nil || strings.Contains(err.Error(), "the-token") || !strings.Contains(err.Error(), show.Redacted) {
 					t.Errorf("a build that fails shows its secret, or nothing: %v", err)
 				}
 			}
