@@ -23,13 +23,14 @@ func style(size float64, ink Ink, x text.XAlignment, y text.YAlignment, bold boo
 }
 
 // set gives gonum's axis its range and its ticks, about so many.
-func (a Axis) set(axis *plot.Axis, low, high, ticks float64) {
-	if math.IsNaN(low) || math.IsNaN(high) {
-		low, high = 0, 1
+func (a Axis) set(axis *plot.Axis, of extent, ticks float64) {
+	if math.IsNaN(of.low) {
+		of.fit(0, 1)
 	}
 	if a.Min != 0 || a.Max != 0 {
-		low, high = min(low, a.Min), max(high, a.Max)
+		of.fit(a.Min, a.Max)
 	}
+	low, high := of.low, of.high
 	axis.Padding = 0
 	axis.Tick.Length = 4
 	axis.Tick.LineStyle = draw.LineStyle{Color: inkAxis, Width: 0}

@@ -1,8 +1,6 @@
 package chart
 
 import (
-	"math"
-
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -51,8 +49,9 @@ func (b bars) height() float64 {
 	return h
 }
 
-func (b bars) span() (xmin, xmax, ymin, ymax float64) {
-	xmax = math.NaN()
+func (b bars) fit(x, y *extent) {
+	x.fit(0)
+	y.fit(0, b.height())
 	for _, g := range b.groups {
 		for _, bar := range g.Bars {
 			high := bar.Value
@@ -60,10 +59,9 @@ func (b bars) span() (xmin, xmax, ymin, ymax float64) {
 				high = max(high, bar.Range.High)
 			}
 			// Room for the figure behind the longest bar.
-			xmax = most(xmax, high*1.28)
+			x.fit(high * 1.28)
 		}
 	}
-	return 0, xmax, 0, b.height()
 }
 
 func (b bars) draw(c *draw.Canvas, at transform) {
@@ -107,12 +105,12 @@ type Bin struct {
 	Label    string
 }
 
-func (h Columns) span() (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax, ymax = math.NaN(), math.NaN(), math.NaN()
+func (h Columns) fit(x, y *extent) {
+	y.fit(0)
 	for _, b := range h.Bins {
-		xmin, xmax, ymax = least(xmin, b.From), most(xmax, b.To), most(ymax, b.Count)
+		x.fit(b.From, b.To)
+		y.fit(b.Count)
 	}
-	return xmin, xmax, 0, ymax
 }
 
 func (h Columns) draw(c *draw.Canvas, at transform) {
@@ -138,12 +136,10 @@ type Rule struct {
 // Rules mark places along the horizontal axis.
 type Rules []Rule
 
-func (r Rules) span() (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax = math.NaN(), math.NaN()
+func (r Rules) fit(x, _ *extent) {
 	for _, rule := range r {
-		xmin, xmax = least(xmin, rule.At), most(xmax, rule.At)
+		x.fit(rule.At)
 	}
-	return xmin, xmax, math.NaN(), math.NaN()
 }
 
 func (r Rules) draw(c *draw.Canvas, at transform) {
@@ -175,12 +171,10 @@ type Band struct {
 // Bands divide a chart by the horizontal axis.
 type Bands []Band
 
-func (b Bands) span() (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax = math.NaN(), math.NaN()
+func (b Bands) fit(x, _ *extent) {
 	for _, band := range b {
-		xmin, xmax = least(xmin, band.From), most(xmax, band.To)
+		x.fit(band.From, band.To)
 	}
-	return xmin, xmax, math.NaN(), math.NaN()
 }
 
 func (b Bands) draw(c *draw.Canvas, at transform) {

@@ -64,10 +64,22 @@ type Key struct {
 
 // A Layer is one thing that a chart shows.
 type Layer interface {
-	// span is the smallest and largest value in each direction that have to
-	// fit; NaN where the layer does not mind.
-	span() (xmin, xmax, ymin, ymax float64)
+	// fit extends both directions by the values that have to fit.
+	fit(x, y *extent)
 	draw(c *draw.Canvas, at transform)
+}
+
+// An extent is the smallest and the largest value of a direction, both NaN as long
+// as there are none.
+type extent struct{ low, high float64 }
+
+func (e *extent) fit(values ...float64) {
+	for _, v := range values {
+		if math.IsNaN(e.low) {
+			e.low, e.high = v, v
+		}
+		e.low, e.high = min(e.low, v), max(e.high, v)
+	}
 }
 
 // A transform places a value on the canvas.
@@ -169,14 +181,12 @@ func (c Chart) paint(canvas draw.Canvas, width float64, titled bool) {
 func (c Chart) plot(width float64) *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = nil
-	xmin, xmax, ymin, ymax := math.NaN(), math.NaN(), math.NaN(), math.NaN()
+	x, y := extent{math.NaN(), math.NaN()}, extent{math.NaN(), math.NaN()}
 	for _, layer := range c.Layers {
-		a, b, d, e := layer.span()
-		xmin, xmax = least(xmin, a), most(xmax, b)
-		ymin, ymax = least(ymin, d), most(ymax, e)
+		layer.fit(&x, &y)
 	}
-	c.X.set(&p.X, xmin, xmax, width/90)
-	c.Y.set(&p.Y, ymin, ymax, c.Height/38)
+	c.X.set(&p.X, x, width/90)
+	c.Y.set(&p.Y, y, c.Height/38)
 	if c.X.Plain {
 		p.HideX()
 	}
@@ -200,18 +210,4 @@ type plotter struct {
 func (l plotter) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	l.layer.draw(&c, transform{x, y, l.wide})
-}
-
-func least(a, b float64) float64 {
-	if math.IsNaN(a) || b < a {
-		return b
-	}
-	return a
-}
-
-func most(a, b float64) float64 {
-	if math.IsNaN(a) || b > a {
-		return b
-	}
-	return a
 }

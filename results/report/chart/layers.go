@@ -28,18 +28,17 @@ type Mark struct {
 // Marks are points.
 type Marks []Mark
 
-func (m Marks) span() (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax, ymin, ymax = math.NaN(), math.NaN(), math.NaN(), math.NaN()
+func (m Marks) fit(x, y *extent) {
 	for _, p := range m {
-		xmin, xmax, ymin, ymax = least(xmin, p.X), most(xmax, p.X), least(ymin, p.Y), most(ymax, p.Y)
+		x.fit(p.X)
+		y.fit(p.Y)
 		if r := p.XRange; r != nil {
-			xmin, xmax = least(xmin, r.Low), most(xmax, r.High)
+			x.fit(r.Low, r.High)
 		}
 		if r := p.YRange; r != nil {
-			ymin, ymax = least(ymin, r.Low), most(ymax, r.High)
+			y.fit(r.Low, r.High)
 		}
 	}
-	return
 }
 
 const markRadius = 4
@@ -224,7 +223,7 @@ type Dots struct {
 	Ink    Ink
 }
 
-func (d Dots) span() (xmin, xmax, ymin, ymax float64) { return spanOf(d.Points) }
+func (d Dots) fit(x, y *extent) { fitPoints(d.Points, x, y) }
 
 func (d Dots) draw(c *draw.Canvas, at transform) {
 	var path vg.Path
@@ -246,7 +245,7 @@ type Line struct {
 	Step   bool // each value lasts until the next
 }
 
-func (l Line) span() (xmin, xmax, ymin, ymax float64) { return spanOf(l.Points) }
+func (l Line) fit(x, y *extent) { fitPoints(l.Points, x, y) }
 
 func (l Line) draw(c *draw.Canvas, at transform) {
 	line := draw.LineStyle{Color: l.Ink, Width: vg.Length(l.Width)}
@@ -277,12 +276,11 @@ func (l Line) draw(c *draw.Canvas, at transform) {
 	}
 }
 
-func spanOf(points []Point) (xmin, xmax, ymin, ymax float64) {
-	xmin, xmax, ymin, ymax = math.NaN(), math.NaN(), math.NaN(), math.NaN()
+func fitPoints(points []Point, x, y *extent) {
 	for _, p := range points {
 		if !math.IsNaN(p.Y) {
-			xmin, xmax, ymin, ymax = least(xmin, p.X), most(xmax, p.X), least(ymin, p.Y), most(ymax, p.Y)
+			x.fit(p.X)
+			y.fit(p.Y)
 		}
 	}
-	return
 }
