@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/stacks"
@@ -33,6 +32,15 @@ const (
 	stateNote    = "note"    // a run works without it and says so
 	stateMissing = "missing" // a run fails without it
 )
+
+// looked is the finding about something that a run can do without: ok with a text,
+// or a note with the error and what to do.
+func looked(what string, err error, text, remedy string) finding {
+	if err != nil {
+		return finding{what, stateNote, err.Error(), remedy}
+	}
+	return finding{what: what, state: stateOK, text: text}
+}
 
 // minDisk is what images, containers and the store need at least. The sample app's
 // image has 1.7 GB.
@@ -123,29 +131,20 @@ func machineFindings(db string) []finding {
 	}
 	found = append(found, cores)
 	found = append(found, diskFinding("disk of the store", filepath.Dir(db)))
-	if _, err := cgroup.Of(os.Getpid()); err != nil {
-		found = append(found, finding{"control groups", stateNote, err.Error(), "without them the results have no memory and no CPU time of stacks"})
-	} else {
-		found = append(found, finding{what: "control groups", state: stateOK, text: "memory and CPU time can be read"})
-	}
+	_, err := cgroup.Of(os.Getpid())
+	found = append(found, looked("control groups", err, "memory and CPU time can be read", "without them the results have no memory and no CPU time of stacks"))
 	if _, err := exec.LookPath("ps"); err != nil {
-		found = append(found, finding{"ps", stateMissing, "not on this machine", "the engine needs it to list a container's processes: install procps"})
-	} else {
-		found = append(found, finding{what: "ps", state: stateOK, text: "there"})
+		return append(found, finding{"ps", stateMissing, "not on this machine", "the engine needs it to list a container's processes: install procps"})
 	}
-	return found
+	return append(found, finding{what: "ps", state: stateOK, text: "there"})
 }
 
 // diskFinding looks at the file system of a folder. The engine's may be on another
 // machine and cannot be seen then.
 func diskFinding(what, path string) finding {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
-		return finding{what, stateNote, fmt.Sprintf("%s: %v", path, err), ""}
-	}
-	free := int64(fs.Bavail) * int64(fs.Bsize)
-	f := finding{what: what, state: stateOK, text: fmt.Sprintf("%s has %.1f GiB free", path, float64(free)/(1<<30))}
-	if free < minDisk {
+	free, err := freeSpace(path)
+	f := looked(what, err, fmt.Sprintf("%s has %.1f GiB free", path, float64(free)/(1<<30)), "")
+	if err == nil && free < minDisk {
 		f.state, f.remedy = stateNote, "images and results may not fit; free some space"
 	}
 	return f
@@ -191,16 +190,8 @@ func gpuFindings(ctx context.Context, o gpuOptions) []finding {
 	for _, s := range shots {
 		found = append(found, deviceFindings(s)...)
 	}
-	return append(found, mpsFinding())
-}
-
-// mpsFinding says what a scenario with resources.gpu.mps would find.
-func mpsFinding() finding {
 	pipes := stacks.MPSPipes()
-	if err := stacks.CheckMPS(pipes); err != nil {
-		return finding{"MPS", stateNote, err.Error(), ""}
-	}
-	return finding{what: "MPS", state: stateOK, text: "a control daemon listens in " + pipes + "; a scenario uses it with resources.gpu.mps"}
+	return append(found, looked("MPS", stacks.CheckMPS(pipes), "a control daemon listens in "+pipes+"; a scenario uses it with resources.gpu.mps", ""))
 }
 
 func deviceFindings(s gpu.Snapshot) []finding {

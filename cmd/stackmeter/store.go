@@ -194,16 +194,24 @@ const (
 // checkSpace refuses a run whose records may not fit on the store's disk: a full
 // disk would end it in the middle of the night.
 func checkSpace(db string, plan scenarios.Plan) error {
-	var fs unix.Statfs_t
 	folder := filepath.Dir(db)
-	if err := unix.Statfs(folder, &fs); err != nil {
+	free, err := freeSpace(folder)
+	if err != nil {
 		return nil // opening the store says what is wrong with it
 	}
-	free := int64(fs.Bavail) * int64(fs.Bsize)
 	if need := int64(plan.Cells())*cellSpace + spareSpace; free < need {
 		return fmt.Errorf("the disk of the store (%s) has %d MiB free, and the records of this run may take %d MiB; free some space, or name another file with --db", folder, free>>20, need>>20)
 	}
 	return nil
+}
+
+// freeSpace is how many bytes a folder's file system has for this user.
+func freeSpace(folder string) (int64, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(folder, &fs); err != nil {
+		return 0, fmt.Errorf("%s: %w", folder, err)
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // A keeper is the store of a run. Nobody can measure a cell again as it was, so
