@@ -107,7 +107,7 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"a context named on the command line", scenario("build: images", get), []string{"app.build=../../beside"}, nil, ""},
 		{"a preloaded library", scenario(image+", env: {LD_PRELOAD: x}", get), nil, nil, "dynamic linker"},
 		{"a library preloaded on the command line", scenario(image, get), []string{"app.env.LD_PRELOAD=libjemalloc.so.2"}, nil, ""},
-		{"an allowed folder that is not there", scenario(image, get), nil, []string{"nowhere"}, "allowed folder"},
+		{"an allowed folder that is not there", scenario(image, get), nil, []string{"nowhere"}, "--allow-path"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -176,7 +176,7 @@ func (l Loader) folder(file string) (home folder, err error) {
 			_, err = os.ReadDir(allowed)
 		}
 		if err != nil {
-			return home, fmt.Errorf("allowed folder %s: %w", name, err)
+			return home, fmt.Errorf("--allow-path %s: %w", name, err)
 		}
 		home.allowed = append(home.allowed, allowed)
 	}

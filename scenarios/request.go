@@ -74,6 +74,9 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 			d.Problem(key, "keep one of them", "the header %s is already in %s", show.Quote(name), d.Place(before))
 		}
 		seen[name] = key
+		if text, is := (*into)[key.Value]; is {
+			(*into)[key.Value] = strings.Trim(text, " \t") // which is none of a value: RFC 9110, section 5.5
+		}
 		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Expect", "Upgrade", "Te", "Trailer"}, name) {
 			d.Problem(key, "remove it; matrix.keepalive says whether connections are kept alive",
 				"the client itself sets the header %s", name)

@@ -36,11 +36,6 @@ func (o gateOptions) thresholds(plan scenarios.Plan) ([]*threshold.Threshold, er
 // check refuses options that cannot be.
 func (o gateOptions) check(plan scenarios.Plan) error {
 	_, err := o.thresholds(plan)
-	if o.tag != "" {
-		if tag := results.CheckName(o.tag); tag != nil {
-			err = errors.Join(err, usageError{fmt.Errorf("--tag: %w", tag)})
-		}
-	}
 	return errors.Join(err, checkKinds(o.across))
 }
 

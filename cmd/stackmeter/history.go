@@ -37,6 +37,9 @@ finds the steps, not a fixed threshold: one bad night is no step.`,
 			if err != nil {
 				return err
 			}
+			if len(observations) == 0 && cell != "" {
+				return usageError{fmt.Errorf("--cell %s: no cell of these runs has such a name", cell)}
+			}
 			h := verdict.NewHistory(runs[0].Scenario, m, runs, observations)
 			return a.write(o, func(dir string) ([]string, error) {
 				return pages.WriteHistoryCharts(dir, h)

@@ -37,7 +37,7 @@ run that was measured into this store, the records are added that it lacks.`,
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&table, "table", "", "only this `TABLE` of a CSV file")
-	cmd.Flags().StringVar(&tag, "tag", "", "name the run `NAME`, if the file holds only one")
+	nameFlag(cmd, &tag, "tag", "name the run `NAME`, if the file holds only one")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -43,7 +44,8 @@ is given. A file is sent as the body, or with --field as a file of a form.
 Ctrl-C ends the load and prints what was measured until then.
 
 Exit status: 0 the load was sent, also when some answers were errors, unless
---max-errors says otherwise; 1 it could not be sent; 2 wrong usage; 3 nothing was
+--max-errors says otherwise; 1 it could not be sent, as to a host
+that has no address; 2 wrong usage; 3 nothing was
 answered as expected, a search found no rate, or there were more errors than
 --max-errors, which with --fail-on is none by default; 4 a condition of --fail-on is broken; 130 interrupted.`,
 		Example: `  stackmeter load http://127.0.0.1:8000/healthz
@@ -152,6 +154,11 @@ func loadScenario(rawURL string, flags *pflag.FlagSet) (server string, s *scenar
 		{From: "URL", Path: "resources.gpu.mode", Value: scenarios.GPUOff},
 		{From: "URL", Path: "order", Value: scenarios.OrderListed},
 	}
+	for _, f := range loadFlags() {
+		if !utf8.ValidString(l.value(f.name)) {
+			return "", nil, fmt.Errorf("--%s is not UTF-8 text, and could not be sent as it is; --file sends any bytes", f.name)
+		}
+	}
 	l.plain()
 	if err := l.special(u.Host); err != nil {
 		return "", nil, err
@@ -256,7 +263,7 @@ func (l *loadSettings) headers(host string) error {
 		}
 		name = http.CanonicalHeaderKey(name)
 		ownHost = ownHost || name == "Host"
-		l.set("header", "request.headers."+name, quoted(strings.TrimSpace(text)))
+		l.set("header", "request.headers."+name, quoted(text))
 	}
 	if l.value("unix-socket") != "" && !ownHost {
 		l.set("unix-socket", "request.headers.Host", quoted(host))
@@ -339,7 +346,7 @@ func serverOf(u *url.URL, socket, engine string) (string, error) {
 
 // load runs the plan over the server that is there already. Nothing is stored.
 func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o runOptions) error {
-	if err := errors.Join(o.gate.check(plan), checkOutput("--json", o.jsonFile, planFiles(plan))); err != nil {
+	if err := errors.Join(o.gate.check(plan), checkCores(plan, existingServer), checkOutput("--json", o.jsonFile, planFiles(plan))); err != nil {
 		return err
 	}
 	if thresholds, _ := o.gate.thresholds(plan); needsBaseline(thresholds) {

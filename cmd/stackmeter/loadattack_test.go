@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +23,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"stackmeter/orchestrator/load/native"
+	"stackmeter/results"
+	"stackmeter/results/storetest"
 	"stackmeter/scenarios"
 )
 
@@ -71,45 +75,120 @@ func said(args ...string) (status int, printed string) {
 	return status, out.String()
 }
 
-// TestAttackEmptyValues: no flag of any command takes nothing for a value, as a script
-// gives it whose variable is not set. It would count as not given.
-func TestAttackEmptyValues(t *testing.T) {
-	t.Chdir(t.TempDir())
-	n := 0
+// everyCommand visits each command that a user can give, with the words that call it.
+func everyCommand(visit func(cmd *cobra.Command, path []string)) {
 	var each func(*cobra.Command, []string)
 	each = func(cmd *cobra.Command, path []string) {
 		for _, sub := range cmd.Commands() {
 			each(sub, append(slices.Clone(path), sub.Name()))
 		}
-		if cmd.Hidden || !cmd.Runnable() {
-			return
+		if !cmd.Hidden && cmd.Runnable() {
+			visit(cmd, path)
+		}
+	}
+	each((&app{}).root(), nil)
+}
+
+// rightLines are what makes each command line right, but for a flag that is tried: the
+// files are those of usageFolder.
+var rightLines = map[string]string{
+	"": "", "help": "", "completion": "", "completion bash": "", "completion fish": "", "completion powershell": "", "completion zsh": "",
+	"run": "s.yaml --runtime process --db s.db", "plan": "s.yaml", "report": "--db s.db", "compare": "one one --db s.db", "recommend": "--db s.db", "history": "--db s.db",
+	"import": "r.json --db s.db", "runs": "--db s.db", "runs tag": "one name --db s.db", "backup": "copy.db --db s.db", "serve": "--db s.db",
+	"load": "http://127.0.0.1:1/", "clean": "--runtime process", "doctor": "", "schema": "",
+}
+
+// usageFolder is a folder with a scenario, a store and a result, in which the test runs.
+func usageFolder(t *testing.T) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	store, err := openStoreToWrite(t.Context(), "s.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(
+		store.Begin(t.Context(), results.Run{ID: "one", Scenario: "s", Started: time.Unix(1, 0)}),
+		store.Put(t.Context(), storetest.Record("one", results.StatusOK, 1)), store.Close(),
+		os.WriteFile("s.yaml", []byte("name: s\napp: {image: none, wsgi: 'wsgi:app'}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if status, printed := said(strings.Fields("report --db s.db --format json -o r.json")...); status != exitOK {
+		t.Fatal(printed)
+	}
+}
+
+// TestAttackEmptyValues: no flag of any command takes nothing for a value, as a script
+// gives it whose variable is not set. It would count as not given.
+func TestAttackEmptyValues(t *testing.T) {
+	usageFolder(t)
+	before := contents(t, ".")
+	everyCommand(func(cmd *cobra.Command, path []string) {
+		right, known := rightLines[strings.Join(path, " ")]
+		if !known {
+			t.Errorf("%v: say what makes its command line right", path)
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Value.Type() == "bool" {
-				return
-			}
-			n++
-			args := append(slices.Clone(path), "--"+f.Name+"=")
-			for len(args)-len(path) < 4 && cmd.Args != nil && cmd.Args(cmd, args[len(path)+1:]) != nil {
-				args = append(args, "http://127.0.0.1:1/")
-			}
-			if status, printed := said(args...); status != exitUsage || !strings.Contains(printed, "--"+f.Name) {
+			args := append(append(slices.Clone(path), strings.Fields(right)...), "--"+f.Name+"=")
+			if status, printed := said(args...); status != exitUsage || !strings.Contains(printed, f.Name) {
 				t.Errorf("%q: exit status %d: %s", args, status, printed)
 			}
 		})
-	}
-	each((&app{}).root(), nil)
-	if n < 60 {
-		t.Errorf("%d flags were tried", n)
-	}
+	})
 	for _, args := range [][]string{{""}, {"report", ""}, {"load", ""}, {"run", "", "--db", "x.db"}} {
 		if status, printed := said(args...); status != exitUsage || !strings.Contains(printed, "argument 1 is empty") {
 			t.Errorf("%q: exit status %d: %s", args, status, printed)
 		}
 	}
-	if entries, err := os.ReadDir("."); len(entries) > 0 {
-		t.Errorf("something was made: %v, %v", entries, err)
+	if after := contents(t, "."); !maps.Equal(before, after) {
+		t.Errorf("something was made: %v", slices.Collect(maps.Keys(after)))
 	}
+}
+
+// wrongValues are what each flag cannot be.
+var wrongValues = map[string]string{
+	"across": "nosuch", "allow-path": "nosuch", "arrivals": "nosuch", "ca": "nosuch.pem", "cell": "nosuch", "charts": "s.yaml", "client": "nosuch", "compare": "nosuch", "cpuset": "9999", "data": "{",
+	"db": ".", "delete": "no such", "engine": "nosuch", "env": "NO_SUCH", "expect-json": "nosuch", "expect-status": "1000", "fail-on": "p99 <", "field": `"`, "file": "nosuch*",
+	"format": "nosuch", "generate": "0x0", "gpu-sampler": "nosuch", "gpu-wait": "-1s", "header": "nosuch", "json": "nosuch/x", "last": "-1", "listen": "192.0.2.1:0", "match": "(",
+	"max-cells": "-1", "max-errors": "-1", "method": "BREW", "metric": "nosuch", "nvml": "nosuch.so", "objective": "nosuch", "only": "nosuch", "output": "nosuch/x", "pick": "nosuch",
+	"pool": "-1", "progress": "nosuch", "rate": "-1/s", "repeats": "-1", "requests": "-1", "resume": "nosuch", "run": "latest", "runtime": "nosuch", "scenario": "nosuch", "search-p99": "-1s",
+	"seed": "-1", "set": "nosuch=1", "table": "nosuch", "tag": "latest", "timeout": "-1s", "under": "nosuch=1", "unix-socket": "/" + strings.Repeat("x", 110), "wait": "-1s", "warmup": "-1",
+}
+
+// TestAttackWrongUsageEverywhere: a flag that is none, a value that cannot be, and
+// arguments that nobody asked for are exit status 2 of every command, and nothing is
+// made or changed.
+func TestAttackWrongUsageEverywhere(t *testing.T) {
+	usageFolder(t)
+	before := contents(t, ".")
+	everyCommand(func(cmd *cobra.Command, path []string) {
+		line := append(slices.Clone(path), strings.Fields(rightLines[strings.Join(path, " ")])...)
+		lines := [][]string{{"--nosuch"}, {"-Z"}, {"a", "b", "c", "d"}}
+		if cmd.Flags().Lookup("db") != nil && cmd.Name() != "doctor" {
+			lines = append(lines, []string{"--db=nosuch/s.db"})
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			value := wrongValues[f.Name]
+			if f.Value.Type() == "bool" {
+				value = "nosuch"
+			}
+			lines = append(lines, []string{"--" + f.Name + "=" + value})
+		})
+		for _, wrong := range lines {
+			status, printed := said(append(slices.Clone(line), wrong...)...)
+			name, _, _ := strings.Cut(strings.TrimLeft(wrong[0], "-"), "=")
+			if name == "output" {
+				name = "-o"
+			}
+			if status != exitUsage || len(wrong) == 1 && !strings.Contains(printed, name) {
+				t.Errorf("%q and %q: exit status %d: %s", line, wrong, status, printed)
+			}
+			if after := contents(t, "."); !maps.Equal(before, after) {
+				t.Errorf("%q and %q: something was made or changed: %v", line, wrong, slices.Collect(maps.Keys(after)))
+				before = after
+			}
+		}
+	})
 }
 
 // TestAttackWrongUsage: it is exit status 2 everywhere, says the remedy, and shows no
@@ -125,7 +204,7 @@ func TestAttackWrongUsage(t *testing.T) {
 		"import .":                         "is a directory",
 		"report --db .":                    "not a regular file",
 		"runs --db /dev/null":              "not a regular file",
-		"run none.yaml --db .":             "no such file",
+		"run none.yaml":                    "no such file",
 		"plan s.yaml --set repeats=":       "repeats has no value\n  write null to remove it",
 		"load 127.0.0.1:8000/ok":           "it has no scheme; write http://127.0.0.1:8000/ok or",
 		"load localhost:8000/ok":           "it has no scheme; write http://localhost:8000/ok or",

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,11 +17,42 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"stackmeter/orchestrator/load/native"
 	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
+
+// checkCores refuses cores that the client or the stacks are to have and this machine
+// has not. The kernel would take those that there are, and say nothing.
+func checkCores(plan scenarios.Plan, runtime string) error {
+	own, err := native.Cores()
+	if err != nil || len(own) == 0 {
+		return err // another system, whose engine knows what it has
+	}
+	stack := own
+	if runtime == runtimeNames[0] { // the engine's may be others than this process may use
+		online, err := os.ReadFile("/sys/devices/system/cpu/online")
+		if err == nil {
+			stack, err = scenarios.ParseCpuset(strings.TrimSpace(string(online)))
+		}
+		if err != nil {
+			return fmt.Errorf("find out which cores this machine has: %w", err)
+		}
+	}
+	client, wanted, err := scenarios.Apart(nil, plan.Client, plan.Resources, 1)
+	check := func(what string, cores, there []int) error {
+		for _, core := range cores {
+			if !slices.Contains(there, core) {
+				return usageError{fmt.Errorf("%s has core %d, and those that it can have here are %s", what, core, scenarios.FormatCpuset(there))}
+			}
+		}
+		return nil
+	}
+	return errors.Join(err, check("client.cpuset", client, own), check("resources.cpuset", wanted, stack))
+}
 
 // host describes this machine for a run's record. What cannot be read stays empty.
 func host(engine string) results.Host {

@@ -34,6 +34,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
@@ -84,7 +85,7 @@ func (a *app) main(args []string) int {
 	}
 	// An interrupted run prints its error too: it names what could not be removed.
 	// The engine's words may be in it, and a build's.
-	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(err.Error()))
+	fmt.Fprintln(a.stderr, "stackmeter:", show.Clean(withoutPasswords(err.Error(), args)))
 	var usage usageError
 	switch {
 	case errors.Is(err, errInterrupted):
@@ -97,6 +98,17 @@ func (a *app) main(args []string) int {
 		return exitUsage
 	}
 	return exitInfrastructure
+}
+
+// withoutPasswords hides in a message who is named in a URL of the command line: a
+// message that quotes the URL ends up in logs.
+func withoutPasswords(message string, args []string) string {
+	for _, arg := range args {
+		for _, secret := range scenarios.Credentials(arg) {
+			message = strings.ReplaceAll(message, secret+"@", show.Missing+"@")
+		}
+	}
+	return message
 }
 
 // root is the command tree.
@@ -136,6 +148,9 @@ Exit status: 0 all cells ok; 1 infrastructure failed; 2 wrong usage or scenario;
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.Args, completion.RunE = cobra.ArbitraryArgs, helpOnly
+		for _, shell := range completion.Commands() {
+			shell.Args = arguments(cobra.NoArgs)
+		}
 	}
 	root.SetHelpCommand(&cobra.Command{
 		Use:   "help [COMMAND]",
@@ -197,6 +212,14 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 // unknown is the error of a flag that takes one of several words.
 func unknown(flag, value string, words []string) error {
 	return usageError{fmt.Errorf("--%s %s: choose one of %s", flag, value, strings.Join(words, ", "))}
+}
+
+// nameFlag adds a flag for the name of a run.
+func nameFlag(cmd *cobra.Command, into *string, name, usage string) {
+	cmd.Flags().Func(name, usage, func(text string) error {
+		*into = text
+		return results.CheckName(text)
+	})
 }
 
 // timeFlag adds a flag for a time, which is written as in a scenario. Only 0 needs

@@ -85,6 +85,9 @@ func checkFiles(flags *pflag.FlagSet, args []string) error {
 	var used []use
 	if db := value("db"); db != "" {
 		used = storeFiles(db)
+		if info, err := os.Stat(db); err == nil && !info.Mode().IsRegular() {
+			return usageError{fmt.Errorf("--db %s: that is not a regular file; name another", db)}
+		}
 	}
 	for _, arg := range args {
 		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() {
@@ -93,6 +96,9 @@ func checkFiles(flags *pflag.FlagSet, args []string) error {
 	}
 	for _, flag := range []string{"ca", "nvml"} {
 		used = append(used, use{"the file of --" + flag, value(flag)})
+		if _, err := os.Stat(value(flag)); value(flag) != "" && err != nil {
+			return usageError{fmt.Errorf("--%s: %w", flag, err)}
+		}
 	}
 	if info, err := os.Stdout.Stat(); err == nil && info.Mode().IsRegular() {
 		for _, u := range used {
@@ -159,7 +165,10 @@ func checkCharts(dir string, used []use) error {
 	if dir == "" {
 		return nil
 	}
-	entries, _ := os.ReadDir(dir) // WriteCharts makes it, or says what is wrong
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // WriteCharts makes it
+		return usageError{fmt.Errorf("--charts: %w", err)}
+	}
 	for _, u := range used {
 		path, _, err := destination(u.path)
 		taken := err == nil && filepath.Ext(path) == ".png" && (filepath.Dir(path) == filepath.Clean(dir) || sameFile(filepath.Dir(path), dir))

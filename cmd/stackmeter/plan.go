@@ -63,6 +63,9 @@ type scenarioOptions struct {
 
 // loadPlan loads a scenario and makes its plan. Its errors are usage errors.
 func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Plan, error) {
+	if o.cells < 1 {
+		return nil, scenarios.Plan{}, usageError{fmt.Errorf("--max-cells %d: it has to be 1 or more", o.cells)}
+	}
 	env := map[string]string{}
 	for _, name := range o.env {
 		value, there := os.LookupEnv(name)

@@ -86,7 +86,7 @@ what was started and prints what is finished; --resume continues the run.`,
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
 	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does; by default with last-passed, cell by cell, if a threshold names base")
-	cmd.Flags().StringVar(&o.gate.tag, "tag", "", "name the run `NAME`")
+	nameFlag(cmd, &o.gate.tag, "tag", "name the run `NAME`")
 	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "how to show progress on standard error: auto, plain, json or none")
 	return cmd
 }
@@ -226,7 +226,7 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 			return usageError{fmt.Errorf("--db %s: that is %s; name another file", o.db, u.what)}
 		}
 	}
-	return checkOutput("--json", o.jsonFile, planFiles(plan))
+	return errors.Join(checkCores(plan, o.runtime), checkOutput("--json", o.jsonFile, planFiles(plan)))
 }
 
 // runID returns the id of the run to resume, or a new one.

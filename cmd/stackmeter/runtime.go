@@ -205,7 +205,7 @@ touches nothing else. A run that is alive is removed only if --run names it.`,
 		},
 	}
 	runtimeFlag(cmd, &runtimeName)
-	cmd.Flags().StringVar(&run, "run", "", "remove everything of this `RUN`, even if it is alive")
+	nameFlag(cmd, &run, "run", "remove everything of this `RUN`, even if it is alive")
 	return cmd
 }
 

@@ -37,7 +37,7 @@ func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
 
 // notAStore makes a usage error of that of a name that cannot be a store's.
 func notAStore(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, sqlite.ErrIrregular) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return usageError{err}
 	}
 	return err

@@ -12,6 +12,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -41,6 +44,18 @@ func HostHeader(u *url.URL) string {
 		return address + "]" + port
 	}
 	return u.Host
+}
+
+// Addresses are those of a URL's host.
+func Addresses(ctx context.Context, u *url.URL) ([]netip.Addr, error) {
+	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return []netip.Addr{address}, nil
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("URL %q: %w; look at its name, or write the server's address", u, err)
+	}
+	return addresses, nil
 }
 
 // Timeout is how long one request may take, from connecting to the answer's last

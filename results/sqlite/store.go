@@ -141,20 +141,17 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 	})
 }
 
-// ErrIrregular is the error of a store that is a folder, a device or a pipe.
-var ErrIrregular = errors.New("not a regular file")
-
 // open opens a file and calls ready, again where another process has a lock.
 func open(ctx context.Context, path string, readOnly bool, steps []string, ready func(*Store, context.Context) error) (*Store, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("store %s: %w; --db names another", path, ErrIrregular)
+		return nil, fmt.Errorf("store %s: not a regular file; --db names another", path)
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	if info, err := os.Stat(filepath.Dir(absolute)); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("store %s: its folder does not exist; make it first, or name another file with --db", path)
+		return nil, fmt.Errorf("store %s: its folder: %w; make it first, or name another file with --db", path, fs.ErrNotExist)
 	}
 	query := url.Values{
 		"mode":    {"rwc"},

@@ -8,9 +8,11 @@ package docker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,6 +23,7 @@ import (
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 
+	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
 
@@ -57,6 +60,9 @@ type Runtime struct {
 // New connects to the engine that DOCKER_HOST and its companions name, or to
 // the local one. It does not talk to the engine yet; Check does.
 func New() (*Runtime, error) {
+	if len(scenarios.Credentials(os.Getenv(client.EnvOverrideHost))) > 0 { // which every message about the engine would show
+		return nil, errors.New("docker: DOCKER_HOST has a name or password in it, which no engine on this machine takes; leave them out, or run stackmeter on the engine's machine")
+	}
 	api, waiting, err := connect()
 	if err != nil {
 		return nil, fmt.Errorf("docker: %w; check DOCKER_HOST", err)

@@ -43,7 +43,7 @@ func newRequestBuilder(host string, r scenarios.Request, keepAlive bool) *reques
 	for name, value := range r.Headers {
 		name = textproto.CanonicalMIMEHeaderKey(name)
 		b.typeGiven = b.typeGiven || name == "Content-Type"
-		headers[name] = strings.TrimSpace(value)
+		headers[name] = value
 	}
 	headers["Connection"] = "close"
 	if keepAlive {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"stackmeter/orchestrator/load"
@@ -46,19 +47,16 @@ func resolve(ctx context.Context, raw string) (target, error) {
 	if err != nil || port == 0 {
 		return target{}, fmt.Errorf("URL %q: port %s does not exist", raw, u.Port())
 	}
-	if address, err := netip.ParseAddr(u.Hostname()); err == nil {
-		peer := netip.AddrPortFrom(address, uint16(port))
-		return target{host: load.HostHeader(u), name: address.WithZone("").String(), secure: secure, peer: peer}, nil
-	}
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	addresses, err := load.Addresses(ctx, u)
 	if err != nil {
-		return target{}, fmt.Errorf("URL %q: %w", raw, err)
+		return target{}, err
 	}
 	peer := netip.AddrPortFrom(addresses[0].Unmap(), uint16(port))
 	if len(addresses) > 1 {
 		peer = firstThatAccepts(ctx, addresses, uint16(port))
 	}
-	return target{host: load.HostHeader(u), name: u.Hostname(), secure: secure, peer: peer}, nil
+	name, _, _ := strings.Cut(u.Hostname(), "%") // without a zone
+	return target{host: load.HostHeader(u), name: name, secure: secure, peer: peer}, nil
 }
 
 // firstThatAccepts is the first address that accepts a connection. If none does, it is

@@ -94,6 +94,7 @@ class Batch:
     def __init__(self, stdin):
         self.task = task = json.loads(stdin.readline())
         self.requests = task["requests"]
+        self.path = "/" + task["url"].split("/", 3)[3]
         self.clients = task["clients"]
         self.timeout = task["timeout_ns"]
         self.arguments = [self.prepare(p, stdin.read(p["size"])) for p in task["payloads"] or []]
@@ -329,7 +330,7 @@ class Client:
             answer.end = time.monotonic_ns()
         answer.response, answer.status, answer.body = response, response.status_code, b"".join(parts)
         # The framing of a chunked body is not counted.
-        answer.sent, answer.received = request_size(response.request), self.head + response.raw.tell()
+        answer.sent, answer.received = request_size(response.request, self.batch.path), self.head + response.raw.tell()
 
     def check(self, answer):
         response = answer.response
@@ -503,18 +504,29 @@ def timed(connect):
     return connect_timed
 
 
+def unchanged(putrequest):
+    """A connection's putrequest that sends the path as the scenario has it. requests resolves and quotes it anew."""
+
+    def put(self, method, _, *arguments, **named):
+        return putrequest(self, method, here.client.batch.path, *arguments, **named)
+
+    return put
+
+
 def instrument():
-    """Makes the library report the moments that it keeps to itself."""
+    """Makes the library report the moments that it keeps to itself, and send what it was given."""
     sys.addaudithook(hook)
     for kind in (urllib3.connection.HTTPConnection, urllib3.connection.HTTPSConnection):
         kind.response_class = Response
         kind.connect = timed(kind.connect)
+    # The other kind inherits it.
+    urllib3.connection.HTTPConnection.putrequest = unchanged(urllib3.connection.HTTPConnection.putrequest)
 
 
-def request_size(request):
+def request_size(request, path):
     """How many bytes http.client writes for a request."""
     host = request.url.split("/")[2]
-    start = f"{request.method} {request.path_url} HTTP/1.1\r\nHost: {host}\r\n"
+    start = f"{request.method} {path} HTTP/1.1\r\nHost: {host}\r\n"
     return len(start) + headers_size(request.headers) + len(request.body or b"")
 
 

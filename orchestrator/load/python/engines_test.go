@@ -7,6 +7,9 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/textproto"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -250,25 +253,34 @@ func serveNumbered(t *testing.T, answer func(asked) string) (url string) {
 	})
 }
 
-// TestAttackHeaderOutsideLatin1: both engines send a header's value as it is written.
-func TestAttackHeaderOutsideLatin1(t *testing.T) {
+// TestAttackSentAsAsked: both engines send a path and a header's value as they are
+// written.
+func TestAttackSentAsAsked(t *testing.T) {
 	const value = "größer 5 €"
+	paths := []string{"/", "/?", "/a/../b", "/a%2e%2e/b", "/%7euser", "//x", "/a%2fb", "/?q=%zz", `/a;b?c=d|e{f}&g="h"`}
 	for name, fire := range both(t) {
-		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Price") != value {
-				w.WriteHeader(http.StatusBadRequest)
-				fmt.Fprintf(w, "%q", r.Header)
+		var got string
+		url := serveConnections(t, func(c net.Conn, r *bufio.Reader) {
+			line, _ := r.ReadString('\n')
+			got, _, _ = strings.Cut(line, " HTTP/1.1")
+			header, err := textproto.NewReader(r).ReadMIMEHeader()
+			if length, _ := strconv.Atoi(header.Get("Content-Length")); length > 0 {
+				_, err = r.Discard(length)
+			}
+			if err == nil && header.Get("X-Price") == value && slices.Equal(header["X-Empty"], []string{""}) {
+				_, _ = io.WriteString(c, text("ok"))
 			}
 		})
-		request := get("/")
-		request.Headers = map[string]string{"x-price": value}
-		if r := fire(t, load.Job{URL: url, Request: request, Load: modes(2, false)[0]}); r.Replies != 2 {
-			t.Errorf("%s: %d replies, errors %v", name, r.Replies, r.FirstErrors)
-		}
-		request.JSON = []byte("{}")
-		request.Method = "POST"
-		if r := fire(t, load.Job{URL: url, Request: request, Load: modes(2, false)[0]}); r.Replies != 2 {
-			t.Errorf("%s: with a body %d replies, errors %v", name, r.Replies, r.FirstErrors)
+		for i, path := range paths {
+			request := get(path)
+			request.Headers = map[string]string{"x-price": value, "x-empty": ""}
+			if i%2 == 0 {
+				request.Method, request.JSON = "POST", []byte("{}")
+			}
+			r := fire(t, load.Job{URL: url, Request: request, Load: modes(1, false)[0]})
+			if want := request.Method + " " + path; r.Replies != 1 || got != want {
+				t.Errorf("%s: %q was sent as %q; errors %v", name, want, got, r.FirstErrors)
+			}
 		}
 	}
 }

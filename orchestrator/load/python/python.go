@@ -127,7 +127,7 @@ func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) 
 }
 
 func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
-	t, payloads, err := newTask(job)
+	t, payloads, err := newTask(ctx, job)
 	if err != nil {
 		return nil, err
 	}
@@ -167,11 +167,14 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 }
 
 // newTask puts a job into the program's words, except for the URL.
-func newTask(job load.Job) (task, []load.Content, error) {
+func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
 	l, r := job.Load, job.Request
 	u, err := url.Parse(job.URL)
 	if err != nil {
 		return task{}, nil, fmt.Errorf("URL %q: %w", job.URL, err)
+	}
+	if _, err := load.Addresses(ctx, u); err != nil {
+		return task{}, nil, err
 	}
 	headers := map[string]string{}
 	if host := load.HostHeader(u); host != u.Host {
