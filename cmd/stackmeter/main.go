@@ -34,7 +34,6 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
@@ -104,7 +103,7 @@ func (a *app) main(args []string) int {
 // message that quotes the URL ends up in logs.
 func withoutPasswords(message string, args []string) string {
 	for _, arg := range args {
-		for _, secret := range scenarios.Credentials(arg) {
+		for _, secret := range show.Credentials(arg) {
 			message = strings.ReplaceAll(message, secret+"@", show.Missing+"@")
 		}
 	}

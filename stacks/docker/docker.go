@@ -23,7 +23,7 @@ import (
 	"github.com/docker/docker/api/types/system"
 	"github.com/docker/docker/client"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
 
@@ -60,7 +60,7 @@ type Runtime struct {
 // New connects to the engine that DOCKER_HOST and its companions name, or to
 // the local one. It does not talk to the engine yet; Check does.
 func New() (*Runtime, error) {
-	if len(scenarios.Credentials(os.Getenv(client.EnvOverrideHost))) > 0 { // which every message about the engine would show
+	if len(show.Credentials(os.Getenv(client.EnvOverrideHost))) > 0 { // which every message about the engine would show
 		return nil, errors.New("docker: DOCKER_HOST has a name or password in it, which no engine on this machine takes; leave them out, or run stackmeter on the engine's machine")
 	}
 	api, waiting, err := connect()
