@@ -83,7 +83,7 @@ func (d *decoder) build(n *yaml.Node) *Build {
 		}
 	} else {
 		o, ok := d.Object(n, "build", "app.build",
-			yamlfile.Key("context", func(n *yaml.Node) { d.Text(n, "app.build.context", &b.Context) }),
+			yamlfile.Needed("context", "add context: FOLDER", func(n *yaml.Node) { d.Text(n, "app.build.context", &b.Context) }),
 			yamlfile.Key("dockerfile", func(n *yaml.Node) {
 				d.Checked(n, "app.build.dockerfile", &b.Dockerfile, filepath.IsLocal, "a path within the context")
 			}),
@@ -91,12 +91,8 @@ func (d *decoder) build(n *yaml.Node) *Build {
 			yamlfile.Key("args", func(n *yaml.Node) { d.buildArgs(n, &b.Args) }),
 			yamlfile.Key("secrets", func(n *yaml.Node) { d.buildSecrets(n, &b.Secrets) }),
 		)
-		if !ok {
-			return b
-		}
-		if !o.Has("context") {
-			d.Problem(n, "add context: FOLDER", "app.build has no context")
-			return b
+		if !ok || !o.Has("context") {
+			return b // reported
 		}
 		context = o.Values["context"]
 		if b.Dockerfile != "" {

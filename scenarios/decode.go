@@ -32,9 +32,13 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		s.App.Ready.Path = ""
 		s.Topologies = []Topology{*d.loader.Server}
 	}
+	listTopologies := "add topologies: [flask, gunicorn w2/t1]"
+	if d.loader.Server != nil {
+		listTopologies = ""
+	}
 	var app yamlfile.Object
-	o, ok := d.Object(root, "scenario", "a scenario",
-		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "name", &s.Scenario, validName, nameRule) }),
+	o, ok := d.Object(root, "scenario", "the scenario",
+		yamlfile.Needed("name", "add name: NAME", func(n *yaml.Node) { d.Checked(n, "name", &s.Scenario, validName, nameRule) }),
 		yamlfile.Key("client", func(n *yaml.Node) {
 			d.Object(n, "client", "client",
 				yamlfile.Key("engine", func(n *yaml.Node) {
@@ -47,8 +51,8 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		yamlfile.Key("app", func(n *yaml.Node) { app = d.app(n, &s.App) }),
 		yamlfile.Key("request", func(n *yaml.Node) { d.request(n, &s.Request) }),
 		yamlfile.Key("resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }),
-		yamlfile.Key("topologies", func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
-		yamlfile.Key("matrix", func(n *yaml.Node) { s.Loads = d.loads(n) }),
+		yamlfile.Needed("topologies", listTopologies, func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
+		yamlfile.Needed("matrix", "add matrix: {requests: [100], client: [single]}", func(n *yaml.Node) { s.Loads = d.loads(n) }),
 		yamlfile.Key("repeats", func(n *yaml.Node) { d.repeats(n, s) }),
 		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, maxWarmup) }),
 		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }),
@@ -61,15 +65,6 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	)
 	if !ok {
 		return s
-	}
-	for _, needed := range []struct{ key, hint string }{
-		{"name", "add name: NAME"},
-		{"topologies", "add topologies: [flask, gunicorn w2/t1]"},
-		{"matrix", "add matrix: {requests: [100], client: [single]}"},
-	} {
-		if !given(root, needed.key) && !(needed.key == "topologies" && d.loader.Server != nil) {
-			d.Problem(root, needed.hint, "the scenario has no %s", needed.key)
-		}
 	}
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
@@ -85,16 +80,6 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 // listed are those of some keys that an object has, in their order there.
 func listed(o yamlfile.Object, keys ...string) []string {
 	return slices.DeleteFunc(slices.Clone(o.Order), func(key string) bool { return !slices.Contains(keys, key) })
-}
-
-// given reports whether a mapping has a key, even if its value was refused.
-func given(n *yaml.Node, key string) bool {
-	for k := range yamlfile.Pairs(n) {
-		if k.Value == key {
-			return true
-		}
-	}
-	return false
 }
 
 // baseline reads the baseline and checks that it is in the scenario.
@@ -170,20 +155,14 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 	sound := true
 	o, _ := d.Object(n, "repeats", "repeats",
 		yamlfile.Key("min", func(n *yaml.Node) { sound = d.Integer(n, "repeats.min", &until.Min, 1, mostRepeats) && sound }),
-		yamlfile.Key("max", func(n *yaml.Node) { sound = d.Integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }),
-		yamlfile.Key("until", func(n *yaml.Node) {
+		yamlfile.Needed("max", "add max: 10", func(n *yaml.Node) { sound = d.Integer(n, "repeats.max", &s.Repeats, 1, mostRepeats) && sound }),
+		yamlfile.Needed("until", "add until: 5%", func(n *yaml.Node) {
 			percent, ok := d.QuantityIn(n, "repeats.until", units.Percent, 0, 100)
 			until.Within, sound = percent/100, ok && sound
 		}),
 	)
-	for _, needed := range []struct{ key, hint string }{{"max", "add max: 10"}, {"until", "add until: 5%"}} {
-		if !given(n, needed.key) {
-			d.Problem(n, needed.hint, "repeats has no %s", needed.key)
-			sound = false
-		}
-	}
 	switch {
-	case !sound:
+	case !sound || !o.Has("max") || !o.Has("until"): // reported
 	case s.Repeats < IntervalRepeats:
 		d.Problem(o.Values["max"], "raise it, or write repeats as one number",
 			"repeats.max must be at least %d, not %d: until needs a 95%% interval of the median, and fewer repeats have none", IntervalRepeats, s.Repeats)

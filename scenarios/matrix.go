@@ -405,19 +405,13 @@ func (d *decoder) rate(n *yaml.Node, what string, into *LoadSpec) bool {
 
 func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
 	sound := false
-	o, ok := d.Object(n, "rate", what, yamlfile.Key("search", func(n *yaml.Node) {
+	d.Object(n, "rate", what, yamlfile.Needed("search", rateRule, func(n *yaml.Node) {
 		d.forPython(n, false, "give the rate, as 20/s", "the engine python-requests does not search for a rate")
-		inner, ok := d.Object(n, "search", what+".search", yamlfile.Key("p99", func(n *yaml.Node) {
+		d.Object(n, "search", what+".search", yamlfile.Needed("p99", "add p99: 500ms", func(n *yaml.Node) {
 			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
 				into.Rate = 0
 			}
 		}))
-		if ok && !inner.Has("p99") {
-			d.Problem(n, "add p99: 500ms", "%s.search has no limit", what)
-		}
 	}))
-	if ok && !o.Has("search") {
-		d.Problem(n, rateRule, "%s has no search", what)
-	}
 	return sound
 }

@@ -90,7 +90,7 @@ func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
 func (d *decoder) multipart(n *yaml.Node) *Multipart {
 	m := &Multipart{}
 	o, ok := d.Object(n, "multipart", "request.multipart",
-		yamlfile.Key("field", func(n *yaml.Node) {
+		yamlfile.Needed("field", "add field: NAME", func(n *yaml.Node) {
 			d.Checked(n, "request.multipart.field", &m.Field, func(s string) bool {
 				return show.Columns(s) == s && !strings.Contains(s, `"`)
 			}, "the name of a form's field, for example file")
@@ -98,9 +98,6 @@ func (d *decoder) multipart(n *yaml.Node) *Multipart {
 		yamlfile.Key("files", func(n *yaml.Node) { m.Files = d.files(n, "request.multipart.files") }),
 		yamlfile.Key("generate", func(n *yaml.Node) { m.Generate = d.generate(n, "request.multipart.generate") }),
 	)
-	if ok && !o.Has("field") {
-		d.Problem(n, "add field: NAME", "request.multipart has no field")
-	}
 	d.onePayload(n, o, ok, "request.multipart")
 	return m
 }

@@ -20,11 +20,17 @@ import (
 type Field struct {
 	Name string
 	Read func(n *yaml.Node)
-	Null bool // null is a value, not a missing one
+	Null bool   // null is a value, not a missing one
+	Add  string // the hint where the key is missing; empty: it may be
 }
 
 // Key is a Field whose value is never null.
 func Key(name string, read func(n *yaml.Node)) Field { return Field{Name: name, Read: read} }
+
+// Needed is a Key that has to be there.
+func Needed(name, add string, read func(n *yaml.Node)) Field {
+	return Field{Name: name, Read: read, Add: add}
+}
 
 // An Object is a mapping whose keys have been checked.
 type Object struct {
@@ -50,7 +56,9 @@ func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object,
 		f.Problem(n, "its keys are "+strings.Join(names, ", "), "%s must be a mapping, not %s", what, Describe(n))
 		return o, false
 	}
+	said := map[string]bool{}
 	for key, value := range Pairs(n) {
+		said[key.Value] = true
 		field, is := known[key.Value]
 		if !is {
 			f.Problem(key, show.Suggest(key.Value, names), "%s has no key %s", what, show.Quote(key.Value))
@@ -66,6 +74,8 @@ func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object,
 	for _, field := range fields {
 		if value := o.Values[field.Name]; value != nil {
 			field.Read(value)
+		} else if field.Add != "" && !said[field.Name] {
+			f.Problem(n, field.Add, "%s has no %s", what, field.Name)
 		}
 	}
 	return o, true
