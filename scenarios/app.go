@@ -27,8 +27,8 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		}),
 		yamlfile.Key("wsgi", func(n *yaml.Node) { d.Checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
-		yamlfile.Key("user", func(n *yaml.Node) { d.Checked(n, "app.user", &a.User, validUser, userRule) }),
-		yamlfile.Key("capabilities", func(n *yaml.Node) { a.Capabilities = d.capabilities(n) }),
+		yamlfile.Key("user", d.user("app.user", &a.Privileges)),
+		yamlfile.Key("capabilities", d.capabilities("app.capabilities", &a.Privileges)),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
 		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
 	)
@@ -47,19 +47,17 @@ func defaultCapabilities() []string {
 	return []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}
 }
 
-func (d *decoder) capabilities(n *yaml.Node) (named []string) {
-	for _, item := range d.List(n, "app.capabilities", len(defaultCapabilities())) {
-		var name string
-		switch {
-		case !d.Choice(item, "app.capabilities", &name, defaultCapabilities()...):
-		case slices.Contains(named, name):
-			d.Problem(item, "remove one of them", "app.capabilities has %s twice", name)
-		default:
-			named = append(named, name)
-		}
+func (d *decoder) user(what string, into *Privileges) func(*yaml.Node) {
+	return func(n *yaml.Node) { d.Checked(n, what, &into.User, validUser, userRule) }
+}
+
+func (d *decoder) capabilities(what string, into *Privileges) func(*yaml.Node) {
+	return func(n *yaml.Node) {
+		into.Capabilities = axisOf(d, n, what, func(item *yaml.Node, name *string) bool {
+			return d.Choice(item, what, name, defaultCapabilities()...)
+		})
+		slices.Sort(into.Capabilities)
 	}
-	slices.Sort(named)
-	return named
 }
 
 func (d *decoder) appDir(n *yaml.Node) string {

@@ -26,16 +26,16 @@ func (t Topology) SameApp(other Topology) bool {
 	own := func(t Topology) bool {
 		return t.Server == ServerCommand || t.Server == ServerServices || t.Server == ServerExisting
 	}
-	return t.sameFamily(other) || !own(t) && !own(other) && t.Image == other.Image && maps.Equal(t.Env, other.Env)
+	return t.sameFamily(other) || !own(t) && !own(other) && t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
 }
 
 // sameFamily reports whether two topologies differ at most in their workers and
 // threads, and in the names, which follow from those.
 func (t Topology) sameFamily(other Topology) bool {
 	return t.Server == other.Server && t.Nginx == other.Nginx && t.TLS == other.TLS && t.Image == other.Image &&
-		maps.Equal(t.Env, other.Env) && t.sameCommand(other, t.Command, other.Command) &&
+		maps.Equal(t.Env, other.Env) && t.equal(other.Privileges) && t.sameCommand(other, t.Command, other.Command) &&
 		slices.EqualFunc(t.Services, other.Services, func(a, b Service) bool {
-			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) &&
+			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) && a.equal(b.Privileges) &&
 				t.sameCommand(other, a.Command, b.Command)
 		})
 }

@@ -11,6 +11,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -95,13 +96,34 @@ type App struct {
 	Venv  string            `json:"venv,omitempty"` // absolute folder of a virtual environment, which need not exist here
 	WSGI  string            `json:"wsgi,omitempty"` // module:callable
 	Env   map[string]string `json:"env,omitempty"`
-	User  string            `json:"user,omitempty"` // whom containers run as; the image's when empty
 	Port  int               `json:"port"`
 	Ready Ready             `json:"ready"`
+	Privileges
+}
 
-	// Capabilities are what containers are given of those that Docker gives by
-	// default, sorted. Without any they have none.
+// Privileges are what the processes of a container may do. A topology has them
+// instead of the app, and a service instead of its topology.
+type Privileges struct {
+	User string `json:"user,omitempty"` // whom it runs as; the image's when empty
+
+	// Capabilities are what it is given of those that Docker gives by default,
+	// sorted. Without any it has none.
 	Capabilities []string `json:"capabilities,omitempty"`
+}
+
+// Over returns the privileges, and those of base where nothing is said.
+func (p Privileges) Over(base Privileges) Privileges {
+	if p.User != "" {
+		base.User = p.User
+	}
+	if p.Capabilities != nil {
+		base.Capabilities = p.Capabilities
+	}
+	return base
+}
+
+func (p Privileges) equal(other Privileges) bool {
+	return p.User == other.User && slices.Equal(p.Capabilities, other.Capabilities)
 }
 
 // A Build is a container build context on this machine.
@@ -245,6 +267,7 @@ type Topology struct {
 	Image    string            `json:"image,omitempty"`   // instead of the app's
 	Env      map[string]string `json:"env,omitempty"`     // on top of the app's
 	Services []Service         `json:"services,omitempty"`
+	Privileges
 }
 
 // A Service is one process tree of a custom topology. Services reach each other by
@@ -255,6 +278,7 @@ type Service struct {
 	Command []string          `json:"command,omitempty"` // addresses unfilled, as in Topology, and {host:NAME}, {port:NAME}
 	Env     map[string]string `json:"env,omitempty"`
 	Port    int               `json:"port"`
+	Privileges
 }
 
 // Client chooses the load client.

@@ -64,6 +64,8 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }),
+		yamlfile.Key("user", d.user("a topology's user", &v.base.Privileges)),
+		yamlfile.Key("capabilities", d.capabilities("a topology's capabilities", &v.base.Privileges)),
 		yamlfile.Key("tls", func(n *yaml.Node) {
 			d.Boolean(n, "a topology's tls", &v.base.TLS)
 			d.forPython(n, !v.base.TLS, "remove tls", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
@@ -209,6 +211,8 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Se
 			yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a service's image", &s.Image, validImage, imageRule) }),
 			yamlfile.Key("command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }),
 			yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }),
+			yamlfile.Key("user", d.user("a service's user", &s.Privileges)),
+			yamlfile.Key("capabilities", d.capabilities("a service's capabilities", &s.Privileges)),
 			yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "a service's port", &s.Port, 1, 65535) }),
 		)
 		if !ok {

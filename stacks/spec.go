@@ -75,8 +75,7 @@ type Service struct {
 	Module  string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
 	WSGI    string           // module:callable that a command with a Module serves
 	Env     map[string]string
-	User    string         // whom its container runs as; the image's when empty
-	Caps    []string       // Linux capabilities of its container; none when empty
+	Rights  scenarios.Privileges
 	Port    int            // TCP port to listen on, unless the runtime chooses one
 	Proxy   *Proxy         // of nginx: what it stands in front of
 	CPUs    float64        // 0: no limit

@@ -78,8 +78,7 @@ func (r *Runtime) runsHere(ctx context.Context, s stacks.Service, id, arch strin
 	if err != nil {
 		return err
 	}
-	switch found.Architecture + " on " + arch {
-	case " on " + arch, arch + " on " + arch, "386 on amd64", "arm on arm64":
+	if runs(found.Architecture, arch) {
 		return nil
 	}
 	what, remedy := "the image "+s.Image, fmt.Sprintf("pull or build it for this machine: docker pull --platform linux/%s %s", arch, s.Image)
@@ -87,6 +86,16 @@ func (r *Runtime) runsHere(ctx context.Context, s stacks.Service, id, arch strin
 		what, remedy = "the image that was built", "look for --platform in the Dockerfile's FROM, and for the platform of its base image"
 	}
 	return fmt.Errorf("%s is for %s/%s%s, and the engine's processor is %s, which cannot run it or would emulate it; %s", what, found.Os, found.Architecture, found.Variant, arch, remedy)
+}
+
+// runs reports whether a processor runs programs for an architecture, which may be
+// unknown.
+func runs(program, processor string) bool {
+	switch program + " on " + processor {
+	case " on " + processor, processor + " on " + processor, "386 on amd64", "arm on arm64":
+		return true
+	}
+	return false
 }
 
 // Digest implements stacks.Runtime.

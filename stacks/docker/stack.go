@@ -75,7 +75,7 @@ func (st *stack) look(ctx context.Context) error {
 		}
 		if !found.State.Running {
 			st.watching.ended(ctx, st.services[i].container)
-			return fmt.Errorf("service %s %w: %w", s.Name, stacks.ErrEnded, ending(found.State, s))
+			return fmt.Errorf("service %s %w: %w", s.Name, stacks.ErrEnded, st.ending(ctx, found))
 		}
 		if endpoint(found) != st.services[i].endpoint {
 			return fmt.Errorf("service %s %w: it was disconnected from its network", s.Name, stacks.ErrDisturbed)
@@ -91,19 +91,6 @@ func endpoint(c container.InspectResponse) string {
 		return n.EndpointID
 	}
 	return ""
-}
-
-// ending says how a service's container ended.
-func ending(state *container.State, s stacks.Service) error {
-	switch {
-	case state.ExitCode == exitNotFound && len(s.Command) > 0:
-		return fmt.Errorf("exited with status %d: its command %q is not in the image, or what that runs is not", state.ExitCode, s.Command[0])
-	case state.OOMKilled:
-		return fmt.Errorf("%w, exit status %d", stacks.ErrOutOfMemory, state.ExitCode)
-	case state.Error != "":
-		return fmt.Errorf("did not start: %s", state.Error)
-	}
-	return fmt.Errorf("exited with status %d", state.ExitCode)
 }
 
 // Devices implements stacks.Stack.
@@ -309,14 +296,6 @@ type unmeasured string
 
 func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string(u)} }
 
-// exitNotFound is the exit status of the init process when it cannot find the
-// command.
-const exitNotFound = 127
-
-// noCapabilities is what a line of a log means that says that something was not
-// permitted.
-const noCapabilities = "(stackmeter: containers have no Linux capabilities, so that nothing in them can change its user or a file's owner; let the image be of the right user from the start (USER in its Dockerfile, COPY --chown), or write app.user or app.capabilities: [CHOWN, SETUID, SETGID] into the scenario)"
-
 // logOrder lists the services with those that ended last, and of these the one
 // that ended first at the very end: readers see the end of a log. Of those that
 // run, the one that the client connects to says least.
@@ -361,8 +340,10 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
 		lines := slices.DeleteFunc(tail.Lines(stacks.LogLines), st.spec.Probed)
-		if len(s.Caps) == 0 && slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "peration not permitted") }) {
-			lines = append(lines, noCapabilities)
+		if found, err := st.runtime.api.ContainerInspect(ctx, st.services[i].container); err == nil {
+			if hint := refusedHint(lines, found.Config.User, s.Rights.Capabilities); hint != "" {
+				lines = append(lines, hint)
+			}
 		}
 		for _, line := range lines {
 			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, line); err != nil {

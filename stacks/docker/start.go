@@ -129,7 +129,7 @@ func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (address neti
 		if attempted {
 			found, err := st.runtime.api.ContainerInspect(ctx, st.services[up].container)
 			if err == nil && found.State.Status == container.StateExited {
-				return address, fmt.Errorf("service %s, which it stands in front of, %w: %w", proxy.Upstream, stacks.ErrEnded, ending(found.State, st.spec.Services[up]))
+				return address, fmt.Errorf("service %s, which it stands in front of, %w: %w", proxy.Upstream, stacks.ErrEnded, st.ending(ctx, found))
 			}
 			return address, fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
 		}
@@ -234,7 +234,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	defer done()
 	config := &container.Config{
 		Image:  imageID,
-		User:   s.User,
+		User:   s.Rights.User,
 		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
 		Env:    stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
 		Labels: st.serviceLabels(s),
@@ -273,7 +273,7 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 	return &container.HostConfig{
 		Init:        &init,
 		CapDrop:     []string{"ALL"},
-		CapAdd:      s.Caps,
+		CapAdd:      s.Rights.Capabilities,
 		SecurityOpt: []string{"no-new-privileges"},
 		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
 		Resources: container.Resources{
@@ -342,13 +342,13 @@ func (st *stack) startService(ctx context.Context, i int) error {
 	one.image = found.Image
 	one.pid, one.endpoint = found.State.Pid, endpoint(found)
 	if i == len(st.services)-1 {
-		return st.locate(found)
+		return st.locate(ctx, found)
 	}
 	return nil
 }
 
 // locate finds where the client connects.
-func (st *stack) locate(entry container.InspectResponse) error {
+func (st *stack) locate(ctx context.Context, entry container.InspectResponse) error {
 	port := strconv.Itoa(st.spec.Entry().Port)
 	if st.direct {
 		for _, n := range entry.NetworkSettings.Networks {
@@ -357,19 +357,19 @@ func (st *stack) locate(entry container.InspectResponse) error {
 				return nil
 			}
 		}
-		return st.ended(entry, "it has no address in its network")
+		return st.ended(ctx, entry, "it has no address in its network")
 	}
 	for _, b := range entry.NetworkSettings.Ports[nat.Port(port+"/tcp")] {
 		st.url = st.spec.Scheme() + "://" + net.JoinHostPort("127.0.0.1", b.HostPort)
 		return nil
 	}
-	return st.ended(entry, "its port was not published")
+	return st.ended(ctx, entry, "its port was not published")
 }
 
 // ended explains why an entry has no address: most often it has ended already.
-func (st *stack) ended(c container.InspectResponse, otherwise string) error {
+func (st *stack) ended(ctx context.Context, c container.InspectResponse, otherwise string) error {
 	if !c.State.Running {
-		return ending(c.State, st.spec.Entry())
+		return st.ending(ctx, c)
 	}
 	return fmt.Errorf("the container runs, but %s", otherwise)
 }
@@ -382,6 +382,9 @@ func startError(err error) error {
 	text := err.Error()
 	if strings.Contains(text, "executable file not found") || strings.Contains(text, "no such file or directory") {
 		return fmt.Errorf("the command is not in the image: %w; check the topology's command against the image", err)
+	}
+	if strings.Contains(text, "unable to find user") || strings.Contains(text, "unable to find group") {
+		return fmt.Errorf("the image does not know the user: %w; write user as numbers (1000:1000), or add it in the Dockerfile (RUN useradd)", err)
 	}
 	return fmt.Errorf("start the container: %w", err)
 }

@@ -25,8 +25,8 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		return err
 	}
 	for _, s := range spec.Services {
-		if s.User != "" || len(s.Caps) > 0 {
-			return fmt.Errorf("%w: app.user and app.capabilities are for containers; a local process is this user's: start stackmeter as the user that the app needs", stacks.ErrUnavailable)
+		if s.Rights.User != "" || len(s.Rights.Capabilities) > 0 {
+			return fmt.Errorf("%w: app.user and app.capabilities, and those of a topology, are for containers; a local process is this user's: start stackmeter as the user that the app needs", stacks.ErrUnavailable)
 		}
 		if err := r.limits(s); err != nil {
 			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)

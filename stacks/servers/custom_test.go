@@ -2,6 +2,8 @@ package servers
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +67,43 @@ matrix: {requests: 1, client: single}
 		if got := spec.Entry().Proxy.Keepalive; got != want[i] || topology.UpstreamKeepalive == nil || *topology.UpstreamKeepalive != want[i] {
 			t.Errorf("%s: nginx keeps %d connections, want %d; the plan says %v", topology.Name, got, want[i], topology.UpstreamKeepalive)
 		}
+	}
+}
+
+// TestAttackPrivilegesByService: a topology has privileges of its own instead of the
+// app's, and a service instead of its topology's.
+func TestAttackPrivilegesByService(t *testing.T) {
+	s, err := scenarios.Loader{Servers: Known()}.Parse("test.yaml", []byte(`
+name: test
+app: {image: example/app, wsgi: wsgi:app, user: svc, capabilities: [CHOWN]}
+topologies:
+  - flask
+  - {name: root, server: gunicorn, user: root}
+  - {name: web, command: [serve], capabilities: [SETUID, KILL], nginx: true}
+  - name: two
+    user: "7:7"
+    services: [{name: queue, image: example/queue, user: queue, capabilities: [NET_RAW]}, {name: web, command: [serve]}]
+matrix: {requests: 1, client: single}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, topology := range s.Topologies {
+		spec, err := Expand("run", s.Plan(), topology)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range spec.Services {
+			got = append(got, fmt.Sprint(one.Name, " ", one.Rights.User, one.Rights.Capabilities))
+		}
+	}
+	want := []string{"app svc[CHOWN]", "app root[CHOWN]", "app svc[KILL SETUID]", "nginx []", "queue queue[NET_RAW]", "web 7:7[CHOWN]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if s.Topologies[0].SameApp(s.Topologies[1]) {
+		t.Error("topologies of different users count as the same app")
 	}
 }
 
