@@ -346,7 +346,7 @@ func serverOf(u *url.URL, socket, engine string) (string, error) {
 
 // load runs the plan over the server that is there already. Nothing is stored.
 func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o runOptions) error {
-	if err := errors.Join(o.gate.check(plan), checkCores(plan, existingServer), checkOutput("--json", o.jsonFile, planFiles(plan))); err != nil {
+	if err := errors.Join(o.gate.check(plan), checkCores(plan, existingServer), checkStdout(planFiles(plan)), checkOutput("--json", o.jsonFile, planFiles(plan))); err != nil {
 		return err
 	}
 	if thresholds, _ := o.gate.thresholds(plan); needsBaseline(thresholds) {

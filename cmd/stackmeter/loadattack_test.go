@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -189,6 +190,60 @@ func TestAttackWrongUsageEverywhere(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAttackEveryOutput: what any flag of any command names to be written is never the
+// store, a part of it or a file that the command reads, by whatever name.
+func TestAttackEveryOutput(t *testing.T) {
+	usageFolder(t)
+	if err := errors.Join(os.Mkdir("charts", 0o755), os.Link("s.db", "charts/memory.png"), os.Link("s.db", "hard.db"), os.Symlink("s.db", "soft.db"),
+		os.Symlink("s.db-wal", "dangling"), os.Symlink(".", "here")); err != nil {
+		t.Fatal(err)
+	}
+	open, err := os.Open("s.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	before, tried := contents(t, "."), 0
+	written := map[string]bool{"output": true, "json": true, "charts": true, "db": false, "nvml": false, "ca": false, "unix-socket": false, "allow-path": false}
+	everyCommand(func(cmd *cobra.Command, path []string) {
+		line := append(slices.Clone(path), strings.Fields(rightLines[strings.Join(path, " ")])...)
+		targets := []string{"s.db", "hard.db", "soft.db", "here/s.db", "here/hard.db", fmt.Sprintf("/dev/fd/%d", open.Fd()), fmt.Sprintf("/proc/self/fd/%d", open.Fd())}
+		if cmd.Flags().Lookup("db") != nil {
+			targets = append(targets, "s.db-wal", "here/s.db-journal", "s.db-shm", "dangling")
+		}
+		for _, arg := range line {
+			if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() {
+				targets = append(targets, arg, "here/"+arg)
+			}
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			of, _ := pflag.UnquoteUsage(f)
+			is, known := written[f.Name]
+			if !known && (of == "FILE" || of == "DIR") {
+				t.Errorf("%v --%s: say whether it is written", path, f.Name)
+			}
+			if !is || f.Value.Type() == "bool" {
+				return
+			}
+			these := targets
+			if f.Name == "charts" {
+				these = []string{"charts", "here/charts"}
+			}
+			for _, target := range these {
+				tried++
+				args := append(slices.Clone(line), "--"+f.Name+"="+target)
+				if status, printed := said(args...); status != exitUsage || !maps.Equal(contents(t, "."), before) {
+					t.Errorf("%q: exit status %d: %s", args, status, printed)
+					before = contents(t, ".")
+				}
+			}
+		})
+	})
+	if tried < 50 {
+		t.Errorf("%d outputs were tried", tried)
+	}
 }
 
 // TestAttackWrongUsage: it is exit status 2 everywhere, says the remedy, and shows no

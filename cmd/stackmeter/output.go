@@ -100,17 +100,21 @@ func checkFiles(flags *pflag.FlagSet, args []string) error {
 			return usageError{fmt.Errorf("--%s: %w", flag, err)}
 		}
 	}
-	if info, err := os.Stdout.Stat(); err == nil && info.Mode().IsRegular() {
-		for _, u := range used {
-			if other, err := os.Stat(u.path); err == nil && os.SameFile(info, other) {
-				return usageError{fmt.Errorf("standard output: that is %s, %s; write to another file", u.what, u.path)}
-			}
-		}
-	}
-	if err := errors.Join(checkOutput("-o", value("output"), used), checkOutput("--json", value("json"), used)); err != nil {
+	if err := errors.Join(checkStdout(used), checkOutput("-o", value("output"), used), checkOutput("--json", value("json"), used)); err != nil {
 		return err
 	}
 	return checkCharts(value("charts"), append(used, use{"the file of -o", value("output")}))
+}
+
+// checkStdout refuses a standard output that goes to a file that is used already.
+func checkStdout(used []use) error {
+	info, err := os.Stdout.Stat()
+	for _, u := range used {
+		if other, gone := os.Stat(u.path); err == nil && gone == nil && info.Mode().IsRegular() && os.SameFile(info, other) {
+			return usageError{fmt.Errorf("standard output: that is %s, %s; write to another file", u.what, u.path)}
+		}
+	}
+	return nil
 }
 
 // checkOutput refuses a file that cannot be written, or is used already, before

@@ -159,6 +159,8 @@ func TestAttackOutputOverInput(t *testing.T) {
 		"run s.yaml --db s.db --json s.db", "run s.yaml --db new.db --json new.db", "run s.yaml --db dangling --json here/new.db",
 		"run s.yaml --db s.db --json s.yaml", "run s.yaml --db s.db --json payload.bin",
 		"run s.yaml --db s.db --json app/Dockerfile", "run s.yaml --db payload.bin", "run s.yaml --db s.db --json - >>s.yaml",
+		"run s.yaml --db s.db >>payload.bin", "run s.yaml --db s.db --json - >>app/Dockerfile", "run s.yaml --db s.db --json /dev/stdout >>s.db",
+		"load http://127.0.0.1:1/ --file payload.bin >>payload.bin",
 		"load http://127.0.0.1:1/ --file payload.bin --json here/payload.bin", "load https://127.0.0.1:1/ --ca ca.pem --json ca.pem",
 	} {
 		var out bytes.Buffer

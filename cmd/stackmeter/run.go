@@ -226,7 +226,7 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 			return usageError{fmt.Errorf("--db %s: that is %s; name another file", o.db, u.what)}
 		}
 	}
-	return errors.Join(checkCores(plan, o.runtime), checkOutput("--json", o.jsonFile, planFiles(plan)))
+	return errors.Join(checkCores(plan, o.runtime), checkStdout(planFiles(plan)), checkOutput("--json", o.jsonFile, planFiles(plan)))
 }
 
 // runID returns the id of the run to resume, or a new one.
