@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -84,12 +85,7 @@ func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, erro
 	if planned != nil {
 		asked = *planned
 	}
-	if o.objective != "" {
-		asked.Objective = o.objective
-	}
-	if asked.Objective == "" {
-		asked.Objective = results.MetricDuration
-	}
+	asked.Objective = cmp.Or(o.objective, asked.Objective, results.MetricDuration)
 	if len(o.under) == 0 {
 		return verdict.NewGoal(asked)
 	}

@@ -31,22 +31,20 @@ func storeFlag(cmd *cobra.Command, db *string) {
 // openStore opens a store to read it. One that does not exist is a wrong
 // argument.
 func openStore(ctx context.Context, db string) (*sqlite.Store, error) {
-	store, err := sqlite.OpenReadOnly(ctx, db)
-	return store, notAStore(err)
+	return wrongName(sqlite.OpenReadOnly(ctx, db))
 }
 
-// notAStore makes a usage error of that of a name that cannot be a store's.
-func notAStore(err error) error {
+// wrongName makes a usage error of that of a name that cannot be a store's.
+func wrongName(store *sqlite.Store, err error) (*sqlite.Store, error) {
 	if errors.Is(err, fs.ErrNotExist) {
-		return usageError{err}
+		err = usageError{err}
 	}
-	return err
+	return store, err
 }
 
 // openStoreToWrite opens a store to write to it, and makes it if there is none.
 func openStoreToWrite(ctx context.Context, db string) (*sqlite.Store, error) {
-	store, err := sqlite.Open(ctx, db)
-	return store, notAStore(err)
+	return wrongName(sqlite.Open(ctx, db))
 }
 
 // openPrivateStore opens a store of this process alone, for what nobody keeps.
