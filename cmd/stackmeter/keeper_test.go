@@ -64,6 +64,16 @@ func TestAttackRecordIsKept(t *testing.T) {
 			_ = os.RemoveAll(dir)
 			return func() { _ = os.Mkdir(dir, 0o755) }
 		}, "there is no file of that name", true},
+		"damaged": {func(t *testing.T, dir string) func() {
+			whole, err := os.ReadFile(dir + "/s.db")
+			if err == nil {
+				err = os.WriteFile(dir+"/s.db", append(whole[:24:24], make([]byte, len(whole)-24)...), 0o644) // the same file
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func() { _ = os.WriteFile(dir+"/s.db", whole, 0o644) }
+		}, "damaged", false},
 		"full disk": {func(t *testing.T, dir string) func() {
 			_ = exec.Command("dd", "if=/dev/zero", "of="+dir+"/filler", "bs=4k", "status=none").Run()
 			return func() { _ = os.Remove(dir + "/filler") }
@@ -116,7 +126,7 @@ func TestAttackRecordIsKept(t *testing.T) {
 			if err != nil || len(records) != 2 || records[1].LogTail != second.LogTail && records[0].LogTail != second.LogTail {
 				t.Errorf("%d records (%v)", len(records), err)
 			}
-			if whole := name == "locked" || name == "full disk" || name == "replaced"; whole != (run.Imported == "") {
+			if whole := name == "locked" || name == "full disk" || name == "damaged" || name == "replaced"; whole != (run.Imported == "") {
 				t.Errorf("imported from %q", run.Imported)
 			}
 		})
