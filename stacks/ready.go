@@ -26,8 +26,8 @@ var ErrReadyPath = errors.New("app.ready.path has to be answered with 2xx")
 
 // WaitReady returns nil once a GET of the ready path through the whole stack was
 // answered with a 2xx status, not by way of a redirect, while every service ran.
-// It fails at once when a service ends, and soon with ErrElsewhere when one listens
-// where nothing reaches it. After the ready time-out it fails with the last probe's
+// It fails at once when a service ends, or with ErrElsewhere when what answers does not
+// speak HTTP, and soon with ErrElsewhere when one listens where nothing reaches it. After the ready time-out it fails with the last probe's
 // error, and with ErrReadyPath if the app refused its request. Without a ready
 // path it sends no GET. It does not fetch the logs.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
@@ -51,8 +51,11 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	// still starting must not decide about the next. None outlives the wait: a
 	// transport keeps dialling for a request that was given up, and the address
 	// may be another stack's by then.
+	var first *firstBytes // of this probe
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
+		heard := first
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return heardConn{conn, heard}, err
 	}}
 	if spec.TLS != nil {
 		config, err := spec.TLS.Config()
@@ -70,9 +73,13 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	began := time.Now()
 	var last error
 	for {
+		first = new(firstBytes)
 		last = probe(ctx, client, url, last)
 		if last == nil {
 			return stack.Check(ctx)
+		}
+		if other := first.otherProtocol(ctx, spec, stack.URL(), last); other != nil {
+			return other
 		}
 		select {
 		case <-ctx.Done():

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// ErrElsewhere marks an error of WaitReady that says where a service listens
-// instead of where it was asked to.
+// ErrElsewhere marks an error of WaitReady that says where a service listens, or what
+// it speaks there, instead of what it was asked to.
 var ErrElsewhere = errors.New("it cannot be reached")
 
 // A Socket is a listening TCP socket.
@@ -91,9 +91,9 @@ func idle(ctx context.Context, stack Stack) bool {
 // was asked to; empty if it does, does not listen at all, or is not known. sure says
 // that it has taken the right port, so that it will not listen there later on.
 func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure bool) {
-	service, direct := spec.Entry().Name, true
+	service := spec.Entry().Name
 	if proxy := spec.Entry().Proxy; proxy != nil {
-		service, direct = proxy.Upstream, false
+		service = proxy.Upstream
 	}
 	asked, listens, err := stack.Listening(ctx, service)
 	if err != nil || len(listens) == 0 {
@@ -107,8 +107,6 @@ func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure 
 		case l.Port() != asked.Port():
 		case ip.Is4() && (ip.IsUnspecified() || ip.IsLoopback() == asked.Addr().IsLoopback()):
 			return "", false
-		case ip == netip.IPv6Unspecified() && !(direct && refused(ctx, stack.URL())):
-			return "", false // it takes IPv4, too, or whether it does is not known
 		default:
 			sure = true
 		}
@@ -118,10 +116,9 @@ func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure 
 		service, strings.Join(slices.Compact(all), ", "), asked), sure
 }
 
-// refused reports whether nobody listens at the address of a URL.
-func refused(ctx context.Context, url string) bool {
-	_, address, _ := strings.Cut(url, "://")
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// Refused reports whether nobody listens at an address.
+func Refused(ctx context.Context, address netip.AddrPort) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address.String())
 	if err == nil {
 		conn.Close()
 	}

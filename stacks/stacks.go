@@ -103,7 +103,8 @@ type Stack interface {
 	Inspect(ctx context.Context) (Facts, error)
 
 	// Listening returns the address that {host}:{port} stands for in a service's
-	// command, and those on which its processes listen for TCP connections.
+	// command, and those on which its processes listen for TCP connections. A socket of :: that
+	// takes IPv4, too, is listed with both.
 	Listening(ctx context.Context, service string) (asked netip.AddrPort, listens []netip.AddrPort, err error)
 
 	// Exec runs argv inside a service and returns both its outputs together. An

@@ -42,6 +42,7 @@ type service struct {
 	container string
 	image     string        // the id of the image that runs
 	endpoint  string        // of its network
+	address   netip.Addr    // in its network; not valid if it had ended already
 	pid       int           // of its init process, on the engine's machine; 0 until it was started
 	attempted chan struct{} // closed when its start has succeeded or failed
 }
@@ -113,7 +114,7 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 		}
 		group.Go(func() error {
 			one := st.services[i]
-			processes, err := st.processes(ctx, one.container)
+			processes, err := st.processes(ctx, s.Name, one.container)
 			if err != nil {
 				return fmt.Errorf("service %s: %w", s.Name, err)
 			}
@@ -135,19 +136,28 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 
 // processes asks the engine, which sees the host's PIDs even if stackmeter does
 // not.
-func (st *stack) processes(ctx context.Context, id string) ([]stacks.Process, error) {
-	args, read := []string{"-ww", "-eo", "pid,ppid,nlwp,caught,args"}, psProcesses
-	if st.runtime.podman.Load() {
-		args, read = []string{"hpid,pid,ppid,args"}, podmanProcesses
+func (st *stack) processes(ctx context.Context, name, id string) (list []stacks.Process, err error) {
+	args, podman := []string{"-ww", "-eo", "pid,ppid,nlwp,caught,args"}, st.runtime.podman.Load()
+	if podman {
+		args = []string{"hpid,pid,ppid,args"}
 	}
 	top, err := st.runtime.api.ContainerTop(ctx, id, args)
-	if err == nil {
-		var list []stacks.Process
-		if list, err = read(top.Processes); err == nil {
-			return list, nil
+	if err == nil && !podman {
+		list, err = psProcesses(top.Processes)
+	} else if err == nil {
+		files := []string{"cat"}
+		for _, row := range top.Processes {
+			files = append(files, "/proc/"+row[min(1, len(row)-1)]+"/status")
 		}
+		// It fails for one that has ended meanwhile, and says nothing in an image
+		// without cat.
+		status, _ := st.Exec(ctx, name, files...)
+		list, err = podmanProcesses(top.Processes, string(status))
 	}
-	return nil, fmt.Errorf("list its processes: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("list its processes: %w", err)
+	}
+	return list, nil
 }
 
 // psProcesses reads what ps answers to -o pid,ppid,nlwp,caught,args.
@@ -168,9 +178,10 @@ func psProcesses(rows [][]string) ([]stacks.Process, error) {
 }
 
 // podmanProcesses reads what Podman answers to hpid,pid,ppid,args. Podman does not
-// run ps: it has other columns, knows the parent only by its PID in the container,
-// and tells of neither threads nor signals.
-func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
+// run ps: it has other columns, and knows the parent only by its PID in the container.
+// Threads and signals are in the files status of the processes, as the container has
+// them (proc_pid_status(5)).
+func podmanProcesses(rows [][]string, status string) ([]stacks.Process, error) {
 	host := map[int]int{} // PID on the host by that in the container
 	var list []stacks.Process
 	for _, row := range rows {
@@ -183,6 +194,24 @@ func podmanProcesses(rows [][]string) ([]stacks.Process, error) {
 	}
 	for i := range list {
 		list[i].Parent = host[list[i].Parent] // 0 if it is outside of the container
+	}
+	pid := 0
+	for line := range strings.Lines(status) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		if key == "Pid" {
+			n, _ := strconv.Atoi(value)
+			pid = host[n]
+		}
+		i := slices.IndexFunc(list, func(p stacks.Process) bool { return p.PID == pid })
+		if i < 0 {
+			continue
+		}
+		switch key { // a number that cannot be read is 0: not known
+		case "Threads":
+			list[i].Threads, _ = strconv.Atoi(value)
+		case "SigCgt":
+			list[i].Signals, _ = strconv.ParseUint(value, 16, 64)
+		}
 	}
 	return list, nil
 }
@@ -231,7 +260,20 @@ func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPo
 			found = append(found, s.Address)
 		}
 	}
+	if slices.Contains(found, netip.AddrPortFrom(netip.IPv6Unspecified(), asked.Port())) && st.takesIPv4(ctx, name, netip.AddrPortFrom(one.address, asked.Port())) {
+		found = append(found, asked)
+	}
 	return asked, found, err
+}
+
+// takesIPv4 reports whether a service takes connections to its IPv4 address, or may.
+// Those to a published port are taken by the engine, whether anybody listens or not.
+func (st *stack) takesIPv4(ctx context.Context, name string, at netip.AddrPort) bool {
+	if st.local {
+		return !stacks.Refused(ctx, at)
+	}
+	_, err := st.Exec(ctx, name, "bash", "-c", fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%d", at.Port()))
+	return err == nil || !strings.Contains(err.Error(), "onnection refused")
 }
 
 // Exec implements stacks.Stack.

@@ -341,6 +341,9 @@ func (st *stack) startService(ctx context.Context, i int) error {
 	}
 	one.image = found.Image
 	one.pid, one.endpoint = found.State.Pid, endpoint(found)
+	for _, n := range found.NetworkSettings.Networks {
+		one.address, _ = netip.ParseAddr(n.IPAddress)
+	}
 	if i == len(st.services)-1 {
 		return st.locate(ctx, found)
 	}

@@ -132,7 +132,7 @@ func (one *service) processes() ([]stacks.Process, error) {
 
 // Listening implements stacks.Stack. All services share the machine's network: a
 // socket is a service's if one of its processes has it open.
-func (st *stack) Listening(_ context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
 	i, err := st.spec.Index(name)
 	if err != nil {
 		return asked, nil, err
@@ -157,6 +157,9 @@ func (st *stack) Listening(_ context.Context, name string) (asked netip.AddrPort
 				listens = append(listens, s.Address)
 			}
 		}
+	}
+	if any := netip.AddrPortFrom(netip.IPv6Unspecified(), asked.Port()); slices.Contains(listens, any) && !stacks.Refused(ctx, asked) {
+		listens = append(listens, asked)
 	}
 	return asked, listens, nil
 }
