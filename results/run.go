@@ -17,6 +17,11 @@ const (
 	OutcomeInfrastructure = "infrastructure" // the run itself could not go on
 )
 
+// Outcomes lists those of a run that has ended.
+func Outcomes() []string {
+	return []string{OutcomeOK, OutcomeFailed, OutcomeInterrupted, OutcomeInfrastructure}
+}
+
 // A Run is one execution of a plan.
 type Run struct {
 	ID         string            `json:"id"`
@@ -126,11 +131,16 @@ func (r Run) Count(records []Record) Counts {
 // Verdicts on a run. A run that is held against nothing has none, unless a cell
 // failed.
 const (
-	VerdictPassed    = "passed"    // complete, every cell ok, no threshold broken
+	VerdictPassed    = "passed"    // complete, every cell ok, and held against thresholds of which none is broken
 	VerdictFailed    = "failed"    // a cell failed, was pruned or is missing, or a threshold is broken
 	VerdictUndecided = "undecided" // nothing failed, but what needs a baseline had none; the run has not passed
 	VerdictRefused   = "refused"   // the baseline differs in kind, so thresholds could not be checked
 )
+
+// Verdicts lists them.
+func Verdicts() []string {
+	return []string{VerdictPassed, VerdictFailed, VerdictUndecided, VerdictRefused}
+}
 
 // Statuses of a Check.
 const (

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,15 +15,14 @@ import (
 	"stackmeter/results/exchange"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 )
 
 var (
-	errThreshold     = errors.New("a threshold is broken")
-	errRegressed     = errors.New("some cells that were ok no longer are")
-	errUndecided     = errors.New("undecided, because there was nothing to compare with")
-	errNotComparable = errors.New("not comparable")
+	errVerdict       = errors.New("verdict")
+	errNotComparable = errors.New("verdict") // of another exit status
 )
 
 type compareOptions struct {
@@ -122,15 +120,16 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	if refused != nil && !errors.Is(refused, errNotComparable) {
 		return fmt.Errorf("BASE: %w", refused)
 	}
-	comparison := verdict.CompareRuns(before.Run, after.Run, before.Records, after.Records)
 	if refused != nil {
 		if o.out.format != "junit" {
 			return refused
 		}
 		return errors.Join(refused, a.output(o.out.file, func(w io.Writer) error {
-			return exchange.WriteRefusedJUnit(w, comparison, refused.Error())
+			standing, _ := words.Refused(before.Run, after.Run, o.across)
+			return exchange.WriteRefusedJUnit(w, after.Run, standing)
 		}))
 	}
+	comparison := verdict.CompareRuns(before.Run, after.Run, before.Records, after.Records)
 	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(after.Records), verdict.Summarise(before.Records))
 	if err := a.write(o.out, func(dir string) ([]string, error) {
 		return pages.WriteComparisonCharts(dir, comparison)
@@ -139,44 +138,23 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 	}); err != nil {
 		return err
 	}
-	return judged(comparison.Verdict(checks), checks)
+	return judged(words.StandingOfComparison(comparison, checks))
 }
 
 // comparable refuses runs that differ in kind.
 func comparable(base, head results.Run, across []string) error {
-	left := verdict.Without(verdict.Disparities(base, head), across)
-	if len(left) == 0 {
-		return nil
-	}
-	var texts, kinds []string
-	for _, d := range left {
-		texts, kinds = append(texts, d.String()), append(kinds, d.Kind)
-	}
-	return fmt.Errorf("%w: %s and %s differ in %s; --across %s compares them anyway",
-		errNotComparable, base.ID, head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))
-}
-
-// judged returns the error of a verdict that is not passed. It names the first
-// checks that are broken; the report has all of them.
-func judged(said string, checks []results.Check) error {
-	var broken []string
-	for _, c := range checks {
-		if c.Broken() {
-			broken = append(broken, c.Threshold+" at "+c.Cell)
-		}
-	}
-	const most = 3
-	switch {
-	case len(broken) > most:
-		return fmt.Errorf("%w: %d checks failed, first %s; the report lists all", errThreshold, len(broken), strings.Join(broken[:most], "; "))
-	case len(broken) > 0:
-		return fmt.Errorf("%w: %s", errThreshold, strings.Join(broken, "; "))
-	case said == results.VerdictFailed:
-		return errRegressed
-	case said == results.VerdictUndecided:
-		return fmt.Errorf("%w: %s", errUndecided, cmp.Or(strings.Join(verdict.Uncompared(checks), "; "), "no cell is in both runs"))
+	if refused, is := words.Refused(base, head, across); is {
+		return fmt.Errorf("%w: %s", errNotComparable, refused)
 	}
 	return nil
+}
+
+// judged is the error of a verdict that fails a gate.
+func judged(s words.Standing) error {
+	if !s.Fails() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", errVerdict, s)
 }
 
 // sides opens what is compared: stored runs or files.

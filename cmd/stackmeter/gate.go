@@ -11,6 +11,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/threshold"
 )
@@ -82,7 +83,8 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 	if err := store.Judged(ctx, run.ID, run.Verdict, run.Against, run.Checks); err != nil {
 		return comparison, err
 	}
-	err = judged(run.Verdict, run.Checks)
+	counts := run.Count(records)
+	err = judged(words.StandingOf(*run, &counts))
 	if run.Verdict == results.VerdictUndecided {
 		err = fmt.Errorf("%w; the next runs are held against this one", err)
 	}

@@ -45,7 +45,7 @@ type night struct {
 func (n *nights) run(o night) (results.Run, error) {
 	n.t.Helper()
 	n.n++
-	run := results.Run{ID: fmt.Sprintf("n%d", n.n), Scenario: "nightly", Started: time.Unix(int64(n.n), 0).UTC()}
+	run := results.Run{ID: fmt.Sprintf("n%d", n.n), Scenario: "nightly", Outcome: results.OutcomeOK, Started: time.Unix(int64(n.n), 0).UTC()}
 	run.Plan = scenarios.Plan{Scenario: "nightly", Repeats: o.repeats, Thresholds: o.thresholds, Client: scenarios.Client{Engine: scenarios.EngineNative},
 		Resources: scenarios.Resources{Memory: o.limit, GPU: scenarios.GPU{Mode: scenarios.GPUOff}}}
 	load := scenarios.LoadSpec{Requests: 10, Client: scenarios.ClientSingle, Pool: 1}
@@ -93,25 +93,25 @@ func TestAttackNarrowedNight(t *testing.T) {
 		error  error
 	}{
 		"nothing between": {nil, full, results.VerdictPassed, nil},
-		"only":            {[]night{one("w1", slim)}, one("w2", fat), results.VerdictFailed, errThreshold},
-		"only, then all":  {[]night{one("w1", slim)}, fatter, results.VerdictFailed, errThreshold},
+		"only":            {[]night{one("w1", slim)}, one("w2", fat), results.VerdictFailed, errVerdict},
+		"only, then all":  {[]night{one("w1", slim)}, fatter, results.VerdictFailed, errVerdict},
 		"weaker thresholds": {[]night{with(fatter, func(o *night) { o.thresholds = []string{"errors == 0", "memory_peak < base * 2"} }),
-			with(fatter, func(o *night) { o.thresholds = []string{"errors == 0"} })}, fatter, results.VerdictFailed, errThreshold},
-		"no thresholds":                   {[]night{with(fatter, func(o *night) { o.thresholds = nil })}, fatter, results.VerdictFailed, errThreshold},
-		"fewer repeats":                   {[]night{with(full, func(o *night) { o.repeats = 1 })}, fatter, results.VerdictFailed, errThreshold},
-		"another limit":                   {[]night{with(full, func(o *night) { o.limit, o.gate.across = 1<<30, []string{"limits"} })}, fatter, results.VerdictFailed, errThreshold},
+			with(fatter, func(o *night) { o.thresholds = []string{"errors == 0"} })}, fatter, results.VerdictFailed, errVerdict},
+		"no thresholds":                   {[]night{with(fatter, func(o *night) { o.thresholds = nil })}, fatter, results.VerdictFailed, errVerdict},
+		"fewer repeats":                   {[]night{with(full, func(o *night) { o.repeats = 1 })}, fatter, results.VerdictFailed, errVerdict},
+		"another limit":                   {[]night{with(full, func(o *night) { o.limit, o.gate.across = 1<<30, []string{"limits"} })}, fatter, results.VerdictFailed, errVerdict},
 		"limit not named":                 {nil, with(full, func(o *night) { o.limit = 1 << 30 }), results.VerdictRefused, errNotComparable},
-		"all renamed":                     {nil, with(full, func(o *night) { o.memory = map[string]int64{"new": fat} }), results.VerdictUndecided, errUndecided},
+		"all renamed":                     {nil, with(full, func(o *night) { o.memory = map[string]int64{"new": fat} }), results.VerdictUndecided, errVerdict},
 		"one new":                         {nil, with(full, func(o *night) { o.memory = map[string]int64{"w1": slim, "w2": slim, "new": fat} }), results.VerdictPassed, nil},
 		"a figure that was never checked": {nil, with(full, func(o *night) { o.thresholds = append([]string{"duration < base * 1.05"}, gate...) }), results.VerdictPassed, nil},
 		"a tag that moved": {[]night{with(one("w1", slim), func(o *night) { o.gate.tag = "gold" })},
-			with(fatter, func(o *night) { o.gate.compare = "gold" }), results.VerdictFailed, errThreshold},
+			with(fatter, func(o *night) { o.gate.compare = "gold" }), results.VerdictFailed, errVerdict},
 		"a run without its cells": {[]night{with(one("w3", slim), func(o *night) { o.gate.tag = "gold" })},
-			with(one("w4", slim), func(o *night) { o.gate.compare = "gold" }), results.VerdictUndecided, errUndecided},
+			with(one("w4", slim), func(o *night) { o.gate.compare = "gold" }), results.VerdictUndecided, errVerdict},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNights(t)
-			if run, err := n.run(full); run.Verdict != results.VerdictUndecided || !errors.Is(err, errUndecided) {
+			if run, err := n.run(full); run.Verdict != results.VerdictUndecided || !errors.Is(err, errVerdict) {
 				t.Fatalf("the first night: %s, %v", run.Verdict, err)
 			}
 			for _, o := range test.before {

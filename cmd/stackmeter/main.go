@@ -91,7 +91,7 @@ func (a *app) main(args []string) int {
 		return exitInterrupted
 	case errors.Is(err, errCellsFailed):
 		return exitCellsFailed
-	case errors.Is(err, errNothingFits), errors.Is(err, errThreshold), errors.Is(err, errRegressed), errors.Is(err, errUndecided):
+	case errors.Is(err, errNothingFits), errors.Is(err, errVerdict):
 		return exitThreshold
 	case errors.As(err, &usage), errors.Is(err, results.ErrNoRun), errors.Is(err, orchestrator.ErrImages):
 		return exitUsage

@@ -24,9 +24,9 @@ type column struct {
 
 // WriteCSV prints one row for each record. The last columns are about the cell
 // over all its repeats, so that the rows of a cell agree in them; their names
-// begin with cell_.
+// begin with cell_. The verdict is the run's.
 func WriteCSV(w io.Writer, run results.Run, records []results.Record) error {
-	columns := append(csvColumns(), cellColumns(run, verdict.Summarise(records))...)
+	columns := append(csvColumns(), cellColumns(run, records)...)
 	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
 	for i, c := range columns {
@@ -103,8 +103,9 @@ func csvColumns() []column {
 	return columns
 }
 
-// cellColumns are those about a record's cell over its repeats.
-func cellColumns(run results.Run, summaries []verdict.Summary) []column {
+// cellColumns are those about a record's cell over its repeats, and its run.
+func cellColumns(run results.Run, records []results.Record) []column {
+	counts, summaries := run.Count(records), verdict.Summarise(records)
 	byCell, bounds := map[results.Key]verdict.Summary{}, map[results.Key]verdict.Bound{}
 	for _, s := range summaries {
 		key := results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}
@@ -141,6 +142,7 @@ func cellColumns(run results.Run, summaries []verdict.Summary) []column {
 		{"cell_bound_by", func(r results.Record) string { return bounds[cell(r)].By }},
 		{"cell_bound_why", func(r results.Record) string { return bounds[cell(r)].Why }},
 		{"cell_flags", func(r results.Record) string { return strings.Join(of(r).Flags, " ") }},
+		{"run_verdict", func(results.Record) string { return words.StandingOf(run, &counts).String() }},
 	}
 }
 
@@ -154,17 +156,18 @@ func positive(n float64) string {
 
 // WriteComparisonCSV writes a row for each cell and metric, and one for a cell
 // that has none.
-func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
+func WriteComparisonCSV(w io.Writer, c verdict.Comparison, checks []results.Check) error {
+	said := neutral(show.Line(words.StandingOfComparison(c, checks).String()))
 	out := csv.NewWriter(w)
 	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
-		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference"}); err != nil {
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference", "verdict"}); err != nil {
 		return err
 	}
 	for _, cell := range c.Cells {
 		name := neutral(show.Line(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "")...)); err != nil {
+			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "", said)...)); err != nil {
 				return err
 			}
 		}
@@ -188,7 +191,7 @@ func WriteComparisonCSV(w io.Writer, c verdict.Comparison) error {
 			if change.Interval != nil {
 				row[7], row[8] = words.Plainly(change.Interval.Low), words.Plainly(change.Interval.High)
 			}
-			if err := out.Write(slices.Concat(row, sides, []string{difference})); err != nil {
+			if err := out.Write(slices.Concat(row, sides, []string{difference, said})); err != nil {
 				return err
 			}
 		}

@@ -21,6 +21,7 @@ const schema = 1
 
 type jsonReport struct {
 	Schema    int           `json:"schema"`
+	Verdict   string        `json:"verdict"` // with the reasons, as everywhere
 	Run       jsonRun       `json:"run"`
 	Cells     []jsonCell    `json:"cells"`
 	Summaries []jsonSummary `json:"summaries"`
@@ -40,7 +41,7 @@ type jsonRun struct {
 	MeasuringFraction *float64           `json:"measuring_fraction"`
 	SpentS            map[string]float64 `json:"spent_s"`
 	Repeats           []jsonEnd          `json:"repeats,omitempty"` // how they ended, of a plan with until
-	Verdict           string             `json:"verdict"`           // of the thresholds: "", passed, failed, refused
+	Verdict           string             `json:"verdict"`           // of the thresholds: "", passed, failed, undecided, refused
 	Against           string             `json:"against,omitempty"` // the run that they were held against
 	Checks            []results.Check    `json:"checks,omitempty"`
 	Tags              []string           `json:"tags,omitempty"`
@@ -114,8 +115,9 @@ type jsonMemory struct {
 // WriteJSON prints a run in the format that programs read. Values that a
 // scenario may have been given secrets in are replaced.
 func WriteJSON(w io.Writer, run results.Run, records []results.Record) error {
+	counts := run.Count(records)
 	report := jsonReport{
-		Schema: schema,
+		Schema: schema, Verdict: words.StandingOf(run, &counts).String(),
 		Run: jsonRun{
 			ID: run.ID, Scenario: run.Scenario, File: run.File,
 			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,

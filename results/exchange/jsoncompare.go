@@ -3,6 +3,7 @@ package exchange
 import (
 	"io"
 	"slices"
+	"time"
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
@@ -24,6 +25,11 @@ type jsonCompared struct {
 	ID       string `json:"id"`
 	Scenario string `json:"scenario"`
 	Started  string `json:"started"`
+	Verdict  string `json:"verdict"` // with the reasons; of a file only what it says of itself
+}
+
+func newJSONCompared(r results.Run) jsonCompared {
+	return jsonCompared{r.ID, r.Scenario, r.Started.UTC().Format(time.RFC3339Nano), words.StandingOf(r, r.Counts).String()}
 }
 
 type jsonCellComparison struct {
@@ -84,15 +90,8 @@ type jsonChange struct {
 
 // WriteComparisonJSON writes a comparison and the checks of its thresholds.
 func WriteComparisonJSON(w io.Writer, c verdict.Comparison, checks []results.Check) error {
-	return encode(w, newJSONComparison(c, checks))
-}
-
-func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonComparison {
-	compared := func(r results.Run) jsonCompared {
-		return jsonCompared{r.ID, r.Scenario, r.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")}
-	}
 	report := jsonComparison{
-		Schema: schema, Verdict: words.StandingOfComparison(c, checks).String(), Base: compared(c.Base), Head: compared(c.Head),
+		Schema: schema, Verdict: words.StandingOfComparison(c, checks).String(), Base: newJSONCompared(c.Base), Head: newJSONCompared(c.Head),
 		Disparities: slices.Concat([]verdict.Disparity{}, c.Disparities),
 		Notes:       slices.Concat([]verdict.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
 		Checks: slices.Concat([]results.Check{}, checks),
@@ -112,5 +111,5 @@ func newJSONComparison(c verdict.Comparison, checks []results.Check) jsonCompari
 		}
 		report.Cells = append(report.Cells, one)
 	}
-	return report
+	return encode(w, report)
 }

@@ -40,13 +40,9 @@ type jsonStep struct {
 
 // WriteHistoryJSON writes the history of a scenario.
 func WriteHistoryJSON(w io.Writer, h verdict.History) error {
-	return encode(w, newJSONHistory(h))
-}
-
-func newJSONHistory(h verdict.History) jsonHistory {
 	report := jsonHistory{Schema: schema, Scenario: h.Scenario, Metric: h.Metric.Name, Unit: string(h.Metric.Unit), Runs: []jsonCompared{}, Cells: []jsonCellHistory{}}
 	for _, run := range h.Runs {
-		report.Runs = append(report.Runs, jsonCompared{run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02T15:04:05.999999999Z07:00")})
+		report.Runs = append(report.Runs, newJSONCompared(run))
 	}
 	for _, cell := range h.Cells {
 		one := jsonCellHistory{Cell: cell.Name, Points: []jsonPoint{}, Steps: []jsonStep{}}
@@ -58,5 +54,5 @@ func newJSONHistory(h verdict.History) jsonHistory {
 		}
 		report.Cells = append(report.Cells, one)
 	}
-	return report
+	return encode(w, report)
 }

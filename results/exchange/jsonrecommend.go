@@ -6,6 +6,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 )
 
 // A jsonRecommendation is what `recommend --format json` prints. Figures are
@@ -13,6 +14,7 @@ import (
 type jsonRecommendation struct {
 	Schema     int          `json:"schema"`
 	Run        string       `json:"run"`
+	Verdict    string       `json:"verdict"` // the run's, with the reasons
 	Requests   int          `json:"requests"`
 	Objective  string       `json:"objective"`
 	Under      []jsonBudget `json:"under"`
@@ -66,12 +68,8 @@ type jsonExcess struct {
 
 // WriteRecommendationJSON writes what a run recommends.
 func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendation) error {
-	return encode(w, newJSONRecommendation(run, r))
-}
-
-func newJSONRecommendation(run results.Run, r verdict.Recommendation) jsonRecommendation {
 	out := jsonRecommendation{
-		Schema: schema, Run: run.ID, Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
+		Schema: schema, Run: run.ID, Verdict: words.StandingOf(run, run.Counts).String(), Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
 		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: r.Ratio,
 		Front: names(r.Frontier.Members), Fitting: names(r.Fitting), Over: []jsonExcess{},
 		Excluded: r.Frontier.Excluded, Scheduled: r.Frontier.Scheduled, Unmeasured: r.Frontier.Unmeasured,
@@ -101,7 +99,7 @@ func newJSONRecommendation(run results.Run, r verdict.Recommendation) jsonRecomm
 		out.Best = one(*r.Best)
 	}
 	out.RunnerUp, out.More, out.Less, out.PassedOver = beside(r.RunnerUp), beside(r.More), beside(r.Less), beside(r.PassedOver)
-	return out
+	return encode(w, out)
 }
 
 func names(summaries []verdict.Summary) []string {

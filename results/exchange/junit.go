@@ -14,9 +14,9 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// The JUnit format is the one that CI systems agree on: a test case for each
-// cell and for each threshold at a cell; a failed cell is an error, a broken
-// threshold a failure, and a pruned cell is skipped. See https://github.com/testmoapp/junitxml.
+// The JUnit format is the one that CI systems agree on: a test case for the
+// verdict, for each cell and for each threshold at a cell; a failed cell is an error,
+// a broken threshold a failure, and a pruned cell is skipped. See https://github.com/testmoapp/junitxml.
 type junitSuites struct {
 	XMLName  xml.Name     `xml:"testsuites"`
 	Name     string       `xml:"name,attr"`
@@ -61,11 +61,9 @@ type junitMessage struct {
 
 // WriteJUnit writes a run as test cases.
 func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
-	suite := newJUnitSuite(run)
-	suite.property("outcome", run.Outcome)
-	suite.property("verdict", run.Verdict)
 	counts := run.Count(records)
-	suite.property("standing", words.StandingOf(run, &counts).String())
+	suite := newJUnitSuite(run, words.StandingOf(run, &counts))
+	suite.property("outcome", run.Outcome)
 	suite.property("against", run.Against)
 	if total := run.SpentTotal(); total > 0 {
 		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
@@ -87,13 +85,6 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 		suite.Cases = append(suite.Cases, one)
 	}
 	suite.check(run.Checks)
-	if run.Verdict == results.VerdictRefused {
-		suite.refused(run.Against, fmt.Sprintf("%s is not comparable with %s: they differ in kind; stackmeter compare %s %s says in what", run.ID, run.Against, run.Against, run.ID))
-	}
-	if missing := run.Count(records).Missing(); missing > 0 {
-		suite.Cases = append(suite.Cases, junitCase{Class: show.Line(run.Scenario), Name: "every planned cell has a record",
-			Error: &junitMessage{Message: show.Plural(missing, "planned cell") + " without a record", Type: "incomplete"}})
-	}
 	return suite.write(w)
 }
 
@@ -101,7 +92,7 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 // where the base had it and the head does not give it any more, and one for
 // each threshold at a cell.
 func WriteComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Check) error {
-	suite := newJUnitSuite(c.Head)
+	suite := newJUnitSuite(c.Head, words.StandingOfComparison(c, checks))
 	suite.property("against", c.Base.ID)
 	for _, d := range c.Disparities {
 		suite.property("differ in", d.String())
@@ -139,15 +130,14 @@ func WriteComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Ch
 }
 
 // WriteRefusedJUnit writes, for a CI system that reads the file and not the
-// exit status, that two runs were not compared, and why.
-func WriteRefusedJUnit(w io.Writer, c verdict.Comparison, reason string) error {
-	suite := newJUnitSuite(c.Head)
-	suite.refused(c.Base.ID, reason)
-	return suite.write(w)
+// exit status, that a run was not compared, and why.
+func WriteRefusedJUnit(w io.Writer, run results.Run, refused words.Standing) error {
+	return newJUnitSuite(run, refused).write(w)
 }
 
-// newJUnitSuite is a suite without cases, with what is known of the run.
-func newJUnitSuite(run results.Run) *junitSuite {
+// newJUnitSuite is a suite with what is known of the run, and with a case that
+// fails where a gate must not let it pass.
+func newJUnitSuite(run results.Run, standing words.Standing) *junitSuite {
 	s := &junitSuite{Name: show.Line(run.Scenario), Time: "0", Timestamp: run.Started.UTC().Format("2006-01-02T15:04:05")}
 	s.property("run", run.ID)
 	s.property("runtime", run.Runtime)
@@ -157,6 +147,18 @@ func newJUnitSuite(run results.Run) *junitSuite {
 	for _, device := range run.GPUDevices {
 		s.property("gpu", device.Name+", driver "+device.Driver)
 	}
+	said := show.Line(standing.String())
+	s.property("verdict", said)
+	one := junitCase{Class: s.Name, Name: "verdict"}
+	switch {
+	case standing.Fails():
+		one.Failure = &junitMessage{Message: said, Type: standing.Word, Text: said}
+	case standing.Good:
+		one.Out = said
+	default:
+		one.Skipped = &junitMessage{Message: said}
+	}
+	s.Cases = append(s.Cases, one)
 	return s
 }
 
@@ -181,13 +183,6 @@ func (s *junitSuite) check(checks []results.Check) {
 		}
 		s.Cases = append(s.Cases, one)
 	}
-}
-
-// refused adds the case of a comparison that was not made.
-func (s *junitSuite) refused(base, reason string) {
-	reason = show.Line(reason)
-	s.Cases = append(s.Cases, junitCase{Class: s.Name, Name: show.Line("is comparable with run " + base),
-		Error: &junitMessage{Message: reason, Type: results.VerdictRefused, Text: reason}})
 }
 
 // write counts the cases and writes the suite as a file of its own.

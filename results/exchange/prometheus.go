@@ -36,9 +36,9 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
 		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
 	counts := run.Count(records)
-	if run.Verdict != "" || !words.StandingOf(run, &counts).Good { // a night that broke off has not passed
+	if standing := words.StandingOf(run, &counts); standing.Fails() || standing.Word == results.VerdictPassed {
 		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
-			"stackmeter_run_passed" + scenario + flag(run.Verdict == results.VerdictPassed)})
+			"stackmeter_run_passed" + scenario + flag(!standing.Fails())})
 	}
 	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
 		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
@@ -64,6 +65,14 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 		return Imported{}, fmt.Errorf("%s: not a result of stackmeter in the format of schema %d: write one with stackmeter report --format json", name, schema)
 	}
 	j := read.Run
+	for _, said := range []struct {
+		key, value string
+		known      []string
+	}{{"outcome", j.Outcome, results.Outcomes()}, {"verdict", j.Verdict, results.Verdicts()}} {
+		if said.value != "" && !slices.Contains(said.known, said.value) {
+			return Imported{}, fmt.Errorf("%s: run.%s %q: there is %s", name, said.key, said.value, strings.Join(said.known, ", "))
+		}
+	}
 	run := results.Run{
 		ID: j.ID, Scenario: j.Scenario, File: j.File, Started: j.Started, Finished: j.Finished, Outcome: j.Outcome,
 		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Images: j.Images, Plan: j.Plan, Spent: j.SpentS,

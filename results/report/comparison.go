@@ -19,7 +19,8 @@ import (
 // thresholds say about them.
 func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Document {
 	doc := Document{Title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
-	doc.Facts = append(doc.Facts, Fact{"verdict", show.Line(words.StandingOfComparison(c, checks).String())})
+	standing := words.StandingOfComparison(c, checks)
+	doc.Facts, doc.Tone = []Fact{{"verdict", show.Line(standing.String())}}, toneOf(standing)
 	for _, run := range []struct {
 		label string
 		run   results.Run

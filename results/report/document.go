@@ -17,7 +17,8 @@ import (
 // A Document is a report before it has a format. All of its texts are clean.
 type Document struct {
 	Title    string
-	Facts    []Fact
+	Facts    []Fact // the verdict first
+	Tone     tone   // of the verdict
 	Sections []Section
 	Details  []Item // long texts, for formats that are scrolled and not printed
 }
@@ -66,6 +67,16 @@ const (
 	Worse
 )
 
+func toneOf(s words.Standing) tone {
+	switch {
+	case s.Bad:
+		return Bad
+	case s.Good:
+		return Best
+	}
+	return plain
+}
+
 // NewDocument lays out everything that the tables of a run show.
 func NewDocument(run results.Run, records []results.Record) Document {
 	summaries := verdict.Summarise(records)
@@ -73,6 +84,8 @@ func NewDocument(run results.Run, records []results.Record) Document {
 	memory := verdict.MemoryKind(summaries)
 	notes := NewNotes(summaries)
 	doc := Document{Title: headline(run), Facts: Heading(run, records, summaries, memory)}
+	run.Counts = new(run.Count(records))
+	doc.Tone = toneOf(words.StandingOf(run, run.Counts))
 
 	for _, pivot := range verdict.Pivots(summaries) {
 		doc.Sections = append(doc.Sections,

@@ -2,10 +2,7 @@ package report_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
-	"html"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,12 +13,10 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
-	"stackmeter/results/exchange"
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
-	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/threshold"
 )
@@ -57,80 +52,12 @@ func slower(records []results.Record, by float64) []results.Record {
 
 func TestGateFormats(t *testing.T) {
 	run, records := gateRun(t)
-	for _, format := range []string{"junit", "prometheus", "summary"} {
-		t.Run(format, func(t *testing.T) { golden(t, "gate."+format, render(t, format, run, records, report.Options{})) })
+	records[0].Latency = new(load.Latency)
+	for i := range records[0].Replies {
+		records[0].Latency.Record(time.Duration(i+1) * time.Millisecond)
 	}
-}
-
-// TestAttackVerdictIsSaid: each view of a run says the same verdict, with what it
-// is by, and without thresholds none says that anything passed.
-func TestAttackVerdictIsSaid(t *testing.T) {
-	failed, records := gateRun(t)
-	failed.Outcome = results.OutcomeOK
-	undecided, free, refused, broken := failed, failed, failed, failed
-	undecided.Verdict, undecided.Checks = results.VerdictUndecided, []results.Check{{Threshold: "duration < base", Cell: "flask/single/n40", Status: results.CheckNoBaseline}}
-	free.Verdict, free.Checks = "", nil
-	refused.Verdict, refused.Checks = results.VerdictRefused, nil
-	broken.Verdict, broken.Outcome, broken.Checks = "", results.OutcomeInfrastructure, nil
-	measured := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return r.Status != results.StatusOK })
-	bare := free
-	free.Planned = len(measured)
-	passed := free
-	passed.Verdict, passed.Checks = results.VerdictPassed, []results.Check{{Threshold: "errors == 0", Cell: "flask/single/n40", Status: results.CheckOK}}
-	for want, run := range map[string]results.Run{
-		"failed: errors == 0 at 3 cells; duration < 1.5s at 4 cells; gpu_peak < 5GiB at 6 cells; 1 more threshold; 3 cells failed; 4 cells missing": failed,
-		"undecided: nothing to compare with for duration < base":                                                                                    undecided,
-		"refused: broken night":        refused,
-		"broken night: infrastructure": broken,
-		"passed":                       passed,
-		"ok":                           free,
-		"failed: 3 cells failed; 4 cells missing": bare,
-	} {
-		records := records
-		if run.Planned == len(measured) {
-			records = measured
-		}
-		counts := run.Count(records)
-		run.Counts = &counts
-		var list, text bytes.Buffer
-		if err := pages.WriteRunsPage(&list, "s.db", []results.Run{run}, pages.RunsAddresses{
-			Run: func(string) string { return "#" }, Compare: func(_, _ string) string { return "#" }, History: func(string) string { return "#" },
-		}, func(results.Run) bool { return false }); err != nil {
-			t.Fatal(err)
-		}
-		if err := report.WriteRuns(&text, []results.Run{run}); err != nil {
-			t.Fatal(err)
-		}
-		views := map[string]string{"list": list.String(), "runs": text.String()}
-		metrics := render(t, "prometheus", run, records, report.Options{})
-		if is := strings.Contains(metrics, `stackmeter_run_passed{scenario="quickstart"} 0`); is != (want != "passed" && want != "ok") {
-			t.Errorf("of a run that is %s the metrics say that it has not passed: %v", want, is)
-		}
-		for _, format := range []string{"table", "markdown", "html", "summary", "junit"} {
-			views[format] = strings.Join(strings.Fields(render(t, format, run, records, report.Options{Width: 300})), " ")
-		}
-		for view, said := range views {
-			if _, body, is := strings.Cut(said, "<body>"); is {
-				said = body
-			}
-			plain := strings.NewReplacer("**", "", "\\", "").Replace(html.UnescapeString(said))
-			word, by, _ := strings.Cut(want, ": ")
-			if view == "summary" {
-				by = words.Capital(by + " ")
-			}
-			if !strings.Contains(plain, word) || !strings.Contains(plain, strings.TrimSpace(by)) {
-				t.Errorf("%s does not say %q:\n%s", view, want, plain[:min(len(plain), 3000)])
-			}
-			if run.Verdict != results.VerdictPassed && regexp.MustCompile(`\bpassed\b`).MatchString(plain) && view != "junit" {
-				t.Errorf("%s says passed of %s", view, want)
-			}
-			if view == "list" && !strings.Contains(plain, "[gold]") {
-				t.Error("the list has no tags")
-			}
-			if view == "html" && (regexp.MustCompile(`class="status (\w+)"`).FindStringSubmatch(said)[1] == "ok") != (want == "passed" || want == "ok") {
-				t.Errorf("the page of a run that is %s has the colour of another one", want)
-			}
-		}
+	for _, format := range []string{"junit", "prometheus", "summary", "json", "csv"} {
+		t.Run(format, func(t *testing.T) { golden(t, "gate."+format, render(t, format, run, records, report.Options{})) })
 	}
 }
 
@@ -236,33 +163,6 @@ func TestHistoryTooShort(t *testing.T) {
 	}
 }
 
-func TestJUnitIsXML(t *testing.T) {
-	run, records := hostile()
-	run.Checks = []results.Check{{Threshold: "p99 < 2s]]>", Cell: "\x1b<a>", Status: results.CheckBroken}}
-	run.Verdict, run.Against = results.VerdictRefused, "night-1"
-	var read struct {
-		Failures int `xml:"failures,attr"`
-		Errors   int `xml:"errors,attr"`
-		Suites   []struct {
-			Cases []struct {
-				Name  string `xml:"name,attr"`
-				Error struct {
-					Type string `xml:"type,attr"`
-				} `xml:"error"`
-			} `xml:"testcase"`
-		} `xml:"testsuite"`
-	}
-	if err := xml.Unmarshal([]byte(render(t, "junit", run, records, report.Options{})), &read); err != nil {
-		t.Fatal(err)
-	}
-	if read.Failures != 1 || read.Errors != 2 || len(read.Suites) != 1 || len(read.Suites[0].Cases) != 4 {
-		t.Fatalf("read back %+v", read)
-	}
-	if last := read.Suites[0].Cases[3]; last.Name != "is comparable with run night-1" || last.Error.Type != results.VerdictRefused {
-		t.Errorf("of the refused comparison it says %+v", last)
-	}
-}
-
 // TestPrometheusFormat holds each line to the grammar, and each family to one
 // HELP and TYPE before its lines.
 func TestPrometheusFormat(t *testing.T) {
@@ -297,225 +197,6 @@ func TestPrometheusFormat(t *testing.T) {
 			t.Errorf("only %d lines", len(seen))
 		}
 	}
-}
-
-// TestReadBack: what is written as JSON and read gives the same report again.
-func TestReadBack(t *testing.T) {
-	run, records := gateRun(t)
-	latency := new(load.Latency)
-	for i := range 40 {
-		latency.Record(time.Duration(i+1) * 13 * time.Millisecond)
-	}
-	records[0].Latency = latency
-	first := render(t, "json", run, records, report.Options{})
-	all, err := exchange.Read("x.json", []byte(first), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := render(t, "json", all[0].Run, all[0].Records, report.Options{})
-	if again != first {
-		t.Errorf("read back, it is another report:\n%s", again)
-	}
-	for _, c := range verdict.CompareRuns(run, all[0].Run, records, all[0].Records).Cells {
-		for _, change := range c.Changes {
-			if change.Difference.Change == nil || *change.Difference.Change != 0 {
-				t.Errorf("%s: %s changed by being read", c.Name, change.Metric.Name)
-			}
-		}
-	}
-	csv, err := exchange.Read("x.csv", []byte(render(t, "csv", run, records, report.Options{})), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(csv) != 1 || len(csv[0].Records) != len(records) {
-		t.Fatalf("%d runs", len(csv))
-	}
-	for i, r := range csv[0].Records {
-		if r.Key() != records[i].Key() || (r.Duration == nil) != (records[i].Duration == nil) || r.Duration != nil && *r.Duration != *records[i].Duration {
-			t.Errorf("record %d of the CSV is %+v", i, r.Key())
-		}
-	}
-}
-
-// TestImportPublished prints the seven tables of the published experiment and
-// its conclusion from the file of its figures, and finds every figure of the
-// file in what is printed.
-func TestImportPublished(t *testing.T) {
-	data, err := os.ReadFile("testdata/published.csv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := exchange.Read("testdata/published.csv", data, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) != 7 {
-		t.Fatalf("%d tables, want 7", len(all))
-	}
-	figures := 0
-	var b strings.Builder
-	for _, one := range all {
-		csv := render(t, "csv", one.Run, one.Records, report.Options{})
-		for _, r := range one.Records {
-			if r.Duration != nil && !strings.Contains(csv, strconv.FormatFloat(*r.Duration, 'f', -1, 64)) {
-				t.Errorf("%s: %v is not in the CSV", r.Cell.Name, *r.Duration)
-			}
-			figures++
-		}
-		text := render(t, "table", one.Run, one.Records, report.Options{})
-		for _, r := range one.Records {
-			// A table rounds to what its figures have in common; the CSV does not.
-			if r.Duration != nil && !slices.ContainsFunc([]int{2, 3, 4}, func(decimals int) bool {
-				return strings.Contains(text, strconv.FormatFloat(*r.Duration, 'f', decimals, 64)+" s")
-			}) {
-				t.Errorf("table %s does not print %v", one.Run.Scenario, *r.Duration)
-			}
-			if r.GPU.Peak != nil && !strings.Contains(text, strconv.FormatInt(*r.GPU.Peak>>20, 10)+" MiB") {
-				t.Errorf("table %s does not print %d MiB", one.Run.Scenario, *r.GPU.Peak>>20)
-			}
-		}
-		if !strings.Contains(text, "imported") {
-			t.Errorf("table %s does not say that it was imported", one.Run.Scenario)
-		}
-		b.WriteString(text + "\n")
-	}
-	if figures != strings.Count(string(data), "\n")-1 {
-		t.Errorf("%d rows, and the file has %d", figures, strings.Count(string(data), "\n")-1)
-	}
-	last := render(t, "table", all[6].Run, all[6].Records, report.Options{})
-	for _, published := range []string{"10.82 s", "63.47%", "11.10 s", "62.50%", "11.54 s", "61.02%", "3137 MiB", "4481 MiB", "4824 MiB"} {
-		if !strings.Contains(last, published) {
-			t.Errorf("the conclusion does not print %s:\n%s", published, last)
-		}
-	}
-	golden(t, "published.table", b.String())
-}
-
-func TestReadRefuses(t *testing.T) {
-	const head = "table,files,server,workers,threads,nginx,client,pool,duration_s,gpu_memory_mib\n"
-	for _, test := range []struct{ name, text, want string }{
-		{"empty", "", "x:1: empty"},
-		{"no rows", head, "x:2: no rows"},
-		{"unknown column", "table,speed\n1,2\n", `x:1: there is no column "speed"`},
-		{"column twice", "table,table\n", "x:1: column \"table\" is there twice"},
-		{"missing column", strings.Replace(head, ",pool", "", 1), "x:1: the column pool is missing"},
-		{"too few fields", head + "1,2\n", "x: record on line 2: wrong number of fields"},
-		{"no number", head + "1,1,flask,,,no,single,1,fast,\n", `x:2: duration_s cannot be "fast"`},
-		{"negative", head + "1,1,flask,,,no,single,1,1.5,\n1,1,flask,,,no,single,1,-1,\n", `x:3: duration_s cannot be "-1"`},
-		{"not finite", head + "1,1,flask,,,no,single,1,NaN,\n", `x:2: duration_s cannot be "NaN"`},
-		{"client", head + "1,1,flask,,,no,many,1,1,\n", `x:2: client cannot be "many": there is single, mp and mt`},
-		{"nginx", head + "1,1,flask,,,maybe,single,1,1,\n", `x:2: nginx cannot be "maybe"`},
-		{"no figure", head + "1,1,flask,,,no,single,1,,\n", "x:2: duration_s cannot be \"\": a row needs a duration or a memory"},
-		{"hostile name", head + "1,1,\"=cmd|' /c\x1b[2J\",,,no,single,1,1,\n", `x:2: server cannot be`},
-		{"files", head + "1,0,flask,,,no,single,1,1,\n", `x:2: files cannot be "0"`},
-		{"JSON of something else", "{\"a\": 1}", "x: not a result of stackmeter"},
-		{"broken JSON", "{\n\"schema\": 1,\n}", "x:3: not a result of stackmeter"},
-		{"newer JSON", `{"schema": 2, "run": {"id": "a"}}`, "schema 1"},
-		{"JSON without a cell's name", `{"schema": 1, "run": {"id": "a"}, "cells": [{"repeat": 1}]}`, "x: cells[0]"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			all, err := exchange.Read("x", []byte(test.text), "")
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%v, %v; want %q", all, err, test.want)
-			}
-		})
-	}
-	if _, err := exchange.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
-		t.Errorf("a table that is not there: %v", err)
-	}
-}
-
-// TestAttackImpossible: figures that cannot be are refused, with their place, in
-// JSON and in CSV, those included that the record has no room for.
-func TestAttackImpossible(t *testing.T) {
-	run, records := gateRun(t)
-	records = records[:1]
-	records[0].Latency = new(load.Latency)
-	for i := range records[0].Replies {
-		records[0].Latency.Record(time.Duration(i+1) * time.Millisecond)
-	}
-	text := map[string]string{"json": render(t, "json", run, records, report.Options{}), "csv": render(t, "csv", run, records, report.Options{})}
-	columns := strings.Split(strings.Split(text["csv"], "\n")[0], ",")
-	for _, test := range []struct{ column, path, value, want string }{
-		{"errors", "errors", "-3", "below 0|not below 0"},
-		{"errors", "errors", "1", "there were 40 requests"},
-		{"duration_s", "duration_s", "0", "duration_s is 0"},
-		{"duration_s", "duration_s", "1e308", "more than can be measured"},
-		{"latency_p99_s", "latency_s.p99", "-1", "below 0"},
-		{"latency_p99_s", "metrics.p99", "-1", "below 0"},
-		{"latency_min_s", "latency_s.min", "5", "the first cannot be above the second"},
-		{"latency_p50_s", "metrics.p50", "0.0395", "the first cannot be above the second"},
-		{"latency_mean_s", "latency_s.mean", "7", "the first cannot be above the second"},
-		{"memory_peak_bytes", "memory.stack_peak_mib", "1e300", "more than can be measured|below 0"},
-	} {
-		var whole map[string]any
-		if err := json.Unmarshal([]byte(text["json"]), &whole); err != nil {
-			t.Fatal(err)
-		}
-		at := whole["cells"].([]any)[0].(map[string]any)
-		keys := strings.Split(test.path, ".")
-		for _, key := range keys[:len(keys)-1] {
-			at = at[key].(map[string]any)
-		}
-		at[keys[len(keys)-1]] = json.Number(test.value)
-		changed, err := json.Marshal(whole)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rows := strings.Split(text["csv"], "\n")
-		fields := strings.Split(rows[1], ",")
-		fields[slices.Index(columns, test.column)] = test.value
-		rows[1] = strings.Join(fields, ",")
-		for place, data := range map[string]string{"x: cells[0] (flask/single/n40, repeat 1): ": string(changed), "x:2: ": strings.Join(rows, "\n")} {
-			_, err := exchange.Read("x", []byte(data), "")
-			if err == nil || !strings.HasPrefix(err.Error(), place) || !regexp.MustCompile(test.want).MatchString(err.Error()) {
-				t.Errorf("%s = %s: %v; want %s…%s", test.path, test.value, err, place, test.want)
-			}
-		}
-	}
-	for format, data := range text {
-		if _, err := exchange.Read("x", []byte(data), ""); err != nil {
-			t.Errorf("%s as it was: %v", format, err)
-		}
-	}
-}
-
-// FuzzRead: no file makes it panic, and what is read can be reported and, as
-// JSON, read again.
-func FuzzRead(f *testing.F) {
-	published, err := os.ReadFile("testdata/published.csv")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(published)
-	for _, name := range []string{"repeats.json", "repeats.csv", "gate.prometheus"} {
-		data, err := os.ReadFile("testdata/" + name + ".golden")
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		all, err := exchange.Read("x", data, "")
-		if err != nil {
-			return
-		}
-		for _, one := range all {
-			var b bytes.Buffer
-			if err := pages.Formats(one.Run, one.Records).Write(&b, "json", report.Options{}); err != nil {
-				continue // a time that JSON cannot write
-			}
-			again, err := exchange.Read("x", b.Bytes(), "")
-			if err != nil || len(again) != 1 || len(again[0].Records) != len(one.Records) {
-				t.Fatalf("read again: %v", err)
-			}
-			for _, format := range []string{"table", "csv", "junit", "prometheus", "summary"} { // the page is slow to make
-				if err := pages.Formats(one.Run, one.Records).Write(&bytes.Buffer{}, format, report.Options{}); err != nil {
-					t.Fatalf("%s: %v", format, err)
-				}
-			}
-		}
-	})
 }
 
 // TestComparisonSaysErrors: every format says what became of the repeats and of
@@ -605,25 +286,29 @@ func TestDoubtsAreSaid(t *testing.T) {
 	}
 }
 
-// TestReadOlderResult: a file that does not say how many cells were planned has a
-// plan that does.
-func TestReadOlderResult(t *testing.T) {
-	s, err := scenarios.Loader{}.Parse("test.yaml", []byte(`
-name: test
-app: {image: example/app}
-topologies: [{name: a, command: [a]}, {name: b, command: [b]}]
-matrix: {requests: [10], client: [single]}
-`))
-	if err != nil {
+func TestJUnitIsXML(t *testing.T) {
+	run, records := hostile()
+	run.Checks = []results.Check{{Threshold: "p99 < 2s]]>", Cell: "\x1b<a>", Status: results.CheckBroken}}
+	run.Verdict, run.Against = results.VerdictRefused, "night-1"
+	var read struct {
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Suites   []struct {
+			Cases []struct {
+				Name    string `xml:"name,attr"`
+				Failure struct {
+					Type string `xml:"type,attr"`
+				} `xml:"failure"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal([]byte(render(t, "junit", run, records, report.Options{})), &read); err != nil {
 		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	if err := exchange.WriteJSON(&b, results.Run{ID: "1", Scenario: "test", Plan: s.Plan()}, nil); err != nil {
-		t.Fatal(err)
+	if read.Failures != 2 || read.Errors != 1 || len(read.Suites) != 1 || len(read.Suites[0].Cases) != 4 {
+		t.Fatalf("read back %+v", read)
 	}
-	older := strings.Replace(b.String(), `"planned": 0,`, "", 1)
-	all, err := exchange.Read("older.json", []byte(older), "")
-	if err != nil || len(all) != 1 || all[0].Run.Planned != 2 {
-		t.Errorf("read %+v, %v", all, err)
+	if first := read.Suites[0].Cases[0]; first.Name != "verdict" || first.Failure.Type != results.VerdictRefused {
+		t.Errorf("of the refused comparison it says %+v", first)
 	}
 }

@@ -28,11 +28,15 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 			facts = append(facts, Fact{label, show.Line(strings.Join(parts, ", "))})
 		}
 	}
-	counts := run.Count(records)
-	if records == nil && run.Counts != nil {
-		counts = *run.Counts
+	counts := run.Counts
+	if records != nil {
+		counts = new(run.Count(records))
 	}
-	add("verdict", words.StandingOf(run, &counts).String(), againstText(run))
+	against := ""
+	if run.Against != "" {
+		against = "held against run " + run.Against
+	}
+	add("verdict", words.StandingOf(run, counts).String(), against)
 	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
 	if run.Imported != "" {
 		add("imported", "read from "+run.Imported+"; nothing of this was measured by this store's stackmeter")
@@ -206,14 +210,6 @@ func fromTo(least, most int) string {
 	return fmt.Sprintf("%d to %d repeats", least, most)
 }
 
-// againstText says which run the thresholds were held against.
-func againstText(run results.Run) string {
-	if run.Against == "" {
-		return ""
-	}
-	return "held against run " + run.Against
-}
-
 // WriteRuns lists runs, one a line.
 func WriteRuns(w io.Writer, runs []results.Run) error {
 	if len(runs) == 0 {
@@ -231,7 +227,7 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		}
 		var row []Entry
 		for _, text := range []string{
-			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, CountsText(run.Counts),
+			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, words.Measured(run.Counts),
 		} {
 			row = append(row, Entry{Text: show.Line(text)})
 		}
@@ -241,22 +237,4 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 	p.line(p.table(g))
 	_, err := io.WriteString(w, p.b.String())
 	return err
-}
-
-// CountsText is how many cells are ok, and what became of the others.
-func CountsText(counts *results.Counts) string {
-	if counts == nil {
-		return words.Missing
-	}
-	parts := []string{fmt.Sprintf("%d ok", counts.OK)}
-	if counts.Failed > 0 {
-		parts = append(parts, fmt.Sprintf("%d failed", counts.Failed))
-	}
-	if counts.Pruned > 0 {
-		parts = append(parts, fmt.Sprintf("%d pruned", counts.Pruned))
-	}
-	if missing := counts.Missing(); missing > 0 {
-		parts = append(parts, fmt.Sprintf("%d missing", missing))
-	}
-	return strings.Join(parts, ", ")
 }

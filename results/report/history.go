@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"stackmeter/results/stats"
@@ -15,7 +16,20 @@ import (
 func NewHistoryDocument(h verdict.History) Document {
 	doc := Document{Title: show.Line(fmt.Sprintf("%s, %s over %s", h.Scenario, h.Metric.Title, show.Plural(len(h.Runs), "run")))}
 	if n := len(h.Runs); n > 0 {
-		doc.Facts = []Fact{{"runs", show.Line(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}
+		latest := words.StandingOf(h.Runs[n-1], h.Runs[n-1].Counts)
+		doc.Facts, doc.Tone = []Fact{{"verdict", show.Line(latest.String() + ", of the latest run")}, {"runs", show.Line(h.Runs[0].ID + " to " + h.Runs[n-1].ID)}}, toneOf(latest)
+		var failed []string
+		for _, run := range slices.Backward(h.Runs[:n-1]) {
+			if standing := words.StandingOf(run, run.Counts); standing.Fails() {
+				failed = append(failed, show.Line(run.ID+" "+standing.Word))
+			}
+		}
+		if more := len(failed) - mostNamed; more > 0 {
+			failed = append(failed[:mostNamed], fmt.Sprintf("and %d more", more))
+		}
+		if len(failed) > 0 {
+			doc.Facts = append(doc.Facts, Fact{"not ok", strings.Join(failed, ", ")})
+		}
 	}
 	u := words.UnitOf(h.Metric.Unit)
 	longest := 0

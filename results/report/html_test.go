@@ -65,7 +65,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 		"all failed": {sampleRun(), records[12:], []string{"there is nothing to recommend", "No module named &#39;wsgi&#39;", "never ready within 30s"}},
 		"unmeasured": {sampleRun(), []results.Record{nothing, measured(flask, mt5, 1, 1.5, 0)}, []string{"– (not measured)", "no cgroup could be read"}},
 		"repeats":    {run, records, []string{"the app was killed for memory", "500 Internal Server Error", "57.3%"}},
-		"pruned":     {spared, sparedRecords, []string{`>pruned<`, "Repeat 2 was pruned", "ran out of GPU memory at mt5/n40", "10 ok, 2 failed, 4 pruned"}},
+		"pruned":     {spared, sparedRecords, []string{`>pruned<`, "Repeat 2 was pruned", "ran out of GPU memory at mt5/n40", "2 cells failed; 4 cells pruned · 10 of 16 cells"}},
 		"under way":  {under, records[:2], []string{"not finished", "<progress"}},
 	} {
 		t.Run(name, func(t *testing.T) {

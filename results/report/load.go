@@ -20,8 +20,11 @@ import (
 // load client that was used alone sent and got. Its words are those of a run's
 // tables; its JSON form is a run's with this one cell.
 func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) error {
-	doc := Document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name)}
+	run.Counts = new(run.Count([]results.Record{r}))
+	standing := words.StandingOf(run, run.Counts)
+	doc := Document{Title: show.Line(run.Plan.Request.Method + " " + r.Topology.Name), Tone: toneOf(standing)}
 	for _, f := range []Fact{
+		{"verdict", standing.String()},
 		{"load", loadText(r.Cell.Load)},
 		{"request", requestText(run.Plan.Request)},
 		{"client", clientText(run, r)},
@@ -34,6 +37,7 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 	doc.Sections = appendIf(doc.Sections, distribution(r.Latency))
 	doc.Sections = appendIf(doc.Sections, probes(r.Load.Search))
 	doc.Sections = appendIf(doc.Sections, errorKinds(r))
+	doc.Sections = appendIf(doc.Sections, CheckList(run.Checks))
 	var notes []string
 	for _, flag := range r.AllFlags() {
 		notes = append(notes, show.Line(words.WithMeaning(flag)))

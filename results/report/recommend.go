@@ -15,7 +15,8 @@ import (
 
 // NewRecommendationDocument lays out what is recommended of a run's cells.
 func NewRecommendationDocument(run results.Run, r verdict.Recommendation) Document {
-	return Document{Title: headline(run), Sections: []Section{recommendation(r)}}
+	standing := words.StandingOf(run, run.Counts)
+	return Document{Title: headline(run), Facts: []Fact{{"verdict", show.Line(standing.String())}}, Tone: toneOf(standing), Sections: []Section{recommendation(r)}}
 }
 
 // Planned is the recommendation that the scenario asks for, if it does.

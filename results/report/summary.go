@@ -19,7 +19,7 @@ func WriteSummary(w io.Writer, run results.Run, records []results.Record) error 
 	counts := run.Count(records)
 	ended := words.StandingOf(run, &counts)
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s, run %s: %s\n", escape(show.Line(ended.Word)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), CountsText(&counts))
+	fmt.Fprintf(&b, "**%s**: %s, run %s: %s ok\n", escape(show.Line(ended.Word)), escape(show.Line(run.Scenario)), escape(show.Line(run.ID)), words.Measured(&counts))
 	if run.Imported != "" {
 		fmt.Fprintf(&b, "\nImported from %s.\n", escape(show.Line(run.Imported)))
 	}

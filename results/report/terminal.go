@@ -20,7 +20,10 @@ func writeTerminal(w io.Writer, doc Document, opts Options) error {
 	for _, f := range doc.Facts {
 		labels = max(labels, width(f.Label))
 	}
-	for _, f := range doc.Facts {
+	for i, f := range doc.Facts {
+		if i == 0 {
+			f.Text = p.toned(f.Text, doc.Tone)
+		}
 		p.wrapped(pad(f.Label, labels, false)+" ", f.Text)
 	}
 	for _, s := range doc.Sections {
@@ -81,14 +84,7 @@ func (p *terminal) table(g Grid) string {
 	for _, row := range g.Rows {
 		var cells table.Row
 		for _, e := range row {
-			switch e.Tone {
-			case Best, Better:
-				cells = append(cells, p.paint(e.Text, "32"))
-			case Bad, Worse:
-				cells = append(cells, p.paint(e.Text, "31"))
-			default:
-				cells = append(cells, e.Text)
-			}
+			cells = append(cells, p.toned(e.Text, e.Tone))
 		}
 		t.AppendRow(cells)
 	}
@@ -120,6 +116,17 @@ func (p *terminal) wrapped(indent, text string) {
 		line += word
 	}
 	p.line(prefix + line)
+}
+
+// toned is text in the colour of its tone.
+func (p *terminal) toned(text string, t tone) string {
+	switch t {
+	case Best, Better:
+		return p.paint(text, "32")
+	case Bad, Worse:
+		return p.paint(text, "31")
+	}
+	return text
 }
 
 // paint puts an escape sequence (a Select Graphic Rendition) around text.

@@ -32,7 +32,7 @@ func TestAttackFromZero(t *testing.T) {
 	if len(h.Cells[0].Steps) != 1 {
 		t.Fatalf("steps %+v", h.Cells[0].Steps)
 	}
-	wants := map[string]string{"json": `"change": null`, "csv": ",524288000\n", "table": "+500 MiB", "markdown": "+500 MiB", "summary": "+500 MiB", "junit": "+500 MiB", "html": "&#43;500 MiB"}
+	wants := map[string]string{"json": `"change": null`, "csv": ",524288000,", "table": "+500 MiB", "markdown": "+500 MiB", "summary": "+500 MiB", "junit": "+500 MiB", "html": "&#43;500 MiB"}
 	for _, format := range pages.ComparisonFormats(c, nil).Names() {
 		var b bytes.Buffer
 		if err := pages.ComparisonFormats(c, nil).Write(&b, format, report.Options{}); err != nil {

@@ -110,6 +110,14 @@ func CellRegressed(state string) bool {
 // for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
+	for _, side := range []struct {
+		run     *results.Run
+		records []results.Record
+	}{{&base, baseRecords}, {&head, headRecords}} {
+		if side.run.Counts == nil { // not of a store
+			side.run.Counts = new(side.run.Count(side.records))
+		}
+	}
 	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
 	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
 		c.Memory = results.MemoryGPU

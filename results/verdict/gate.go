@@ -19,14 +19,12 @@ func Of(run results.Run, records []results.Record, checks []results.Check, c *Co
 		return results.VerdictFailed
 	case c != nil:
 		return c.Verdict(checks)
-	case len(checks) == 0:
-		return ""
 	}
 	return ofChecks(checks)
 }
 
 // Verdict is what a comparison and its checks say. It is VerdictUndecided where
-// nothing was compared.
+// nothing was compared, and empty where nothing regressed and there are no checks.
 func (c Comparison) Verdict(checks []results.Check) string {
 	said := ofChecks(checks)
 	compared := slices.ContainsFunc(c.Cells, func(cell CellComparison) bool {
@@ -35,7 +33,7 @@ func (c Comparison) Verdict(checks []results.Check) string {
 	switch {
 	case c.Regressed():
 		return results.VerdictFailed
-	case said == results.VerdictPassed && !compared:
+	case said != results.VerdictFailed && !compared:
 		return results.VerdictUndecided
 	}
 	return said
@@ -43,6 +41,8 @@ func (c Comparison) Verdict(checks []results.Check) string {
 
 func ofChecks(checks []results.Check) string {
 	switch {
+	case len(checks) == 0:
+		return ""
 	case slices.ContainsFunc(checks, results.Check.Broken):
 		return results.VerdictFailed
 	case len(Uncompared(checks)) > 0:

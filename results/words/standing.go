@@ -3,7 +3,6 @@ package words
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"stackmeter/results"
@@ -11,7 +10,7 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// A Standing is what every view of a run says of it first.
+// A Standing is what every view of a run or a comparison says of it first.
 type Standing struct {
 	Word string // a verdict, or how the run ended where it has none
 	By   string // why; empty where the word says it all
@@ -26,42 +25,47 @@ func (s Standing) String() string {
 	return s.Word + ": " + s.By
 }
 
-// namedThresholds is how many broken thresholds a standing names.
-const namedThresholds = 3
+// noVerdict is the word of a comparison that was held against nothing.
+const noVerdict = "no verdict"
+
+// Fails reports whether a gate must not let this pass: what is undecided or has
+// not finished is not bad, and fails all the same.
+func (s Standing) Fails() bool { return !s.Good && s.Word != noVerdict }
 
 // StandingOf is a run's verdict and its reasons, or how the run ended if it was held
-// against nothing. counts are nil where they are not known.
+// against nothing. What the run holds counts for more than what it says of itself.
+// counts are nil where they are not known.
 func StandingOf(run results.Run, counts *results.Counts) Standing {
-	s := Standing{Word: cmp.Or(run.Verdict, run.Outcome, "not finished")}
+	by := append(broken(run.Checks), unmeasured(counts)...)
+	s := Standing{Word: cmp.Or(run.Outcome, "not finished")}
 	switch {
-	case run.Verdict == results.VerdictFailed:
-		s.Bad, s.By = true, strings.Join(append(broken(run.Checks), unmeasured(counts)...), "; ")
-	case run.Verdict == results.VerdictRefused:
-		s.Bad, s.By = true, fmt.Sprintf("broken night: it is not comparable with run %s, from which it differs in kind", run.Against)
-	case run.Outcome == results.OutcomeInterrupted:
-		s.Word, s.By = run.Outcome, strings.Join(unmeasured(counts), "; ")
+	case run.Outcome == "" || run.Outcome == results.OutcomeInterrupted:
 	case run.Outcome == results.OutcomeInfrastructure:
-		s.Bad, s.Word, s.By = true, "broken night", strings.Join(append([]string{run.Outcome}, unmeasured(counts)...), "; ")
-	case run.Verdict == results.VerdictUndecided:
-		s.By = "nothing to compare with"
-		if without := verdict.Uncompared(run.Checks); len(without) > 0 {
-			s.By += " for " + strings.Join(without, ", ")
+		s.Bad, s.Word, by = true, "broken night", append([]string{run.Outcome}, by...)
+	case run.Verdict == results.VerdictRefused:
+		s.Bad, s.Word = true, run.Verdict
+		by = append([]string{fmt.Sprintf("broken night: it is not comparable with run %s, from which it differs in kind", run.Against)}, by...)
+	case run.Verdict == results.VerdictFailed || run.Outcome == results.OutcomeFailed || len(by) > 0:
+		s.Bad, s.Word = true, results.VerdictFailed
+		if len(by) == 0 && run.Against != "" {
+			by = []string{fmt.Sprintf("cells that were ok in run %s no longer are; stackmeter compare %[1]s %s says which", run.Against, run.ID)}
 		}
-	case run.Verdict == results.VerdictPassed:
-		s.Good = true
-	case run.Outcome == results.OutcomeFailed || run.Outcome == results.OutcomeOK && len(unmeasured(counts)) > 0:
-		s.Bad, s.Word, s.By = true, results.OutcomeFailed, strings.Join(unmeasured(counts), "; ")
-	case run.Outcome == results.OutcomeOK:
-		s.Good = true
+	case run.Verdict == results.VerdictUndecided:
+		s.Word, by = run.Verdict, []string{uncompared(run.Checks, "")}
+	case run.Verdict == "" && len(run.Plan.Thresholds) > 0:
+		s.Word, by = results.VerdictUndecided, []string{"it was never held against its thresholds"}
+	default:
+		if s.Good = true; len(run.Checks) > 0 {
+			s.Word = cmp.Or(run.Verdict, run.Outcome)
+		}
 	}
+	s.By = strings.Join(by, "; ")
 	return s
 }
 
-// StandingOfComparison is the verdict on a comparison. Without thresholds there is
-// none but failed.
+// StandingOfComparison is the verdict on a comparison.
 func StandingOfComparison(c verdict.Comparison, checks []results.Check) Standing {
-	s := Standing{Word: c.Verdict(checks)}
-	switch s.Word {
+	switch word := c.Verdict(checks); word {
 	case results.VerdictFailed:
 		by := broken(checks)
 		for _, state := range []string{verdict.CellNewlyFailing, verdict.CellNewlyErring, verdict.CellNewlyPruned, verdict.CellMissing} {
@@ -69,36 +73,58 @@ func StandingOfComparison(c verdict.Comparison, checks []results.Check) Standing
 				by = append(by, show.Plural(n, "cell")+" "+state)
 			}
 		}
-		s.Bad, s.By = true, strings.Join(by, "; ")
+		return Standing{Word: word, By: strings.Join(by, "; "), Bad: true}
 	case results.VerdictUndecided:
-		s.By = "no cell is in both runs"
-		if without := verdict.Uncompared(checks); len(without) > 0 {
-			s.By = "nothing to compare with for " + strings.Join(without, ", ")
-		}
+		return Standing{Word: word, By: uncompared(checks, ": no cell is in both runs")}
 	case results.VerdictPassed:
-		if s.Good = len(checks) > 0; !s.Good {
-			s.Word = "no verdict: there are no thresholds"
-		}
+		return Standing{Word: word, Good: true}
 	}
-	return s
+	return Standing{Word: noVerdict, By: "there are no thresholds"}
 }
 
-// broken names the thresholds that are broken, with the number of cells.
+// Refused is the standing of two runs that are not compared, because they differ in
+// kinds that are not among across. It fails nothing where they do not.
+func Refused(base, head results.Run, across []string) (refused Standing, is bool) {
+	left := verdict.Without(verdict.Disparities(base, head), across)
+	var texts, kinds []string
+	for _, d := range left {
+		texts, kinds = append(texts, d.String()), append(kinds, d.Kind)
+	}
+	return Standing{Word: results.VerdictRefused, Bad: true, By: fmt.Sprintf("not comparable: %s and %s differ in %s; --across %s compares them anyway",
+		base.ID, head.ID, strings.Join(texts, ", "), strings.Join(kinds, ","))}, len(left) > 0
+}
+
+// uncompared says what there was no baseline for.
+func uncompared(checks []results.Check, otherwise string) string {
+	if without := verdict.Uncompared(checks); len(without) > 0 {
+		otherwise = " for " + strings.Join(without, ", ")
+	}
+	return "nothing to compare with" + otherwise
+}
+
+// broken names the first thresholds that are broken, with the cell or the number
+// of cells.
 func broken(checks []results.Check) (by []string) {
-	cells := map[string]int{}
+	const named = 3
+	cells := map[string][]string{}
 	var order []string
 	for _, c := range checks {
 		if c.Broken() {
-			if cells[c.Threshold]++; cells[c.Threshold] == 1 {
+			if cells[c.Threshold] == nil {
 				order = append(order, c.Threshold)
 			}
+			cells[c.Threshold] = append(cells[c.Threshold], c.Cell)
 		}
 	}
-	for i, t := range order {
-		if i == namedThresholds {
-			return append(by, show.Plural(len(order)-i, "more threshold"))
+	for _, t := range order[:min(len(order), named)] {
+		where := cells[t][0]
+		if n := len(cells[t]); n > 1 {
+			where = show.Plural(n, "cell")
 		}
-		by = append(by, fmt.Sprintf("%s at %s", t, show.Plural(cells[t], "cell")))
+		by = append(by, t+" at "+where)
+	}
+	if more := len(order) - named; more > 0 {
+		by = append(by, show.Plural(more, "more threshold"))
 	}
 	return by
 }
@@ -108,6 +134,9 @@ func unmeasured(counts *results.Counts) (by []string) {
 	if counts == nil {
 		return nil
 	}
+	if *counts == (results.Counts{}) {
+		return []string{"no cell was measured"}
+	}
 	for _, part := range []struct {
 		n    int
 		word string
@@ -116,5 +145,13 @@ func unmeasured(counts *results.Counts) (by []string) {
 			by = append(by, show.Plural(part.n, "cell")+" "+part.word)
 		}
 	}
-	return slices.Clip(by)
+	return by
+}
+
+// Measured is how many of the planned cells are ok.
+func Measured(counts *results.Counts) string {
+	if counts == nil {
+		return Missing
+	}
+	return fmt.Sprintf("%d of %s", counts.OK, show.Plural(max(counts.Planned, counts.OK+counts.Bad()), "cell"))
 }

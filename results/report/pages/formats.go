@@ -36,7 +36,7 @@ func ComparisonFormats(c verdict.Comparison, checks []results.Check) report.Form
 	}
 	return append(report.Printed("table", func() report.Document { return report.NewComparisonDocument(c, checks) }),
 		of("summary", report.WriteComparisonSummary), of("json", exchange.WriteComparisonJSON),
-		as("csv", func(w io.Writer) error { return exchange.WriteComparisonCSV(w, c) }), of("junit", exchange.WriteComparisonJUnit),
+		of("csv", exchange.WriteComparisonCSV), of("junit", exchange.WriteComparisonJUnit),
 		as("html", func(w io.Writer) error { return WriteComparisonPage(w, c, checks, nil, nil) }))
 }
 

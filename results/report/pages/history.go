@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
@@ -35,8 +36,14 @@ func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
 		view.Figures = append(view.Figures, newFigure(c, "", halfPage))
 	}
 	p := page{Title: doc.Title, Heading: doc.Title, Nav: nav}
+	var facts []string
 	for _, f := range doc.Facts {
-		p.Under = f.Label + " " + f.Text
+		facts = append(facts, f.Label+" "+f.Text)
+	}
+	p.Under = strings.Join(facts, "; ")
+	if n := len(h.Runs); n > 0 {
+		p.Status = statusOf(words.StandingOf(h.Runs[n-1], h.Runs[n-1].Counts))
+		p.Under = strings.Join(facts[1:], "; ") + "; the latest:"
 	}
 	return p.write(w, "history", view)
 }
@@ -74,7 +81,7 @@ func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
 		at := chart.Point{X: float64(p.Run), Y: p.Sample.Median / u.Scale}
 		line = append(line, at)
 		marks = append(marks, chart.Mark{X: at.X, Y: at.Y, YRange: spreadOf(p.Sample, u), Ink: chart.Series(0), Radius: 2.5,
-			Label: show.Line(run.ID) + "\n" + spreadText(p.Sample, u, u.Decimals([]*stats.Sample{p.Sample}))})
+			Label: show.Line(run.ID+", "+words.StandingOf(run, run.Counts).String()) + "\n" + spreadText(p.Sample, u, u.Decimals([]*stats.Sample{p.Sample}))})
 	}
 	var rules chart.Rules
 	first := 0

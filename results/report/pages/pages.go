@@ -47,7 +47,7 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 		}
 		view.Rows = append(view.Rows, []report.Entry{
 			{Text: show.Line(run.ID), Link: at.Run(run.ID)}, {Text: show.Line(run.Scenario), Link: at.History(run.Scenario)},
-			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: report.CountsText(run.Counts)}, before,
+			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: words.Measured(run.Counts)}, before,
 		})
 	}
 	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store))}
@@ -68,7 +68,7 @@ func WriteCellPage(w io.Writer, run results.Run, records []results.Record, name 
 	cell.Open = true
 	view := runView{Cells: []cellView{cell}, Sections: configurations(b.byCell[name])}
 	p := page{
-		Title: cell.Name, Heading: cell.Name, Under: show.Line("of " + run.Scenario + ", run " + run.ID),
+		Title: cell.Name, Heading: cell.Name, Under: show.Line("of " + run.Scenario + ", run " + run.ID + ", which is " + runStatus(run, records).Text),
 		Banners: banners(run, records), Nav: nav,
 	}
 	return p.write(w, "onecell", view)

@@ -161,7 +161,7 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 func runStatus(run results.Run, records []results.Record) *status {
 	counts := run.Count(records)
 	s := statusOf(words.StandingOf(run, &counts))
-	s.Text += " · " + report.CountsText(&counts)
+	s.Text += " · " + words.Measured(&counts)
 	return s
 }
 

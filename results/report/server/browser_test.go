@@ -69,7 +69,7 @@ func TestBrowserFollowsARun(t *testing.T) {
 	if err := s.store.Finish(t.Context(), "tonight", results.OutcomeOK, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	b.until("the end", `document.querySelector("progress") === null && document.querySelector("header .status").textContent === "ok · 3 ok"`)
+	b.until("the end", `document.querySelector("progress") === null && document.querySelector("header .status").textContent === "ok · 3 of 3 cells"`)
 }
 
 // TestBrowserKeepsThePlace sorts a table, filters another and scrolls down in

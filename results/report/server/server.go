@@ -24,6 +24,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios/threshold"
 )
 
@@ -98,7 +99,7 @@ func (s *Server) Handler(at net.Addr) http.Handler {
 	mux.HandleFunc("GET /compare", s.page(s.compare))
 	mux.HandleFunc("GET /history", s.page(s.history))
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, http.StatusNotFound, "Nothing here", "There is no page "+r.URL.Path+".")
+		s.fail(w, http.StatusNotFound, "Nothing here", "There is no page "+r.URL.Path+".", nav())
 	})
 	return guard(at, mux)
 }
@@ -136,6 +137,12 @@ func guard(at net.Addr, next http.Handler) http.Handler {
 	})
 }
 
+// A refusal is that of two runs that differ in kind.
+type refusal struct {
+	error
+	anyway string // the address of the comparison all the same
+}
+
 // A notFound is an error of an address that leads nowhere.
 type notFound struct{ error }
 
@@ -144,11 +151,13 @@ func (s *Server) page(write func(io.Writer, *http.Request) error) http.HandlerFu
 	return func(w http.ResponseWriter, r *http.Request) {
 		var b bytes.Buffer
 		if err := write(&b, r); err != nil {
-			status, title := http.StatusInternalServerError, "That did not work"
-			if errors.As(err, &notFound{}) {
+			status, title, links := http.StatusInternalServerError, "That did not work", nav()
+			if refused := (refusal{}); errors.As(err, &refused) {
+				status, title, links = http.StatusConflict, "Not compared", append(links, pages.Link{Text: "Compare them anyway", Href: refused.anyway})
+			} else if errors.As(err, &notFound{}) {
 				status, title = http.StatusNotFound, "Not in the store"
 			}
-			s.fail(w, status, title, err.Error())
+			s.fail(w, status, title, err.Error(), links)
 			return
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -156,9 +165,9 @@ func (s *Server) page(write func(io.Writer, *http.Request) error) http.HandlerFu
 	}
 }
 
-func (s *Server) fail(w http.ResponseWriter, status int, title, text string) {
+func (s *Server) fail(w http.ResponseWriter, status int, title, text string, links []pages.Link) {
 	var b bytes.Buffer
-	if err := pages.WriteErrorPage(&b, title, text, nav()); err != nil {
+	if err := pages.WriteErrorPage(&b, title, text, links); err != nil {
 		http.Error(w, title, status)
 		return
 	}
@@ -197,6 +206,9 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 		if runs[i], records[i], err = s.Store.Run(r.Context(), found.ID); err != nil {
 			return err
 		}
+	}
+	if refused, is := words.Refused(runs[0], runs[1], r.URL.Query()["across"]); is {
+		return refusal{errors.New(refused.String()), compareAddress(runs[0].ID, runs[1].ID) + "&across=all"}
 	}
 	// As stackmeter compare does it: the head's thresholds against this base. The
 	// head's own checks are against another one.

@@ -129,7 +129,7 @@ func TestRunUnderWay(t *testing.T) {
 	s.alive.Store(id, true)
 	s.put(id, 1)
 	address := "/runs/2026%20night%2F1%3F%23%25"
-	if _, _, body := s.get("/", nil); !strings.Contains(body, `href="`+address+`"`) || !strings.Contains(body, "under way") || !strings.Contains(body, "1 ok, 2 missing") {
+	if _, _, body := s.get("/", nil); !strings.Contains(body, `href="`+address+`"`) || !strings.Contains(body, "under way") || !strings.Contains(body, "1 of 3 cells") {
 		t.Errorf("the list does not lead to the run:\n%s", body)
 	}
 	version := func() string {
@@ -197,6 +197,36 @@ func TestCompare(t *testing.T) {
 	}
 	if status, _, _ := s.get("/compare?base=night%261&head=other", nil); status != http.StatusNotFound {
 		t.Errorf("a run that is not there: %d", status)
+	}
+}
+
+// TestAttackOtherKind: runs that differ in kind are not judged, with the words that
+// compare has, unless they are asked for all the same.
+func TestAttackOtherKind(t *testing.T) {
+	s := newSite(t)
+	for id, memory := range map[string]int64{"one": 1 << 30, "two": 2 << 30} {
+		run := results.Run{ID: id, Scenario: "nightly", Started: time.Now(), Planned: 1, Plan: scenarios.Plan{Client: scenarios.Client{Engine: scenarios.EngineNative}}}
+		run.Plan.Resources.Memory = memory
+		if err := s.store.Begin(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+		s.put(id, 1)
+	}
+	const address = "/compare?base=one&head=two"
+	status, _, body := s.get(address, nil)
+	for _, want := range []string{"refused: not comparable: one and two differ in limits (gpu , 1024 MiB against gpu , 2048 MiB); --across limits compares them anyway",
+		`href="` + strings.ReplaceAll(address, "&", "&amp;") + `&amp;across=all"`} {
+		if status != http.StatusConflict || !strings.Contains(body, want) {
+			t.Errorf("%d, without %q:\n%s", status, want, body)
+		}
+	}
+	for _, across := range []string{"all", "limits"} {
+		if status, _, body := s.get(address+"&across="+across, nil); status != http.StatusOK || !strings.Contains(body, "differ in") && !strings.Contains(body, "limits (gpu") {
+			t.Errorf("across %s: %d\n%s", across, status, body)
+		}
+	}
+	if status, _, _ := s.get(address+"&across=cpu", nil); status != http.StatusConflict {
+		t.Errorf("across another kind: %d", status)
 	}
 }
 
