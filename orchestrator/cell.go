@@ -41,6 +41,10 @@ const (
 	// each, with which a cell is not flagged.
 	longestGap = 500 * time.Millisecond
 
+	// starvedShare is the share of a cell for which the client waited for a core from
+	// which the cell is flagged.
+	starvedShare = 0.1
+
 	// A cell inherited memory from an earlier one if it began this far above the
 	// warmed-up level. Less is a server's own variation.
 	inheritedMin   = 16 << 20
@@ -143,8 +147,10 @@ func (s *live) verdict(ctx context.Context, rec *results.Record, f finding, send
 		return fmt.Errorf("the cell is void: %w", died)
 	case f.used.OOMKills > 0, errors.Is(died, stacks.ErrOutOfMemory):
 		return s.killed(died)
-	case disturbed(died), disturbed(sendErr), f.used.Halted != nil:
-		return fmt.Errorf("the cell is void: %w", cmp.Or(died, sendErr, f.used.Halted))
+	case disturbed(died):
+		return fmt.Errorf("the cell is void: %w", died)
+	case disturbed(sendErr):
+		return fmt.Errorf("the cell is void: %w", sendErr)
 	case errors.Is(died, stacks.ErrEnded):
 		return fmt.Errorf("%w: %w", errServiceDied, died)
 	}
@@ -237,7 +243,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	if err != nil {
 		return f, err
 	}
-	watching := s.watch(ctx, cell, batch, cancel)
+	watching := s.watch(ctx, cell, batch, meter, cancel)
 
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
@@ -255,15 +261,19 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	}
 	cancel(nil)
 	<-watching
-	if len(continued) > 0 && !disturbed(err) && run.Err() == nil {
+	switch halted := meter.Halted(); {
+	case disturbed(err), run.Err() != nil:
+	case len(continued) > 0:
 		err = fmt.Errorf("stackmeter itself %w: a signal stopped it until it got SIGCONT", load.ErrDisturbed)
+	case halted != nil:
+		err = halted
 	}
 	return f, err
 }
 
 // watch watches a cell under way. It reports progress, and ends the load if a
-// service dies. It closes the returned channel when it ends.
-func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, cancel context.CancelCauseFunc) chan struct{} {
+// service dies or is halted. It closes the returned channel when it ends.
+func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch, meter stacks.Meter, cancel context.CancelCauseFunc) chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -277,7 +287,7 @@ func (s *live) watch(ctx context.Context, cell scenarios.Cell, batch load.Batch,
 			case <-progress.C:
 				s.notify(Event{Kind: EventProgress, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests, Done: batch.Done()})
 			case <-look.C:
-				if err := s.stack.Check(ctx); disturbed(err) && ctx.Err() == nil {
+				if err := cmp.Or(meter.Halted(), s.stack.Check(ctx)); disturbed(err) && ctx.Err() == nil {
 					cancel(err)
 					return
 				} else if errors.Is(err, stacks.ErrEnded) {
@@ -307,9 +317,22 @@ func (s *live) fill(rec *results.Record, f finding) {
 	if used.MaxGap > longestGap {
 		rec.Flags = append(rec.Flags, results.FlagUnwatched)
 	}
+	if starved(rec, f.load.Waited) {
+		rec.Flags = append(rec.Flags, load.FlagClientStarved)
+	}
 	if s.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
+}
+
+// starved reports whether other programs kept the client from running. That it had to
+// wait for a core is not enough: it may have waited for the stack, or for itself.
+func starved(rec *results.Record, waited time.Duration) bool {
+	if rec.Duration == nil || rec.CPU.Machine == nil || rec.CPU.Stack == nil || rec.CPU.Client == nil {
+		return false
+	}
+	others := *rec.CPU.Machine - *rec.CPU.Stack - *rec.CPU.Client
+	return waited.Seconds() >= starvedShare**rec.Duration && others >= waited.Seconds()
 }
 
 // series makes a chart's points of a stack's memory.

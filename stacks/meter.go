@@ -3,6 +3,7 @@ package stacks
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,6 +12,10 @@ type Meter interface {
 	// Stop ends the measurement. It may be called more than once and then
 	// returns the first result.
 	Stop() Reading
+
+	// Halted says that somebody halted a service, once that was noticed; it wraps
+	// ErrDisturbed. It is safe for concurrent use.
+	Halted() error
 }
 
 // A Reading is what a stack used while it was metered. A pointer is nil where
@@ -21,7 +26,6 @@ type Reading struct {
 	KernelPeak *int64           // bytes, with page cache: the sum of the high-water marks that the kernel kept of the services
 	Start      *int64           // bytes: Memory at the first sample
 	CPU        *time.Duration   // CPU time of all services, user and system
-	Halted     error            // somebody halted a service; wraps ErrDisturbed
 	OOMKills   int              // processes of the stack that the kernel killed for memory
 	Services   map[string]int64 // bytes, by name: each service's own peak
 	Samples    int
@@ -92,13 +96,13 @@ type meter struct {
 	finished chan struct{}
 	once     sync.Once
 	reading  Reading
+	halted   atomic.Value // an error
 
 	// Written by the sampling goroutine, read once it has finished.
 	start, peak *int64
 	began       time.Time
 	series      []Sample
 	samples     int
-	halted      error
 	looked      time.Time // when it was last looked whether something is halted
 	maxGap      time.Duration
 	last        time.Time
@@ -132,14 +136,14 @@ func (m *meter) run() {
 func (m *meter) sample() {
 	now := time.Now()
 	sum := int64(0)
-	look := m.halted == nil && now.Sub(m.looked) >= haltInterval
+	look := m.Halted() == nil && now.Sub(m.looked) >= haltInterval
 	if look {
 		m.looked = now
 	}
 	for _, s := range m.services {
-		if look && m.halted == nil {
+		if look {
 			if why := s.Gauge.Halted(); why != "" {
-				m.halted = fmt.Errorf("service %s %w: %s", s.Service, ErrDisturbed, why)
+				m.halted.Store(fmt.Errorf("service %s %w: %s", s.Service, ErrDisturbed, why))
 			}
 		}
 		used, err := s.Gauge.Memory()
@@ -171,6 +175,12 @@ func larger(peak *int64, v int64) *int64 {
 	return peak
 }
 
+// Halted implements Meter.
+func (m *meter) Halted() error {
+	err, _ := m.halted.Load().(error)
+	return err
+}
+
 // Stop implements Meter.
 func (m *meter) Stop() Reading {
 	m.once.Do(func() {
@@ -185,7 +195,7 @@ func (m *meter) Stop() Reading {
 func (m *meter) total() Reading {
 	r := Reading{
 		Method: m.method, Memory: m.peak, Start: m.start,
-		Samples: m.samples, MaxGap: m.maxGap, Series: m.series, Halted: m.halted,
+		Samples: m.samples, MaxGap: m.maxGap, Series: m.series,
 	}
 	if m.failed != nil {
 		r.Reason = "memory was not read to the end: " + m.failed.Error()

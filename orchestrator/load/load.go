@@ -16,7 +16,9 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"stackmeter/scenarios"
@@ -94,6 +96,20 @@ type Batch interface {
 // ErrDisturbed marks the error of a batch of which somebody else ended or stopped a
 // client process. What was measured until then says nothing about the server.
 var ErrDisturbed = errors.New("was disturbed from outside")
+
+// EndedFromOutside reports whether a client process was ended by a signal that none
+// sends to itself. ended is what exec.Cmd's Wait returned.
+func EndedFromOutside(ended error) bool {
+	var exit *exec.ExitError
+	if !errors.As(ended, &exit) {
+		return false
+	}
+	switch status, _ := exit.Sys().(syscall.WaitStatus); status.Signal() {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGKILL, syscall.SIGTERM:
+		return true
+	}
+	return false
+}
 
 // MaxBody is the longest body of an answer, in bytes. A longer one is an error of
 // kind protocol, so that no server can hold a client for ever.

@@ -27,13 +27,14 @@ type Account struct {
 	Hand        string        // how requests were handed to the clients
 	Gun         int64         // when the batch was fired, in nanoseconds
 	CPU         time.Duration // of the clients' processes
+	Waited      time.Duration // for a core, see Result
 	Retries     int
 	Outcomes    []Outcome
 }
 
 // Result counts the outcomes.
 func (a Account) Result() Result {
-	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Retries: a.Retries}
+	r := Result{Requests: a.Requests, Hand: a.Hand, CPU: a.CPU, Waited: a.Waited, Retries: a.Retries}
 	var all Histograms
 	var failures Failures
 	var failing time.Duration

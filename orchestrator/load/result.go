@@ -34,6 +34,7 @@ type Result struct {
 	Retries     int               // requests that needed a new connection, because the server had closed the kept one
 
 	CPU        time.Duration // of the client's processes while the batch ran, user and system
+	Waited     time.Duration // the longest that a thread of the client's processes was ready to run and had no core, in sum; 0 where the kernel does not tell
 	BytesSent  int64
 	BytesRead  int64
 	Hand       string        // how requests were handed to the clients: HandNext, HandSplit or HandChunks
@@ -68,6 +69,11 @@ const (
 	// FlagClientBound marks a batch whose client used nearly all the CPU that it
 	// could get. It measured the client's limit, not the server's.
 	FlagClientBound = "client-bound"
+
+	// FlagClientStarved marks a batch whose client was ready to run for a tenth of the
+	// time or more, while other programs had the cores. Whoever knows what those used
+	// raises it.
+	FlagClientStarved = "client-starved"
 
 	// FlagLittle marks a closed loop whose figures contradict each other: its
 	// Little is more than littleTolerance away from 1.

@@ -160,13 +160,16 @@ func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores
 }
 
 func boundByClient(u utilisation) *Bound {
-	flagged := slices.Contains(u.record.Flags, load.FlagClientBound) || slices.Contains(u.record.Flags, load.FlagClientLate)
-	if !flagged {
-		return nil
-	}
-	why := "the client fell behind its schedule"
-	if slices.Contains(u.record.Flags, load.FlagClientBound) {
+	why := ""
+	switch flags := u.record.Flags; {
+	case slices.Contains(flags, load.FlagClientBound):
 		why = "the client used nearly all the CPU that it could get"
+	case slices.Contains(flags, load.FlagClientStarved):
+		why = "other programs had the cores that the client was ready to run on"
+	case slices.Contains(flags, load.FlagClientLate):
+		why = "the client fell behind its schedule"
+	default:
+		return nil
 	}
 	if u.client != nil {
 		why += fmt.Sprintf(": %.2f cores", *u.client)

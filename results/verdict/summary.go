@@ -305,7 +305,7 @@ func (s Summary) Doubts(m results.Figure) []string {
 	case m.Unit == units.Bytes:
 		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
 	case m.Unit != units.None:
-		voiding = []string{load.FlagClientBound, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
+		voiding = []string{load.FlagClientBound, load.FlagClientStarved, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
 		if m.Unit == units.Joules {
 			voiding = append(voiding, gpu.FlagForeign)
 		}

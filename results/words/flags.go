@@ -43,6 +43,8 @@ func meaning(flag string) string {
 		return "the repeats differ in their numbers of errors"
 	case load.FlagClientBound:
 		return "the client used nearly all the CPU that it could get, in a search at the rate found or at the lowest one that did not hold: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
+	case load.FlagClientStarved:
+		return "for a tenth of the cell or more the client was ready to run and had no core, while other programs used as much CPU: it sent and read later than it would have. Keep them off the machine, or give the client cores of its own (client.cpuset)"
 	case load.FlagClientLate:
 		return "the client fell behind its schedule, in a search at the rate found or at the lowest one that did not hold: more than one request in a hundred was sent late, so the server did not meet the arrivals that were asked for. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
 	case load.FlagInsecure:

@@ -39,7 +39,7 @@ type Client struct {
 	streams   types.HijackedResponse
 	stdout    *io.PipeReader
 	stderr    show.Tail
-	killed    atomic.Bool // by this process
+	kills     atomic.Int64 // by this process
 }
 
 // ClientImage makes the image of RunClient's containers and returns its id. It may
@@ -172,8 +172,8 @@ func (c *Client) Read(b []byte) (int, error) { return c.stdout.Read(b) }
 // container ended, unless it ended well. Read standard output to its end first.
 func (c *Client) Wait() error {
 	status, err := c.status()
-	if status == 128+9 && !c.killed.Load() {
-		err = fmt.Errorf("the load client's container %w: it was killed", stacks.ErrDisturbed)
+	if signal := strconv.FormatInt(status-128, 10); err == nil && endsProcess[signal] && c.kills.Load() == 0 {
+		err = fmt.Errorf("the load client's container %w: it was ended by signal %s", stacks.ErrDisturbed, signal)
 	} else if err == nil && status != 0 {
 		err = fmt.Errorf("the load client's container exited with status %d", status)
 		if said := c.stderr.String(); said != "" {
@@ -195,12 +195,14 @@ func (c *Client) status() (int64, error) {
 
 // Kill ends the client at once. It may be called more than once.
 func (c *Client) Kill() {
-	c.killed.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), c.runtime.Limits.call())
 	defer cancel()
 	// A container that is gone cannot be killed. One that cannot be killed for
 	// another reason is named when it is removed.
-	_ = c.runtime.api.ContainerKill(ctx, c.container, "SIGKILL")
+	c.kills.Add(1)
+	if c.runtime.api.ContainerKill(ctx, c.container, "SIGKILL") != nil {
+		c.kills.Add(-1)
+	}
 }
 
 // remove removes the container, if it is there.

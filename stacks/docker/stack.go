@@ -337,6 +337,7 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 type unmeasured string
 
 func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string(u)} }
+func (unmeasured) Halted() error          { return nil }
 
 // logOrder lists the services with those that ended last, and of these the one
 // that ended first at the very end: readers see the end of a log. Of those that

@@ -34,6 +34,10 @@ type batch struct {
 // kernel remembers it until then.
 const stopInterval = 100 * time.Millisecond
 
+// haltGrace is how long a batch goes on after a signal stopped a client process. It
+// measures nothing any more, and the process may stay stopped.
+const haltGrace = 5 * time.Second
+
 // startLimit is how long the client processes may take to be ready. One takes a few
 // milliseconds.
 const startLimit = time.Minute
@@ -111,7 +115,7 @@ func (b *batch) await(ctx context.Context) error {
 		}()
 	}
 	var failure, halted error
-	var grace <-chan time.Time
+	var grace, enough <-chan time.Time
 	cancelled := ctx.Done()
 	look := time.NewTicker(stopInterval)
 	defer look.Stop()
@@ -135,10 +139,13 @@ func (b *batch) await(ctx context.Context) error {
 				}
 			case <-look.C:
 				for _, w := range b.workers {
-					if w.stopped() {
+					if w.stopped() && halted == nil {
 						halted = fmt.Errorf("%s (process %d) %w: a signal stopped it", w.name, w.process, load.ErrDisturbed)
+						enough = time.After(haltGrace)
 					}
 				}
+			case <-enough:
+				end(halted)
 			case <-cancelled:
 				cancelled = nil
 				end(context.Cause(ctx))
@@ -201,6 +208,7 @@ func (b *batch) result(begin instant) load.Result {
 			failures.Merge(got.Failures.Kinds, got.Failures.Messages)
 			r.Retries += got.Retries
 			r.CPU += got.CPU
+			r.Waited = max(r.Waited, got.Waited)
 			r.BytesSent += got.BytesSent
 			r.BytesRead += got.BytesRead
 			r.Late += got.Late

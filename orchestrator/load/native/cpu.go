@@ -5,9 +5,11 @@ package native
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +66,21 @@ func cpuTime() time.Duration {
 	var usage unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage) // fails for bad arguments only: getrusage(2)
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// waits are how many nanoseconds each thread of this process was ready to run and had
+// no core so far. It is empty where the kernel does not tell: it is the second number
+// of a schedstat file (https://docs.kernel.org/scheduler/sched-stats.html).
+func waits() map[string]int64 {
+	waits := map[string]int64{}
+	files, _ := filepath.Glob("/proc/self/task/*/schedstat") // fails for bad patterns only
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // fails for a thread that has ended
+		if fields := strings.Fields(string(text)); len(fields) > 1 {
+			waits[file], _ = strconv.ParseInt(fields[1], 10, 64)
+		}
+	}
+	return waits
 }
 
 // gcPauses are the garbage collector's pauses since its statistics were before.

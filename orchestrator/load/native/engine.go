@@ -44,6 +44,7 @@ type tally struct {
 	Failures   load.Failures
 	Retries    int
 	CPU        time.Duration
+	Waited     time.Duration // for a core, see load.Result
 	BytesSent  int64
 	BytesRead  int64
 	LastStart  instant       // when the last client began its first request; 0: none did
@@ -90,7 +91,8 @@ type engine struct {
 	check   instant   // when to look at the clients whose connections have not changed
 	broken  error     // why the batch cannot go on: this machine's fault, not the server's
 
-	tally    tally // as far as it is known
+	tally    tally            // as far as it is known
+	waited   map[string]int64 // for a core, by thread, before the gun
 	inFlight int
 }
 
@@ -136,6 +138,7 @@ func newEngine(t task, a *arena) (*engine, error) {
 			e.newClient()
 		}
 	}
+	e.waited = waits()
 	return e, nil
 }
 
@@ -155,6 +158,9 @@ func (e *engine) run(base instant) (*tally, error) {
 	}
 	t := &e.tally
 	t.CPU, t.Pauses = cpuTime()-before, gcPauses(&collected)
+	for thread, waited := range waits() {
+		t.Waited = max(t.Waited, time.Duration(waited-e.waited[thread]))
+	}
 	for _, c := range e.clients {
 		t.Retries += c.retries
 		t.BytesSent += c.conn.sent

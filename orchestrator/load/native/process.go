@@ -41,9 +41,6 @@ const stopGrace = 2 * time.Second
 // itself, so that it is known how it ended.
 const endGrace = 100 * time.Millisecond
 
-// fromOutside are signals that a client process does not send itself.
-var fromOutside = map[syscall.Signal]bool{syscall.SIGHUP: true, syscall.SIGINT: true, syscall.SIGKILL: true, syscall.SIGTERM: true}
-
 // stopped reports whether a signal has stopped the process since the last look,
 // whether it goes on by now or not.
 func (w *worker) stopped() bool {
@@ -121,7 +118,7 @@ func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	}
 	ended := cmd.Wait()
 	switch {
-	case ended != nil && !w.killed.Load() && fromOutside[cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()]:
+	case !w.killed.Load() && load.EndedFromOutside(ended):
 		err = fmt.Errorf("it %w: %w", load.ErrDisturbed, ended)
 	case err == nil && ended == nil:
 		return

@@ -19,15 +19,17 @@ type batch struct {
 	asked    load.Account    // what is known before the gun
 	offsets  []time.Duration // of an open loop at a rate
 	cores    []int           // that the program is held to
+	silence  time.Duration   // after which the program counts as halted: it tells its progress all the time
 	checker  *load.Checker
 	distinct int // how many different requests there are
 
 	done     atomic.Int64
+	said     atomic.Int64            // messages
 	ready    chan struct{}           // closed when the program waits for the gun
 	finished chan struct{}           // closed when nothing of the program is left; then account and err are set
 	verdicts map[int32]*load.Failure // by the request that asked; nil: the answer is right
-	failure  string                  // of the program's tally
-	account  *load.Account           // made from it
+	account  *load.Account           // made from the program's tally
+	failure  error                   // of the tally
 	err      error
 	fired    atomic.Bool // or closed
 }
@@ -55,18 +57,17 @@ func (b *batch) follow() {
 	defer close(b.finished)
 	err := b.listen(json.NewDecoder(b.process))
 	if err != nil {
-		b.process.Kill() // it does not keep to the protocol
+		// It does not keep to the protocol, and may not end by itself. If it does, that says how.
+		defer time.AfterFunc(stopGrace, b.process.Kill).Stop()
 	}
 	// The pool's processes have inherited the stream, which ends when they do.
 	_, _ = io.Copy(io.Discard, b.process)
 	ended := b.process.Wait()
 	switch {
-	case b.account != nil && b.failure != "":
-		b.err = errors.New(b.failure)
-		if ended != nil {
-			b.err = fmt.Errorf("%w: %w", b.err, ended)
-		}
+	case b.account != nil && b.failure != nil && ended != nil:
+		b.err = fmt.Errorf("%w: %w", b.failure, ended)
 	case b.account != nil:
+		b.err = b.failure
 	case errors.Is(err, errEnded) && ended != nil:
 		b.err = ended // says how it ended
 	default:
@@ -90,16 +91,14 @@ func (b *batch) listen(messages *json.Decoder) error {
 		case err != nil:
 			return fmt.Errorf("read what the Python client says: %w", err)
 		}
+		b.said.Add(1)
 		switch {
 		case m.Tally != nil:
 			account := b.asked
 			if err := m.Tally.fill(&account, b.verdicts, b.offsets); err != nil {
 				return err
 			}
-			b.failure, b.account = m.Tally.Failure, &account
-			if m.Tally.Broken != 0 {
-				b.failure = m.Tally.Broken.Error()
-			}
+			b.account, b.failure = &account, m.Tally.why()
 			b.done.Store(int64(len(account.Outcomes)))
 			return nil
 		case m.Ask != nil:
@@ -201,12 +200,26 @@ func (b *batch) Fire(ctx context.Context) (load.Result, error) {
 	return b.result(), nil
 }
 
-// await returns when nothing of the program is left. The end of ctx stops the program.
+// await returns when nothing of the program is left. The end of ctx stops the
+// program. One that says nothing any more is killed.
 func (b *batch) await(ctx context.Context) error {
-	select {
-	case <-b.finished:
-		return b.err
-	case <-ctx.Done():
+	look := time.NewTicker(b.silence)
+	defer look.Stop()
+	for last, waiting := int64(0), true; waiting; {
+		select {
+		case <-b.finished:
+			return b.err
+		case <-ctx.Done():
+			waiting = false
+		case <-look.C:
+			if said := b.said.Load(); said != last {
+				last = said
+				continue
+			}
+			b.process.Kill()
+			<-b.finished
+			return fmt.Errorf("the Python client %w: it was halted, or got no CPU, and said nothing for %v", load.ErrDisturbed, b.silence)
+		}
 	}
 	_ = b.process.CloseWrite()
 	select {

@@ -28,6 +28,7 @@ its limit of errors by that much more.
 
 import base64
 import errno
+import glob
 import hashlib
 import http.client
 import http.cookiejar
@@ -35,6 +36,7 @@ import json
 import mmap
 import multiprocessing
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -69,6 +71,8 @@ CHUNK = 10 * 1024  # what requests itself reads of a body at a time
 # Errors that are this machine's and not the server's: a batch with one measures no server.
 OWN = {errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAFNOSUPPORT}
 PROGRESS = 0.25  # seconds between two lines of progress
+# Statuses of a process that a signal ended which no process here sends to itself.
+OUTSIDE = {-signal.SIGHUP, -signal.SIGINT, -signal.SIGKILL, -signal.SIGTERM}
 
 
 def drawn(seed, i, n):
@@ -140,7 +144,7 @@ class Batch:
         """Whether every answer that needs a verdict has one."""
         return all(not f[9] or f[7] < 0 or self.verdicts[f[7]] for f in FIGURE.iter_unpack(self.figures))
 
-    def tally(self, gun, cpu, failure):
+    def tally(self, gun, cpu, waited, failure, disturbed):
         figures = bytes(self.figures)
         for i in range(self.clients):
             cpu += COUNTER.unpack_from(self.counters, i * COUNTER.size)[1]
@@ -156,10 +160,12 @@ class Batch:
         return {
             "gun": gun,
             "cpu": cpu,
+            "waited": waited,
             "messages": messages,
             "body": base64.b64encode(body).decode("ascii"),
             "figures": base64.b64encode(figures).decode("ascii"),
             "failure": failure,
+            "disturbed": disturbed,
             "broken": self.broken[0],
         }
 
@@ -690,6 +696,8 @@ class Program:
         self.threads = []  # its clients
         self.workers = []  # the pool's processes
         self.gun = self.cpu = 0
+        self.waited = {}  # for a core, by thread, before the gun
+        self.disturbed = ""  # what somebody else did to the program
 
     def say(self, message):
         with self.saying:
@@ -698,9 +706,11 @@ class Program:
 
     def run(self):
         instrument()
+        signal.signal(signal.SIGCONT, self.goes_on)
         self.start()
         threading.Thread(target=self.progress, daemon=True).start()
         threading.Thread(target=self.listen, daemon=True).start()
+        self.waited = self.waits()
         self.say({"ready": True})
         if self.stdin.readline() != b"fire\n":
             os._exit(0)  # the batch was closed before it was fired
@@ -765,7 +775,34 @@ class Program:
             if dead.exitcode is not None:
                 break
             time.sleep(0.01)
-        self.end(f"process {dead.pid} of the pool ended with status {dead.exitcode}")
+        self.end(f"process {dead.pid} of the pool ended with status {dead.exitcode}", dead.exitcode in OUTSIDE)
+
+    def waits(self):
+        """How many nanoseconds each thread was ready to run and had no core so far; empty where the kernel does not tell."""
+        waits = {}
+        for pid in [os.getpid(), *(worker.pid for worker in self.workers)]:
+            for name in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+                try:
+                    with open(name) as file:
+                        waits[name] = int(file.read().split()[1])
+                except OSError:
+                    pass  # it has ended
+        return waits
+
+    def goes_on(self, *_):
+        """Is called when this process goes on after a signal had stopped it."""
+        self.disturbed = "a signal stopped it"
+        self.batch.over[0] = 1
+
+    def look(self):
+        """Looks whether a signal stopped a process of the pool since the last look. The kernel remembers it until then."""
+        for worker in self.workers:
+            try:
+                if os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG):
+                    self.disturbed = f"a signal stopped process {worker.pid} of the pool"
+            except (AttributeError, ChildProcessError):
+                pass  # not every system tells; it has ended
+        return self.disturbed
 
     def forward(self, asks):
         while True:
@@ -775,6 +812,8 @@ class Program:
         self.fired.wait()
         while True:
             time.sleep(PROGRESS)
+            if self.look():
+                self.end("")
             self.say({"done": self.batch.finished()})
 
     def listen(self):
@@ -785,18 +824,21 @@ class Program:
             self.batch.verdicts[int(i)] = RIGHT if verdict == b"right" else WRONG
         self.end("")
 
-    def end(self, failure):
+    def end(self, failure, outside=False):
         """Kills the workers, sends the tally and ends the program."""
         self.ending.acquire()  # never released: a second caller waits here for the end
         cpu = time.process_time_ns() - self.cpu
+        waited = max((ns - self.waited.get(thread, 0) for thread, ns in self.waits().items()), default=0)
         status = 1
         try:
+            if not self.look() and outside:
+                self.disturbed = failure
             for worker in self.workers:
                 worker.kill()
             for worker in self.workers:
                 worker.join()
             if self.gun:
-                self.say({"tally": self.batch.tally(self.gun, cpu, failure)})
+                self.say({"tally": self.batch.tally(self.gun, cpu, waited, failure, self.disturbed)})
                 status = 0
             else:
                 print(failure, file=sys.stderr, flush=True)

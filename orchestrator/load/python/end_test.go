@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"stackmeter/orchestrator/load"
 )
@@ -125,7 +127,7 @@ func TestWorkerDies(t *testing.T) {
 		_ = syscall.Kill(pool[1], syscall.SIGKILL)
 	}()
 	r, err := b.Fire(t.Context())
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d of the pool ended with status -9", pool[1])) {
+	if !errors.Is(err, load.ErrDisturbed) || !strings.Contains(err.Error(), fmt.Sprintf("process %d of the pool ended with status -9", pool[1])) {
 		t.Errorf("Fire: %v", err)
 	}
 	if r.Replies != 4 {
@@ -143,8 +145,55 @@ func TestProgramDies(t *testing.T) {
 		// The process alone: its pool has to notice by itself.
 		_ = syscall.Kill(group(b), syscall.SIGKILL)
 	}()
-	if _, err := b.Fire(t.Context()); err == nil || !strings.Contains(err.Error(), "signal: killed") {
+	if _, err := b.Fire(t.Context()); !errors.Is(err, load.ErrDisturbed) || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("Fire: %v", err)
 	}
 	nothingLeft(t, b)
+}
+
+// TestAttackStoppedClient: a signal stops the program or a process of its pool, for a
+// moment or for good. Whoever was measured then, it was not the server.
+func TestAttackStoppedClient(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		mode   int  // of modes
+		of     int  // of the program and its pool's processes
+		goesOn bool // if not, it stays stopped
+		says   string
+	}{
+		{"the only process", 0, 0, true, "a signal stopped it"},
+		{"the program of threads", 1, 0, true, "a signal stopped it"},
+		{"the program of a pool", 2, 0, true, "a signal stopped it"},
+		{"a process of the pool", 2, 1, true, "of the pool"},
+		{"a process of the pool, for good", 2, 1, false, "of the pool"},
+		{"the only process, for good", 0, 0, false, "said nothing for"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := local(t)
+			url, first := waitingServer(t, 4)
+			c.silence = 2 * time.Second
+			if test.goesOn { // the requests go on too
+				c.silence = time.Minute
+				url, _ = serve(t, func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) })
+			}
+			b := mustPrepare(t, c, load.Job{URL: url, Request: get("/"), Load: modes(40, false)[test.mode]})
+			process := append([]int{group(b)}, children(t, b)...)[test.of]
+			go func() {
+				if !test.goesOn {
+					<-first
+				}
+				eventually(t, "the first replies are not counted", func() bool { return b.Done() >= 4 })
+				_ = syscall.Kill(process, syscall.SIGSTOP)
+				if test.goesOn {
+					time.Sleep(100 * time.Millisecond)
+					_ = syscall.Kill(process, syscall.SIGCONT)
+				}
+			}()
+			if _, err := b.Fire(t.Context()); !errors.Is(err, load.ErrDisturbed) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("Fire: %v", err)
+			}
+			nothingLeft(t, b)
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 
+	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios/show"
 )
 
@@ -62,8 +63,9 @@ type localProcess struct {
 	stdout    io.ReadCloser
 	lastWords show.Tail
 
-	mu   sync.Mutex // guards gone
-	gone bool       // it was waited for, and its id may belong to another process
+	mu     sync.Mutex // guards what follows
+	gone   bool       // it was waited for, and its id may belong to another process
+	killed bool       // by Kill
 }
 
 func (p *localProcess) URL() string                 { return p.url }
@@ -75,9 +77,13 @@ func (p *localProcess) Wait() error {
 	err := p.cmd.Wait()
 	p.mu.Lock()
 	p.gone = true
+	killed := p.killed
 	p.mu.Unlock()
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case !killed && load.EndedFromOutside(err):
+		return fmt.Errorf("the Python client %w: %w", load.ErrDisturbed, err)
 	}
 	err = fmt.Errorf("the Python client ended: %w", err)
 	if said := p.lastWords.String(); said != "" {
@@ -91,6 +97,7 @@ func (p *localProcess) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.gone {
+		p.killed = true
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
 }

@@ -71,11 +71,13 @@ type Process interface {
 // A Client prepares batches that Python's requests send.
 type Client struct {
 	Launcher Launcher
+	silence  time.Duration // as a batch has it; 0: longestSilence
 }
 
 const (
-	startLimit = 2 * time.Minute // until the program is ready
-	stopGrace  = 2 * time.Second // for its tally after it was stopped
+	startLimit     = 2 * time.Minute // until the program is ready
+	stopGrace      = 2 * time.Second // for its tally after it was stopped, and to end after it closed its output
+	longestSilence = 20 * time.Second
 )
 
 // A task is what the program is told to do. The payloads' bytes follow it, then
@@ -133,7 +135,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 	}
 	b := &batch{
 		asked: load.Account{Requests: t.Requests, Open: t.Client == scenarios.ClientOpen, UsableCores: 1, Hand: load.HandChunks},
-		cores: t.Cores, distinct: max(1, len(payloads)), verdicts: map[int32]*load.Failure{},
+		cores: t.Cores, silence: cmp.Or(c.silence, longestSilence), distinct: max(1, len(payloads)), verdicts: map[int32]*load.Failure{},
 		ready: make(chan struct{}), finished: make(chan struct{}),
 	}
 	if b.asked.Open {

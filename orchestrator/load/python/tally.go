@@ -2,6 +2,7 @@ package python
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -11,13 +12,15 @@ import (
 
 // A tally is the program's last message.
 type tally struct {
-	Gun      int64             `json:"gun"` // when the program heard it; nanoseconds, monotonic
-	CPU      time.Duration     `json:"cpu"` // of all its processes since then
-	Messages map[string]string `json:"messages"`
-	Body     []byte            `json:"body"`    // the beginning of the answer that the message on a status is about
-	Figures  []byte            `json:"figures"` // figureSize bytes for each request
-	Failure  string            `json:"failure"` // why the batch ended early; empty if it did not
-	Broken   load.LocalError   `json:"broken"`  // why it did, if that is this machine's fault; otherwise 0
+	Gun       int64             `json:"gun"`    // when the program heard it; nanoseconds, monotonic
+	CPU       time.Duration     `json:"cpu"`    // of all its processes since then
+	Waited    time.Duration     `json:"waited"` // for a core, see load.Result
+	Messages  map[string]string `json:"messages"`
+	Body      []byte            `json:"body"`      // the beginning of the answer that the message on a status is about
+	Figures   []byte            `json:"figures"`   // figureSize bytes for each request
+	Failure   string            `json:"failure"`   // why the batch ended early; empty if it did not
+	Broken    load.LocalError   `json:"broken"`    // why it did, if that is this machine's fault; otherwise 0
+	Disturbed string            `json:"disturbed"` // what somebody else did to the program; empty: nothing
 }
 
 // A figure is what the program says about one request, little-endian.
@@ -40,6 +43,19 @@ func outcomeKinds() []string {
 	return []string{"", "", load.ErrConnect, load.ErrTimeout, load.ErrReset, load.ErrTruncated, load.ErrProtocol, load.ErrStatus}
 }
 
+// why says why the batch ended early, or measures nothing; nil if neither.
+func (t *tally) why() error {
+	switch {
+	case t.Disturbed != "":
+		return fmt.Errorf("the Python client %w: %s", load.ErrDisturbed, t.Disturbed)
+	case t.Broken != 0:
+		return t.Broken
+	case t.Failure != "":
+		return errors.New(t.Failure)
+	}
+	return nil
+}
+
 // unfinished is the outcome of a request that has none.
 const unfinished = 0
 
@@ -47,7 +63,7 @@ const unfinished = 0
 // the tally contradicts itself. An answer whose verdict is missing counts as not
 // finished: the batch ended before it was judged.
 func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets []time.Duration) error {
-	a.Gun, a.CPU = t.Gun, t.CPU
+	a.Gun, a.CPU, a.Waited = t.Gun, t.CPU, t.Waited
 	if len(t.Figures) != a.Requests*figureSize {
 		return fmt.Errorf("the Python client's tally has %d bytes of figures for %d requests, not %d", len(t.Figures), a.Requests, a.Requests*figureSize)
 	}
