@@ -45,6 +45,12 @@ const sessionCells = 4
 func newSession(t *testing.T) *session {
 	t.Helper()
 	t.Parallel()
+	return newSessionAlone(t)
+}
+
+// newSessionAlone is for a test of what is promised in seconds.
+func newSessionAlone(t *testing.T) *session {
+	t.Helper()
 	engine, err := docker.New()
 	if err == nil {
 		err = engine.Check(t.Context())

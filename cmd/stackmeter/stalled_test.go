@@ -71,7 +71,7 @@ func TestFault04TerminatedWhileOutputStalls(t *testing.T) {
 		{"both outputs", progressJSON, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSession(t)
+			s := newSessionAlone(t)
 			ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer stop()
 			cmd := s.exec(ctx, "run", "session.yaml", "--allow-path", s.app, "--progress", test.progress, "--set", "matrix.requests=[3, 3000]")
