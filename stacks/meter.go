@@ -123,6 +123,7 @@ func (m *meter) run() {
 	for {
 		select {
 		case <-m.quit:
+			m.looked = time.Time{} // whether something is halted at the very end
 			m.sample()
 			return
 		case <-tick.C:

@@ -105,7 +105,7 @@ func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure 
 		all = append(all, l.String())
 		switch {
 		case l.Port() != asked.Port():
-		case ip.Is4() && (ip.IsUnspecified() || ip.IsLoopback() == asked.Addr().IsLoopback()):
+		case ip.Is4() && (ip.IsUnspecified() || ip == asked.Addr() || asked.Addr().IsUnspecified() && !ip.IsLoopback()):
 			return "", false
 		default:
 			sure = true

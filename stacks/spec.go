@@ -42,10 +42,12 @@ func (s Spec) Index(name string) (int, error) {
 	return i, nil
 }
 
-// Probed reports whether a line of a log is about a probe of WaitReady.
+// Probed reports whether a line of a log is about a probe of WaitReady: an access
+// line as most servers write it, or as uwsgi does.
 func (s Spec) Probed(line string) bool {
-	return strings.Contains(line, probeAgent) ||
-		s.Ready.Path != "" && s.Ready.Path != s.Path && strings.Contains(line, `"GET `+s.Ready.Path+` HTTP/`)
+	_, request, _ := strings.Cut(line, "GET "+s.Ready.Path+" ")
+	return strings.Contains(line, probeAgent) || s.Ready.Path != "" && s.Ready.Path != s.Path &&
+		(strings.HasPrefix(request, "HTTP/") || strings.HasPrefix(request, "=> "))
 }
 
 // Entry is the service that the client connects to.

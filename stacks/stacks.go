@@ -8,6 +8,7 @@
 package stacks
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -15,6 +16,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
+	"syscall"
 	"time"
 
 	"stackmeter/scenarios"
@@ -117,7 +120,8 @@ type Stack interface {
 	Meter(ctx context.Context) (Meter, error)
 
 	// Logs writes the end of each service's output, at most LogLines and
-	// LogBytes of it, each line with its service in front.
+	// LogBytes of it, as WriteLogs does and without the lines of Spec.Probed. What
+	// a service printed that has ended is there to its last line.
 	Logs(ctx context.Context, w io.Writer) error
 
 	// Stop removes the stack. It may be called more than once. Its error names
@@ -131,9 +135,63 @@ const (
 	LogBytes = 16 << 10
 )
 
+// A Log is the end of what a service printed.
+type Log struct {
+	Service string
+	Ended   time.Time // zero while it runs
+	Lines   []string
+}
+
+// WriteLogs writes the logs of a stack's services, which are given as in its spec,
+// each line with its service in front. Those that ended last are last, and of these the
+// one that ended first is at the very end: readers see the end of a log. Of those that
+// run, the one that the client connects to says least.
+func WriteLogs(w io.Writer, logs []Log) error {
+	slices.Reverse(logs)
+	slices.SortStableFunc(logs, func(a, b Log) int {
+		if a.Ended.IsZero() || b.Ended.IsZero() {
+			return a.Ended.Compare(b.Ended)
+		}
+		return b.Ended.Compare(a.Ended)
+	})
+	for _, one := range logs {
+		for _, line := range one.Lines {
+			if _, err := fmt.Fprintf(w, "%s | %s\n", one.Service, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Exited says how a service's first process ended: by its exit status, which is 128
+// and a number where a signal ended it, as a shell has it. oom says that the kernel
+// killed a process of the service for memory.
+func Exited(status int, oom bool) error {
+	text := fmt.Sprintf("exited with status %d", status)
+	if n := status - 128; n > 0 && n <= 64 {
+		text += fmt.Sprintf(", which is signal %d (%v)", n, syscall.Signal(n))
+	}
+	if oom {
+		return fmt.Errorf("%w: it %s", ErrOutOfMemory, text)
+	}
+	return errors.New(text)
+}
+
+// Limits that every service has and no scenario sets: what has no end must not take
+// the machine.
+const (
+	PIDsLimit = 4096     // its processes and threads
+	FileLimit = 64 << 30 // bytes of one file
+)
+
 // Abandon stops a stack whose start failed, within a limit and even if ctx has
-// ended. It returns the failure, and what could not be removed.
+// ended. It returns the failure with what was printed, and what could not be removed.
 func Abandon(ctx context.Context, stack Stack, limit time.Duration, failed error) error {
+	var printed bytes.Buffer
+	if !errors.Is(failed, ErrLost) && ctx.Err() == nil && stack.Logs(ctx, &printed) == nil {
+		failed = &StartError{Err: failed, Log: printed.String()}
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if left := stack.Stop(ctx); left != nil {

@@ -16,10 +16,12 @@ const defaultMax = 4 << 10
 // line whose beginning was dropped is left out: what is left of a secret in it
 // could not be recognised. Its methods may be called at the same time.
 type Tail struct {
-	Max int // bytes kept at most; 0: 4 KiB
+	Max  int                    // bytes kept at most; 0: 4 KiB
+	Drop func(line string) bool // says which lines are not kept; nil: all are
 
 	mu   sync.Mutex
 	text []byte // one byte more than max shows whether a line begins there
+	seen int    // where the first line begins about which Drop has not been asked
 }
 
 func (t *Tail) max() int {
@@ -34,8 +36,19 @@ func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
+	for t.Drop != nil {
+		end := bytes.IndexByte(t.text[t.seen:], '\n')
+		if end < 0 {
+			break
+		}
+		if next := t.seen + end + 1; t.Drop(string(t.text[t.seen:next])) {
+			t.text = slices.Delete(t.text, t.seen, next)
+		} else {
+			t.seen = next
+		}
+	}
 	if extra := len(t.text) - t.max() - 1; extra > 0 {
-		t.text = slices.Delete(t.text, 0, extra)
+		t.text, t.seen = slices.Delete(t.text, 0, extra), max(0, t.seen-extra)
 	}
 	return len(p), nil
 }

@@ -18,8 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"stackmeter/stacks"
 )
 
 // Methods by which a memory figure was obtained.
@@ -33,7 +31,6 @@ type Group struct {
 	Method string
 	memory string // folder with the memory controller's files
 	cpu    string // folder with the CPU accounting files
-	frozen string // file that says whether the group is frozen; empty where it is not known
 }
 
 // Of returns the group of a process.
@@ -61,19 +58,16 @@ func find(root fs.FS, pid int) (Group, error) {
 	// A machine can have both. Version 2 counts only if it has the memory
 	// controller, which is then not mounted as version 1.
 	if m, ok := mounts["memory"]; ok {
-		memory, cpu, frozen := m.dir(paths["memory"]), "", ""
+		g := Group{Method: methodV1, memory: m.dir(paths["memory"])}
 		if c, ok := mounts["cpuacct"]; ok {
-			cpu = c.dir(paths["cpuacct"])
+			g.cpu = c.dir(paths["cpuacct"])
 		}
-		if f, ok := mounts["freezer"]; ok {
-			frozen = f.dir(paths["freezer"]) + "/freezer.state"
-		}
-		return Group{Method: methodV1, memory: memory, cpu: cpu, frozen: frozen}, nil
+		return g, nil
 	}
 	if m, ok := mounts[""]; ok {
 		dir := m.dir(paths[""])
 		if _, err := fs.Stat(root, strings.TrimPrefix(dir, "/")+"/memory.current"); err == nil {
-			return Group{Method: methodV2, memory: dir, cpu: dir, frozen: dir + "/cgroup.events"}, nil
+			return Group{Method: methodV2, memory: dir, cpu: dir}, nil
 		}
 	}
 	return Group{}, fmt.Errorf("control group of process %d: no memory controller is mounted here", pid)
@@ -158,21 +152,6 @@ func (g Group) Memory() (int64, error) {
 	return max(0, used-(stat[cache]-stat[shmem])), nil
 }
 
-// Halted implements stacks.Gauge.
-func (g Group) Halted() string {
-	if text, err := os.ReadFile(g.frozen); err == nil && (bytes.HasPrefix(text, []byte("FROZEN")) || bytes.Contains(text, []byte("frozen 1"))) {
-		return "its control group was frozen"
-	}
-	text, _ := os.ReadFile(filepath.Join(g.memory, "cgroup.procs")) // fails when the group is gone
-	var pids []int
-	for line := range strings.Lines(string(text)) {
-		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return stacks.Halted(pids)
-}
-
 // CPU returns the CPU time that the group has used since it was made, user and
 // system.
 func (g Group) CPU() (time.Duration, error) {
@@ -185,17 +164,6 @@ func (g Group) CPU() (time.Duration, error) {
 	}
 	stat, err := table(g.cpu, "cpu.stat")
 	return time.Duration(stat["usage_usec"]) * time.Microsecond, err
-}
-
-// OOMKills returns how many processes of the group the kernel has killed for
-// memory since the group was made.
-func (g Group) OOMKills() (int, error) {
-	file := "memory.events"
-	if g.Method == methodV1 {
-		file = "memory.oom_control"
-	}
-	stat, err := table(g.memory, file)
-	return int(stat["oom_kill"]), err
 }
 
 func number(dir, file string) (int64, error) {

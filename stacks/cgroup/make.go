@@ -275,7 +275,8 @@ func Remove(folders []string) error {
 	return failed
 }
 
-// Killed returns how many processes of a group the kernel has killed for memory.
+// Killed returns how many processes of a group the kernel has killed for memory since
+// the group was made, and -1 where it does not say.
 func Killed(folders []string) int {
 	for _, dir := range folders {
 		for _, file := range []string{"memory.oom_control", "memory.events"} {
@@ -284,5 +285,5 @@ func Killed(folders []string) int {
 			}
 		}
 	}
-	return 0
+	return -1
 }

@@ -22,10 +22,10 @@ type Service struct {
 // Start meters the services of a stack until the meter is stopped.
 func Start(services []Service) stacks.Meter {
 	var gauged []stacks.Gauged
-	method := ""
+	method, freezer := "", NewFreezer()
 	for _, s := range services {
 		method = s.Group.Method
-		gauged = append(gauged, stacks.Gauged{Service: s.Name, Gauge: &gauge{Group: s.Group}})
+		gauged = append(gauged, stacks.Gauged{Service: s.Name, Gauge: &gauge{Group: s.Group, freezer: freezer}})
 	}
 	return stacks.StartMeter(method, interval, gauged)
 }
@@ -33,24 +33,22 @@ func Start(services []Service) stacks.Meter {
 // A gauge reads one group.
 type gauge struct {
 	Group
-	mark  *peak
-	kills int // before the measurement; -1: not known
+	freezer *Freezer
+	mark    *peak
+	kills   int // before the measurement; -1: not known
 }
 
+func (g *gauge) Halted() string { return g.freezer.Halted(Processes([]string{g.memory})) }
+
 func (g *gauge) Begin() {
-	g.mark = g.Group.peak()
-	var err error
-	if g.kills, err = g.OOMKills(); err != nil {
-		g.kills = -1
-	}
+	g.mark, g.kills = g.Group.peak(), Killed([]string{g.memory})
 }
 
 func (g *gauge) End() (mark *int64, kills int) {
-	now, err := g.OOMKills()
-	if err != nil || g.kills < 0 {
-		return g.mark.stop(), 0
+	if now := Killed([]string{g.memory}); now >= 0 && g.kills >= 0 {
+		kills = now - g.kills
 	}
-	return g.mark.stop(), now - g.kills
+	return g.mark.stop(), kills
 }
 
 // A peak is the kernel's high-water mark of a group from its creation on, page

@@ -30,7 +30,7 @@ const (
 func (st *stack) ending(ctx context.Context, c container.InspectResponse) error {
 	switch code := c.State.ExitCode; {
 	case c.State.OOMKilled:
-		return fmt.Errorf("%w, exit status %d", stacks.ErrOutOfMemory, code)
+		return stacks.Exited(code, true)
 	case c.State.Error != "":
 		return fmt.Errorf("did not start: %s", c.State.Error)
 	case code == 0:
@@ -48,7 +48,7 @@ func (st *stack) ending(ctx context.Context, c container.InspectResponse) error 
 		}
 		return fmt.Errorf("exited with status %d: %s", code, why)
 	}
-	return fmt.Errorf("exited with status %d", c.State.ExitCode)
+	return stacks.Exited(c.State.ExitCode, false)
 }
 
 // headSize is how much of a program is looked at, in bytes: a script's first line,

@@ -69,7 +69,7 @@ func TestThreat2Confinement(t *testing.T) {
 				if len(h.SecurityOpt) != 1 || !strings.HasPrefix(h.SecurityOpt[0], "no-new-privileges") {
 					t.Errorf("%s: security options %v", c.Name, h.SecurityOpt)
 				}
-				if h.PidsLimit == nil || *h.PidsLimit <= 0 || *h.PidsLimit > pidsLimit {
+				if h.PidsLimit == nil || *h.PidsLimit <= 0 || *h.PidsLimit > stacks.PIDsLimit {
 					t.Errorf("%s: limit of processes %v", c.Name, h.PidsLimit)
 				}
 				if h.LogConfig.Type != "none" && (h.LogConfig.Config["max-size"] == "" || h.LogConfig.Config["max-file"] != "1") {

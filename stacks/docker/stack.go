@@ -2,7 +2,6 @@ package docker
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
@@ -339,62 +339,47 @@ type unmeasured string
 func (u unmeasured) Stop() stacks.Reading { return stacks.Reading{Reason: string(u)} }
 func (unmeasured) Halted() error          { return nil }
 
-// logOrder lists the services with those that ended last, and of these the one
-// that ended first at the very end: readers see the end of a log. Of those that
-// run, the one that the client connects to says least.
-func (st *stack) logOrder(ctx context.Context) []int {
-	order, ended := make([]int, len(st.services)), make([]string, len(st.services))
-	for i, one := range st.services {
-		order[i] = len(order) - 1 - i
-		if found, err := st.runtime.api.ContainerInspect(ctx, one.container); err == nil && found.State.Status == container.StateExited {
-			ended[i] = found.State.FinishedAt // RFC 3339, in UTC
-		}
-	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		if ended[a] == "" || ended[b] == "" {
-			return cmp.Compare(ended[a], ended[b])
-		}
-		return cmp.Compare(ended[b], ended[a])
-	})
-	return order
-}
+// logLines is how many lines the engine is asked for: the probes of a long wait may
+// stand behind the one that matters.
+const logLines = 5000
 
 // Logs implements stacks.Stack.
 func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 	defer func() { failed = lost(failed) }()
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
-	for _, i := range st.logOrder(ctx) {
-		s := st.spec.Services[i]
-		if st.services[i].container == "" {
+	var logs []stacks.Log
+	for i, s := range st.spec.Services {
+		id := st.services[i].container
+		if id == "" {
 			continue
 		}
-		body, err := st.runtime.api.ContainerLogs(ctx, st.services[i].container, container.LogsOptions{
-			ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(stacks.LogLines),
+		one := stacks.Log{Service: s.Name}
+		var user string
+		if found, err := st.runtime.api.ContainerInspect(ctx, id); err == nil {
+			user = found.Config.User
+			if found.State.Status == container.StateExited {
+				one.Ended, _ = time.Parse(time.RFC3339Nano, found.State.FinishedAt)
+			}
+		}
+		body, err := st.runtime.api.ContainerLogs(ctx, id, container.LogsOptions{
+			ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(logLines),
 		})
+		tail := show.Tail{Max: stacks.LogBytes, Drop: st.spec.Probed}
+		if err == nil {
+			_, err = stdcopy.StdCopy(&tail, &tail, body)
+			body.Close()
+		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
-			continue
 		}
-		tail := show.Tail{Max: stacks.LogBytes}
-		_, err = stdcopy.StdCopy(&tail, &tail, body)
-		body.Close()
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
+		one.Lines = tail.Lines(stacks.LogLines)
+		if hint := refusedHint(one.Lines, user, s.Rights.Capabilities); hint != "" {
+			one.Lines = append(one.Lines, hint)
 		}
-		lines := slices.DeleteFunc(tail.Lines(stacks.LogLines), st.spec.Probed)
-		if found, err := st.runtime.api.ContainerInspect(ctx, st.services[i].container); err == nil {
-			if hint := refusedHint(lines, found.Config.User, s.Rights.Capabilities); hint != "" {
-				lines = append(lines, hint)
-			}
-		}
-		for _, line := range lines {
-			if _, err := fmt.Fprintf(w, "%s | %s\n", s.Name, line); err != nil {
-				return err
-			}
-		}
+		logs = append(logs, one)
 	}
-	return failed
+	return errors.Join(failed, stacks.WriteLogs(w, logs))
 }
 
 // Stop implements stacks.Stack. It asks the engine, by the stack's label, what

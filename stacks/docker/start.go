@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,9 +24,7 @@ import (
 
 const (
 	nginxConfig = "/etc/nginx/nginx.conf"
-	pidsLimit   = 4096
-	fileLimit   = 64 << 30 // bytes of one file: what has no end must not fill the disk
-	logSize     = "10m"    // of each container; a server that logs each request must not fill the disk
+	logSize     = "10m" // of each container; a server that logs each request must not fill the disk
 )
 
 // Start implements stacks.Runtime.
@@ -46,10 +43,6 @@ func (r *Runtime) Start(ctx context.Context, spec stacks.Spec) (_ stacks.Stack, 
 	st := &stack{runtime: r, spec: spec, id: stacks.RandomID(), direct: direct && !r.Publish, local: direct}
 	st.services = make([]service, len(spec.Services))
 	if err := st.start(ctx); err != nil {
-		var printed bytes.Buffer
-		if !errors.Is(err, stacks.ErrLost) && ctx.Err() == nil && st.Logs(ctx, &printed) == nil {
-			err = &stacks.StartError{Err: err, Log: printed.String()}
-		}
 		return nil, stacks.Abandon(ctx, st, r.Limits.start(), err)
 	}
 	return st, nil
@@ -269,7 +262,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 // hostConfig confines a service's container.
 func hostConfig(s stacks.Service) *container.HostConfig {
 	init := true
-	pids := int64(pidsLimit)
+	pids := int64(stacks.PIDsLimit)
 	return &container.HostConfig{
 		Init:        &init,
 		CapDrop:     []string{"ALL"},
@@ -282,7 +275,7 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 			Memory:     s.Memory,
 			MemorySwap: s.Memory, // no swap on top of the limit
 			PidsLimit:  &pids,
-			Ulimits:    []*container.Ulimit{{Name: "fsize", Soft: fileLimit, Hard: fileLimit}},
+			Ulimits:    []*container.Ulimit{{Name: "fsize", Soft: stacks.FileLimit, Hard: stacks.FileLimit}},
 		},
 	}
 }

@@ -15,7 +15,7 @@ import (
 // costs, for gunicorn with four workers of four threads.
 func BenchmarkSample(b *testing.B) {
 	r := machine(b, "flask", "gunicorn")
-	r.NoGroup = true
+	r.ungrouped = errNoGroup
 	spec, err := servers.Expand("bench", stackstest.Plan(),
 		scenarios.Topology{Name: "gunicorn-w4-t4", Server: "gunicorn", Workers: 4, Threads: 4})
 	if err != nil {

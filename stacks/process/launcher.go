@@ -10,9 +10,11 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
 )
 
@@ -28,8 +30,7 @@ const enterArgument = "enter"
 // Files that a launcher inherits beside the standard ones.
 const (
 	logFD     = 3 // a supervisor's: where the service's output goes
-	taskFD    = 3 // the second step's: what it has to do
-	failureFD = 4 // the second step's: why it failed
+	failureFD = 3 // the second step's: why it failed
 )
 
 // Launcher is the main function of the hidden processes that a Runtime starts.
@@ -41,7 +42,7 @@ func Launcher(args []string, stdin io.Reader, stdout io.Writer) error {
 		return fmt.Errorf("%s is started by stackmeter itself and does nothing alone; use: stackmeter run --runtime %s SCENARIO", LauncherArgument, Name)
 	}
 	if len(args) == 1 && args[0] == enterArgument {
-		return enter()
+		return enter(stdin)
 	}
 	return supervise(stdin, stdout)
 }
@@ -49,10 +50,10 @@ func Launcher(args []string, stdin io.Reader, stdout io.Writer) error {
 // enter enters the service's control group and becomes the service's program:
 // whatever the program uses is counted and limited from its first instruction.
 // It returns only on failure, after it has reported why.
-func enter() error {
+func enter(stdin io.Reader) error {
 	failure := os.NewFile(failureFD, "failure")
 	unix.CloseOnExec(failureFD)
-	err := become(os.NewFile(taskFD, "task"))
+	err := become(stdin)
 	fmt.Fprint(failure, err)
 	failure.Close()
 	return err
@@ -74,18 +75,38 @@ func hold(cores []int) error {
 	return nil
 }
 
-func become(input *os.File) error {
+// bound limits the size of the files that this process, and so the program that it
+// becomes, may write.
+func bound() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	limit.Max = min(limit.Max, stacks.FileLimit)
+	limit.Cur = min(limit.Cur, limit.Max)
+	return unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
+}
+
+func become(stdin io.Reader) error {
 	var o enterTask
-	err := json.NewDecoder(input).Decode(&o)
-	input.Close()
-	if err != nil {
+	if err := json.NewDecoder(stdin).Decode(&o); err != nil {
 		return fmt.Errorf("read the task: %w", err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err == nil {
+		err = unix.Dup3(int(null.Fd()), 0, 0) // what the program reads
+	}
+	if err != nil {
+		return err
 	}
 	if err := cgroup.Enter(o.Groups); err != nil {
 		return err
 	}
 	if err := hold(o.Cores); err != nil {
 		return err
+	}
+	if err := bound(); err != nil {
+		return fmt.Errorf("limit the size of a file: %w", err)
 	}
 	// A program that changed to another user would lose the signal that ends it
 	// with its supervisor, and an ordinary user could not stop it.
@@ -104,11 +125,12 @@ func become(input *os.File) error {
 // A task is what a supervisor reads from its standard input. The end of that
 // input tells it to stop.
 type task struct {
-	Record record
-	File   string          // of the record
-	Groups []cgroup.Folder // to make; Record.Groups are their paths
-	Files  []file          // to write below Record.Temp
-	Cores  []int           // that the program may use; empty: all
+	Record  record
+	File    string          // of the record
+	Groups  []cgroup.Folder // to make; Record.Groups are their paths
+	Files   []file          // to write below Record.Temp
+	Cores   []int           // that the program may use; empty: all
+	Written int64           // bytes that the service may write to disks
 	program
 }
 
@@ -140,7 +162,8 @@ type event struct {
 
 // An ending is how a service's first process ended.
 type ending struct {
-	Status   int // exit status, when Signal is 0
-	Signal   int
-	OOMKills int // processes of the service that the kernel killed for memory
+	At       time.Time
+	Status   int    // exit status, or 128 and the number of the signal
+	OOMKills int    // processes of the service that the kernel killed for memory
+	Excess   string // of what the supervisor ended it for; may be empty
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stackmeter/stacks"
+	"stackmeter/stacks/cgroup"
 )
 
 // methodProc is the method of figures read from /proc. The memory is the sum of
@@ -28,8 +29,9 @@ const procInterval = 50 * time.Millisecond
 // meterProc measures without control groups.
 func meterProc(services []*service) stacks.Meter {
 	var gauged []stacks.Gauged
+	freezer := cgroup.NewFreezer()
 	for _, one := range services {
-		gauged = append(gauged, stacks.Gauged{Service: one.name, Gauge: &procService{supervisor: one.record.Supervisor}})
+		gauged = append(gauged, stacks.Gauged{Service: one.name, Gauge: &procService{one.record.Supervisor, freezer}})
 	}
 	return stacks.StartMeter(methodProc, procInterval, gauged)
 }
@@ -37,6 +39,7 @@ func meterProc(services []*service) stacks.Meter {
 // A procService is the gauge of one service's processes.
 type procService struct {
 	supervisor identity
+	freezer    *cgroup.Freezer
 }
 
 // Memory implements stacks.Gauge.
@@ -53,12 +56,11 @@ func (s *procService) CPU() (time.Duration, error) {
 
 // Halted implements stacks.Gauge.
 func (s *procService) Halted() string {
-	members, _ := below(s.supervisor.PID) // fails when it is gone
-	pids := make([]int, len(members))
-	for i, m := range members {
-		pids[i] = m.PID
+	var pids []int
+	for _, m := range below(s.supervisor.PID) {
+		pids = append(pids, m.PID)
 	}
-	return stacks.Halted(pids)
+	return s.freezer.Halted(pids)
 }
 
 // Begin implements stacks.Gauge. Without a control group the kernel keeps no mark
@@ -79,19 +81,15 @@ func (s *procService) read() (memory int64, cpu time.Duration, err error) {
 	if self.Start != s.supervisor.Start || self.zombie {
 		return 0, 0, fmt.Errorf("its supervisor, process %d, has ended", s.supervisor.PID)
 	}
-	members, err := below(s.supervisor.PID)
-	if err != nil {
-		return 0, 0, err
-	}
 	cpu = self.waited
 	running := 0
-	for _, m := range members {
+	for _, m := range below(s.supervisor.PID) {
 		cpu += m.cpu + m.waited
-		held, err := held(m.PID)
-		if err != nil || m.zombie {
+		status := table(m.PID, "status")
+		if len(status) == 0 || m.zombie {
 			continue // ended meanwhile: it holds nothing
 		}
-		memory += held
+		memory += (status["RssAnon"] + status["RssShmem"]) << 10
 		running++
 	}
 	if running == 0 {
@@ -100,24 +98,16 @@ func (s *procService) read() (memory int64, cpu time.Duration, err error) {
 	return memory, cpu, nil
 }
 
-// held returns the memory of one process without page cache, in bytes
-// (proc_pid_status(5)).
-func held(pid int) (int64, error) {
-	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return 0, err
-	}
-	var sum int64
-	for line := range strings.Lines(string(status)) {
+// table reads a file about a process whose lines are "name: value", perhaps with a unit
+// (proc_pid_status(5), proc_pid_io(5)). It is empty if the process is gone.
+func table(pid int, file string) map[string]int64 {
+	text, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
+	values := map[string]int64{}
+	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(line, ":")
-		if name != "RssAnon" && name != "RssShmem" {
-			continue
+		if n, err := strconv.ParseInt(strings.Trim(value, " \tkB\n"), 10, 64); err == nil {
+			values[name] = n
 		}
-		kib, err := strconv.ParseInt(strings.Trim(value, " \tkB\n"), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("/proc/%d/status: %w", pid, err)
-		}
-		sum += kib << 10
 	}
-	return sum, nil
+	return values
 }

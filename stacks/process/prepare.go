@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,7 +61,7 @@ func (r *Runtime) limits(s stacks.Service) error {
 			return fmt.Errorf("resources.memory is %d bytes and this machine has %d", s.Memory, total)
 		}
 	}
-	err := r.Ungrouped()
+	err := r.ungrouped
 	if err == nil {
 		_, _, err = r.maker.Plan("stackmeter", groupLimits(s))
 	}
@@ -73,10 +74,8 @@ func (r *Runtime) limits(s stacks.Service) error {
 // ready fails when a service cannot be started as a local process.
 func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service) error {
 	if s.Role == stacks.RoleNginx {
-		if _, err := find("nginx", environment(s, spec.Run, "", os.Environ()), ""); err != nil {
-			return err
-		}
-		return nil
+		_, err := find("nginx", environment(s, spec.Run, "", os.Environ()), "")
+		return err
 	}
 	if s.Dir == "" {
 		if s.Image != "" {
@@ -151,23 +150,6 @@ func mentions(command []string, placeholder string) bool {
 // named reports whether a text contains a service's name in an address: //NAME or
 // NAME:PORT, but not as a part of another word.
 func named(text, name string) bool {
-	word := func(c byte) bool {
-		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("._-{:", c) >= 0
-	}
-	for at := 0; ; {
-		i := strings.Index(text[at:], name)
-		if i < 0 {
-			return false
-		}
-		begin, end := at+i, at+i+len(name)
-		at = begin + 1
-		if begin > 0 && word(text[begin-1]) {
-			continue
-		}
-		port := end+1 < len(text) && text[end] == ':' && text[end+1] >= '0' && text[end+1] <= '9'
-		host := strings.HasSuffix(text[:begin], "//") && (end == len(text) || !word(text[end]) || text[end] == ':')
-		if port || host {
-			return true
-		}
-	}
+	name = regexp.QuoteMeta(name)
+	return regexp.MustCompile(`//` + name + `([^-.\w{]|$)|(^|[^-.:\w{])` + name + `:\d`).MatchString(text)
 }

@@ -166,7 +166,9 @@ func TestLimitsThatCannotBeKept(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			r.NoGroup = test.noGroup
+			if r.ungrouped = nil; test.noGroup {
+				r.ungrouped = errNoGroup
+			}
 			spec := stackstest.Spec(t, "run", stackstest.Flask, func(p *scenarios.Plan) { test.change(&p.Resources) })
 			err := r.Prepare(t.Context(), spec, func(string) {})
 			if !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), test.want) {

@@ -14,9 +14,24 @@
 // nothing.
 package process
 
+import "context"
+
 // Name is what --runtime calls this runtime.
 const Name = "process"
 
-// LauncherArgument is the hidden subcommand that starts a supervisor when
-// Runtime.Command is empty. Its handler has to call Launcher.
+// LauncherArgument is the hidden subcommand that starts a supervisor. Its handler has
+// to call Launcher.
 const LauncherArgument = "process-launcher"
+
+// Close does nothing. A stack that was not stopped ends with this process.
+func (r *Runtime) Close() error { return nil }
+
+// Local returns true: the services are processes of this machine.
+func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
+
+// Located is a program that stacks start, and where it is.
+type Located struct {
+	Name   string
+	Path   string // empty when it is not there
+	Remedy string // how to get it then
+}

@@ -3,11 +3,10 @@
 package process
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,15 +42,10 @@ func find(name string, env []string, dir string) (string, error) {
 	return "", fmt.Errorf("its command %q is not on PATH (%s); %s", name, path, remedy(name))
 }
 
+// executable returns nil for a path, with a slash in it, of a program that may be run.
 func executable(file string) error {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
-		return &fs.PathError{Op: "run", Path: file, Err: fs.ErrPermission}
-	}
-	return nil
+	_, err := exec.LookPath(file)
+	return err
 }
 
 // remedy says how to get a program.
@@ -152,20 +146,17 @@ func interpreter(program string, env []string) string {
 		return ""
 	}
 	defer f.Close()
-	line, err := bufio.NewReaderSize(f, 512).ReadSlice('\n')
-	if err != nil {
-		return ""
-	}
-	text, ok := strings.CutPrefix(string(line), "#!")
+	begin := make([]byte, 512)
+	n, _ := io.ReadFull(f, begin)
+	line, _, _ := strings.Cut(string(begin[:n]), "\n")
+	text, ok := strings.CutPrefix(line, "#!")
 	words := strings.Fields(text)
 	if !ok || len(words) == 0 {
 		return ""
 	}
 	path := words[0]
 	if filepath.Base(path) == "env" && len(words) == 2 {
-		if path, err = find(words[1], env, ""); err != nil {
-			return ""
-		}
+		path, _ = find(words[1], env, "")
 	}
 	if !strings.HasPrefix(filepath.Base(path), "python") {
 		return ""

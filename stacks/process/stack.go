@@ -42,7 +42,7 @@ func (st *stack) URL() string {
 
 // Check implements stacks.Stack.
 func (st *stack) Check(context.Context) error {
-	for i, one := range st.services {
+	for _, one := range st.services {
 		var how error
 		select {
 		case <-one.gone:
@@ -51,7 +51,7 @@ func (st *stack) Check(context.Context) error {
 		}
 		select {
 		case <-one.ended:
-			how = one.how(st.spec.Services[i])
+			how = one.how()
 		default:
 		}
 		if how != nil {
@@ -62,17 +62,15 @@ func (st *stack) Check(context.Context) error {
 }
 
 // how says how a service ended.
-func (one *service) how(s stacks.Service) error {
-	switch e := one.ending; {
-	case e.OOMKills > 0 && e.Signal == int(syscall.SIGKILL):
-		return fmt.Errorf("%w; the limit is %d bytes", stacks.ErrOutOfMemory, s.Memory)
-	case e.Signal != 0:
-		return fmt.Errorf("ended by signal %d (%v)", e.Signal, syscall.Signal(e.Signal))
-	case e.Status != 0 && one.logs.Contains("ddress already in use"):
+func (one *service) how() error {
+	e := one.ending
+	switch {
+	case e.Excess != "":
+		return errors.New("it was ended: " + e.Excess)
+	case e.Status > 0 && e.Status < 128 && one.logs.Contains("ddress already in use"):
 		return fmt.Errorf("exited with status %d: the address %s was taken by another process before it listened", e.Status, one.port)
-	default:
-		return fmt.Errorf("exited with status %d", e.Status)
 	}
+	return stacks.Exited(e.Status, e.OOMKills > 0)
 }
 
 // disappeared says why a supervisor is gone that reported no end.
@@ -98,24 +96,16 @@ func (st *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 		if gpus := st.spec.Services[i].GPUs; len(gpus) > 0 {
 			facts.GPU = strings.Join(gpus, ", ")
 		}
-		processes, err := one.processes()
-		if err != nil {
-			return facts, fmt.Errorf("service %s: %w", one.name, err)
-		}
-		facts.Services = append(facts.Services, stacks.ServiceFacts{Service: one.name, GPUs: st.spec.Services[i].GPUs, Processes: processes})
+		facts.Services = append(facts.Services, stacks.ServiceFacts{Service: one.name, GPUs: st.spec.Services[i].GPUs, Processes: one.processes()})
 	}
 	return facts, nil
 }
 
 // processes lists what runs below the supervisor, the service's first process
 // first.
-func (one *service) processes() ([]stacks.Process, error) {
-	members, err := below(one.record.Supervisor.PID)
-	if err != nil {
-		return nil, fmt.Errorf("list its processes: %w", err)
-	}
+func (one *service) processes() (list []stacks.Process) {
+	members := below(one.record.Supervisor.PID)
 	slices.SortFunc(members, func(a, b member) int { return a.PID - b.PID })
-	var list []stacks.Process
 	for _, m := range members {
 		if m.zombie {
 			continue
@@ -127,7 +117,7 @@ func (one *service) processes() ([]stacks.Process, error) {
 			list = append(list, p)
 		}
 	}
-	return list, nil
+	return list
 }
 
 // Listening implements stacks.Stack. All services share the machine's network: a
@@ -138,12 +128,8 @@ func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPo
 		return asked, nil, err
 	}
 	asked = st.listens(i)
-	members, err := below(st.services[i].record.Supervisor.PID)
-	if err != nil {
-		return asked, nil, err
-	}
 	open := map[string]bool{}
-	for _, m := range members {
+	for _, m := range below(st.services[i].record.Supervisor.PID) {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", m.PID)) // none if it has ended
 		for _, file := range files {
 			target, _ := os.Readlink(file)
@@ -207,7 +193,7 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 
 // Meter implements stacks.Stack.
 func (st *stack) Meter(context.Context) (stacks.Meter, error) {
-	if st.runtime.Ungrouped() != nil {
+	if st.runtime.ungrouped != nil {
 		return meterProc(st.services), nil
 	}
 	var groups []cgroup.Service
@@ -219,12 +205,15 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 
 // Logs implements stacks.Stack.
 func (st *stack) Logs(_ context.Context, w io.Writer) error {
+	var logs []stacks.Log
 	for _, one := range st.services {
-		for _, line := range one.logs.Lines(stacks.LogLines) {
-			if _, err := fmt.Fprintf(w, "%s | %s\n", one.name, line); err != nil {
-				return err
-			}
+		log := stacks.Log{Service: one.name, Lines: one.logs.Lines(stacks.LogLines)}
+		select {
+		case <-one.ended:
+			log.Ended = one.ending.At
+		default:
 		}
+		logs = append(logs, log)
 	}
-	return nil
+	return stacks.WriteLogs(w, logs)
 }

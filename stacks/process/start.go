@@ -22,14 +22,12 @@ import (
 	"stackmeter/stacks/images"
 )
 
-const (
-	startTimeout = time.Minute // of a supervisor, on a machine that is busy or reads from a slow disk
-	pidsLimit    = 4096        // as the containers have
-)
+// startTimeout is of a supervisor, on a machine that is busy or reads from a slow disk.
+const startTimeout = time.Minute
 
 // groupLimits returns the limits of a service's control group.
 func groupLimits(s stacks.Service) cgroup.Limits {
-	return cgroup.Limits{CPUs: s.CPUs, Memory: s.Memory, PIDs: pidsLimit}
+	return cgroup.Limits{CPUs: s.CPUs, Memory: s.Memory, PIDs: stacks.PIDsLimit}
 }
 
 // Start implements stacks.Runtime.
@@ -91,8 +89,8 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	}
 	one := &service{
 		name: s.Name, port: st.address(i), file: t.File, record: t.Record, group: group, env: t.Env,
-		logs:    show.Tail{Max: stacks.LogBytes},
-		started: make(chan outcome, 1), gone: make(chan struct{}), ended: make(chan struct{}),
+		logs:    show.Tail{Max: stacks.LogBytes, Drop: st.spec.Probed},
+		started: make(chan event, 1), gone: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := one.run(st.runtime, t); err != nil {
 		return err
@@ -100,8 +98,11 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	st.services = append(st.services, one)
 	select {
 	case done := <-one.started:
-		one.record.First = done.first
-		return done.err
+		if done.Started == nil {
+			return errors.New(done.Failed)
+		}
+		one.record.First = *done.Started
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-time.After(startTimeout):
@@ -114,8 +115,9 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, group cgroup.Group, err error) {
 	base := fmt.Sprintf("%s-%d", st.id, i)
 	t = task{
-		Cores: s.Cores,
-		File:  filepath.Join(st.folder, base+recordSuffix),
+		Cores:   s.Cores,
+		Written: st.runtime.written,
+		File:    filepath.Join(st.folder, base+recordSuffix),
 		Record: record{
 			Run: st.spec.Run, Topology: st.spec.Name, Service: s.Name, Mark: base,
 			Owner: st.runtime.owner.String(), Dir: s.Dir,
@@ -143,7 +145,7 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 	if t.Path, t.Argv, err = resolve(ctx, s, argv, t.Env); err != nil {
 		return t, group, err
 	}
-	if st.runtime.Ungrouped() == nil {
+	if st.runtime.ungrouped == nil {
 		if t.Groups, group, err = st.runtime.maker.Plan("stackmeter-"+base, groupLimits(s)); err != nil {
 			return t, group, err
 		}
@@ -184,25 +186,15 @@ type service struct {
 	logs    show.Tail
 	stderr  show.Tail // the supervisor's own
 
-	started chan outcome  // one value
+	started chan event    // one value: how the start of the program went
 	gone    chan struct{} // closed when the supervisor has ended
 	ended   chan struct{} // closed when ending is known
 	ending  ending        // written before ended is closed
 }
 
-// An outcome is how the start of a program went.
-type outcome struct {
-	first identity
-	err   error
-}
-
 // run starts the supervisor and gives it its task.
 func (one *service) run(r *Runtime, t task) error {
-	argv, err := r.command()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(r.launcher[0], r.launcher[1:]...)
 	cmd.Env = launcherEnvironment()
 	// In a session of its own it does not get Ctrl-C, which is for stackmeter.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -252,12 +244,8 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 	defer close(one.gone)
 	var first event
 	unsaid := reports.Decode(&first)
-	switch {
-	case unsaid != nil:
-	case first.Started != nil:
-		one.started <- outcome{first: *first.Started}
-	default:
-		one.started <- outcome{err: errors.New(first.Failed)}
+	if unsaid == nil {
+		one.started <- first
 	}
 	var last event
 	if err := reports.Decode(&last); err == nil && last.Ended != nil {
@@ -277,6 +265,6 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 		for _, line := range one.stderr.Lines(stacks.LogLines) {
 			unsaid = fmt.Errorf("%w: %s", unsaid, line)
 		}
-		one.started <- outcome{err: fmt.Errorf("its supervisor ended (%w) before it started anything; does its program call process.Launcher? %w", cmp.Or(err, errors.New("with status 0")), unsaid)}
+		one.started <- event{Failed: fmt.Sprintf("its supervisor ended (%v) before it started anything; does its program call process.Launcher? %v", cmp.Or(err, errors.New("with status 0")), unsaid)}
 	}
 }

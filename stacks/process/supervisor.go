@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -24,6 +25,7 @@ import (
 const (
 	killPatience = 8 * time.Second       // how long the kernel may take to end what was killed
 	killInterval = 10 * time.Millisecond // between two rounds, the next of which kills what was forked meanwhile
+	lookInterval = time.Second           // between two looks at what the service has
 )
 
 // A supervisor is the parent of one service, in a process and a session of its
@@ -121,55 +123,30 @@ func (s *supervisor) start() error {
 }
 
 // launch starts the second step and returns once it has become the program.
-func (s *supervisor) launch() (identity, error) {
-	var files []*os.File
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	open := func(f *os.File, err error) (*os.File, error) {
-		if err == nil {
-			files = append(files, f)
-		}
-		return f, err
-	}
-	null, err := open(os.Open(os.DevNull))
-	if err != nil {
-		return identity{}, err
-	}
-	log, _ := open(os.NewFile(logFD, "log"), nil)
-	taskRead, taskWrite, err := os.Pipe()
-	if err != nil {
-		return identity{}, err
-	}
-	files = append(files, taskRead)
-	defer taskWrite.Close()
+func (s *supervisor) launch() (first identity, err error) {
+	log := os.NewFile(logFD, "log")
+	defer log.Close()
 	failRead, failWrite, err := os.Pipe()
 	if err != nil {
-		return identity{}, err
+		return first, err
 	}
 	defer failRead.Close()
-	files = append(files, failWrite)
-
-	p, err := os.StartProcess(s.path, secondStep(), &os.ProcAttr{
-		Dir:   s.record.Dir,
-		Env:   launcherEnvironment(),
-		Files: []*os.File{null, log, log, taskRead, failWrite}, // taskFD, failureFD
-		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
-	})
+	defer failWrite.Close()
+	cmd := exec.Command(s.path)
+	cmd.Args = append(slices.Clone(os.Args), enterArgument)
+	cmd.Dir, cmd.Env = s.record.Dir, launcherEnvironment()
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{failWrite} // failureFD
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	input, err := cmd.StdinPipe()
 	if err != nil {
-		return identity{}, err
+		return first, err
 	}
-	defer p.Release()
-	for _, f := range files {
-		f.Close()
+	if err := cmd.Start(); err != nil {
+		return first, err
 	}
-	files = nil
-	err = json.NewEncoder(taskWrite).Encode(enterTask{Groups: s.record.Groups, Cores: s.task.Cores, program: s.task.program})
-	if err == nil {
-		err = taskWrite.Close()
-	}
+	failWrite.Close()
+	err = json.NewEncoder(input).Encode(enterTask{Groups: s.record.Groups, Cores: s.task.Cores, program: s.task.program})
+	err = errors.Join(err, input.Close())
 	// The pipe closes when the program takes over or the second step ends.
 	why, readErr := io.ReadAll(failRead)
 	if len(why) > 0 {
@@ -177,21 +154,17 @@ func (s *supervisor) launch() (identity, error) {
 	} else if err == nil {
 		err = readErr
 	}
-	first := identity{PID: p.Pid}
+	first.PID = cmd.Process.Pid
 	if err == nil {
 		// Nobody has waited for it: at least a zombie is still there.
-		first.Start, err = stacks.StartTime(p.Pid)
+		first.Start, err = stacks.StartTime(first.PID)
 	}
 	if err != nil {
-		_ = p.Kill()
-		_, _ = p.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	}
 	return first, err
 }
-
-// secondStep is the command line of the launcher's second step: that of this
-// process with enterArgument behind it.
-func secondStep() []string { return append(slices.Clone(os.Args), enterArgument) }
 
 // reap waits for every process below, including orphans, whose parent it becomes.
 func (s *supervisor) reap(first int) {
@@ -211,22 +184,32 @@ func (s *supervisor) reap(first int) {
 
 // attend waits until the service ends or has to be ended.
 func (s *supervisor) attend() {
-	select {
-	case <-s.stop:
-		s.end(true)
-		return
-	case <-s.hurry:
-		s.end(false)
-		return
-	case status := <-s.ended:
-		// Like a container, a service ends with its first process.
-		s.end(false)
-		e := &ending{Status: status.ExitStatus(), OOMKills: s.oomKills()}
-		if status.Signaled() {
-			e.Status, e.Signal = 0, int(status.Signal())
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	var e ending
+	for e.At.IsZero() {
+		select {
+		case <-s.stop:
+			s.end(true)
+			return
+		case <-s.hurry:
+			s.end(false)
+			return
+		case <-look.C:
+			if e.Excess = s.excess(); e.Excess != "" {
+				e.At = time.Now()
+			}
+		case status := <-s.ended:
+			e.At, e.Status = time.Now(), status.ExitStatus()
+			if status.Signaled() {
+				e.Status = 128 + int(status.Signal())
+			}
 		}
-		_ = s.output.Encode(event{Ended: e})
 	}
+	// Like a container, a service ends with its first process.
+	s.end(false)
+	e.OOMKills = cgroup.Killed(s.record.Groups)
+	_ = s.output.Encode(event{Ended: &e})
 	// The meter reads the group until the stack is stopped.
 	select {
 	case <-s.stop:
@@ -234,11 +217,23 @@ func (s *supervisor) attend() {
 	}
 }
 
-func (s *supervisor) oomKills() int {
-	if len(s.record.Groups) == 0 {
-		return 0
+// excess says of what the service has more than it may; empty if of nothing. With a
+// control group, the kernel limits the processes. What a service writes is what all its
+// processes have, those that have ended included, wherever it is, but not what they keep
+// in memory (/dev/shm).
+func (s *supervisor) excess() string {
+	written, tasks := writtenBy(s.self), 0
+	for _, m := range below(s.self) {
+		written += writtenBy(m.PID)
+		tasks += m.threads
 	}
-	return cgroup.Killed(s.record.Groups)
+	switch {
+	case tasks > stacks.PIDsLimit:
+		return fmt.Sprintf("it had more than %d processes and threads", stacks.PIDsLimit)
+	case written > s.task.Written:
+		return fmt.Sprintf("it wrote more than %d MiB to disks; let it write less, or to memory (TMPDIR: /dev/shm)", s.task.Written>>20)
+	}
+	return ""
 }
 
 // end ends every process below, gently first if asked to.
@@ -266,11 +261,7 @@ func (s *supervisor) end(gently bool) {
 }
 
 func (s *supervisor) signalAll(sig syscall.Signal) {
-	members, err := below(s.self)
-	if err != nil {
-		return
-	}
-	for _, m := range members {
+	for _, m := range below(s.self) {
 		if !m.zombie {
 			_ = m.signal(sig) // one that has ended meanwhile
 		}
@@ -283,9 +274,7 @@ func (s *supervisor) remove() {
 	if s.record.Mark == "" {
 		return // nothing was made
 	}
-	members, err := below(s.self)
-	err = errors.Join(err, removeThings(s.record))
-	if err == nil && len(members) == 0 {
+	if removeThings(s.record) == nil && len(below(s.self)) == 0 {
 		_ = os.Remove(s.task.File)
 		_ = os.Remove(filepath.Dir(s.task.File)) // stays while another stack has a record in it
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -167,23 +166,17 @@ func (rec record) clear(file string) error {
 // is killed, nothing is below it any more, and nginx writes its title over its
 // environment.
 func (rec record) remaining() []member {
-	all, err := everyone()
-	if err != nil {
-		return nil
-	}
 	grouped := cgroup.Processes(rec.Groups)
 	mine := map[int]bool{}
 	if rec.Supervisor.alive() {
 		mine[rec.Supervisor.PID] = true
-		if members, err := below(rec.Supervisor.PID); err == nil {
-			for _, m := range members {
-				mine[m.PID] = true
-			}
+		for _, m := range below(rec.Supervisor.PID) {
+			mine[m.PID] = true
 		}
 	}
 	mark := markService + "=" + rec.Mark
 	var found []member
-	for _, m := range all {
+	for _, m := range everyone() {
 		switch {
 		case m.zombie:
 		case mine[m.PID], m.identity == rec.First, slices.Contains(grouped, m.PID),
@@ -206,44 +199,6 @@ func (rec record) sessionOf(m member) bool {
 		return leader.Start == rec.First.Start
 	}
 	dir, err := filepath.EvalSymlinks(rec.Dir)
-	return err == nil && workingDir(m.PID) == dir
-}
-
-// Leftovers lists what exists of a run: records, what they name, and processes
-// that carry the run's mark.
-func (r *Runtime) Leftovers(_ context.Context, run string) ([]string, error) {
-	var list []string
-	for _, folder := range existing(r.folders) {
-		records, err := readRecords(folder)
-		if err != nil {
-			return list, err
-		}
-		for file, rec := range records {
-			if rec.Run != run {
-				continue
-			}
-			list = append(list, "record "+file)
-			for _, dir := range append(slices.Clone(rec.Groups), rec.Temp) {
-				if _, err := os.Stat(dir); dir != "" && err == nil {
-					list = append(list, dir)
-				}
-			}
-		}
-		parts, err := filepath.Glob(filepath.Join(folder, "*.part"))
-		if err != nil {
-			return list, err
-		}
-		list = append(list, parts...)
-	}
-	all, err := everyone()
-	if err != nil {
-		return list, err
-	}
-	for _, m := range all {
-		if !m.zombie && slices.Contains(environOf(m.PID), markRun+"="+run) {
-			list = append(list, fmt.Sprintf("process %d (%s)", m.PID, strings.TrimSpace(commandLine(m.PID))))
-		}
-	}
-	slices.Sort(list)
-	return list, nil
+	at, _ := os.Readlink(fmt.Sprintf("/proc/%d/cwd", m.PID))
+	return err == nil && at == dir
 }

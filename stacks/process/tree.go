@@ -3,8 +3,7 @@
 package process
 
 import (
-	"bytes"
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -79,119 +78,80 @@ func (id identity) signal(s syscall.Signal) error {
 }
 
 // everyone lists the processes of this PID namespace.
-func everyone() ([]member, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	var all []member
+func everyone() (all []member) {
+	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if m, err := readMember(pid); err == nil {
-			all = append(all, m)
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			if m, err := readMember(pid); err == nil {
+				all = append(all, m)
+			}
 		}
 	}
-	return all, nil
+	return all
 }
 
 // below lists the processes under a process, parents before their children. It
 // asks the kernel for each one's children, at a fraction of the cost of reading
-// all of /proc. Where the kernel does not list them it reads all of /proc.
-func below(root int) ([]member, error) {
-	var found []member
-	queue := []int{root}
-	for len(queue) > 0 {
-		pids, err := childrenOf(queue[0])
-		if errors.Is(err, errNoChildren) {
-			return belowInAll(root)
-		}
-		queue = queue[1:]
-		for _, pid := range pids {
+// all of /proc. A kernel without CONFIG_PROC_CHILDREN does not list them.
+func below(root int) []member {
+	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
+		return walk(root, childrenAmong(everyone()))
+	}
+	return walk(root, childrenOf)
+}
+
+func walk(root int, children func(pid int) []int) (found []member) {
+	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
+		for _, pid := range children(queue[0]) {
 			if m, err := readMember(pid); err == nil {
 				found = append(found, m)
 				queue = append(queue, pid)
 			}
 		}
 	}
-	return found, nil
+	return found
 }
 
-// errNoChildren is the error of a kernel without CONFIG_PROC_CHILDREN.
-var errNoChildren = errors.New("the kernel does not list children")
-
 // childrenOf returns the children of all threads of a process, none if it is gone.
-func childrenOf(pid int) ([]int, error) {
-	tasks := filepath.Join("/proc", strconv.Itoa(pid), "task")
-	entries, err := os.ReadDir(tasks)
-	if err != nil {
-		return nil, nil
-	}
-	var pids []int
-	for _, e := range entries {
-		file := filepath.Join(tasks, e.Name(), "children")
-		text, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
-			if _, err := os.Stat(filepath.Dir(file)); err == nil {
-				return nil, errNoChildren
-			}
-		}
+func childrenOf(pid int) (pids []int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
 		for field := range strings.FieldsSeq(string(text)) {
 			if n, err := strconv.Atoi(field); err == nil {
 				pids = append(pids, n)
 			}
 		}
 	}
-	return pids, nil
+	return pids
 }
 
-func belowInAll(root int) ([]member, error) {
-	all, err := everyone()
-	if err != nil {
-		return nil, err
-	}
-	children := map[int][]member{}
+func childrenAmong(all []member) func(pid int) []int {
+	children := map[int][]int{}
 	for _, m := range all {
-		children[m.parent] = append(children[m.parent], m)
+		children[m.parent] = append(children[m.parent], m.PID)
 	}
-	var found []member
-	for queue := []int{root}; len(queue) > 0; queue = queue[1:] {
-		for _, m := range children[queue[0]] {
-			found = append(found, m)
-			queue = append(queue, m.PID)
-		}
-	}
-	return found, nil
+	return func(pid int) []int { return children[pid] }
+}
+
+// writtenBy is how many bytes a process and the children that it has waited for have
+// written to disks, without what was removed before it got there (proc_pid_io(5)); 0 if
+// that may not be read.
+func writtenBy(pid int) int64 {
+	values := table(pid, "io")
+	return values["write_bytes"] - values["cancelled_write_bytes"]
 }
 
 // commandLine returns a process's arguments, or the title that it gave itself.
 func commandLine(pid int) string {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil {
-		return ""
-	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	// A title is padded to the length of the arguments.
-	text = bytes.TrimRight(text, "\x00 ")
-	return string(bytes.ReplaceAll(text, []byte{0}, []byte{' '}))
+	return strings.ReplaceAll(strings.TrimRight(string(text), "\x00 "), "\x00", " ")
 }
 
-// environOf returns the environment that a process was started with, nil if it
+// environOf returns the environment that a process was started with, empty if it
 // may not be read.
 func environOf(pid int) []string {
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
-	if err != nil {
-		return nil
-	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	return strings.Split(string(text), "\x00")
-}
-
-// workingDir returns the folder that a process is in, empty if it may not be read.
-func workingDir(pid int) string {
-	dir, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
-	if err != nil {
-		return ""
-	}
-	return dir
 }

@@ -230,14 +230,7 @@ func TestSignalNeedsTheSameProcess(t *testing.T) {
 }
 
 func TestBelowInAll(t *testing.T) {
-	fast, err := below(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := belowInAll(1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fast, all := below(1), walk(1, childrenAmong(everyone()))
 	has := func(list []member) bool {
 		return slices.ContainsFunc(list, func(m member) bool { return m.PID == os.Getpid() })
 	}

@@ -25,17 +25,8 @@ func Launcher([]string, io.Reader, io.Writer) error { return errUnsupported }
 // Has does nothing.
 func (r *Runtime) Has([]stacks.Device, string) {}
 
-// Local returns true: the services would be processes of this machine.
-func (r *Runtime) Local(context.Context) (bool, error) { return true, nil }
-
 // Describe names the runtime.
 func (r *Runtime) Describe(context.Context) string { return Name }
-
-// Close does nothing.
-func (r *Runtime) Close() error { return nil }
-
-// Located is a program that stacks start, and where it is.
-type Located struct{ Name, Path, Remedy string }
 
 // Programs finds nothing.
 func (r *Runtime) Programs() []Located { return nil }

@@ -98,7 +98,10 @@ func Run(t *testing.T, bench Bench) {
 		{"never ready carries the last answer", false, s.neverReady},
 		{"a service that listens elsewhere is told so", true, s.elsewhere},
 		{"a service that dies is noticed", true, s.dies},
+		{"a service that is killed is not taken for one that was disturbed", true, s.killed},
+		{"a service has no more processes and no longer files than it may", true, s.limits},
 		{"logs are the tail of each service's output", true, s.logs},
+		{"the log of a service that ends at once is whole, and the first to end is last", true, s.quick},
 		{"memory and CPU are metered", true, s.meter},
 		{"exec answers and fails", true, s.exec},
 		{"stop removes everything and may be called again", false, s.stop},
@@ -344,6 +347,13 @@ func (s *suite) neverReady(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready after 3s") {
 		t.Errorf("never ready: %v", err)
 	}
+	if s.Leftovers == nil {
+		return
+	}
+	// By now there are more probes than lines of a log.
+	if printed := logs(t, stack); strings.Contains(printed, "/healthz") || !strings.Contains(printed, "Serving Flask app") {
+		t.Errorf("the probes are in the log, or they have pushed out the rest:\n%s", printed)
+	}
 }
 
 // listen is a server at an address and a port, for IPv6 alone if the address is.
@@ -360,16 +370,19 @@ Server((sys.argv[1], int(sys.argv[2])), http.server.SimpleHTTPRequestHandler).se
 func (s *suite) elsewhere(t *testing.T) {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	for _, c := range []struct{ name, host, port, where string }{
-		{"port", "{host}", "0", "and not on"},
-		{"six", "::", "{port}", "[::]:"},
-		{"loopback", "127.0.0.1", "{port}", "127.0.0.1:8000"},
+	for _, c := range []struct {
+		name, host, port, where string
+		nginx                   bool
+	}{
+		{"port", "{host}", "0", "and not on", false},
+		{"nginx+port", "{host}", "0", "and not on", true},
+		{"six", "::", "{port}", "[::]:", false},
+		{"nginx+six", "::", "{port}", "[::]:", true},
+		{"loopback", "127.0.0.2", "{port}", "127.0.0.2:", false},
+		{"nginx+loopback", "127.0.0.2", "{port}", "127.0.0.2:", true},
 	} {
-		if c.name == "loopback" && !s.Names {
-			continue // it is where local processes are asked
-		}
 		command := []string{"python3", "-c", strings.NewReplacer("{", "{{", "}", "}}").Replace(listen), c.host, c.port, "not on {port}"}
-		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command}, func(p *scenarios.Plan) {
+		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command, Nginx: c.nginx}, func(p *scenarios.Plan) {
 			p.App.Ready.Timeout = time.Hour
 		})
 		waiting.Go(func() {
@@ -393,6 +406,66 @@ func (s *suite) dies(t *testing.T) {
 	err := s.eventually(t, func() error { return stack.Check(t.Context()) })
 	if !strings.Contains(err.Error(), "app") || !strings.Contains(err.Error(), "status 7") {
 		t.Errorf("it exited with status 7: %v", err)
+	}
+}
+
+// killed compares a first process that another one kills with one that ends by the
+// same signal itself: nobody can tell them apart, and neither is taken for a hand from
+// outside.
+func (s *suite) killed(t *testing.T) {
+	for _, how := range []string{"itself", "another"} {
+		t.Run(how, func(t *testing.T) {
+			command := []string{"python3", "-c", "import os; os.kill(os.getpid(), 9) # {port}"}
+			if how == "another" {
+				command = []string{"sleep", "600", "{port}"}
+			}
+			_, stack := s.launch(t, scenarios.Topology{Name: how, Server: scenarios.ServerCommand, Command: command}, nil)
+			if facts, err := stack.Inspect(t.Context()); how == "another" {
+				all := facts.Services[0].Processes
+				if err != nil || syscall.Kill(all[len(all)-1].PID, syscall.SIGKILL) != nil {
+					t.Fatal(err)
+				}
+			}
+			err := s.eventually(t, func() error { return stack.Check(t.Context()) })
+			if !errors.Is(err, stacks.ErrEnded) || errors.Is(err, stacks.ErrDisturbed) || !strings.HasSuffix(err.Error(), "exited with status 137, which is signal 9 (killed)") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// greedy starts threads and writes a file without end, and prints how far it came. The
+// file has a hole: it takes no room.
+const greedy = `import os, tempfile, threading
+with tempfile.TemporaryFile(buffering=0) as file:
+    for gib in range(63, 66):
+        try:
+            file.seek((gib << 30) - 1), file.write(b"x")
+        except OSError as error:
+            print("files up to", gib - 1, "GiB:", error)
+            break
+threading.stack_size(64 << 10)
+forever = threading.Event()
+try:
+    for n in range(5000):
+        threading.Thread(target=forever.wait, daemon=True).start()
+except RuntimeError as error:
+    print("threads:", n, error)
+forever.wait() # {port}
+`
+
+func (s *suite) limits(t *testing.T) {
+	_, stack := s.launch(t, scenarios.Topology{Name: "greedy", Server: scenarios.ServerCommand, Command: []string{"python3", "-c", greedy}}, nil)
+	var ended error
+	s.until(t, "it has as many threads as it likes", func() bool {
+		ended = stack.Check(t.Context())
+		return ended != nil || strings.Contains(logs(t, stack), "threads: 40")
+	})
+	if ended != nil && !strings.HasSuffix(ended.Error(), "it had more than 4096 processes and threads") {
+		t.Error(ended)
+	}
+	if printed := logs(t, stack); !strings.Contains(printed, "files up to 64 GiB:") {
+		t.Errorf("files: %s", printed)
 	}
 }
 
@@ -425,12 +498,55 @@ func (s *suite) until(t *testing.T, otherwise string, ask func() bool) {
 func (s *suite) logs(t *testing.T) {
 	_, stack := s.start(t, Nginx, nil)
 	get(t, stack, "/")
-	var logs bytes.Buffer
-	if err := stack.Logs(t.Context(), &logs); err != nil {
+	if printed := logs(t, stack); !strings.Contains(printed, "app | ") || !strings.Contains(printed, "gunicorn") {
+		t.Errorf("logs: %s", printed)
+	}
+}
+
+// logs are a stack's.
+func logs(t *testing.T, stack stacks.Stack) string {
+	t.Helper()
+	var text strings.Builder
+	if err := stack.Logs(t.Context(), &text); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(logs.String(), "app | ") || !strings.Contains(logs.String(), "gunicorn") {
-		t.Errorf("logs: %s", &logs)
+	return text.String()
+}
+
+func (s *suite) quick(t *testing.T) {
+	dies := []string{"sh", "-c", "echo GET /x stackmeter-probe; echo '\"GET /healthz HTTP/1.1\" 503 {port}'; echo IMPORTANT-REASON; exit 3"}
+	for _, topology := range []scenarios.Topology{
+		{Name: "alone", Server: scenarios.ServerCommand, Command: dies},
+		{Name: "nginx", Server: scenarios.ServerCommand, Command: dies, Nginx: true},
+		{Name: "pair", Server: scenarios.ServerServices, Services: []scenarios.Service{
+			{Name: "app", Command: dies, Port: 8000},
+			{Name: "front", Command: []string{"sh", "-c", "sleep 0.3; echo GONE {port}; exit 4"}, Port: 8001},
+		}},
+	} {
+		for range 3 {
+			spec := Spec(t, s.run(t), topology, nil)
+			s.prepare(t, spec)
+			var printed string
+			stack, err := s.Runtime.Start(t.Context(), spec)
+			if failed := (*stacks.StartError)(nil); errors.As(err, &failed) {
+				printed = failed.Log
+			} else if err == nil {
+				if topology.Name == "pair" {
+					s.until(t, "it does not end", func() bool { return strings.Contains(logs(t, stack), "GONE") })
+				}
+				err = stacks.WaitReady(t.Context(), spec, stack)
+				printed = logs(t, stack)
+				if err := stack.Stop(context.Background()); err != nil {
+					t.Error(err)
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), "exited with status 3") {
+				t.Errorf("%s: %v", topology.Name, err)
+			}
+			if !strings.HasSuffix(printed, "app | IMPORTANT-REASON\n") || strings.Contains(printed, "stackmeter-probe") || strings.Contains(printed, "/healthz") {
+				t.Errorf("%s: the log is %q", topology.Name, printed)
+			}
+		}
 	}
 }
 
