@@ -33,13 +33,9 @@ type worker struct {
 	err      error
 }
 
-// stopGrace is how long a client process has to write its tally after it was stopped.
-// Then it is killed.
+// stopGrace is how long a client process has to write its tally after it was stopped,
+// and to end after it closed its output. Then it is killed.
 const stopGrace = 2 * time.Second
-
-// endGrace is how long a client process that closed its output may take to end by
-// itself, so that it is known how it ended.
-const endGrace = 100 * time.Millisecond
 
 // stopped reports whether a signal has stopped the process since the last look,
 // whether it goes on by now or not.
@@ -113,8 +109,9 @@ func (w *worker) follow(cmd *exec.Cmd, stdout io.Reader, lastWords *show.Tail) {
 	defer close(w.finished)
 	err := w.listen(json.NewDecoder(stdout))
 	if err != nil {
-		// Without a tally it may be any program, and not end by itself.
-		defer time.AfterFunc(endGrace, w.kill).Stop()
+		// Without a tally it may be any program, and not end by itself. If it does, that
+		// says how.
+		defer time.AfterFunc(stopGrace, w.kill).Stop()
 	}
 	ended := cmd.Wait()
 	switch {
