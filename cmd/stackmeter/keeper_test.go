@@ -134,7 +134,7 @@ func TestAttackRecordIsKept(t *testing.T) {
 }
 
 // TestAttackStoreLockedWhileRunning locks the store of a run after its first cell,
-// for longer than a moment, and then for good; and moves it away.
+// until it is told of, and then for good; and moves it away.
 func TestAttackStoreLockedWhileRunning(t *testing.T) {
 	s := newSession(t)
 	db := filepath.Join(s.dir, defaultStore)
@@ -148,13 +148,15 @@ func TestAttackStoreLockedWhileRunning(t *testing.T) {
 		}
 	}
 	var release func()
-	status, _ := s.run(atFirst(func(*os.Process) {
-		release = locked(t, db)
-		time.AfterFunc(6*time.Second, release)
-	}))
 	holder := fmt.Sprintf("(process %d); waiting for as long as the run may last", os.Getpid())
+	s.onSaid = func(line string, _ *os.Process) {
+		if strings.Contains(line, holder) {
+			release()
+		}
+	}
+	status, _ := s.run(atFirst(func(*os.Process) { release = locked(t, db) }))
 	if _, records := s.stored(); status != exitOK || len(records) != sessionCells || strings.Count(s.said, holder) != 1 {
-		t.Errorf("locked for 6 s: exit status %d, %d records: %s", status, len(records), s.said)
+		t.Errorf("locked for a while: exit status %d, %d records: %s", status, len(records), s.said)
 	}
 
 	importKept := func(what string, wantStatus int) {
@@ -172,10 +174,13 @@ func TestAttackStoreLockedWhileRunning(t *testing.T) {
 		}
 		s.finish(records)
 	}
-	status, _ = s.run(atFirst(func(p *os.Process) {
-		release = locked(t, db)
-		time.AfterFunc(5*time.Second, func() { _ = p.Signal(os.Interrupt) })
-	}))
+	s.onSaid = func(line string, p *os.Process) {
+		if strings.Contains(line, holder) {
+			_ = p.Signal(os.Interrupt)
+		}
+	}
+	status, _ = s.run(atFirst(func(*os.Process) { release = locked(t, db) }))
+	s.onSaid = nil
 	release()
 	importKept("interrupted while it waited", exitInterrupted)
 

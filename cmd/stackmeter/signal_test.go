@@ -28,6 +28,7 @@ type session struct {
 	program string
 	app     string // folder of the test application, outside of dir
 	said    string // on standard error by the last run, without its events
+	onSaid  func(line string, p *os.Process)
 }
 
 const sessionScenario = `name: session
@@ -130,6 +131,9 @@ func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) 
 		var e orchestrator.Event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
 			s.said += lines.Text() + "\n"
+			if s.onSaid != nil {
+				s.onSaid(lines.Text(), cmd.Process)
+			}
 		} else if on != nil {
 			on(e, cmd.Process)
 		}
