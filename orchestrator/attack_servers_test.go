@@ -46,13 +46,17 @@ matrix: {requests: [200], client: [mt], pool: [4], keepalive: [true]}
 func TestAttackWrongReadyPath(t *testing.T) {
 	b := newBench(t)
 	p := b.plan(`
-topologies: [flask, gunicorn w1/t2, nginx + gunicorn w2]
+topologies:
+  - flask
+  - gunicorn w1/t2
+  - nginx + gunicorn w2
+  - {name: own, command: [gunicorn, -b, "{host}:{port}", "{wsgi}"]}
 matrix: {requests: [2, 4], client: [single]}
 repeats: 3
 `)
 	p.App.Ready = scenarios.Ready{Path: "/nowhere", Timeout: 10 * time.Second}
 	records, err := b.execute(t.Context(), p)
-	if err != nil || len(records) != 6 {
+	if err != nil || len(records) != 8 {
 		t.Fatalf("%d cells: %v", len(records), err)
 	}
 	started := 0

@@ -130,7 +130,9 @@ func (s *live) preflight(err error) {
 	var same []string
 	for _, trial := range s.plan.Trials {
 		t := trial.Topology
-		if !t.SameApp(s.spec.Topology) || slices.Contains(same, t.Name) {
+		// Where it listens is up to the command; what its paths are, to the app.
+		if slices.Contains(same, t.Name) || !t.SameApp(s.spec.Topology) &&
+			!(errors.Is(err, stacks.ErrReadyPath) && t.SameCallable(s.spec.Topology, s.plan.App.WSGI)) {
 			continue
 		}
 		if s.ready[t.Name] {

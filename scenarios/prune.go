@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // LargerThan reports whether the topology is the other one with more workers,
@@ -23,10 +24,23 @@ func (t Topology) LargerThan(other Topology) bool {
 // knows, or in the same way: what the app answers does not depend on which of them
 // serves it.
 func (t Topology) SameApp(other Topology) bool {
-	own := func(t Topology) bool {
-		return t.Server == ServerCommand || t.Server == ServerServices || t.Server == ServerExisting
+	return t.sameFamily(other) || t.known() && other.known() && t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
+}
+
+// SameCallable reports whether two topologies serve the same callable of the same
+// app, each by a server that stackmeter knows or by a command that names it: what it
+// says of a path does not depend on which of them asks it.
+func (t Topology) SameCallable(other Topology, wsgi string) bool {
+	names := func(t Topology) bool {
+		return wsgi != "" && slices.ContainsFunc(t.Command, func(arg string) bool { return strings.Contains(arg, wsgi) })
 	}
-	return t.sameFamily(other) || !own(t) && !own(other) && t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
+	return t.SameApp(other) || (t.known() || names(t)) && (other.known() || names(other)) &&
+		t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
+}
+
+// known reports whether stackmeter writes the command of the topology's server.
+func (t Topology) known() bool {
+	return t.Server != ServerCommand && t.Server != ServerServices && t.Server != ServerExisting
 }
 
 // sameFamily reports whether two topologies differ at most in their workers and

@@ -5,6 +5,32 @@ import (
 	"testing"
 )
 
+// TestAttackSameCallable: what an app answers at a path is the same by a command of
+// the scenario's own that serves the same callable.
+func TestAttackSameCallable(t *testing.T) {
+	const wsgi = "svc:app"
+	flask, own := Topology{Server: "flask"}, Topology{Server: ServerCommand, Command: []string{"gunicorn", wsgi}}
+	for _, test := range []struct {
+		name string
+		a, b Topology
+		same bool
+	}{
+		{"a server and a command", flask, own, true},
+		{"two commands", own, Topology{Server: ServerCommand, Command: []string{"uwsgi", "--module=" + wsgi}}, true},
+		{"a command that serves something else", flask, Topology{Server: ServerCommand, Command: []string{"uvicorn", "asgi:app"}}, false},
+		{"another image", own, Topology{Server: ServerCommand, Command: own.Command, Image: "other"}, false},
+		{"another environment", flask, Topology{Server: ServerCommand, Command: own.Command, Env: map[string]string{"A": "1"}}, false},
+		{"services", flask, Topology{Server: ServerServices}, false},
+	} {
+		if test.a.SameCallable(test.b, wsgi) != test.same || test.b.SameCallable(test.a, wsgi) != test.same {
+			t.Errorf("%s: want %v", test.name, test.same)
+		}
+	}
+	if flask.SameCallable(own, "") {
+		t.Error("without a callable they count as the same")
+	}
+}
+
 func TestSameApp(t *testing.T) {
 	flask, gunicorn := Topology{Server: "flask"}, Topology{Server: "gunicorn", Workers: 2, Nginx: true}
 	own := Topology{Server: ServerCommand, Command: []string{"serve", "2"}, Workers: 2}
