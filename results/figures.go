@@ -230,12 +230,10 @@ func pointer[T int64 | float64](field func(*Record) **T) value {
 			if *field(r) == nil {
 				return nil
 			}
-			v := float64(**field(r))
-			return &v
+			return new(float64(**field(r)))
 		},
 		set: func(r *Record, v float64) {
-			to := T(v)
-			*field(r) = &to
+			*field(r) = new(T(v))
 		},
 	}
 }
@@ -256,8 +254,7 @@ func plain[T int | int64 | float64](field func(*Record) *T, measured func(*Recor
 			if !measured(r) {
 				return nil
 			}
-			v := float64(*field(r))
-			return &v
+			return new(float64(*field(r)))
 		},
 		set: func(r *Record, v float64) { *field(r) = T(v) },
 	}
@@ -270,8 +267,7 @@ func elapsed(field func(*Record) *time.Duration) value {
 			if *field(r) == 0 {
 				return nil
 			}
-			v := field(r).Seconds()
-			return &v
+			return new(field(r).Seconds())
 		},
 		set: func(r *Record, v float64) { *field(r) = time.Duration(math.Round(v * 1e9)) },
 	}
@@ -282,8 +278,7 @@ func latency(of func(*load.Latency) time.Duration) value {
 		if r.Latency == nil || r.Latency.Count() == 0 {
 			return nil
 		}
-		v := of(r.Latency).Seconds()
-		return &v
+		return new(of(r.Latency).Seconds())
 	}}
 }
 
@@ -320,8 +315,7 @@ func energyPerRequest(r *Record) *float64 {
 	if joules == nil || r.Replies == 0 {
 		return nil
 	}
-	each := *joules / float64(r.Replies)
-	return &each
+	return new(*joules / float64(r.Replies))
 }
 
 // offeredRate is the rate of an open loop, or the one that a search found.

@@ -179,8 +179,7 @@ func (r Record) Throughput() *float64 {
 	if r.Duration == nil || *r.Duration <= 0 {
 		return nil
 	}
-	perSecond := float64(r.Replies) / *r.Duration
-	return &perSecond
+	return new(float64(r.Replies) / *r.Duration)
 }
 
 // Clean reports whether the record is ok and every answer was as expected.
@@ -225,8 +224,7 @@ type Observation struct {
 // nothing was answered.
 func (r *Record) Sent(sent load.Result) {
 	if sent.Replies > 0 {
-		seconds := sent.Duration.Seconds()
-		r.Duration = &seconds
+		r.Duration = new(sent.Duration.Seconds())
 	}
 	r.Replies, r.Errors = sent.Replies, sent.Errors
 	r.ErrorKinds, r.FirstErrors = sent.ErrorKinds, sent.FirstErrors
@@ -237,8 +235,7 @@ func (r *Record) Sent(sent load.Result) {
 		r.Flags = append(r.Flags, FlagErrors)
 	}
 	if sent.Requests > 0 {
-		seconds := sent.CPU.Seconds()
-		r.CPU.Client = &seconds
+		r.CPU.Client = new(sent.CPU.Seconds())
 	}
 }
 

@@ -36,11 +36,12 @@ type Run struct {
 	Images     map[string]string `json:"images,omitempty"` // content addresses at the start, by TOPOLOGY/SERVICE and, of a client in a container, "load client"
 	Plan       scenarios.Plan    `json:"plan"`             // redacted
 	// Fingerprint is the plan's before it was redacted. A run is resumed only
-	// with a plan of the same fingerprint.
-	Fingerprint string             `json:"fingerprint"`
+	// with a plan of the same fingerprint. It stays in the store: secrets went
+	// into it.
+	Fingerprint string             `json:"-"`
 	Owner       string             `json:"-"`                  // the process that executes it, as stacks.Owner writes it
 	Imported    string             `json:"imported,omitempty"` // the file that it was read from; empty for a run that was measured here
-	Verdict     string             `json:"verdict,omitempty"`  // one of the Verdict constants, or empty
+	Verdict     string             `json:"verdict"`            // one of the Verdict constants, or empty
 	Against     string             `json:"against,omitempty"`  // the run that was the baseline of its thresholds
 	Checks      []Check            `json:"checks,omitempty"`   // of its thresholds, cell by cell
 	Tags        []string           `json:"tags,omitempty"`     // its names, sorted
@@ -93,8 +94,7 @@ func (r Run) MeasuringFraction() *float64 {
 	if total <= 0 {
 		return nil
 	}
-	fraction := r.Spent[PhaseMeasure] / total
-	return &fraction
+	return new(r.Spent[PhaseMeasure] / total)
 }
 
 // Counts are how many cells a run has, each repeat counted separately.

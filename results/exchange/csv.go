@@ -27,24 +27,19 @@ type column struct {
 // begin with cell_. The verdict is the run's.
 func WriteCSV(w io.Writer, run results.Run, records []results.Record) error {
 	columns := append(csvColumns(), cellColumns(run, records)...)
-	out := csv.NewWriter(w)
 	row := make([]string, len(columns))
 	for i, c := range columns {
 		row[i] = c.name
 	}
-	if err := out.Write(row); err != nil {
-		return err
-	}
+	rows := [][]string{row}
 	for _, r := range records {
+		row = make([]string, len(columns))
 		for i, c := range columns {
 			row[i] = neutral(show.Line(c.text(r)))
 		}
-		if err := out.Write(row); err != nil {
-			return err
-		}
+		rows = append(rows, row)
 	}
-	out.Flush()
-	return out.Error()
+	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // neutral keeps a spreadsheet from taking a cell for a formula.
@@ -158,18 +153,13 @@ func positive(n float64) string {
 // that has none.
 func WriteComparisonCSV(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	said := neutral(show.Line(words.StandingOfComparison(c, checks).String()))
-	out := csv.NewWriter(w)
-	if err := out.Write([]string{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
-		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference", "verdict"}); err != nil {
-		return err
-	}
+	rows := [][]string{{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference", "verdict"}}
 	for _, cell := range c.Cells {
 		name := neutral(show.Line(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			if err := out.Write(append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "", said)...)); err != nil {
-				return err
-			}
+			rows = append(rows, append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "", said)...))
 		}
 		for _, change := range cell.Changes {
 			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
@@ -191,13 +181,10 @@ func WriteComparisonCSV(w io.Writer, c verdict.Comparison, checks []results.Chec
 			if change.Interval != nil {
 				row[7], row[8] = words.Plainly(change.Interval.Low), words.Plainly(change.Interval.High)
 			}
-			if err := out.Write(slices.Concat(row, sides, []string{difference, said})); err != nil {
-				return err
-			}
+			rows = append(rows, slices.Concat(row, sides, []string{difference, said}))
 		}
 	}
-	out.Flush()
-	return out.Error()
+	return csv.NewWriter(w).WriteAll(rows)
 }
 
 // sideFields are the repeats that are ok and those that are not, the errors

@@ -12,7 +12,6 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
-	"stackmeter/scenarios"
 )
 
 // schema is the version of the JSON format. Keys may be added within a
@@ -28,26 +27,9 @@ type jsonReport struct {
 }
 
 type jsonRun struct {
-	ID                string             `json:"id"`
-	Scenario          string             `json:"scenario"`
-	File              string             `json:"file"`
-	Started           time.Time          `json:"started"`
-	Finished          *time.Time         `json:"finished"`
-	Outcome           string             `json:"outcome"`
-	Runtime           string             `json:"runtime"`
-	Host              results.Host       `json:"host"`
-	GPUDevices        []gpu.Device       `json:"gpu_devices"`
-	Images            map[string]string  `json:"images,omitempty"`
-	MeasuringFraction *float64           `json:"measuring_fraction"`
-	SpentS            map[string]float64 `json:"spent_s"`
-	Repeats           []jsonEnd          `json:"repeats,omitempty"` // how they ended, of a plan with until
-	Verdict           string             `json:"verdict"`           // of the thresholds: "", passed, failed, undecided, refused
-	Against           string             `json:"against,omitempty"` // the run that they were held against
-	Checks            []results.Check    `json:"checks,omitempty"`
-	Tags              []string           `json:"tags,omitempty"`
-	Imported          string             `json:"imported,omitempty"` // the file that the run was read from
-	Planned           int                `json:"planned"`            // cells to measure, each repeat counted by itself
-	Plan              scenarios.Plan     `json:"plan"`
+	results.Run
+	MeasuringFraction *float64      `json:"measuring_fraction"`
+	Repeats           []verdict.End `json:"repeats,omitempty"` // how they ended, of a plan with until
 }
 
 type jsonCell struct {
@@ -118,22 +100,13 @@ func WriteJSON(w io.Writer, run results.Run, records []results.Record) error {
 	counts := run.Count(records)
 	report := jsonReport{
 		Schema: schema, Verdict: words.StandingOf(run, &counts).String(),
-		Run: jsonRun{
-			ID: run.ID, Scenario: run.Scenario, File: run.File,
-			Started: run.Started, Finished: run.Finished, Outcome: run.Outcome,
-			Runtime: run.Runtime, Host: run.Host, GPUDevices: run.GPUDevices, Images: run.Images,
-			MeasuringFraction: run.MeasuringFraction(), SpentS: run.Spent,
-			Verdict: run.Verdict, Against: run.Against, Checks: run.Checks, Tags: run.Tags, Imported: run.Imported,
-			Planned: run.Planned, Plan: run.Plan.Redacted(),
-		},
+		Run:   jsonRun{run, run.MeasuringFraction(), verdict.NewRepeats(run.Plan, records).Ends()},
 		Cells: make([]jsonCell, 0, len(records)),
 	}
 	if report.Run.GPUDevices == nil {
 		report.Run.GPUDevices = []gpu.Device{}
 	}
-	for _, end := range verdict.NewRepeats(run.Plan, records).Ends() {
-		report.Run.Repeats = append(report.Run.Repeats, jsonEnd{end.Topology, end.Cells, end.Repeats, end.How, end.Width})
-	}
+	report.Run.Plan = run.Plan.Redacted()
 	for _, r := range records {
 		report.Cells = append(report.Cells, newJSONCell(r))
 	}
@@ -184,8 +157,8 @@ func newJSONCell(r results.Record) jsonCell {
 	if cell.ErrorKinds == nil {
 		cell.ErrorKinds = map[string]int{}
 	}
-	if rate := r.Cell.Load.Rate; rate > 0 {
-		cell.Rate = &rate
+	if r.Cell.Load.Rate > 0 {
+		cell.Rate = &r.Cell.Load.Rate
 	}
 	if r.Attempted() {
 		cell.Replies, cell.Errors, cell.Load = &r.Replies, &r.Errors, &r.Load
@@ -206,8 +179,7 @@ func inMiB(bytes *int64) *float64 {
 	if bytes == nil {
 		return nil
 	}
-	value := float64(*bytes) / words.MiB
-	return &value
+	return new(float64(*bytes) / words.MiB)
 }
 
 // milliseconds is nil for 0: there was no interval.
@@ -215,8 +187,7 @@ func milliseconds(seconds float64) *float64 {
 	if seconds == 0 {
 		return nil
 	}
-	value := 1000 * seconds
-	return &value
+	return new(1000 * seconds)
 }
 
 func nilIfZero(n int) *int {

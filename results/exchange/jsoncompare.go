@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 )
@@ -71,13 +72,13 @@ func doubtsOf(s verdict.Summary, metrics ...results.Figure) map[string][]string 
 
 // A jsonChange has shares: 0.05 is 5% more.
 type jsonChange struct {
-	Metric   string        `json:"metric"`
-	Base     *jsonSample   `json:"base"`
-	Head     *jsonSample   `json:"head"`
-	Change   *float64      `json:"change"`     // null from 0, of which nothing is a share
-	Absolute *float64      `json:"difference"` // in the metric's base unit
-	Interval *jsonInterval `json:"interval"`
-	P        *float64      `json:"p"`
+	Metric   string          `json:"metric"`
+	Base     *jsonSample     `json:"base"`
+	Head     *jsonSample     `json:"head"`
+	Change   *float64        `json:"change"`     // null from 0, of which nothing is a share
+	Absolute *float64        `json:"difference"` // in the metric's base unit
+	Interval *stats.Interval `json:"interval"`
+	P        *float64        `json:"p"`
 	// Corrected is p after Holm's correction for the Compared cells; Shown and
 	// Able are of it.
 	Corrected *float64 `json:"p_corrected"`
@@ -99,14 +100,12 @@ func WriteComparisonJSON(w io.Writer, c verdict.Comparison, checks []results.Che
 	for _, cell := range c.Cells {
 		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base, c.Metrics), Head: newJSONSide(cell.Head, c.Metrics), Changes: []jsonChange{}}
 		for _, change := range cell.Changes {
-			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Erring: change.Erring}
+			made := jsonChange{Metric: change.Metric.Name, Base: newJSONSample(change.Base), Head: newJSONSample(change.Head), Interval: change.Interval, Erring: change.Erring}
 			if change.Base != nil && change.Head != nil && !change.Erring {
 				d := change.Difference
-				by := change.Head.Median - change.Base.Median
-				made.Change, made.Absolute, made.P, made.Shown, made.Able, made.Needs = d.Change, &by, &d.P, d.Shown, d.Able, change.Needs
+				made.Change, made.Absolute, made.P, made.Shown, made.Able, made.Needs = d.Change, new(change.Head.Median-change.Base.Median), &d.P, d.Shown, d.Able, change.Needs
 				made.Corrected, made.Compared = &change.Corrected, change.Compared
 			}
-			made.Interval = newJSONInterval(change.Interval)
 			one.Changes = append(one.Changes, made)
 		}
 		report.Cells = append(report.Cells, one)

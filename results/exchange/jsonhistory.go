@@ -29,13 +29,8 @@ type jsonPoint struct {
 
 // A jsonStep has its change as a share: 0.05 is 5% more.
 type jsonStep struct {
-	Run         string              `json:"run"`
-	Before      float64             `json:"before"`
-	After       float64             `json:"after"`
-	Change      *float64            `json:"change"` // null from 0, of which nothing is a share
-	Worse       bool                `json:"worse"`
-	P           float64             `json:"p"`
-	Disparities []verdict.Disparity `json:"disparities,omitempty"`
+	verdict.HistoryStep
+	Change *float64 `json:"change"` // null from 0, of which nothing is a share
 }
 
 // WriteHistoryJSON writes the history of a scenario.
@@ -50,7 +45,7 @@ func WriteHistoryJSON(w io.Writer, h verdict.History) error {
 			one.Points = append(one.Points, jsonPoint{h.Runs[p.Run].ID, *newJSONSample(p.Sample)})
 		}
 		for _, s := range cell.Steps {
-			one.Steps = append(one.Steps, jsonStep{s.Run, s.Before, s.After, stats.Change(s.Before, s.After), s.Worse, s.P, s.Disparities})
+			one.Steps = append(one.Steps, jsonStep{s, stats.Change(s.Before, s.After)})
 		}
 		report.Cells = append(report.Cells, one)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 )
@@ -52,12 +53,12 @@ type jsonChoice struct {
 }
 
 type jsonDifference struct {
-	Change   *float64      `json:"change"`   // of the objective's median, as a share of the best's; null where that is 0
-	Interval *jsonInterval `json:"interval"` // of that share
-	P        float64       `json:"p"`
-	Shown    bool          `json:"shown"`
-	Able     bool          `json:"able"` // so many repeats could have shown one
-	Bytes    *float64      `json:"memory_bytes"`
+	Change   *float64        `json:"change"`   // of the objective's median, as a share of the best's; null where that is 0
+	Interval *stats.Interval `json:"interval"` // of that share
+	P        float64         `json:"p"`
+	Shown    bool            `json:"shown"`
+	Able     bool            `json:"able"` // so many repeats could have shown one
+	Bytes    *float64        `json:"memory_bytes"`
 }
 
 type jsonExcess struct {
@@ -92,7 +93,7 @@ func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendat
 			return nil
 		}
 		choice := one(c.Summary)
-		choice.Against = &jsonDifference{c.Difference.Change, newJSONInterval(c.Interval), c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
+		choice.Against = &jsonDifference{c.Difference.Change, c.Interval, c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
 		return choice
 	}
 	if r.Best != nil {

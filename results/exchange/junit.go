@@ -198,14 +198,10 @@ func (s *junitSuite) write(w io.Writer) error {
 			s.Skipped++
 		}
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
+	text, err := xml.MarshalIndent(junitSuites{Name: "stackmeter", Tests: s.Tests, Failures: s.Failures, Errors: s.Errors, Suites: []junitSuite{*s}}, "", "  ")
+	if err != nil {
 		return err
 	}
-	out := xml.NewEncoder(w)
-	out.Indent("", "  ")
-	if err := out.Encode(junitSuites{Name: "stackmeter", Tests: s.Tests, Failures: s.Failures, Errors: s.Errors, Suites: []junitSuite{*s}}); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
+	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, text)
 	return err
 }

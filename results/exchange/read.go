@@ -64,20 +64,15 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	if read.Schema != schema || read.Run.ID == "" {
 		return Imported{}, fmt.Errorf("%s: not a result of stackmeter in the format of schema %d: write one with stackmeter report --format json", name, schema)
 	}
-	j := read.Run
+	run := read.Run.Run
+	run.Planned = cmp.Or(run.Planned, run.Plan.Cells()) // older files do not say
 	for _, said := range []struct {
 		key, value string
 		known      []string
-	}{{"outcome", j.Outcome, results.Outcomes()}, {"verdict", j.Verdict, results.Verdicts()}} {
+	}{{"outcome", run.Outcome, results.Outcomes()}, {"verdict", run.Verdict, results.Verdicts()}} {
 		if said.value != "" && !slices.Contains(said.known, said.value) {
 			return Imported{}, fmt.Errorf("%s: run.%s %q: there is %s", name, said.key, said.value, strings.Join(said.known, ", "))
 		}
-	}
-	run := results.Run{
-		ID: j.ID, Scenario: j.Scenario, File: j.File, Started: j.Started, Finished: j.Finished, Outcome: j.Outcome,
-		Runtime: j.Runtime, Host: j.Host, GPUDevices: j.GPUDevices, Images: j.Images, Plan: j.Plan, Spent: j.SpentS,
-		Verdict: j.Verdict, Against: j.Against, Checks: j.Checks, Tags: j.Tags, Imported: j.Imported,
-		Planned: cmp.Or(j.Planned, j.Plan.Cells()), // older files do not say
 	}
 	one := Imported{Run: run}
 	topologies := map[string]scenarios.Topology{}
@@ -201,6 +196,5 @@ func fromMiB(value *float64) *int64 {
 	if value == nil {
 		return nil
 	}
-	bytes := int64(math.Round(*value * words.MiB))
-	return &bytes
+	return new(int64(math.Round(*value * words.MiB)))
 }

@@ -32,9 +32,6 @@ func bounds(run results.Run, summaries []verdict.Summary) *Section {
 		bound := verdict.BoundOf(summary, run.Plan, run.Host)
 		s.Notes = append(s.Notes, show.Line(fmt.Sprintf("%s: %s (%s)", summary.Name(), bound.By, bound.Why)))
 	}
-	if len(s.Notes) == 0 {
-		return nil
-	}
 	if more > 0 {
 		s.Notes = append(s.Notes, fmt.Sprintf("and %s, in the formats json and csv", show.Plural(more, "cell")))
 	}
@@ -43,12 +40,9 @@ func bounds(run results.Run, summaries []verdict.Summary) *Section {
 
 // Used reports whether it is known what a cell used of the machine.
 func Used(s verdict.Summary) bool {
-	for _, r := range s.Speaking {
-		if r.CPU.Stack != nil || r.CPU.Client != nil || len(r.GPU.Devices) > 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Speaking, func(r results.Record) bool {
+		return r.CPU.Stack != nil || r.CPU.Client != nil || len(r.GPU.Devices) > 0
+	})
 }
 
 // OpenLoops tell what the cells of open loops were about. Their duration follows
@@ -88,11 +82,8 @@ func OpenLoops(records []results.Record) *Section {
 		if r.Load.Lateness != nil {
 			late = fmt.Sprintf("%d of %d", r.Load.Late, r.Replies+r.Errors)
 		}
-		s.Table.Rows = append(s.Table.Rows, []Entry{
-			{Text: show.Line(name)}, {Text: asked}, {Text: got},
-			{Text: words.InWords(r.Latency.Percentile(50).Seconds())}, {Text: words.InWords(r.Latency.Percentile(99).Seconds())},
-			{Text: words.InWords(r.Latency.Max().Seconds())}, {Text: late},
-		})
+		s.Table.Rows = append(s.Table.Rows, texts(show.Line(name), asked, got, words.InWords(r.Latency.Percentile(50).Seconds()),
+			words.InWords(r.Latency.Percentile(99).Seconds()), words.InWords(r.Latency.Max().Seconds()), late))
 	}
 	if len(open) == 0 {
 		return nil

@@ -38,11 +38,9 @@ func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Documen
 		doc.Facts = append(doc.Facts, Fact{"note", "another " + show.Line(n.String())})
 	}
 	for i := range c.Metrics {
-		doc.Sections = appendIf(doc.Sections, Changes(c, i))
+		doc.Sections = append(doc.Sections, Held(Changes(c, i))...)
 	}
-	doc.Sections = appendIf(doc.Sections, CellStates(c))
-	doc.Sections = appendIf(doc.Sections, ComparisonFlags(c))
-	doc.Sections = appendIf(doc.Sections, CheckList(checks))
+	doc.Sections = append(doc.Sections, Held(CellStates(c), ComparisonFlags(c), CheckList(checks))...)
 	verdict := Section{Title: "Verdict"}
 	for _, line := range words.VerdictLines(c, checks) {
 		verdict.Notes = append(verdict.Notes, show.Line(line))
@@ -55,7 +53,6 @@ func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Documen
 func Changes(c verdict.Comparison, metric int) *Section {
 	m := c.Metrics[metric]
 	s := &Section{Title: words.Capital(m.Title), Table: &Grid{Labels: 1, Head: []string{"cell", "base", "head", "change", "95% interval", "p", "repeats"}}}
-	compared := 0
 	var samples []*stats.Sample
 	var rows []verdict.Change
 	var names []string
@@ -72,12 +69,9 @@ func Changes(c verdict.Comparison, metric int) *Section {
 	}
 	u := words.UnitOf(m.Unit)
 	decimals := u.Decimals(samples)
-	unable, unshown, erring := 0, 0, 0
+	compared, unable, unshown, erring := 0, 0, 0, 0
 	for i, change := range rows {
-		row := []Entry{
-			{Text: show.Line(names[i])}, {Text: u.Text(change.Base, decimals)}, {Text: u.Text(change.Head, decimals)},
-			{Text: words.Missing}, {Text: words.Missing}, {Text: words.Missing}, {Text: words.Missing},
-		}
+		row := texts(show.Line(names[i]), u.Text(change.Base, decimals), u.Text(change.Head, decimals), words.Missing, words.Missing, words.Missing, words.Missing)
 		switch {
 		case change.Erring:
 			erring++
@@ -126,9 +120,6 @@ func CellStates(c verdict.Comparison) *Section {
 		}
 		s.Items = append(s.Items, Item{Name: show.Line(cell.Name), Text: show.Clean(words.State(cell))})
 	}
-	if len(s.Items) == 0 {
-		return nil
-	}
 	return s
 }
 
@@ -158,8 +149,7 @@ func WriteComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.
 			}
 			u := words.UnitOf(change.Metric.Unit)
 			decimals := u.Decimals([]*stats.Sample{change.Base, change.Head})
-			g.Rows = append(g.Rows, []Entry{{Text: show.Line(cell.Name)}, {Text: change.Metric.Title},
-				{Text: u.Text(change.Base, decimals)}, {Text: u.Text(change.Head, decimals)}, {Text: words.Shown(change)}})
+			g.Rows = append(g.Rows, texts(show.Line(cell.Name), change.Metric.Title, u.Text(change.Base, decimals), u.Text(change.Head, decimals), words.Shown(change)))
 		}
 	}
 	if len(g.Rows) > 0 {
@@ -174,24 +164,19 @@ func WriteComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.
 
 // writeRegressed lists the cells that no longer give what they gave.
 func writeRegressed(b *strings.Builder, c verdict.Comparison) {
-	regressed := slices.DeleteFunc(slices.Clone(c.Cells), func(cell verdict.CellComparison) bool { return !verdict.CellRegressed(cell.State) })
-	if len(regressed) > 0 {
+	var lines []string
+	for _, cell := range c.Cells {
+		if verdict.CellRegressed(cell.State) {
+			lines = append(lines, escape(show.Line(cell.Name))+": "+escape(show.Line(words.State(cell))))
+		}
+	}
+	if len(lines) > 0 {
 		b.WriteByte('\n')
 	}
-	for i, cell := range regressed {
-		if i == summaryRows {
-			fmt.Fprintf(b, "- and %d more\n", len(regressed)-i)
-			return
-		}
-		fmt.Fprintf(b, "- %s: %s\n", escape(show.Line(cell.Name)), escape(show.Line(words.State(cell))))
-	}
+	writeList(b, lines, "")
 }
 
-// summaryRows is how many rows a summary has at most.
-const summaryRows = 10
-
-// ComparisonFlags lists the flags of both sides, with what they mean; nil
-// without any.
+// ComparisonFlags lists the flags of both sides, with what they mean.
 func ComparisonFlags(c verdict.Comparison) *Section {
 	s := &Section{Title: "Flags", Table: &Grid{Labels: 1, Head: []string{"cell", "base", "head"}}}
 	meanings := map[string]bool{}
@@ -210,9 +195,6 @@ func ComparisonFlags(c verdict.Comparison) *Section {
 		if flagged {
 			s.Table.Rows = append(s.Table.Rows, row)
 		}
-	}
-	if len(s.Table.Rows) == 0 {
-		return nil
 	}
 	for _, text := range slices.Sorted(maps.Keys(meanings)) {
 		s.Notes = append(s.Notes, show.Line(text))

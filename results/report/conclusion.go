@@ -39,13 +39,8 @@ func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 		if condition.Saved != nil {
 			saved = words.Seconds().Number(*condition.Saved, timeDecimals) + " s"
 		}
-		s.Table.Rows = append(s.Table.Rows, []Entry{
-			{Text: name},
-			{Text: words.Seconds().Text(durations[i], timeDecimals)},
-			{Text: words.Mebibytes().Text(peaks[i], memoryDecimals)},
-			{Text: saved},
-			{Text: words.Percent(condition.Ratio, 2)},
-		})
+		s.Table.Rows = append(s.Table.Rows, texts(name, words.Seconds().Text(durations[i], timeDecimals),
+			words.Mebibytes().Text(peaks[i], memoryDecimals), saved, words.Percent(condition.Ratio, 2)))
 	}
 	s.Notes = conclusionNotes(c)
 	return s
@@ -71,20 +66,13 @@ func conclusionNotes(c verdict.Conclusion) []string {
 	if slices.ContainsFunc(c.Conditions, func(row verdict.Condition) bool { return row.Alike && !row.Baseline }) {
 		notes = append(notes, fmt.Sprintf("Those called alike are within %.0f%% of one of the others in duration and memory.", 100*verdict.AlikeShare))
 	}
-	notes = appendText(notes, confidenceText(c.Conditions))
+	if text := confidenceText(c.Conditions); text != "" {
+		notes = append(notes, text)
+	}
 	if front && len(c.Conditions) > 0 && !c.Conditions[0].Front {
 		notes = append(notes, "The baseline is listed for comparison only.")
 	}
-	if c.Excluded > 0 {
-		notes = append(notes, show.Plural(c.Excluded, "cell")+" left out: failed, with errors among the answers, or without a duration.")
-	}
-	if c.Scheduled > 0 {
-		notes = append(notes, show.Plural(c.Scheduled, "open loop")+" left out: how long one takes is its schedule's.")
-	}
-	if c.Unmeasured > 0 {
-		notes = append(notes, show.Plural(c.Unmeasured, "cell")+" left out: the memory is not known.")
-	}
-	return notes
+	return append(notes, noCandidates(c.Frontier)...)
 }
 
 // confidenceText says which of the conditions the repeats cannot tell apart:
@@ -115,11 +103,4 @@ func confidenceText(conditions []verdict.Condition) string {
 		return "No difference in duration is shown between " + strings.Join(pairs, ", nor between ") + "."
 	}
 	return fmt.Sprintf("Each is faster than the one with less memory by a rank test at %.0f%%.", 100*stats.Confidence)
-}
-
-func appendText(texts []string, text string) []string {
-	if text == "" {
-		return texts
-	}
-	return append(texts, text)
 }

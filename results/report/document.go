@@ -88,151 +88,101 @@ func NewDocument(run results.Run, records []results.Record) Document {
 	doc.Tone = toneOf(words.StandingOf(run, run.Counts))
 
 	for _, pivot := range verdict.Pivots(summaries) {
-		doc.Sections = append(doc.Sections,
-			DurationSection(pivot, baselines, notes),
-			MemorySection(pivot, baselines, memory, notes))
+		for _, name := range []string{results.MetricDuration, results.PeakMetric(memory)} {
+			doc.Sections = append(doc.Sections, PivotSection(pivot, results.Metric(name), baselines, notes))
+		}
 	}
-	if legend := notes.Legend(); len(legend) > 0 {
-		doc.Sections = append(doc.Sections, Section{Title: "Notes", Notes: legend})
-	}
-	doc.Sections = appendIf(doc.Sections, OpenLoops(records))
-	doc.Sections = appendIf(doc.Sections, bounds(run, summaries))
-	doc.Sections = appendIf(doc.Sections, Failures(summaries))
-	doc.Sections = appendIf(doc.Sections, Prunings(summaries))
-	doc.Sections = appendIf(doc.Sections, ErrorList(records))
-	doc.Sections = appendIf(doc.Sections, MissingCells(run, records))
-	doc.Sections = appendIf(doc.Sections, RepeatsMade(run, records))
-	doc.Sections = appendIf(doc.Sections, GPUPhases(records))
-	doc.Sections = appendIf(doc.Sections, Ran(records))
-	doc.Sections = appendIf(doc.Sections, timeSpent(run))
-	doc.Sections = appendIf(doc.Sections, CheckList(run.Checks))
+	doc.Sections = append(doc.Sections, Held(&Section{Title: "Notes", Notes: notes.Legend()},
+		OpenLoops(records), bounds(run, summaries), Failures(summaries), Prunings(summaries), ErrorList(records),
+		MissingCells(run, records), RepeatsMade(run, records), GPUPhases(records), Ran(records), timeSpent(run), CheckList(run.Checks))...)
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.
-		doc.Sections = append(doc.Sections, Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes))
-		doc.Sections = appendIf(doc.Sections, Planned(run, summaries))
+		conclusion := Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes)
+		doc.Sections = append(doc.Sections, Held(&conclusion, Planned(run, summaries))...)
 	}
 	doc.Details = Configurations(records)
 	return doc
 }
 
-func appendIf(sections []Section, one *Section) []Section {
-	if one == nil {
-		return sections
+// Held returns the sections that hold anything; nil holds nothing.
+func Held(sections ...*Section) []Section {
+	var held []Section
+	for _, s := range sections {
+		if s != nil && (len(s.Text)+len(s.Notes)+len(s.Items) > 0 || s.Table != nil && len(s.Table.Rows) > 0) {
+			held = append(held, *s)
+		}
 	}
-	return append(sections, *one)
+	return held
 }
 
-// DurationSection is the table of durations of a pivot.
-func DurationSection(pivot verdict.Pivot, baselines verdict.Baselines, notes *Notes) Section {
-	s := Section{Title: "Duration" + pivotTitle(pivot), Text: baselineText(pivot, baselines, func(s verdict.Summary) bool { return s.Duration != nil })}
-	s.Table = pivotGrid(pivot, DurationFigure(baselines), notes)
-	return s
+// texts are entries without a tone.
+func texts(all ...string) []Entry {
+	row := make([]Entry, len(all))
+	for i, text := range all {
+		row[i].Text = text
+	}
+	return row
 }
 
-// MemorySection is the table of peak memory of a pivot.
-func MemorySection(pivot verdict.Pivot, baselines verdict.Baselines, memory string, notes *Notes) Section {
-	s := Section{Title: "Peak memory" + pivotTitle(pivot)}
-	if memory == results.MemoryGPU {
-		s.Title = "Peak GPU memory" + pivotTitle(pivot)
+// PivotSection is the table of one metric of a pivot.
+func PivotSection(pivot verdict.Pivot, m results.Figure, baselines verdict.Baselines, notes *Notes) Section {
+	s := Section{Title: words.Capital(m.Title) + ", " + show.Line(pivot.Topology) + ", by number of requests"}
+	if pivot.Requests > 0 {
+		s.Title = words.Capital(m.Title) + ", " + show.Plural(pivot.Requests, "request")
 	}
-	sample := func(s verdict.Summary) *stats.Sample { return s.Peak(memory) }
-	if !slices.ContainsFunc(pivot.Rows, func(row verdict.Row) bool {
-		return slices.ContainsFunc(row.Cells, func(c *verdict.Summary) bool { return c != nil && sample(*c) != nil })
-	}) {
+	// A table of durations says what failed even where nothing has one.
+	if m.Name != results.MetricDuration && !slices.ContainsFunc(pivot.Summaries, func(c verdict.Summary) bool { return c.Sample(m) != nil }) {
 		s.Text = []string{words.Missing + " (not measured)"}
 		return s
 	}
-	s.Text = baselineText(pivot, baselines, func(s verdict.Summary) bool { return sample(s) != nil })
-	s.Table = pivotGrid(pivot, MemoryFigure(baselines, memory), notes)
+	s.Text = []string{baselineText(pivot, baselines, m)}
+	s.Table = pivotGrid(pivot, m, baselines, notes)
 	return s
 }
 
-func pivotTitle(pivot verdict.Pivot) string {
-	if pivot.Requests > 0 {
-		return ", " + show.Plural(pivot.Requests, "request")
-	}
-	return ", " + show.Line(pivot.Topology) + ", by number of requests"
-}
-
 // baselineText says what the percentages of a table refer to.
-func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, has func(verdict.Summary) bool) []string {
+func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, m results.Figure) string {
 	if pivot.Requests == 0 {
 		var names []string
-		for _, row := range pivot.Rows {
-			for _, cell := range row.Cells {
-				if cell == nil {
-					continue
-				}
-				if base := baselines.Of(*cell); base != nil && has(*base) && !slices.Contains(names, base.Condition()) {
-					names = append(names, base.Condition())
-				}
+		for _, cell := range pivot.Summaries {
+			if base := baselines.Of(cell); base != nil && base.Sample(m) != nil && !slices.Contains(names, base.Condition()) {
+				names = append(names, base.Condition())
 			}
 		}
 		if len(names) == 0 {
-			return []string{"No ratios: the baseline has no such figure."}
+			return "No ratios: the baseline has no such figure."
 		}
-		return []string{"% of " + show.Line(strings.Join(names, ", ")) + " at the same number of requests"}
+		return "% of " + show.Line(strings.Join(names, ", ")) + " at the same number of requests"
 	}
 	base, found := baselines[pivot.Requests]
+	name := show.Line(base.Condition())
 	switch {
 	case !found:
-		return []string{"No ratios: no cell matches the scenario's baseline."}
+		return "No ratios: no cell matches the scenario's baseline."
 	case base.Spared():
-		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", was pruned."}
+		return "No ratios: the baseline, " + name + ", was pruned."
 	case !base.Clean():
-		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", failed or had errors among its answers."}
-	case !has(base):
-		return []string{"No ratios: the baseline, " + show.Line(base.Condition()) + ", has no such figure."}
+		return "No ratios: the baseline, " + name + ", failed or had errors among its answers."
+	case base.Sample(m) == nil:
+		return "No ratios: the baseline, " + name + ", has no such figure."
 	}
-	return []string{"% of " + show.Line(base.Condition())}
-}
-
-// A Figure is what a table of cells is about.
-type Figure struct {
-	Unit   words.Unit
-	Sample func(verdict.Summary) *stats.Sample
-	Ratio  func(verdict.Summary) *float64
-	Why    func(verdict.Summary) []string // the figure is missing of some repeats
-}
-
-// DurationFigure is the duration, with its ratio to the baseline.
-func DurationFigure(baselines verdict.Baselines) Figure {
-	return Figure{
-		Unit:   words.Seconds(),
-		Sample: func(s verdict.Summary) *stats.Sample { return s.Duration },
-		Ratio:  baselines.DurationRatio,
-		Why:    func(verdict.Summary) []string { return nil },
-	}
-}
-
-// MemoryFigure is the peak of a kind of memory, with its ratio to the baseline.
-func MemoryFigure(baselines verdict.Baselines, memory string) Figure {
-	return Figure{
-		Unit:   words.Mebibytes(),
-		Sample: func(s verdict.Summary) *stats.Sample { return s.Peak(memory) },
-		Ratio:  func(s verdict.Summary) *float64 { return baselines.PeakRatio(s, memory) },
-		Why:    func(s verdict.Summary) []string { return s.PeakReasons(memory) },
-	}
+	return "% of " + name
 }
 
 // pivotGrid fills a table with one figure. Within a column the figures, the
 // ratios and the marks stand below each other.
-func pivotGrid(pivot verdict.Pivot, f Figure, notes *Notes) *Grid {
+func pivotGrid(pivot verdict.Pivot, m results.Figure, baselines verdict.Baselines, notes *Notes) *Grid {
 	var samples []*stats.Sample
 	lowest, fastest := 0.0, (*verdict.Summary)(nil)
-	for _, row := range pivot.Rows {
-		for _, cell := range row.Cells {
-			if cell == nil {
-				continue
-			}
-			sample := f.Sample(*cell)
-			samples = append(samples, sample)
-			if sample != nil && cell.Clean() && (fastest == nil || sample.Median < lowest) {
-				lowest, fastest = sample.Median, cell
-			}
+	for i := range pivot.Summaries {
+		cell := &pivot.Summaries[i]
+		sample := cell.Sample(m)
+		samples = append(samples, sample)
+		if sample != nil && cell.Clean() && (fastest == nil || sample.Median < lowest) {
+			lowest, fastest = sample.Median, cell
 		}
 	}
-	decimals := f.Unit.Decimals(samples)
+	decimals := words.UnitOf(m.Unit).Decimals(samples)
 
 	g := &Grid{Labels: len(pivot.Head), Head: slices.Clone(pivot.Head)}
 	for _, column := range pivot.Columns {
@@ -250,7 +200,7 @@ func pivotGrid(pivot verdict.Pivot, f Figure, notes *Notes) *Grid {
 		var widest [3]int
 		for r, row := range pivot.Rows {
 			if row.Cells[c] != nil {
-				parts[r] = cellParts(*row.Cells[c], f, decimals, notes)
+				parts[r] = cellParts(*row.Cells[c], m, decimals, baselines, notes)
 			}
 			for i, part := range parts[r] {
 				widest[i] = max(widest[i], width(part))
@@ -262,7 +212,7 @@ func pivotGrid(pivot verdict.Pivot, f Figure, notes *Notes) *Grid {
 			case cell == nil:
 			case cell.Failed > 0 && cell.OK == 0:
 				e.Tone = Bad
-			case fastest != nil && len(samples) > 1 && asGood(cell, fastest, f):
+			case fastest != nil && len(samples) > 1 && asGood(cell, fastest, m):
 				e.Tone = Best
 			}
 			g.Rows[r] = append(g.Rows[r], e)
@@ -273,32 +223,32 @@ func pivotGrid(pivot verdict.Pivot, f Figure, notes *Notes) *Grid {
 
 // asGood reports whether a cell has the best figure of its table, or one that
 // enough repeats did not show to be any worse.
-func asGood(cell, best *verdict.Summary, f Figure) bool {
+func asGood(cell, best *verdict.Summary, m results.Figure) bool {
 	if cell == best {
 		return true
 	}
 	if !cell.Clean() {
 		return false
 	}
-	difference := stats.Compare(f.Sample(*best), f.Sample(*cell))
+	difference := stats.Compare(best.Sample(m), cell.Sample(m))
 	return difference.Able && !difference.Shown
 }
 
 // cellParts are a cell's figure, ratio and marks.
-func cellParts(cell verdict.Summary, f Figure, decimals int, notes *Notes) [3]string {
-	marks := notes.Marks(cell, f.Why(cell))
+func cellParts(cell verdict.Summary, m results.Figure, decimals int, baselines verdict.Baselines, notes *Notes) [3]string {
+	marks := notes.Marks(cell, cell.Reasons(m))
 	if cell.OK == 0 {
 		return [3]string{words.Unmeasured(cell), "", marks}
 	}
-	sample := f.Sample(cell)
+	sample := cell.Sample(m)
 	if sample == nil {
 		return [3]string{words.Missing, "", marks}
 	}
 	ratio := ""
-	if r := f.Ratio(cell); r != nil {
+	if r := baselines.Ratio(cell, m); r != nil {
 		ratio = words.Percent(r, 1)
 	}
-	return [3]string{f.Unit.Text(sample, decimals), ratio, marks}
+	return [3]string{words.UnitOf(m.Unit).Text(sample, decimals), ratio, marks}
 }
 
 // join pads parts to the widths of their column: figures and ratios to the
@@ -352,9 +302,6 @@ func unmeasured(title string, summaries []verdict.Summary, of func(verdict.Summa
 			s.Items = append(s.Items, Item{Name: show.Line(name), Text: show.Clean(reason), Log: show.LogEnd(record.LogTail)})
 		}
 	}
-	if len(s.Items) == 0 {
-		return nil
-	}
 	return s
 }
 
@@ -380,9 +327,6 @@ func ErrorList(records []results.Record) *Section {
 		}
 		s.Items = append(s.Items, Item{Name: show.Line(name), Text: show.Line(text), Log: show.LogEnd(record.LogTail)})
 	}
-	if len(s.Items) == 0 {
-		return nil
-	}
 	slices.SortStableFunc(s.Items, func(a, b Item) int { return cmp.Compare(a.Name, b.Name) })
 	return s
 }
@@ -400,14 +344,11 @@ func MissingCells(run results.Run, records []results.Record) *Section {
 
 // RepeatsMade says how the repeats of a plan with until ended.
 func RepeatsMade(run results.Run, records []results.Record) *Section {
-	s := Section{Title: "Repeats"}
+	s := &Section{Title: "Repeats"}
 	for _, end := range verdict.NewRepeats(run.Plan, records).Ends() {
 		s.Notes = append(s.Notes, show.Line(end.Sentence(run.Plan))+".")
 	}
-	if len(s.Notes) == 0 {
-		return nil
-	}
-	return &s
+	return s
 }
 
 // timeSpent says what share of the wall time was spent measuring, and what the

@@ -37,34 +37,30 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 		against = "held against run " + run.Against
 	}
 	add("verdict", words.StandingOf(run, counts).String(), against)
-	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending(run))
+	ending := "not finished"
+	if run.Outcome != "" {
+		ending = "outcome " + run.Outcome
+	}
+	add("started", run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), ending)
 	if run.Imported != "" {
 		add("imported", "read from "+run.Imported+"; nothing of this was measured by this store's stackmeter")
 	}
-	host := run.Host
-	add("machine", host.Name, host.CPU, atLeastOne(host.Cores, "core"), gibibytes(host.Memory), host.OS, host.Kernel)
+	host, cores := run.Host, ""
+	if host.Cores > 0 {
+		cores = show.Plural(host.Cores, "core")
+	}
+	add("machine", host.Name, host.CPU, cores, gibibytes(host.Memory), host.OS, host.Kernel)
 	add("runtime", run.Runtime, host.Engine)
 	add("GPU", gpuText(run, records, memory))
 	add("memory", memoryText(records, memory))
-	plan := run.Plan
+	plan, pruned := run.Plan, ""
+	if plan.Prune {
+		pruned = "pruned where a smaller one ran out of memory"
+	}
 	add("client", plan.Client.Engine, warmupText(plan))
-	add("stacks", freshText(plan), orderText(plan), pruneText(plan))
+	add("stacks", freshText(plan), orderText(plan), pruned)
 	add("figures", FiguresText(summaries))
 	return facts
-}
-
-func ending(run results.Run) string {
-	if run.Outcome == "" {
-		return "not finished"
-	}
-	return "outcome " + run.Outcome
-}
-
-func atLeastOne(n int, noun string) string {
-	if n <= 0 {
-		return ""
-	}
-	return show.Plural(n, noun)
 }
 
 func gibibytes(bytes int64) string {
@@ -165,13 +161,6 @@ func orderText(plan scenarios.Plan) string {
 	return ""
 }
 
-func pruneText(plan scenarios.Plan) string {
-	if !plan.Prune {
-		return ""
-	}
-	return "pruned where a smaller one ran out of memory"
-}
-
 // FiguresText says what a printed figure is of its repeats, and of too few
 // repeats how many an interval takes.
 func FiguresText(summaries []verdict.Summary) string {
@@ -225,13 +214,8 @@ func WriteRuns(w io.Writer, runs []results.Run) error {
 		if len(run.Tags) > 0 {
 			outcome += " [" + strings.Join(run.Tags, ", ") + "]"
 		}
-		var row []Entry
-		for _, text := range []string{
-			run.ID, run.Scenario, run.Started.UTC().Format("2006-01-02 15:04:05 UTC"), outcome, words.Measured(run.Counts),
-		} {
-			row = append(row, Entry{Text: show.Line(text)})
-		}
-		g.Rows = append(g.Rows, row)
+		g.Rows = append(g.Rows, texts(show.Line(run.ID), show.Line(run.Scenario), run.Started.UTC().Format("2006-01-02 15:04:05 UTC"),
+			show.Line(outcome), words.Measured(run.Counts)))
 	}
 	p := newTerminal(Options{})
 	p.line(p.table(g))

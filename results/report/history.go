@@ -45,10 +45,8 @@ func NewHistoryDocument(h verdict.History) Document {
 		}
 		longest = max(longest, len(samples))
 		decimals := u.Decimals(samples)
-		levels.Table.Rows = append(levels.Table.Rows, []Entry{
-			{Text: show.Line(cell.Name)}, {Text: sparkline(cell, len(h.Runs))}, {Text: fmt.Sprint(len(samples))},
-			{Text: u.Text(samples[0], decimals)}, {Text: u.Text(samples[len(samples)-1], decimals)},
-		})
+		levels.Table.Rows = append(levels.Table.Rows, texts(show.Line(cell.Name), sparkline(cell, len(h.Runs)), fmt.Sprint(len(samples)),
+			u.Text(samples[0], decimals), u.Text(samples[len(samples)-1], decimals)))
 		for _, step := range cell.Steps {
 			direction := "better"
 			if step.Worse {

@@ -33,18 +33,11 @@ func WriteLoad(w io.Writer, run results.Run, r results.Record, opts Options) err
 		doc.Facts = append(doc.Facts, Fact{f.Label, show.Line(f.Text)})
 	}
 	doc.Facts = append(doc.Facts, outcome(r)...)
-	doc.Sections = appendIf(doc.Sections, latencies(r))
-	doc.Sections = appendIf(doc.Sections, distribution(r.Latency))
-	doc.Sections = appendIf(doc.Sections, probes(r.Load.Search))
-	doc.Sections = appendIf(doc.Sections, errorKinds(r))
-	doc.Sections = appendIf(doc.Sections, CheckList(run.Checks))
 	var notes []string
 	for _, flag := range r.AllFlags() {
 		notes = append(notes, show.Line(words.WithMeaning(flag)))
 	}
-	if len(notes) > 0 {
-		doc.Sections = append(doc.Sections, Section{Title: "Notes", Notes: notes})
-	}
+	doc.Sections = Held(latencies(r), distribution(r.Latency), probes(r.Load.Search), errorKinds(r), CheckList(run.Checks), &Section{Title: "Notes", Notes: notes})
 	return writeTerminal(w, doc, opts)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
@@ -21,42 +22,31 @@ func Ran(records []results.Record) *Section {
 		Labels: 1,
 		Head:   []string{"topology", "workers", "threads", "start", "ready", "images"},
 	}}
-	for _, name := range topologiesOf(records) {
-		back := readBack(records, name)
-		if back.start == nil {
-			continue
+	notes := []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
+	for _, of := range byTopology(records) {
+		name, back := show.Line(of[0].Topology.Name), readBack(of)
+		for _, fact := range back.unread {
+			notes = append(notes, name+show.Line(", not read back: "+fact)+".")
 		}
-		row := []Entry{{Text: show.Line(name)}}
-		for _, text := range []string{
-			strings.Join(back.workers, ", "), strings.Join(back.threads, ", "),
-			words.Seconds().Text(back.start, 2), words.Seconds().Text(back.ready, 2), strings.Join(back.images, ", "),
-		} {
-			row = append(row, Entry{Text: text})
+		if back.start != nil {
+			s.Table.Rows = append(s.Table.Rows, texts(name, strings.Join(back.workers, ", "), strings.Join(back.threads, ", "),
+				words.Seconds().Text(back.start, 2), words.Seconds().Text(back.ready, 2), strings.Join(back.images, ", ")))
 		}
-		s.Table.Rows = append(s.Table.Rows, row)
 	}
 	if len(s.Table.Rows) == 0 {
 		return nil
 	}
-	s.Notes = []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
-	for _, name := range topologiesOf(records) {
-		for _, unread := range readBack(records, name).unread {
-			s.Notes = append(s.Notes, show.Line(name+", not read back: "+unread)+".")
-		}
-	}
+	s.Notes = notes
 	if len(Configurations(records)) > 0 {
 		s.Notes = append(s.Notes, "nginx's configuration as it was loaded is in the formats markdown and json.")
 	}
 	return &s
 }
 
-// topologiesOf lists the names of the records' topologies, sorted.
-func topologiesOf(records []results.Record) []string {
-	seen := map[string]bool{}
-	for _, r := range records {
-		seen[r.Topology.Name] = true
-	}
-	return slices.Sorted(maps.Keys(seen))
+// byTopology groups records by the names of their topologies, which are sorted.
+func byTopology(records []results.Record) [][]results.Record {
+	name := func(r results.Record) string { return r.Topology.Name }
+	return verdict.GroupBy(slices.SortedStableFunc(slices.Values(records), func(a, b results.Record) int { return cmp.Compare(name(a), name(b)) }), name)
 }
 
 // A backRead is what was read back from the stacks of one topology. Facts that
@@ -66,7 +56,7 @@ type backRead struct {
 	start, ready                     *stats.Sample // seconds
 }
 
-func readBack(records []results.Record, topology string) backRead {
+func readBack(records []results.Record) backRead {
 	var back backRead
 	var start, ready []float64
 	add := func(list *[]string, text string) {
@@ -76,7 +66,7 @@ func readBack(records []results.Record, topology string) backRead {
 	}
 	counted := map[string]bool{} // the cells of a trial share a stack
 	for _, r := range records {
-		if r.Topology.Name != topology || r.Stack == nil || len(r.Stack.Services) == 0 {
+		if r.Stack == nil || len(r.Stack.Services) == 0 {
 			continue
 		}
 		add(&back.workers, Count(r.Stack.Workers))
@@ -170,13 +160,13 @@ func GPUPhases(records []results.Record) *Section {
 		Labels: 2,
 		Head:   []string{"topology", "load", "idle", "start-up", "warm-up", "measured", "after", "removed", "stack", "processes", "others"},
 	}}
-	for _, name := range topologiesOf(records) {
-		r := largest(records, name)
+	for _, of := range byTopology(records) {
+		r := largest(of)
 		if r == nil || r.GPU.Baseline == nil {
 			continue // figures from elsewhere know the peak at most
 		}
 		u := r.GPU
-		row := []Entry{{Text: show.Line(name)}, {Text: r.Cell.Load.Name()}}
+		row := texts(show.Line(r.Topology.Name), r.Cell.Load.Name())
 		for _, bytes := range []*int64{u.Baseline, u.Startup, u.Warmup, u.Peak, u.After, u.Teardown, u.Stack} {
 			row = append(row, Entry{Text: WholeMiB(bytes)})
 		}
@@ -184,7 +174,7 @@ func GPUPhases(records []results.Record) *Section {
 		for _, p := range u.Processes {
 			each = append(each, WholeMiB(p.Peak))
 		}
-		row = append(row, Entry{Text: orMissing(strings.Join(each, " + "))}, Entry{Text: WholeMiB(u.ForeignPeak)})
+		row = append(row, Entry{Text: cmp.Or(strings.Join(each, " + "), words.Missing)}, Entry{Text: WholeMiB(u.ForeignPeak)})
 		s.Table.Rows = append(s.Table.Rows, row)
 	}
 	if len(s.Table.Rows) == 0 {
@@ -199,11 +189,11 @@ func GPUPhases(records []results.Record) *Section {
 	return &s
 }
 
-// largest is the topology's record with the highest measured peak on the GPU.
-func largest(records []results.Record, topology string) *results.Record {
+// largest is the record with the highest measured peak on the GPU.
+func largest(records []results.Record) *results.Record {
 	var most *results.Record
 	for i, r := range records {
-		if r.Topology.Name == topology && r.GPU.Peak != nil && (most == nil || *r.GPU.Peak > *most.GPU.Peak) {
+		if r.GPU.Peak != nil && (most == nil || *r.GPU.Peak > *most.GPU.Peak) {
 			most = &records[i]
 		}
 	}
@@ -232,11 +222,4 @@ func WholeMiB(bytes *int64) string {
 		return words.Missing
 	}
 	return fmt.Sprint((*bytes + words.MiB/2) / words.MiB)
-}
-
-func orMissing(text string) string {
-	if text == "" {
-		return words.Missing
-	}
-	return text
 }

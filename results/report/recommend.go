@@ -38,12 +38,11 @@ func recommendation(r verdict.Recommendation) Section {
 	s := Section{Title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
 	s.Text = []string{goalText(r.Goal) + "."}
 	if r.Best == nil {
-		s.Notes = append(s.Notes, "Nothing fits.")
-		s.Notes = append(s.Notes, leftOut(r)...)
+		s.Notes = append([]string{"Nothing fits."}, leftOut(r)...)
 		return s
 	}
 	s.Text = append(s.Text, bestText(r))
-	s.Text = append(s.Text, Doubted(r)...)
+	s.Text = append(s.Text, doubted(r)...)
 	flags := NewNotes(nil)
 	s.Table = choices(r, flags)
 	if r.PassedOver != nil {
@@ -66,9 +65,9 @@ func recommendation(r verdict.Recommendation) Section {
 	return s
 }
 
-// Doubted are warnings about the best cell and the one after it, where a flag
+// doubted are warnings about the best cell and the one after it, where a flag
 // voids what they were chosen by.
-func Doubted(r verdict.Recommendation) []string {
+func doubted(r verdict.Recommendation) []string {
 	var lines []string
 	warn := func(role string, s verdict.Summary) {
 		if text := words.Doubt(s, r.Metrics()...); text != "" {
@@ -197,7 +196,7 @@ func fewestRepeats(r verdict.Recommendation) string {
 // mostNamed is how many cells a note names.
 const mostNamed = 5
 
-// leftOut says which cells could not be chosen.
+// leftOut says which cells could not be chosen, and for which budgets.
 func leftOut(r verdict.Recommendation) []string {
 	var notes []string
 	for _, budget := range r.Goal.Under {
@@ -223,12 +222,16 @@ func leftOut(r verdict.Recommendation) []string {
 			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", show.Plural(unknown, "cell"), budget.Metric.Name))
 		}
 	}
-	f := r.Frontier
+	return append(notes, noCandidates(r.Frontier)...)
+}
+
+// noCandidates says which cells nothing was chosen from.
+func noCandidates(f verdict.Frontier) (notes []string) {
 	if f.Excluded > 0 {
 		notes = append(notes, fmt.Sprintf("%s left out: failed, with errors among the answers, or without a figure for %s.", show.Plural(f.Excluded, "cell"), f.Objective.Title))
 	}
 	if f.Scheduled > 0 {
-		notes = append(notes, show.Plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; choose another objective, such as p99.")
+		notes = append(notes, show.Plural(f.Scheduled, "open loop")+" left out: how long one takes is its schedule's; `stackmeter recommend` takes another objective, such as p99.")
 	}
 	if f.Unmeasured > 0 {
 		notes = append(notes, show.Plural(f.Unmeasured, "cell")+" left out: the memory is not known.")

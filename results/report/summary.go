@@ -50,17 +50,27 @@ func WriteSummary(w io.Writer, run results.Run, records []results.Record) error 
 
 // writeUnmeasured lists the first repeats of a status that is not ok.
 func writeUnmeasured(b *strings.Builder, summaries []verdict.Summary, status string, of func(verdict.Summary) []results.Record) {
-	found := 0
+	var lines []string
 	for _, s := range summaries {
 		for _, r := range of(s) {
-			if found++; found <= summaryRows {
-				reason, _, _ := strings.Cut(r.Reason, "\n")
-				fmt.Fprintf(b, "- %s, repeat %d, %s: %s\n", escape(show.Line(s.Name())), r.Cell.Repeat, status, escape(show.Line(show.Shorten(reason, show.LineWidth))))
-			}
+			reason, _, _ := strings.Cut(r.Reason, "\n")
+			lines = append(lines, fmt.Sprintf("%s, repeat %d, %s: %s", escape(show.Line(s.Name())), r.Cell.Repeat, status, escape(show.Line(show.Shorten(reason, show.LineWidth)))))
 		}
 	}
-	if found > summaryRows {
-		fmt.Fprintf(b, "- and %d more %s\n", found-summaryRows, status)
+	writeList(b, lines, " "+status)
+}
+
+// summaryRows is how many rows a summary has at most.
+const summaryRows = 10
+
+// writeList lists as many lines as a summary has room for, and says how many more
+// there are.
+func writeList(b *strings.Builder, lines []string, kind string) {
+	for _, line := range lines[:min(len(lines), summaryRows)] {
+		fmt.Fprintf(b, "- %s\n", line)
+	}
+	if more := len(lines) - summaryRows; more > 0 {
+		fmt.Fprintf(b, "- and %d more%s\n", more, kind)
 	}
 }
 
@@ -71,45 +81,28 @@ func CheckList(checks []results.Check) *Section {
 		return nil
 	}
 	s := &Section{Title: "Thresholds", Text: []string{words.Checks(checks)}}
-	for _, c := range sortedChecks(checks) {
-		if c.Status != results.CheckOK {
-			s.Items = append(s.Items, Item{Name: show.Line(c.Threshold + ", " + c.Cell), Text: show.Line(c.Status + ": " + words.Check(c))})
+	for _, broken := range []bool{true, false} { // the broken ones first
+		for _, c := range checks {
+			if c.Broken() == broken && c.Status != results.CheckOK {
+				s.Items = append(s.Items, Item{Name: show.Line(c.Threshold + ", " + c.Cell), Text: show.Line(c.Status + ": " + words.Check(c))})
+			}
 		}
 	}
 	return s
 }
 
-// sortedChecks has the broken ones first.
-func sortedChecks(checks []results.Check) []results.Check {
-	sorted := slices.Clone(checks)
-	slices.SortStableFunc(sorted, func(a, b results.Check) int {
-		switch {
-		case a.Broken() == b.Broken():
-			return 0
-		case a.Broken():
-			return -1
-		}
-		return 1
-	})
-	return sorted
-}
-
 // writeBroken lists the broken checks in Markdown, no more than a summary has
 // room for.
 func writeBroken(b *strings.Builder, checks []results.Check) {
-	// Measured cells first: a failed cell breaks every threshold.
-	checks = slices.Clone(checks)
-	slices.SortStableFunc(checks, func(a, b results.Check) int { return cmp.Compare(len(a.Missing), len(b.Missing)) })
 	broken := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })
-	if len(broken) == 0 {
-		return
+	// Measured cells first: a failed cell breaks every threshold.
+	slices.SortStableFunc(broken, func(a, b results.Check) int { return cmp.Compare(len(a.Missing), len(b.Missing)) })
+	var lines []string
+	for _, c := range broken {
+		lines = append(lines, fmt.Sprintf("**%s** at %s: %s", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(words.Check(c)))))
 	}
-	b.WriteByte('\n')
-	for i, c := range broken {
-		if i == summaryRows {
-			fmt.Fprintf(b, "- and %d more\n", len(broken)-i)
-			return
-		}
-		fmt.Fprintf(b, "- **%s** at %s: %s\n", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(words.Check(c))))
+	if len(lines) > 0 {
+		b.WriteByte('\n')
 	}
+	writeList(b, lines, "")
 }

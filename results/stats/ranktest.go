@@ -36,8 +36,7 @@ func Change(before, after float64) *float64 {
 	if before == 0 {
 		return nil
 	}
-	share := after/before - 1
-	return &share
+	return new(after/before - 1)
 }
 
 // Compare tests whether two samples differ. With a sample missing it shows

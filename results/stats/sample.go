@@ -18,22 +18,23 @@ const Confidence = 0.95
 // A Sample is the values of one figure, one from each repeat that has it. Its
 // fields are in the figure's base unit.
 type Sample struct {
-	N      int       // how many values
-	Values []float64 // from the smallest to the largest
-	Median float64
-	Min    float64
-	Max    float64
+	N      int       `json:"n"` // how many values
+	Values []float64 `json:"-"` // from the smallest to the largest
+	Median float64   `json:"median"`
+	Min    float64   `json:"min"`
+	Max    float64   `json:"max"`
 
 	// Interval is the median's, at Confidence or at the nearest higher
 	// confidence that N values allow. It is nil when there are too few.
-	Interval *Interval
+	Interval *Interval `json:"interval"`
 }
 
 // An Interval contains a true value, such as a median, with a confidence. It
 // assumes nothing about the distribution: its ends are order statistics.
 type Interval struct {
-	Low, High  float64
-	Confidence float64 // from the constant Confidence to below 1
+	Low        float64 `json:"low"`
+	High       float64 `json:"high"`
+	Confidence float64 `json:"confidence"` // from the constant Confidence to below 1
 }
 
 // NewSample summarises values. It returns nil when there are none.
@@ -62,8 +63,7 @@ func (s Sample) HalfWidth() *float64 {
 	if s.Interval == nil || s.Median == 0 {
 		return nil
 	}
-	share := max(s.Interval.High-s.Median, s.Median-s.Interval.Low) / math.Abs(s.Median)
-	return &share
+	return new(max(s.Interval.High-s.Median, s.Median-s.Interval.Low) / math.Abs(s.Median))
 }
 
 // Variation is the coefficient of variation: the standard deviation, with n−1
@@ -83,8 +83,7 @@ func (s Sample) Variation() *float64 {
 	for _, v := range s.Values {
 		squares += (v - mean) * (v - mean)
 	}
-	share := math.Sqrt(squares/float64(s.N-1)) / math.Abs(mean)
-	return &share
+	return new(math.Sqrt(squares/float64(s.N-1)) / math.Abs(mean))
 }
 
 // HalfRange is half the distance from the smallest to the largest value. It

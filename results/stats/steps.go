@@ -27,10 +27,10 @@ const (
 
 // A Step is where a series moved to another level and stayed there.
 type Step struct {
-	At     int     // index of the first value of the new level
-	Before float64 // median of the values since the step before
-	After  float64 // median of the values up to the next step
-	P      float64 // the probability of a split at least as clear in a series without a step
+	At     int     `json:"-"`      // index of the first value of the new level
+	Before float64 `json:"before"` // median of the values since the step before
+	After  float64 `json:"after"`  // median of the values up to the next step
+	P      float64 `json:"p"`      // the probability of a split at least as clear in a series without a step
 }
 
 // Steps finds where the level of a series changed, in order.

@@ -1,7 +1,7 @@
 package verdict
 
 import (
-	"stackmeter/results/stats"
+	"stackmeter/results"
 	"stackmeter/scenarios"
 )
 
@@ -45,24 +45,18 @@ func (b Baselines) Of(s Summary) *Summary {
 	return &baseline
 }
 
-// DurationRatio is the cell's median duration in percent of its baseline's, or
-// nil if either is missing.
-func (b Baselines) DurationRatio(s Summary) *float64 {
-	return b.ratio(s, func(s Summary) *stats.Sample { return s.Duration })
-}
-
-// PeakRatio is the cell's median peak of a kind of memory in percent of its
-// baseline's, or nil if either is missing.
-func (b Baselines) PeakRatio(s Summary, memory string) *float64 {
-	return b.ratio(s, func(s Summary) *stats.Sample { return s.Peak(memory) })
-}
-
-func (b Baselines) ratio(s Summary, of func(Summary) *stats.Sample) *float64 {
+// Ratio is the cell's median of a metric in percent of its baseline's, or nil if
+// either is missing.
+func (b Baselines) Ratio(s Summary, m results.Figure) *float64 {
 	baseline := b.Of(s)
 	if baseline == nil {
 		return nil
 	}
-	return percent(of(s), of(*baseline))
+	value, base := s.Sample(m), baseline.Sample(m)
+	if value == nil || base == nil || base.Median == 0 {
+		return nil
+	}
+	return new(100 * value.Median / base.Median)
 }
 
 // Saved is how many seconds the cell's median duration is shorter than its
@@ -73,13 +67,6 @@ func (b Baselines) Saved(s Summary) *float64 {
 		return nil
 	}
 	return new(baseline.Duration.Median - s.Duration.Median)
-}
-
-func percent(value, base *stats.Sample) *float64 {
-	if value == nil || base == nil || base.Median == 0 {
-		return nil
-	}
-	return new(100 * value.Median / base.Median)
 }
 
 // selects reports whether the selector matches the cell.

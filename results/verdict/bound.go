@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -53,8 +54,8 @@ const (
 
 // A Bound is what bound a cell, and the figures that show it.
 type Bound struct {
-	By  string // one of the Bound constants
-	Why string // a sentence
+	By  string `json:"bound_by"`  // one of the Bound constants
+	Why string `json:"bound_why"` // a sentence
 }
 
 // findBound says what bound a record's cell. It looks at the client first,
@@ -105,8 +106,7 @@ func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) uti
 	u.stack, u.client = per(r.CPU.Stack, *r.Duration), per(r.CPU.Client, *r.Duration)
 	u.cores = host.Cores
 	if machine := per(r.CPU.Machine, *r.Duration); machine != nil && u.stack != nil && u.client != nil {
-		others := max(0, *machine-*u.stack-*u.client)
-		u.others = &others
+		u.others = new(max(0, *machine-*u.stack-*u.client))
 	}
 	u.limit, u.limitIs, u.shared = stackCores(r, plan, host)
 	for _, d := range r.GPU.Devices {
@@ -116,11 +116,9 @@ func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) uti
 	}
 	if r.Latency != nil && r.Latency.Count() > 0 {
 		// By Little's law. In a closed loop it is the number of waiting clients.
-		requests := float64(r.Latency.Count()) * r.Latency.Mean().Seconds() / *r.Duration
-		u.inFlight = &requests
+		u.inFlight = new(float64(r.Latency.Count()) * r.Latency.Mean().Seconds() / *r.Duration)
 	} else if r.Cell.Load.Client != scenarios.ClientOpen && r.Cell.Load.Pool > 0 {
-		pool := float64(r.Cell.Load.Pool)
-		u.inFlight = &pool
+		u.inFlight = new(float64(r.Cell.Load.Pool))
 	}
 	if r.Stack != nil {
 		u.workers, u.slots = r.Stack.Interpreters, r.Stack.Slots
@@ -132,8 +130,7 @@ func per(seconds *float64, duration float64) *float64 {
 	if seconds == nil {
 		return nil
 	}
-	cores := *seconds / duration
-	return &cores
+	return new(*seconds / duration)
 }
 
 // stackCores is how many cores the stack could use, where that limit comes from
@@ -291,17 +288,8 @@ func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 	if len(s.Speaking) == 0 || s.Duration == nil {
 		return Bound{boundUnclear, "nothing was measured"}
 	}
-	repeats := slices.Clone(s.Speaking)
-	slices.SortStableFunc(repeats, func(a, b results.Record) int {
-		switch {
-		case a.Duration == nil || b.Duration == nil:
-			return 0
-		case *a.Duration < *b.Duration:
-			return -1
-		case *a.Duration > *b.Duration:
-			return 1
-		}
-		return 0
+	repeats := slices.SortedStableFunc(slices.Values(s.Speaking), func(a, b results.Record) int {
+		return cmp.Compare(*cmp.Or(a.Duration, new(0.0)), *cmp.Or(b.Duration, new(0.0)))
 	})
 	bound := findBound(repeats[(len(repeats)-1)/2], plan, host)
 	for _, r := range repeats {

@@ -110,14 +110,7 @@ func CellRegressed(state string) bool {
 // for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
 	before, after := Summarise(baseRecords), Summarise(headRecords)
-	for _, side := range []struct {
-		run     *results.Run
-		records []results.Record
-	}{{&base, baseRecords}, {&head, headRecords}} {
-		if side.run.Counts == nil { // not of a store
-			side.run.Counts = new(side.run.Count(side.records))
-		}
-	}
+	base.Counts, head.Counts = new(base.Count(baseRecords)), new(head.Count(headRecords))
 	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
 	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
 		c.Memory = results.MemoryGPU
@@ -187,18 +180,19 @@ func byName(summaries []Summary) map[string]*Summary {
 // compare compares one cell. One side may be nil.
 func (c Comparison) compare(base, head *Summary, planned map[string]scenarios.Topology) CellComparison {
 	cell := CellComparison{Base: base, Head: head}
+	cell.Name = cell.either().Name()
 	switch {
 	case base == nil:
-		cell.Name, cell.State = head.Name(), CellNew
+		cell.State = CellNew
 		return cell
 	case head == nil:
-		cell.Name, cell.State = base.Name(), CellGone
+		cell.State = CellGone
 		if _, is := planned[cell.Name]; is {
 			cell.State = CellMissing
 		}
 		return cell
 	case !sameTopology(base.Topology, head.Topology):
-		cell.Name, cell.State = head.Name(), CellChanged
+		cell.State = CellChanged
 		return cell
 	case base.OK > 0 && head.Spared():
 		cell.State = CellNewlyPruned
@@ -215,7 +209,6 @@ func (c Comparison) compare(base, head *Summary, planned map[string]scenarios.To
 	default:
 		cell.State = CellBoth
 	}
-	cell.Name = head.Name()
 	for _, m := range c.Metrics {
 		before, after := base.Sample(m), head.Sample(m)
 		if before != nil || after != nil {

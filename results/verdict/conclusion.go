@@ -11,12 +11,8 @@ import (
 // A Conclusion is the short list of conditions worth having, at one number of
 // requests.
 type Conclusion struct {
-	Requests   int
-	Memory     string      // MemoryGPU or MemoryMain
+	Frontier               // of duration
 	Conditions []Condition // the baseline first, then from the least memory to the most
-	Excluded   int         // cells left out because a repeat failed or answers were errors
-	Scheduled  int         // open loops left out because their schedule gives their duration
-	Unmeasured int         // cells left out because their memory is not known
 }
 
 // A Condition is one row of a Conclusion.
@@ -34,10 +30,6 @@ type Condition struct {
 // first, even if it is not on the front or failed.
 func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 	frontier := FindFrontier(summaries, results.Metric(results.MetricDuration))
-	conclusion := Conclusion{
-		Requests: frontier.Requests, Memory: frontier.Memory,
-		Excluded: frontier.Excluded, Scheduled: frontier.Scheduled, Unmeasured: frontier.Unmeasured,
-	}
 	baselines := FindBaselines(summaries, selector)
 	var rows []Condition
 	for _, s := range frontier.Members {
@@ -51,7 +43,7 @@ func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 			cmp.Compare(frontier.peak(a.Summary), frontier.peak(b.Summary)),
 			cmp.Compare(frontier.cost(b.Summary), frontier.cost(a.Summary)))
 	})
-	if baseline, found := baselines[conclusion.Requests]; found {
+	if baseline, found := baselines[frontier.Requests]; found {
 		first := Condition{Summary: baseline}
 		rows = slices.DeleteFunc(rows, func(row Condition) bool {
 			is := row.Summary.Name() == baseline.Name()
@@ -64,8 +56,7 @@ func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 		rows = slices.Insert(rows, 0, first)
 	}
 	for i, row := range rows {
-		rows[i].Saved, rows[i].Ratio = baselines.Saved(row.Summary), baselines.DurationRatio(row.Summary)
+		rows[i].Saved, rows[i].Ratio = baselines.Saved(row.Summary), baselines.Ratio(row.Summary, frontier.Objective)
 	}
-	conclusion.Conditions = rows
-	return conclusion
+	return Conclusion{frontier, rows}
 }

@@ -100,16 +100,10 @@ const AlikeShare = 0.02
 // its members: within AlikeShare in both figures, and with no difference shown
 // in the objective.
 func (f Frontier) Alike() []Summary {
-	members := map[string]bool{}
-	for _, m := range f.Members {
-		members[m.Name()] = true
-	}
 	var alike []Summary
 	for _, s := range f.Candidates {
-		if members[s.Name()] {
-			continue
-		}
-		if slices.ContainsFunc(f.Members, func(m Summary) bool { return f.asGood(s, m) }) {
+		member := slices.ContainsFunc(f.Members, func(m Summary) bool { return m.Name() == s.Name() })
+		if !member && slices.ContainsFunc(f.Members, func(m Summary) bool { return f.asGood(s, m) }) {
 			alike = append(alike, s)
 		}
 	}

@@ -1,7 +1,6 @@
 package verdict
 
 import (
-	"cmp"
 	"slices"
 
 	"stackmeter/results"
@@ -31,10 +30,10 @@ type Point struct {
 
 // A HistoryStep is where a cell's level changed.
 type HistoryStep struct {
-	stats.Step  // At is an index of the cell's Points
-	Run         string
-	Worse       bool
-	Disparities []Disparity // in kind, between the run before and this one
+	stats.Step              // At is an index of the cell's Points
+	Run         string      `json:"run"`
+	Worse       bool        `json:"worse"`
+	Disparities []Disparity `json:"disparities,omitempty"` // in kind, between the run before and this one
 }
 
 // NewHistory groups observations by cell. The oldest run comes first. Only clean
@@ -73,7 +72,6 @@ func NewHistory(scenario string, m results.Figure, runs []results.Run, observati
 		}
 		h.Cells = append(h.Cells, cell)
 	}
-	slices.SortFunc(h.Cells, func(a, b CellHistory) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortStableFunc(h.Cells, func(a, b CellHistory) int { return compareNatural(a.Name, b.Name) })
+	slices.SortFunc(h.Cells, func(a, b CellHistory) int { return compareNatural(a.Name, b.Name) })
 	return h
 }

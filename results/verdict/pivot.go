@@ -16,6 +16,8 @@ type Pivot struct {
 	Head     []string // what each label of a row is
 	Columns  []string
 	Rows     []Row
+
+	Summaries []Summary // of all rows
 }
 
 // A Row is one row of a Pivot.
@@ -34,8 +36,8 @@ type Row struct {
 //     one pool), one pivot for each topology, with numbers of requests down and
 //     client modes across.
 func Pivots(summaries []Summary) []Pivot {
-	byRequests := groupBy(summaries, func(s Summary) int { return s.Load.Requests })
-	byTopology := groupBy(summaries, topologyName)
+	byRequests := GroupBy(summaries, func(s Summary) int { return s.Load.Requests })
+	byTopology := GroupBy(summaries, Summary.topology)
 	var pivots []Pivot
 	if len(byTopology) < len(byRequests) && zipped(byRequests) {
 		for _, group := range byTopology {
@@ -49,7 +51,7 @@ func Pivots(summaries []Summary) []Pivot {
 	return pivots
 }
 
-func topologyName(s Summary) string { return s.Topology.Name }
+func (s Summary) topology() string { return s.Topology.Name }
 
 // byMode sorts summaries by their client modes.
 func byMode(group []Summary) []Summary {
@@ -59,15 +61,15 @@ func byMode(group []Summary) []Summary {
 // loadPivot lays out the cells of one number of requests.
 func loadPivot(group []Summary) Pivot {
 	mode := func(s Summary) string { return modeName(s.Load) }
-	topologies, modes := distinct(group, topologyName), distinct(byMode(group), mode)
-	pivot := Pivot{Requests: group[0].Load.Requests}
+	topologies, modes := distinct(group, Summary.topology), distinct(byMode(group), mode)
+	pivot := Pivot{Requests: group[0].Load.Requests, Summaries: group}
 	if len(modes) > len(topologies) {
 		pivot.Head, pivot.Columns = []string{"load"}, topologies
-		pivot.fill(modes, group, mode, topologyName)
+		pivot.fill(modes, group, mode, Summary.topology)
 		return pivot
 	}
 	pivot.Head, pivot.Columns = []string{"topology"}, modes
-	pivot.fill(topologies, group, topologyName, mode)
+	pivot.fill(topologies, group, Summary.topology, mode)
 	return pivot
 }
 
@@ -75,7 +77,7 @@ func loadPivot(group []Summary) Pivot {
 func requestsPivot(group []Summary) Pivot {
 	client := func(s Summary) string { return clientName(s.Load) }
 	number := func(s Summary) string { return strconv.Itoa(s.Load.Requests) }
-	pivot := Pivot{Topology: group[0].Topology.Name, Head: []string{"requests", "pool"}, Columns: distinct(byMode(group), client)}
+	pivot := Pivot{Topology: group[0].Topology.Name, Head: []string{"requests", "pool"}, Columns: distinct(byMode(group), client), Summaries: group}
 	numbers := slices.SortedStableFunc(slices.Values(group), func(a, b Summary) int { return cmp.Compare(a.Load.Requests, b.Load.Requests) })
 	pivot.fill(distinct(numbers, number), group, number, client)
 	for i := range pivot.Rows {
@@ -127,8 +129,8 @@ func clientName(load scenarios.LoadSpec) string {
 	return load.Client
 }
 
-// groupBy groups items by key, in the order in which the keys first appear.
-func groupBy[T any, K comparable](items []T, key func(T) K) [][]T {
+// GroupBy groups items by key, in the order in which the keys first appear.
+func GroupBy[T any, K comparable](items []T, key func(T) K) [][]T {
 	at := map[K]int{}
 	var groups [][]T
 	for _, item := range items {
@@ -147,7 +149,7 @@ func groupBy[T any, K comparable](items []T, key func(T) K) [][]T {
 // distinct lists the keys of items in the order in which they first appear.
 func distinct[T any, K comparable](items []T, key func(T) K) []K {
 	var keys []K
-	for _, group := range groupBy(items, key) {
+	for _, group := range GroupBy(items, key) {
 		keys = append(keys, key(group[0]))
 	}
 	return keys

@@ -85,10 +85,8 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 		r.RunnerUp = r.choice(r.Fitting[1])
 	}
 	r.neighbours()
-	if baseline := FindBaselines(summaries, selector).Of(best); baseline != nil {
-		r.Baseline = baseline
-		r.Ratio = percent(best.Sample(goal.Objective), baseline.Sample(goal.Objective))
-	}
+	baselines := FindBaselines(summaries, selector)
+	r.Baseline, r.Ratio = baselines.Of(best), baselines.Ratio(best, goal.Objective)
 	return r
 }
 
@@ -143,8 +141,7 @@ func (r Recommendation) choice(s Summary) *Choice {
 	best, this := r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective)
 	c := &Choice{Summary: s, Difference: stats.Compare(best, this), Interval: stats.ChangeInterval(best, this)}
 	if mine, best := s.Peak(r.Frontier.Memory), r.Best.Peak(r.Frontier.Memory); mine != nil && best != nil {
-		bytes := mine.Median - best.Median
-		c.Bytes = &bytes
+		c.Bytes = new(mine.Median - best.Median)
 	}
 	return c
 }

@@ -80,12 +80,12 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 		if len(records) < r.plan.Until.Min {
 			return endNone, nil
 		}
-		width, known := halfWidth(records)
-		if known {
+		_, speaking := results.Speaking(records)
+		if sample := stats.NewSample(results.Metric(results.MetricDuration).Values(speaking)); sample != nil {
 			counted++
-		}
-		if width != nil {
-			widths = append(widths, *width)
+			if width := sample.HalfWidth(); width != nil {
+				widths = append(widths, *width)
+			}
 		}
 	}
 	if counted == 0 {
@@ -101,25 +101,14 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 	return endNone, &most
 }
 
-// halfWidth is that of the interval of the median duration, or nil if there is
-// none. known is false if no repeat has a duration.
-func halfWidth(records []results.Record) (width *float64, known bool) {
-	_, speaking := results.Speaking(records)
-	sample := stats.NewSample(results.Metric(results.MetricDuration).Values(speaking))
-	if sample == nil {
-		return nil, false
-	}
-	return sample.HalfWidth(), true
-}
-
 // An End is how the repeats of one trial's cells ended.
 type End struct {
-	Topology string
-	Cells    []string // names
-	Repeats  int      // made
-	Needless int      // planned cells that were left out because no more repeats were needed
-	How      string   // one of the End constants
-	Width    *float64 // half the widest of the cells' intervals, as a share of the median; nil if a cell has none
+	Topology string   `json:"topology"`
+	Cells    []string `json:"cells"`      // names
+	Repeats  int      `json:"repeats"`    // made
+	Needless int      `json:"-"`          // planned cells that were left out because no more repeats were needed
+	How      string   `json:"ended"`      // one of the End constants
+	Width    *float64 `json:"half_width"` // half the widest of the cells' intervals, as a share of the median; nil if a cell has none
 }
 
 // Ends says how the repeats of each trial ended, ordered by topology. It is nil
@@ -129,7 +118,7 @@ func (r *Repeats) Ends() []End {
 		return nil
 	}
 	var ends []End
-	for _, trials := range groupBy(r.plan.Trials, func(t scenarios.Trial) string { return strings.Join(cellsOf(t), "\x00") }) {
+	for _, trials := range GroupBy(r.plan.Trials, func(t scenarios.Trial) string { return strings.Join(cellsOf(t), "\x00") }) {
 		end := End{Topology: trials[0].Topology.Name, Cells: cellsOf(trials[0])}
 		begun := map[int]bool{} // repeats
 		for _, name := range end.Cells {

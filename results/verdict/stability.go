@@ -28,10 +28,10 @@ const DriftLimit = 0.05
 // A Stability is how well the repeats of a cell agree. A figure is nil if there
 // are too few repeats for it.
 type Stability struct {
-	Variation *float64 // coefficient of variation of the durations
-	Drift     *float64 // of the duration from the first repeat to the last, as a share of the median
-	DriftP    *float64 // the trend's p, see stats.Trend
-	Flags     []string // sorted
+	Variation *float64 `json:"duration_variation"` // coefficient of variation of the durations
+	Drift     *float64 `json:"duration_drift"`     // of the duration from the first repeat to the last, as a share of the median
+	DriftP    *float64 `json:"duration_drift_p"`   // the trend's p, see stats.Trend
+	Flags     []string `json:"-"`                  // sorted
 }
 
 // stabilityOf looks at the repeats of a cell that are ok, in order.

@@ -95,22 +95,23 @@ func (s Summary) Peak(memory string) *stats.Sample {
 	return s.MainPeak
 }
 
-// PeakReasons is why repeats that are ok lack the peak of this kind of memory.
-func (s Summary) PeakReasons(memory string) []string {
-	if memory == results.MemoryGPU {
+// Reasons is why repeats that are ok lack a metric, where they say so: of a peak.
+func (s Summary) Reasons(m results.Figure) []string {
+	switch m.Name {
+	case results.MetricGPUPeak:
 		return s.GPUReasons
+	case results.MetricMemoryPeak:
+		return s.MainReasons
 	}
-	return s.MainReasons
+	return nil
 }
 
 // MemoryKind says which memory a run's tables show: the devices' if any cell has
 // it, otherwise the stacks' main memory. It is the same for all cells, because
 // the two cannot be compared with each other.
 func MemoryKind(summaries []Summary) string {
-	for _, summary := range summaries {
-		if summary.GPUPeak != nil {
-			return results.MemoryGPU
-		}
+	if slices.ContainsFunc(summaries, func(s Summary) bool { return s.GPUPeak != nil }) {
+		return results.MemoryGPU
 	}
 	return results.MemoryMain
 }
@@ -119,15 +120,8 @@ func MemoryKind(summaries []Summary) string {
 // records, the summaries are ordered by number of requests, topology, client
 // mode and pool.
 func Summarise(records []results.Record) []Summary {
-	type cell struct{ topology, load string }
-	byCell := map[cell][]results.Record{}
-	for _, record := range records {
-		key := record.Key()
-		at := cell{key.Topology, key.Load}
-		byCell[at] = append(byCell[at], record)
-	}
-	summaries := make([]Summary, 0, len(byCell))
-	for _, repeats := range byCell {
+	var summaries []Summary
+	for _, repeats := range GroupBy(records, func(r results.Record) cellKey { return cellKey{r.Topology.Name, r.Cell.Load.Name()} }) {
 		slices.SortStableFunc(repeats, func(a, b results.Record) int { return cmp.Compare(a.Cell.Repeat, b.Cell.Repeat) })
 		summaries = append(summaries, summarise(repeats))
 	}
@@ -206,9 +200,9 @@ func modeName(load scenarios.LoadSpec) string {
 // threads and name.
 func compareTopologies(a, b scenarios.Topology) int {
 	return cmp.Or(
-		compareBools(own(a), own(b)),
+		cmp.Compare(one(own(a)), one(own(b))),
 		cmp.Compare(a.Server, b.Server),
-		compareBools(a.Nginx, b.Nginx),
+		cmp.Compare(one(a.Nginx), one(b.Nginx)),
 		cmp.Compare(a.Workers, b.Workers),
 		cmp.Compare(a.Threads, b.Threads),
 		compareNatural(a.Name, b.Name),
@@ -220,11 +214,11 @@ func compareTopologies(a, b scenarios.Topology) int {
 // last.
 func compareModes(a, b scenarios.LoadSpec) int {
 	return cmp.Or(
-		compareBools(a.KeepAlive, b.KeepAlive),
+		cmp.Compare(one(a.KeepAlive), one(b.KeepAlive)),
 		cmp.Compare(clientRank(a.Client), clientRank(b.Client)),
 		cmp.Compare(a.Client, b.Client),
-		compareBools(a.Searches(), b.Searches()),
-		compareBools(a.Rate == 0, b.Rate == 0),
+		cmp.Compare(one(a.Searches()), one(b.Searches())),
+		cmp.Compare(one(a.Rate == 0), one(b.Rate == 0)),
 		cmp.Compare(a.Rate, b.Rate),
 		cmp.Compare(a.P99, b.P99),
 		cmp.Compare(a.Arrivals, b.Arrivals),
@@ -237,26 +231,9 @@ func own(t scenarios.Topology) bool {
 	return t.Server == scenarios.ServerCommand || t.Server == scenarios.ServerServices
 }
 
+// clientRank orders the clients; open comes last.
 func clientRank(client string) int {
-	switch client {
-	case scenarios.ClientSingle:
-		return 0
-	case scenarios.ClientMP:
-		return 1
-	case scenarios.ClientMT:
-		return 2
-	}
-	return 3 // open
-}
-
-func compareBools(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
+	return -slices.Index([]string{scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientSingle}, client)
 }
 
 // compareNatural compares the numbers in names as numbers: waitress-t8 comes
@@ -264,7 +241,6 @@ func compareBools(a, b bool) int {
 func compareNatural(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
-		var numA, numB string
 		numA, tailA := leadingDigits(restA)
 		numB, tailB := leadingDigits(restB)
 		if numA != "" && numB != "" {
@@ -284,11 +260,8 @@ func compareNatural(a, b string) int {
 }
 
 func leadingDigits(s string) (digits, rest string) {
-	end := 0
-	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
-		end++
-	}
-	return s[:end], s[end:]
+	rest = strings.TrimLeft(s, "0123456789")
+	return s[:len(s)-len(rest)], rest
 }
 
 // Doubts returns the flags of the cell that void a metric: the client, a

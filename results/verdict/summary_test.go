@@ -231,7 +231,7 @@ func TestRatios(t *testing.T) {
 	})
 	baselines := FindBaselines(summaries, nil)
 	for _, s := range summaries {
-		ratio, peak, saved := baselines.DurationRatio(s), baselines.PeakRatio(s, results.MemoryMain), baselines.Saved(s)
+		ratio, peak, saved := baselines.Ratio(s, results.Metric(results.MetricDuration)), baselines.Ratio(s, results.Metric(results.MetricMemoryPeak)), baselines.Saved(s)
 		switch s.Name() {
 		case "flask/mt5/n100":
 			if *ratio != 75 || *peak != 150 || *saved != 5 {

@@ -61,18 +61,13 @@ func (c *judged) everyRepeat(s Summary) {
 		r := &s.Speaking[i]
 		c.Values, c.Missing = valuesOf(t.Own(), func(m results.Figure) *float64 {
 			if m.Name == results.MetricErrors {
-				errors := float64(s.Errors)
-				return &errors
+				return new(float64(s.Errors))
 			}
 			return m.Of(r)
 		})
 		c.Repeat = r.Cell.Repeat
-		if len(c.Missing) > 0 {
-			c.Status = results.CheckNotMeasured
-			return
-		}
 		holds, err := t.Holds(c.Values, nil)
-		if err != nil {
+		if len(c.Missing) > 0 || err != nil {
 			c.Status = results.CheckNotMeasured
 			return
 		}
@@ -210,8 +205,7 @@ func (c *judged) decide(tests int) {
 func medianOf(s Summary) func(results.Figure) *float64 {
 	return func(m results.Figure) *float64 {
 		if m.Name == results.MetricErrors && s.OK+s.Failed > 0 { // a pruned cell has no answers
-			errors := float64(s.Errors)
-			return &errors
+			return new(float64(s.Errors))
 		}
 		if sample := s.Sample(m); sample != nil {
 			return &sample.Median

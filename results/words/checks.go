@@ -60,12 +60,9 @@ func valueText(metric string, value float64) string {
 
 // Checks counts checks in a sentence.
 func Checks(checks []results.Check) string {
-	counts := map[string]int{}
+	counts, broken := map[string]int{}, 0
 	for _, c := range checks {
 		counts[c.Status]++
-	}
-	broken := 0
-	for _, c := range checks {
 		if c.Broken() {
 			broken++
 		}

@@ -84,24 +84,15 @@ func State(cell verdict.CellComparison) string {
 
 // VerdictLines says what a comparison found, the most important first.
 func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
-	worse, better := map[string]bool{}, map[string]bool{}
-	for _, cell := range c.Cells {
-		for _, change := range cell.Changes {
-			if change.Worse() {
-				worse[cell.Name] = true
-			}
-			if change.Better() {
-				better[cell.Name] = true
+	cells := func(with func(verdict.Change) bool) (n int) {
+		for _, cell := range c.Cells {
+			if slices.ContainsFunc(cell.Changes, with) {
+				n++
 			}
 		}
+		return n
 	}
 	counts := c.Counts()
-	erring := 0
-	for _, cell := range c.Cells {
-		if slices.ContainsFunc(cell.Changes, func(change verdict.Change) bool { return change.Erring }) {
-			erring++
-		}
-	}
 	var lines []string
 	if len(checks) > 0 {
 		lines = append(lines, Checks(checks))
@@ -111,11 +102,11 @@ func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
 			lines = append(lines, show.Plural(n, "cell")+" "+state+".")
 		}
 	}
-	if erring > 0 {
+	if erring := cells(func(change verdict.Change) bool { return change.Erring }); erring > 0 {
 		lines = append(lines, show.Plural(erring, "cell")+" not compared: a side has no repeat without errors.")
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
-		show.Plural(counts[verdict.CellBoth], "cell"), len(worse), len(better)))
+		show.Plural(counts[verdict.CellBoth], "cell"), cells(verdict.Change.Worse), cells(verdict.Change.Better)))
 	able, compared := false, 0
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {

@@ -11,83 +11,48 @@ import (
 	"stackmeter/scenarios/show"
 )
 
-// meaning says what a flag means to whoever reads the figures; of a flag that
-// is not known here, nothing.
-func meaning(flag string) string {
-	switch flag {
-	case results.FlagInherited:
-		return "the cell began above the stack's own warmed-up memory: an earlier cell's memory may be counted in"
-	case results.FlagErrors:
-		return "some answers were not as expected; the cell is never among the conditions worth having"
-	case results.FlagNoGPU:
-		return "no GPU was used"
-	case results.FlagPublished:
-		return "the client went through a published port: the engine's proxy is part of what was measured"
-	case results.FlagUnsettled:
-		return "the stack was still busy by itself when the cell began"
-	case results.FlagRepeated:
-		return "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one"
-	case results.FlagRecycled:
-		return "a server replaced worker processes during the cell, as it was told to (max_requests) or for a reason that it did not tell: starting them is part of the figures"
-	case results.FlagUnwatched:
-		return "the stack's memory was not sampled for more than half a second: stackmeter was halted or had too little CPU, and a peak may have been missed"
-	case results.FlagUnverified:
-		return "a fact of the stack could not be read back, so it was not compared with what was asked for: the report says which under What ran"
-	case results.FlagImported:
-		return "read from a file of figures from elsewhere; how they were measured is not known here"
-	case verdict.FlagUnstable:
-		return fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*verdict.VariationLimit)
-	case verdict.FlagDrift:
-		return fmt.Sprintf("the durations went one way over the run, by more than %.0f%%: the machine, or what the stack works on, changed meanwhile", 100*verdict.DriftLimit)
-	case verdict.FlagErrorsDiffer:
-		return "the repeats differ in their numbers of errors"
-	case load.FlagClientBound:
-		return "the client used nearly all the CPU that it could get, in a search at the rate found or at the lowest one that did not hold: the figures are its limit, not the server's. Give it cores of its own, or keep connections"
-	case load.FlagClientStarved:
-		return "for a tenth of the cell or more the client was ready to run and had no core, while other programs used as much CPU: it sent and read later than it would have. Keep them off the machine, or give the client cores of its own (client.cpuset)"
-	case load.FlagClientLate:
-		return "the client fell behind its schedule, in a search at the rate found or at the lowest one that did not hold: more than one request in a hundred was sent late, so the server did not meet the arrivals that were asked for. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments"
-	case load.FlagInsecure:
-		return "the server's certificate was not verified (request.tls.insecure): whoever answered was measured"
-	case load.FlagNoRate:
-		return "no rate was found that stays within the limit: the figures are those of the lowest one that was tried"
-	case load.FlagLittle:
-		return "throughput × mean latency ÷ clients is more than 5% away from 1, where Little's law puts it: clients spent time neither sending nor waiting, so the server had less to do than that many clients would give it"
-	case gpu.FlagForeign:
-		return "another process held memory on the GPU"
-	case gpu.FlagUnowned:
-		return "GPU memory rose that no listed process holds"
-	case gpu.FlagGap:
-		return "the GPU's memory went unwatched for longer than five sampling intervals"
-	case gpu.FlagFewSamples:
-		return "too few samples of the GPU's memory to trust the peak"
-	case gpu.FlagSum:
-		return "the processes' GPU memory adds up to more than the device's"
-	case gpu.FlagThrottled:
-		return "the GPU's clocks were held down by heat or power"
-	case gpu.FlagNoClaim:
-		return "whose GPU memory it was cannot be said"
-	case gpu.FlagPartSight:
-		return "GPU processes outside this PID namespace cannot be seen"
-	case gpu.FlagUnused:
-		return "the stack did not use the GPU"
-	case gpu.FlagReadErrors:
-		return "some readings of the GPU failed"
-	case gpu.FlagGarbageList:
-		return "the driver's process list held impossible entries and was not used"
-	case gpu.FlagMissedPeak:
-		return "the driver's accounting saw more GPU memory than the samples"
-	case gpu.FlagNotMPS:
-		return "MPS was asked for, and none of the stack's processes was among its clients: they may have run without it"
-	case gpu.FlagFakeDriver:
-		return "measured on the fake driver of the tests, not on a GPU"
+// meanings say what the flags mean to whoever reads the figures.
+func meanings() map[string]string {
+	return map[string]string{
+		results.FlagInherited:    "the cell began above the stack's own warmed-up memory: an earlier cell's memory may be counted in",
+		results.FlagErrors:       "some answers were not as expected; the cell is never among the conditions worth having",
+		results.FlagNoGPU:        "no GPU was used",
+		results.FlagPublished:    "the client went through a published port: the engine's proxy is part of what was measured",
+		results.FlagUnsettled:    "the stack was still busy by itself when the cell began",
+		results.FlagRepeated:     "an earlier measurement of the cell was void for a reason outside of the stack, and it was measured again on a new one",
+		results.FlagRecycled:     "a server replaced worker processes during the cell, as it was told to (max_requests) or for a reason that it did not tell: starting them is part of the figures",
+		results.FlagUnwatched:    "the stack's memory was not sampled for more than half a second: stackmeter was halted or had too little CPU, and a peak may have been missed",
+		results.FlagUnverified:   "a fact of the stack could not be read back, so it was not compared with what was asked for: the report says which under What ran",
+		results.FlagImported:     "read from a file of figures from elsewhere; how they were measured is not known here",
+		verdict.FlagUnstable:     fmt.Sprintf("the durations of the repeats vary by more than %.0f%% (coefficient of variation): something disturbed them, or the stack does not behave the same each time", 100*verdict.VariationLimit),
+		verdict.FlagDrift:        fmt.Sprintf("the durations went one way over the run, by more than %.0f%%: the machine, or what the stack works on, changed meanwhile", 100*verdict.DriftLimit),
+		verdict.FlagErrorsDiffer: "the repeats differ in their numbers of errors",
+		load.FlagClientBound:     "the client used nearly all the CPU that it could get, in a search at the rate found or at the lowest one that did not hold: the figures are its limit, not the server's. Give it cores of its own, or keep connections",
+		load.FlagClientStarved:   "for a tenth of the cell or more the client was ready to run and had no core, while other programs used as much CPU: it sent and read later than it would have. Keep them off the machine, or give the client cores of its own (client.cpuset)",
+		load.FlagClientLate:      "the client fell behind its schedule, in a search at the rate found or at the lowest one that did not hold: more than one request in a hundred was sent late, so the server did not meet the arrivals that were asked for. It had too little CPU, or as many requests under way as its pool allows; latency still counts from the intended moments",
+		load.FlagInsecure:        "the server's certificate was not verified (request.tls.insecure): whoever answered was measured",
+		load.FlagNoRate:          "no rate was found that stays within the limit: the figures are those of the lowest one that was tried",
+		load.FlagLittle:          "throughput × mean latency ÷ clients is more than 5% away from 1, where Little's law puts it: clients spent time neither sending nor waiting, so the server had less to do than that many clients would give it",
+		gpu.FlagForeign:          "another process held memory on the GPU",
+		gpu.FlagUnowned:          "GPU memory rose that no listed process holds",
+		gpu.FlagGap:              "the GPU's memory went unwatched for longer than five sampling intervals",
+		gpu.FlagFewSamples:       "too few samples of the GPU's memory to trust the peak",
+		gpu.FlagSum:              "the processes' GPU memory adds up to more than the device's",
+		gpu.FlagThrottled:        "the GPU's clocks were held down by heat or power",
+		gpu.FlagNoClaim:          "whose GPU memory it was cannot be said",
+		gpu.FlagPartSight:        "GPU processes outside this PID namespace cannot be seen",
+		gpu.FlagUnused:           "the stack did not use the GPU",
+		gpu.FlagReadErrors:       "some readings of the GPU failed",
+		gpu.FlagGarbageList:      "the driver's process list held impossible entries and was not used",
+		gpu.FlagMissedPeak:       "the driver's accounting saw more GPU memory than the samples",
+		gpu.FlagNotMPS:           "MPS was asked for, and none of the stack's processes was among its clients: they may have run without it",
+		gpu.FlagFakeDriver:       "measured on the fake driver of the tests, not on a GPU",
 	}
-	return ""
 }
 
 // WithMeaning is a flag with what it means.
 func WithMeaning(flag string) string {
-	if words := meaning(flag); words != "" {
+	if words := meanings()[flag]; words != "" {
 		return flag + ": " + words
 	}
 	return flag

@@ -3,6 +3,7 @@ package words
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"stackmeter/results"
@@ -106,24 +107,16 @@ func uncompared(checks []results.Check, otherwise string) string {
 // of cells.
 func broken(checks []results.Check) (by []string) {
 	const named = 3
-	cells := map[string][]string{}
-	var order []string
-	for _, c := range checks {
-		if c.Broken() {
-			if cells[c.Threshold] == nil {
-				order = append(order, c.Threshold)
-			}
-			cells[c.Threshold] = append(cells[c.Threshold], c.Cell)
+	bad := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })
+	byThreshold := verdict.GroupBy(bad, func(c results.Check) string { return c.Threshold })
+	for _, of := range byThreshold[:min(len(byThreshold), named)] {
+		where := of[0].Cell
+		if len(of) > 1 {
+			where = show.Plural(len(of), "cell")
 		}
+		by = append(by, of[0].Threshold+" at "+where)
 	}
-	for _, t := range order[:min(len(order), named)] {
-		where := cells[t][0]
-		if n := len(cells[t]); n > 1 {
-			where = show.Plural(n, "cell")
-		}
-		by = append(by, t+" at "+where)
-	}
-	if more := len(order) - named; more > 0 {
+	if more := len(byThreshold) - named; more > 0 {
 		by = append(by, show.Plural(more, "more threshold"))
 	}
 	return by

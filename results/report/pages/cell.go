@@ -12,10 +12,10 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
-	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // A cellView is everything about one cell.
@@ -48,7 +48,7 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) cellView 
 	view := cellView{ID: b.ids[s.Name()], Name: show.Line(s.Name())}
 	var parts []string
 	if s.Duration != nil {
-		parts = append(parts, words.Seconds().Text(s.Duration, words.Seconds().Decimals([]*stats.Sample{s.Duration})))
+		parts = append(parts, words.Sample(units.Seconds, s.Duration))
 	}
 	if peak := s.Peak(b.memory); peak != nil {
 		parts = append(parts, words.Mebibytes().Text(peak, 0))
@@ -65,10 +65,8 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) cellView 
 	for _, reason := range slices.Concat(s.GPUReasons, s.MainReasons) {
 		view.Doubts = append(view.Doubts, show.Line("not measured: "+reason))
 	}
-	if s := report.ErrorList(records); s != nil {
-		for _, i := range s.Items {
-			view.Doubts = append(view.Doubts, i.Name+": "+i.Text)
-		}
+	for _, i := range report.ErrorList(records).Items {
+		view.Doubts = append(view.Doubts, i.Name+": "+i.Text)
 	}
 	for _, record := range slices.Concat(s.Failures, s.Prunings) {
 		name := "Repeat %d failed"
@@ -196,21 +194,15 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []stri
 
 // repeated counts repeated lines and returns each of them once.
 func repeated(lines []string) []string {
-	counts := map[string]int{}
-	var order []string
-	for _, line := range lines {
-		if counts[line] == 0 {
-			order = append(order, line)
+	var each []string
+	for _, alike := range verdict.GroupBy(lines, func(line string) string { return line }) {
+		text := show.Shorten(show.Line(alike[0]), show.LineWidth)
+		if len(alike) > 1 {
+			text += fmt.Sprintf("  ×%d", len(alike))
 		}
-		counts[line]++
+		each = append(each, text)
 	}
-	for i, line := range order {
-		order[i] = show.Shorten(show.Line(line), show.LineWidth)
-		if n := counts[line]; n > 1 {
-			order[i] += fmt.Sprintf("  ×%d", n)
-		}
-	}
-	return order
+	return each
 }
 
 // latencyChart is the distribution of the answers' latency over the repeats
@@ -238,7 +230,7 @@ func latencyChart(s verdict.Summary) *chart.Chart {
 	text := "Latency of " + show.Plural(int(all.Count()), "answer")
 	for _, p := range []float64{50, 90, 99} {
 		at := float64(all.Percentile(p)) * ms
-		label := fmt.Sprintf("p%.0f %s ms", p, threeDigits(at))
+		label := fmt.Sprintf("p%.0f %s ms", p, words.Digits(at))
 		rules = append(rules, chart.Rule{At: at, Label: label})
 		text += ", " + label
 	}
@@ -247,13 +239,6 @@ func latencyChart(s verdict.Summary) *chart.Chart {
 		X: chart.Axis{Label: "ms"}, Y: chart.Axis{Label: "answers", Zero: true}, Height: 150,
 		Layers: []chart.Layer{columns, rules},
 	}
-}
-
-func threeDigits(v float64) string {
-	if v <= 0 {
-		return "0"
-	}
-	return fmt.Sprintf("%.*f", max(0, 2-int(math.Floor(math.Log10(v)))), v)
 }
 
 // gpuChart is the devices' memory over the trial of the first repeat that has

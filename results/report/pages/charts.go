@@ -1,10 +1,9 @@
 package pages
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"stackmeter/results"
@@ -14,6 +13,7 @@ import (
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // Limits of what charts show by name; a page says where they were reached.
@@ -43,10 +43,8 @@ func spreadOf(s *stats.Sample, u words.Unit) *chart.Range {
 
 // whiskers says what they are, where there are any.
 func (b *builder) whiskers() string {
-	for _, s := range b.summaries {
-		if len(s.Speaking) > 1 {
-			return whiskersText
-		}
+	if slices.ContainsFunc(b.summaries, func(s verdict.Summary) bool { return len(s.Speaking) > 1 }) {
+		return whiskersText
 	}
 	return ""
 }
@@ -135,8 +133,8 @@ func (b *builder) tradeoff() *drawing {
 func (b *builder) markText(s verdict.Summary, memory string) string {
 	text := show.Line(s.Name())
 	if s.Duration != nil {
-		text += "\n" + words.Seconds().Text(s.Duration, words.Seconds().Decimals([]*stats.Sample{s.Duration}))
-		if ratio := b.baselines.DurationRatio(s); ratio != nil {
+		text += "\n" + words.Sample(units.Seconds, s.Duration)
+		if ratio := b.baselines.Ratio(s, results.Metric(results.MetricDuration)); ratio != nil {
 			text += ", " + words.Percent(ratio, 1) + " of the baseline"
 		}
 	}
@@ -163,57 +161,41 @@ func (b *builder) namesOf(cells []verdict.Summary, memory string) string {
 
 // barsOf is a bar for each cell of one number of requests, by topology: the
 // experiment's bar charts.
-func (b *builder) barsOf(cells []verdict.Summary, name, title string, u words.Unit, sample func(verdict.Summary) *stats.Sample) *drawing {
+func (b *builder) barsOf(cells []verdict.Summary, m results.Figure, name, requests string) *drawing {
+	cells = slices.DeleteFunc(slices.Clone(cells), func(s verdict.Summary) bool { return s.Sample(m) == nil })
 	var groups []chart.Group
-	inks := map[string]int{}
+	var modes []string
 	var samples []*stats.Sample
 	for _, s := range cells {
-		samples = append(samples, sample(s))
+		samples = append(samples, s.Sample(m))
 	}
-	decimals := u.Decimals(samples)
-	skipped := 0
-	at := map[string]int{}
-	for _, s := range cells {
-		value := sample(s)
-		if value == nil {
-			continue
-		}
-		group, known := at[s.Topology.Name]
-		if !known {
-			if len(groups) == mostGroups {
-				skipped++
-				continue
+	u := words.UnitOf(m.Unit)
+	decimals, skipped := u.Decimals(samples), len(cells)
+	byTopology := verdict.GroupBy(cells, func(s verdict.Summary) string { return s.Topology.Name })
+	for _, of := range byTopology[:min(len(byTopology), mostGroups)] {
+		group := chart.Group{Label: show.Line(of[0].Topology.Name)}
+		for _, s := range of[:min(len(of), mostLines)] {
+			mode, value := show.Line(s.Load.Mode()), s.Sample(m)
+			if !slices.Contains(modes, mode) {
+				modes = append(modes, mode)
 			}
-			group = len(groups)
-			at[s.Topology.Name] = group
-			groups = append(groups, chart.Group{Label: show.Line(s.Topology.Name)})
+			group.Bars = append(group.Bars, chart.Bar{
+				Value: value.Median / u.Scale, Range: spreadOf(value, u), Figure: u.Number(value.Median, decimals),
+				Label: show.Line(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(slices.Index(modes, mode)),
+			})
+			skipped--
 		}
-		if len(groups[group].Bars) == mostLines {
-			skipped++
-			continue
-		}
-		mode := show.Line(s.Load.Mode())
-		ink, known := inks[mode]
-		if !known {
-			ink = len(inks)
-			inks[mode] = ink
-		}
-		groups[group].Bars = append(groups[group].Bars, chart.Bar{
-			Value: value.Median / u.Scale, Range: spreadOf(value, u), Figure: u.Number(value.Median, decimals),
-			Label: show.Line(s.Name()) + "\n" + spreadText(value, u, decimals), Link: b.href(s), Ink: chart.Series(ink),
-		})
+		groups = append(groups, group)
 	}
 	if len(groups) == 0 {
 		return nil
 	}
 	c := chart.Bars(groups)
-	c.Name, c.Title, c.X.Label = name, title, u.Name
-	c.Text = title + ": the figures are those of the table with the same name."
-	legend := make([]chart.Key, len(inks))
-	for mode, i := range inks {
-		legend[i] = chart.Key{Label: mode, Ink: chart.Series(i), Shape: chart.Swatch}
+	c.Name, c.Title, c.X.Label = name, words.Capital(m.Title)+" by topology and load, "+requests, u.Name
+	c.Text = c.Title + ": the figures are those of the table with the same name."
+	for i, mode := range modes {
+		c.Legend = append(c.Legend, chart.Key{Label: mode, Ink: chart.Series(i), Shape: chart.Swatch})
 	}
-	c.Legend = legend
 	d := &drawing{chart: c, caption: b.whiskers()}
 	if skipped > 0 {
 		d.caption += fmt.Sprintf(" %s more than fit here.", show.Plural(skipped, "cell"))
@@ -221,31 +203,23 @@ func (b *builder) barsOf(cells []verdict.Summary, name, title string, u words.Un
 	return d
 }
 
-// A series is the cells that one line joins.
-type series struct {
-	label string
-	cells []verdict.Summary
-}
-
-// linesOf joins the durations of series over x, with whiskers.
-func (b *builder) linesOf(all []series, name, title, xLabel string, x func(verdict.Summary) float64, log bool) *drawing {
+// linesOf joins the durations of cells with the same label over x, with whiskers.
+func (b *builder) linesOf(cells []verdict.Summary, label func(verdict.Summary) string, name, title, xLabel string, x func(verdict.Summary) float64, log bool) *drawing {
 	c := chart.Chart{
 		Name: name, Title: title, Text: title + ": the figures are those of the tables.",
 		X: chart.Axis{Label: xLabel, Log: log}, Y: chart.Axis{Label: "duration, s", Log: log, Zero: !log}, Height: 230,
 	}
 	d := &drawing{caption: b.whiskers()}
+	all := verdict.GroupBy(slices.DeleteFunc(slices.Clone(cells), func(s verdict.Summary) bool { return s.Duration == nil }), label)
 	if len(all) > mostLines {
 		d.caption += fmt.Sprintf(" %d of %d topologies are shown.", mostLines, len(all))
 		all = all[:mostLines]
 	}
 	var places []float64
-	for i, s := range all {
+	for i, of := range all {
 		line := chart.Line{Ink: chart.Series(i)}
 		var marks chart.Marks
-		for _, cell := range s.cells {
-			if cell.Duration == nil {
-				continue
-			}
+		for _, cell := range of {
 			at := chart.Point{X: x(cell), Y: cell.Duration.Median}
 			places = append(places, at.X)
 			line.Points = append(line.Points, at)
@@ -254,9 +228,9 @@ func (b *builder) linesOf(all []series, name, title, xLabel string, x func(verdi
 				Label: b.markText(cell, b.memory), Link: b.href(cell),
 			})
 		}
-		slices.SortFunc(line.Points, func(a, b chart.Point) int { return int(math.Copysign(1, a.X-b.X)) })
+		slices.SortFunc(line.Points, func(a, b chart.Point) int { return cmp.Compare(a.X, b.X) })
 		c.Layers = append(c.Layers, line, marks)
-		c.Legend = append(c.Legend, chart.Key{Label: s.label, Ink: chart.Series(i), Shape: chart.ShapeOf(i)})
+		c.Legend = append(c.Legend, chart.Key{Label: label(of[0]), Ink: chart.Series(i), Shape: chart.ShapeOf(i)})
 	}
 	slices.Sort(places)
 	places = slices.Compact(places)
@@ -265,7 +239,7 @@ func (b *builder) linesOf(all []series, name, title, xLabel string, x func(verdi
 	}
 	if len(places) <= 8 {
 		for _, at := range places {
-			c.X.Ticks = append(c.X.Ticks, chart.Tick{At: at, Label: strconv.FormatFloat(at, 'f', -1, 64)})
+			c.X.Ticks = append(c.X.Ticks, chart.Tick{At: at, Label: words.Plainly(at)})
 		}
 	}
 	d.chart = c

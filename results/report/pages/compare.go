@@ -42,11 +42,7 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 	for _, line := range words.VerdictLines(c, checks) {
 		view.Verdict = append(view.Verdict, show.Line(line))
 	}
-	for _, s := range []*report.Section{report.CheckList(checks), report.CellStates(c), report.ComparisonFlags(c)} {
-		if s != nil {
-			view.Also = append(view.Also, *s)
-		}
-	}
+	view.Also = report.Held(report.CheckList(checks), report.CellStates(c), report.ComparisonFlags(c))
 	for _, d := range c.Disparities {
 		view.Warnings = append(view.Warnings, show.Line(d.String()))
 	}
@@ -54,9 +50,7 @@ func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Che
 		view.Notes = append(view.Notes, show.Line(n.String()))
 	}
 	for i, metric := range c.Metrics {
-		if s := report.Changes(c, i); s != nil {
-			view.Tables = append(view.Tables, *s)
-		}
+		view.Tables = append(view.Tables, report.Held(report.Changes(c, i))...)
 		if rows := changesOf(c, i); len(rows) > 0 {
 			d := changesChart(metric, rows)
 			view.Figures = append(view.Figures, newFigure(d.chart, d.caption, halfPage))

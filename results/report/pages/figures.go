@@ -8,7 +8,6 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
-	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
@@ -25,29 +24,27 @@ func (b *builder) drawings() []drawing {
 			all = append(all, *d)
 		}
 	}
-	requests := b.requests()
-	for _, n := range requests[max(0, len(requests)-2):] {
-		cells := b.at(n)
-		title := show.Plural(n, "request")
-		add(b.barsOf(cells, fmt.Sprintf("duration-n%d", n), "Duration by topology and load, "+title, words.Seconds(),
-			func(s verdict.Summary) *stats.Sample { return s.Duration }))
-		add(b.barsOf(cells, fmt.Sprintf("memory-n%d", n), words.Capital(words.PeakName(b.memory))+" by topology and load, "+title, words.Mebibytes(),
-			func(s verdict.Summary) *stats.Sample { return s.Peak(b.memory) }))
+	byRequests := verdict.GroupBy(b.summaries, func(s verdict.Summary) int { return s.Load.Requests })
+	for _, cells := range byRequests[max(0, len(byRequests)-2):] {
+		n := cells[0].Load.Requests
+		for _, of := range []struct{ name, metric string }{{"duration", results.MetricDuration}, {"memory", results.PeakMetric(b.memory)}} {
+			add(b.barsOf(cells, results.Metric(of.metric), fmt.Sprintf("%s-n%d", of.name, n), show.Plural(n, "request")))
+		}
 	}
-	if len(requests) > 0 {
-		n := requests[len(requests)-1]
+	topology := func(s verdict.Summary) string { return show.Line(s.Topology.Name) }
+	if len(byRequests) > 0 {
+		last := byRequests[len(byRequests)-1]
+		n := last[0].Load.Requests
 		for _, client := range []string{scenarios.ClientMP, scenarios.ClientMT} {
-			lines := b.lines(b.at(n), func(s verdict.Summary) bool { return s.Load.Client == client && !s.Load.KeepAlive },
-				func(s verdict.Summary) string { return show.Line(s.Topology.Name) })
-			add(b.linesOf(lines, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, show.Plural(n, "request")),
+			cells := slices.DeleteFunc(slices.Clone(last), func(s verdict.Summary) bool { return s.Load.Client != client || s.Load.KeepAlive })
+			add(b.linesOf(cells, topology, fmt.Sprintf("pool-%s-n%d", client, n), fmt.Sprintf("Duration by pool, %s, %s", client, show.Plural(n, "request")),
 				"pool", func(s verdict.Summary) float64 { return float64(s.Load.Pool) }, false))
 		}
 	}
-	if len(requests) > 1 {
-		topologies := groupNames(b.summaries)
-		for _, topology := range topologies[:min(len(topologies), 4)] {
-			lines := b.lines(b.summaries, func(s verdict.Summary) bool { return s.Topology.Name == topology }, b.lineName(topology))
-			add(b.linesOf(lines, "requests-"+fileName(topology), "Duration by number of requests, "+show.Line(topology),
+	if len(byRequests) > 1 {
+		byTopology := verdict.GroupBy(b.summaries, func(s verdict.Summary) string { return s.Topology.Name })
+		for _, cells := range byTopology[:min(len(byTopology), 4)] {
+			add(b.linesOf(cells, lineName(cells), "requests-"+fileName(cells[0].Topology.Name), "Duration by number of requests, "+topology(cells[0]),
 				"requests", func(s verdict.Summary) float64 { return float64(s.Load.Requests) }, true))
 		}
 	}
@@ -56,73 +53,12 @@ func (b *builder) drawings() []drawing {
 
 // lineName names the lines of a topology's chart by number of requests: by
 // client, where each number of requests has one pool, otherwise with the pool.
-func (b *builder) lineName(topology string) func(verdict.Summary) string {
-	loads := map[string]int{}
-	var most int
-	for _, s := range b.summaries {
-		if s.Topology.Name == topology {
-			key := fmt.Sprint(s.Load.Requests, s.Load.Client, s.Load.KeepAlive)
-			loads[key]++
-			most = max(most, loads[key])
-		}
-	}
-	if most == 1 {
+func lineName(cells []verdict.Summary) func(verdict.Summary) string {
+	pools := verdict.GroupBy(cells, func(s verdict.Summary) string { return fmt.Sprint(s.Load.Requests, s.Load.Client, s.Load.KeepAlive) })
+	if len(pools) == len(cells) {
 		return func(s verdict.Summary) string { return show.Line(s.Load.Client) }
 	}
 	return func(s verdict.Summary) string { return show.Line(s.Load.Mode()) }
-}
-
-// lines groups cells by the line that they are on, in order.
-func (b *builder) lines(cells []verdict.Summary, keep func(verdict.Summary) bool, name func(verdict.Summary) string) []series {
-	var all []series
-	at := map[string]int{}
-	for _, s := range cells {
-		if !keep(s) || s.Duration == nil {
-			continue
-		}
-		i, known := at[name(s)]
-		if !known {
-			i = len(all)
-			at[name(s)] = i
-			all = append(all, series{label: name(s)})
-		}
-		all[i].cells = append(all[i].cells, s)
-	}
-	return all
-}
-
-// requests are the numbers of requests of the cells, from the smallest on.
-func (b *builder) requests() []int {
-	var all []int
-	for _, s := range b.summaries {
-		all = append(all, s.Load.Requests)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// at are the cells of one number of requests.
-func (b *builder) at(requests int) []verdict.Summary {
-	var cells []verdict.Summary
-	for _, s := range b.summaries {
-		if s.Load.Requests == requests {
-			cells = append(cells, s)
-		}
-	}
-	return cells
-}
-
-// groupNames lists the topologies in the order of the summaries.
-func groupNames(summaries []verdict.Summary) []string {
-	var names []string
-	seen := map[string]bool{}
-	for _, s := range summaries {
-		if !seen[s.Topology.Name] {
-			seen[s.Topology.Name] = true
-			names = append(names, s.Topology.Name)
-		}
-	}
-	return names
 }
 
 // fileName makes a name that is safe in any folder: letters, digits and -.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -19,8 +18,14 @@ import (
 // scenario, an answer or a log wrote is escaped by html/template and cleaned
 // of control characters first, as in every other format.
 
-//go:embed html
+//go:embed html/*.html
 var assets embed.FS
+
+//go:embed html/page.css
+var style string
+
+//go:embed html/page.js
+var script string
 
 // A page is what every HTML page of ours is made of.
 type page struct {
@@ -66,14 +71,6 @@ func (p page) write(w io.Writer, name string, data any) error {
 	if err := templates.ExecuteTemplate(&body, name, data); err != nil {
 		return err
 	}
-	style, err := fs.ReadFile(assets, "html/page.css")
-	if err != nil {
-		return err
-	}
-	script, err := fs.ReadFile(assets, "html/page.js")
-	if err != nil {
-		return err
-	}
 	p.Nav = slices.Clone(p.Nav)
 	for i := range p.Nav {
 		p.Nav[i].Text = show.Line(p.Nav[i].Text) // a run's id among them
@@ -88,16 +85,12 @@ func (p page) write(w io.Writer, name string, data any) error {
 // known by their hashes, and nothing else; a page that follows a run may also
 // ask the server that it came from.
 func Policy(follows bool) string {
-	hash := func(file string) string {
-		content, err := fs.ReadFile(assets, file)
-		if err != nil {
-			return "'none'" // the file is part of the program
-		}
-		sum := sha256.Sum256(content)
+	hash := func(content string) string {
+		sum := sha256.Sum256([]byte(content))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
 	policy := fmt.Sprintf("default-src 'none'; style-src %s; script-src %s; base-uri 'none'; form-action 'none'",
-		hash("html/page.css"), hash("html/page.js"))
+		hash(style), hash(script))
 	if follows {
 		policy += "; connect-src 'self'"
 	}

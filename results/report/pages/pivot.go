@@ -2,27 +2,21 @@ package pages
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 
+	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
-	"stackmeter/scenarios/show"
 )
 
 // A pivotView is a table of one figure, tinted by how large it is.
 type pivotView struct {
-	Title   string
-	Text    []string
-	Head    []string
-	Columns []string
-	Rows    []pivotRow
-}
-
-type pivotRow struct {
-	Labels []string
-	Cells  []*pivotCell // nil where there is no such cell
+	report.Section                // as the other formats lay it out
+	Cells          [][]*pivotCell // of each row, right of its labels; nil where there is no such cell
 }
 
 type pivotCell struct {
@@ -38,76 +32,54 @@ type pivotCell struct {
 // tints is the number of steps between the smallest and the largest figure.
 const tints = 7
 
-// newPivot lays a table out as the other formats do, section is theirs.
-func (b *builder) newPivot(pivot verdict.Pivot, s report.Section, f report.Figure) pivotView {
-	view := pivotView{Title: s.Title, Text: s.Text, Head: pivot.Head}
-	if s.Table == nil {
+// newPivot tints the table of a metric.
+func (b *builder) newPivot(pivot verdict.Pivot, m results.Figure) pivotView {
+	view := pivotView{Section: report.PivotSection(pivot, m, b.baselines, b.notes)}
+	if view.Table == nil {
 		return view
 	}
-	for _, column := range pivot.Columns {
-		view.Columns = append(view.Columns, show.Line(column))
-	}
 	var samples []*stats.Sample
-	var low, high *stats.Sample
-	for _, row := range pivot.Rows {
-		for _, cell := range row.Cells {
-			if cell == nil || f.Sample(*cell) == nil {
-				continue
-			}
-			sample := f.Sample(*cell)
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, cell := range pivot.Summaries {
+		if sample := cell.Sample(m); sample != nil {
 			samples = append(samples, sample)
-			if low == nil || sample.Median < low.Median {
-				low = sample
-			}
-			if high == nil || sample.Median > high.Median {
-				high = sample
-			}
+			low, high = min(low, sample.Median), max(high, sample.Median)
 		}
 	}
-	decimals := f.Unit.Decimals(samples)
+	decimals := words.UnitOf(m.Unit).Decimals(samples)
 	for r, row := range pivot.Rows {
-		line := pivotRow{}
-		for _, label := range row.Labels {
-			line.Labels = append(line.Labels, show.Line(label))
-		}
+		cells := make([]*pivotCell, len(row.Cells))
 		for c, cell := range row.Cells {
 			if cell == nil {
-				line.Cells = append(line.Cells, nil)
 				continue
 			}
-			view := b.newPivotCell(*cell, f, decimals)
-			if sample := f.Sample(*cell); sample != nil && high.Median > low.Median {
-				step := int((sample.Median - low.Median) / (high.Median - low.Median) * tints)
-				view.Class = fmt.Sprintf("h%d", min(step, tints-1))
+			cells[c] = b.newPivotCell(*cell, m, decimals)
+			cells[c].Tone = classOf(view.Table.Rows[r][len(row.Labels)+c])
+			if sample := cell.Sample(m); sample != nil && high > low {
+				step := int((sample.Median - low) / (high - low) * tints)
+				cells[c].Class = fmt.Sprintf("h%d", min(step, tints-1))
 			}
-			switch s.Table.Rows[r][len(row.Labels)+c].Tone {
-			case report.Best:
-				view.Tone = "best"
-			case report.Bad:
-				view.Tone = "failed"
-			}
-			line.Cells = append(line.Cells, view)
 		}
-		view.Rows = append(view.Rows, line)
+		view.Cells = append(view.Cells, cells)
 	}
 	return view
 }
 
-func (b *builder) newPivotCell(cell verdict.Summary, f report.Figure, decimals int) *pivotCell {
+func (b *builder) newPivotCell(cell verdict.Summary, m results.Figure, decimals int) *pivotCell {
 	view := &pivotCell{Figure: words.Missing, Href: b.href(cell)}
-	if marks := b.notes.Marks(cell, f.Why(cell)); marks != "" {
+	if marks := b.notes.Marks(cell, cell.Reasons(m)); marks != "" {
 		view.Marks = strings.Split(strings.Trim(marks, "[]"), ",")
 	}
-	sample := f.Sample(cell)
+	sample, u := cell.Sample(m), words.UnitOf(m.Unit)
 	switch {
 	case cell.OK == 0:
 		view.Figure = words.Unmeasured(cell)
 	case sample != nil:
-		text := strings.TrimSuffix(f.Unit.Text(sample, decimals), " "+f.Unit.Name)
+		text := strings.TrimSuffix(u.Text(sample, decimals), " "+u.Name)
 		view.Figure, view.Spread, _ = strings.Cut(text, " ")
-		view.Spread, view.Value = strings.TrimSpace(view.Spread), exact(sample.Median)
-		view.Title = spreadText(sample, f.Unit, decimals)
-		if ratio := f.Ratio(cell); ratio != nil {
+		view.Spread, view.Value = strings.TrimSpace(view.Spread), strconv.FormatFloat(sample.Median, 'g', 10, 64)
+		view.Title = spreadText(sample, u, decimals)
+		if ratio := b.baselines.Ratio(cell, m); ratio != nil {
 			view.Ratio = words.Percent(ratio, 1)
 		}
 	}

@@ -7,13 +7,16 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // PageOptions are about the page around a report. The zero value is fit for a
@@ -116,9 +119,9 @@ func (b *builder) choose(conclusion verdict.Conclusion) {
 type runView struct {
 	Progress    *progressView
 	AnswerTitle string
-	Asked       *report.Section // the recommendation that the scenario asks for
+	Asked       *report.Section // the recommendation
 	Gate        *report.Section // what the thresholds say, where one does not hold
-	Verdict     []string        // or the one that needs no asking
+	Nothing     string          // said where there is no answer yet
 	Conclusion  *report.Grid
 	AnswerNotes []string
 	Tradeoff    *figureView
@@ -177,11 +180,8 @@ func statusOf(s words.Standing) *status {
 
 // banners are the warnings above everything else.
 func banners(run results.Run, records []results.Record) []string {
-	fake := slices.ContainsFunc(records, func(r results.Record) bool { return r.GPU.Fake })
-	for _, device := range run.GPUDevices {
-		fake = fake || device.Fake
-	}
-	if fake {
+	if slices.ContainsFunc(records, func(r results.Record) bool { return r.GPU.Fake }) ||
+		slices.ContainsFunc(run.GPUDevices, func(d gpu.Device) bool { return d.Fake }) {
 		return []string{"FAKE GPU: these GPU figures come from the fake driver of the tests. They are no measurement of a GPU."}
 	}
 	return nil
@@ -204,7 +204,7 @@ func (b *builder) view(records []results.Record) runView {
 		v.Gate = s
 	}
 	if len(b.summaries) == 0 {
-		v.Verdict = []string{"No cell has been measured yet."}
+		v.Nothing = "No cell has been measured yet."
 	} else {
 		concluded, alike := shortened(concluded)
 		s := report.Conclusion(concluded, b.notes)
@@ -212,9 +212,11 @@ func (b *builder) view(records []results.Record) runView {
 			s.Notes = append(s.Notes, show.Plural(alike, "cell")+" as good as one of these within some percent: the table of all cells has them.")
 		}
 		v.AnswerTitle = s.Title
-		if v.Asked = report.Planned(b.run, b.summaries); v.Asked == nil {
-			v.Verdict = b.verdict()
+		asked := b.run // a page has an answer, whether the scenario asks for one or not
+		if asked.Plan.Recommend == nil && len(concluded.Members) > 0 {
+			asked.Plan.Recommend = &scenarios.Recommend{Objective: results.MetricDuration}
 		}
+		v.Asked = report.Planned(asked, b.summaries)
 		v.Conclusion, v.AnswerNotes = s.Table, s.Notes
 		for i, condition := range concluded.Conditions {
 			s.Table.Rows[i][0].Link = b.href(condition.Summary)
@@ -225,8 +227,9 @@ func (b *builder) view(records []results.Record) runView {
 		v.Tradeoff = &f
 	}
 	for _, pivot := range verdict.Pivots(b.summaries) {
-		v.Pivots = append(v.Pivots, b.newPivot(pivot, report.DurationSection(pivot, b.baselines, b.notes), report.DurationFigure(b.baselines)),
-			b.newPivot(pivot, report.MemorySection(pivot, b.baselines, b.memory, b.notes), report.MemoryFigure(b.baselines, b.memory)))
+		for _, name := range []string{results.MetricDuration, results.PeakMetric(b.memory)} {
+			v.Pivots = append(v.Pivots, b.newPivot(pivot, results.Metric(name)))
+		}
 	}
 	for _, d := range b.drawings() {
 		v.Figures = append(v.Figures, newFigure(d.chart, d.caption, halfPage))
@@ -260,11 +263,8 @@ func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 
 // machine is what the page says about the run itself.
 func (b *builder) machine(v *runView, records []results.Record) {
-	for _, s := range []*report.Section{report.OpenLoops(records), report.Failures(b.summaries), report.Prunings(b.summaries), report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records)} {
-		if s != nil {
-			v.Problems = append(v.Problems, *s)
-		}
-	}
+	v.Problems = report.Held(report.OpenLoops(records), report.Failures(b.summaries), report.Prunings(b.summaries),
+		report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records))
 	v.Facts = report.Heading(b.run, records, b.summaries, b.memory)
 	for _, f := range []report.Fact{
 		{Label: "scenario file", Text: b.run.File}, {Label: "stackmeter", Text: strings.TrimSpace(b.run.Host.Stackmeter + " " + b.run.Host.Go)}, {Label: "plan", Text: b.run.Fingerprint},
@@ -277,11 +277,9 @@ func (b *builder) machine(v *runView, records []results.Record) {
 		f := newFigure(*c, "", halfPage)
 		v.Spent = &f
 	}
-	for _, s := range []*report.Section{report.GPUPhases(records), report.Ran(records)} {
-		if s != nil {
-			s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
-			v.Sections = append(v.Sections, *s)
-		}
+	for _, s := range report.Held(report.GPUPhases(records), report.Ran(records)) {
+		s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
+		v.Sections = append(v.Sections, s)
 	}
 	v.Sections = append(v.Sections, configurations(records)...)
 }
@@ -342,7 +340,7 @@ func (b *builder) cellGrid() *report.Grid {
 			e.Tone = report.Bad
 		}
 		g.Rows = append(g.Rows, []report.Entry{
-			{Text: show.Line(s.Name()), Link: b.href(s)}, e, metric(s, results.MetricDuration, words.Seconds()), metric(s, results.MetricThroughput, words.Unit{Name: "/s", Scale: 1, Fine: 2, Least: 0}),
+			{Text: show.Line(s.Name()), Link: b.href(s)}, e, metric(s, results.MetricDuration, words.Seconds()), metric(s, results.MetricThroughput, words.UnitOf(units.PerSecond)),
 			metric(s, "p50", words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}), metric(s, results.MetricP99, words.Unit{Name: "ms", Scale: 1e-3, Fine: 1, Least: 1}),
 			metric(s, results.PeakMetric(b.memory), words.Mebibytes()), {Text: bound}, {Text: b.ownFlags(s)},
 		})

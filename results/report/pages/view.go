@@ -63,21 +63,10 @@ func newGrid(name string, g *report.Grid) gridView {
 	for i, text := range g.Head {
 		view.Head = append(view.Head, headView{Text: text, Right: i >= g.Labels && holdsFigures(g, i)})
 	}
-	right := func(column int) bool { return column < len(view.Head) && view.Head[column].Right }
 	for _, row := range g.Rows {
 		var entries []entryView
 		for i, e := range row {
-			entry := entryView{Text: e.Text, Href: e.Link, Head: i < g.Labels, Right: right(i)}
-			switch e.Tone {
-			case report.Best:
-				entry.Class = "best"
-			case report.Bad:
-				entry.Class = "failed"
-			case report.Better:
-				entry.Class = "better"
-			case report.Worse:
-				entry.Class = "worse"
-			}
+			entry := entryView{Text: e.Text, Href: e.Link, Class: classOf(e), Head: i < g.Labels, Right: view.Head[i].Right}
 			if entry.Right {
 				entry.Value = leadingNumber(e.Text)
 			} else if i >= g.Labels && len(e.Text) > 30 {
@@ -88,6 +77,21 @@ func newGrid(name string, g *report.Grid) gridView {
 		view.Rows = append(view.Rows, entries)
 	}
 	return view
+}
+
+// classOf is how an entry stands out.
+func classOf(e report.Entry) string {
+	switch e.Tone {
+	case report.Best:
+		return "best"
+	case report.Bad:
+		return "failed"
+	case report.Better:
+		return "better"
+	case report.Worse:
+		return "worse"
+	}
+	return ""
 }
 
 // holdsFigures reports whether a column holds figures, or nothing.
@@ -110,6 +114,3 @@ func leadingNumber(text string) string {
 	}
 	return first
 }
-
-// exact is a number as a script reads it.
-func exact(value float64) string { return strconv.FormatFloat(value, 'g', 10, 64) }
