@@ -96,7 +96,7 @@ const (
 // or does not answer becomes the reason why there are no GPUs.
 func openGPU(ctx context.Context, o gpuOptions) (gpus, error) {
 	g, err := gpu.Aside(ctx, openGPULimit, func() (gpus, error) {
-		driver, err := nvml.Open(nvml.Options{Library: o.nvmlFile})
+		driver, err := nvml.Open(o.nvmlFile)
 		if err != nil {
 			return gpus{}, err
 		}

@@ -20,7 +20,7 @@ func (ev evidence) activity(device int) TelemetrySummary {
 		}
 	}
 	for _, r := range ev.telemetry {
-		t := r.devices[device]
+		t := r[device]
 		if t == nil {
 			continue
 		}

@@ -63,7 +63,7 @@ func (c *Cell) Stop() Usage {
 		}
 	}
 	if len(t.rounds) > 0 {
-		ev.idleRound = &t.rounds[0] // it was read before the stack started
+		ev.idleRound = t.rounds[0] // it was read before the stack started
 	}
 	ev.samples = slices.Clone(window(t.samples, c.from, to))
 	if c.err == nil {

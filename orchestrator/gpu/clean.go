@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"fmt"
-	"strings"
 )
 
 // tolerance is how far above its idle baseline a device's memory may be
@@ -23,20 +22,17 @@ type Holder struct {
 
 // String describes the holder for an error's text.
 func (h Holder) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "process %d", h.PID)
+	text := fmt.Sprintf("process %d", h.PID)
 	if h.Name != "" {
-		fmt.Fprintf(&b, " (%s)", h.Name)
+		text += " (" + h.Name + ")"
 	}
 	if h.Container != "" {
-		fmt.Fprintf(&b, " in container %.12s", h.Container)
+		text += fmt.Sprintf(" in container %.12s", h.Container)
 	}
-	if h.Memory != nil {
-		fmt.Fprintf(&b, " holds %s", mib(*h.Memory))
-	} else {
-		b.WriteString(" holds an amount that the driver does not report")
+	if h.Memory == nil {
+		return text + " holds an amount that the driver does not report"
 	}
-	return b.String()
+	return text + " holds " + mib(*h.Memory)
 }
 
 // A Snapshot is one device at one moment.
@@ -64,17 +60,15 @@ func Dirt(now []Snapshot, idle map[string]int64) []string {
 		}
 		own, server := false, int64(0)
 		for _, h := range s.Holders {
-			if h.Server {
-				if h.Memory != nil {
-					server += *h.Memory
-				}
-				continue
-			}
-			if h.Service != "" {
+			switch {
+			case h.Server && h.Memory != nil:
+				server += *h.Memory
+			case h.Server:
+			case h.Service != "":
 				own = true
-				continue
+			default:
+				dirt = append(dirt, fmt.Sprintf("GPU %s: %s", s.Device.UUID, h))
 			}
-			dirt = append(dirt, fmt.Sprintf("GPU %s: %s", s.Device.UUID, h))
 		}
 		base, known := idle[s.Device.UUID]
 		if known && !own && s.Memory.Used-server > base+tolerance {

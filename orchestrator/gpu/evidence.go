@@ -25,7 +25,7 @@ type evidence struct {
 	reserved, totals      []*int64
 	faults                map[string]int // failed readings by code
 
-	idleRound *round
+	idleRound round
 	rounds    []round // the first and the last are the edges; none if an edge failed
 	telemetry []reading
 	died      []attributed
@@ -124,7 +124,7 @@ func (ev evidence) processes(u *Usage) {
 		u.ForeignPeak = larger(u.ForeignPeak, r.sum(ofOthers))
 		u.Unowned = larger(u.Unowned, r.unowned(ev.idleRound))
 	}
-	u.sort(processPeaks(rounds))
+	u.list(rounds)
 	u.Services = servicePeaks(rounds, u.Processes)
 	if ev.sight == SightNamespace {
 		u.ProcessReason = ev.why
@@ -134,57 +134,36 @@ func (ev evidence) processes(u *Usage) {
 		u.Stack, u.ProcessReason = nil, "nobody said which processes belong to the stack"
 	case len(u.Processes) == 0:
 		u.Stack = nil
-		u.ProcessReason = join(u.ProcessReason, "no process of the stack was seen on the GPU")
+		u.ProcessReason = strings.TrimPrefix(u.ProcessReason+"; no process of the stack was seen on the GPU", "; ")
 	case u.Stack == nil || slices.ContainsFunc(u.Processes, func(p ProcessPeak) bool { return p.Peak == nil }):
 		u.Stack = nil
-		u.ProcessReason = join(u.ProcessReason, "the driver does not report the memory of processes")
+		u.ProcessReason = strings.TrimPrefix(u.ProcessReason+"; the driver does not report the memory of processes", "; ")
 	}
 }
 
-// join puts reasons into one sentence.
-func join(reasons ...string) string {
-	return strings.Join(slices.DeleteFunc(reasons, func(r string) bool { return r == "" }), "; ")
-}
-
-// A listed is a process that the rounds list, with its peak.
-type listed struct {
-	ProcessPeak
-	server bool // of MPS
-}
-
-// processPeaks are the processes that the rounds list, ordered by PID.
-func processPeaks(rounds []round) []listed {
-	all := map[identity]*listed{}
+// list puts each process that the rounds list where it belongs, ordered by PID.
+func (u *Usage) list(rounds []round) {
+	all := map[identity]*entry{}
 	for _, r := range rounds {
 		for id, e := range r.byProcess() {
-			p := all[id]
-			if p == nil {
-				p = &listed{ProcessPeak{PID: id.pid, Start: id.start, Parent: e.parent, Name: e.name,
-					Service: e.service, Role: e.role, Container: e.container}, e.server}
-				all[id] = p
+			if p, seen := all[id]; seen {
+				p.client = p.client || e.client
+				p.memory, p.accounting = larger(p.memory, e.memory), larger(p.accounting, e.accounting)
+			} else {
+				all[id] = &e
 			}
-			p.MPS = p.MPS || e.client
-			p.Peak, p.Accounting = larger(p.Peak, e.memory), larger(p.Accounting, e.accounting)
 		}
 	}
-	var peaks []listed
 	for _, id := range slices.SortedFunc(maps.Keys(all), func(a, b identity) int { return a.pid - b.pid }) {
-		peaks = append(peaks, *all[id])
-	}
-	return peaks
-}
-
-// sort puts each process where it belongs.
-func (u *Usage) sort(processes []listed) {
-	for _, p := range processes {
-		into := &u.Foreign
+		p, into := all[id], &u.Foreign
 		switch {
-		case p.Service != "":
+		case p.service != "":
 			into = &u.Processes
 		case p.server:
 			into = &u.Servers
 		}
-		*into = append(*into, p.ProcessPeak)
+		*into = append(*into, ProcessPeak{PID: id.pid, Start: id.start, Parent: p.parent, Name: p.name, Service: p.service,
+			Role: p.role, Container: p.container, Peak: p.memory, MPS: p.client, Accounting: p.accounting})
 	}
 }
 
@@ -211,7 +190,7 @@ func servicePeaks(rounds []round, processes []ProcessPeak) []ServicePeak {
 // byProcess adds up each process over the devices.
 func (r round) byProcess() map[identity]entry {
 	m := map[identity]entry{}
-	for _, l := range r.lists {
+	for _, l := range r {
 		for _, e := range l.entries {
 			if o, ok := m[e.id]; ok {
 				e.client = e.client || o.client
@@ -225,13 +204,13 @@ func (r round) byProcess() map[identity]entry {
 
 // unowned is the memory that no listed process holds, less what no process held
 // when the devices were idle. It is nil if that cannot be told.
-func (r round) unowned(idle *round) *int64 {
+func (r round) unowned(idle round) *int64 {
 	if idle == nil {
 		return nil
 	}
 	var n int64
-	for d, l := range r.lists {
-		now, then := l.rest(), idle.lists[d].rest()
+	for d, l := range r {
+		now, then := l.rest(), idle[d].rest()
 		if now == nil || then == nil {
 			return nil
 		}
@@ -270,7 +249,7 @@ func (ev evidence) flags(u *Usage) {
 	flag(FlagPartSight, ev.sight == SightNamespace)
 	flag(FlagReadErrors, len(u.Errors) > 0 || u.Baseline == nil)
 	flag(FlagGarbageList, slices.ContainsFunc(ev.rounds, func(r round) bool {
-		return slices.ContainsFunc(r.lists, func(l list) bool { return l.garbage })
+		return slices.ContainsFunc(r, func(l list) bool { return l.garbage })
 	}))
 	flag(FlagMissedPeak, ev.missed(*u))
 	flag(FlagNotMPS, ev.s.MPS && len(u.Processes) > 0 && !slices.ContainsFunc(u.Processes, func(p ProcessPeak) bool { return p.MPS }))
@@ -280,13 +259,10 @@ func (ev evidence) flags(u *Usage) {
 // exceeds reports whether the processes of a device add up to more than the device
 // had in use, before and after.
 func (r round) exceeds() bool {
-	for _, l := range r.lists {
+	return slices.ContainsFunc(r, func(l list) bool {
 		sum := l.sum(ofAnybody)
-		if l.fault == "" && sum != nil && l.before != nil && l.after != nil && *sum > max(*l.before, *l.after) {
-			return true
-		}
-	}
-	return false
+		return l.fault == "" && sum != nil && l.before != nil && l.after != nil && *sum > max(*l.before, *l.after)
+	})
 }
 
 // missed reports whether the driver saw a process of the stack use more memory

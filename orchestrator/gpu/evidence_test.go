@@ -25,8 +25,8 @@ func clean() evidence {
 	}
 	stack := entry{attributed: attributed{procStat: procStat{id: identity{7, 1}, name: "python3"}, service: "app"}, memory: ptr(int64(400 * mb))}
 	l := list{before: ptr(int64(410 * mb)), after: ptr(int64(410 * mb)), entries: []entry{stack}}
-	ev.idleRound = &round{lists: []list{{before: ptr(int64(10 * mb)), after: ptr(int64(10 * mb))}}}
-	ev.rounds = []round{{lists: []list{l}}, {lists: []list{l}}}
+	ev.idleRound = round{{before: ptr(int64(10 * mb)), after: ptr(int64(10 * mb))}}
+	ev.rounds = []round{{l}, {l}}
 	return ev
 }
 
@@ -34,9 +34,9 @@ func TestJudge(t *testing.T) {
 	change := func(f func(*entry)) func(*evidence) {
 		return func(ev *evidence) {
 			for i := range ev.rounds {
-				entries := slices.Clone(ev.rounds[i].lists[0].entries)
+				entries := slices.Clone(ev.rounds[i][0].entries)
 				f(&entries[0])
-				ev.rounds[i].lists[0].entries = entries
+				ev.rounds[i][0].entries = entries
 			}
 		}
 	}
@@ -59,7 +59,7 @@ func TestJudge(t *testing.T) {
 		{"a server of MPS", func(ev *evidence) {
 			ev.s.MPS = true
 			for i := range ev.rounds {
-				l := &ev.rounds[i].lists[0]
+				l := &ev.rounds[i][0]
 				l.entries = slices.Clone(l.entries)
 				l.entries[0].client, l.entries[0].memory = true, ptr(int64(370*mb))
 				l.entries = append(l.entries, entry{attributed: attributed{procStat: procStat{id: identity{9, 1}, name: mpsServer}, server: true}, memory: ptr(int64(30 * mb))})
@@ -69,7 +69,7 @@ func TestJudge(t *testing.T) {
 		{"unowned memory", change(func(e *entry) { e.memory = ptr(int64(200 * mb)) }), Flagged, []string{FlagUnowned}, "", true, true},
 		{"within the tolerance", change(func(e *entry) { e.memory = ptr(int64(300 * mb)) }), Valid, nil, "", true, true},
 		{"throttled", func(ev *evidence) {
-			ev.telemetry = []reading{{devices: []*Telemetry{{Throttle: []string{"power-cap"}}}}}
+			ev.telemetry = []reading{{{Throttle: []string{"power-cap"}}}}
 		}, Flagged, []string{FlagThrottled}, "", true, true},
 		{"a failed reading", func(ev *evidence) { ev.samples[5].used = nil; ev.faults = map[string]int{CodeUnknown: 1} }, Flagged, []string{FlagReadErrors}, "", true, true},
 		{"no idle baseline", func(ev *evidence) { ev.idle = nil }, Flagged, []string{FlagReadErrors}, "", true, true},
@@ -90,7 +90,7 @@ func TestJudge(t *testing.T) {
 		}, Invalid, nil, "process 7 (gunicorn) of service app", false, false},
 		{"nobody of the stack is on the GPU though it is used", func(ev *evidence) {
 			for i := range ev.rounds {
-				ev.rounds[i].lists[0].entries = nil
+				ev.rounds[i][0].entries = nil
 			}
 		}, Invalid, []string{FlagUnowned, FlagUnused}, "rose by 400 MiB", false, false},
 	}
@@ -140,7 +140,7 @@ func TestJudgeFigures(t *testing.T) {
 
 func TestEnergy(t *testing.T) {
 	ev := clean()
-	ev.telemetry = []reading{{devices: []*Telemetry{{Energy: ptr(100.0), Power: ptr(50.0)}}}, {devices: []*Telemetry{nil}}, {devices: []*Telemetry{{Energy: ptr(180.0), Power: ptr(110.0)}}}}
+	ev.telemetry = []reading{{{Energy: ptr(100.0), Power: ptr(50.0)}}, {nil}, {{Energy: ptr(180.0), Power: ptr(110.0)}}}
 	a := ev.usage().Devices[0].Activity
 	if a.Energy == nil || *a.Energy != 80 || *a.PowerMean != 80 || *a.PowerMax != 110 || a.UtilizationMean != nil {
 		t.Errorf("activity %+v", a)

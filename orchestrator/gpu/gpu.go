@@ -147,8 +147,7 @@ func (e *Error) Error() string {
 
 // codeOf is the driver's code of an error, for counting.
 func codeOf(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, is := errors.AsType[*Error](err); is {
 		return e.Code
 	}
 	return CodeUnknown

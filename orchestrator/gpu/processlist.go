@@ -23,9 +23,7 @@ type entry struct {
 }
 
 // A round is one reading of the lists of all of a trial's devices.
-type round struct {
-	lists []list
-}
+type round []list
 
 // maxPID is the largest PID that Linux gives (PID_MAX_LIMIT, 2^22).
 const maxPID = 1 << 22
@@ -85,34 +83,30 @@ func (l list) holders(device string) []Holder {
 // sum adds up the entries that belong. It is nil if the driver does not report
 // the memory of one of them.
 func (l list) sum(belongs func(entry) bool) *int64 {
-	var n int64
+	var parts []*int64
 	for _, e := range l.entries {
 		if belongs(e) {
-			if e.memory == nil {
-				return nil
-			}
-			n += *e.memory
+			parts = append(parts, e.memory)
 		}
 	}
-	return &n
+	return addUp(parts)
 }
 
 // sum adds up over the round's lists. It is nil if one of them cannot be used.
 func (r round) sum(belongs func(entry) bool) *int64 {
-	var n int64
-	for _, l := range r.lists {
-		s := l.sum(belongs)
-		if l.fault != "" || s == nil {
-			return nil
-		}
-		n += *s
+	if r.fault() != "" {
+		return nil
 	}
-	return &n
+	var parts []*int64
+	for _, l := range r {
+		parts = append(parts, l.sum(belongs))
+	}
+	return addUp(parts)
 }
 
 // fault is why one of the round's lists cannot be used; empty if all can.
 func (r round) fault() string {
-	for _, l := range r.lists {
+	for _, l := range r {
 		if l.fault != "" {
 			return l.fault
 		}
@@ -124,7 +118,7 @@ func (r round) fault() string {
 // one could not be read.
 func (r round) used(of func(list) *int64) []int64 {
 	var used []int64
-	for _, l := range r.lists {
+	for _, l := range r {
 		v := of(l)
 		if v == nil {
 			return nil

@@ -100,15 +100,10 @@ func (s Sampler) readers(devices []string) ([]Reader, error) {
 // not answer in time.
 func (s *Sampler) Snapshot(ctx context.Context, devices []string) ([]Snapshot, error) {
 	f := s.filled()
-	return f.snapshot(ctx, devices, newAttribution("/proc", f.MPS))
+	return Aside(ctx, f.Timeout, func() ([]Snapshot, error) { return f.look(devices, newAttribution("/proc", f.MPS)) })
 }
 
-// snapshot is Snapshot with what is known about the processes' owners.
-func (s Sampler) snapshot(ctx context.Context, devices []string, a *attribution) ([]Snapshot, error) {
-	return Aside(ctx, s.Timeout, func() ([]Snapshot, error) { return s.look(devices, a) })
-}
-
-// look reads devices once.
+// look is Snapshot with what is known about the processes' owners.
 func (s Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 	if len(devices) == 0 {
 		all, err := s.Driver.Devices()
@@ -144,21 +139,18 @@ func (s Sampler) look(devices []string, a *attribution) ([]Snapshot, error) {
 }
 
 // WaitClean returns when nobody holds memory on the devices and it is back at the
-// idle baseline (by UUID; nil before the first trial). After limit it fails with
-// who holds what, or why it could not look.
-func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration) error {
-	return s.filled().waitClean(ctx, devices, idle, limit, nil)
-}
-
-// waitClean is WaitClean beside the services of a stack.
-func (s Sampler) waitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration, owners []Owner) error {
-	a := newAttribution("/proc", s.MPS)
-	a.own(owners)
+// idle baseline (by UUID; nil before the first trial). The services of a stack may
+// hold memory. After limit it fails with who holds what, or why it could not look.
+func (s *Sampler) WaitClean(ctx context.Context, devices []string, idle map[string]int64, limit time.Duration, stack ...Owner) error {
+	f := s.filled()
+	a := newAttribution("/proc", f.MPS)
+	a.own(stack)
 	deadline := time.After(limit)
-	again := time.NewTicker(max(s.ProcessInterval/2, time.Millisecond))
+	again := time.NewTicker(max(f.ProcessInterval/2, time.Millisecond))
 	defer again.Stop()
 	for {
-		shots, unread := s.snapshot(ctx, devices, a) // one late answer decides nothing
+		// One late answer decides nothing.
+		shots, unread := Aside(ctx, f.Timeout, func() ([]Snapshot, error) { return f.look(devices, a) })
 		dirt := Dirt(shots, idle)
 		if unread == nil && len(dirt) == 0 {
 			return nil

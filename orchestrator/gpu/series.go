@@ -90,9 +90,6 @@ func medianSpread(samples []sample, of figure) (median, spread *int64) {
 
 // thin makes at most limit points of samples, with times since from.
 func thin(samples []sample, from time.Duration, limit int) []Point {
-	if limit <= 0 {
-		return nil
-	}
 	points := make([]Point, len(samples))
 	for i, s := range samples {
 		points[i].At = (s.at - from).Seconds()

@@ -48,9 +48,7 @@ type Trial struct {
 
 // A reading is the telemetry of all of a trial's devices, nil for one that did not
 // answer.
-type reading struct {
-	devices []*Telemetry
-}
+type reading []*Telemetry
 
 // A fault is a reading that failed.
 type fault struct {
@@ -187,7 +185,7 @@ func (t *Trial) WaitClean(ctx context.Context, limit time.Duration) error {
 	t.mu.Lock()
 	owners := t.owners // replaced, never changed
 	t.mu.Unlock()
-	return t.s.waitClean(ctx, t.uuids(), nil, limit, owners)
+	return t.s.WaitClean(ctx, t.uuids(), nil, limit, owners...)
 }
 
 // uuids are the trial's devices.
@@ -297,7 +295,7 @@ func (t *Trial) settle(ctx context.Context) Aftermath {
 func leftover(idle []sample, first, last round, devices []string) Aftermath {
 	var a Aftermath
 	a.Baseline, _ = medianSpread(idle, sample.total)
-	for d, l := range last.lists {
+	for d, l := range last {
 		a.Holders = append(a.Holders, l.holders(devices[d])...)
 	}
 	used := last.used(after)

@@ -26,31 +26,24 @@ func (t *Trial) watchMemory() {
 
 // readMemory takes one sample.
 func (t *Trial) readMemory() {
-	used := make([]int64, 0, len(t.readers))
 	got := make([]Memory, len(t.readers))
-	code := ""
+	var err error
 	for d, r := range t.readers {
-		m, err := r.Memory()
-		if err != nil {
-			code = codeOf(err)
+		if got[d], err = r.Memory(); err != nil {
 			break
 		}
-		got[d] = m
-		used = append(used, m.Used)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.now()
-	if code != "" {
-		t.faults = append(t.faults, fault{at, code})
-		used = nil
+	s := sample{at: t.now()}
+	if err != nil {
+		t.faults, got = append(t.faults, fault{s.at, codeOf(err)}), nil
 	}
-	t.samples = append(t.samples, sample{at, used})
-	if used != nil {
-		for d, m := range got {
-			t.note(d, m)
-		}
+	for d, m := range got {
+		s.used = append(s.used, m.Used)
+		t.note(d, m)
 	}
+	t.samples = append(t.samples, s)
 	close(t.fresh)
 	t.fresh = make(chan struct{})
 }
@@ -110,11 +103,11 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 				l.entries[i].accounting, _ = reader.Accounting(e.id.pid)
 			}
 		}
-		r.lists = append(r.lists, l)
+		r = append(r, l)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for d, l := range r.lists {
+	for d, l := range r {
 		for _, code := range l.codes {
 			t.faults = append(t.faults, fault{t.now(), code})
 		}
@@ -129,10 +122,10 @@ func (t *Trial) readLists(a *attribution, accounting bool) int {
 // readTelemetry takes one reading and returns its index. A device may have no
 // telemetry: its figures are nil.
 func (t *Trial) readTelemetry() int {
-	r := reading{devices: make([]*Telemetry, len(t.readers))}
+	r := make(reading, len(t.readers))
 	for d, reader := range t.readers {
 		if got, err := reader.Telemetry(); err == nil {
-			r.devices[d] = &got
+			r[d] = &got
 		}
 	}
 	t.mu.Lock()

@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,7 +62,7 @@ func runTests(m *testing.M) int {
 //	DEVICE BYTES               hold that much and answer
 //	DEVICE BYTES for DURATION  hold it for so long, then what was held before, and answer
 func app(folder string) error {
-	held := map[string]*fakedriver.Memory{}
+	held := map[string]*memory{}
 	before := map[string]int64{}
 	in := bufio.NewScanner(os.Stdin)
 	fmt.Println("ready")
@@ -72,12 +74,12 @@ func app(folder string) error {
 		}
 		m := held[f[0]]
 		if m == nil {
-			if m, err = fakedriver.Hold(folder, f[0]); err != nil {
+			if m, err = hold(folder, f[0]); err != nil {
 				return err
 			}
 			held[f[0]] = m
 		}
-		if err := m.Allocate(bytes); err != nil {
+		if err := m.allocate(bytes); err != nil {
 			return err
 		}
 		if len(f) == 4 {
@@ -87,7 +89,7 @@ func app(folder string) error {
 			}
 			time.Sleep(d) // the length of a spike is what is tested, not waited for
 			bytes = before[f[0]]
-			if err := m.Allocate(bytes); err != nil {
+			if err := m.allocate(bytes); err != nil {
 				return err
 			}
 		}
@@ -95,6 +97,35 @@ func app(folder string) error {
 		fmt.Println("done")
 	}
 	return in.Err()
+}
+
+// memory is what this process holds on a device of the fake driver.
+type memory struct {
+	file   *os.File
+	device string
+	peak   int64
+}
+
+// hold begins to hold memory on a device, given by UUID or index, of the state in
+// folder.
+func hold(folder, device string) (*memory, error) {
+	f, err := os.CreateTemp(filepath.Join(folder, "alloc"), "hold")
+	if err != nil {
+		return nil, err
+	}
+	lock := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &lock); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return &memory{file: f, device: device}, nil
+}
+
+// allocate sets how many bytes the process holds.
+func (m *memory) allocate(total int64) error {
+	m.peak = max(m.peak, total)
+	// One write of fixed width, so that a reader never sees half of it.
+	_, err := fmt.Fprintf(io.NewOffsetWriter(m.file, 0), "%s %20d %20d\n", m.device, total, m.peak)
+	return err
 }
 
 // A worker is a running application.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,25 +26,25 @@ type Driver struct {
 	functions sync.Map // by name, whether the library has it, see has
 }
 
-var _ gpu.Driver = (*Driver)(nil)
-
 // Open loads the library and starts it. If there is no library, no driver or no
-// device, the error wraps gpu.ErrNoDriver and says which is missing.
-func Open(o Options) (*Driver, error) {
-	o.Library, o.Proc = cmp.Or(o.Library, defaultLibrary), cmp.Or(o.Proc, "/proc")
-	lib := nvml.New(nvml.WithLibraryPath(o.Library))
+// device, the error wraps gpu.ErrNoDriver and says which is missing. library is its
+// path, or its name for the dynamic linker to find; empty is defaultLibrary. A process
+// can use only one library in its life: the linker keeps the first one's functions.
+func Open(library string) (*Driver, error) {
+	library = cmp.Or(library, defaultLibrary)
+	lib := nvml.New(nvml.WithLibraryPath(library))
 	switch ret := lib.Init(); ret {
 	case nvml.SUCCESS:
 	case nvml.ERROR_LIBRARY_NOT_FOUND:
-		return nil, fmt.Errorf("%w: the library %s is not there; install NVIDIA's driver to use a GPU", gpu.ErrNoDriver, o.Library)
+		return nil, fmt.Errorf("%w: the library %s is not there; install NVIDIA's driver to use a GPU", gpu.ErrNoDriver, library)
 	case nvml.ERROR_DRIVER_NOT_LOADED:
-		return nil, fmt.Errorf("%w: %s is there, but the kernel's nvidia driver is not loaded; load it with modprobe nvidia, or reboot after an update", gpu.ErrNoDriver, o.Library)
+		return nil, fmt.Errorf("%w: %s is there, but the kernel's nvidia driver is not loaded; load it with modprobe nvidia, or reboot after an update", gpu.ErrNoDriver, library)
 	default:
 		return nil, fmt.Errorf("%w: nvmlInit: %s; see what nvidia-smi says", gpu.ErrNoDriver, code(ret))
 	}
 	d := &Driver{lib: lib}
 	d.version, _ = lib.SystemGetDriverVersion()
-	namespace, _ := os.Readlink(filepath.Join(o.Proc, "self/ns/pid")) // if it cannot be read, it is not the host's
+	namespace, _ := os.Readlink("/proc/self/ns/pid") // if it cannot be read, it is not the host's
 	d.sight, d.why = sightOf(namespace, d.version)
 	if n, ret := lib.DeviceGetCount(); ret != nvml.SUCCESS || n == 0 {
 		err := fmt.Errorf("%w: driver %s is there, but it has no device", gpu.ErrNoDriver, d.version)

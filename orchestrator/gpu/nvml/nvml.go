@@ -15,17 +15,6 @@ import (
 // defaultLibrary is the library that the driver installs.
 const defaultLibrary = "libnvidia-ml.so.1"
 
-// Options say where to look. The zero value is the real driver.
-type Options struct {
-	// Library is the path of the library, or its name for the dynamic linker
-	// to find; empty is defaultLibrary. A process can use only one library in
-	// its life: the linker keeps the first one's functions.
-	Library string
-
-	// Proc is where the kernel shows processes; empty is /proc.
-	Proc string
-}
-
 // hostPIDNamespace is the target of the link /proc/self/ns/pid in the host's PID
 // namespace. Its inode is fixed: PROC_PID_INIT_INO in the kernel's
 // include/linux/proc_ns.h.

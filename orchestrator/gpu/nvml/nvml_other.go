@@ -12,7 +12,7 @@ import (
 type Driver struct{ gpu.Driver }
 
 // Open fails with an error that wraps gpu.ErrNoDriver.
-func Open(Options) (*Driver, error) {
+func Open(string) (*Driver, error) {
 	return nil, fmt.Errorf("%w: this stackmeter was built without cgo or not for Linux, and NVML needs both", gpu.ErrNoDriver)
 }
 

@@ -28,7 +28,7 @@ func open(tb testing.TB, s *fakedriver.State) *Driver {
 	if err := s.Write(); err != nil {
 		tb.Fatal(err)
 	}
-	d, err := Open(Options{Library: library})
+	d, err := Open(library)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func readerOf(tb testing.TB, d *Driver) gpu.Reader {
 }
 
 func TestOpenWithoutLibrary(t *testing.T) {
-	_, err := Open(Options{Library: filepath.Join(t.TempDir(), "libnvidia-ml.so.1")})
+	_, err := Open(filepath.Join(t.TempDir(), "libnvidia-ml.so.1"))
 	if !errors.Is(err, gpu.ErrNoDriver) || !strings.Contains(err.Error(), "install NVIDIA's driver") {
 		t.Errorf("Open = %v, want ErrNoDriver with a remedy", err)
 	}
@@ -81,7 +81,7 @@ func TestOpenFails(t *testing.T) {
 			if err := s.Write(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Open(Options{Library: library}); !errors.Is(err, gpu.ErrNoDriver) || !strings.Contains(err.Error(), tt.want) {
+			if _, err := Open(library); !errors.Is(err, gpu.ErrNoDriver) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Open = %v, want ErrNoDriver with %q", err, tt.want)
 			}
 		})
