@@ -39,12 +39,6 @@ type answerReader struct {
 	head int   // bytes of the answer's heads so far, the interim ones included
 }
 
-// An answer is what is known of an answer that was read.
-type answer struct {
-	status    int
-	keepAlive bool // the connection can carry another request
-}
-
 func newAnswerReader(read func([]byte) (int, error), maxBody int64) *answerReader {
 	return &answerReader{read: read, maxBody: maxBody, buf: make([]byte, answerBuffer)}
 }
@@ -60,32 +54,29 @@ func (a *answerReader) begin(fresh bool) {
 
 // next reads one whole answer to a request of the given method. Its error is a
 // *load.Failure, or that of the connection's read.
-func (a *answerReader) next(method string) (answer, error) {
+func (a *answerReader) next(method string) (head, error) {
 	for interim := 0; ; interim++ {
 		h, err := a.readHead()
 		if err != nil {
-			return answer{}, err
+			return head{}, err
 		}
 		if h.status == http.StatusSwitchingProtocols {
-			return answer{}, load.Failed(load.ErrProtocol, "the server switched protocols, which nobody asked for")
+			return head{}, load.Failed(load.ErrProtocol, "the server switched protocols, which nobody asked for")
 		}
 		if h.status < 200 {
 			if interim == maxInterim {
-				return answer{}, load.Failed(load.ErrProtocol, "more than %d interim answers", maxInterim)
+				return head{}, load.Failed(load.ErrProtocol, "more than %d interim answers", maxInterim)
 			}
 			continue
 		}
-		if err := a.readBody(method, &h); err != nil {
-			return answer{}, err
-		}
-		return answer{status: h.status, keepAlive: h.keepAlive}, nil
+		return h, a.readBody(method, &h)
 	}
 }
 
 // A head is what matters of a status line and the headers.
 type head struct {
 	status    int
-	keepAlive bool
+	keepAlive bool // the connection can carry another request
 	chunked   bool
 	length    int64 // of the body; -1: the head does not say
 }
@@ -120,17 +111,14 @@ func parseStatusLine(line []byte) (head, error) {
 		(line[7] != '0' && line[7] != '1') || line[8] != ' ' || (len(line) > 12 && line[12] != ' ') {
 		return head{}, load.Failed(load.ErrProtocol, "not an HTTP/1.x answer: it begins with %s", show.Quote(line))
 	}
-	status := 0
-	for _, c := range line[9:12] {
-		if c < '0' || c > '9' {
-			return head{}, load.Failed(load.ErrProtocol, "status %q is not a number", line[9:12])
-		}
-		status = status*10 + int(c-'0')
+	status, ok := parseNumber(line[9:12], 10)
+	if !ok {
+		return head{}, load.Failed(load.ErrProtocol, "status %q is not a number", line[9:12])
 	}
 	if status < 100 {
 		return head{}, load.Failed(load.ErrProtocol, "status %03d does not exist", status)
 	}
-	return head{status: status, keepAlive: line[7] == '1', length: -1}, nil
+	return head{status: int(status), keepAlive: line[7] == '1', length: -1}, nil
 }
 
 // header reads one header line.

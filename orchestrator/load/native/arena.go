@@ -69,10 +69,12 @@ func countersSize(processes, requests int) int64 {
 
 // newArena makes an arena for a number of processes and distinct requests.
 func newArena(processes, requests int) (*arena, error) {
-	file, err := memoryFile()
+	// It has no name in any file system.
+	fd, err := unix.MemfdCreate("stackmeter-load", unix.MFD_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("make shared memory: %w", err)
+		return nil, fmt.Errorf("make shared memory: memfd_create: %w", err)
 	}
+	file := os.NewFile(uintptr(fd), "memfd:stackmeter-load")
 	a := &arena{next: countersSize(processes, requests)}
 	if err := file.Truncate(a.next); err != nil {
 		file.Close()
@@ -165,15 +167,6 @@ func (a *arena) toDisk() error {
 	return a.mapCounters(file, len(a.counters), len(a.digests))
 }
 
-// settle ends the filling: it writes what belongs on disk, so that the kernel does
-// not write while the batch is measured.
-func (a *arena) settle() error {
-	if err := a.file.Sync(); err != nil {
-		return fmt.Errorf("store the batch's requests on disk: %w", err)
-	}
-	return nil
-}
-
 // touch makes the requests shorter than a limit present in this process, so that no
 // page fault falls into the measured time. It leaves those on disk there.
 func (a *arena) touch(shorter int) {
@@ -210,23 +203,10 @@ func (a *arena) done() int {
 // close releases the memory and the file. Nothing of the arena may be used
 // afterwards.
 func (a *arena) close() {
-	if a.counted != nil {
-		_ = unix.Munmap(a.counted)
-	}
-	if a.requests != nil {
-		_ = unix.Munmap(a.requests)
-	}
+	_ = unix.Munmap(a.counted) // it refuses what is not mapped
+	_ = unix.Munmap(a.requests)
 	a.counted, a.requests = nil, nil
 	a.file.Close()
-}
-
-// memoryFile is a file in memory that has no name in any file system.
-func memoryFile() (*os.File, error) {
-	fd, err := unix.MemfdCreate("stackmeter-load", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	return os.NewFile(uintptr(fd), "memfd:stackmeter-load"), nil
 }
 
 // diskFile is a file on disk that has lost its name. It is in the first of the

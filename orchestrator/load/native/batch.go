@@ -185,9 +185,7 @@ func (b *batch) Close() error {
 	for _, w := range b.workers {
 		<-w.finished
 	}
-	if b.gun != nil {
-		_ = b.gun.Close() // again, if it was fired
-	}
+	_ = b.gun.Close() // again, if it was fired; nil, if none was made
 	b.done = b.arena.done()
 	b.closed = true
 	b.arena.close()

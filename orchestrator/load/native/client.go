@@ -40,15 +40,12 @@ func (*Client) Image(context.Context, func(string)) (string, error) { return "",
 // the load's rate has to be found, the Batch is a search that fires as many batches
 // as it takes.
 func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
-	var b load.Batch
-	var err error
 	if job.Load.Searches() {
-		b, err = c.prepareSearch(ctx, job)
-	} else {
-		b, err = c.prepareBatch(ctx, job)
+		return c.prepareSearch(ctx, job)
 	}
+	b, err := c.prepareBatch(ctx, job)
 	if err != nil {
-		return nil, err // b would hold a nil pointer
+		return nil, err // b would make it a Batch that is not nil
 	}
 	return b, nil
 }
@@ -169,7 +166,11 @@ func (b *batch) build(ctx context.Context, job load.Job, to target, source load.
 			return fmt.Errorf("%s: %w", payload.Name, err)
 		}
 	}
-	return b.arena.settle()
+	// The kernel does not have to write while the batch is measured.
+	if err := b.arena.file.Sync(); err != nil {
+		return fmt.Errorf("store the batch's requests on disk: %w", err)
+	}
+	return nil
 }
 
 // store puts the request with a payload into the arena.

@@ -231,12 +231,12 @@ func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 
 // exchange sends a request, on a new connection if there is none, and reads the
 // answer.
-func (c *client) exchange(which int) (answer, error) {
+func (c *client) exchange(which int) (head, error) {
 	fresh := !c.conn.connected()
 	if fresh {
 		begin := c.engine.clock.now()
 		if err := c.conn.open(); err != nil {
-			return answer{}, err
+			return head{}, err
 		}
 		c.engine.tally.Histograms.Connect.Record(c.engine.clock.now().sub(begin))
 	}
@@ -245,18 +245,18 @@ func (c *client) exchange(which int) (answer, error) {
 	// A server may answer before it has read the whole request, and then close or
 	// read no more. There is an answer to read though not all was sent.
 	if err != nil && !errors.Is(err, errAnswered) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
-		return answer{}, timedOutOr(err, load.ErrReset, "sending the request")
+		return head{}, timedOutOr(err, load.ErrReset, "sending the request")
 	}
 	got, readErr := c.answers.next(c.engine.task.Job.Request.Method)
 	if readErr != nil {
-		if f := (*load.Failure)(nil); errors.As(readErr, &f) {
-			return answer{}, readErr
+		if _, is := errors.AsType[*load.Failure](readErr); is {
+			return head{}, readErr
 		}
 		doing := "waiting for the answer"
 		if c.answers.got > 0 {
 			doing = "reading the answer"
 		}
-		return answer{}, timedOutOr(readErr, load.ErrReset, doing)
+		return head{}, timedOutOr(readErr, load.ErrReset, doing)
 	}
 	if err != nil {
 		got.keepAlive = false // the rest of the request cannot be sent
@@ -274,6 +274,6 @@ func (c *client) send(which int) error {
 
 // isReset reports whether err is a failure of kind reset.
 func isReset(err error) bool {
-	f := (*load.Failure)(nil)
-	return errors.As(err, &f) && f.Kind == load.ErrReset
+	f, is := errors.AsType[*load.Failure](err)
+	return is && f.Kind == load.ErrReset
 }

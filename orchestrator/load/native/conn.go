@@ -44,7 +44,7 @@ type conn struct {
 
 	// What the kernel said about the connection since it was last tried.
 	readable, writable bool
-	ended              bool // the other side sends no more: read until its end
+	ended              bool // the other side sends no more, or the connection broke: read until its end
 
 	watchesRoom bool   // the poller watches for room to write
 	reordered   uint32 // what reordered said when it was last asked
@@ -203,14 +203,12 @@ func (k *conn) awaitRoom() error {
 			return err
 		}
 	}
+	var err error
 	if !k.writable {
-		// Whatever has changed, the caller tries again.
-		if err := k.wait(); err != nil {
-			return err
-		}
+		err = k.wait() // whatever has changed, the caller tries again
 	}
 	k.writable = false
-	return nil
+	return err
 }
 
 // read reads at least one byte or returns an error, io.EOF at the end.
@@ -252,7 +250,7 @@ func (k *conn) readSocket(b []byte) (int, error) {
 			k.unread = gone(err)
 			return 0, err
 		case n == 0:
-			k.unread = k.unread || gone(socketError(k.fd)) || k.unacknowledged()
+			k.unread = k.unread || k.refused()
 			k.arrived, k.taken = 0, 0 // the kernel does not say when the end came
 			return 0, io.EOF
 		default:
@@ -297,8 +295,15 @@ func (k *conn) announced() error {
 			return err
 		}
 	}
-	k.unread = gone(socketError(k.fd)) || k.unacknowledged()
+	k.unread = k.refused()
 	return io.EOF
+}
+
+// refused reports, at the end of the other side's stream, whether that had closed the
+// connection before it took the request.
+func (k *conn) refused() bool {
+	code, _ := unix.GetsockoptInt(k.fd, unix.SOL_SOCKET, unix.SO_ERROR) // reading it clears it
+	return gone(unix.Errno(code)) || k.unacknowledged()
 }
 
 // recheckFrom is how long bytes may lie in the kernel before took asks whether they
@@ -352,15 +357,6 @@ func peek(fd int, b []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// socketError is the pending error of a socket. Reading it clears it.
-func socketError(fd int) error {
-	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil || code == 0 {
-		return err
-	}
-	return unix.Errno(code)
-}
-
 // gone reports whether an error means that the other side had closed the connection
 // before it took what was sent.
 func gone(err error) bool { return err == unix.ECONNRESET || err == unix.EPIPE }
@@ -380,26 +376,25 @@ func (k *conn) awhile() error {
 // wait returns when the connection has changed, or with an error when the request
 // has timed out or the batch was stopped.
 func (k *conn) wait() error {
-	if k.expired {
-		return os.ErrDeadlineExceeded
+	if !k.expired {
+		k.waiting = true
+		end := k.pause()
+		k.waiting = false
+		if end {
+			return errInterrupted
+		}
 	}
-	k.waiting = true
-	end := k.pause()
-	k.waiting = false
-	switch {
-	case end:
-		return errInterrupted
-	case k.expired:
+	if k.expired {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
 }
 
-// told records an event.
-func (k *conn) told(e pollEvent) {
-	k.readable = k.readable || e.readable
-	k.writable = k.writable || e.writable
-	k.ended = k.ended || e.ended
+// told records events of the poller's.
+func (k *conn) told(events uint32) {
+	k.readable = k.readable || events&unix.EPOLLIN != 0
+	k.writable = k.writable || events&unix.EPOLLOUT != 0
+	k.ended = k.ended || events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 }
 
 // errInterrupted ends a request whose batch was stopped. The request did not fail

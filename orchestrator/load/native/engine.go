@@ -215,7 +215,7 @@ func (e *engine) loop() error {
 		e.seen = e.clock.now()
 		limit, held = shortWait, n > 0
 		for i := range n {
-			if err := e.handle(e.poller.event(i)); err != nil {
+			if err := e.handle(&e.poller.events[i]); err != nil {
 				return err
 			}
 		}
@@ -236,15 +236,15 @@ func (e *engine) finished() bool {
 	return e.running == 0
 }
 
-func (e *engine) handle(event pollEvent) error {
-	switch event.token {
+func (e *engine) handle(event *unix.EpollEvent) error {
+	switch event.Fd {
 	case tokenWake:
 		return nil // the loop looks at stopped next
 	case tokenTimer:
 		return e.rung()
 	}
-	c := e.clients[event.token]
-	c.conn.told(event)
+	c := e.clients[event.Fd]
+	c.conn.told(event.Events)
 	if c.conn.waiting {
 		c.resume()
 	}

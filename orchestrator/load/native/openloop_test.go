@@ -233,13 +233,13 @@ func TestTimerThatComesEarly(t *testing.T) {
 	}
 	for range 2 { // the early one, then the right one
 		n, err := e.poller.wait(10*time.Second, false)
-		if err != nil || n != 1 || e.poller.event(0).token != tokenTimer {
+		if err != nil || n != 1 || e.poller.events[0].Fd != tokenTimer {
 			t.Fatalf("%d events, %v; want the timer's", n, err)
 		}
 		if e.clock.now() >= e.due(1) {
 			return
 		}
-		if err := e.handle(e.poller.event(0)); err != nil {
+		if err := e.handle(&e.poller.events[0]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -20,14 +20,6 @@ const (
 	tokenTimer = -2
 )
 
-// A pollEvent is what happened to a client's connection.
-type pollEvent struct {
-	token    int
-	readable bool
-	writable bool
-	ended    bool // the other side sends no more, or the connection broke
-}
-
 // A poller waits for connections, for its timer and for wake, all in one call. The
 // timer is a timerfd, because the runtime's timers and epoll's own time-out are whole
 // milliseconds (golang/go#53824). A poller lives as long as its process.
@@ -36,7 +28,7 @@ type pollEvent struct {
 // and the kernel forgets it when it is closed.
 type poller struct {
 	epoll, timer, wakeup int
-	events               [pollerEvents]unix.EpollEvent
+	events               [pollerEvents]unix.EpollEvent // those that wait counted; Fd is the token
 }
 
 func newPoller() (*poller, error) {
@@ -96,16 +88,6 @@ func (p *poller) wait(limit time.Duration, held bool) (int, error) {
 		return 0, nil
 	}
 	return 0, os.NewSyscallError("epoll_pwait", errno)
-}
-
-// event is the i-th event that wait counted.
-func (p *poller) event(i int) pollEvent {
-	e := &p.events[i]
-	const gone = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
-	return pollEvent{
-		token: int(e.Fd), readable: e.Events&unix.EPOLLIN != 0, writable: e.Events&unix.EPOLLOUT != 0,
-		ended: e.Events&gone != 0,
-	}
 }
 
 // arm sets the timer, whose event has tokenTimer.

@@ -90,21 +90,14 @@ type seeker struct {
 }
 
 // prepareSearch prepares a search, and the first batch of it.
-func (c *Client) prepareSearch(ctx context.Context, job load.Job) (*seeker, error) {
-	s := &seeker{client: c, job: job}
-	first, err := c.prepareBatch(ctx, s.single())
+func (c *Client) prepareSearch(ctx context.Context, job load.Job) (load.Batch, error) {
+	single := job // finds out where to begin
+	single.Load = scenarios.LoadSpec{Requests: job.Load.Requests, Client: scenarios.ClientSingle, Pool: 1, KeepAlive: job.Load.KeepAlive}
+	first, err := c.prepareBatch(ctx, single)
 	if err != nil {
 		return nil, err
 	}
-	s.current = first
-	return s, nil
-}
-
-// single is the job that finds out where to begin.
-func (s *seeker) single() load.Job {
-	job := s.job
-	job.Load = scenarios.LoadSpec{Requests: s.job.Load.Requests, Client: scenarios.ClientSingle, Pool: 1, KeepAlive: s.job.Load.KeepAlive}
-	return job
+	return &seeker{client: c, job: job, current: first}, nil
 }
 
 // Fire searches. The Result is that of the highest rate that held, or, flagged, that

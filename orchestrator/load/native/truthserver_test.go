@@ -153,12 +153,12 @@ func (s *truthServer) run(end chan struct{}) {
 		default:
 		}
 		for i := range n {
-			switch event := s.poller.event(i); event.token {
+			switch token := int(s.poller.events[i].Fd); token {
 			case tokenTimer, tokenWake:
 			case s.listener:
 				s.accept()
 			default:
-				s.read(event.token)
+				s.read(token)
 			}
 		}
 		s.answer()
