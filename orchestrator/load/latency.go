@@ -104,24 +104,6 @@ func (l *Latency) Percentile(p float64) time.Duration {
 	return min(max(d, l.min), l.max)
 }
 
-// Within is how many durations are at most d, to the histogram's precision.
-func (l *Latency) Within(d time.Duration) int64 {
-	switch {
-	case l.count == 0 || d < l.min:
-		return 0
-	case d >= l.max:
-		return l.count
-	}
-	within := int64(0)
-	for _, bar := range l.hist.Distribution() {
-		if bar.To > int64(d/time.Microsecond) {
-			break
-		}
-		within += bar.Count
-	}
-	return within
-}
-
 // MarshalJSON gives the summary that results show: min, mean, p50, p90, p99 and
 // max, in seconds; null if nothing was recorded.
 func (l *Latency) MarshalJSON() ([]byte, error) {

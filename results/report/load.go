@@ -1,13 +1,13 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
@@ -235,27 +235,13 @@ func distribution(l *load.Latency) *Section {
 		return nil
 	}
 	g := &Grid{Labels: 1, Head: []string{"up to", "replies", "", ""}}
-	step := (l.Max() - l.Min()) / distributionBars
-	var counts []int64
-	before, most := int64(0), int64(0)
-	for i := 1; i <= distributionBars; i++ {
-		within := l.Count()
-		if i < distributionBars {
-			within = l.Within(l.Min() + time.Duration(i)*step)
-		}
-		counts = append(counts, within-before)
-		most = max(most, within-before)
-		before = within
-	}
-	for i, n := range counts {
-		upTo := l.Min() + time.Duration(i+1)*step
-		if i == distributionBars-1 {
-			upTo = l.Max()
-		}
-		bar := strings.Repeat("■", int((n*distributionWidth+most-1)/most))
+	bins := l.Bins(distributionBars)
+	most := slices.MaxFunc(bins, func(a, b load.Bin) int { return cmp.Compare(a.Count, b.Count) }).Count
+	for _, b := range bins {
+		bar := strings.Repeat("■", int((b.Count*distributionWidth+most-1)/most))
 		g.Rows = append(g.Rows, []Entry{
-			{Text: words.InWords(upTo.Seconds())}, {Text: fmt.Sprint(n)},
-			{Text: fmt.Sprintf("%.1f%%", 100*float64(n)/float64(l.Count()))}, {Text: pad(bar, distributionWidth, false)},
+			{Text: words.InWords(b.To.Seconds())}, {Text: fmt.Sprint(b.Count)},
+			{Text: fmt.Sprintf("%.1f%%", 100*float64(b.Count)/float64(l.Count()))}, {Text: pad(bar, distributionWidth, false)},
 		})
 	}
 	return &Section{Title: "Distribution of the latency", Table: g}
