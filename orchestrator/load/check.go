@@ -165,10 +165,7 @@ func textOf(value any) string {
 	if s, is := value.(string); is {
 		return s
 	}
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Sprint(value)
-	}
+	text, _ := json.Marshal(value) // it was JSON
 	return string(text)
 }
 

@@ -42,11 +42,9 @@ type LocalError syscall.Errno
 // LocalErrorOf is the LocalError in an error of the system, or nil if that is about
 // the network or the server.
 func LocalErrorOf(err error) *LocalError {
-	var errno syscall.Errno
-	if local := LocalError(0); errors.As(err, &errno) {
-		if local = LocalError(errno); local.remedy() != "" {
-			return &local
-		}
+	errno, _ := errors.AsType[syscall.Errno](err)
+	if local := LocalError(errno); local.remedy() != "" {
+		return &local
 	}
 	return nil
 }
@@ -78,7 +76,7 @@ type Failures struct {
 // Add counts an error: a Failure by its kind, anything else as protocol.
 func (t *Failures) Add(err error) {
 	kind, message := ErrProtocol, err.Error()
-	if f := (*Failure)(nil); errors.As(err, &f) {
+	if f, is := errors.AsType[*Failure](err); is {
 		kind, message = f.Kind, f.Message
 	}
 	t.Merge(map[string]int{kind: 1}, map[string]string{kind: clean(message)})

@@ -112,7 +112,6 @@ const clientBoundShare = 0.8
 func (r *Result) Conclude(all *Histograms, failures Failures, active, failing time.Duration, open bool, cores int) {
 	r.Replies = int(all.Latency.Count())
 	r.ErrorKinds, r.FirstErrors = failures.Kinds, failures.Messages
-	r.Errors = 0
 	for _, n := range failures.Kinds {
 		r.Errors += n
 	}
@@ -121,26 +120,18 @@ func (r *Result) Conclude(all *Histograms, failures Failures, active, failing ti
 	if r.Latency != nil && active > 0 && !open {
 		r.Little = (all.Latency.sum + all.Pickup.sum + float64(failing)) / float64(active)
 	}
-	r.Flags = r.doubts(cores)
-}
-
-// doubts are the flags that a result's own figures raise. cores is how many the
-// clients could use.
-func (r *Result) doubts(cores int) []string {
 	if r.Replies == 0 {
-		return nil // there is no figure to doubt
+		return // there is no figure to doubt
 	}
-	var flags []string
 	if available := r.Duration.Seconds() * float64(cores); available > 0 && r.CPU.Seconds() >= clientBoundShare*available {
-		flags = append(flags, FlagClientBound)
+		r.Flag(FlagClientBound)
 	}
 	if r.Little != 0 && (r.Little < 1-littleTolerance || r.Little > 1+littleTolerance) {
-		flags = append(flags, FlagLittle)
+		r.Flag(FlagLittle)
 	}
 	if r.clientLate() {
-		flags = append(flags, FlagClientLate)
+		r.Flag(FlagClientLate)
 	}
-	return flags
 }
 
 // clientLate reports whether FlagClientLate applies.

@@ -39,9 +39,7 @@ const figureSize = 64
 
 // outcomeKinds are the kinds of errors by the number of an outcome: 0 is a
 // request that was not finished, 1 a reply.
-func outcomeKinds() []string {
-	return []string{"", "", load.ErrConnect, load.ErrTimeout, load.ErrReset, load.ErrTruncated, load.ErrProtocol, load.ErrStatus}
-}
+var outcomeKinds = []string{"", "", load.ErrConnect, load.ErrTimeout, load.ErrReset, load.ErrTruncated, load.ErrProtocol, load.ErrStatus}
 
 // why says why the batch ended early, or measures nothing; nil if neither.
 func (t *tally) why() error {
@@ -71,9 +69,8 @@ func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets 
 	if _, err := binary.Decode(t.Figures, binary.LittleEndian, figures); err != nil {
 		return fmt.Errorf("the Python client's tally: %w", err)
 	}
-	kinds := outcomeKinds()
 	for i, f := range figures {
-		if f.Outcome < 0 || int(f.Outcome) >= len(kinds) || f.Asked < -1 || int(f.Asked) >= a.Requests || f.Client < 0 {
+		if f.Outcome < 0 || int(f.Outcome) >= len(outcomeKinds) || f.Asked < -1 || int(f.Asked) >= a.Requests || f.Client < 0 {
 			return fmt.Errorf("the Python client's tally: request %d has the outcome %d, the verdict of request %d and the client %d, which cannot be", i, f.Outcome, f.Asked, f.Client)
 		}
 		if f.Outcome == unfinished {
@@ -81,7 +78,7 @@ func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets 
 		}
 		o := load.Outcome{
 			Client: int(f.Client), Begin: f.Begin, FirstByte: f.FirstByte, End: f.End, Connect: f.Connect,
-			Sent: f.Sent, Read: f.Read, Kind: kinds[f.Outcome], Message: t.Messages[kinds[f.Outcome]],
+			Sent: f.Sent, Read: f.Read, Kind: outcomeKinds[f.Outcome], Message: t.Messages[outcomeKinds[f.Outcome]],
 		}
 		if o.Kind == load.ErrStatus {
 			o.Message += load.Begins(http.StatusBadRequest, t.Body)
