@@ -32,24 +32,12 @@ type Probe struct {
 	Flags    []string      `json:"flags,omitempty"` // of its batch
 }
 
-// clientsFault are the flags by which the client, not the stack, is why a probe
-// does not hold. A client that used up its CPU affects every figure. A client that
-// sent late is the reason only if the stack answered in time what it was sent: a
-// stack that does not brings every pool to its bound.
-func (p Probe) clientsFault(limit time.Duration) []string {
-	var flags []string
-	for _, flag := range p.Flags {
-		late := flag == FlagClientLate && p.Errors == 0 && p.Service <= limit
-		if !p.Holds && (late || flag == FlagClientBound) {
-			flags = append(flags, flag)
-		}
-	}
-	return flags
-}
-
 // Bound is the lowest rate that did not hold, or nil if every rate held. client are
-// the flags, FlagClientBound and FlagClientLate, by which the client was why: the
-// stack may hold more than was found.
+// the flags, FlagClientBound and FlagClientLate, by which the client, not the stack,
+// was why: the stack may hold more than was found. A client that used up its CPU
+// affects every figure. A client that sent late is the reason only if the stack
+// answered in time what it was sent: a stack that does not brings every pool to its
+// bound.
 func (s *Search) Bound() (lowest *Probe, client []string) {
 	_, high := s.Bracket()
 	for i, p := range s.Probes {
@@ -60,7 +48,13 @@ func (s *Search) Bound() (lowest *Probe, client []string) {
 	if lowest == nil {
 		return nil, nil
 	}
-	return lowest, lowest.clientsFault(s.P99)
+	for _, flag := range lowest.Flags {
+		late := flag == FlagClientLate && lowest.Errors == 0 && lowest.Service <= s.P99
+		if late || flag == FlagClientBound {
+			client = append(client, flag)
+		}
+	}
+	return lowest, client
 }
 
 // Bracket is the highest rate that held, or 0, and the lowest rate that did not in
@@ -69,7 +63,7 @@ func (s *Search) Bound() (lowest *Probe, client []string) {
 func (s *Search) Bracket() (low, high float64) {
 	high = math.Inf(1)
 	for _, p := range s.Probes {
-		if !s.held(p.Rate) {
+		if !slices.ContainsFunc(s.Probes, func(o Probe) bool { return o.Rate == p.Rate && o.Holds }) {
 			high = min(high, p.Rate)
 		}
 	}
@@ -79,9 +73,4 @@ func (s *Search) Bracket() (low, high float64) {
 		}
 	}
 	return low, high
-}
-
-// held reports whether a rate held in one of its probes.
-func (s *Search) held(rate float64) bool {
-	return slices.ContainsFunc(s.Probes, func(p Probe) bool { return p.Rate == rate && p.Holds })
 }

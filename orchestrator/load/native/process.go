@@ -49,7 +49,14 @@ func (w *worker) stopped() bool {
 // it kills the process.
 func startProcess(ctx context.Context, argv []string, name string, t task, a *arena, gun *os.File) (*worker, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = workerEnvironment()
+	// It runs on one core at a time, which costs least: its goroutines never wait for
+	// each other's caches.
+	cmd.Env = []string{workerMark + "=1", "GOMAXPROCS=1"}
+	for _, name := range []string{"GOCOVERDIR", "GORACE"} { // for programs built with -cover or -race
+		if value := os.Getenv(name); value != "" {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	cmd.ExtraFiles = []*os.File{a.file, gun} // arenaFD, gunFD
 	// A group of its own: Ctrl-C in a terminal reaches the orchestrator alone. The
 	// kernel kills the process when its parent is gone.
@@ -90,18 +97,6 @@ func startProcess(ctx context.Context, argv []string, name string, t task, a *ar
 		return nil, fmt.Errorf("give %s its task: %w", name, err)
 	}
 	return w, nil
-}
-
-// workerEnvironment is the whole environment of a client process. It runs on one core
-// at a time, which costs least: its goroutines never wait for each other's caches.
-func workerEnvironment() []string {
-	env := []string{workerMark + "=1", "GOMAXPROCS=1"}
-	for _, name := range []string{"GOCOVERDIR", "GORACE"} { // for programs built with -cover or -race
-		if value := os.Getenv(name); value != "" {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
 }
 
 // follow reads a process's messages until nothing of it is left.

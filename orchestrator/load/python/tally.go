@@ -54,9 +54,6 @@ func (t *tally) why() error {
 	return nil
 }
 
-// unfinished is the outcome of a request that has none.
-const unfinished = 0
-
 // fill puts the tally into an account of the requests that were asked for. It fails if
 // the tally contradicts itself. An answer whose verdict is missing counts as not
 // finished: the batch ended before it was judged.
@@ -73,8 +70,8 @@ func (t *tally) fill(a *load.Account, verdicts map[int32]*load.Failure, offsets 
 		if f.Outcome < 0 || int(f.Outcome) >= len(outcomeKinds) || f.Asked < -1 || int(f.Asked) >= a.Requests || f.Client < 0 {
 			return fmt.Errorf("the Python client's tally: request %d has the outcome %d, the verdict of request %d and the client %d, which cannot be", i, f.Outcome, f.Asked, f.Client)
 		}
-		if f.Outcome == unfinished {
-			continue
+		if f.Outcome == 0 {
+			continue // it was not finished
 		}
 		o := load.Outcome{
 			Client: int(f.Client), Begin: f.Begin, FirstByte: f.FirstByte, End: f.End, Connect: f.Connect,
