@@ -129,7 +129,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),
-		ErrorKinds: maps.Clone(r.ErrorKinds), FirstErrors: r.FirstErrors,
+		ErrorKinds: map[string]int{}, FirstErrors: r.FirstErrors,
 		LatencyS: r.Latency,
 		GPU: jsonGPU{
 			Method: r.GPU.Method, Validity: r.GPU.Validity, Reason: r.GPU.Reason,
@@ -150,12 +150,10 @@ func newJSONCell(r results.Record) jsonCell {
 			cell.Metrics[m.Name] = *value
 		}
 	}
+	maps.Copy(cell.ErrorKinds, r.ErrorKinds)
 	if r.Latency != nil && r.Latency.Count() > 0 {
 		// A figure that cannot be written is missing; the others are there.
 		cell.Histogram, _ = r.Latency.MarshalBinary()
-	}
-	if cell.ErrorKinds == nil {
-		cell.ErrorKinds = map[string]int{}
 	}
 	if r.Cell.Load.Rate > 0 {
 		cell.Rate = &r.Cell.Load.Rate

@@ -40,11 +40,11 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
 			"stackmeter_run_passed" + scenario + flag(!standing.Fails())})
 	}
+	cells := func(status string, n int) string {
+		return fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="%s"} %d`, labelText(run.Scenario), status, n)
+	}
 	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="ok"} %d`, labelText(run.Scenario), counts.OK),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="failed"} %d`, labelText(run.Scenario), counts.Failed),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="pruned"} %d`, labelText(run.Scenario), counts.Pruned),
-		fmt.Sprintf(`stackmeter_run_cells{scenario="%s",status="missing"} %d`, labelText(run.Scenario), counts.Missing())})
+		cells("ok", counts.OK), cells("failed", counts.Failed), cells("pruned", counts.Pruned), cells("missing", counts.Missing())})
 	summaries := verdict.Summarise(records)
 	labels := func(s verdict.Summary) string {
 		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))

@@ -298,8 +298,7 @@ func seconds(value *time.Duration) place[float64] {
 		if *value == 0 {
 			return nil
 		}
-		s := value.Seconds()
-		return &s
+		return new(value.Seconds())
 	}, func(s float64) { *value = time.Duration(math.Round(s * 1e9)) })
 }
 

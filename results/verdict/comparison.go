@@ -234,11 +234,9 @@ func sameTopology(a, b scenarios.Topology) bool {
 func newChange(m results.Figure, base, head *stats.Sample) Change {
 	c := Change{Metric: m, Base: base, Head: head, Difference: stats.Compare(base, head), Compared: 1}
 	c.Corrected = c.Difference.P
-	if base == nil || head == nil {
-		return c
+	if base != nil && head != nil {
+		c.Interval, c.Needs = stats.ChangeInterval(base, head), stats.RepeatsLikely(base, head, 1)
 	}
-	c.Interval = stats.ChangeInterval(base, head)
-	c.Needs = stats.RepeatsLikely(base, head, 1)
 	return c
 }
 

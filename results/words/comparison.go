@@ -107,14 +107,13 @@ func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
 	}
 	lines = append(lines, fmt.Sprintf("Of %s ok in both runs, shown to be worse in a figure: %d; better: %d.",
 		show.Plural(counts[verdict.CellBoth], "cell"), cells(verdict.Change.Worse), cells(verdict.Change.Better)))
-	able, compared := false, 0
+	compared := 0
 	for _, cell := range c.Cells {
 		for _, change := range cell.Changes {
-			able = able || change.Difference.Able
 			compared = max(compared, change.Compared)
 		}
 	}
-	if compared > 0 && !able {
+	if compared > 0 && cells(func(change verdict.Change) bool { return change.Difference.Able }) == 0 {
 		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
 			show.Plural(compared, "cell"), stats.RepeatsForDifference(compared)))
 	}

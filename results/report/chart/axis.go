@@ -110,11 +110,8 @@ func roundTicks(low, high, wanted float64, log bool) []plot.Tick {
 		}
 	}
 	decimals := max(0, -int(math.Floor(math.Log10(step)+1e-9)))
-	if math.Abs(step/math.Pow(10, math.Floor(math.Log10(step)+1e-9))-2.5) < 1e-6 {
-		decimals = max(0, decimals+1)
-		if step >= 10 {
-			decimals = 0
-		}
+	if step < 10 && math.Abs(step/math.Pow(10, math.Floor(math.Log10(step)+1e-9))-2.5) < 1e-6 {
+		decimals++
 	}
 	for i := math.Ceil(low/step - 1e-9); i*step <= high+1e-9*(high-low); i++ {
 		add(i*step, decimals)

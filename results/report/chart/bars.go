@@ -77,11 +77,8 @@ func (b bars) draw(c *draw.Canvas, at transform) {
 			named(c, bar.Label, bar.Link, func() {
 				c.SetColor(bar.Ink)
 				c.Fill(box(at.x(0), low, end-at.x(0), high-low).Path())
-				if r := bar.Range; r != nil && r.High > r.Low {
-					line := draw.LineStyle{Color: inkText, Width: 1}
-					c.StrokeLine2(line, at.x(r.Low), middle, at.x(r.High), middle)
-					c.StrokeLine2(line, at.x(r.Low), middle-3, at.x(r.Low), middle+3)
-					c.StrokeLine2(line, at.x(r.High), middle-3, at.x(r.High), middle+3)
+				if r := bar.Range; r != nil {
+					r.draw(c, inkText, vg.Point{X: at.x(r.Low), Y: middle}, vg.Point{X: at.x(r.High), Y: middle})
 					end = max(end, at.x(r.High))
 				}
 			})

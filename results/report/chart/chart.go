@@ -104,7 +104,7 @@ const (
 // SVG is the chart as an svg element of the given width. Its role is group, not
 // img: what is inside can be a link.
 func (c Chart) SVG(width float64) string {
-	svg := &canvas{width: width, height: c.height(width), now: state{ink: inkText, width: 1, scale: 1}}
+	svg := &canvas{width: width, height: c.height(width), now: state{ink: inkText, width: 1}}
 	c.paint(draw.NewCanvas(svg, vg.Length(width), vg.Length(svg.height)), width, false)
 	w, h := short(width), short(svg.height)
 	return fmt.Sprintf(`<svg viewBox="0 0 %s %s" width="%s" height="%s" role="group" aria-label="%s">%s</svg>`,

@@ -11,6 +11,18 @@ import (
 // A Range is an interval or a spread that is drawn as a whisker.
 type Range struct{ Low, High float64 }
 
+// draw draws a whisker between its ends, with a bar across each.
+func (r Range) draw(c *draw.Canvas, ink Ink, low, high vg.Point) {
+	if r.High <= r.Low {
+		return
+	}
+	line, across := draw.LineStyle{Color: ink, Width: 1}, vg.Point{X: 3}
+	if low.Y == high.Y {
+		across = vg.Point{Y: 3}
+	}
+	c.StrokeLines(line, []vg.Point{low, high}, []vg.Point{low.Sub(across), low.Add(across)}, []vg.Point{high.Sub(across), high.Add(across)})
+}
+
 // A Mark is a point that stands for a cell: it has a name and can be a link.
 type Mark struct {
 	X, Y   float64
@@ -52,17 +64,11 @@ func (m Marks) draw(c *draw.Canvas, at transform) {
 
 func (p Mark) draw(c *draw.Canvas, at transform) {
 	x, y := at.x(p.X), at.y(p.Y)
-	whisker := draw.LineStyle{Color: p.Ink, Width: 1}
-	const cap = 3
-	if r := p.XRange; r != nil && r.High > r.Low {
-		c.StrokeLine2(whisker, at.x(r.Low), y, at.x(r.High), y)
-		c.StrokeLine2(whisker, at.x(r.Low), y-cap, at.x(r.Low), y+cap)
-		c.StrokeLine2(whisker, at.x(r.High), y-cap, at.x(r.High), y+cap)
+	if r := p.XRange; r != nil {
+		r.draw(c, p.Ink, vg.Point{X: at.x(r.Low), Y: y}, vg.Point{X: at.x(r.High), Y: y})
 	}
-	if r := p.YRange; r != nil && r.High > r.Low {
-		c.StrokeLine2(whisker, x, at.y(r.Low), x, at.y(r.High))
-		c.StrokeLine2(whisker, x-cap, at.y(r.Low), x+cap, at.y(r.Low))
-		c.StrokeLine2(whisker, x-cap, at.y(r.High), x+cap, at.y(r.High))
+	if r := p.YRange; r != nil {
+		r.draw(c, p.Ink, vg.Point{X: x, Y: at.y(r.Low)}, vg.Point{X: x, Y: at.y(r.High)})
 	}
 	radius := vg.Length(p.Radius)
 	if radius == 0 {
@@ -255,12 +261,11 @@ func (l Line) draw(c *draw.Canvas, at transform) {
 	if l.Dashed {
 		line.Dashes = []vg.Length{5, 4}
 	}
-	var pieces [][]vg.Point
 	var piece []vg.Point
 	for _, p := range append(slices.Clip(l.Points), Point{math.NaN(), math.NaN()}) {
 		if math.IsNaN(p.X) || math.IsNaN(p.Y) {
 			if len(piece) > 0 {
-				pieces = append(pieces, piece)
+				c.StrokeLines(line, piece)
 			}
 			piece = nil
 			continue
@@ -270,9 +275,6 @@ func (l Line) draw(c *draw.Canvas, at transform) {
 			piece = append(piece, vg.Point{X: next.X, Y: piece[len(piece)-1].Y})
 		}
 		piece = append(piece, next)
-	}
-	for _, piece := range pieces {
-		c.StrokeLines(line, piece)
 	}
 }
 

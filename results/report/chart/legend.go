@@ -81,11 +81,10 @@ func (c Chart) legendLines(width float64) [][]placedKey {
 
 func (k placedKey) draw(c *draw.Canvas, y vg.Length) {
 	at := vg.Point{X: c.Min.X + k.x + 6, Y: y}
-	switch k.Shape {
-	case Ring:
+	if k.Shape == Ring {
 		c.SetLineStyle(draw.LineStyle{Color: k.Ink, Width: lineWidth})
 		c.Stroke(circle.path(at, 4))
-	default:
+	} else {
 		c.SetColor(k.Ink)
 		c.Fill(k.Shape.path(at, 4.5))
 	}

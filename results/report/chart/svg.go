@@ -8,6 +8,7 @@ import (
 	"image/color"
 	"math"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
@@ -26,9 +27,6 @@ type state struct {
 	ink   Ink
 	width vg.Length
 	dash  []vg.Length
-	turn  float64 // radians
-	move  vg.Point
-	scale float64
 }
 
 // A marker is a canvas whose shapes can be named and linked. Other canvases
@@ -74,19 +72,14 @@ func (c *canvas) Pop() {
 	c.now, c.stack = c.stack[len(c.stack)-1], c.stack[:len(c.stack)-1]
 }
 
-func (c *canvas) Rotate(rad float64) { c.now.turn += rad }
-func (c *canvas) Scale(x, _ float64) { c.now.scale *= x }
-func (c *canvas) Translate(p vg.Point) {
-	x, y := c.place(p)
-	c.now.move = vg.Point{X: vg.Length(x), Y: vg.Length(c.height - y)}
-}
+// Nothing in a chart is turned, scaled or moved, or an image.
+func (c *canvas) Rotate(float64)                      {}
+func (c *canvas) Scale(float64, float64)              {}
+func (c *canvas) Translate(vg.Point)                  {}
+func (c *canvas) DrawImage(vg.Rectangle, image.Image) {}
 
 // place is where a point is in the SVG, whose y grows downwards.
-func (c *canvas) place(p vg.Point) (x, y float64) {
-	sin, cos := math.Sincos(c.now.turn)
-	px, py := float64(p.X)*c.now.scale, float64(p.Y)*c.now.scale
-	return float64(c.now.move.X) + px*cos - py*sin, c.height - (float64(c.now.move.Y) + px*sin + py*cos)
-}
+func (c *canvas) place(p vg.Point) (x, y float64) { return float64(p.X), c.height - float64(p.Y) }
 
 func (c *canvas) Stroke(path vg.Path) {
 	if c.now.width <= 0 {
@@ -97,14 +90,7 @@ func (c *canvas) Stroke(path vg.Path) {
 		fmt.Fprintf(&c.out, ` stroke-width="%s"`, short(float64(c.now.width)))
 	}
 	if len(c.now.dash) > 0 {
-		c.out.WriteString(` stroke-dasharray="`)
-		for i, length := range c.now.dash {
-			if i > 0 {
-				c.out.WriteByte(' ')
-			}
-			c.out.WriteString(short(float64(length)))
-		}
-		c.out.WriteByte('"')
+		fmt.Fprintf(&c.out, ` stroke-dasharray="%s"`, strings.Trim(fmt.Sprint(c.now.dash), "[]"))
 	}
 	c.out.WriteString(`/>`)
 }
@@ -147,14 +133,8 @@ func (c *canvas) FillString(f font.Face, at vg.Point, text string) {
 	if text != "" {
 		fmt.Fprintf(&c.out, ` textLength="%s" lengthAdjust="spacingAndGlyphs"`, short(float64(f.Width(text))))
 	}
-	if c.now.turn != 0 {
-		fmt.Fprintf(&c.out, ` transform="rotate(%s %s %s)"`, short(-c.now.turn*180/math.Pi), short(x), short(y))
-	}
 	fmt.Fprintf(&c.out, `>%s</text>`, html.EscapeString(text))
 }
-
-// DrawImage does nothing: charts hold no images.
-func (c *canvas) DrawImage(vg.Rectangle, image.Image) {}
 
 // short is a coordinate to a tenth of a pixel.
 func short(v float64) string {

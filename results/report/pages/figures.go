@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
@@ -64,13 +65,11 @@ func lineName(cells []verdict.Summary) func(verdict.Summary) string {
 // fileName makes a name that is safe in any folder: letters, digits and -.
 func fileName(text string) string {
 	var name []byte
-	for i := 0; i < len(text) && len(name) < 60; i++ {
-		c := text[i]
+	for _, c := range []byte(strings.ToLower(text)) {
 		switch {
+		case len(name) == 60:
 		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
 			name = append(name, c)
-		case c >= 'A' && c <= 'Z':
-			name = append(name, c-'A'+'a')
 		case len(name) > 0 && name[len(name)-1] != '-':
 			name = append(name, '-')
 		}

@@ -199,12 +199,9 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 	var runs [2]results.Run
 	var records [2][]results.Record
 	for i, name := range []string{"base", "head"} {
-		found, err := s.find(r.Context(), r.URL.Query().Get(name))
-		if err != nil {
+		var err error
+		if _, runs[i], records[i], err = s.whole(r.Context(), r.URL.Query().Get(name)); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
-		}
-		if runs[i], records[i], err = s.Store.Run(r.Context(), found.ID); err != nil {
-			return err
 		}
 	}
 	if refused, is := words.Refused(runs[0], runs[1], r.URL.Query()["across"]); is {
@@ -258,6 +255,15 @@ func (s *Server) find(ctx context.Context, id string) (results.Run, error) {
 	return run, s.absent(err)
 }
 
+// whole returns the run with this whole id and its records, and the run as it was
+// found before those were read.
+func (s *Server) whole(ctx context.Context, id string) (found, run results.Run, records []results.Record, err error) {
+	if found, err = s.find(ctx, id); err == nil {
+		run, records, err = s.Store.Run(ctx, found.ID)
+	}
+	return found, run, records, err
+}
+
 // absent makes the store's error one of an address that leads nowhere, where it
 // holds no such run.
 func (s *Server) absent(err error) error {
@@ -277,11 +283,7 @@ func (s *Server) version(run results.Run) string {
 }
 
 func (s *Server) run(w io.Writer, r *http.Request) error {
-	found, err := s.find(r.Context(), r.PathValue("run"))
-	if err != nil {
-		return err
-	}
-	run, records, err := s.Store.Run(r.Context(), found.ID)
+	found, run, records, err := s.whole(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return err
 	}
@@ -301,11 +303,7 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 }
 
 func (s *Server) cell(w io.Writer, r *http.Request) error {
-	found, err := s.find(r.Context(), r.PathValue("run"))
-	if err != nil {
-		return err
-	}
-	run, records, err := s.Store.Run(r.Context(), found.ID)
+	_, run, records, err := s.whole(r.Context(), r.PathValue("run"))
 	if err != nil {
 		return err
 	}
