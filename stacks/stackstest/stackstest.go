@@ -343,6 +343,14 @@ func (s *suite) neverReady(t *testing.T) {
 		p.App.Env = map[string]string{"NEVER_READY": "1"}
 		p.App.Ready.Timeout = 3 * time.Second
 	})
+	// A busy machine may need longer than that to start it.
+	s.until(t, "it does not answer", func() bool {
+		resp, err := visitor.Get(stack.URL() + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == http.StatusServiceUnavailable
+	})
 	err := stacks.WaitReady(t.Context(), spec, stack)
 	if err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "not ready after 3s") {
 		t.Errorf("never ready: %v", err)
