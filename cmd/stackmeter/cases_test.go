@@ -45,6 +45,9 @@ func TestAttackCases(t *testing.T) {
 		"a URL for a scenario":              {"", "run http://user:PASSWORD@host/", exitUsage, "http://…@host/"},
 		"a URL for a store":                 {"", "report --db http://user:PASSWORD@host/s.db", exitUsage, "…@host"},
 		"a URL for a run":                   {scenario("seed: 2"), "compare http://user:PASSWORD@host/ in", exitUsage, ""},
+		"a text that looks like a number":   {scenario(`request: {path: /, method: POST, json: {id: "7"}}`), "plan in --json", exitOK, `"id": "7"`},
+		"such a text that is expected":      {scenario(`request: {path: /, expect: {json: {id: "7"}}}`), "plan in --json", exitOK, `"id": "\"7\""`},
+		"an expected value of nothing":      {"", "load http://127.0.0.1:1/ --expect-json id=", exitUsage, "it has no value"},
 		"no JSON":                           {"{", "import in", exitUsage, "in"},
 		"a result with negative errors":     {`{"schema": 1, "run": {"id": "a"}, "cells": [{"cell": "flask/single/n1", "topology": "flask", "requests": 1, "repeat": 1, "status": "ok", "duration_s": 1, "replies": 2, "errors": -1}]}`, "import in", exitUsage, "errors is -1: it cannot be below 0"},
 	} {

@@ -278,6 +278,9 @@ func (l *loadSettings) expectJSON() error {
 		if !is || place == "" {
 			return fmt.Errorf("--expect-json %q: it has to be PLACE=VALUE, for example label=cat", expected)
 		}
+		if value == "" { // a variable of a script that is not set
+			return fmt.Errorf(`--expect-json %q: it has no value; the empty text is %s=""`, expected, place)
+		}
 		if !json.Valid([]byte(value)) {
 			value = quoted(value) // a word is a text
 		}
@@ -346,7 +349,7 @@ func serverOf(u *url.URL, socket, engine string) (string, error) {
 
 // load runs the plan over the server that is there already. Nothing is stored.
 func (a *app) load(ctx context.Context, server string, plan scenarios.Plan, o runOptions) error {
-	if err := errors.Join(o.gate.check(plan), checkCores(plan, existingServer), checkStdout(planFiles(plan)), checkOutput("--json", o.jsonFile, planFiles(plan))); err != nil {
+	if err := errors.Join(o.gate.check(plan), checkCores(plan, existingServer), checkStdout(planFiles(plan, "")), checkOutput("--json", o.jsonFile, planFiles(plan, o.jsonFile))); err != nil {
 		return err
 	}
 	if thresholds, _ := o.gate.thresholds(plan); needsBaseline(thresholds) {

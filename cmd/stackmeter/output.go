@@ -64,9 +64,23 @@ func storeFiles(db string) []use {
 	return used
 }
 
-// planFiles are the files that a plan names.
-func planFiles(plan scenarios.Plan) []use {
+// planFiles are the files that a plan names. output is one of them if it is there
+// already, below a folder that the app comes from, and not named as a result is.
+func planFiles(plan scenarios.Plan, output string) []use {
 	var used []use
+	folders := []string{plan.App.Dir, plan.App.Venv}
+	if plan.App.Build != nil {
+		folders = append(folders, plan.App.Build.Context)
+	}
+	path, err := filepath.EvalSymlinks(output)
+	if path, _ = filepath.Abs(path); err == nil && !slices.Contains([]string{".json", ".txt", ".log"}, filepath.Ext(path)) {
+		for _, folder := range folders {
+			folder, err := filepath.EvalSymlinks(folder)
+			if below, outside := filepath.Rel(folder, path); err == nil && outside == nil && filepath.IsLocal(below) {
+				used = append(used, use{"a file of the app", output})
+			}
+		}
+	}
 	for _, file := range plan.Reads() {
 		used = append(used, use{"a file that the scenario reads", file})
 	}

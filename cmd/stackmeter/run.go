@@ -221,12 +221,12 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := o.gpu.check(); err != nil {
 		return err
 	}
-	for _, u := range planFiles(plan) {
+	for _, u := range planFiles(plan, "") {
 		if sameFile(o.db, u.path) {
 			return usageError{fmt.Errorf("--db %s: that is %s; name another file", o.db, u.what)}
 		}
 	}
-	return errors.Join(checkCores(plan, o.runtime), checkStdout(planFiles(plan)), checkOutput("--json", o.jsonFile, planFiles(plan)))
+	return errors.Join(checkCores(plan, o.runtime), checkStdout(planFiles(plan, "")), checkOutput("--json", o.jsonFile, planFiles(plan, o.jsonFile)))
 }
 
 // runID returns the id of the run to resume, or a new one.

@@ -118,7 +118,7 @@ func (c *Checker) checkJSON(body []byte) *Failure {
 		case check.match != nil && !check.match.MatchString(textOf(got)):
 			return Failed(ErrMismatch, "json %s is %q, which does not match %s", check.path, textOf(got), check.match)
 		case check.match == nil && !equalJSON(got, check.want):
-			return Failed(ErrMismatch, "json %s is %s instead of %s", check.path, textOf(got), textOf(check.want))
+			return Failed(ErrMismatch, "json %s is %s instead of %s", check.path, jsonOf(got), jsonOf(check.want))
 		}
 	}
 	return nil
@@ -165,6 +165,10 @@ func textOf(value any) string {
 	if s, is := value.(string); is {
 		return s
 	}
+	return jsonOf(value)
+}
+
+func jsonOf(value any) string {
 	text, _ := json.Marshal(value) // it was JSON
 	return string(text)
 }

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -47,5 +49,12 @@ func TestAttackJSONNumbers(t *testing.T) {
 		if (failure == nil) != test.equal {
 			t.Errorf("%s for %s: %v", test.got, test.want, failure)
 		}
+	}
+	c, err := NewChecker(scenarios.Expect{JSON: map[string]string{"x": "7"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failure := c.Check(0, 200, []byte(`{"x": "7"}`)); failure == nil || !strings.Contains(fmt.Sprint(failure), `json x is "7" instead of 7`) {
+		t.Errorf("a text instead of a number: %v", failure)
 	}
 }

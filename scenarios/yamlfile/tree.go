@@ -116,7 +116,7 @@ func (c *copier) copy(n *yaml.Node, depth int) *yaml.Node {
 	case n.Kind == yaml.AliasNode:
 		return c.copy(n.Alias, depth+1)
 	}
-	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Value: n.Value, Line: n.Line, Column: n.Column}
+	out := &yaml.Node{Kind: n.Kind, Tag: n.ShortTag(), Style: n.Style, Value: n.Value, Line: n.Line, Column: n.Column}
 	if c.source != c.file.file {
 		c.file.owner[out] = c.source
 	}
