@@ -149,7 +149,7 @@ const (
 	CheckUndecided   = "undecided"    // over the limit, with too few repeats to tell it from noise; counts as broken
 	CheckNotMeasured = "not measured" // a figure is missing, the threshold divides by 0, or the cell failed or was pruned; counts as broken
 	CheckNoise       = "within noise" // over the limit, but no difference from the baseline is shown; counts as kept
-	CheckNoBaseline  = "no baseline"  // there is no baseline, or it lacks the cell or the figure; counts as kept, but see VerdictUndecided
+	CheckNoBaseline  = "no baseline"  // there is no baseline, or it lacks the cell or the figure, which would decide; counts as kept, but see VerdictUndecided
 )
 
 // A Check is one threshold applied to one cell.

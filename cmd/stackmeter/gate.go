@@ -24,14 +24,15 @@ type gateOptions struct {
 	tag     string
 }
 
-// thresholds returns the scenario's and those of --fail-on.
+// thresholds returns the plan's and those of --fail-on, each once: a run that is
+// resumed may have them in both.
 func (o gateOptions) thresholds(plan scenarios.Plan) ([]*threshold.Threshold, error) {
 	own, err := parseThresholds(plan.Thresholds, "threshold")
 	if err != nil {
 		return nil, err
 	}
 	more, err := parseThresholds(o.failOn, "--fail-on")
-	return append(own, more...), err
+	return append(own, slices.DeleteFunc(more, func(t *threshold.Threshold) bool { return slices.Contains(plan.Thresholds, t.Text) })...), err
 }
 
 // check refuses options that cannot be.

@@ -13,6 +13,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/scenarios"
+	"stackmeter/stacks"
 )
 
 // nights are runs of one scenario in a store, each judged at its end.
@@ -170,5 +171,59 @@ func TestAttackCompareLastPassed(t *testing.T) {
 		if err != nil || base.Run.ID != test.id || !maps.Equal(got, test.cells) {
 			t.Errorf("%s is %q with %v: %v", test.which, base.Run.ID, got, err)
 		}
+	}
+}
+
+// TestAttackResumeKeepsChecks: whatever a resume is given, and however often one is
+// cut short, a run is held to the thresholds that it was judged by before.
+func TestAttackResumeKeepsChecks(t *testing.T) {
+	const own, given = "memory_peak < 1GiB", "duration < 1us"
+	for name, test := range map[string]struct {
+		thresholds []string // of the scenario, now
+		failOn     []string
+		checks     []string
+	}{
+		"bare":          {[]string{own}, nil, []string{own, given}},
+		"no thresholds": {nil, nil, []string{own, given}},
+		"the same":      {[]string{own}, []string{given}, []string{own, given}},
+		"a weaker one":  {[]string{own}, []string{"duration < 1h"}, []string{own, given, "duration < 1h"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNights(t)
+			run, err := n.run(night{thresholds: []string{own}, memory: map[string]int64{"w1": 1 << 20}, repeats: 1, gate: gateOptions{failOn: []string{given}}})
+			if run.Verdict != results.VerdictFailed || !errors.Is(err, errVerdict) {
+				t.Fatalf("before: %s, %v", run.Verdict, err)
+			}
+			now, gate := run, gateOptions{failOn: test.failOn}
+			now.Plan.Thresholds = test.thresholds
+			for range 2 { // the first is cut short
+				if run, err = n.app.resume(t.Context(), n.store, now, stacks.Owner{}, nil, true, gate); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run, records, err := n.store.Run(t.Context(), run.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			more := records[0] // a cell that was still to be measured
+			more.Topology.Name, more.Cell.Name = "w2", strings.Replace(more.Cell.Name, "w1", "w2", 1)
+			run.Outcome, run.Planned = results.OutcomeOK, 2
+			_, err = n.app.judge(t.Context(), n.store, &run, append(records, more), gate)
+			run, _, stored := n.store.Run(t.Context(), run.ID)
+			if stored != nil || !errors.Is(err, errVerdict) || run.Verdict != results.VerdictFailed {
+				t.Errorf("%s, %v, %v", run.Verdict, err, stored)
+			}
+			held := map[string]int{}
+			for _, c := range run.Checks {
+				held[c.Threshold]++
+			}
+			want := map[string]int{}
+			for _, text := range test.checks {
+				want[text] = 2
+			}
+			if !maps.Equal(held, want) {
+				t.Errorf("held to %v; want %v", held, want)
+			}
+		})
 	}
 }

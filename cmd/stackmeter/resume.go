@@ -20,13 +20,12 @@ import (
 
 // resume takes over a run that no longer has a process, if nothing that its cells
 // depend on has changed since it began. now is the run with the same id as it would
-// be if it began now. What it is judged by, and its tag if there is one, are taken
-// from now. resume returns the run as it is stored; the orchestrator compares the
-// images.
+// be if it began now. It is judged by what it was judged by and by what now and gate
+// add. resume returns the run as it is stored; the orchestrator compares the images.
 //
 // A process in another PID namespace or on another machine cannot be seen, dead or alive: such a run
 // is resumed when it is named, and what is left of it is removed first.
-func (a *app) resume(ctx context.Context, store results.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, tag string) (results.Run, error) {
+func (a *app) resume(ctx context.Context, store results.Store, now results.Run, owner stacks.Owner, runtime stacks.Runtime, named bool, gate gateOptions) (results.Run, error) {
 	before, _, err := store.Run(ctx, now.ID)
 	if err != nil {
 		return before, err
@@ -57,11 +56,25 @@ func (a *app) resume(ctx context.Context, store results.Store, now results.Run, 
 		}
 	}
 	fmt.Fprintf(a.stderr, "stackmeter: continuing run %s of %s\n", before.ID, before.Started.Local().Format(time.DateTime))
+	given, kept := slices.Concat(now.Plan.Thresholds, gate.failOn), before.Plan.Thresholds
+	for _, c := range before.Checks { // with those of --fail-on
+		if !slices.Contains(kept, c.Threshold) {
+			kept = append(kept, c.Threshold)
+		}
+	}
 	before.Plan.Thresholds, before.Plan.Baseline, before.Plan.Recommend = now.Plan.Thresholds, now.Plan.Baseline, now.Plan.Recommend
-	if err := store.Resume(ctx, before.ID, before.Plan, now.Owner); err != nil || tag == "" {
+	for _, text := range kept {
+		if !slices.Contains(given, text) {
+			fmt.Fprintf(a.stderr, "stackmeter: it is also held to %s, as before; a new run is not\n", show.Clean(text))
+		}
+		if !slices.Contains(before.Plan.Thresholds, text) {
+			before.Plan.Thresholds = append(before.Plan.Thresholds, text)
+		}
+	}
+	if err := store.Resume(ctx, before.ID, before.Plan, now.Owner); err != nil || gate.tag == "" {
 		return before, err
 	}
-	return before, store.Tag(ctx, before.ID, tag)
+	return before, store.Tag(ctx, before.ID, gate.tag)
 }
 
 // machineChanges lists what of the machine has changed since the run began.

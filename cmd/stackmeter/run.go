@@ -251,7 +251,7 @@ func (a *app) begin(ctx context.Context, store results.Store, id string, scenari
 	}
 	run.Owner = owner.String()
 	if o.resume != "" {
-		return a.resume(ctx, store, run, owner, runtime, o.resume == id, o.gate.tag)
+		return a.resume(ctx, store, run, owner, runtime, o.resume == id, o.gate)
 	}
 	if o.gate.tag != "" {
 		run.Tags = []string{o.gate.tag}

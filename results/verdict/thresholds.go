@@ -91,12 +91,12 @@ func (c *judged) against(s Summary, base *Summary) {
 		return
 	}
 	if base == nil || base.OK == 0 {
-		c.Status = results.CheckNoBaseline
+		c.withoutBase(nil)
 		return
 	}
 	var absent []string
 	if c.Base, absent = valuesOf(t.Base(), medianOf(*base)); len(absent) > 0 {
-		c.Status, c.Missing = results.CheckNoBaseline, absent
+		c.withoutBase(absent)
 		return
 	}
 	c.tests = testsOf(t, s, *base)
@@ -126,6 +126,20 @@ func (c *judged) against(s Summary, base *Summary) {
 		c.Status = results.CheckBroken
 	case !slices.ContainsFunc(c.tests, over):
 		c.Status = results.CheckOK
+	}
+}
+
+// withoutBase judges by the cell's figures alone, as far as they decide.
+func (c *judged) withoutBase(absent []string) {
+	switch can, does, err := c.threshold.WithoutBase(c.Values); {
+	case err != nil:
+		c.Status = results.CheckNotMeasured
+	case !can:
+		c.Status = results.CheckBroken
+	case does:
+		c.Status = results.CheckOK
+	default:
+		c.Status, c.Missing = results.CheckNoBaseline, absent
 	}
 }
 

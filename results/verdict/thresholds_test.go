@@ -217,3 +217,42 @@ func withErrorsEach(records []results.Record) []results.Record {
 	}
 	return records
 }
+
+// TestAttackThresholdWithoutBaseline: where there is no baseline, what a threshold
+// says of the cell alone is enforced, as far as that decides.
+func TestAttackThresholdWithoutBaseline(t *testing.T) {
+	head := repeated("a", 0.6, 0.6, 0.6)
+	for text, want := range map[string]string{
+		"duration < base * 10 and duration < 400ms":           results.CheckBroken,
+		"duration < 400ms and duration < base * 10":           results.CheckBroken,
+		"duration < base * 10 and duration < 700ms":           results.CheckNoBaseline,
+		"duration < base * 10 or duration < 700ms":            results.CheckOK,
+		"duration < base * 10 or duration < 400ms":            results.CheckNoBaseline,
+		"not (duration >= base * 10 or duration >= 400ms)":    results.CheckBroken,
+		"not (duration >= base * 10 and duration >= 700ms)":   results.CheckOK,
+		"not (duration >= base * 10) and duration < 700ms":    results.CheckNoBaseline,
+		"duration < base and (errors == 0 or errors < base)":  results.CheckNoBaseline,
+		"duration < base and errors / errors < 1":             results.CheckNotMeasured,
+		"duration < base or errors / errors < 1":              results.CheckNoBaseline,
+		"duration < base.gpu_peak / 1GiB * 1s and errors > 0": results.CheckBroken,
+	} {
+		condition, err := results.Vocabulary().Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, base := range map[string][]results.Record{"none": nil, "failed": failing(repeated("a", 1), 1)} {
+			if check := CheckThresholds([]*threshold.Threshold{condition}, Summarise(head), Summarise(base))[0]; check.Status != want {
+				t.Errorf("%s, baseline %s: %s; want %s", text, name, check.Status, want)
+			}
+		}
+	}
+	// The baseline has the cell, and not the figure.
+	condition, err := results.Vocabulary().Parse("gpu_peak < base * 2 and duration < 400ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	using := []results.Record{onGPU(head[0], 5)}
+	if check := CheckThresholds([]*threshold.Threshold{condition}, Summarise(using), Summarise(repeated("a", 1)))[0]; check.Status != results.CheckBroken || len(check.Missing) > 0 {
+		t.Errorf("%+v", check)
+	}
+}

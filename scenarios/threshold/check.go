@@ -223,8 +223,8 @@ func withoutPercent(unit, factor units.Unit) units.Unit {
 	return unit
 }
 
-// identifiers returns those of the names that a tree has, each once, in the order
-// in which they occur.
+// identifiers returns those of the names that a tree has, or all that it has if
+// none are given, each once, in the order in which they occur.
 func identifiers(n ast.Node, names ...string) []string {
 	v := &identifierVisitor{known: names}
 	ast.Walk(&n, v)
@@ -234,7 +234,7 @@ func identifiers(n ast.Node, names ...string) []string {
 type identifierVisitor struct{ known, found []string }
 
 func (v *identifierVisitor) Visit(n *ast.Node) {
-	if name, is := (*n).(*ast.IdentifierNode); is && slices.Contains(v.known, name.Value) && !slices.Contains(v.found, name.Value) {
+	if name, is := (*n).(*ast.IdentifierNode); is && (len(v.known) == 0 || slices.Contains(v.known, name.Value)) && !slices.Contains(v.found, name.Value) {
 		v.found = append(v.found, name.Value)
 	}
 }

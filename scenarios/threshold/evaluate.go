@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/expr-lang/expr/ast"
 )
@@ -18,18 +19,22 @@ var errNotFinite = errors.New("it divides by 0, so there is nothing to compare")
 // values are the figures of a cell and of its baseline, by their names in a tree.
 type values map[string]float64
 
-func (v values) holds(n ast.Node) (bool, error) {
+// holds takes absent for what a comparison says whose figures are not all there.
+func (v values) holds(n ast.Node, absent bool) (bool, error) {
 	if not, is := n.(*ast.UnaryNode); is {
-		holds, err := v.holds(not.Node)
+		holds, err := v.holds(not.Node, !absent)
 		return !holds && err == nil, err
 	}
 	node := n.(*ast.BinaryNode)
 	if node.Operator == "and" || node.Operator == "or" {
-		holds, err := v.holds(node.Left)
+		holds, err := v.holds(node.Left, absent)
 		if err != nil || holds == (node.Operator == "or") {
 			return holds, err
 		}
-		return v.holds(node.Right)
+		return v.holds(node.Right, absent)
+	}
+	if slices.ContainsFunc(identifiers(node), func(name string) bool { _, has := v[name]; return !has }) {
+		return absent, nil
 	}
 	left, right := v.number(node.Left), v.number(node.Right)
 	if difference := left - right; math.IsNaN(difference) || math.IsInf(difference, 0) {
@@ -99,7 +104,7 @@ func (v values) fails(n ast.Node, want bool, counts func(string, bool) bool) boo
 		}
 		return left && right
 	}
-	if holds, err := v.holds(node); err != nil || holds == want {
+	if holds, err := v.holds(node, want); err != nil || holds == want {
 		return err != nil
 	}
 	unchanged := maps.Clone(v)
@@ -115,7 +120,7 @@ func (v values) fails(n ast.Node, want bool, counts func(string, bool) bool) boo
 		}
 		unchanged[name], unchanged[basePrefix+name] = before, before
 	}
-	if holds, err := unchanged.holds(node); len(moved) == 0 || err != nil || holds != want {
+	if holds, err := unchanged.holds(node, want); len(moved) == 0 || err != nil || holds != want {
 		return true
 	}
 	asked, differs, failing := false, false, false

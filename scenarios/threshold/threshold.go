@@ -117,11 +117,25 @@ func (t *Threshold) Holds(own, base map[string]float64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	holds, err := v.holds(t.tree)
+	holds, err := v.holds(t.tree, false)
 	if err != nil {
 		return false, fmt.Errorf("threshold %s: %w", t.Text, err)
 	}
 	return holds, nil
+}
+
+// WithoutBase evaluates the threshold over the figures of a cell alone: whether it
+// can hold, and whether it does, whatever the baseline is.
+func (t *Threshold) WithoutBase(own map[string]float64) (can, does bool, err error) {
+	v, err := (&Threshold{Text: t.Text, own: t.own}).values(own, nil)
+	if err != nil {
+		return false, false, err
+	}
+	if can, err = v.holds(t.tree, true); err != nil {
+		return false, false, fmt.Errorf("threshold %s: %w", t.Text, err)
+	}
+	does, err = v.holds(t.tree, false)
+	return can, does && err == nil, nil // what divides by 0 may not count once there is a baseline
 }
 
 // values puts the figures of both sides together.
