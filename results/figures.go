@@ -98,64 +98,6 @@ func Figures() []Figure {
 	}
 }
 
-// mostOf bounds every figure, in its base unit: 888 TiB, or 31 million years.
-const mostOf = 1 << 50
-
-// CheckFigures reports a figure of a record that cannot be: not a number, below 0,
-// beyond any measurement, or at odds with another one. said are figures by column
-// that a file says of the record besides; each is held against the record's own.
-func CheckFigures(r *Record, said ...map[string]float64) error {
-	for _, given := range append([]map[string]float64{nil}, said...) {
-		if err := checkFigures(r, given); err != nil {
-			return err
-		}
-	}
-	if sent := r.Cell.Load.Requests; r.Load.Search == nil && r.Replies+r.Errors > sent {
-		return fmt.Errorf("replies is %d and errors is %d: there were %d requests", r.Replies, r.Errors, sent)
-	}
-	return nil
-}
-
-func checkFigures(r *Record, given map[string]float64) error {
-	at := map[string]float64{}
-	for _, f := range Figures() {
-		value, is := given[f.Column]
-		if own := f.Of(r); !is && own != nil {
-			value, is = *own, true
-		}
-		switch {
-		case !is:
-			continue
-		case !(value >= 0):
-			return fmt.Errorf("%s is %v: it cannot be below 0", f.Column, value)
-		case value > mostOf:
-			return fmt.Errorf("%s is %v: more than can be measured", f.Column, value)
-		case value == 0 && f.Name == MetricDuration:
-			return fmt.Errorf("%s is 0: what was not measured is left out", f.Column)
-		}
-		at[f.Column] = value
-	}
-	const rounding = 1 + 1e-9
-	for _, order := range [][]string{
-		{"latency_min_s", "latency_p50_s", "latency_p90_s", "latency_p95_s", "latency_p99_s", "latency_max_s"},
-		{"latency_min_s", "latency_mean_s", "latency_max_s"},
-		{"first_byte_p50_s", "first_byte_p99_s"},
-	} {
-		before := ""
-		for _, column := range order {
-			value, is := at[column]
-			if !is {
-				continue
-			}
-			if before != "" && at[before] > value*rounding {
-				return fmt.Errorf("%s is %v and %s is %v: the first cannot be above the second", before, at[before], column, value)
-			}
-			before = column
-		}
-	}
-	return nil
-}
-
 // Metrics are the figures that have a name.
 func Metrics() []Figure {
 	var metrics []Figure

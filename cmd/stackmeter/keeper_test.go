@@ -98,6 +98,9 @@ func TestAttackRecordIsKept(t *testing.T) {
 			end()
 			k.WaitForLocks(over, nil)
 			first, second := storetest.Record("one", results.StatusOK, 1), storetest.Record("one", results.StatusOK, 2)
+			for _, r := range []*results.Record{&first, &second} {
+				r.Duration, r.Replies = new(1.5), r.Cell.Load.Requests
+			}
 			second.LogTail = strings.Repeat("log ", 10_000)
 			if err := errors.Join(k.Begin(t.Context(), k.run), k.Put(t.Context(), first)); err != nil {
 				t.Fatal(err)

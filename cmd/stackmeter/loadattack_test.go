@@ -107,9 +107,11 @@ func usageFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	measured := storetest.Record("one", results.StatusOK, 1)
+	measured.Duration, measured.Replies = new(1.5), measured.Cell.Load.Requests
 	if err := errors.Join(
 		store.Begin(t.Context(), results.Run{ID: "one", Scenario: "s", Started: time.Unix(1, 0)}),
-		store.Put(t.Context(), storetest.Record("one", results.StatusOK, 1)), store.Close(),
+		store.Put(t.Context(), measured), store.Close(),
 		os.WriteFile("s.yaml", []byte("name: s\napp: {image: none, wsgi: 'wsgi:app'}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\n"), 0o644),
 	); err != nil {
 		t.Fatal(err)

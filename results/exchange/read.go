@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
@@ -66,13 +65,8 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	}
 	run := read.Run.Run
 	run.Planned = cmp.Or(run.Planned, run.Plan.Cells()) // older files do not say
-	for _, said := range []struct {
-		key, value string
-		known      []string
-	}{{"outcome", run.Outcome, results.Outcomes()}, {"verdict", run.Verdict, results.Verdicts()}} {
-		if said.value != "" && !slices.Contains(said.known, said.value) {
-			return Imported{}, fmt.Errorf("%s: run.%s %q: there is %s", name, said.key, said.value, strings.Join(said.known, ", "))
-		}
+	if err := checkFacts(runFacts(read.Run)); err != nil {
+		return Imported{}, fmt.Errorf("%s: %w", name, err)
 	}
 	one := Imported{Run: run}
 	topologies := map[string]scenarios.Topology{}
@@ -86,6 +80,9 @@ func ReadJSON(name string, data []byte) (Imported, error) {
 	seen := map[results.Key]bool{}
 	for i, cell := range read.Cells {
 		record, err := readCell(cell, said.Cells[i].Latency, topologies, loads)
+		if err == nil {
+			err = allowed(&record, run.Plan.Request.MaxErrors)
+		}
 		if err == nil && seen[record.Key()] {
 			err = errors.New("is there twice")
 		}
@@ -116,7 +113,7 @@ func lineOf(data []byte, err error) int {
 // readCell makes a record of a cell. latency is its latency_s, for which the
 // record has the histogram.
 func readCell(c jsonCell, latency map[string]*float64, topologies map[string]scenarios.Topology, loads map[string]scenarios.LoadSpec) (results.Record, error) {
-	if c.Cell == "" || c.Topology == "" || c.Repeat < 1 || c.Requests < 1 || c.Pool < 0 {
+	if c.Cell == "" || c.Topology == "" || c.Repeat < 1 || c.Requests < 1 {
 		return results.Record{}, errors.New("cell, topology, requests and repeat have to be there")
 	}
 	if !results.KnownStatus(c.Status) {
@@ -129,6 +126,9 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 	spec, known := loads[c.Cell]
 	if !known {
 		spec = scenarios.LoadSpec{Requests: c.Requests, Client: c.Client, Pool: c.Pool, KeepAlive: c.KeepAlive, Rate: valueOf(c.Rate), Arrivals: c.Arrivals}
+	}
+	if spec.Requests != c.Requests || spec.Client != c.Client || spec.Pool != c.Pool || spec.KeepAlive != c.KeepAlive {
+		return results.Record{}, errors.New("client, pool, requests and keepalive are not those of the run's plan")
 	}
 	r := results.Record{
 		Topology: topology, Cell: scenarios.Cell{Name: c.Cell, Repeat: c.Repeat, Load: spec}, Started: c.Started,
@@ -155,7 +155,10 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 	if c.GPU.Detail != nil {
 		r.GPU = *c.GPU.Detail
 	} else {
-		r.GPU.Method, r.GPU.Reason = c.GPU.Method, c.GPU.Reason
+		r.GPU.Method, r.GPU.Reason, r.GPU.Validity = c.GPU.Method, c.GPU.Reason, c.GPU.Validity
+	}
+	if c.GPU.Validity != r.GPU.Validity {
+		return results.Record{}, fmt.Errorf("gpu.validity cannot be %s: gpu.detail says %s", said(c.GPU.Validity), said(r.GPU.Validity))
 	}
 	r.Flags = slices.DeleteFunc(c.Flags, func(f string) bool { return slices.Contains(r.GPU.Flags, f) })
 	if len(r.Flags) == 0 {
@@ -167,7 +170,7 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 			return results.Record{}, err
 		}
 	}
-	metrics, latencies := map[string]float64{}, map[string]float64{}
+	metrics, figures := map[string]float64{}, map[string]float64{}
 	for _, f := range results.Figures() {
 		if given, known := c.Metrics[f.Name]; known {
 			metrics[f.Column] = given
@@ -176,12 +179,19 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 			}
 		}
 	}
-	for name, value := range latency {
+	for column, value := range map[string]*float64{
+		"throughput_rps": c.Throughput, "gpu_peak_bytes": inBytes(c.GPU.PeakMiB), "gpu_start_bytes": inBytes(c.GPU.StartMiB), "gpu_stack_peak_bytes": inBytes(c.GPU.StackMiB),
+	} {
 		if value != nil {
-			latencies["latency_"+name+"_s"] = *value
+			figures[column] = *value
 		}
 	}
-	return r, results.CheckFigures(&r, metrics, latencies)
+	for name, value := range latency {
+		if value != nil {
+			figures["latency_"+name+"_s"] = *value
+		}
+	}
+	return r, checkRecord(&r, metrics, figures)
 }
 
 func valueOf[T any](value *T) T {
@@ -190,6 +200,13 @@ func valueOf[T any](value *T) T {
 		return zero
 	}
 	return *value
+}
+
+func inBytes(mib *float64) *float64 {
+	if mib == nil {
+		return nil
+	}
+	return new(*mib * words.MiB)
 }
 
 func fromMiB(value *float64) *int64 {

@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -76,7 +77,7 @@ func ReadCSV(name string, data []byte, table string) ([]Imported, error) {
 			return nil, fmt.Errorf("%s:1: the column %s is missing", name, column)
 		}
 	}
-	byTable := map[string]*Imported{}
+	byTable, verdicts := map[string]*Imported{}, map[string]string{}
 	var tables []string
 	for {
 		row, err := in.Read()
@@ -93,6 +94,10 @@ func ReadCSV(name string, data []byte, table string) ([]Imported, error) {
 			read = reader.own
 		}
 		of, record := read()
+		if verdict, known := verdicts[of]; known && verdict != reader.text("run_verdict") {
+			reader.wrong("run_verdict", "another row of the run says another")
+		}
+		verdicts[of] = reader.text("run_verdict")
 		if reader.failed != nil {
 			return nil, reader.failed
 		}
@@ -125,6 +130,9 @@ func ReadCSV(name string, data []byte, table string) ([]Imported, error) {
 		if err := one.complete(name, of, data); err != nil {
 			return nil, err
 		}
+		if err := words.ReadStanding(&one.Run, one.Records, verdicts[of]); err != nil {
+			return nil, fmt.Errorf("%s: run %s: run_verdict %w", name, show.Line(of), err)
+		}
 		all = append(all, *one)
 	}
 	return all, nil
@@ -152,7 +160,12 @@ func (i *Imported) complete(name, table string, data []byte) error {
 		}
 		seen[r.Key()] = true
 		r.Run = i.Run.ID
-		r.Flags = append(r.Flags, results.FlagImported)
+		if !slices.Contains(r.Flags, results.FlagImported) {
+			r.Flags = append(r.Flags, results.FlagImported)
+		}
+		if limit := &i.Run.Plan.Request.MaxErrors; r.Status == results.StatusOK && r.Errors > valueOf(*limit).Count {
+			*limit = &scenarios.ErrorLimit{Count: r.Errors} // the file has no plan; the cell was ok with them
+		}
 		if r.Status != results.StatusOK {
 			i.Run.Outcome = results.OutcomeFailed
 		}
@@ -197,7 +210,7 @@ func (c *csvReader) figures() (table string, r results.Record) {
 		c.wrong("client", "there is single, mp and mt")
 	}
 	r = results.Record{
-		Topology: topology, Status: results.StatusOK, Started: time.Unix(0, 0).UTC(), Duration: c.number("duration_s"),
+		Topology: topology, Status: results.StatusOK, Started: time.Unix(0, 0).UTC(), Duration: c.number("duration_s"), Flags: []string{results.FlagImported},
 		Cell: scenarios.Cell{Name: topology.Name + "/" + spec.Name(), Repeat: 1, Load: spec},
 	}
 	if r.Duration != nil {
@@ -218,7 +231,7 @@ func (c *csvReader) figures() (table string, r results.Record) {
 
 // possible looks at all figures of a row together.
 func (c *csvReader) possible(r *results.Record, said map[string]float64) {
-	if err := results.CheckFigures(r, said); err != nil && c.failed == nil {
+	if err := checkRecord(r, said); err != nil && c.failed == nil {
 		c.failed = fmt.Errorf("%s:%d: %w", c.name, c.line, err)
 	}
 }
@@ -227,11 +240,11 @@ func (c *csvReader) possible(r *results.Record, said map[string]float64) {
 func (c *csvReader) own() (table string, r results.Record) {
 	topology := scenarios.Topology{
 		Name: c.text("topology"), Server: c.text("server"), Workers: c.whole("workers", 100_000, true), Threads: c.whole("threads", 100_000, true),
-		Nginx: c.text("nginx") == "true",
+		Nginx: c.truth("nginx"),
 	}
 	spec := scenarios.LoadSpec{
 		Requests: c.whole("requests", 10_000_000, false), Client: c.text("client"), Pool: c.whole("pool", 100_000, true),
-		KeepAlive: c.text("keepalive") == "true", Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
+		KeepAlive: c.truth("keepalive"), Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
 	}
 	r = results.Record{
 		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), OutOfMemory: c.text("out_of_memory"),
@@ -249,6 +262,18 @@ func (c *csvReader) own() (table string, r results.Record) {
 			}
 			f.Set(&r, *value)
 		}
+	}
+	for _, column := range []string{"cell_duration_median_s", "cell_duration_low_s", "cell_duration_high_s"} {
+		if value := c.number(column); value != nil {
+			said[column] = *value
+		}
+	}
+	c.whole("cell_repeats", 100_000, true)
+	if confidence := c.number("cell_duration_confidence"); valueOf(confidence) > 1 {
+		c.wrong("cell_duration_confidence", "it is from 0 to 1")
+	}
+	if _, counted := c.columns["replies"]; !counted && r.Status == results.StatusOK && r.Duration != nil {
+		r.Replies = spec.Requests - r.Errors // an older file has no such column
 	}
 	if r.Cell.Name == "" || topology.Name == "" {
 		c.wrong("cell", "cell and topology have to be there")
@@ -300,6 +325,16 @@ func (c *csvReader) word(column string) string {
 		c.wrong(column, "letters, digits and . _ - only, at most 64")
 	}
 	return text
+}
+
+// truth is true or false, as a spreadsheet writes it too; false where there is no
+// such column.
+func (c *csvReader) truth(column string) bool {
+	text := strings.ToLower(c.text(column))
+	if _, found := c.columns[column]; found && text != "true" && text != "false" {
+		c.wrong(column, "there is true and false")
+	}
+	return text == "true"
 }
 
 func (c *csvReader) whole(column string, most int, optional bool) int {

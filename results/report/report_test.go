@@ -170,6 +170,7 @@ func repeats() (results.Run, []results.Record) {
 	run := sampleRun()
 	run.Outcome = results.OutcomeFailed
 	run.Plan.Repeats = 3
+	run.Plan.Request.MaxErrors = &scenarios.ErrorLimit{Percent: 10}
 	for repeat := 1; repeat <= 3; repeat++ {
 		for _, topology := range []scenarios.Topology{flask, gunicorn, nginx} {
 			run.Plan.Trials = append(run.Plan.Trials, scenarios.Trial{

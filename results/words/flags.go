@@ -50,6 +50,9 @@ func meanings() map[string]string {
 	}
 }
 
+// KnownFlag reports whether a record or a cell can have the flag.
+func KnownFlag(flag string) bool { return meanings()[flag] != "" }
+
 // WithMeaning is a flag with what it means.
 func WithMeaning(flag string) string {
 	if words := meanings()[flag]; words != "" {

@@ -3,7 +3,9 @@ package words
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stackmeter/results"
@@ -26,8 +28,12 @@ func (s Standing) String() string {
 	return s.Word + ": " + s.By
 }
 
-// noVerdict is the word of a comparison that was held against nothing.
-const noVerdict = "no verdict"
+// Words of a standing that are not a run's verdict or outcome.
+const (
+	noVerdict   = "no verdict" // of a comparison that was held against nothing
+	notFinished = "not finished"
+	brokenNight = "broken night"
+)
 
 // Fails reports whether a gate must not let this pass: what is undecided or has
 // not finished is not bad, and fails all the same.
@@ -38,14 +44,14 @@ func (s Standing) Fails() bool { return !s.Good && s.Word != noVerdict }
 // counts are nil where they are not known.
 func StandingOf(run results.Run, counts *results.Counts) Standing {
 	by := append(broken(run.Checks), unmeasured(counts)...)
-	s := Standing{Word: cmp.Or(run.Outcome, "not finished")}
+	s := Standing{Word: cmp.Or(run.Outcome, notFinished)}
 	switch {
 	case run.Outcome == "" || run.Outcome == results.OutcomeInterrupted:
 	case run.Outcome == results.OutcomeInfrastructure:
-		s.Bad, s.Word, by = true, "broken night", append([]string{run.Outcome}, by...)
+		s.Bad, s.Word, by = true, brokenNight, append([]string{run.Outcome}, by...)
 	case run.Verdict == results.VerdictRefused:
 		s.Bad, s.Word = true, run.Verdict
-		by = append([]string{fmt.Sprintf("broken night: it is not comparable with run %s, from which it differs in kind", run.Against)}, by...)
+		by = append([]string{fmt.Sprintf(brokenNight+": it is not comparable with run %s, from which it differs in kind", run.Against)}, by...)
 	case run.Verdict == results.VerdictFailed || run.Outcome == results.OutcomeFailed || len(by) > 0:
 		s.Bad, s.Word = true, results.VerdictFailed
 		if len(by) == 0 && run.Against != "" {
@@ -62,6 +68,60 @@ func StandingOf(run results.Run, counts *results.Counts) Standing {
 	}
 	s.By = strings.Join(by, "; ")
 	return s
+}
+
+var (
+	refusedBy = regexp.MustCompile(`it is not comparable with run (\S+), from which`)
+	wereOK    = regexp.MustCompile(`^cells that were ok in run (\S+) no longer are`)
+	missing   = regexp.MustCompile(`^([0-9]{1,7}) cells? missing$`)
+)
+
+// ReadStanding gives a run what StandingOf said of it, which is all that a file
+// without its checks has. That it passed does not count: nothing shows what it was
+// held against.
+func ReadStanding(run *results.Run, records []results.Record, said string) error {
+	word, by, _ := strings.Cut(said, ": ")
+	counts := run.Count(records)
+	known := append(unmeasured(&counts), results.OutcomeInfrastructure, "")
+	switch word {
+	case "":
+	case results.OutcomeOK, results.VerdictPassed:
+		if counts.Bad() > 0 {
+			return fmt.Errorf("cannot be %q: %s", show.Line(word), strings.Join(unmeasured(&counts), "; "))
+		}
+	case notFinished:
+		run.Outcome = ""
+	case results.OutcomeInterrupted:
+		run.Outcome = word
+	case brokenNight:
+		run.Outcome = results.OutcomeInfrastructure
+	case results.VerdictFailed:
+		run.Verdict = word
+	case results.VerdictRefused, results.VerdictUndecided:
+		if run.Verdict = word; refusedBy.MatchString(by) {
+			run.Against = refusedBy.FindStringSubmatch(by)[1]
+		}
+		return nil
+	default:
+		return fmt.Errorf("cannot be %q: there is %s, %s, %s, %s and %s", show.Shorten(show.Line(word), 60), strings.Join(results.Verdicts(), ", "),
+			results.OutcomeOK, results.OutcomeInterrupted, notFinished, brokenNight)
+	}
+	for _, reason := range strings.Split(by, "; ") {
+		switch of := strings.LastIndex(reason, " at "); {
+		case slices.Contains(known, reason):
+		case missing.MatchString(reason):
+			n, _ := strconv.Atoi(missing.FindStringSubmatch(reason)[1])
+			run.Planned = len(records) + n
+		case wereOK.MatchString(reason):
+			run.Against = wereOK.FindStringSubmatch(reason)[1]
+		case strings.HasPrefix(reason, "stackmeter compare ") && run.Against != "":
+		case of > 0:
+			run.Checks = append(run.Checks, results.Check{Threshold: reason[:of], Cell: reason[of+4:], Status: results.CheckBroken})
+		default:
+			run.Checks = append(run.Checks, results.Check{Threshold: reason, Cell: "cells that are not named", Status: results.CheckBroken})
+		}
+	}
+	return nil
 }
 
 // StandingOfComparison is the verdict on a comparison.
