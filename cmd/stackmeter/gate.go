@@ -65,6 +65,7 @@ func (a *app) judge(ctx context.Context, store results.Store, run *results.Run, 
 	if err != nil {
 		return nil, err
 	}
+	o.compare = cmp.Or(o.compare, run.Against) // what a run that is resumed was held against before
 	base, err := baseline(ctx, store, exchange.Imported{Run: *run, Records: records}, thresholds, o)
 	run.Against = base.Run.ID
 	if err != nil && !errors.Is(err, errNotComparable) {

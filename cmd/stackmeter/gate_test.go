@@ -227,3 +227,34 @@ func TestAttackResumeKeepsChecks(t *testing.T) {
 		})
 	}
 }
+
+// TestAttackResumeKeepsBaseline: a resume that is not told what to compare with holds
+// the run against what it was held against, and not against a later, worse one.
+func TestAttackResumeKeepsBaseline(t *testing.T) {
+	n := newNights(t)
+	slim := night{thresholds: []string{"memory_peak < 1GiB"}, memory: map[string]int64{"w1": 1 << 20}, repeats: 1, gate: gateOptions{tag: "gold"}}
+	fat := night{thresholds: slim.thresholds, memory: map[string]int64{"w1": 4 << 20}, repeats: 1}
+	for _, o := range []night{slim, fat} {
+		if run, err := n.run(o); err != nil || run.Verdict != results.VerdictPassed {
+			t.Fatalf("%s, %v", run.Verdict, err)
+		}
+	}
+	fat.thresholds, fat.gate.compare = []string{"memory_peak < base * 2"}, "gold"
+	run, err := n.run(fat)
+	if run.Verdict != results.VerdictFailed || run.Against != "n1" || !errors.Is(err, errVerdict) {
+		t.Fatalf("%s against %q, %v", run.Verdict, run.Against, err)
+	}
+	for range 2 { // the first is cut short
+		if run, err = n.app.resume(t.Context(), n.store, run, stacks.Owner{}, nil, true, gateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, records, err := n.store.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Outcome = results.OutcomeOK
+	if _, err = n.app.judge(t.Context(), n.store, &run, records, gateOptions{}); run.Verdict != results.VerdictFailed || run.Against != "n1" || !errors.Is(err, errVerdict) {
+		t.Errorf("resumed: %s against %q, %v", run.Verdict, run.Against, err)
+	}
+}

@@ -86,7 +86,7 @@ func changeOne(ctx context.Context, conn *sql.Conn, statement string, args ...an
 
 // Resume marks a run as under way again.
 func (s *Store) Resume(ctx context.Context, run string, plan scenarios.Plan, owner string) error {
-	return s.update(ctx, "resume run", run, "finished = NULL, outcome = '', verdict = '', against = '', checks = NULL, plan = ?, owner = ?",
+	return s.update(ctx, "resume run", run, "finished = NULL, outcome = '', verdict = '', checks = NULL, plan = ?, owner = ?",
 		inJSON(plan.Redacted(), false), owner)
 }
 

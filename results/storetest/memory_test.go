@@ -98,7 +98,7 @@ func (s *memory) Import(_ context.Context, entered results.Run, records []result
 // Resume marks a run as under way again.
 func (s *memory) Resume(_ context.Context, id string, plan scenarios.Plan, owner string) error {
 	return s.set("resume", id, func(r *run) {
-		r.Finished, r.Outcome, r.Verdict, r.Against, r.Checks = nil, "", "", "", nil
+		r.Finished, r.Outcome, r.Verdict, r.Checks = nil, "", "", nil
 		r.Plan, r.Owner = plan.Redacted(), owner
 	})
 }

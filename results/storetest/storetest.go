@@ -257,10 +257,10 @@ func life(t *testing.T, store results.Store) {
 	}
 	must(t, store.Resume(ctx, "one", scenarios.Plan{Thresholds: []string{"errors == 0"}}, "another process"))
 	run, _ = get(t, store, "one")
-	if run.Outcome != "" || run.Finished != nil || run.Verdict != "" || run.Against != "" || run.Checks != nil {
+	if run.Outcome != "" || run.Finished != nil || run.Verdict != "" || run.Checks != nil {
 		t.Errorf("resumed run = %+v, and it has not ended yet", run)
 	}
-	if run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) || len(run.Plan.Thresholds) != 1 || run.Owner != "another process" {
+	if run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) || len(run.Plan.Thresholds) != 1 || run.Owner != "another process" || run.Against != "base" {
 		t.Errorf("resumed run = %+v", run)
 	}
 }
