@@ -387,7 +387,7 @@ func TestThreat6SourceStartsNoShell(t *testing.T) {
 // TestThreat4FlagNamesNoValue: --env takes a name, and one that was given a
 // value does not print it.
 func TestThreat4FlagNamesNoValue(t *testing.T) {
-	_, _, err := loadPlan("../../scenarios/quickstart.yaml", scenarioOptions{env: []string{"API_TOKEN=secret-4711"}})
+	_, _, err := loadPlan("../../scenarios/quickstart.yaml", scenarioOptions{cells: 1, env: []string{"API_TOKEN=secret-4711"}})
 	if err == nil || !strings.Contains(err.Error(), "--env API_TOKEN: ") || strings.Contains(err.Error(), "4711") {
 		t.Errorf("%v", err)
 	}

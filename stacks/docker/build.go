@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,10 +53,31 @@ func (r *Runtime) buildFolder(ctx context.Context, b scenarios.Build, progress f
 	return id, nil
 }
 
+// contextPrefix begins the names of the folders of buildOwn, before their owner.
+const contextPrefix = "stackmeter-build-"
+
+// sweepContexts removes the folders of builds whose owner is gone.
+func (r *Runtime) sweepContexts() (removed []string, err error) {
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), contextPrefix+"*")) // the pattern is well formed
+	for _, folder := range folders {
+		label, _ := url.PathUnescape(strings.TrimPrefix(filepath.Base(folder), contextPrefix))
+		owner, other := stacks.ParseOwner(label)
+		if other != nil || !owner.Gone(r.owner) {
+			continue
+		}
+		if failed := os.RemoveAll(folder); failed != nil {
+			err = errors.Join(err, failed)
+		} else {
+			removed = append(removed, folder)
+		}
+	}
+	return removed, err
+}
+
 // buildOwn builds one of stackmeter's own images from a context inside this
 // binary.
 func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, progress func(string)) (id string, err error) {
-	dir, err := os.MkdirTemp("", "stackmeter-build-")
+	dir, err := os.MkdirTemp("", contextPrefix+url.PathEscape(r.owner.String()+" ")+"*") // a killed run's is swept
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = os.CopyFS(dir, content)

@@ -24,11 +24,11 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 		r.settle(ctx)
 		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
 	}
+	removed, failed := r.sweepContexts()
 	dead, err := r.deadStacks(ctx)
 	if err != nil {
-		return nil, err
+		return removed, errors.Join(failed, err)
 	}
-	var failed error
 	for _, id := range dead {
 		names, err := r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+id)), 0)
 		removed = append(removed, names...)
