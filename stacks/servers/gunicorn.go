@@ -132,14 +132,17 @@ func readGunicorn(facts stacks.Facts) (workers, threads *int) {
 
 // works reports whether a child of gunicorn's master is a worker. The app can have
 // forked it: with --preload the master loads the app, and a multiprocessing.Manager
-// of the app's runs in a child that has the master's command line. Both a worker
-// and the master reopen their logs on SIGUSR1, and only the master reloads on SIGHUP
-// (https://docs.gunicorn.org/en/stable/signals.html): a child that was forked
-// before the master handled signals handles neither, and a later one both. Where
-// the runtime knows nothing of signals, every child is a worker.
+// of the app's runs in a child that has the master's command line. A worker handles
+// SIGUSR1, to reopen its logs, and gives up what is the master's alone
+// (https://docs.gunicorn.org/en/stable/signals.html). A child that was forked
+// before the master handled signals does not handle SIGUSR1, and a later one handles
+// all that the master does. What an app imports may handle some of them again: UCX,
+// which comes with some builds of PyTorch, handles SIGHUP. Where the runtime
+// knows nothing of signals, every child is a worker.
 func works(child, master stacks.Process) bool {
-	const hup, usr1 = 1 << 0, 1 << 9 // signals 1 and 10 by Linux's numbers
-	return master.Signals == 0 || child.Signals&(usr1|hup) == usr1
+	const hup, usr1, usr2, chld = 1 << 0, 1 << 9, 1 << 11, 1 << 16 // signals 1, 10, 12 and 17 by Linux's numbers
+	const masters = hup | usr2 | chld
+	return master.Signals == 0 || child.Signals&usr1 != 0 && child.Signals&masters != masters
 }
 
 // classFor returns the worker class that gunicorn uses by itself for a number of

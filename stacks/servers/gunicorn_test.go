@@ -52,6 +52,11 @@ func TestReadGunicorn(t *testing.T) {
 			{PID: 10, Parent: 7, Signals: 0x8304226, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
 			{PID: 11, Parent: 7, Signals: 0x8314a05, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 4 wsgi:app"},
 		}, 2, 4},
+		{"an app with PyTorch, whose UCX handles SIGHUP", []stacks.Process{
+			{PID: 7, Signals: 0x8314a07, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 1 wsgi:app"},
+			{PID: 8, Parent: 7, Signals: 0x1083046ef, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 1 wsgi:app"},
+			{PID: 9, Parent: 7, Signals: 0x1083046ef, Command: "python3 /usr/bin/gunicorn --workers 2 --threads 1 wsgi:app"},
+		}, 2, 1},
 		{"no gunicorn", []stacks.Process{{PID: 7, Command: "python3 serve.py gunicorn"}}, -1, -1},
 	}
 	value := func(n *int) int {
