@@ -1,61 +1,53 @@
-"""The sample application: an image classifier behind HTTP.
+"""The sample application as WSGI: an image classifier behind HTTP.
 
 GET  /healthz   200 once the model has answered itself in this process
 POST /predict   an image file, as the multipart field "file" or as the body
+GET  /stream    server-sent events: ?events=20&gap_ms=20
 
 The model is loaded where this module is imported, in each server process of
 its own. A server process takes no request before the import is done, so no
-request ever meets a worker without a model.
+request ever meets a worker without a model. asgi.py is the same as ASGI.
 """
 
-import os
+import time
 
-from settings import Settings
+from flask import Flask, Response, abort, jsonify, request
+from werkzeug.exceptions import HTTPException
 
-settings = Settings.from_env()
-
-# OpenMP and OpenBLAS read these once, when torch loads them.
-os.environ.setdefault("OMP_NUM_THREADS", str(settings.threads))
-os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings.threads))
-
-import torch  # noqa: E402
-from flask import Flask, abort, jsonify, request  # noqa: E402
-from werkzeug.exceptions import HTTPException  # noqa: E402
-
-from classifier import Classifier, NotAnImage  # noqa: E402
-
-MAX_BODY = 32 << 20  # bytes of one request
+import stream
+from batching import Batcher
+from classifier import MAX_BODY, NO_FILE, NO_IMAGE, NOT_LOADED_HERE, Classifier, NotAnImage
+from settings import SettingsError, settings
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
 classifier = Classifier(settings)
+batcher = Batcher(classifier.infer, settings.batch, settings.delay) if settings.batch > 1 else None
 
 
 @app.get("/healthz")
 def healthz():
-    state = {
-        "model": classifier.model,
-        "weights": classifier.weights,
-        "device": classifier.device.type,
-        "device_name": classifier.device_name,
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
-        "pid": os.getpid(),
-    }
-    if not loaded_here():
-        return jsonify(state | {"status": "unavailable", "error": NOT_LOADED_HERE}), 503
-    return jsonify(state | {"status": "ok"})
+    state = classifier.state()
+    if batcher:
+        state["batches"] = batcher.sizes
+    return jsonify(state), 200 if classifier.loaded_here() else 503
 
 
 @app.post("/predict")
 def predict():
-    if not loaded_here():
+    if not classifier.loaded_here():
         abort(503, NOT_LOADED_HERE)
     try:
-        answer = classifier.classify(image_file())
+        answer = classify(image_file())
     except NotAnImage as error:
         abort(400, str(error))
     return jsonify(model=classifier.model, top5=answer)
+
+
+def classify(data):
+    if batcher:
+        return batcher.submit(classifier.prepare(data)).result()
+    return classifier.classify(data)
 
 
 def image_file():
@@ -63,7 +55,7 @@ def image_file():
     if request.mimetype == "multipart/form-data":
         file = request.files.get("file")
         if file is None:
-            abort(400, 'the form has no file in its field "file"')
+            abort(400, NO_FILE)
         data = file.read()
     else:
         data = request.get_data(cache=False)
@@ -71,18 +63,24 @@ def image_file():
             # A body without a Content-Length is cut off there, and says nothing.
             abort(413)
     if not data:
-        abort(400, 'no image: send one as the multipart field "file" or as the body')
+        abort(400, NO_IMAGE)
     return data
 
 
-NOT_LOADED_HERE = (
-    "the model was loaded in another process and this one is its fork, "
-    "where neither CUDA nor torch's threads work; start the server without preloading the application"
-)
+@app.get("/stream")
+def events():
+    try:
+        count, gap = stream.pace(request.args)
+    except SettingsError as error:
+        abort(400, str(error))
 
+    def paced():
+        for i, text in enumerate(stream.texts(count)):
+            if i:
+                time.sleep(gap)
+            yield text
 
-def loaded_here():
-    return classifier.pid == os.getpid()
+    return Response(paced(), headers=stream.HEADERS)
 
 
 @app.errorhandler(HTTPException)
