@@ -8,13 +8,14 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
 func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
-	o, _ := d.Object(n, "app", "app",
+	o, _ := d.Object(n, "app", "app", append([]yamlfile.Field{
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "app.image", &a.Image, validImage, imageRule) }),
 		yamlfile.Key("build", func(n *yaml.Node) { a.Build = d.build(n) }),
 		yamlfile.Key("dir", func(n *yaml.Node) { a.Dir = d.appDir(n) }),
@@ -27,37 +28,13 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		}),
 		yamlfile.Key("wsgi", func(n *yaml.Node) { d.Checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
-		yamlfile.Key("user", d.user("app.user", &a.Privileges)),
-		yamlfile.Key("capabilities", d.capabilities("app.capabilities", &a.Privileges)),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
 		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
-	)
+	}, container.Fields(d.File, "app.", &a.Options)...)...)
 	if o.Has("image") && o.Has("build") {
 		d.Problem(o.Keys["build"], "keep one of them", "app has both an image and a build")
 	}
 	return o
-}
-
-// defaultCapabilities are those that Docker gives a container unless it is told
-// otherwise, and all that a scenario may ask for: more than an ordinary container
-// has is not its to give.
-//
-// https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
-func defaultCapabilities() []string {
-	return []string{"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}
-}
-
-func (d *decoder) user(what string, into *Privileges) func(*yaml.Node) {
-	return func(n *yaml.Node) { d.Checked(n, what, &into.User, validUser, userRule) }
-}
-
-func (d *decoder) capabilities(what string, into *Privileges) func(*yaml.Node) {
-	return func(n *yaml.Node) {
-		into.Capabilities = axisOf(d, n, what, func(item *yaml.Node, name *string) bool {
-			return d.Choice(item, what, name, defaultCapabilities()...)
-		})
-		slices.Sort(into.Capabilities)
-	}
 }
 
 func (d *decoder) appDir(n *yaml.Node) string {

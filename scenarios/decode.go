@@ -7,6 +7,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
@@ -69,12 +70,35 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
+	d.inMemory(s, o)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",
 			len(s.Topologies), len(s.Loads), s.Repeats, cells, d.maxCells)
 	}
 	return s
+}
+
+// inMemory checks the file systems in memory of all services.
+func (d *decoder) inMemory(s *Scenario, o yamlfile.Object) {
+	for _, t := range s.Topologies {
+		own := t.Over(s.App.Options)
+		all := []container.Options{own}
+		for _, service := range t.Services {
+			all = append(all, service.Over(own))
+		}
+		for _, one := range all {
+			switch sum := one.InMemory(); {
+			case s.Resources.Memory > 0 && sum > s.Resources.Memory:
+				d.Problem(o.Keys["resources"], "what is written there counts as memory: raise resources.memory, or lower shm_size or tmpfs",
+					"shm_size and tmpfs of topology %s are %s together, more than the memory of %s", t.Name, units.Bytes.Format(float64(sum)), units.Bytes.Format(float64(s.Resources.Memory)))
+				return
+			case s.Resources.GPU.MPS != nil && one.ShmSize > 0:
+				d.Problem(o.Keys["resources"], "remove shm_size, or mps", "topology %s has a shm_size, and with resources.gpu.mps /dev/shm is the machine's", t.Name)
+				return
+			}
+		}
+	}
 }
 
 // listed are those of some keys that an object has, in their order there.

@@ -9,7 +9,6 @@ import (
 const maxWSGI = 200
 
 const (
-	userRule    = "a user of the image or a number, and a group behind a colon where one is needed: svc, 1000:1000"
 	nameRule    = "letters, digits and . _ + - after a letter or digit, at most 64"
 	serviceRule = "a DNS label: a to z, digits and -, a letter or digit first and last, at most 63"
 	envRule     = "letters, digits and _, not a digit first"
@@ -21,7 +20,6 @@ const (
 var (
 	// Scenarios and topologies: such a name can be the name of a file or a
 	// container and part of a pattern, without quotes.
-	validUser = matching(`[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?`)
 	validName = matching(`[A-Za-z0-9][A-Za-z0-9._+-]{0,63}`)
 
 	// Services: the other services look such a name up in DNS, to which A and a

@@ -24,7 +24,7 @@ func (t Topology) LargerThan(other Topology) bool {
 // knows, or in the same way: what the app answers does not depend on which of them
 // serves it.
 func (t Topology) SameApp(other Topology) bool {
-	return t.sameFamily(other) || t.known() && other.known() && t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
+	return t.sameFamily(other) || t.known() && other.known() && t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.Same(other.Options)
 }
 
 // SameCallable reports whether two topologies serve the same callable of the same
@@ -35,7 +35,7 @@ func (t Topology) SameCallable(other Topology, wsgi string) bool {
 		return wsgi != "" && slices.ContainsFunc(t.Command, func(arg string) bool { return strings.Contains(arg, wsgi) })
 	}
 	return t.SameApp(other) || (t.known() || names(t)) && (other.known() || names(other)) &&
-		t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.equal(other.Privileges)
+		t.Image == other.Image && maps.Equal(t.Env, other.Env) && t.Same(other.Options)
 }
 
 // known reports whether stackmeter writes the command of the topology's server.
@@ -47,9 +47,9 @@ func (t Topology) known() bool {
 // threads, and in the names, which follow from those.
 func (t Topology) sameFamily(other Topology) bool {
 	return t.Server == other.Server && t.Nginx == other.Nginx && t.TLS == other.TLS && t.Image == other.Image &&
-		maps.Equal(t.Env, other.Env) && t.equal(other.Privileges) && t.sameCommand(other, t.Command, other.Command) &&
+		maps.Equal(t.Env, other.Env) && t.Same(other.Options) && t.sameCommand(other, t.Command, other.Command) &&
 		slices.EqualFunc(t.Services, other.Services, func(a, b Service) bool {
-			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) && a.equal(b.Privileges) &&
+			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) && a.Same(b.Options) &&
 				t.sameCommand(other, a.Command, b.Command)
 		})
 }

@@ -11,8 +11,9 @@ package scenarios
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
+
+	"stackmeter/scenarios/container"
 )
 
 // Client modes of a load.
@@ -98,32 +99,7 @@ type App struct {
 	Env   map[string]string `json:"env,omitempty"`
 	Port  int               `json:"port"`
 	Ready Ready             `json:"ready"`
-	Privileges
-}
-
-// Privileges are what the processes of a container may do. A topology has them
-// instead of the app, and a service instead of its topology.
-type Privileges struct {
-	User string `json:"user,omitempty"` // whom it runs as; the image's when empty
-
-	// Capabilities are what it is given of those that Docker gives by default,
-	// sorted. Without any it has none.
-	Capabilities []string `json:"capabilities,omitempty"`
-}
-
-// Over returns the privileges, and those of base where nothing is said.
-func (p Privileges) Over(base Privileges) Privileges {
-	if p.User != "" {
-		base.User = p.User
-	}
-	if p.Capabilities != nil {
-		base.Capabilities = p.Capabilities
-	}
-	return base
-}
-
-func (p Privileges) equal(other Privileges) bool {
-	return p.User == other.User && slices.Equal(p.Capabilities, other.Capabilities)
+	container.Options
 }
 
 // A Build is a container build context on this machine.
@@ -267,7 +243,7 @@ type Topology struct {
 	Image    string            `json:"image,omitempty"`   // instead of the app's
 	Env      map[string]string `json:"env,omitempty"`     // on top of the app's
 	Services []Service         `json:"services,omitempty"`
-	Privileges
+	container.Options
 }
 
 // A Service is one process tree of a custom topology. Services reach each other by
@@ -278,7 +254,7 @@ type Service struct {
 	Command []string          `json:"command,omitempty"` // addresses unfilled, as in Topology, and {host:NAME}, {port:NAME}
 	Env     map[string]string `json:"env,omitempty"`
 	Port    int               `json:"port"`
-	Privileges
+	container.Options
 }
 
 // Client chooses the load client.

@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/yamlfile"
 )
@@ -51,7 +52,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		}
 		n = short.mapping(n)
 	}
-	o, ok := d.Object(n, "topology", "a topology",
+	o, ok := d.Object(n, "topology", "a topology", append([]yamlfile.Field{
 		yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a topology's name", &v.base.Name, validName, nameRule) }),
 		yamlfile.Key("server", func(n *yaml.Node) {
 			d.Choice(n, "a topology's server", &v.base.Server, d.loader.Servers.names()...)
@@ -64,14 +65,12 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a topology's image", &v.base.Image, validImage, imageRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a topology's env", &v.base.Env) }),
-		yamlfile.Key("user", d.user("a topology's user", &v.base.Privileges)),
-		yamlfile.Key("capabilities", d.capabilities("a topology's capabilities", &v.base.Privileges)),
 		yamlfile.Key("tls", func(n *yaml.Node) {
 			d.Boolean(n, "a topology's tls", &v.base.TLS)
 			d.forPython(n, !v.base.TLS, "remove tls", "a topology has tls, and the engine python-requests verifies certificates by its own rules only")
 		}),
 		yamlfile.Key("services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }),
-	)
+	}, container.Fields(d.File, "a topology's ", &v.base.Options)...)...)
 	if !ok {
 		return nil
 	}
@@ -206,15 +205,13 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Se
 	for _, item := range d.List(n, "services", 32) {
 		s := Service{Port: app.Port}
 		var command []argument
-		o, ok := d.Object(item, "service", "a service",
+		o, ok := d.Object(item, "service", "a service", append([]yamlfile.Field{
 			yamlfile.Key("name", func(n *yaml.Node) { d.Checked(n, "a service's name", &s.Name, validService, serviceRule) }),
 			yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "a service's image", &s.Image, validImage, imageRule) }),
 			yamlfile.Key("command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }),
 			yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }),
-			yamlfile.Key("user", d.user("a service's user", &s.Privileges)),
-			yamlfile.Key("capabilities", d.capabilities("a service's capabilities", &s.Privileges)),
 			yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "a service's port", &s.Port, 1, 65535) }),
-		)
+		}, container.Fields(d.File, "a service's ", &s.Options)...)...)
 		if !ok {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/container"
 )
 
 // A Spec describes one stack. Its services start in order, and the client
@@ -67,25 +68,25 @@ const (
 // A Service is one process tree of a stack. Other services of the stack reach
 // it by its Name.
 type Service struct {
-	Name    string
-	Role    string
-	Image   string           // a reference; empty when Build is set
-	Build   *scenarios.Build // built by Runtime.Prepare
-	Dir     string           // working directory of a local process; empty when only an image will do
-	Venv    string           // virtual environment in which a local process looks for programs first; may be empty
-	Command []string         // argv with the placeholders that Argv fills; empty: the image's own command
-	Module  string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
-	WSGI    string           // module:callable that a command with a Module serves
-	Env     map[string]string
-	Rights  scenarios.Privileges
-	Port    int            // TCP port to listen on, unless the runtime chooses one
-	Proxy   *Proxy         // of nginx: what it stands in front of
-	CPUs    float64        // 0: no limit
-	Memory  int64          // bytes; 0: no limit
-	Cores   []int          // cores of the machine that it may use; empty: all
-	GPU     bool           // it gets the stack's devices
-	GPUs    []string       // UUIDs of the devices that the runtime gave it
-	MPS     *scenarios.MPS // how it shares them; nil: without MPS
+	Name      string
+	Role      string
+	Image     string           // a reference; empty when Build is set
+	Build     *scenarios.Build // built by Runtime.Prepare
+	Dir       string           // working directory of a local process; empty when only an image will do
+	Venv      string           // virtual environment in which a local process looks for programs first; may be empty
+	Command   []string         // argv with the placeholders that Argv fills; empty: the image's own command
+	Module    string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
+	WSGI      string           // module:callable that a command with a Module serves
+	Env       map[string]string
+	Container container.Options // of a local process: what it can have of them
+	Port      int               // TCP port to listen on, unless the runtime chooses one
+	Proxy     *Proxy            // of nginx: what it stands in front of
+	CPUs      float64           // 0: no limit
+	Memory    int64             // bytes; 0: no limit
+	Cores     []int             // cores of the machine that it may use; empty: all
+	GPU       bool              // it gets the stack's devices
+	GPUs      []string          // UUIDs of the devices that the runtime gave it
+	MPS       *scenarios.MPS    // how it shares them; nil: without MPS
 }
 
 // A Proxy says what an nginx service stands in front of.

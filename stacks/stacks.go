@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/container"
 )
 
 // ErrUnavailable marks an error that hits every topology of the scenario: the
@@ -178,11 +179,11 @@ func Exited(status int, oom bool) error {
 	return errors.New(text)
 }
 
-// Limits that every service has and no scenario sets: what has no end must not take
-// the machine.
+// Limits that every service has unless the scenario sets others: what has no end must
+// not take the machine.
 const (
-	PIDsLimit = 4096     // its processes and threads
-	FileLimit = 64 << 30 // bytes of one file
+	PIDsLimit = 4096                // its processes and threads
+	FileLimit = container.FileLimit // bytes of one file; no scenario sets a higher one
 )
 
 // Abandon stops a stack whose start failed, within a limit and even if ctx has

@@ -78,8 +78,9 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/units":     {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios/yamlfile":  {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
+		"stackmeter/scenarios/container": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
-			"stackmeter/scenarios/threshold"},
+			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container"},
 		"stackmeter/orchestrator/load": {"stackmeter/scenarios"},
 		"stackmeter/orchestrator/strategy": {"stackmeter/scenarios", "stackmeter/orchestrator/load", "stackmeter/orchestrator/gpu",
 			"stackmeter/results"}, // and of results what the rule about orchestrator leaves

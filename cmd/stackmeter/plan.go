@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +12,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks/servers"
 )
@@ -131,6 +133,7 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	if p.Prune {
 		fmt.Fprintln(w, "prune: where a topology runs out of memory, those that are the same with more workers or threads are not started at that load or a heavier one")
 	}
+	printContainers(w, p)
 	repeat := 0
 	for _, t := range p.Trials {
 		if t.Repeat != repeat {
@@ -144,6 +147,30 @@ func (a *app) printPlan(p scenarios.Plan) error {
 		fmt.Fprintf(w, "  %s\t%s\n", t.Topology.Name, strings.Join(loads, "  "))
 	}
 	return w.Flush()
+}
+
+// printContainers prints what the containers of each service are given beyond the
+// usual, once for the app and then where another service differs.
+func printContainers(w io.Writer, p scenarios.Plan) {
+	said := map[string]bool{}
+	line := func(of string, o container.Options) {
+		if words := strings.Join(o.Words(), ", "); !said[of] && words != "" {
+			said[of] = true
+			fmt.Fprintf(w, "containers%s: %s\n", show.Line(of), show.Line(words))
+		}
+	}
+	line("", p.App.Options)
+	for _, trial := range p.Trials {
+		t := trial.Topology
+		if !t.Same(container.Options{}) {
+			line(" of "+t.Name, t.Over(p.App.Options))
+		}
+		for _, s := range t.Services {
+			if !s.Same(container.Options{}) {
+				line(" of "+t.Name+", service "+s.Name, s.Over(t.Over(p.App.Options)))
+			}
+		}
+	}
 }
 
 func (a *app) schemaCommand() *cobra.Command {

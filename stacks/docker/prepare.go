@@ -50,6 +50,9 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if s.Memory > info.MemTotal {
 			return fmt.Errorf("%w: resources.memory is %d bytes and the engine has %d", stacks.ErrUnavailable, s.Memory, info.MemTotal)
 		}
+		if memory := s.Container.InMemory(); memory > info.MemTotal {
+			return fmt.Errorf("%w: shm_size and tmpfs of service %s are %d bytes together and the engine has %d", stacks.ErrUnavailable, s.Name, memory, info.MemTotal)
+		}
 		if s.MPS != nil {
 			if err := r.checkMPS(ctx); err != nil {
 				return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	options "stackmeter/scenarios/container"
 )
 
 // A refusal is what programs print around an operation that was refused, and the
@@ -40,7 +42,7 @@ func refusedHint(lines []string, user string, has []string) string {
 	var lacks []string
 	for i, line := range lines {
 		if strings.Contains(line, "can only run as pid 1") {
-			return "(stackmeter: process 1 is an init process of stackmeter's, as of docker run --init, and this program wants to be that itself: write command: [PROGRAM, …] with what it would start)"
+			return "(stackmeter: process 1 is an init process of stackmeter's, as of docker run --init, and this program wants to be that itself: write init: false under app, the topology or the service)"
 		}
 		usual := []string{"CHOWN", "SETGID", "SETUID"}
 		switch {
@@ -70,4 +72,16 @@ func refusedHint(lines []string, user string, has []string) string {
 		also = "user: root and "
 	}
 	return fmt.Sprintf("(stackmeter: this takes %s, which Docker gives to root in a container, and stackmeter only where it is asked for: write %scapabilities: [%s] under app, the topology or the service; or let the image be of the right user from the start, with USER and COPY --chown in its Dockerfile, or user: NAME in the scenario)", list, also, list)
+}
+
+// readOnlyHint says what to do about lines of a service's log that tell of a file
+// system on which nothing can be written; empty if none does, or it is not read-only.
+func readOnlyHint(lines []string, o options.Options) string {
+	told := slices.ContainsFunc(lines, func(line string) bool {
+		return strings.Contains(line, "ead-only file system") || strings.Contains(line, "No usable temporary directory")
+	})
+	if !told || o.ReadOnly == nil || !*o.ReadOnly {
+		return ""
+	}
+	return "(stackmeter: read_only: true makes all of the container's file system read-only, but /dev/shm and what tmpfs names: add the folder that this writes to, as tmpfs: {/tmp: 64MiB})"
 }

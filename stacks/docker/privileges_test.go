@@ -3,6 +3,8 @@ package docker
 import (
 	"strings"
 	"testing"
+
+	options "stackmeter/scenarios/container"
 )
 
 // TestAttackRefusedForLackOfACapability: what Docker would have permitted is said to
@@ -42,5 +44,19 @@ func TestAttackRefusedForLackOfACapability(t *testing.T) {
 	}
 	if got := refusedHint([]string{"chown: x: Operation not permitted"}, "svc", nil); !strings.Contains(got, "user: root and capabilities") {
 		t.Errorf("another user: %q", got)
+	}
+}
+
+func TestReadOnlyHint(t *testing.T) {
+	yes := true
+	lines := []string{"FileNotFoundError: [Errno 2] No usable temporary directory found in ['/tmp', '/var/tmp', '/usr/tmp', '/app']"}
+	if got := readOnlyHint(lines, options.Options{ReadOnly: &yes}); !strings.Contains(got, "tmpfs: {/tmp: 64MiB}") {
+		t.Errorf("%q", got)
+	}
+	if got := readOnlyHint(lines, options.Options{}); got != "" {
+		t.Errorf("where all can be written: %q", got)
+	}
+	if got := readOnlyHint([]string{"all is well"}, options.Options{ReadOnly: &yes}); got != "" {
+		t.Errorf("where nothing is wrong: %q", got)
 	}
 }

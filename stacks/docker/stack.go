@@ -366,8 +366,10 @@ func (st *stack) Logs(ctx context.Context, w io.Writer) (failed error) {
 			failed = errors.Join(failed, fmt.Errorf("logs of service %s: %w", s.Name, err))
 		}
 		one.Lines = tail.Lines(stacks.LogLines)
-		if hint := refusedHint(one.Lines, user, s.Rights.Capabilities); hint != "" {
-			one.Lines = append(one.Lines, hint)
+		for _, hint := range []string{refusedHint(one.Lines, user, s.Container.Capabilities), readOnlyHint(one.Lines, s.Container)} {
+			if hint != "" {
+				one.Lines = append(one.Lines, hint)
+			}
 		}
 		logs = append(logs, one)
 	}

@@ -3,6 +3,7 @@ package docker
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"stackmeter/scenarios"
+	options "stackmeter/scenarios/container"
 	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
@@ -226,16 +228,19 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	}
 	defer done()
 	config := &container.Config{
-		Image:  imageID,
-		User:   s.Rights.User,
-		Cmd:    s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
-		Env:    stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
-		Labels: st.serviceLabels(s),
+		Image:      imageID,
+		User:       s.Container.User,
+		WorkingDir: s.Container.Workdir,
+		Cmd:        s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
+		Env:        stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
+		Labels:     st.serviceLabels(s),
 	}
 	if _, operators := s.Env[visibleGPUs]; len(s.GPUs) == 0 && !operators {
 		config.Env = append(config.Env, noGPU)
 	}
-	if len(s.Command) > 0 {
+	if s.Container.Entrypoint != nil {
+		config.Entrypoint = s.Container.Entrypoint
+	} else if len(s.Command) > 0 {
 		// The scenario's argv is the whole command. With the image's entry point
 		// in front of it something else would run.
 		config.Entrypoint = []string{}
@@ -261,23 +266,50 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 
 // hostConfig confines a service's container.
 func hostConfig(s stacks.Service) *container.HostConfig {
-	init := true
-	pids := int64(stacks.PIDsLimit)
+	o := s.Container
+	init := o.Init == nil || *o.Init
+	pids := int64(cmp.Or(o.PIDs, stacks.PIDsLimit))
 	return &container.HostConfig{
-		Init:        &init,
-		CapDrop:     []string{"ALL"},
-		CapAdd:      s.Rights.Capabilities,
-		SecurityOpt: []string{"no-new-privileges"},
-		LogConfig:   container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
+		Init:           &init,
+		ReadonlyRootfs: o.ReadOnly != nil && *o.ReadOnly,
+		ShmSize:        o.ShmSize,
+		Tmpfs:          tmpfs(o.Tmpfs),
+		CapDrop:        []string{"ALL"},
+		CapAdd:         o.Capabilities,
+		SecurityOpt:    []string{"no-new-privileges"},
+		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
 		Resources: container.Resources{
 			NanoCPUs:   int64(s.CPUs * 1e9),
 			CpusetCpus: scenarios.FormatCpuset(s.Cores),
 			Memory:     s.Memory,
 			MemorySwap: s.Memory, // no swap on top of the limit
 			PidsLimit:  &pids,
-			Ulimits:    []*container.Ulimit{{Name: "fsize", Soft: stacks.FileLimit, Hard: stacks.FileLimit}},
+			Ulimits:    ulimits(o),
 		},
 	}
+}
+
+// ulimits are those that the scenario sets, and the size of a file that none exceeds.
+func ulimits(o options.Options) []*container.Ulimit {
+	all := []*container.Ulimit{}
+	if _, said := o.Ulimits["fsize"]; !said {
+		all = append(all, &container.Ulimit{Name: "fsize", Soft: stacks.FileLimit, Hard: stacks.FileLimit})
+	}
+	for name, limit := range o.Ulimits {
+		all = append(all, &container.Ulimit{Name: name, Soft: limit.Soft, Hard: limit.Hard})
+	}
+	return all
+}
+
+// tmpfs are file systems in memory, by their paths, with the options of mount(8). As
+// in the rest of the container, programs can be run from there: compilers of models
+// (Triton, numba) load what they have just written.
+func tmpfs(sizes map[string]int64) map[string]string {
+	all := map[string]string{}
+	for path, size := range sizes {
+		all[path] = fmt.Sprintf("rw,exec,nosuid,nodev,mode=1777,size=%d", size)
+	}
+	return all
 }
 
 // names returns the services' addresses in the private network.
@@ -381,6 +413,9 @@ func startError(err error) error {
 	}
 	if strings.Contains(text, "unable to find user") || strings.Contains(text, "unable to find group") {
 		return fmt.Errorf("the image does not know the user: %w; write user as numbers (1000:1000), or add it in the Dockerfile (RUN useradd)", err)
+	}
+	if strings.Contains(text, "setting rlimit") {
+		return fmt.Errorf("the engine cannot set the ulimits: %w; ask for less (nofile is bounded by fs.nr_open, the rest by what the engine itself has)", err)
 	}
 	return fmt.Errorf("start the container: %w", err)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stackmeter/scenarios/container"
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
 )
@@ -75,16 +76,24 @@ func hold(cores []int) error {
 	return nil
 }
 
-// bound limits the size of the files that this process, and so the program that it
-// becomes, may write.
-func bound() error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+// bound sets the limits of this process, and so of the program that it becomes: those
+// of the scenario, and the size of a file that none exceeds.
+func bound(limits map[string]container.Ulimit) error {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &files); err != nil {
 		return err
 	}
-	limit.Max = min(limit.Max, stacks.FileLimit)
-	limit.Cur = min(limit.Cur, limit.Max)
-	return unix.Setrlimit(unix.RLIMIT_FSIZE, &limit)
+	files.Max = min(files.Max, stacks.FileLimit)
+	files.Cur = min(files.Cur, files.Max)
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &files); err != nil {
+		return fmt.Errorf("limit the size of a file: %w", err)
+	}
+	for name, limit := range limits { // -1 is the kernel's RLIM_INFINITY
+		if err := unix.Setrlimit(resources[name], &unix.Rlimit{Cur: uint64(limit.Soft), Max: uint64(limit.Hard)}); err != nil {
+			return fmt.Errorf("ulimits.%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func become(stdin io.Reader) error {
@@ -105,8 +114,8 @@ func become(stdin io.Reader) error {
 	if err := hold(o.Cores); err != nil {
 		return err
 	}
-	if err := bound(); err != nil {
-		return fmt.Errorf("limit the size of a file: %w", err)
+	if err := bound(o.Ulimits); err != nil {
+		return err
 	}
 	// A program that changed to another user would lose the signal that ends it
 	// with its supervisor, and an ordinary user could not stop it.
@@ -130,7 +139,9 @@ type task struct {
 	Groups  []cgroup.Folder // to make; Record.Groups are their paths
 	Files   []file          // to write below Record.Temp
 	Cores   []int           // that the program may use; empty: all
-	Written int64           // bytes that the service may write to disks
+	Ulimits map[string]container.Ulimit
+	PIDs    int   // most processes and threads
+	Written int64 // bytes that the service may write to disks
 	program
 }
 
@@ -145,10 +156,11 @@ type program struct {
 type file struct{ Path, Text string }
 
 // An enterTask tells the second step of the launcher which groups to enter before
-// it becomes the program, and which cores the program may use.
+// it becomes the program, and which cores and limits the program has.
 type enterTask struct {
-	Groups []string
-	Cores  []int // empty: all
+	Groups  []string
+	Cores   []int // empty: all
+	Ulimits map[string]container.Ulimit
 	program
 }
 

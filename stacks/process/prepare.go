@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"stackmeter/scenarios/container"
 	"stackmeter/stacks"
 )
 
@@ -26,8 +27,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		return err
 	}
 	for _, s := range spec.Services {
-		if s.Rights.User != "" || len(s.Rights.Capabilities) > 0 {
-			return fmt.Errorf("%w: app.user and app.capabilities, and those of a topology, are for containers; a local process is this user's: start stackmeter as the user that the app needs", stacks.ErrUnavailable)
+		if keys := s.Container.Foreign(); len(keys) > 0 {
+			return fmt.Errorf("%w: only containers have %s, which app, a topology or a service asks for; a local process has this machine's file system and the rights of the user that starts stackmeter: remove them (--set app.%s=null), or use --runtime docker", stacks.ErrUnavailable, strings.Join(keys, ", "), keys[0])
+		}
+		if err := settable(s.Container.Ulimits); err != nil {
+			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
 		}
 		if err := r.limits(s); err != nil {
 			return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
@@ -45,6 +49,28 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		}
 	}
 	return failed
+}
+
+// resources are the ulimits that a scenario can set: setrlimit(2).
+var resources = map[string]int{
+	"core": unix.RLIMIT_CORE, "data": unix.RLIMIT_DATA, "fsize": unix.RLIMIT_FSIZE, "memlock": unix.RLIMIT_MEMLOCK,
+	"msgqueue": unix.RLIMIT_MSGQUEUE, "nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC,
+	"sigpending": unix.RLIMIT_SIGPENDING, "stack": unix.RLIMIT_STACK,
+}
+
+// settable fails when this user cannot give a service its ulimits: a hard limit above
+// the own one takes root.
+func settable(limits map[string]container.Ulimit) error {
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		var own unix.Rlimit
+		if err := unix.Getrlimit(resources[name], &own); err != nil {
+			return fmt.Errorf("ulimits.%s: %w", name, err)
+		}
+		if asked := uint64(limits[name].Hard); asked > own.Max && os.Geteuid() != 0 { // -1, which is no limit, is the largest
+			return fmt.Errorf("ulimits.%s has a hard limit above the %d of this process, which only root can raise; ask for less, or start stackmeter with a higher one (ulimit -H)", name, own.Max)
+		}
+	}
+	return nil
 }
 
 // limits fails when this machine or this user cannot enforce a service's limits.
@@ -99,6 +125,9 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 	env := environment(s, spec.Run, "", os.Environ())
 	program, _, err := resolve(ctx, s, s.Command, env)
 	if err != nil {
+		return err
+	}
+	if _, _, err := entered(ctx, s, s.Command, env); err != nil {
 		return err
 	}
 	if err := reachable(spec, s); err != nil {

@@ -178,12 +178,17 @@ func TestLimitsThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// TestAttackPrivilegesOfAProcess: a user and capabilities are a container's.
+// TestAttackPrivilegesOfAProcess: a user, capabilities and a file system of its own are
+// a container's, and a limit that this machine does not have is no limit.
 func TestAttackPrivilegesOfAProcess(t *testing.T) {
 	r := machine(t)
 	for name, change := range map[string]func(*scenarios.App){
 		"user":         func(a *scenarios.App) { a.User = "svc" },
 		"capabilities": func(a *scenarios.App) { a.Capabilities = []string{"CHOWN"} },
+		"workdir":      func(a *scenarios.App) { a.Workdir = "/srv" },
+		"shm_size":     func(a *scenarios.App) { a.ShmSize = 1 << 20 },
+		"read_only":    func(a *scenarios.App) { a.ReadOnly = new(bool); *a.ReadOnly = true },
+		"tmpfs":        func(a *scenarios.App) { a.Tmpfs = map[string]int64{"/tmp": 1 << 20} },
 	} {
 		spec := stackstest.Spec(t, "run", stackstest.Flask, func(p *scenarios.Plan) { change(&p.App) })
 		if err := r.Prepare(t.Context(), spec, func(string) {}); !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), "app."+name) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +89,18 @@ func resolve(ctx context.Context, s stacks.Service, argv, env []string) (path st
 		return python, append([]string{python, "-m", s.Module}, argv[1:]...), nil
 	}
 	return path, argv, err
+}
+
+// entered is resolve for a command that may have an entry point in front of it.
+func entered(ctx context.Context, s stacks.Service, argv, env []string) (path string, full []string, err error) {
+	path, full, err = resolve(ctx, s, argv, env)
+	entry := s.Container.Entrypoint
+	if err != nil || len(entry) == 0 {
+		return path, full, err
+	}
+	full = slices.Concat(entry, []string{path}, full[1:])
+	path, err = find(entry[0], env, s.Dir)
+	return path, full, err
 }
 
 // importTimeout bounds asking Python for a module.

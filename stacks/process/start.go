@@ -27,7 +27,7 @@ const startTimeout = time.Minute
 
 // groupLimits returns the limits of a service's control group.
 func groupLimits(s stacks.Service) cgroup.Limits {
-	return cgroup.Limits{CPUs: s.CPUs, Memory: s.Memory, PIDs: stacks.PIDsLimit}
+	return cgroup.Limits{CPUs: s.CPUs, Memory: s.Memory, PIDs: cmp.Or(s.Container.PIDs, stacks.PIDsLimit)}
 }
 
 // Start implements stacks.Runtime.
@@ -116,6 +116,8 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 	base := fmt.Sprintf("%s-%d", st.id, i)
 	t = task{
 		Cores:   s.Cores,
+		Ulimits: s.Container.Ulimits,
+		PIDs:    cmp.Or(s.Container.PIDs, stacks.PIDsLimit),
 		Written: st.runtime.written,
 		File:    filepath.Join(st.folder, base+recordSuffix),
 		Record: record{
@@ -142,7 +144,7 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 		return t, group, errors.New("it has no command, and a local process has no image that says one")
 	}
 	t.Env = environment(s, st.spec.Run, base, os.Environ())
-	if t.Path, t.Argv, err = resolve(ctx, s, argv, t.Env); err != nil {
+	if t.Path, t.Argv, err = entered(ctx, s, argv, t.Env); err != nil {
 		return t, group, err
 	}
 	if st.runtime.ungrouped == nil {

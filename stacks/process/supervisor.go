@@ -145,7 +145,7 @@ func (s *supervisor) launch() (first identity, err error) {
 		return first, err
 	}
 	failWrite.Close()
-	err = json.NewEncoder(input).Encode(enterTask{Groups: s.record.Groups, Cores: s.task.Cores, program: s.task.program})
+	err = json.NewEncoder(input).Encode(enterTask{Groups: s.record.Groups, Cores: s.task.Cores, Ulimits: s.task.Ulimits, program: s.task.program})
 	err = errors.Join(err, input.Close())
 	// The pipe closes when the program takes over or the second step ends.
 	why, readErr := io.ReadAll(failRead)
@@ -228,8 +228,8 @@ func (s *supervisor) excess() string {
 		tasks += m.threads
 	}
 	switch {
-	case tasks > stacks.PIDsLimit:
-		return fmt.Sprintf("it had more than %d processes and threads", stacks.PIDsLimit)
+	case tasks > s.task.PIDs:
+		return fmt.Sprintf("it had more than %d processes and threads", s.task.PIDs)
 	case written > s.task.Written:
 		return fmt.Sprintf("it wrote more than %d MiB to disks; let it write less, or to memory (TMPDIR: /dev/shm)", s.task.Written>>20)
 	}

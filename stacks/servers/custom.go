@@ -26,7 +26,7 @@ func (c custom) Serve(app stacks.Service, _ scenarios.Plan, t scenarios.Topology
 	for _, s := range t.Services {
 		one := app
 		one.Name, one.Role, one.Command, one.Port = s.Name, stacks.RoleOther, s.Command, s.Port
-		one.Env, one.Rights = merged(app.Env, s.Env), s.Over(app.Rights)
+		one.Env, one.Container = merged(app.Env, s.Env), s.Over(app.Container)
 		if s.Image != "" {
 			one = from(one, s.Image)
 		}

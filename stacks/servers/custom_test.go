@@ -95,7 +95,7 @@ matrix: {requests: 1, client: single}
 			t.Fatal(err)
 		}
 		for _, one := range spec.Services {
-			got = append(got, fmt.Sprint(one.Name, " ", one.Rights.User, one.Rights.Capabilities))
+			got = append(got, fmt.Sprint(one.Name, " ", one.Container.User, one.Container.Capabilities))
 		}
 	}
 	want := []string{"app svc[CHOWN]", "app root[CHOWN]", "app svc[KILL SETUID]", "nginx []", "queue queue[NET_RAW]", "web 7:7[CHOWN]"}

@@ -34,19 +34,19 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		}
 	}
 	app := stacks.Service{
-		Name:   stacks.AppService,
-		Role:   stacks.RoleApp,
-		Image:  p.App.Image,
-		Build:  p.App.Build,
-		Dir:    p.App.Dir,
-		Venv:   p.App.Venv,
-		Env:    merged(p.App.Env, t.Env),
-		Rights: t.Over(p.App.Privileges),
-		Port:   p.App.Port,
-		CPUs:   p.Resources.CPUs,
-		Memory: p.Resources.Memory,
-		Cores:  cores,
-		GPU:    true,
+		Name:      stacks.AppService,
+		Role:      stacks.RoleApp,
+		Image:     p.App.Image,
+		Build:     p.App.Build,
+		Dir:       p.App.Dir,
+		Venv:      p.App.Venv,
+		Env:       merged(p.App.Env, t.Env),
+		Container: t.Over(p.App.Options),
+		Port:      p.App.Port,
+		CPUs:      p.Resources.CPUs,
+		Memory:    p.Resources.Memory,
+		Cores:     cores,
+		GPU:       true,
 	}
 	if app.Dir == "" && app.Build != nil {
 		app.Dir = app.Build.Context

@@ -5,6 +5,7 @@ package stackstest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/container"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -98,6 +101,7 @@ func Run(t *testing.T, bench Bench) {
 		{"a service that listens elsewhere is told so", true, s.elsewhere},
 		{"a service that dies is noticed", true, s.dies},
 		{"a service that is killed is not taken for one that was disturbed", true, s.killed},
+		{"a service has the limits and the entry point that it asks for", true, s.options},
 		{"a service has no more processes and no longer files than it may", true, s.limits},
 		{"logs are the tail of each service's output", true, s.logs},
 		{"the log of a service that ends at once is whole, and the first to end is last", true, s.quick},
@@ -287,14 +291,48 @@ func (s *suite) services(t *testing.T) {
 	}
 }
 
+func (s *suite) options(t *testing.T) {
+	spec, stack := s.start(t, Gunicorn, func(p *scenarios.Plan) {
+		p.App.Entrypoint = []string{"env", "ENTERED={yes}"}
+		p.App.Ulimits = map[string]container.Ulimit{"nofile": {Soft: 512, Hard: 1024}, "core": {}, "fsize": {Soft: 1 << 20, Hard: 2 << 20}}
+	})
+	if got := get(t, stack, "/environment?name=ENTERED"); got != "{yes}" {
+		t.Errorf("the entry point set %q", got)
+	}
+	found, err := servers.Verify(t.Context(), spec, stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range found.Services[0].Processes {
+		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"Max open files": "512 1024 files", "Max core file size": "0 0 bytes", "Max file size": "1048576 2097152 bytes"} {
+			_, rest, _ := strings.Cut(string(limits), name)
+			line, _, _ := strings.Cut(rest, "\n")
+			if got := strings.Join(strings.Fields(line), " "); got != want {
+				t.Errorf("%s: %s is %q, want %q", p.Command, name, got, want)
+			}
+		}
+	}
+}
+
 func (s *suite) limits(t *testing.T) {
-	_, stack := s.launch(t, scenarios.Topology{Name: "greedy", Server: scenarios.ServerCommand, Command: []string{"python3", "-c", greedy}}, nil)
+	for most, threads := range map[int]string{0: "threads: 40", 300: "threads: 29"} {
+		_, stack := s.launch(t, scenarios.Topology{Name: "greedy", Server: scenarios.ServerCommand, Command: []string{"python3", "-c", greedy}},
+			func(p *scenarios.Plan) { p.App.PIDs = most })
+		s.greedy(t, stack, cmp.Or(most, stacks.PIDsLimit), threads)
+	}
+}
+
+func (s *suite) greedy(t *testing.T, stack stacks.Stack, most int, threads string) {
 	var ended error
 	s.until(t, "it has as many threads as it likes", func() bool {
 		ended = stack.Check(t.Context())
-		return ended != nil || strings.Contains(logs(t, stack), "threads: 40")
+		return ended != nil || strings.Contains(logs(t, stack), threads)
 	})
-	if ended != nil && !strings.HasSuffix(ended.Error(), "it had more than 4096 processes and threads") {
+	if ended != nil && !strings.HasSuffix(ended.Error(), fmt.Sprintf("it had more than %d processes and threads", most)) {
 		t.Error(ended)
 	}
 	if printed := logs(t, stack); !strings.Contains(printed, "files up to 64 GiB:") {

@@ -1,0 +1,113 @@
+package docker
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"stackmeter/scenarios"
+	"stackmeter/stacks"
+	"stackmeter/stacks/stackstest"
+)
+
+// look prints what a container got, as the kernel has it.
+const look = `import os
+def size(path):
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize >> 20
+def writes(path): # and whether what is there can be run
+    try:
+        open(path + "/x", "w").close()
+        os.chmod(path + "/x", 0o700)
+        return os.access(path + "/x", os.X_OK)
+    except OSError as error:
+        return error.strerror
+print("folder", os.getcwd())
+print("shm", size("/dev/shm"), writes("/dev/shm"))
+print("tmp", size("/tmp"), writes("/tmp"))
+print("root", writes("/srv"), "|", writes("/var"))
+print("first", open("/proc/1/comm").read())
+`
+
+// TestContainerOptions: what a scenario asks for is what the kernel shows inside of
+// the container, and a server that stackmeter knows runs on a read-only file system.
+func TestContainerOptions(t *testing.T) {
+	r := engine(t)
+	yes, no := true, false
+	for name, test := range map[string]struct {
+		change func(*scenarios.App)
+		want   []string
+	}{
+		"nothing": {func(*scenarios.App) {}, []string{"folder /app\n", "shm 64 False\n", "first docker-init\n"}},
+		"everything": {func(a *scenarios.App) {
+			a.Workdir, a.ShmSize, a.ReadOnly, a.Init = "/srv", 256<<20, &yes, &no
+			a.Tmpfs = map[string]int64{"/tmp": 16 << 20}
+			a.Env = map[string]string{"PYTHONPATH": "/app"}
+			a.User = "root"
+		}, []string{"folder /srv\n", "shm 256 False\n", "tmp 16 True\n", "root Read-only file system | Read-only file system\n", "first gunicorn\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := "test-options-" + filepath.Base(t.TempDir())
+			stack := running(t, r, run, stackstest.Spec(t, run, stackstest.Gunicorn, func(p *scenarios.Plan) { test.change(&p.App) }))
+			out, err := stack.Exec(t.Context(), stacks.AppService, "python3", "-c", look)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("no %q in\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// TestContainerEntrypoint: an image's own entry point is left out, or another is put in
+// its place.
+func TestContainerEntrypoint(t *testing.T) {
+	r := engine(t)
+	image := contextOf(t, map[string]string{"Dockerfile": "FROM " + BaseImage + "\nENTRYPOINT [\"/bin/false\"]\nCMD [\"sleep\", \"60\"]\n"})
+	if _, err := built(t, r, image); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		entrypoint []string
+		argv       []string
+		want       string // of the process below the init process; empty: it ends
+	}{
+		"the image's":         {nil, nil, ""},
+		"none":                {[]string{}, nil, "sleep 60"},
+		"a command":           {nil, []string{"sleep", "61"}, "sleep 61"},
+		"in front of command": {[]string{"nice", "-n", "5"}, []string{"sleep", "62"}, "sleep 62"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run := "test-entry-" + filepath.Base(t.TempDir())
+			topology := scenarios.Topology{Name: "entry", Server: scenarios.ServerServices, Services: []scenarios.Service{{Name: "one", Command: test.argv, Port: 8000}}}
+			spec := stackstest.Spec(t, run, topology, func(p *scenarios.Plan) {
+				p.App.Build, p.App.Entrypoint = &image, test.entrypoint
+				p.App.Ready = scenarios.Ready{}
+			})
+			if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			stack, err := r.Start(t.Context(), spec)
+			if err == nil {
+				defer stack.Stop(t.Context())
+				facts, failed := stack.Inspect(t.Context())
+				if failed == nil && test.want != "" {
+					if all := facts.Services[0].Processes; !strings.HasSuffix(all[len(all)-1].Command, test.want) { // or of the init process, before it has started the rest
+						t.Errorf("%+v", all)
+					}
+				}
+				for deadline := time.Now().Add(10 * time.Second); test.want == "" && failed == nil && time.Now().Before(deadline); {
+					failed = stack.Check(t.Context())
+				}
+				err = failed
+			}
+			if (err == nil) != (test.want != "") {
+				t.Errorf("it runs: %v", err)
+			}
+		})
+	}
+}
