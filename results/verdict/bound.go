@@ -15,9 +15,10 @@ import (
 const (
 	boundGPU     = "gpu"
 	boundCPU     = "cpu"     // the stack's
-	boundWorkers = "workers" // the server's: requests waited for a free one, or for its interpreter
+	boundWorkers = "workers" // the server's: requests waited for a free one, for its interpreter, or for their turn in the app
 	boundClient  = "client"
 	boundRate    = "rate" // of an open loop: all that was offered was served
+	boundPool    = "pool" // of a closed loop: no request waited for another
 	boundUnclear = "unclear"
 )
 
@@ -61,9 +62,12 @@ type Bound struct {
 // findBound says what bound a record's cell. It looks at the client first,
 // because a client that cannot send more says nothing about the server, then at
 // the GPU, the stack's CPU and its workers. The limits come from the plan and
-// the host.
-func findBound(r results.Record, plan scenarios.Plan, host results.Host) Bound {
+// the host. alone is Summary.Alone of the cell.
+func findBound(r results.Record, alone *float64, plan scenarios.Plan, host results.Host) Bound {
 	u := utilisationOf(r, plan, host)
+	if served := r.Throughput(); alone != nil && served != nil {
+		u.gain = new(*served / *alone)
+	}
 	switch {
 	case r.Duration == nil || *r.Duration <= 0:
 		return Bound{boundUnclear, "there is no duration to divide by"}
@@ -94,6 +98,7 @@ type utilisation struct {
 	gpu      *float64 // percent, the busiest device's
 	usesGPU  bool
 	inFlight *float64 // requests at once, the mean
+	gain     *float64 // times as many replies per second as one client alone gets
 	workers  int      // interpreters; 0: not known
 	slots    int      // requests that the server works on at once; 0: no such limit
 }
@@ -239,21 +244,48 @@ func boundByWorkers(u utilisation) *Bound {
 	if u.gpu != nil {
 		gpu = fmt.Sprintf(" and the GPU %.0f%% of the time", *u.gpu)
 	}
+	atOnce, used := fmt.Sprintf("%.1f requests at once", *u.inFlight), fmt.Sprintf("while the stack used %.2f of %.3g cores%s", *u.stack, u.limit, gpu)
+	waited, oneByOne := false, false
+	if u.gain != nil {
+		asFast := fmt.Sprintf("%.2f times as fast as those of one client alone", *u.gain)
+		waited = *u.gain < busyShare**u.inFlight
+		if !waited {
+			return &Bound{boundPool, fmt.Sprintf("%s were answered %s, %s: more clients may get more", atOnce, asFast, used)}
+		}
+		if oneByOne = *u.gain <= 2-busyShare && u.slots != 1; oneByOne {
+			atOnce += " were answered one at a time, " + asFast
+		}
+	}
 	// A Python process runs Python code on one core at a time, however many
 	// threads it has. What its libraries compute without the interpreter comes
 	// on top.
-	if used := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
-		used >= busyShare*float64(u.workers) && used <= (2-busyShare)*float64(u.workers) {
-		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
-			*u.inFlight, show.Plural(u.workers, "worker"), used, u.limit)}
+	if stack := *u.stack; u.workers > 0 && float64(u.workers) < u.limit && *u.inFlight > float64(u.workers) &&
+		stack >= busyShare*float64(u.workers) && stack <= (2-busyShare)*float64(u.workers) {
+		return &Bound{boundWorkers, fmt.Sprintf("%s, and %s kept %.2f of %.3g cores busy: about one core is what a Python process uses, more of them could use the rest",
+			atOnce, show.Plural(u.workers, "worker"), stack, u.limit)}
 	}
-	waiting := waitingShare * float64(u.slots)
+	// The server would take more: the app computes in its event loop, or has a lock.
+	if oneByOne {
+		return &Bound{boundWorkers, atOnce + ", " + used}
+	}
+	slots, waitedFor := float64(u.slots), ""
+	switch {
+	case u.slots > 0 && u.workers > 0:
+		waitedFor = fmt.Sprintf("waited for %s (%d × %d)", show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers)
+	case u.slots == 0 && waited:
+		// The server takes any number. How many the app works on at a time shows only
+		// in how much faster many clients are answered than one.
+		slots = *u.gain
+		waitedFor = fmt.Sprintf("were answered %.1f times as fast as those of one client alone: about as many as the app works on at a time", slots)
+	default:
+		return nil
+	}
+	waiting := waitingShare * slots
 	if u.others != nil { // and boundByOthers found that they used little
 		waiting = max(waiting, busyShare*float64(u.workers))
 	}
-	if u.slots > 0 && u.workers > 0 && *u.inFlight > float64(u.slots) && *u.stack < idleShare*u.limit && *u.stack < waiting {
-		return &Bound{boundWorkers, fmt.Sprintf("%.1f requests at once waited for %s (%d × %d), while the stack used %.2f of %.3g cores%s",
-			*u.inFlight, show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers, *u.stack, u.limit, gpu)}
+	if *u.inFlight > slots && *u.stack < idleShare*u.limit && *u.stack < waiting {
+		return &Bound{boundWorkers, atOnce + " " + waitedFor + ", " + used}
 	}
 	return nil
 }
@@ -291,9 +323,9 @@ func BoundOf(s Summary, plan scenarios.Plan, host results.Host) Bound {
 	repeats := slices.SortedStableFunc(slices.Values(s.Speaking), func(a, b results.Record) int {
 		return cmp.Compare(*cmp.Or(a.Duration, new(0.0)), *cmp.Or(b.Duration, new(0.0)))
 	})
-	bound := findBound(repeats[(len(repeats)-1)/2], plan, host)
+	bound := findBound(repeats[(len(repeats)-1)/2], s.Alone, plan, host)
 	for _, r := range repeats {
-		if other := findBound(r, plan, host); other.By != bound.By {
+		if other := findBound(r, s.Alone, plan, host); other.By != bound.By {
 			return Bound{boundUnclear, fmt.Sprintf("the repeats disagree: in one the bound is %s (%s), in another %s (%s)", bound.By, bound.Why, other.By, other.Why)}
 		}
 	}

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -96,7 +97,7 @@ func TestFindBound(t *testing.T) {
 		{"an unknown machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 0, boundUnclear, "used 1.90 cores"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := findBound(test.record, test.plan, results.Host{Cores: test.cores})
+			got := findBound(test.record, nil, test.plan, results.Host{Cores: test.cores})
 			if got.By != test.by || !strings.Contains(got.Why, test.why) {
 				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
 			}
@@ -156,9 +157,70 @@ func TestAttackBound(t *testing.T) {
 		{"and at half of one", known(using(w1t1, 10, 0.5, 0.02), 0.6), boundWorkers, "waited for 1 worker thread"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := findBound(test.record, scenarios.Plan{}, results.Host{Cores: 8}); got.By != test.by || !strings.Contains(got.Why, test.why) {
+			if got := findBound(test.record, nil, scenarios.Plan{}, results.Host{Cores: 8}); got.By != test.by || !strings.Contains(got.Why, test.why) {
 				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
 			}
 		})
+	}
+}
+
+// TestBoundBesideOneClientAlone: what an app works on at a time shows in how much
+// faster many clients are answered than one.
+func TestBoundBesideOneClientAlone(t *testing.T) {
+	uvicorn := scenarios.Topology{Name: "uvicorn-w1", Server: scenarios.ServerCommand}
+	// using answers ten requests of each client in ten seconds.
+	const clients = 10
+	for _, test := range []struct {
+		name   string
+		record results.Record
+		alone  float64 // replies per second of one client
+		cores  int
+		by     string
+		why    string
+	}{
+		{"an event loop that waits in its app", using(uvicorn, clients, 0.1, 0.02), 9.9, 2, boundWorkers, "10.0 requests at once were answered one at a time, 1.01 times as fast as those of one client alone, while the stack used 0.10 of 2 cores"},
+		{"and one that computes", using(uvicorn, clients, 1, 0.02), 9.9, 2, boundWorkers, "one at a time"},
+		{"on many cores", using(uvicorn, clients, 1, 0.02), 9.9, 64, boundWorkers, "one at a time"},
+		{"of Python alone", using(flask(), clients, 1, 0.02), 9.9, 8, boundWorkers, "one at a time, 1.01 times as fast as those of one client alone, and 1 worker kept 1.00 of 8 cores busy"},
+		{"on all cores", using(uvicorn, clients, 1.9, 0.02), 9.9, 2, boundCPU, "used 1.90 of 2 cores"},
+		{"on a GPU", withGPU(using(uvicorn, clients, 0.3, 0.02), 20), 9.9, 8, boundWorkers, "used 0.30 of 8 cores and the GPU 20% of the time"},
+		{"on a GPU that is busy", withGPU(using(uvicorn, clients, 0.3, 0.02), 60), 9.9, 8, boundUnclear, "busy for 60%"},
+		{"a lock behind threads", using(gunicorn("w1-t4", false, 1, 4), clients, 0.1, 0.02), 9.9, 2, boundWorkers, "one at a time"},
+		{"one thread", using(gunicorn("w1-t1", false, 1, 1), clients, 0.1, 0.02), 9.9, 2, boundWorkers, "10.0 requests at once waited for 1 worker thread"},
+		{"a pool of four threads", using(uvicorn, clients, 0.1, 0.02), 2.5, 2, boundWorkers, "were answered 4.0 times as fast as those of one client alone: about as many as the app works on at a time, while"},
+		{"one that computes in part", using(uvicorn, clients, 1.2, 0.02), 2.5, 2, boundUnclear, "used 1.20 of 2 cores"},
+		{"a pool for all of them", using(uvicorn, clients, 0.1, 0.02), 1.02, 2, boundPool, "9.80 times as fast"},
+		{"threads for all of them", using(gunicorn("w1-t16", false, 1, 16), clients, 0.1, 0.02), 1.02, 2, boundPool, "more clients may get more"},
+		{"threads for all of them that compute", using(gunicorn("w1-t16", false, 1, 16), clients, 7.9, 0.02), 1.02, 8, boundCPU, "used 7.90 of 8 cores"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := findBound(test.record, &test.alone, scenarios.Plan{}, results.Host{Cores: test.cores})
+			if got.By != test.by || !strings.Contains(got.Why, test.why) {
+				t.Errorf("%s: %s; want %s: …%s…", got.By, got.Why, test.by, test.why)
+			}
+		})
+	}
+}
+
+// TestAlone: the cell of one client is looked for among those of the same topology,
+// and with the same number of requests if there is one.
+func TestAlone(t *testing.T) {
+	kept := pooled(scenarios.ClientMT, 4, 20)
+	kept.KeepAlive = true
+	failed := ok(gunicorn("w2-t1", false, 2, 1), single(10), 1, 1, 100)
+	failed.Errors = 1
+	got := map[string]float64{}
+	for _, s := range Summarise([]results.Record{
+		ok(flask(), single(10), 1, 10, 100), ok(flask(), single(20), 1, 4, 100),
+		ok(flask(), pooled(scenarios.ClientMT, 4, 10), 1, 3, 100), ok(flask(), pooled(scenarios.ClientMP, 4, 20), 1, 3, 100),
+		ok(flask(), pooled(scenarios.ClientMT, 4, 30), 1, 3, 100), ok(flask(), kept, 1, 3, 100),
+		failed, ok(gunicorn("w2-t1", false, 2, 1), pooled(scenarios.ClientMT, 4, 10), 1, 3, 100),
+	}) {
+		if s.Alone != nil {
+			got[s.Name()] = *s.Alone
+		}
+	}
+	if want := map[string]float64{"flask/mt4/n10": 1, "flask/mp4/n20": 5, "flask/mt4/n30": 1}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -45,6 +45,11 @@ type Summary struct {
 
 	// Speaking are the repeats that the figures come from, in order.
 	Speaking []results.Record
+
+	// Alone is the median of the good replies per second of the same topology's cell
+	// of one client: how fast requests are answered that wait for no other. It is nil
+	// for that cell, for open loops, and where there is no such cell without errors.
+	Alone *float64
 }
 
 // Sample is one metric over the repeats that speak for the cell, or nil if none
@@ -126,7 +131,24 @@ func Summarise(records []results.Record) []Summary {
 		summaries = append(summaries, summarise(repeats))
 	}
 	slices.SortFunc(summaries, compareSummaries)
+	for i := range summaries {
+		summaries[i].Alone = alone(summaries[i], summaries)
+	}
 	return summaries
+}
+
+// alone looks for a cell of one client, with the same number of requests if there
+// is one.
+func alone(s Summary, summaries []Summary) *float64 {
+	var found *float64
+	for _, other := range summaries {
+		if s.Load.Pool > 1 && s.Load.Client != scenarios.ClientOpen && other.Load.Client == scenarios.ClientSingle &&
+			other.Topology.Name == s.Topology.Name && other.Load.KeepAlive == s.Load.KeepAlive &&
+			other.Throughput != nil && other.CleanRepeat() && (found == nil || other.Load.Requests == s.Load.Requests) {
+			found = &other.Throughput.Median
+		}
+	}
+	return found
 }
 
 // compareSummaries is the order of Summarise.
