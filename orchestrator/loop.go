@@ -9,6 +9,7 @@ import (
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // A loop is one call of Run. It does what its strategy says, step by step.
@@ -83,9 +84,9 @@ func (l *loop) keepApart() error {
 		return err
 	}
 	if l.plan.Resources.Cpuset == "" && len(stack) > 0 {
-		l.plan.Resources.Cpuset = scenarios.FormatCpuset(stack)
+		l.plan.Resources.Cpuset = units.FormatCpuset(stack)
 		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("the client runs on core %s and the stacks on %s; client.cpuset and resources.cpuset can say otherwise",
-			scenarios.FormatCpuset(client), l.plan.Resources.Cpuset)})
+			units.FormatCpuset(client), l.plan.Resources.Cpuset)})
 	}
 	l.cores = client
 	return nil

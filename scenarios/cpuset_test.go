@@ -3,6 +3,8 @@ package scenarios
 import (
 	"slices"
 	"testing"
+
+	"stackmeter/scenarios/units"
 )
 
 func TestApart(t *testing.T) {
@@ -44,7 +46,7 @@ func TestApart(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			before := slices.Clone(test.available)
 			client, stack, err := Apart(test.available, test.client, test.stack, test.processes)
-			if err != nil || FormatCpuset(client) != test.clients || FormatCpuset(stack) != test.rest {
+			if err != nil || units.FormatCpuset(client) != test.clients || units.FormatCpuset(stack) != test.rest {
 				t.Errorf("client %v, stack %v, %v; want %q and %q", client, stack, err, test.clients, test.rest)
 			}
 			if !slices.Equal(test.available, before) {

@@ -201,7 +201,7 @@ type Resources struct {
 	GPU    GPU     `json:"gpu"`
 	CPUs   float64 `json:"cpus,omitempty"`   // 0: no limit
 	Memory int64   `json:"memory,omitempty"` // bytes; 0: no limit
-	Cpuset string  `json:"cpuset,omitempty"` // the cores that they may use, as ParseCpuset reads it; empty: any
+	Cpuset string  `json:"cpuset,omitempty"` // the cores that they may use, as units.ParseCpuset reads it; empty: any
 }
 
 // GPU says which devices a stack gets. Count and Devices exclude each other.
@@ -260,7 +260,7 @@ type Service struct {
 // Client chooses the load client.
 type Client struct {
 	Engine string `json:"engine"`
-	Cpuset string `json:"cpuset,omitempty"` // the cores that its processes may use, as ParseCpuset reads it; empty: any
+	Cpuset string `json:"cpuset,omitempty"` // the cores that its processes may use, as units.ParseCpuset reads it; empty: any
 }
 
 // A Baseline selects the cells that ratios refer to, by the name of the topology

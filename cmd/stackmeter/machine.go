@@ -36,7 +36,7 @@ func checkCores(plan scenarios.Plan, runtime string) error {
 	if runtime == runtimeNames[0] { // the engine's may be others than this process may use
 		online, err := os.ReadFile("/sys/devices/system/cpu/online")
 		if err == nil {
-			stack, err = scenarios.ParseCpuset(strings.TrimSpace(string(online)))
+			stack, err = units.ParseCpuset(strings.TrimSpace(string(online)))
 		}
 		if err != nil {
 			return fmt.Errorf("find out which cores this machine has: %w", err)
@@ -46,7 +46,7 @@ func checkCores(plan scenarios.Plan, runtime string) error {
 	check := func(what string, cores, there []int) error {
 		for _, core := range cores {
 			if !slices.Contains(there, core) {
-				return usageError{fmt.Errorf("%s has core %d, and those that it can have here are %s", what, core, scenarios.FormatCpuset(there))}
+				return usageError{fmt.Errorf("%s has core %d, and those that it can have here are %s", what, core, units.FormatCpuset(there))}
 			}
 		}
 		return nil

@@ -14,6 +14,7 @@ import (
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // WriteLoad prints one record in full, for people to read in a terminal: what a
@@ -133,7 +134,7 @@ func clientText(run results.Run, r results.Record) string {
 		parts = append(parts, fmt.Sprintf("longest garbage collection %s", words.InWords(r.Load.LongPause)))
 	}
 	if len(r.Load.Cores) > 0 {
-		parts = append(parts, "cores "+scenarios.FormatCpuset(r.Load.Cores))
+		parts = append(parts, "cores "+units.FormatCpuset(r.Load.Cores))
 	}
 	return strings.Join(parts, "; ")
 }

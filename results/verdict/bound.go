@@ -9,6 +9,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/units"
 )
 
 // What can bound a cell.
@@ -144,7 +145,7 @@ func per(seconds *float64, duration float64) *float64 {
 // nothing beside an app.
 func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores float64, is string, shared bool) {
 	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
-	if set, err := scenarios.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
+	if set, err := units.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
 		cores, is = float64(len(set)), "resources.cpuset"
 	} else if host.Cores > 0 {
 		cores, is = float64(host.Cores), "the machine's"

@@ -18,8 +18,8 @@ import (
 	"github.com/docker/go-connections/nat"
 	"golang.org/x/sync/errgroup"
 
-	"stackmeter/scenarios"
 	options "stackmeter/scenarios/container"
+	"stackmeter/scenarios/units"
 	"stackmeter/stacks"
 	"stackmeter/stacks/images"
 )
@@ -280,7 +280,7 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 		LogConfig:      container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": "1"}},
 		Resources: container.Resources{
 			NanoCPUs:   int64(s.CPUs * 1e9),
-			CpusetCpus: scenarios.FormatCpuset(s.Cores),
+			CpusetCpus: units.FormatCpuset(s.Cores),
 			Memory:     s.Memory,
 			MemorySwap: s.Memory, // no swap on top of the limit
 			PidsLimit:  &pids,

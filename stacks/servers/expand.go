@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 	"stackmeter/stacks"
 )
 
@@ -23,7 +24,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, Path: p.Request.Path, GPU: p.Resources.GPU}
 	var cores []int
 	if p.Resources.Cpuset != "" {
-		if cores, err = scenarios.ParseCpuset(p.Resources.Cpuset); err != nil {
+		if cores, err = units.ParseCpuset(p.Resources.Cpuset); err != nil {
 			return stacks.Spec{}, fmt.Errorf("resources.cpuset: %w", err)
 		}
 	}
