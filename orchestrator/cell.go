@@ -108,8 +108,8 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 		return rec, s.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
 	rec.Status = results.StatusOK
-	if s.spec.Topology.Nginx && strings.Contains(rec.FirstErrors[load.ErrStatus], " 502 ") {
-		rec.LogTail = s.logs(ctx) // it takes both sides to say why nginx got no answer
+	if s.spec.Topology.Proxy != "" && strings.Contains(rec.FirstErrors[load.ErrStatus], " 502 ") {
+		rec.LogTail = s.logs(ctx) // it takes both sides to say why the proxy got no answer
 	}
 	return rec, true, nil
 }

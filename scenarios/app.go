@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
@@ -16,17 +17,22 @@ import (
 
 func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 	o, _ := d.Object(n, "app", "app", append([]yamlfile.Field{
-		yamlfile.Key("image", func(n *yaml.Node) { d.Checked(n, "app.image", &a.Image, validImage, imageRule) }),
+		yamlfile.Key("image", func(n *yaml.Node) {
+			if d.appImages = d.images(n, "app.image"); len(d.appImages) == 1 {
+				a.Image = d.appImages[0]
+			}
+		}),
 		yamlfile.Key("build", func(n *yaml.Node) { a.Build = d.build(n) }),
 		yamlfile.Key("dir", func(n *yaml.Node) { a.Dir = d.appDir(n) }),
 		yamlfile.Key("venv", func(n *yaml.Node) {
 			// It need not exist here: it is made where local processes run, and
 			// containers need none.
 			if d.Text(n, "app.venv", &a.Venv) {
-				a.Venv = d.folder.path(a.Venv)
+				a.Venv = d.folder.Path(a.Venv)
 			}
 		}),
 		yamlfile.Key("wsgi", func(n *yaml.Node) { d.Checked(n, "app.wsgi", &a.WSGI, validWSGI, wsgiRule) }),
+		yamlfile.Key("asgi", func(n *yaml.Node) { d.Checked(n, "app.asgi", &a.ASGI, validWSGI, asgiRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
 		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
@@ -42,10 +48,10 @@ func (d *decoder) appDir(n *yaml.Node) string {
 	if !d.Text(n, "app.dir", &dir) {
 		return ""
 	}
-	if err := d.folder.exists("app.dir", dir); err != nil {
+	if err := d.folder.Exists("app.dir", dir); err != nil {
 		d.Problem(n, "the path is relative to the scenario file", "%v", err)
 	}
-	return d.folder.path(dir)
+	return d.folder.Path(dir)
 }
 
 func (d *decoder) build(n *yaml.Node) *Build {
@@ -79,10 +85,10 @@ func (d *decoder) build(n *yaml.Node) *Build {
 	if b.Context == "" {
 		return b // reported
 	}
-	if err := d.folder.buildContext(b.Context, dockerfile, d.Given(context)); err != nil {
-		d.Problem(context, pathHint(err), "%v", err)
+	if err := d.folder.BuildContext(b.Context, dockerfile, d.Given(context)); err != nil {
+		d.Problem(context, folder.Hint(err), "%v", err)
 	}
-	b.Context = d.folder.path(b.Context)
+	b.Context = d.folder.Path(b.Context)
 	return b
 }
 
@@ -121,9 +127,9 @@ func (d *decoder) buildSecrets(n *yaml.Node, into *map[string]BuildSecret) {
 				if !d.Text(n, what+"."+key.Value+".file", &secret.File) {
 					return
 				}
-				files, err := d.folder.files(escapeGlob(secret.File), d.Given(n))
+				files, err := d.folder.Files(folder.EscapeGlob(secret.File), d.Given(n))
 				if err != nil {
-					d.Problem(n, pathHint(err), "%v", err)
+					d.Problem(n, folder.Hint(err), "%v", err)
 					return
 				}
 				secret.File = files[0]
@@ -151,13 +157,19 @@ func (d *decoder) ready(n *yaml.Node, r *Ready) {
 	)
 }
 
+// Ranges of resources. 6 MiB is the least a container engine accepts.
+const (
+	mostCPUs    = 4096
+	leastMemory = 6 << 20
+	mostMemory  = 64 << 40
+)
+
 func (d *decoder) resources(n *yaml.Node, r *Resources) {
-	const least, most = 6 << 20, 64 << 40 // 6 MiB is the least a container engine accepts
 	d.Object(n, "resources", "resources",
 		yamlfile.Key("gpu", func(n *yaml.Node) { d.gpu(n, &r.GPU) }),
-		yamlfile.Key("cpus", func(n *yaml.Node) { r.CPUs, _ = d.QuantityIn(n, "resources.cpus", units.None, 0, 4096) }),
+		yamlfile.Key("cpus", func(n *yaml.Node) { r.CPUs, _ = d.QuantityIn(n, "resources.cpus", units.None, 0, mostCPUs) }),
 		yamlfile.Key("memory", func(n *yaml.Node) {
-			bytes, _ := d.QuantityIn(n, "resources.memory", units.Bytes, least, most)
+			bytes, _ := d.QuantityIn(n, "resources.memory", units.Bytes, leastMemory, mostMemory)
 			r.Memory = int64(bytes)
 		}),
 		yamlfile.Key("cpuset", func(n *yaml.Node) { d.cpuset(n, "resources.cpuset", &r.Cpuset) }),

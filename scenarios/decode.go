@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -88,10 +89,11 @@ func (d *decoder) inMemory(s *Scenario, o yamlfile.Object) {
 			all = append(all, service.Over(own))
 		}
 		for _, one := range all {
+			limit := cmp.Or(t.Memory, s.Resources.Memory)
 			switch sum := one.InMemory(); {
-			case s.Resources.Memory > 0 && sum > s.Resources.Memory:
-				d.Problem(o.Keys["resources"], "what is written there counts as memory: raise resources.memory, or lower shm_size or tmpfs",
-					"shm_size and tmpfs of topology %s are %s together, more than the memory of %s", t.Name, units.Bytes.Format(float64(sum)), units.Bytes.Format(float64(s.Resources.Memory)))
+			case limit > 0 && sum > limit:
+				d.Problem(cmp.Or(o.Keys["resources"], o.Keys["topologies"]), "what is written there counts as memory: raise resources.memory, or lower shm_size or tmpfs",
+					"shm_size and tmpfs of topology %s are %s together, more than the memory of %s", t.Name, units.Bytes.Format(float64(sum)), units.Bytes.Format(float64(limit)))
 				return
 			case s.Resources.GPU.MPS != nil && one.ShmSize > 0:
 				d.Problem(o.Keys["resources"], "remove shm_size, or mps", "topology %s has a shm_size, and with resources.gpu.mps /dev/shm is the machine's", t.Name)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -81,7 +82,7 @@ func FuzzParse(f *testing.F) {
 // short name means the same.
 func FuzzTopology(f *testing.F) {
 	for _, text := range []string{"flask", "gunicorn", "gunicorn w2/t1", "gunicorn w2", "nginx + gunicorn w1/t4", "nginx+flask",
-		" gunicorn  t4 ", "gunicorn w 2 / t 4", "flask w2", "gunicorn w0", "nginx", "+", "gunicorn w/t", "gunicorn w999999999999999999999"} {
+		" gunicorn  t4 ", "gunicorn gevent w2/c100", "nginx + gunicorn gevent c5 @ unix", "gunicorn @unix", "gunicorn t4/w2", "gunicorn w 2 / t 4", "flask w2", "gunicorn w0", "nginx", "+", "gunicorn w/t", "gunicorn w999999999999999999999"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -93,11 +94,21 @@ func FuzzTopology(f *testing.F) {
 			t.Fatalf("%q becomes the name %q", text, topology.Name)
 		}
 		canonical := topology.Server
-		if topology.Nginx {
-			canonical = "nginx + " + canonical
+		if topology.Proxy != "" {
+			canonical = topology.Proxy + " + " + canonical
 		}
-		if topology.Workers > 0 {
-			canonical += fmt.Sprintf(" w%d/t%d", topology.Workers, topology.Threads)
+		if topology.Class != "" {
+			canonical += " " + topology.Class
+		}
+		separator := " "
+		for _, axis := range (syntax.Class{}).Axes() {
+			if number := *topology.number(axis.Name); number > 0 {
+				canonical += separator + axis.Letter + strconv.Itoa(number)
+				separator = "/"
+			}
+		}
+		if topology.Unix {
+			canonical += " @unix"
 		}
 		again, err := shortTopology(canonical)
 		if err != nil || !reflect.DeepEqual(again, topology) {

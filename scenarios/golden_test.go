@@ -6,18 +6,42 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
 // known are servers as those of package servers are, which depends on this one.
-var known = Servers{
-	{Name: "flask", Lacks: "it makes a thread for each connection"},
-	{Name: "gunicorn", Workers: 1, Threads: 1, Keeps: 2},
+var known = syntax.Known{
+	Servers: []syntax.Server{
+		{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}},
+		{
+			Name: "gunicorn", Options: true, Reserved: []string{"bind"}, Unix: true,
+			Classes: []syntax.Class{
+				{Workers: 1, Threads: 1, Keeps: 2, Lacks: "its workers take a request for each thread"},
+				{Name: "gevent", Workers: 1, Concurrency: 100, Lacks: "its workers have no threads"},
+				{Name: "asgi", Workers: 1, ASGI: true, Lacks: "its workers have no threads"},
+			},
+			Settings: []syntax.Setting{
+				{Name: "preload", Kind: syntax.Truth},
+				{Name: "max_requests", Kind: syntax.Whole, Least: 1, Most: 1000},
+				{Name: "timeout", Kind: syntax.Span, Least: 1, Most: 3600},
+				{Name: "worker_tmp_dir", Kind: syntax.Text, Pattern: regexp.MustCompile("^/[a-z/]*$"), Rule: "an absolute path"},
+			},
+		},
+	},
+	Proxies: []syntax.Proxy{
+		{Name: "nginx", Settings: []syntax.Setting{
+			{Name: "upstream_keepalive", Kind: syntax.Whole, Most: 1024},
+			{Name: "max_body", Kind: syntax.Size, Least: 1, Most: 1 << 30},
+		}},
+		{Name: "envoy", Settings: []syntax.Setting{{Name: "retry", Kind: syntax.Word, Words: []string{"never", "always"}}}},
+	},
 }
 
 // figures are some of those that records have.

@@ -2,16 +2,19 @@ package scenarios
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/folder"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
@@ -33,9 +36,9 @@ type Loader struct {
 	// the operator has and a file does not.
 	Env map[string]string
 
-	// Servers are those that a topology can name. Without any there are only
-	// commands and services.
-	Servers Servers
+	// Servers are those that a topology can name, and what can be in front of
+	// them. Without any there are only commands and services.
+	Servers syntax.Known
 
 	// Server, if it is set, is the only topology: a server that is there
 	// already. The scenario then has no app and lists no topologies.
@@ -123,8 +126,8 @@ func (l Loader) rules() yamlfile.Rules {
 				key.Value = "context"
 				return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: n.Line, Column: n.Column, Content: []*yaml.Node{&key, &context}}
 			case len(path) == 2 && path[0] == "topologies":
-				if short, err := l.Servers.parse(n.Value); err == nil { // or it is reported when it is read
-					return short.mapping(n)
+				if short, err := l.Servers.Parse(n.Value); err == nil { // or it is reported when it is read
+					return short.Mapping(n)
 				}
 			}
 			return nil
@@ -136,14 +139,17 @@ func (l Loader) rules() yamlfile.Rules {
 type decoder struct {
 	*yamlfile.File
 	loader   Loader
-	folder   folder
+	folder   folder.Folder
 	maxCells int
-	engine   string // of the client, once it has been read
+
+	// What is known once it has been read.
+	engine    string   // of the client
+	appImages []string // app.image, which can be an axis of all topologies
 }
 
 // decode reads a file as a scenario.
 func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
-	home, err := l.folder(file)
+	home, err := folder.Of(file, l.Allow)
 	if err != nil {
 		return nil, err
 	}
@@ -165,24 +171,6 @@ func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
 	return s, nil
 }
 
-// folder is where a file's paths begin, with those that they may lead to.
-func (l Loader) folder(file string) (home folder, err error) {
-	if home.dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
-		return home, fmt.Errorf("scenario %s: %w", file, err)
-	}
-	for _, name := range l.Allow {
-		allowed, err := filepath.Abs(name)
-		if err == nil {
-			_, err = os.ReadDir(allowed)
-		}
-		if err != nil {
-			return home, fmt.Errorf("--allow-path %s: %w", name, err)
-		}
-		home.allowed = append(home.allowed, allowed)
-	}
-	return home, nil
-}
-
 // duration reads a time-out or a limit of latency.
 func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
 	seconds, ok := d.QuantityIn(n, what, units.Seconds, shortestTime, longestTime)
@@ -198,9 +186,72 @@ var schema []byte
 // Schema is the JSON Schema (draft 2020-12) of scenario files, for editors.
 // It knows keys, types and ranges. Contradictions, placeholders and files are
 // found by Load only.
-func Schema(figures threshold.Vocabulary, servers Servers) []byte {
-	names := `"` + strings.Join(figures.Names(), `", "`) + `"`
-	text := strings.ReplaceAll(string(schema), `"FIGURES"`, names)
-	text = strings.ReplaceAll(text, `"SERVERS"`, `"`+strings.Join(servers.names(), `", "`)+`"`)
-	return []byte(strings.ReplaceAll(text, "SHORT NAMES", strings.ReplaceAll(servers.pattern(), `\`, `\\`)))
+func Schema(figures threshold.Vocabulary, servers syntax.Known) []byte {
+	quoted := func(names []string) string { return `"` + strings.Join(names, `", "`) + `"` }
+	var classes []string
+	for _, s := range servers.Servers {
+		classes = append(classes, s.ClassNames()...)
+	}
+	slices.Sort(classes)
+	definitions, properties := settingsSchema(servers)
+	return []byte(strings.NewReplacer(
+		`"FIGURES"`, quoted(figures.Names()),
+		`"SERVERS"`, quoted(servers.ServerNames()),
+		`"CLASSES"`, quoted(slices.Compact(classes)),
+		`"PROXIES"`, quoted(append([]string{noProxy}, servers.ProxyNames()...)),
+		"SHORT NAMES", strings.ReplaceAll(servers.Pattern(), `\`, `\\`),
+		`"PROXY SETTINGS": true,`, definitions,
+		`"SETTINGS": true,`, properties,
+	).Replace(string(schema)))
+}
+
+// settingsSchema are the definitions of the schema that follow from the proxies, and
+// the properties of a topology that follow from these and the servers.
+func settingsSchema(known syntax.Known) (definitions, properties string) {
+	object := func(settings []syntax.Setting) map[string]any {
+		all := map[string]any{}
+		for _, s := range settings {
+			one := map[string]any{}
+			switch s.Kind {
+			case syntax.Truth:
+				one["type"] = "boolean"
+			case syntax.Whole:
+				one["type"], one["minimum"], one["maximum"] = "integer", s.Least, s.Most
+			case syntax.Span:
+				one["$ref"] = "#/$defs/duration"
+			case syntax.Size:
+				one["$ref"] = "#/$defs/size"
+			case syntax.Word:
+				one["enum"] = s.Words
+			case syntax.Text:
+				one["type"] = "string"
+			}
+			all[s.Name] = map[string]any{"description": s.What, "anyOf": oneOrMore(one)}
+		}
+		return all
+	}
+	keys, kinds := object(known.Settings()), map[string]any{}
+	for _, proxy := range known.Proxies {
+		kinds[proxy.Name] = map[string]any{"type": "object", "additionalProperties": false, "properties": object(proxy.Settings)}
+		one := map[string]any{"anyOf": []any{map[string]any{"type": "boolean"}, map[string]any{"$ref": "#/$defs/" + proxy.Name}}}
+		keys[proxy.Name] = map[string]any{"description": "An axis: " + proxy.Name + " in front of the server, with its settings.", "anyOf": oneOrMore(one)}
+	}
+	return members(kinds), members(keys)
+}
+
+func oneOrMore(one map[string]any) []any {
+	return []any{one, map[string]any{"type": "array", "minItems": 1, "items": one}}
+}
+
+// members are the members of an object as JSON, each with a comma after it.
+func members(of map[string]any) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		text, err := json.Marshal(of[name])
+		if err != nil {
+			panic(err) // maps and texts are always JSON
+		}
+		fmt.Fprintf(&b, "%q: %s,\n", name, text)
+	}
+	return b.String()
 }

@@ -8,6 +8,9 @@ import (
 // maxWSGI is the longest text that fills a placeholder, in bytes.
 const maxWSGI = 200
 
+// maxName is the longest name of a scenario or topology.
+const maxName = 64
+
 const (
 	nameRule    = "letters, digits and . _ + - after a letter or digit, at most 64"
 	serviceRule = "a DNS label: a to z, digits and -, a letter or digit first and last, at most 63"
@@ -15,6 +18,7 @@ const (
 	headerRule  = "letters, digits, - and _"
 	imageRule   = "for example registry.example/team/app:1.2"
 	wsgiRule    = "module:callable, for example wsgi:app"
+	asgiRule    = "module:callable, for example asgi:app"
 )
 
 var (

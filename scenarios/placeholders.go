@@ -13,16 +13,21 @@ import (
 // {port} are the service's own address, {host:NAME} and {port:NAME} that of
 // another service of the topology.
 const (
-	placeWorkers = "workers"
-	placeThreads = "threads"
-	placeWSGI    = "wsgi"
-	placeHost    = "host"
-	placePort    = "port"
+	placeWorkers     = "workers"
+	placeThreads     = "threads"
+	placeConcurrency = "concurrency"
+	placeWSGI        = "wsgi"
+	placeASGI        = "asgi"
+	placeHost        = "host"
+	placePort        = "port"
 )
 
-func placeholders() []string {
-	return []string{placeWorkers, placeThreads, placeWSGI, placeHost, placePort}
+// textPlaceholders are those that the values of env and options can have, too.
+func textPlaceholders() []string {
+	return []string{placeWorkers, placeThreads, placeConcurrency, placeWSGI, placeASGI}
 }
+
+func placeholders() []string { return append(textPlaceholders(), placeHost, placePort) }
 
 // whose returns the service that an address placeholder names. found is false
 // for every other placeholder, {host} and {port} included.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"math"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,12 +12,12 @@ import (
 )
 
 // LargerThan reports whether the topology is the other one with more workers,
-// more threads or both, and fewer of neither: it cannot be expected to need less
+// threads or concurrency, and less of none: it cannot be expected to need less
 // memory. It is a partial order. Neither of w1/t4 and w2/t1 is larger than the
 // other, and neither of two topologies that differ in anything else is.
 func (t Topology) LargerThan(other Topology) bool {
-	return t.Workers >= other.Workers && t.Threads >= other.Threads &&
-		(t.Workers > other.Workers || t.Threads > other.Threads) &&
+	return t.Workers >= other.Workers && t.Threads >= other.Threads && t.Concurrency >= other.Concurrency &&
+		t.Workers+t.Threads+t.Concurrency > other.Workers+other.Threads+other.Concurrency &&
 		t.sameFamily(other)
 }
 
@@ -43,15 +44,34 @@ func (t Topology) known() bool {
 	return t.Server != ServerCommand && t.Server != ServerServices && t.Server != ServerExisting
 }
 
-// sameFamily reports whether two topologies differ at most in their workers and
-// threads, and in the names, which follow from those.
+// sameFamily reports whether two topologies differ at most in their workers,
+// threads and concurrency, and in what follows from those.
 func (t Topology) sameFamily(other Topology) bool {
-	return t.Server == other.Server && t.Nginx == other.Nginx && t.TLS == other.TLS && t.Image == other.Image &&
-		maps.Equal(t.Env, other.Env) && t.Same(other.Options) && t.sameCommand(other, t.Command, other.Command) &&
+	rest := func(t Topology) Topology {
+		t.Name, t.Workers, t.Threads, t.Concurrency, t.Axes = "", 0, 0, 0, maps.Clone(t.Axes)
+		delete(t.Axes, placeConcurrency)
+		t.Command, t.Env, t.ServerOptions, t.Services = nil, nil, nil, nil
+		return t
+	}
+	return reflect.DeepEqual(rest(t), rest(other)) && t.sameCommand(other, t.Command, other.Command) &&
+		t.sameTexts(other, t.Env, other.Env) && t.sameTexts(other, t.ServerOptions, other.ServerOptions) &&
 		slices.EqualFunc(t.Services, other.Services, func(a, b Service) bool {
-			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && maps.Equal(a.Env, b.Env) && a.Same(b.Options) &&
+			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && t.sameTexts(other, a.Env, b.Env) && a.Same(b.Options) &&
 				t.sameCommand(other, a.Command, b.Command)
 		})
+}
+
+// sameTexts is sameCommand for values by name.
+func (t Topology) sameTexts(other Topology, mine, others map[string]string) bool {
+	names := slices.Sorted(maps.Keys(mine))
+	if !slices.Equal(names, slices.Sorted(maps.Keys(others))) {
+		return false
+	}
+	var a, b []string
+	for _, name := range names {
+		a, b = append(a, mine[name]), append(b, others[name])
+	}
+	return t.sameCommand(other, a, b)
 }
 
 // numbers finds the numbers in an argument. The words around a filled
@@ -70,7 +90,8 @@ func (t Topology) sameCommand(other Topology, mine, others []string) bool {
 		}
 		return slices.EqualFunc(numbers.FindAllString(a, -1), numbers.FindAllString(b, -1), func(m, n string) bool {
 			return m == n || m == strconv.Itoa(t.Workers) && n == strconv.Itoa(other.Workers) ||
-				m == strconv.Itoa(t.Threads) && n == strconv.Itoa(other.Threads)
+				m == strconv.Itoa(t.Threads) && n == strconv.Itoa(other.Threads) ||
+				m == strconv.Itoa(t.Concurrency) && n == strconv.Itoa(other.Concurrency)
 		})
 	})
 }
@@ -96,7 +117,7 @@ func (l LoadSpec) offered() float64 {
 
 // smallestFirst sorts the trials of each family of topologies by size, within the
 // places that the family has. So pruning can leave out whatever a smaller one
-// shows not to fit. The order by workers and then threads agrees with LargerThan.
+// shows not to fit. The order by workers, threads and concurrency agrees with LargerThan.
 func smallestFirst(trials []Trial) {
 	done := make([]bool, len(trials))
 	for i := range trials {
@@ -112,7 +133,8 @@ func smallestFirst(trials []Trial) {
 			}
 		}
 		slices.SortStableFunc(family, func(a, b Trial) int {
-			return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads))
+			return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads),
+				cmp.Compare(a.Topology.Concurrency, b.Topology.Concurrency))
 		})
 		for n, place := range places {
 			trials[place] = family[n]

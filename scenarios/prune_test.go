@@ -32,7 +32,7 @@ func TestAttackSameCallable(t *testing.T) {
 }
 
 func TestSameApp(t *testing.T) {
-	flask, gunicorn := Topology{Server: "flask"}, Topology{Server: "gunicorn", Workers: 2, Nginx: true}
+	flask, gunicorn := Topology{Server: "flask"}, Topology{Server: "gunicorn", Workers: 2, Proxy: "nginx"}
 	own := Topology{Server: ServerCommand, Command: []string{"serve", "2"}, Workers: 2}
 	for _, test := range []struct {
 		name string

@@ -36,7 +36,7 @@ func (p Plan) Redacted() Plan {
 
 // Redacted is the topology without values that may be secrets.
 func (t Topology) Redacted() Topology {
-	t.Env = redacted(t.Env)
+	t.Env = redacted(t.Env, t.axisVariables()...)
 	t.Services = slices.Clone(t.Services)
 	for i := range t.Services {
 		t.Services[i].Env = redacted(t.Services[i].Env)
@@ -44,10 +44,22 @@ func (t Topology) Redacted() Topology {
 	return t
 }
 
-func redacted(values map[string]string) map[string]string {
+// axisVariables are the environment variables that are axes: their values are in
+// names.
+func (t Topology) axisVariables() []string {
+	var names []string
+	for axis := range t.Axes {
+		if name, is := strings.CutPrefix(axis, "env."); is {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func redacted(values map[string]string, known ...string) map[string]string {
 	values = maps.Clone(values)
 	for name := range values {
-		if !slices.Contains(written, name) {
+		if !slices.Contains(written, name) && !slices.Contains(known, name) {
 			values[name] = show.Redacted
 		}
 	}
@@ -61,9 +73,9 @@ func redacted(values map[string]string) map[string]string {
 func (p Plan) Scrubber(more ...string) func(string) string {
 	values := slices.Clone(more)
 	names := []string{p.Scenario}
-	add := func(list map[string]string) {
+	add := func(list map[string]string, known ...string) {
 		for name, value := range list {
-			if !slices.Contains(written, name) {
+			if !slices.Contains(written, name) && !slices.Contains(known, name) {
 				values = append(values, value)
 			}
 		}
@@ -79,7 +91,7 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 		}
 	}
 	for _, trial := range p.Trials {
-		add(trial.Topology.Env)
+		add(trial.Topology.Env, trial.Topology.axisVariables()...)
 		names = append(names, trial.Topology.Name)
 		for _, service := range trial.Topology.Services {
 			add(service.Env)

@@ -49,3 +49,16 @@ func TestThreat4PrintedForms(t *testing.T) {
 		})
 	}
 }
+
+// TestRedactedAxis: the values of an axis are in names and results, so that they are
+// written; those beside it are not.
+func TestRedactedAxis(t *testing.T) {
+	plan := parse(t, "topologies: {server: gunicorn, env: {FORMAT: [json-lines, msgpack], TOKEN: secret-4711}}\nmatrix: {requests: 1, client: single}\n").Plan()
+	env := plan.Redacted().Trials[0].Topology.Env
+	if env["FORMAT"] != plan.Trials[0].Topology.Env["FORMAT"] || env["TOKEN"] != show.Redacted {
+		t.Errorf("%v", env)
+	}
+	if got := plan.Scrubber()("json-lines and secret-4711"); got != "json-lines and (not written)" {
+		t.Error(got)
+	}
+}

@@ -11,10 +11,15 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
+
+// maxFiles bounds the payload files of one scenario. All of them are in memory
+// while the load runs.
+const maxFiles = 10_000
 
 func (d *decoder) request(n *yaml.Node, r *Request) {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
@@ -137,9 +142,9 @@ func (d *decoder) files(n *yaml.Node, what string) []string {
 		if !d.Text(item, what, &glob) {
 			continue
 		}
-		found, err := d.folder.files(glob, d.Given(item))
+		found, err := d.folder.Files(glob, d.Given(item))
 		if err != nil {
-			d.Problem(item, pathHint(err), "%s: %v", what, err)
+			d.Problem(item, folder.Hint(err), "%s: %v", what, err)
 		}
 		if all = append(all, found...); len(all) > maxFiles {
 			d.Problem(item, "", "%s: more than %d files", what, maxFiles)

@@ -11,6 +11,7 @@ package scenarios
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"stackmeter/scenarios/container"
@@ -96,6 +97,7 @@ type App struct {
 	Dir   string            `json:"dir,omitempty"`  // absolute folder of the app; the build's context when empty
 	Venv  string            `json:"venv,omitempty"` // absolute folder of a virtual environment, which need not exist here
 	WSGI  string            `json:"wsgi,omitempty"` // module:callable
+	ASGI  string            `json:"asgi,omitempty"` // module:callable
 	Env   map[string]string `json:"env,omitempty"`
 	Port  int               `json:"port"`
 	Ready Ready             `json:"ready"`
@@ -225,26 +227,68 @@ type MPS struct {
 // AllGPUs is the GPU.Count of `count: all`.
 const AllGPUs = -1
 
-// A Topology is one way of serving the app. Workers and Threads are 0 if the
-// server has no such number.
+// A Topology is one way of serving the app. Workers, Threads and Concurrency are 0
+// if the server has no such number.
 type Topology struct {
-	Name    string `json:"name"` // nginx+gunicorn-w1-t4
-	Server  string `json:"server"`
-	Workers int    `json:"workers,omitempty"`
-	Threads int    `json:"threads,omitempty"`
-	Nginx   bool   `json:"nginx"`
+	Name        string            `json:"name"` // nginx+gunicorn-w1-t4
+	Server      string            `json:"server"`
+	Class       string            `json:"class,omitempty"` // of the server; empty: the usual one
+	Workers     int               `json:"workers,omitempty"`
+	Threads     int               `json:"threads,omitempty"`
+	Concurrency int               `json:"concurrency,omitempty"` // requests that a worker takes at once
+	Settings    map[string]string `json:"settings,omitempty"`    // keys that only this server has, in base units
 
-	// UpstreamKeepalive is how many idle connections nginx keeps to the server; 0:
-	// each request makes its own. It is nil without nginx.
-	UpstreamKeepalive *int `json:"upstream_keepalive,omitempty"`
+	ServerOptions map[string]string `json:"options,omitempty"` // further ones of the server's command line, without hyphens
+
+	Proxy         string            `json:"proxy,omitempty"` // in front of the server; empty: none
+	ProxySettings map[string]string `json:"proxy_settings,omitempty"`
+	Unix          bool              `json:"unix,omitempty"` // between the two is a unix socket
 
 	TLS      bool              `json:"tls,omitempty"`     // where the client connects, HTTPS is spoken
 	Command  []string          `json:"command,omitempty"` // addresses unfilled: {host}, {port}; {{ and }} are braces
 	Image    string            `json:"image,omitempty"`   // instead of the app's
 	Env      map[string]string `json:"env,omitempty"`     // on top of the app's
 	Services []Service         `json:"services,omitempty"`
+	CPUs     float64           `json:"cpus,omitempty"`   // of each service, instead of Resources.CPUs
+	Memory   int64             `json:"memory,omitempty"` // bytes of each service, instead of Resources.Memory
 	container.Options
+
+	// Axes are the values that the topology has of axes other than workers and
+	// threads, by their names: class, proxy, env.BATCH.
+	Axes map[string]string `json:"axes,omitempty"`
 }
+
+// UnmarshalJSON reads a topology. Where there was only nginx to be in front of a
+// server, stores and results said nginx: true.
+func (t *Topology) UnmarshalJSON(text []byte) error {
+	type plain Topology
+	old := struct{ Nginx bool }{}
+	if err := json.Unmarshal(text, (*plain)(t)); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &old); err != nil {
+		return err
+	}
+	if old.Nginx {
+		t.SetAxes(true, nil)
+	}
+	return nil
+}
+
+// SetAxes gives the topology of a result what the result says of its axes. Where
+// there was only nginx to be in front of a server, it says so alone.
+func (t *Topology) SetAxes(nginxAlone bool, axes map[string]string) {
+	if nginxAlone && axes == nil {
+		axes = map[string]string{"proxy": nginx}
+	}
+	t.Axes, t.Class, t.Proxy, t.Unix = axes, axes["class"], axes["proxy"], axes["unix"] != ""
+	t.Concurrency, _ = strconv.Atoi(axes[placeConcurrency])
+}
+
+const nginx = "nginx"
+
+// Nginx reports whether nginx is in front of the server: results have a column for it.
+func (t Topology) Nginx() bool { return t.Proxy == nginx }
 
 // A Service is one process tree of a custom topology. Services reach each other by
 // name in the stack's private network. The client connects to the last one.

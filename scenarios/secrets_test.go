@@ -14,7 +14,7 @@ func TestThreat4MessagesNameNoValues(t *testing.T) {
 		{"a name", "app:\n  image: a\n  wsgi: wsgi:app\n  env: {TOK: secret-4711, A-B: 1}\n", "", `case.yaml:7:27: app.env has the invalid name "A-B"`},
 		{"a name with its value", "app: {image: a, wsgi: 'wsgi:app', env: {TOK=secret-4711: }}\n", "", `the invalid name "TOK…"`},
 		{"no mapping", "request: {headers: Bearer secret-4711}\n", "", "request.headers must be a mapping, not a text"},
-		{"beside a value", "app: {image: [], wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "", "app.image must be text"},
+		{"beside a value", "app: {image: {}, wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "", "app.image must be text"},
 		{"a build argument", "app:\n  wsgi: wsgi:app\n  build:\n    context: .\n    args: {TOK: secret-4711, A-B: 1}\n", "", `"A-B"`},
 		{"an alias", "app:\n  image: &a {TOK: secret-4711}\n  wsgi: wsgi:app\n  env: *a\n", "", "case.yaml:5:10: app.image must be text, not a mapping"},
 		{"a misspelt key", "app: {image: a, wsgi: 'wsgi:app', environment: {TOK: secret-4711}}\n", "", `did you mean "env"?`},
@@ -22,7 +22,7 @@ func TestThreat4MessagesNameNoValues(t *testing.T) {
 		{"a tag", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: !secret-4711 x}}\n", "", "the tag of this value means nothing here"},
 		{"an anchor", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: *secret-4711}}\n", "", "no anchor of this name before this"},
 		{"an override", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env={TOK: secret-4711, A-B: 1}", `--set app.env…: app.env has the invalid name "A-B"`},
-		{"an override of more", "app: {image: a, wsgi: 'wsgi:app'}\n", "app={image: [], env: {TOK: secret-4711}}", "--set app…: app.image must be text"},
+		{"an override of more", "app: {image: a, wsgi: 'wsgi:app'}\n", "app={image: {}, env: {TOK: secret-4711}}", "--set app…: app.image must be text"},
 		{"an override without =", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env.TOK secret-4711", "--set app.env.TOK…: not of the form KEY=VALUE"},
 		{"an override below a value", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: secret-4711}}\n", "app.env.TOK.x=1", "app.env.TOK is a text and has no"},
 	} {

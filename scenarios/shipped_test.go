@@ -51,12 +51,12 @@ func TestReferenceTables(t *testing.T) {
 		loads      []string
 	}{
 		{"bare-flask-duration", []string{"flask"}, slices.Concat(
-			[]string{"single/n1", "single/n10", "single/n50", "single/n100", "single/n1000"}, with("mp", files, ""), with("mt", files, ""))},
-		{"bare-flask-memory", []string{"flask"}, with("mp", files, "")},
+			[]string{"single/n1", "single/n10", "single/n50", "single/n100", "single/n1000"}, around("mp", files, ""), around("mt", files, ""))},
+		{"bare-flask-memory", []string{"flask"}, around("mp", files, "")},
 		{"gunicorn-w1", []string{"flask", "gunicorn-w1-t1", nginx + "w1-t1"}, []string{"single/n100", "mp5/n100", "mt5/n100"}},
-		{"workers-threads", []string{"gunicorn-w2-t1", nginx + "w2-t1", "gunicorn-w1-t2", nginx + "w1-t2"}, with("mp", pools, "/n100")},
-		{"nginx-threads", with(nginx+"w1-t", []string{"2", "4", "6", "8", "10"}, ""), slices.Concat(with("mp", pools, "/n100"), with("mt", pools, "/n100"))},
-		{"memory-3000", with(nginx+"w1-t", []string{"1", "2", "4", "6"}, ""), []string{"mp10/n3000", "mt10/n3000"}},
+		{"workers-threads", []string{"gunicorn-w2-t1", nginx + "w2-t1", "gunicorn-w1-t2", nginx + "w1-t2"}, around("mp", pools, "/n100")},
+		{"nginx-threads", around(nginx+"w1-t", []string{"2", "4", "6", "8", "10"}, ""), slices.Concat(around("mp", pools, "/n100"), around("mt", pools, "/n100"))},
+		{"memory-3000", around(nginx+"w1-t", []string{"1", "2", "4", "6"}, ""), []string{"mp10/n3000", "mt10/n3000"}},
 		{"conclusion", []string{"flask", nginx + "w1-t4", nginx + "w1-t6"}, []string{"single/n100", "mt5/n100", "mt10/n100"}},
 	}
 	for _, test := range tests {
@@ -85,7 +85,7 @@ func TestReferenceTables(t *testing.T) {
 	}
 }
 
-func with(before string, words []string, after string) []string {
+func around(before string, words []string, after string) []string {
 	var all []string
 	for _, w := range words {
 		all = append(all, before+w+after)

@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -53,7 +54,7 @@ func (d *decoder) tls(n *yaml.Node) *TLS {
 			if !d.Text(n, "request.tls.ca", &name) {
 				return
 			}
-			found, err := d.folder.files(escapeGlob(name), d.Given(n))
+			found, err := d.folder.Files(folder.EscapeGlob(name), d.Given(n))
 			if err != nil {
 				d.Problem(n, "a PEM file with certificates, relative to the scenario file", "request.tls.ca: %v", err)
 				return

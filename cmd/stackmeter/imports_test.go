@@ -79,8 +79,10 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/yamlfile":  {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios/container": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
+		"stackmeter/scenarios/syntax":    {"stackmeter/scenarios/show"},
+		"stackmeter/scenarios/folder":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
-			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container"},
+			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container", "stackmeter/scenarios/syntax", "stackmeter/scenarios/folder"},
 		"stackmeter/orchestrator/load": {"stackmeter/scenarios"},
 		"stackmeter/orchestrator/strategy": {"stackmeter/scenarios", "stackmeter/orchestrator/load", "stackmeter/orchestrator/gpu",
 			"stackmeter/results"}, // and of results what the rule about orchestrator leaves

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"io"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
 
@@ -42,6 +44,18 @@ func WriteCSV(w io.Writer, run results.Run, records []results.Record) error {
 	return csv.NewWriter(w).WriteAll(rows)
 }
 
+// axes are the values of a topology's axes that have no column of their own, as JSON.
+func axes(t scenarios.Topology) string {
+	if len(t.Axes) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(t.Axes)
+	if err != nil {
+		panic(err) // texts are always JSON
+	}
+	return string(text)
+}
+
 // neutral keeps a spreadsheet from taking a cell for a formula.
 // See https://owasp.org/www-community/attacks/CSV_Injection.
 func neutral(cell string) string {
@@ -63,7 +77,8 @@ func csvColumns() []column {
 			{"server", func(r record) string { return r.Topology.Server }},
 			{"workers", func(r record) string { return positive(float64(r.Topology.Workers)) }},
 			{"threads", func(r record) string { return positive(float64(r.Topology.Threads)) }},
-			{"nginx", func(r record) string { return strconv.FormatBool(r.Topology.Nginx) }},
+			{"nginx", func(r record) string { return strconv.FormatBool(r.Topology.Nginx()) }},
+			{"axes", func(r record) string { return axes(r.Topology) }},
 			{"client", func(r record) string { return r.Cell.Load.Client }},
 			{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
 			{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},

@@ -39,6 +39,7 @@ type jsonCell struct {
 	Workers     *int               `json:"workers"`
 	Threads     *int               `json:"threads"`
 	Nginx       bool               `json:"nginx"`
+	Axes        map[string]string  `json:"axes,omitempty"`
 	Client      string             `json:"client"`
 	Pool        int                `json:"pool"`
 	Requests    int                `json:"requests"`
@@ -123,7 +124,7 @@ func encode(w io.Writer, value any) error {
 func newJSONCell(r results.Record) jsonCell {
 	cell := jsonCell{
 		Cell: r.Cell.Name, Topology: r.Topology.Name, Server: r.Topology.Server,
-		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx,
+		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx(), Axes: r.Topology.Axes,
 		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
 		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat,
 		Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,

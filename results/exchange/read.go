@@ -121,7 +121,8 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 	}
 	topology, known := topologies[c.Topology]
 	if !known {
-		topology = scenarios.Topology{Name: c.Topology, Server: c.Server, Workers: valueOf(c.Workers), Threads: valueOf(c.Threads), Nginx: c.Nginx}
+		topology = scenarios.Topology{Name: c.Topology, Server: c.Server, Workers: valueOf(c.Workers), Threads: valueOf(c.Threads)}
+		topology.SetAxes(c.Nginx, c.Axes)
 	}
 	spec, known := loads[c.Cell]
 	if !known {

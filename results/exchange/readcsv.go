@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -193,7 +194,7 @@ func (c *csvReader) figures() (table string, r results.Record) {
 	}
 	switch c.text("nginx") {
 	case "yes":
-		topology.Nginx = true
+		topology.SetAxes(true, nil)
 	case "no":
 	default:
 		c.wrong("nginx", "there is yes and no")
@@ -202,7 +203,7 @@ func (c *csvReader) figures() (table string, r results.Record) {
 	if topology.Workers > 0 || topology.Threads > 0 {
 		topology.Name += fmt.Sprintf("-w%d-t%d", max(1, topology.Workers), max(1, topology.Threads))
 	}
-	if topology.Nginx {
+	if topology.Nginx() {
 		topology.Name = "nginx+" + topology.Name
 	}
 	spec := scenarios.LoadSpec{Requests: c.whole("files", 10_000_000, false), Client: c.text("client"), Pool: c.whole("pool", 100_000, true)}
@@ -240,8 +241,12 @@ func (c *csvReader) possible(r *results.Record, said map[string]float64) {
 func (c *csvReader) own() (table string, r results.Record) {
 	topology := scenarios.Topology{
 		Name: c.text("topology"), Server: c.text("server"), Workers: c.whole("workers", 100_000, true), Threads: c.whole("threads", 100_000, true),
-		Nginx: c.truth("nginx"),
 	}
+	var axes map[string]string
+	if text := c.text("axes"); text != "" && json.Unmarshal([]byte(text), &axes) != nil {
+		c.wrong("axes", "it has to be a mapping of texts in JSON")
+	}
+	topology.SetAxes(c.truth("nginx"), axes)
 	spec := scenarios.LoadSpec{
 		Requests: c.whole("requests", 10_000_000, false), Client: c.text("client"), Pool: c.whole("pool", 100_000, true),
 		KeepAlive: c.truth("keepalive"), Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),

@@ -145,7 +145,7 @@ func hostileRun(evil []string) (results.Run, []results.Record) {
 	all := strings.Join(evil, " ")
 	var records []results.Record
 	for i, name := range evil {
-		topology := scenarios.Topology{Name: name, Server: name, Nginx: i%2 == 0}
+		topology := scenarios.Topology{Name: name, Server: name, Proxy: map[bool]string{true: "nginx"}[i%2 == 0]}
 		for pool := 1; pool <= 3; pool++ {
 			spec := scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientMT, Pool: pool}
 			good := measured(topology, spec, 1, 1.5+float64(i)/float64(pool), int64(100+10*i))

@@ -93,13 +93,13 @@ func published(t *testing.T, table string) []results.Record {
 		}
 		topology := scenarios.Topology{
 			Server: row[at["server"]], Workers: number(row[at["workers"]]), Threads: number(row[at["threads"]]),
-			Nginx: row[at["nginx"]] == "yes",
 		}
+		topology.SetAxes(row[at["nginx"]] == "yes", nil)
 		topology.Name = topology.Server
 		if topology.Workers > 0 {
 			topology.Name += "-w" + row[at["workers"]] + "-t" + row[at["threads"]]
 		}
-		if topology.Nginx {
+		if topology.Nginx() {
 			topology.Name = "nginx+" + topology.Name
 		}
 		r := record(topology, scenarios.LoadSpec{
@@ -160,7 +160,7 @@ func sampleRun() results.Run {
 var (
 	flask    = scenarios.Topology{Name: "flask", Server: "flask"}
 	gunicorn = scenarios.Topology{Name: "gunicorn-w1-t4", Server: "gunicorn", Workers: 1, Threads: 4}
-	nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t4", Server: "gunicorn", Workers: 1, Threads: 4, Nginx: true}
+	nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t4", Server: "gunicorn", Workers: 1, Threads: 4, Proxy: "nginx"}
 	single   = scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientSingle, Pool: 1}
 	mt5      = scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientMT, Pool: 5}
 )

@@ -30,7 +30,7 @@ const smallestPage = 512
 // schema are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through. A step that was ever
 // released is never edited, only followed by another.
-func schema() []string { return []string{schema1} }
+func schema() []string { return []string{schema1, schema2} }
 
 // prepare checks the file and brings it to the last of the steps. It writes
 // nothing before the check has passed.
@@ -184,6 +184,9 @@ func versionOf(ctx context.Context, conn *sql.Conn, steps []string) (int, error)
 	}
 	return version, nil
 }
+
+// schema2 adds the values of the axes that have no column of their own.
+const schema2 = `ALTER TABLE cells ADD COLUMN axes TEXT; -- JSON: {"class": "gevent", "env.BATCH": "8"}`
 
 // schema1 is the first schema. Figures are in seconds and bytes; NULL is a
 // figure that was not measured. Those that follow from others have columns too,

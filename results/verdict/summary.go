@@ -218,15 +218,17 @@ func modeName(load scenarios.LoadSpec) string {
 // print the same rows in the same places.
 
 // compareTopologies orders by the server's name, commands and services of the
-// scenario's own last, then without nginx before with nginx, then by workers,
-// threads and name.
+// scenario's own last, then by class, without a proxy before with one, then by
+// workers, threads, concurrency and name.
 func compareTopologies(a, b scenarios.Topology) int {
 	return cmp.Or(
 		cmp.Compare(one(own(a)), one(own(b))),
 		cmp.Compare(a.Server, b.Server),
-		cmp.Compare(one(a.Nginx), one(b.Nginx)),
+		cmp.Compare(a.Class, b.Class),
+		cmp.Compare(a.Proxy, b.Proxy),
 		cmp.Compare(a.Workers, b.Workers),
 		cmp.Compare(a.Threads, b.Threads),
+		cmp.Compare(a.Concurrency, b.Concurrency),
 		compareNatural(a.Name, b.Name),
 	)
 }

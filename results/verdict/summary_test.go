@@ -17,7 +17,7 @@ func flask() scenarios.Topology {
 
 func gunicorn(name string, nginx bool, workers, threads int) scenarios.Topology {
 	return scenarios.Topology{
-		Name: name, Server: "gunicorn", Nginx: nginx, Workers: workers, Threads: threads,
+		Name: name, Server: "gunicorn", Proxy: map[bool]string{true: "nginx"}[nginx], Workers: workers, Threads: threads,
 	}
 }
 

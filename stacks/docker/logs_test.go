@@ -18,7 +18,7 @@ import (
 func TestAttackLogsOfAQuickEnd(t *testing.T) {
 	r := engine(t)
 	for _, nginx := range []bool{false, false, false, true, true} {
-		spec := stackstest.Spec(t, "test-quick-"+filepath.Base(t.TempDir()), scenarios.Topology{Name: "quick", Server: scenarios.ServerCommand, Nginx: nginx,
+		spec := stackstest.Spec(t, "test-quick-"+filepath.Base(t.TempDir()), scenarios.Topology{Name: "quick", Server: scenarios.ServerCommand, Proxy: map[bool]string{true: "nginx"}[nginx],
 			Command: []string{"sh", "-c", "echo GET /x stackmeter-probe; chown 7 / 2>&1; echo IMPORTANT-REASON; exit 3"}}, nil)
 		if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
 
@@ -13,7 +14,9 @@ import (
 // placeholders: what they mean to the programs is not known.
 type custom string
 
-func (c custom) Syntax() scenarios.Server { return scenarios.Server{Name: string(c)} }
+func (c custom) Syntax() syntax.Server {
+	return syntax.Server{Name: string(c), Classes: []syntax.Class{{}}}
+}
 
 func (custom) Program() Program { return Program{} }
 

@@ -1,8 +1,10 @@
 package servers
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
+	"strconv"
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/units"
@@ -44,8 +46,8 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		Env:       merged(p.App.Env, t.Env),
 		Container: t.Over(p.App.Options),
 		Port:      p.App.Port,
-		CPUs:      p.Resources.CPUs,
-		Memory:    p.Resources.Memory,
+		CPUs:      cmp.Or(t.CPUs, p.Resources.CPUs),
+		Memory:    cmp.Or(t.Memory, p.Resources.Memory),
 		Cores:     cores,
 		GPU:       true,
 	}
@@ -56,28 +58,41 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		app = from(app, t.Image)
 	}
 	if app.Module = server.Program().Module; app.Module != "" {
-		app.WSGI = p.App.WSGI
+		app.WSGI = callable(server, p.App, t)
 	}
 	spec.Services = server.Serve(app, p, t)
 	if len(spec.Services) == 0 {
 		return stacks.Spec{}, fmt.Errorf("topology %s: it has no services", t.Name)
 	}
-	if t.Nginx {
+	if t.Proxy != "" {
 		proxy := &stacks.Proxy{Upstream: spec.Entry().Name, Timeout: p.Request.Timeout}
-		if t.UpstreamKeepalive != nil {
-			proxy.Keepalive = *t.UpstreamKeepalive
+		if keeps := classOf(server, t).Keeps; keeps > 0 && t.Threads >= keeps {
+			proxy.Keepalive = usualKeepalive
+		}
+		if keepalive, said := t.ProxySettings["upstream_keepalive"]; said {
+			if proxy.Keepalive, err = strconv.Atoi(keepalive); err != nil {
+				return stacks.Spec{}, fmt.Errorf("topology %s: upstream_keepalive: %w", t.Name, err)
+			}
 		}
 		spec.Services = append(spec.Services, stacks.Service{
 			Name:   stacks.RoleNginx,
 			Role:   stacks.RoleNginx,
 			Port:   nginxPort,
 			Proxy:  proxy,
-			CPUs:   p.Resources.CPUs,
-			Memory: p.Resources.Memory,
+			CPUs:   app.CPUs,
+			Memory: app.Memory,
 			Cores:  cores,
 		})
 	}
 	return spec, nil
+}
+
+// callable is what the server loads of the app.
+func callable(s Server, app scenarios.App, t scenarios.Topology) string {
+	if classOf(s, t).ASGI {
+		return app.ASGI
+	}
+	return app.WSGI
 }
 
 // from returns the service with an image of its own, which has nothing to do with

@@ -29,10 +29,10 @@ func TestExpand(t *testing.T) {
 			"flask --app wsgi:app run --host {host} --port {port} --no-reload --no-debugger --with-threads"},
 		{"gunicorn", scenarios.Topology{Server: "gunicorn", Workers: 2, Threads: 4}, "app",
 			"gunicorn --bind {host}:{port} --workers 2 --threads 4 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
-		{"nginx", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 1, Nginx: true}, "app nginx",
+		{"nginx", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 1, Proxy: "nginx"}, "app nginx",
 			"gunicorn --bind {host}:{port} --workers 1 --threads 1 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
 		{"command", scenarios.Topology{Server: scenarios.ServerCommand, Command: []string{"serve", "it all"}}, "app", "serve it all"},
-		{"services", scenarios.Topology{Server: scenarios.ServerServices, Nginx: true, Services: []scenarios.Service{
+		{"services", scenarios.Topology{Server: scenarios.ServerServices, Proxy: "nginx", Services: []scenarios.Service{
 			{Name: "back", Command: []string{"b"}, Port: 1}, {Name: "front", Image: "front:2", Port: 2},
 		}}, "back front nginx", "b"},
 	}
@@ -56,7 +56,7 @@ func TestExpand(t *testing.T) {
 			if first.CPUs != 2 || first.Memory != 1<<30 || !first.GPU {
 				t.Errorf("resources: %+v", first)
 			}
-			if test.topology.Nginx {
+			if test.topology.Proxy != "" {
 				entry := spec.Entry()
 				if entry.Role != stacks.RoleNginx || entry.Proxy.Upstream != names[len(names)-2] || entry.GPU {
 					t.Errorf("nginx: %+v", entry)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
 
@@ -14,8 +15,8 @@ import (
 // connection.
 type flask struct{}
 
-func (flask) Syntax() scenarios.Server {
-	return scenarios.Server{Name: "flask", Lacks: "it makes a thread for each connection", Decides: []string{"FLASK_DEBUG", "FLASK_RUN_"}}
+func (flask) Syntax() syntax.Server {
+	return syntax.Server{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Decides: []string{"FLASK_DEBUG", "FLASK_RUN_"}}
 }
 
 func (flask) Program() Program {

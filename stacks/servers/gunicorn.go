@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
 
@@ -16,10 +17,10 @@ import (
 // from these.
 type gunicorn struct{}
 
-func (gunicorn) Syntax() scenarios.Server {
+func (gunicorn) Syntax() syntax.Server {
 	// A worker of the class gthread keeps connections open, one of the class sync
 	// does not: https://docs.gunicorn.org/en/stable/settings.html#keepalive
-	return scenarios.Server{Name: "gunicorn", Workers: 1, Threads: 1, Keeps: 2}
+	return syntax.Server{Name: "gunicorn", Classes: []syntax.Class{{Workers: 1, Threads: 1, Keeps: 2, Lacks: "its workers take one request for each thread"}}}
 }
 
 func (gunicorn) Program() Program {

@@ -5,8 +5,20 @@ import (
 	"fmt"
 	"strings"
 
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
+
+// usualKeepalive is how many idle connections nginx keeps to a server that keeps
+// them, too.
+const usualKeepalive = 32
+
+func nginxSyntax() syntax.Proxy {
+	return syntax.Proxy{Name: stacks.RoleNginx, Settings: []syntax.Setting{{
+		Name: "upstream_keepalive", Kind: syntax.Whole, Most: syntax.MaxThreads,
+		What: fmt.Sprintf("How many idle connections nginx keeps to the server; 0: each request makes its own. By default %d to a server of which it is known that it keeps connections, and 0 to any other, also to a command of yours.", usualKeepalive),
+	}}}
+}
 
 // loadedNginx reads back the configuration of the running nginx. The title of its
 // master process names the file, and nginx itself prints how it understands it.

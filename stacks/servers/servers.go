@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
 
@@ -17,13 +18,19 @@ import (
 // messages name them.
 func All() []Server { return []Server{flask{}, gunicorn{}, waitress{}} }
 
-// Known lists the syntax of All, for scenarios.Loader.
-func Known() scenarios.Servers {
-	var known scenarios.Servers
+// Known lists the syntax of All and of the proxies, for scenarios.Loader.
+func Known() syntax.Known {
+	known := syntax.Known{Proxies: []syntax.Proxy{nginxSyntax()}}
 	for _, s := range All() {
-		known = append(known, s.Syntax())
+		known.Servers = append(known.Servers, s.Syntax())
 	}
 	return known
+}
+
+// classOf is the class of a topology's server, which knows it.
+func classOf(s Server, t scenarios.Topology) syntax.Class {
+	class, _ := s.Syntax().Class(t.Class)
+	return class
 }
 
 // serverOf returns the server of a topology.
@@ -40,7 +47,7 @@ func serverOf(t scenarios.Topology) (Server, error) {
 // goroutines at once.
 type Server interface {
 	// Syntax is how scenarios name the server, and the axes that it has.
-	Syntax() scenarios.Server
+	Syntax() syntax.Server
 
 	// Program is what starts the server. It is the zero value if the scenario
 	// decides what does.

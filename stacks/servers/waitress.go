@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/syntax"
 	"stackmeter/stacks"
 )
 
@@ -14,8 +15,8 @@ import (
 // https://docs.pylonsproject.org/projects/waitress/en/stable/design.html
 type waitress struct{}
 
-func (waitress) Syntax() scenarios.Server {
-	return scenarios.Server{Name: "waitress", Threads: 4, Lacks: "it is one process", Keeps: 1}
+func (waitress) Syntax() syntax.Server {
+	return syntax.Server{Name: "waitress", Classes: []syntax.Class{{Threads: 4, Lacks: "it is one process", Keeps: 1}}}
 }
 
 func (waitress) Program() Program {

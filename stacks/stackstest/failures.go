@@ -109,18 +109,17 @@ func (s *suite) elsewhere(t *testing.T) {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	for _, c := range []struct {
-		name, host, port, where string
-		nginx                   bool
+		name, host, port, where, proxy string
 	}{
-		{"port", "{host}", "0", "and not on", false},
-		{"nginx+port", "{host}", "0", "and not on", true},
-		{"six", "::", "{port}", "[::]:", false},
-		{"nginx+six", "::", "{port}", "[::]:", true},
-		{"loopback", "127.0.0.2", "{port}", "127.0.0.2:", false},
-		{"nginx+loopback", "127.0.0.2", "{port}", "127.0.0.2:", true},
+		{"port", "{host}", "0", "and not on", ""},
+		{"nginx+port", "{host}", "0", "and not on", "nginx"},
+		{"six", "::", "{port}", "[::]:", ""},
+		{"nginx+six", "::", "{port}", "[::]:", "nginx"},
+		{"loopback", "127.0.0.2", "{port}", "127.0.0.2:", ""},
+		{"nginx+loopback", "127.0.0.2", "{port}", "127.0.0.2:", "nginx"},
 	} {
 		command := []string{"python3", "-c", strings.NewReplacer("{", "{{", "}", "}}").Replace(listen), c.host, c.port, "not on {port}"}
-		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command, Nginx: c.nginx}, func(p *scenarios.Plan) {
+		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command, Proxy: c.proxy}, func(p *scenarios.Plan) {
 			p.App.Ready.Timeout = time.Hour
 		})
 		waiting.Go(func() {

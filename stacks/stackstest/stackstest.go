@@ -60,7 +60,7 @@ func App() scenarios.App {
 var (
 	Flask    = scenarios.Topology{Name: "flask", Server: "flask"}
 	Gunicorn = scenarios.Topology{Name: "gunicorn-w2-t3", Server: "gunicorn", Workers: 2, Threads: 3}
-	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: "gunicorn", Workers: 1, Threads: 2, Nginx: true}
+	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: "gunicorn", Workers: 1, Threads: 2, Proxy: "nginx"}
 )
 
 // Plan is a plan around the test application, without trials.
@@ -211,12 +211,12 @@ func get(t *testing.T, stack stacks.Stack, path string) string {
 
 func (s *suite) servers(t *testing.T) {
 	topologies := []scenarios.Topology{Nginx}
-	for _, server := range servers.Known() {
+	for _, server := range servers.Known().Servers {
 		topology := scenarios.Topology{Name: server.Name, Server: server.Name}
-		if server.Workers > 0 {
+		if server.Classes[0].Workers > 0 {
 			topology.Workers = 2
 		}
-		if server.Threads > 0 {
+		if server.Classes[0].Threads > 0 {
 			topology.Threads = 3
 		}
 		topologies = append(topologies, topology)
@@ -247,7 +247,7 @@ func (s *suite) servers(t *testing.T) {
 			if n := topology.Threads; n > 0 && (found.Threads == nil || *found.Threads != n) {
 				t.Errorf("threads: %v; want %d", found.Threads, n)
 			}
-			if loaded := strings.Contains(found.Nginx, "proxy_pass"); loaded != topology.Nginx {
+			if loaded := strings.Contains(found.Nginx, "proxy_pass"); loaded != topology.Nginx() {
 				t.Errorf("nginx configuration read back: %q", found.Nginx)
 			}
 			if err := stack.Check(t.Context()); err != nil {
@@ -268,7 +268,7 @@ func (s *suite) command(t *testing.T) {
 const reach = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=20)"
 
 func (s *suite) services(t *testing.T) {
-	topology := scenarios.Topology{Name: "pair", Server: scenarios.ServerServices, Nginx: true, Services: []scenarios.Service{
+	topology := scenarios.Topology{Name: "pair", Server: scenarios.ServerServices, Proxy: "nginx", Services: []scenarios.Service{
 		{Name: "back", Command: []string{"flask", "--app", "wsgi:app", "run", "--host", "{host}", "--port", "{port}"}, Port: 8000},
 		{Name: "front", Command: []string{"gunicorn", "--bind", "{host}:{port}", "--env", "BACK=http://{host:back}:{port:back}/", "wsgi:app"}, Port: 8001},
 	}}
@@ -388,7 +388,7 @@ func (s *suite) quick(t *testing.T) {
 	dies := []string{"sh", "-c", "echo GET /x stackmeter-probe; echo '\"GET /healthz HTTP/1.1\" 503 {port}'; echo IMPORTANT-REASON; exit 3"}
 	for _, topology := range []scenarios.Topology{
 		{Name: "alone", Server: scenarios.ServerCommand, Command: dies},
-		{Name: "nginx", Server: scenarios.ServerCommand, Command: dies, Nginx: true},
+		{Name: "nginx", Server: scenarios.ServerCommand, Command: dies, Proxy: "nginx"},
 		{Name: "pair", Server: scenarios.ServerServices, Services: []scenarios.Service{
 			{Name: "app", Command: dies, Port: 8000},
 			{Name: "front", Command: []string{"sh", "-c", "sleep 0.3; echo GONE {port}; exit 4"}, Port: 8001},

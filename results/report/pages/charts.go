@@ -54,8 +54,11 @@ const whiskersText = "Whiskers are the interval of the median, or the range of t
 // kindOf is the kind of topology. Each has a colour.
 func kindOf(t scenarios.Topology) string {
 	name := t.Server
-	if t.Nginx {
-		name = "nginx + " + name
+	if t.Class != "" {
+		name += " " + t.Class
+	}
+	if t.Proxy != "" {
+		name = t.Proxy + " + " + name
 	}
 	return show.Line(name)
 }

@@ -1,4 +1,5 @@
-package scenarios
+// Package folder is where a scenario's paths begin, and what they may lead to.
+package folder
 
 import (
 	"errors"
@@ -9,46 +10,59 @@ import (
 	"slices"
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"stackmeter/scenarios/show"
-	"stackmeter/scenarios/yamlfile"
 )
 
-// maxFiles bounds the payload files of one scenario. All of them are in memory
-// while the load runs.
-const maxFiles = 10_000
-
-// A folder is the one that holds the scenario file. Only here do a scenario's
+// A Folder is the one that holds the scenario file. Only here do a scenario's
 // paths become absolute, and only here is the file system looked at.
-type folder struct {
+type Folder struct {
 	dir     string   // absolute
 	allowed []string // absolute; where else the operator lets paths lead
 }
 
-func (f folder) path(name string) string {
+// Of returns the folder of a file, with those that the operator lets its paths lead
+// to as well.
+func Of(file string, allow []string) (home Folder, err error) {
+	if home.dir, err = filepath.Abs(filepath.Dir(file)); err != nil {
+		return home, fmt.Errorf("scenario %s: %w", file, err)
+	}
+	for _, name := range allow {
+		allowed, err := filepath.Abs(name)
+		if err == nil {
+			_, err = os.ReadDir(allowed)
+		}
+		if err != nil {
+			return home, fmt.Errorf("--allow-path %s: %w", name, err)
+		}
+		home.allowed = append(home.allowed, allowed)
+	}
+	return home, nil
+}
+
+// Path makes a path absolute.
+func (f Folder) Path(name string) string {
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name)
 	}
 	return filepath.Join(f.dir, name)
 }
 
-// escapeGlob turns a name into a pattern that matches only that name.
-func escapeGlob(name string) string {
+// EscapeGlob turns a name into a pattern that matches only that name.
+func EscapeGlob(name string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
-// files returns the regular files that a glob of path/filepath matches, sorted.
+// Files returns the regular files that a glob of path/filepath matches, sorted.
 // A glob that is not trusted must stay in the folder or in an allowed one.
-func (f folder) files(glob string, trusted bool) ([]string, error) {
-	if !trusted && f.root(f.path(glob)) == "" {
+func (f Folder) Files(glob string, trusted bool) ([]string, error) {
+	if !trusted && f.root(f.Path(glob)) == "" {
 		return nil, fmt.Errorf("%s %w", show.Quote(glob), errOutside)
 	}
 	meta := strings.ContainsAny(glob, `*?[\`)
 	pattern := glob
 	if !filepath.IsAbs(glob) {
 		// Nothing in the folder's own name is a pattern.
-		pattern = filepath.Join(escapeGlob(f.dir), glob)
+		pattern = filepath.Join(EscapeGlob(f.dir), glob)
 	}
 	found, err := filepath.Glob(pattern)
 	if err != nil {
@@ -80,9 +94,9 @@ func (f folder) files(glob string, trusted bool) ([]string, error) {
 	return nil, fmt.Errorf("there is no file %s", show.Quote(glob))
 }
 
-// exists checks that a folder exists.
-func (f folder) exists(what, name string) error {
-	if info, err := os.Stat(f.path(name)); err != nil {
+// Exists checks that a folder exists.
+func (f Folder) Exists(what, name string) error {
+	if info, err := os.Stat(f.Path(name)); err != nil {
 		return fmt.Errorf("%s %s: %w", what, show.Quote(name), reason(err))
 	} else if !info.IsDir() {
 		return fmt.Errorf("%s %s is not a folder", what, show.Quote(name))
@@ -90,10 +104,10 @@ func (f folder) exists(what, name string) error {
 	return nil
 }
 
-// buildContext checks that a folder and the Dockerfile in it exist. A context
+// BuildContext checks that a folder and the Dockerfile in it exist. A context
 // that is not trusted must be in the scenario's checkout.
-func (f folder) buildContext(context, dockerfile string, trusted bool) error {
-	if err := f.exists("build context", context); err != nil {
+func (f Folder) BuildContext(context, dockerfile string, trusted bool) error {
+	if err := f.Exists("build context", context); err != nil {
 		return err
 	}
 	if !trusted {
@@ -102,7 +116,7 @@ func (f folder) buildContext(context, dockerfile string, trusted bool) error {
 		}
 	}
 	// The builder sees nothing but the context. Neither does this check.
-	root, err := os.OpenRoot(f.path(context))
+	root, err := os.OpenRoot(f.Path(context))
 	if err != nil {
 		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
 	}
@@ -133,8 +147,8 @@ func reason(err error) error {
 // errOutside is the error of a path that leads where a scenario has no business.
 var errOutside = errors.New("leads out of the scenario's folder")
 
-// pathHint says what to do about a path that was refused.
-func pathHint(err error) string {
+// Hint says what to do about a path that was refused.
+func Hint(err error) string {
 	if errors.Is(err, errOutside) {
 		return "--allow-path DIR allows files elsewhere, and --set may name any: a scenario can come from a stranger, the command line cannot"
 	}
@@ -143,7 +157,7 @@ func pathHint(err error) string {
 
 // root returns the one of the scenario's own and the allowed folders that an
 // absolute path is in, going by names; empty if it is in none.
-func (f folder) root(path string) string {
+func (f Folder) root(path string) string {
 	for _, dir := range append([]string{f.dir}, f.allowed...) {
 		if within(dir, path) {
 			return dir
@@ -161,7 +175,7 @@ func within(dir, path string) bool {
 // confine checks that no symbolic link on the way to a file leads out. os.Root
 // follows the links, so the check is about what the kernel would open and not a
 // guess by names.
-func (f folder) confine(glob string, files []string) error {
+func (f Folder) confine(glob string, files []string) error {
 	roots := map[string]*os.Root{}
 	defer func() {
 		for _, root := range roots {
@@ -215,8 +229,8 @@ func gits(dir, path string) bool {
 // operator's files into its image. Git's own folder is not part of a checkout.
 // For a scenario outside of any checkout it is the source tree that counts, and
 // without one the scenario's own folder.
-func (f folder) checkedOut(context string) error {
-	real, err := filepath.EvalSymlinks(f.path(context))
+func (f Folder) checkedOut(context string) error {
+	real, err := filepath.EvalSymlinks(f.Path(context))
 	if err != nil {
 		return fmt.Errorf("build context %s: %w", show.Quote(context), reason(err))
 	}
@@ -262,32 +276,4 @@ func above(dir string, names ...string) string {
 		}
 		dir = up
 	}
-}
-
-// environment reads the environment variables of a service. A scenario may not
-// set some of them.
-func (d *decoder) environment(n *yaml.Node, what string, into *map[string]string) {
-	d.Dictionary(n, what, into, validEnv, envRule)
-	for key := range yamlfile.Pairs(n) {
-		if d.Given(key) {
-			continue
-		}
-		switch {
-		case loaders(key.Value):
-			d.Problem(key, "put it into the image, or give it on the command line: --set app.env."+key.Value+"=…",
-				"%s cannot set %s: it makes the dynamic linker load code that is not the app's", what, show.Quote(key.Value))
-		case slices.Contains([]string{"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}, key.Value):
-			d.Problem(key, "resources.gpu says how many, or which",
-				"%s cannot set %s: the scenario's resources decide which GPUs a stack has", what, show.Quote(key.Value))
-		}
-	}
-}
-
-// loaders reports whether the dynamic linker of Linux or macOS obeys a variable.
-// With LD_PRELOAD, LD_AUDIT or LD_LIBRARY_PATH (ld.so(8)) any program of a
-// service, stackmeter's own nginx included, would run a stranger's code first.
-// PYTHONPATH and the like only lead to the app, which a scenario may choose.
-func loaders(name string) bool {
-	return strings.HasPrefix(name, "LD_") || strings.HasPrefix(name, "DYLD_") ||
-		name == "GLIBC_TUNABLES" || name == "GCONV_PATH"
 }
