@@ -25,7 +25,7 @@ type jsonRecommendation struct {
 	More       *jsonChoice  `json:"more_memory"`
 	Less       *jsonChoice  `json:"less_memory"`
 	PassedOver *jsonChoice  `json:"passed_over"`
-	Ratio      *float64     `json:"percent_of_baseline"`
+	Ratio      *jsonRatio   `json:"of_baseline"` // of the objective
 	Front      []string     `json:"front"` // cells, whatever the budgets
 	Fitting    []string     `json:"fitting"`
 	Over       []jsonExcess `json:"over"`
@@ -53,12 +53,27 @@ type jsonChoice struct {
 }
 
 type jsonDifference struct {
-	Change   *float64        `json:"change"`   // of the objective's median, as a share of the best's; null where that is 0
+	Change   *float64        `json:"change"`   // of the objective, as a share of the best's; null where that is 0
 	Interval *stats.Interval `json:"interval"` // of that share
+	Rounds   int             `json:"rounds"`   // that both have: where there are enough, all is from their pairs
 	P        float64         `json:"p"`
 	Shown    bool            `json:"shown"`
 	Able     bool            `json:"able"` // so many repeats could have shown one
 	Bytes    *float64        `json:"memory_bytes"`
+}
+
+// A jsonRatio is a cell's figure as a share of another cell's.
+type jsonRatio struct {
+	Ratio    float64         `json:"ratio"`
+	Interval *stats.Interval `json:"interval"`
+	Rounds   int             `json:"rounds"`
+}
+
+func newJSONRatio(r verdict.Relation) *jsonRatio {
+	if r.Ratio == nil {
+		return nil
+	}
+	return &jsonRatio{*r.Ratio, r.Interval, r.Rounds}
 }
 
 type jsonExcess struct {
@@ -71,7 +86,7 @@ type jsonExcess struct {
 func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendation) error {
 	out := jsonRecommendation{
 		Schema: schema, Run: run.ID, Verdict: words.StandingOf(run, run.Counts).String(), Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
-		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: r.Ratio,
+		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: newJSONRatio(r.Ratio),
 		Front: names(r.Frontier.Members), Fitting: names(r.Fitting), Over: []jsonExcess{},
 		Excluded: r.Frontier.Excluded, Scheduled: r.Frontier.Scheduled, Unmeasured: r.Frontier.Unmeasured,
 	}
@@ -93,7 +108,10 @@ func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendat
 			return nil
 		}
 		choice := one(c.Summary)
-		choice.Against = &jsonDifference{c.Difference.Change, c.Interval, c.Difference.P, c.Difference.Shown, c.Difference.Able, c.Bytes}
+		choice.Against = &jsonDifference{c.Change, c.Relation.Interval, c.Rounds, c.P, c.Shown, c.Able, c.Bytes}
+		if interval := choice.Against.Interval; interval != nil {
+			choice.Against.Interval = &stats.Interval{Low: interval.Low - 1, High: interval.High - 1, Confidence: interval.Confidence}
+		}
 		return choice
 	}
 	if r.Best != nil {

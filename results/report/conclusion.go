@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/results"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
@@ -22,7 +23,7 @@ func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 	}
 	timeDecimals, memoryDecimals := words.Seconds().Decimals(durations), words.Mebibytes().Decimals(peaks)
 	if len(c.Conditions) > 0 {
-		s.Table = &Grid{Labels: 1, Head: []string{"condition", "duration", "peak memory", "saved", "ratio"}}
+		s.Table = &Grid{Labels: 1, Head: []string{"condition", "duration", "peak memory", "saved", "ratio", "of the fastest"}}
 	}
 	for i, condition := range c.Conditions {
 		name := show.Line(condition.Summary.Condition())
@@ -40,7 +41,7 @@ func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 			saved = words.Seconds().Number(*condition.Saved, timeDecimals) + " s"
 		}
 		s.Table.Rows = append(s.Table.Rows, texts(name, words.Seconds().Text(durations[i], timeDecimals),
-			words.Mebibytes().Text(peaks[i], memoryDecimals), saved, words.Percent(condition.Ratio, 2)))
+			words.Mebibytes().Text(peaks[i], memoryDecimals), saved, words.Ratio(condition.Ratio, 2), words.Ratio(condition.OfBest, 2)))
 	}
 	s.Notes = conclusionNotes(c)
 	return s
@@ -88,7 +89,7 @@ func confidenceText(conditions []verdict.Condition) string {
 	var pairs []string
 	able := false
 	for i := 1; i < len(front); i++ {
-		difference := stats.Compare(front[i-1].Duration, front[i].Duration)
+		difference := verdict.Beside(front[i-1], front[i], results.Metric(results.MetricDuration))
 		able = able || difference.Able
 		if difference.Able && !difference.Shown {
 			pairs = append(pairs, fmt.Sprintf("%s and %s (p = %.2g)", show.Line(front[i-1].Condition()), show.Line(front[i].Condition()), difference.P))

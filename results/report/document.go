@@ -230,7 +230,7 @@ func asGood(cell, best *verdict.Summary, m results.Figure) bool {
 	if !cell.Clean() {
 		return false
 	}
-	difference := stats.Compare(best.Sample(m), cell.Sample(m))
+	difference := verdict.Beside(*best, *cell, m)
 	return difference.Able && !difference.Shown
 }
 
@@ -245,8 +245,8 @@ func cellParts(cell verdict.Summary, m results.Figure, decimals int, baselines v
 		return [3]string{words.Missing, "", marks}
 	}
 	ratio := ""
-	if r := baselines.Ratio(cell, m); r != nil {
-		ratio = words.Percent(r, 1)
+	if r := baselines.Ratio(cell, m).Ratio; r != nil {
+		ratio = words.Percent(*r, 1)
 	}
 	return [3]string{words.UnitOf(m.Unit).Text(sample, decimals), ratio, marks}
 }

@@ -47,7 +47,7 @@ func recommendation(r verdict.Recommendation) Section {
 	s.Table = choices(r, flags)
 	if r.PassedOver != nil {
 		s.Notes = append(s.Notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
-			show.Line(r.PassedOver.Summary.Condition()), 100*r.PassedOver.Interval.Low, 100*r.PassedOver.Interval.High, 100*stats.Confidence,
+			show.Line(r.PassedOver.Summary.Condition()), 100*(r.PassedOver.Interval.Low-1), 100*(r.PassedOver.Interval.High-1), 100*stats.Confidence,
 			repeatsOf(r.PassedOver.Difference), 100*verdict.AlikeShare))
 	}
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
@@ -109,8 +109,8 @@ func bestText(r verdict.Recommendation) string {
 	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
 		text += fmt.Sprintf(" at %s of %s", words.Sample(units.Bytes, peak), words.MemoryName(r.Frontier.Memory))
 	}
-	if r.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
-		text += fmt.Sprintf(", %s of %s", words.Percent(r.Ratio, 2), show.Line(r.Baseline.Condition()))
+	if r.Ratio.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
+		text += fmt.Sprintf(", %s of %s", words.Ratio(r.Ratio, 2), show.Line(r.Baseline.Condition()))
 	}
 	return text + fmt.Sprintf(" (%s).", show.Plural(objective.N, "repeat"))
 }

@@ -45,18 +45,12 @@ func (b Baselines) Of(s Summary) *Summary {
 	return &baseline
 }
 
-// Ratio is the cell's median of a metric in percent of its baseline's, or nil if
-// either is missing.
-func (b Baselines) Ratio(s Summary, m results.Figure) *float64 {
-	baseline := b.Of(s)
-	if baseline == nil {
-		return nil
+// Ratio is how the cell stands to its baseline. Without one it has no ratio.
+func (b Baselines) Ratio(s Summary, m results.Figure) Relation {
+	if baseline := b.Of(s); baseline != nil {
+		return Beside(*baseline, s, m)
 	}
-	value, base := s.Sample(m), baseline.Sample(m)
-	if value == nil || base == nil || base.Median == 0 {
-		return nil
-	}
-	return new(100 * value.Median / base.Median)
+	return Relation{}
 }
 
 // Saved is how many seconds the cell's median duration is shorter than its

@@ -22,7 +22,8 @@ type Condition struct {
 	Front    bool     // on the Pareto front; a baseline need not be
 	Alike    bool     // not on the front, but as good as a condition that is
 	Saved    *float64 // seconds against the baseline
-	Ratio    *float64 // duration in percent of the baseline's
+	Ratio    Relation // of duration, to the baseline
+	OfBest   Relation // of duration, to the fastest of the front
 }
 
 // Conclude finds the conditions worth having: the members of the Frontier of
@@ -55,7 +56,16 @@ func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 		first.Baseline = true
 		rows = slices.Insert(rows, 0, first)
 	}
+	var best *Summary
+	for _, s := range frontier.Members {
+		if best == nil || frontier.cost(s) < frontier.cost(*best) {
+			best = &s
+		}
+	}
 	for i, row := range rows {
+		if best != nil {
+			rows[i].OfBest = Beside(*best, row.Summary, frontier.Objective)
+		}
 		rows[i].Saved, rows[i].Ratio = baselines.Saved(row.Summary), baselines.Ratio(row.Summary, frontier.Objective)
 	}
 	return Conclusion{frontier, rows}

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"stackmeter/results"
-	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 )
 
@@ -113,5 +112,5 @@ func (f Frontier) Alike() []Summary {
 func (f Frontier) asGood(s, member Summary) bool {
 	near := func(a, b float64) bool { return math.Abs(a-b) <= AlikeShare*math.Abs(b) }
 	return near(f.cost(s), f.cost(member)) && near(f.peak(s), f.peak(member)) &&
-		!stats.Compare(member.Sample(f.Objective), s.Sample(f.Objective)).Shown
+		!Beside(member, s, f.Objective).Shown
 }

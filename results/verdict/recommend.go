@@ -36,15 +36,14 @@ type Recommendation struct {
 	Over    []Excess  // the others, in the order of Summarise
 
 	Baseline *Summary // Best's; nil if there is none or it is not clean
-	Ratio    *float64 // Best's median of the objective in percent of the baseline's
+	Ratio    Relation // of the objective, from the baseline to Best
 }
 
 // A Choice is a cell compared with the best one.
 type Choice struct {
-	Summary    Summary
-	Difference stats.Difference // of the objective, from the best cell to this one
-	Interval   *stats.Interval  // of the relative change, see stats.ChangeInterval
-	Bytes      *float64         // of peak memory more than the best cell; negative for less
+	Summary  Summary
+	Relation          // of the objective, from the best cell to this one
+	Bytes    *float64 // of peak memory more than the best cell; negative for less
 }
 
 // An Excess is a cell that does not fit, with the first budget that it breaks.
@@ -124,12 +123,12 @@ func firstExcess(s Summary, budgets []Budget) *Excess {
 func (r Recommendation) thriftiest(fastest Summary) Summary {
 	best, least := fastest, r.Frontier.peak(fastest)
 	for _, s := range r.Fitting {
-		objective := stats.ChangeInterval(fastest.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective))
-		memory := stats.ChangeInterval(fastest.Peak(r.Frontier.Memory), s.Peak(r.Frontier.Memory))
+		objective := Beside(fastest, s, r.Goal.Objective).Interval
+		memory := Beside(fastest, s, results.Metric(results.PeakMetric(r.Frontier.Memory))).Interval
 		if objective == nil || memory == nil || r.Frontier.peak(s) >= least {
 			continue
 		}
-		if objective.Low >= -AlikeShare && objective.High <= AlikeShare && memory.High < -AlikeShare {
+		if objective.Low >= 1-AlikeShare && objective.High <= 1+AlikeShare && memory.High < 1-AlikeShare {
 			best, least = s, r.Frontier.peak(s)
 		}
 	}
@@ -138,8 +137,7 @@ func (r Recommendation) thriftiest(fastest Summary) Summary {
 
 // choice compares a cell with the best one.
 func (r Recommendation) choice(s Summary) *Choice {
-	best, this := r.Best.Sample(r.Goal.Objective), s.Sample(r.Goal.Objective)
-	c := &Choice{Summary: s, Difference: stats.Compare(best, this), Interval: stats.ChangeInterval(best, this)}
+	c := &Choice{Summary: s, Relation: Beside(*r.Best, s, r.Goal.Objective)}
 	if mine, best := s.Peak(r.Frontier.Memory), r.Best.Peak(r.Frontier.Memory); mine != nil && best != nil {
 		c.Bytes = new(mine.Median - best.Median)
 	}

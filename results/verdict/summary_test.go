@@ -231,11 +231,11 @@ func TestRatios(t *testing.T) {
 	})
 	baselines := FindBaselines(summaries, nil)
 	for _, s := range summaries {
-		ratio, peak, saved := baselines.Ratio(s, results.Metric(results.MetricDuration)), baselines.Ratio(s, results.Metric(results.MetricMemoryPeak)), baselines.Saved(s)
+		ratio, peak, saved := baselines.Ratio(s, results.Metric(results.MetricDuration)).Ratio, baselines.Ratio(s, results.Metric(results.MetricMemoryPeak)).Ratio, baselines.Saved(s)
 		switch s.Name() {
 		case "flask/mt5/n100":
-			if *ratio != 75 || *peak != 150 || *saved != 5 {
-				t.Errorf("%s: ratio %v, memory %v, saved %v; want 75, 150, 5", s.Name(), *ratio, *peak, *saved)
+			if math.Abs(*ratio-0.75) > 1e-12 || math.Abs(*peak-1.5) > 1e-12 || *saved != 5 {
+				t.Errorf("%s: ratio %v, memory %v, saved %v; want 0.75, 1.5, 5", s.Name(), *ratio, *peak, *saved)
 			}
 		case "flask/mt5/n10":
 			if ratio != nil || peak != nil || saved != nil {
@@ -378,8 +378,8 @@ func TestConclude(t *testing.T) {
 	// The third ratio is 62.497 and was published as 62.49.
 	for i, want := range []struct{ saved, ratio float64 }{{0, 100}, {10.8154, 63.47}, {11.1026, 62.49}, {11.5409, 61.02}} {
 		got := conditions[i]
-		if math.Abs(*got.Ratio-want.ratio) > 0.0075 || math.Abs(*got.Saved-want.saved) > 1e-4 {
-			t.Errorf("%s: ratio %.4f, saved %.4f; published %.2f, %.4f", got.Summary.Condition(), *got.Ratio, *got.Saved, want.ratio, want.saved)
+		if math.Abs(100**got.Ratio.Ratio-want.ratio) > 0.0075 || math.Abs(*got.Saved-want.saved) > 1e-4 {
+			t.Errorf("%s: ratio %.4f, saved %.4f; published %.2f, %.4f", got.Summary.Condition(), 100**got.Ratio.Ratio, *got.Saved, want.ratio, want.saved)
 		}
 	}
 }

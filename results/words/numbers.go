@@ -11,6 +11,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/stats"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios/units"
 )
 
@@ -69,12 +70,23 @@ func (u Unit) Text(s *stats.Sample, decimals int) string {
 	return text + " " + u.Name
 }
 
-// Percent is a ratio in percent; a nil one is missing.
-func Percent(ratio *float64, decimals int) string {
-	if ratio == nil {
+// Percent is a ratio in percent.
+func Percent(ratio float64, decimals int) string {
+	return strconv.FormatFloat(100*ratio, 'f', decimals, 64) + "%"
+}
+
+// Ratio prints how a cell stands to another one, with the interval where there is
+// one: 38.87% (36.10–41.02).
+func Ratio(r verdict.Relation, decimals int) string {
+	if r.Ratio == nil {
 		return Missing
 	}
-	return strconv.FormatFloat(*ratio, 'f', decimals, 64) + "%"
+	text := Percent(*r.Ratio, decimals)
+	if r.Interval != nil {
+		end := func(ratio float64) string { return strconv.FormatFloat(100*ratio, 'f', decimals, 64) }
+		text += " (" + end(r.Interval.Low) + "–" + end(r.Interval.High) + ")"
+	}
+	return text
 }
 
 // WallTime prints seconds of wall time the way people say them: 8.3s, 2m5s.

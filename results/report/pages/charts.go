@@ -137,8 +137,8 @@ func (b *builder) markText(s verdict.Summary, memory string) string {
 	text := show.Line(s.Name())
 	if s.Duration != nil {
 		text += "\n" + words.Sample(units.Seconds, s.Duration)
-		if ratio := b.baselines.Ratio(s, results.Metric(results.MetricDuration)); ratio != nil {
-			text += ", " + words.Percent(ratio, 1) + " of the baseline"
+		if ratio := b.baselines.Ratio(s, results.Metric(results.MetricDuration)); ratio.Ratio != nil {
+			text += ", " + words.Ratio(ratio, 1) + " of the baseline"
 		}
 	}
 	if peak := s.Peak(memory); peak != nil {

@@ -1,0 +1,56 @@
+package verdict
+
+import (
+	"stackmeter/results"
+	"stackmeter/results/stats"
+)
+
+// A Relation is how a cell of a run stands to another one of it in one metric.
+//
+// Both are in each round of the run, and the machine is much the same within a
+// round: the ratio is the estimate over the rounds, see stats.Pair. So are interval and
+// test, where there are rounds enough; otherwise they are those of two samples.
+type Relation struct {
+	Rounds   int             // that both have; 0: the ratio is that of the medians
+	Ratio    *float64        // nil where one is missing, or of 0
+	Interval *stats.Interval // of the ratio; nil with too few repeats
+	stats.Difference
+}
+
+// Beside compares a cell with another one of the same run.
+func Beside(base, head Summary, m results.Figure) Relation {
+	one, other := base.Sample(m), head.Sample(m)
+	r := Relation{Difference: stats.Compare(one, other)}
+	if one == nil || other == nil {
+		return r
+	}
+	if r.Change != nil {
+		r.Ratio = new(1 + *r.Change)
+	}
+	if change := stats.ChangeInterval(one, other); change != nil {
+		r.Interval = &stats.Interval{Low: 1 + change.Low, High: 1 + change.High, Confidence: change.Confidence}
+	}
+	first := map[int]float64{} // by round
+	for _, record := range base.Speaking {
+		if value := m.Of(&record); value != nil {
+			first[record.Cell.Repeat] = *value
+		}
+	}
+	var from, to []float64
+	for _, record := range head.Speaking {
+		value := m.Of(&record)
+		if before, both := first[record.Cell.Repeat]; both && value != nil {
+			from, to = append(from, before), append(to, *value)
+		}
+	}
+	paired := stats.Pair(from, to)
+	if paired == nil {
+		return r
+	}
+	r.Rounds, r.Ratio = paired.N, &paired.Ratio
+	r.Change = paired.Change
+	if paired.Interval != nil {
+		r.Interval, r.Difference = paired.Interval, paired.Difference
+	}
+	return r
+}
