@@ -26,7 +26,7 @@ type jsonRecommendation struct {
 	Less       *jsonChoice  `json:"less_memory"`
 	PassedOver *jsonChoice  `json:"passed_over"`
 	Ratio      *jsonRatio   `json:"of_baseline"` // of the objective
-	Front      []string     `json:"front"` // cells, whatever the budgets
+	Front      []string     `json:"front"`       // cells, whatever the budgets
 	Fitting    []string     `json:"fitting"`
 	Over       []jsonExcess `json:"over"`
 	Excluded   int          `json:"excluded"`
