@@ -366,5 +366,5 @@ func (s *live) fail(ctx context.Context, rec *results.Record, reason error, said
 	rec.Duration = nil
 	rec.LogTail = s.logs(ctx)
 	reason = s.explained(reason, said, rec.LogTail, rec.GPU)
-	rec.Reason, rec.OutOfMemory = reason.Error(), s.outOfMemory(reason)
+	rec.Reason, rec.OutOfMemory = reason.Error(), s.outOfMemory(rec.Topology, reason)
 }

@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
@@ -58,11 +59,11 @@ func gpuMemoryLines(output string) []string {
 // outOfMemory says which memory ran out, as a Record has it; empty if nothing shows
 // that. Without a limit, other programs may have used up the machine's memory, so
 // that does not count.
-func (l *loop) outOfMemory(reason error) string {
+func (l *loop) outOfMemory(t scenarios.Topology, reason error) string {
 	switch {
 	case errors.Is(reason, errOutOfGPUMemory):
 		return results.MemoryGPU
-	case l.plan.Resources.Memory > 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory)):
+	case l.plan.Resources.Of(t).Memory > 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory)):
 		return results.MemoryMain
 	}
 	return ""
@@ -122,8 +123,8 @@ func (s *live) explained(reason error, before, output string, usage gpu.Usage) e
 // is what followed from that; nil if nothing did.
 func (s *live) killed(then error) error {
 	limit := "the machine's memory was used up"
-	if s.plan.Resources.Memory > 0 {
-		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", s.plan.Resources.Memory>>20)
+	if memory := s.plan.Resources.Of(s.spec.Topology).Memory; memory > 0 {
+		limit = fmt.Sprintf("the limit is %d MiB (resources.memory)", memory>>20)
 	}
 	if then != nil {
 		limit += ": " + then.Error()

@@ -79,7 +79,7 @@ func TestExplained(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := &live{stack: given{devices: test.gpus}, loop: &loop{plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
 			reason := l.explained(test.reason, test.before, test.output, gpu.Usage{Flags: test.flags})
-			if got := l.outOfMemory(reason); got != test.want || !errors.Is(reason, test.reason) {
+			if got := l.outOfMemory(scenarios.Topology{}, reason); got != test.want || !errors.Is(reason, test.reason) {
 				t.Errorf("ran out of %q, want %q: %v", got, test.want, reason)
 			}
 		})

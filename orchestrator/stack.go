@@ -218,7 +218,7 @@ func (l *loop) failAll(ctx context.Context, trial scenarios.Trial, reason error,
 	l.blame(reason)
 	for _, cell := range trial.Cells {
 		rec := l.unmeasured(trial, cell)
-		rec.Status, rec.Reason, rec.OutOfMemory = results.StatusFailed, reason.Error(), l.outOfMemory(reason)
+		rec.Status, rec.Reason, rec.OutOfMemory = results.StatusFailed, reason.Error(), l.outOfMemory(trial.Topology, reason)
 		rec.LogTail, rec.Stack = logs, facts
 		if err := l.put(ctx, rec); err != nil {
 			return err

@@ -89,7 +89,7 @@ func (d *decoder) inMemory(s *Scenario, o yamlfile.Object) {
 			all = append(all, service.Over(own))
 		}
 		for _, one := range all {
-			limit := cmp.Or(t.Memory, s.Resources.Memory)
+			limit := s.Resources.Of(t).Memory
 			switch sum := one.InMemory(); {
 			case limit > 0 && sum > limit:
 				d.Problem(cmp.Or(o.Keys["resources"], o.Keys["topologies"]), "what is written there counts as memory: raise resources.memory, or lower shm_size or tmpfs",

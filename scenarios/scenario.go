@@ -10,6 +10,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -204,6 +205,12 @@ type Resources struct {
 	CPUs   float64 `json:"cpus,omitempty"`   // 0: no limit
 	Memory int64   `json:"memory,omitempty"` // bytes; 0: no limit
 	Cpuset string  `json:"cpuset,omitempty"` // the cores that they may use, as units.ParseCpuset reads it; empty: any
+}
+
+// Of are the resources of each service of a topology.
+func (r Resources) Of(t Topology) Resources {
+	r.CPUs, r.Memory = cmp.Or(t.CPUs, r.CPUs), cmp.Or(t.Memory, r.Memory)
+	return r
 }
 
 // GPU says which devices a stack gets. Count and Devices exclude each other.

@@ -153,9 +153,9 @@ func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores
 			cores, is = cores-float64(len(r.Load.Cores)), "those that the client left"
 		}
 	}
-	if plan.Resources.CPUs > 0 {
+	if each := plan.Resources.Of(r.Topology).CPUs; each > 0 {
 		services := max(1, len(r.Topology.Services))
-		if limit := plan.Resources.CPUs * float64(services); cores == 0 || limit < cores {
+		if limit := each * float64(services); cores == 0 || limit < cores {
 			cores, is, shared = limit, "resources.cpus", false
 		}
 	}

@@ -50,6 +50,8 @@ func TestFindBound(t *testing.T) {
 	w1t1, w1t4, w4t1 := gunicorn("w1-t1", false, 1, 1), gunicorn("w1-t4", true, 1, 4), gunicorn("w4-t1", false, 4, 1)
 	waitress := scenarios.Topology{Name: "waitress", Server: scenarios.ServerCommand, Threads: 4}
 	limited := scenarios.Plan{Resources: scenarios.Resources{CPUs: 1}}
+	ownLimit := w4t1
+	ownLimit.CPUs = 1
 	pinned := scenarios.Plan{Resources: scenarios.Resources{Cpuset: "0-1"}}
 	flagged := func(r results.Record, flag string) results.Record {
 		r.Flags = append(r.Flags, flag)
@@ -72,6 +74,7 @@ func TestFindBound(t *testing.T) {
 	}{
 		{"all cores of the machine", using(w4t1, 8, 1.9, 0.05), scenarios.Plan{}, 2, boundCPU, "used 1.90 of 2 cores (the machine's)"},
 		{"all of its limit", using(w4t1, 8, 0.97, 0.05), limited, 8, boundCPU, "used 0.97 of 1 cores (resources.cpus)"},
+		{"all of the topology's own limit", using(ownLimit, 8, 0.97, 0.05), scenarios.Plan{}, 8, boundCPU, "used 0.97 of 1 cores (resources.cpus)"},
 		{"all of its cpuset", using(w4t1, 8, 1.8, 0.05), pinned, 8, boundCPU, "of 2 cores (resources.cpuset)"},
 		{"all that the client left", apart, scenarios.Plan{}, 4, boundCPU, "used 2.90 of 3 cores (those that the client left)"},
 		{"together with the client", using(w4t1, 8, 1.1, 0.8), scenarios.Plan{}, 2, boundCPU, "the stack used 1.10 and the client 0.80"},

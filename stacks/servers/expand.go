@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"strconv"
@@ -36,6 +35,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 			spec.TLS = p.Request.TLS
 		}
 	}
+	resources := p.Resources.Of(t)
 	app := stacks.Service{
 		Name:      stacks.AppService,
 		Role:      stacks.RoleApp,
@@ -46,8 +46,8 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		Env:       merged(p.App.Env, t.Env),
 		Container: t.Over(p.App.Options),
 		Port:      p.App.Port,
-		CPUs:      cmp.Or(t.CPUs, p.Resources.CPUs),
-		Memory:    cmp.Or(t.Memory, p.Resources.Memory),
+		CPUs:      resources.CPUs,
+		Memory:    resources.Memory,
 		Cores:     cores,
 		GPU:       true,
 	}
