@@ -68,8 +68,13 @@ func Figures() []Figure {
 		{Name: "p95", Column: "latency_p95_s", Title: "95th percentile of latency", Unit: units.Seconds, value: percentile(95)},
 		{Name: MetricP99, Column: "latency_p99_s", Title: "99th percentile of latency", Unit: units.Seconds, value: percentile(99)},
 		{Name: "latency_max", Column: "latency_max_s", Title: "longest latency", Unit: units.Seconds, value: latency((*load.Latency).Max)},
-		{Name: "first_byte_p50", Column: "first_byte_p50_s", Title: "median time to the first byte", Unit: units.Seconds, value: firstByte(func(s *Spread) *float64 { return &s.P50 })},
-		{Name: "first_byte_p99", Column: "first_byte_p99_s", Title: "99th percentile of the time to the first byte", Unit: units.Seconds, value: firstByte(func(s *Spread) *float64 { return &s.P99 })},
+		{Name: "first_byte_p50", Column: "first_byte_p50_s", Title: "median time to the first byte", Unit: units.Seconds, value: spreadOf(firstByte, p50)},
+		{Name: "first_byte_p99", Column: "first_byte_p99_s", Title: "99th percentile of the time to the first byte", Unit: units.Seconds, value: spreadOf(firstByte, p99)},
+		{Name: "first_event_p50", Column: "first_event_p50_s", Title: "median time to the first event", Unit: units.Seconds, value: spreadOf(firstEvent, p50)},
+		{Name: "first_event_p99", Column: "first_event_p99_s", Title: "99th percentile of the time to the first event", Unit: units.Seconds, value: spreadOf(firstEvent, p99)},
+		{Name: "events", Column: "events", Title: "events", Higher: true, value: pointer(func(r *Record) **int64 { return &r.Load.Events })},
+		{Name: "event_gap_p50", Column: "event_gap_p50_s", Title: "median gap between events", Unit: units.Seconds, value: spreadOf(eventGap, p50)},
+		{Name: "event_gap_p99", Column: "event_gap_p99_s", Title: "99th percentile of the gap between events", Unit: units.Seconds, value: spreadOf(eventGap, p99)},
 
 		{Column: "gpu_baseline_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Baseline })},
 		{Column: "gpu_start_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Start })},
@@ -228,12 +233,21 @@ func percentile(p float64) value {
 	return latency(func(l *load.Latency) time.Duration { return l.Percentile(p) })
 }
 
-func firstByte(of func(*Spread) *float64) value {
+func firstByte(r *Record) *Spread  { return r.Load.FirstByte }
+func firstEvent(r *Record) *Spread { return r.Load.FirstEvent }
+func eventGap(r *Record) *Spread   { return r.Load.EventGap }
+
+func p50(s *Spread) *float64 { return &s.P50 }
+func p99(s *Spread) *float64 { return &s.P99 }
+
+// spreadOf is a figure of one of the distributions, nil if that was not measured.
+func spreadOf(distribution func(*Record) *Spread, figure func(*Spread) *float64) value {
 	return value{of: func(r *Record) *float64 {
-		if r.Load.FirstByte == nil {
+		s := distribution(r)
+		if s == nil {
 			return nil
 		}
-		return of(r.Load.FirstByte)
+		return figure(s)
 	}}
 }
 

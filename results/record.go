@@ -79,19 +79,22 @@ type LoadFacts struct {
 	BytesSent  int64   `json:"bytes_sent"`
 	BytesRead  int64   `json:"bytes_read"`
 
-	Retries   int          `json:"retries"`             // requests for which a kept connection was replaced, because the server had closed it
-	Little    *float64     `json:"little"`              // closed loops: throughput × mean latency, pickup included, ÷ active clients; 1 by Little's law
-	Connect   *Spread      `json:"connect_s"`           // of new connections
-	FirstByte *Spread      `json:"first_byte_s"`        // from sending to the first byte of the answer
-	Service   *Spread      `json:"service_s"`           // open loop: from sending to the last byte
-	Lateness  *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
-	Pickup    *Spread      `json:"pickup_s"`            // from an answer's arrival, where latency ends, to its reading; nil if the kernel gives no arrival: latency then ends with the reading
-	Late      int          `json:"late,omitempty"`      // open loop at a rate: requests sent more than a millisecond late
-	InFlight  int          `json:"in_flight,omitempty"` // open loop: the most requests at once
-	Pauses    float64      `json:"gc_pauses_s"`         // the sum over the client's processes
-	LongPause float64      `json:"gc_longest_s"`        // the longest pause
-	Cores     []int        `json:"cores,omitempty"`     // that the client was confined to
-	Search    *load.Search `json:"search,omitempty"`    // how the rate was found
+	Retries    int          `json:"retries"`             // requests for which a kept connection was replaced, because the server had closed it
+	Little     *float64     `json:"little"`              // closed loops: throughput × mean latency, pickup included, ÷ active clients; 1 by Little's law
+	Connect    *Spread      `json:"connect_s"`           // of new connections
+	FirstByte  *Spread      `json:"first_byte_s"`        // from sending to the first byte of the answer
+	Events     *int64       `json:"events"`              // in the replies that stream; nil: none did
+	FirstEvent *Spread      `json:"first_event_s"`       // of the replies that stream, from sending to the end of the first event
+	EventGap   *Spread      `json:"event_gap_s"`         // of the replies that stream, between the ends of two events, one after the other
+	Service    *Spread      `json:"service_s"`           // open loop: from sending to the last byte
+	Lateness   *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
+	Pickup     *Spread      `json:"pickup_s"`            // from an answer's arrival, where latency ends, to its reading; nil if the kernel gives no arrival: latency then ends with the reading
+	Late       int          `json:"late,omitempty"`      // open loop at a rate: requests sent more than a millisecond late
+	InFlight   int          `json:"in_flight,omitempty"` // open loop: the most requests at once
+	Pauses     float64      `json:"gc_pauses_s"`         // the sum over the client's processes
+	LongPause  float64      `json:"gc_longest_s"`        // the longest pause
+	Cores      []int        `json:"cores,omitempty"`     // that the client was confined to
+	Search     *load.Search `json:"search,omitempty"`    // how the rate was found
 }
 
 // A Spread is a distribution in three figures, in seconds.
@@ -244,10 +247,14 @@ func loadFacts(r load.Result) LoadFacts {
 	facts := LoadFacts{
 		Hand: r.Hand, StartDelay: r.StartDelay.Seconds(),
 		BytesSent: r.BytesSent, BytesRead: r.BytesRead, Retries: r.Retries,
-		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), Service: spread(r.Service), Lateness: spread(r.Lateness), Pickup: spread(r.Pickup),
+		Connect: spread(r.Connect), FirstByte: spread(r.FirstByte), FirstEvent: spread(r.FirstEvent), EventGap: spread(r.EventGap),
+		Service: spread(r.Service), Lateness: spread(r.Lateness), Pickup: spread(r.Pickup),
 		Late: r.Late, InFlight: r.InFlight,
 		Pauses: r.Pauses.Total.Seconds(), LongPause: r.Pauses.Max.Seconds(),
 		Cores: r.Cores, Search: r.Search,
+	}
+	if r.Streams > 0 {
+		facts.Events = new(int64(r.Events))
 	}
 	if r.Little != 0 {
 		facts.Little = &r.Little

@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
@@ -21,7 +22,7 @@ import (
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	s := &Scenario{settings: settings{
 		App:       App{Port: 8000, Ready: defaultReady()},
-		Request:   Request{Method: "GET", Path: "/", Timeout: defaultReady().Timeout, Expect: Expect{Status: 200}},
+		Request:   Request{Method: "GET", Path: "/", Timeout: defaultReady().Timeout, Expect: expect.Answer{Status: 200}},
 		Resources: Resources{GPU: GPU{Mode: GPUAuto, Count: 1}},
 		Client:    Client{Engine: EngineNative},
 		Repeats:   1,

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
@@ -24,6 +24,7 @@ const maxFiles = 10_000
 func (d *decoder) request(n *yaml.Node, r *Request) {
 	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
 		http.MethodPatch, http.MethodDelete, http.MethodOptions}
+	var expected yamlfile.Object
 	o, _ := d.Object(n, "request", "request",
 		yamlfile.Key("method", func(n *yaml.Node) { d.Choice(n, "request.method", &r.Method, methods...) }),
 		yamlfile.Key("path", func(n *yaml.Node) { d.urlPath(n, "request.path", &r.Path) }),
@@ -33,7 +34,8 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 		yamlfile.Field{Name: "json", Null: true, Read: func(n *yaml.Node) { r.JSON = d.JSON(n, "request.json") }},
 		yamlfile.Key("pick", func(n *yaml.Node) { d.Choice(n, "request.pick", &r.Pick, pickCycle, PickRandom) }),
 		yamlfile.Key("timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }),
-		yamlfile.Key("expect", func(n *yaml.Node) { d.expect(n, &r.Expect) }),
+		yamlfile.Key("expect", func(n *yaml.Node) { expected = expect.Read(d.File, n, &r.Expect) }),
+		yamlfile.Key("stream", func(n *yaml.Node) { d.Choice(n, "request.stream", &r.Stream, StreamEvents, StreamLines, StreamChunks) }),
 		yamlfile.Key("tls", func(n *yaml.Node) { r.TLS = d.tls(n) }),
 		yamlfile.Key("max_errors", func(n *yaml.Node) { r.MaxErrors = d.errorLimit(n, "request.max_errors") }),
 	)
@@ -56,6 +58,26 @@ func (d *decoder) request(n *yaml.Node, r *Request) {
 	for name := range r.Headers {
 		if strings.EqualFold(name, "Content-Type") && (o.Has("multipart") || o.Has("json")) {
 			d.Problem(o.Keys["headers"], "remove it", "request.headers cannot set Content-Type: %s sets it", bodies[0])
+		}
+	}
+	if r.Stream != "" || r.Expect.Streams() {
+		d.stream(o, expected, r)
+	}
+}
+
+// stream checks a request whose answers have to stream.
+func (d *decoder) stream(o, expected yamlfile.Object, r *Request) {
+	for _, n := range []*yaml.Node{o.Values["stream"], expected.Values["events"], expected.Values["last_event"]} {
+		if n != nil && !d.forPython(n, false, "remove it", "the engine python-requests does not tell the events of an answer apart") {
+			break // once is enough
+		}
+	}
+	if r.Method == http.MethodHead {
+		d.Problem(o.Keys["method"], "use GET", "the answer to a HEAD has no body, and request says that it streams")
+	}
+	for name, value := range r.Headers {
+		if strings.EqualFold(name, "Accept-Encoding") && !strings.EqualFold(value, "identity") && r.Stream != StreamChunks {
+			d.Problem(o.Keys["headers"], "remove it", "request.headers asks for compressed answers by Accept-Encoding, and request for their events, which cannot be told apart then")
 		}
 	}
 }
@@ -176,64 +198,6 @@ func (d *decoder) generate(n *yaml.Node, what string) *Generate {
 		yamlfile.Key("seed", func(n *yaml.Node) { d.Seed(n, what+".seed", &g.Seed) }),
 	)
 	return g
-}
-
-func (d *decoder) expect(n *yaml.Node, e *Expect) {
-	d.Object(n, "expect", "request.expect",
-		yamlfile.Key("status", func(n *yaml.Node) { d.Integer(n, "request.expect.status", &e.Status, 200, 599) }),
-		yamlfile.Key("json", func(n *yaml.Node) { d.expectJSON(n, e) }),
-		yamlfile.Key("match", func(n *yaml.Node) {
-			var pattern string
-			if d.Text(n, "request.expect.match", &pattern) && d.pattern(n, "request.expect.match", pattern) {
-				e.Match = pattern
-			}
-		}),
-		yamlfile.Key("body_digest", func(n *yaml.Node) { d.Choice(n, "request.expect.body_digest", &e.BodyDigest, DigestSame) }),
-	)
-}
-
-// pattern checks a regular expression.
-func (d *decoder) pattern(n *yaml.Node, what, pattern string) bool {
-	if _, err := regexp.Compile(pattern); err != nil {
-		d.Problem(n, "the syntax is that of https://pkg.go.dev/regexp/syntax", "%s: %v", what, err)
-		return false
-	}
-	return true
-}
-
-// expectJSON reads what a JSON body must have at some places. A text between
-// slashes is a regular expression.
-func (d *decoder) expectJSON(n *yaml.Node, e *Expect) {
-	const what = "request.expect.json"
-	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		d.Problem(n, "for example {label: cat} or {results.0.label: /^(cat|dog)$/}", "%s must be a mapping of places to values, not %s", what, yamlfile.Describe(n))
-		return
-	}
-	e.JSON = make(map[string]string, len(n.Content)/2)
-	for key, value := range yamlfile.Pairs(n) {
-		if key.Kind != yaml.ScalarNode || strings.HasPrefix(key.Value, "$") || !validPlace(key.Value) {
-			d.Problem(key, "keys and indices with dots between them, for example results.0.label", "%s has the invalid place %s", what, show.Quote(key.Value))
-			continue
-		}
-		if value.Tag == "!!str" {
-			if pattern, is := Pattern(value.Value); is {
-				if d.pattern(value, what+"."+key.Value, pattern) {
-					e.JSON[key.Value] = value.Value
-				}
-				continue
-			}
-		}
-		e.JSON[key.Value] = string(d.JSON(value, what+"."+key.Value))
-	}
-}
-
-func validPlace(s string) bool {
-	for part := range strings.SplitSeq(s, ".") {
-		if part == "" || show.Columns(part) != part {
-			return false
-		}
-	}
-	return len(s) <= yamlfile.MaxText
 }
 
 // An ErrorLimit is how many errors a cell may have among its answers. With more,

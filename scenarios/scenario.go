@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/expect"
 )
 
 // Client modes of a load.
@@ -43,8 +44,12 @@ const (
 	PickRandom = "random" // each by chance, by the scenario's seed
 )
 
-// DigestSame is the value of Expect.BodyDigest.
-const DigestSame = "same"
+// Values of Request.Stream: what an event of an answer is.
+const (
+	StreamEvents = "events" // a server-sent event: https://html.spec.whatwg.org/multipage/server-sent-events.html
+	StreamLines  = "lines"  // a line that is not blank, as of JSON Lines
+	StreamChunks = "chunks" // a chunk of HTTP/1.1's chunked transfer coding, as it is on the wire: RFC 9112, section 7.1
+)
 
 // Servers of a topology, besides those that a Loader is given.
 const (
@@ -141,7 +146,8 @@ type Request struct {
 	JSON      json.RawMessage   `json:"json,omitempty"`
 	Pick      string            `json:"pick,omitempty"` // PickRandom, or empty: the payloads are cycled through
 	Timeout   time.Duration     `json:"timeout"`
-	Expect    Expect            `json:"expect"`
+	Stream    string            `json:"stream,omitempty"` // what an event of each answer is; empty: answers of text/event-stream have server-sent ones, others do not stream
+	Expect    expect.Answer     `json:"expect"`
 	TLS       *TLS              `json:"tls,omitempty"`        // of topologies that speak it; nil: as TLS's zero value
 	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: a cell with any error fails, after the whole load was sent
 }
@@ -169,34 +175,6 @@ type Generate struct {
 	Height int    `json:"height"`
 	Count  int    `json:"count"`
 	Seed   uint64 `json:"seed"`
-}
-
-// Expect is what an answer must be to count as a reply. Anything else counts as an
-// error. Everything but Status needs the body, which costs the client some CPU;
-// otherwise the body is thrown away unread.
-type Expect struct {
-	Status int `json:"status"`
-
-	// JSON is what the body, as JSON, must have at some places. A place is keys
-	// and indices from 0 with dots between them: results.0.label. The expected
-	// value is JSON, or a regular expression between slashes that the value must
-	// match as text, see Pattern.
-	JSON map[string]string `json:"json,omitempty"`
-
-	Match string `json:"match,omitempty"` // a regular expression that the body has to match
-
-	// BodyDigest is DigestSame if all answers to the same payload must be the
-	// same within a cell, byte for byte.
-	BodyDigest string `json:"body_digest,omitempty"`
-}
-
-// Pattern returns the regular expression of an expected value such as /^cat/, and
-// whether the value is one.
-func Pattern(want string) (string, bool) {
-	if len(want) < 2 || want[0] != '/' || want[len(want)-1] != '/' {
-		return "", false
-	}
-	return want[1 : len(want)-1], true
 }
 
 // Resources are what each service of a stack may use.

@@ -82,8 +82,11 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/syntax":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios/folder":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
-			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container", "stackmeter/scenarios/syntax", "stackmeter/scenarios/folder"},
-		"stackmeter/orchestrator/load": {"stackmeter/scenarios"},
+			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container", "stackmeter/scenarios/syntax", "stackmeter/scenarios/folder",
+			"stackmeter/scenarios/expect"},
+		"stackmeter/scenarios/expect":         {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
+		"stackmeter/orchestrator/load":        {"stackmeter/scenarios"},
+		"stackmeter/orchestrator/load/stream": {"stackmeter/scenarios"},
 		"stackmeter/orchestrator/strategy": {"stackmeter/scenarios", "stackmeter/orchestrator/load", "stackmeter/orchestrator/gpu",
 			"stackmeter/results"}, // and of results what the rule about orchestrator leaves
 		"stackmeter/orchestrator/lock":        {},

@@ -20,6 +20,7 @@ import (
 	"stackmeter/orchestrator"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks/existing"
 )
@@ -91,7 +92,13 @@ func loadFlags() []loadFlag {
 	text := func(value string) string { return quoted(value) }
 	upper := func(value string) string { return quoted(strings.ToUpper(value)) }
 	search := func(value string) string { return "{search: {p99: " + value + "}}" }
-	same := func(string) string { return scenarios.DigestSame }
+	same := func(string) string { return expect.DigestSame }
+	event := func(value string) string {
+		if strings.HasPrefix(value, "{") && json.Valid([]byte(value)) {
+			return value
+		}
+		return quoted(value)
+	}
 	return []loadFlag{
 		{"requests", "n", "100", "matrix.requests", asIs, "send `N` requests"},
 		{"client", "", "", "", nil, "`MODE`: single, mt (threads of one process), mp (processes) or open (a schedule)"},
@@ -120,6 +127,9 @@ func loadFlags() []loadFlag {
 		{"expect-json", "", "[]", "", nil, "what a JSON body has, `PLACE=VALUE`, as label=cat or results.0.id=/^[0-9]+$/; may be repeated"},
 		{"match", "", "", "request.expect.match", text, "a regular `EXPRESSION` that the body has to match"},
 		{"expect-same", "", "false", "request.expect.body_digest", same, "all answers to the same file have to be the same, byte by byte"},
+		{"stream", "", "", "request.stream", text, "answers stream, and `WHAT` are their events: events (server-sent ones), lines or chunks; by default text/event-stream streams"},
+		{"expect-events", "", "", "request.expect.events", asIs, "a stream has `N` events, or MIN-MAX, or MIN- for at least as many"},
+		{"expect-last-event", "", "", "request.expect.last_event", event, "the `DATA` of a stream's last event: a text as [DONE], /^a pattern$/, or JSON with what it has at some places, as '{\"done\": true}'"},
 		{"max-errors", "", "", "request.max_errors", text, "stop early and fail with more errors than `N`, or than N% of the requests; by default any number, with --fail-on none"},
 
 		{"engine", "", scenarios.EngineNative, "client.engine", text, "`NAME`: native, or python-requests, Python's requests as a process of this machine"},

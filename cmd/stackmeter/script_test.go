@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -93,6 +94,7 @@ func TestScripts(t *testing.T) {
 //	/every/3   fails every third time
 //	/changing  never answers the same twice
 //	/echo      says what it got
+//	/stream    sends five server-sent events, and then [DONE]
 func serve(env *testscript.Env) (url string) {
 	var asked atomic.Int64
 	routes := http.NewServeMux()
@@ -113,6 +115,15 @@ func serve(env *testscript.Env) (url string) {
 			said["text"] = string(text)
 		}
 		_ = json.NewEncoder(w).Encode(said)
+	})
+	routes.HandleFunc("/stream", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := range 5 {
+			fmt.Fprintf(w, "data: {\"n\": %d}\n\n", i)
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+		fmt.Fprint(w, "data: [DONE]\n\n")
 	})
 	server := httptest.NewServer(routes)
 	env.Defer(server.Close)

@@ -17,12 +17,19 @@ import (
 	"sync/atomic"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
 )
 
 // A Checker says whether an answer is as expected. It is not safe for concurrent
 // use.
 type Checker struct {
+	stream string // what the events of an answer have to be; empty: it need not stream
+	events *expect.Count
+	last   *expect.Event
+	lastIs *regexp.Regexp // that its text has to match
+	lastAt []jsonCheck
+
 	status int // 0: any 2xx
 	match  *regexp.Regexp
 	json   []jsonCheck
@@ -41,28 +48,46 @@ type jsonCheck struct {
 // NewChecker makes the Checker of a batch. digest returns, for a distinct request,
 // where the digest of its first answer is kept (0: none yet) and the name of its
 // payload, if it has one.
-func NewChecker(expect scenarios.Expect, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
-	c := &Checker{status: expect.Status, same: expect.BodyDigest == scenarios.DigestSame, digest: digest}
+func NewChecker(r scenarios.Request, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
+	want := r.Expect
+	c := &Checker{stream: r.Stream, events: want.Events, last: want.LastEvent, status: want.Status, same: want.BodyDigest == expect.DigestSame, digest: digest}
+	if c.stream == "" && want.Streams() {
+		c.stream = scenarios.StreamEvents
+	}
 	var err error
-	if expect.Match != "" {
-		if c.match, err = regexp.Compile(expect.Match); err != nil {
+	if want.Match != "" {
+		if c.match, err = regexp.Compile(want.Match); err != nil {
 			return nil, fmt.Errorf("expect match: %w", err)
 		}
 	}
-	for _, path := range slices.Sorted(maps.Keys(expect.JSON)) {
+	if c.json, err = jsonChecks("json", want.JSON); err != nil || c.last == nil {
+		return c, err
+	}
+	if pattern, is := expect.Pattern(c.last.Text); is {
+		if c.lastIs, err = regexp.Compile(pattern); err != nil {
+			return nil, fmt.Errorf("expect last_event: %w", err)
+		}
+	}
+	c.lastAt, err = jsonChecks("last_event", c.last.JSON)
+	return c, err
+}
+
+// jsonChecks are what is expected at some places.
+func jsonChecks(key string, places map[string]string) (checks []jsonCheck, err error) {
+	for _, path := range slices.Sorted(maps.Keys(places)) {
 		check := jsonCheck{path: path, parts: strings.Split(path, ".")}
-		want := expect.JSON[path]
-		if pattern, is := scenarios.Pattern(want); is {
+		want := places[path]
+		if pattern, is := expect.Pattern(want); is {
 			check.match, err = regexp.Compile(pattern)
 		} else {
 			check.want, err = decodeJSON([]byte(want))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("expect json %s: %w", path, err)
+			return nil, fmt.Errorf("expect %s %s: %w", key, path, err)
 		}
-		c.json = append(c.json, check)
+		checks = append(checks, check)
 	}
-	return c, nil
+	return checks, nil
 }
 
 // QuotedBody is how many bytes of a body Begins needs.
@@ -80,9 +105,17 @@ func Begins(status int, body []byte) string {
 // expected.
 func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
+// Streams is what the events of an answer have to be, a scenarios.Request's Stream;
+// empty: it need not stream.
+func (c *Checker) Streams() string { return c.stream }
+
+// WantsLastEvent reports whether Check needs what the last event of a stream holds.
+func (c *Checker) WantsLastEvent() bool { return c.last != nil }
+
 // Check judges the answer to a distinct request: nil means as expected. It judges
-// the same answer the same way however often it is called.
-func (c *Checker) Check(request, status int, body []byte) *Failure {
+// the same answer the same way however often it is called. stream is nil for an
+// answer that does not stream.
+func (c *Checker) Check(request, status int, body []byte, stream *Stream) *Failure {
 	if status != c.status && (c.status != 0 || status/100 != 2) {
 		want := "2xx"
 		if c.status != 0 {
@@ -90,11 +123,16 @@ func (c *Checker) Check(request, status int, body []byte) *Failure {
 		}
 		return Failed(ErrStatus, "status %d instead of %s%s", status, want, Begins(status, body))
 	}
+	if c.stream != "" {
+		if failure := c.checkStream(body, stream); failure != nil {
+			return failure
+		}
+	}
 	if c.match != nil && !c.match.Match(body) {
 		return Failed(ErrMismatch, "the body does not match %s; it begins with %s", c.match, show.Quote(body))
 	}
 	if len(c.json) > 0 {
-		if failure := c.checkJSON(body); failure != nil {
+		if failure := checkJSON(ErrMismatch, "the body", "json", c.json, body); failure != nil {
 			return failure
 		}
 	}
@@ -104,21 +142,22 @@ func (c *Checker) Check(request, status int, body []byte) *Failure {
 	return nil
 }
 
-func (c *Checker) checkJSON(body []byte) *Failure {
-	value, err := decodeJSON(body)
+// checkJSON judges a text, which is called the given name, and a value of it.
+func checkJSON(kind, name, a string, checks []jsonCheck, text []byte) *Failure {
+	value, err := decodeJSON(text)
 	if err != nil {
-		return Failed(ErrMismatch, "the body is not JSON (%v); it begins with %s", err, show.Quote(body))
+		return Failed(kind, "%s is not JSON (%v); it begins with %s", name, err, show.Quote(text))
 	}
-	for _, check := range c.json {
+	for _, check := range checks {
 		got, err := at(value, check.parts)
 		if err != nil {
-			return Failed(ErrMismatch, "json %s: %v; the body begins with %s", check.path, err, show.Quote(body))
+			return Failed(kind, "%s %s: %v; %s begins with %s", a, check.path, err, name, show.Quote(text))
 		}
 		switch {
 		case check.match != nil && !check.match.MatchString(textOf(got)):
-			return Failed(ErrMismatch, "json %s is %q, which does not match %s", check.path, textOf(got), check.match)
+			return Failed(kind, "%s %s is %q, which does not match %s", a, check.path, textOf(got), check.match)
 		case check.match == nil && !equalJSON(got, check.want):
-			return Failed(ErrMismatch, "json %s is %s instead of %s", check.path, jsonOf(got), jsonOf(check.want))
+			return Failed(kind, "%s %s is %s instead of %s", a, check.path, jsonOf(got), jsonOf(check.want))
 		}
 	}
 	return nil

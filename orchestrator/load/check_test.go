@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 // TestAttackJSONNumbers: numbers are compared by their exact values, however they are
@@ -41,20 +42,20 @@ func TestAttackJSONNumbers(t *testing.T) {
 		{"[]", "{}", false},
 		{`"1.0"`, `"1"`, false},
 	} {
-		c, err := NewChecker(scenarios.Expect{JSON: map[string]string{"x": test.want}}, func(int) (*atomic.Uint64, string) { return nil, "" })
+		c, err := NewChecker(scenarios.Request{Expect: expect.Answer{JSON: map[string]string{"x": test.want}}}, func(int) (*atomic.Uint64, string) { return nil, "" })
 		if err != nil {
 			t.Fatal(err)
 		}
-		failure := c.Check(0, 200, []byte(`{"x": `+test.got+`}`))
+		failure := c.Check(0, 200, []byte(`{"x": `+test.got+`}`), nil)
 		if (failure == nil) != test.equal {
 			t.Errorf("%s for %s: %v", test.got, test.want, failure)
 		}
 	}
-	c, err := NewChecker(scenarios.Expect{JSON: map[string]string{"x": "7"}}, nil)
+	c, err := NewChecker(scenarios.Request{Expect: expect.Answer{JSON: map[string]string{"x": "7"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if failure := c.Check(0, 200, []byte(`{"x": "7"}`)); failure == nil || !strings.Contains(fmt.Sprint(failure), `json x is "7" instead of 7`) {
+	if failure := c.Check(0, 200, []byte(`{"x": "7"}`), nil); failure == nil || !strings.Contains(fmt.Sprint(failure), `json x is "7" instead of 7`) {
 		t.Errorf("a text instead of a number: %v", failure)
 	}
 }

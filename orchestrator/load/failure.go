@@ -18,6 +18,7 @@ const (
 	ErrTruncated = "truncated" // the connection broke within the answer, or its length was wrong
 	ErrProtocol  = "protocol"  // not an HTTP answer, or too large
 	ErrStatus    = "status"    // not the expected status
+	ErrStream    = "stream"    // not a stream, or not the expected events
 	ErrMismatch  = "mismatch"  // not the expected body, or not the body that answered the same request before
 )
 

@@ -14,19 +14,30 @@ type Histograms struct {
 	Connect   Latency // of new connections
 	FirstByte Latency // of replies, from the sending to the answer's first byte
 	Pickup    Latency // from the arrival of a reply's last byte to its reading, where the kernel stamped it
+
+	FirstEvent Latency // of replies that stream, from the sending to the end of the first event
+	EventGap   Latency // of replies that stream, between the ends of two events, one after the other
 }
 
 // each lists them in the order in which they are encoded.
 func (h *Histograms) each() []*Latency {
-	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte, &h.Pickup}
+	return []*Latency{&h.Latency, &h.Service, &h.Lateness, &h.Connect, &h.FirstByte, &h.Pickup, &h.FirstEvent, &h.EventGap}
 }
 
 // Prepare allocates the memory, so that no reply waits for it.
-func (h *Histograms) Prepare(open bool) {
+func (h *Histograms) Prepare(open, streams bool) {
 	for _, l := range h.each() {
-		if open || l != &h.Service && l != &h.Lateness {
-			l.hist = newHistogram()
+		switch l {
+		case &h.Service, &h.Lateness:
+			if !open {
+				continue
+			}
+		case &h.FirstEvent, &h.EventGap:
+			if !streams {
+				continue
+			}
 		}
+		l.hist = newHistogram()
 	}
 }
 

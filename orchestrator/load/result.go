@@ -19,6 +19,13 @@ type Result struct {
 	Service   *Latency // open loop: of the replies, from the sending
 	Lateness  *Latency // open loop at a rate: how long after its moment each request was sent
 
+	// Of the replies that stream, see package stream. What failed is left out, its
+	// events too.
+	Streams    int      // how many there were
+	Events     int      // in all of them
+	FirstEvent *Latency // from the sending to the end of the first event; nil: there was none
+	EventGap   *Latency // between the ends of two events of an answer, one after the other; nil: there were no two
+
 	// Pickup is how long replies lay in the kernel: from their arrival, where
 	// Latency ends, until the client read them. It counts the replies that the
 	// kernel stamped. The Latency of the others ends when they were read. nil: no
@@ -117,6 +124,7 @@ func (r *Result) Conclude(all *Histograms, failures Failures, active, failing ti
 	}
 	r.Latency, r.Connect, r.FirstByte = nonEmpty(&all.Latency), nonEmpty(&all.Connect), nonEmpty(&all.FirstByte)
 	r.Service, r.Lateness, r.Pickup = nonEmpty(&all.Service), nonEmpty(&all.Lateness), nonEmpty(&all.Pickup)
+	r.FirstEvent, r.EventGap = nonEmpty(&all.FirstEvent), nonEmpty(&all.EventGap)
 	if r.Latency != nil && active > 0 && !open {
 		r.Little = (all.Latency.sum + all.Pickup.sum + float64(failing)) / float64(active)
 	}

@@ -57,6 +57,8 @@ func checkFigures(r *results.Record, given map[string]float64) error {
 		{"latency_min_s", "latency_p50_s", "latency_p90_s", "latency_p95_s", "latency_p99_s", "latency_max_s"},
 		{"latency_min_s", "latency_mean_s", "latency_max_s"},
 		{"first_byte_p50_s", "first_byte_p99_s"},
+		{"first_event_p50_s", "first_event_p99_s"},
+		{"event_gap_p50_s", "event_gap_p99_s"},
 		{"memory_start_bytes", "memory_peak_bytes"}, // the first sample is one of those that the peak is of
 		{"gpu_start_bytes", "gpu_peak_bytes"},
 		{"cell_duration_low_s", "cell_duration_median_s", "cell_duration_high_s"},
@@ -145,6 +147,7 @@ func recordFacts(r *results.Record) []fact {
 		{"replies and errors", finished, finished > spec.Requests && !searched(r), fmt.Sprintf("there were %d requests", spec.Requests)},
 		{"replies and errors", finished, ok && finished < spec.Requests && !searched(r) && !memoryOnly, fmt.Sprintf("a cell that is ok has them for all of its %d requests", spec.Requests)},
 		{"errors", r.Errors, ok && r.Errors > 0 && !slices.Contains(r.Flags, results.FlagErrors), "the flag errors is missing, which a cell has that is ok with errors"},
+		{"load.events", valueOf(r.Load.Events), r.Load.FirstEvent != nil && valueOf(r.Load.Events) < 1 || r.Load.EventGap != nil && valueOf(r.Load.Events) < 2, "there is a first one, or a gap between two"},
 		{"error_kinds", r.ErrorKinds, len(r.ErrorKinds) > 0 && kinds != r.Errors || negative, fmt.Sprintf("errors is %d", r.Errors)},
 	}
 	for _, flag := range r.AllFlags() {

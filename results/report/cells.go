@@ -61,10 +61,6 @@ func OpenLoops(records []results.Record) *Section {
 	})
 	searched := false
 	for _, r := range open {
-		name := r.Cell.Name
-		if len(open) > 1 && slices.ContainsFunc(records, func(o results.Record) bool { return o.Cell.Repeat > 1 }) {
-			name += fmt.Sprintf(", repeat %d", r.Cell.Repeat)
-		}
 		asked, got, late := "max", words.Missing, words.Missing
 		if rate := r.Cell.Load.Rate; rate > 0 {
 			asked = words.Plainly(rate) + "/s"
@@ -82,7 +78,7 @@ func OpenLoops(records []results.Record) *Section {
 		if r.Load.Lateness != nil {
 			late = fmt.Sprintf("%d of %d", r.Load.Late, r.Replies+r.Errors)
 		}
-		s.Table.Rows = append(s.Table.Rows, texts(show.Line(name), asked, got, words.InWords(r.Latency.Percentile(50).Seconds()),
+		s.Table.Rows = append(s.Table.Rows, texts(cellAndRepeat(r, records), asked, got, words.InWords(r.Latency.Percentile(50).Seconds()),
 			words.InWords(r.Latency.Percentile(99).Seconds()), words.InWords(r.Latency.Max().Seconds()), late))
 	}
 	if len(open) == 0 {

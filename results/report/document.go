@@ -93,7 +93,7 @@ func NewDocument(run results.Run, records []results.Record) Document {
 		}
 	}
 	doc.Sections = append(doc.Sections, Held(&Section{Title: "Notes", Notes: notes.Legend()},
-		OpenLoops(records), bounds(run, summaries), Failures(summaries), Prunings(summaries), ErrorList(records),
+		OpenLoops(records), Streams(records), bounds(run, summaries), Failures(summaries), Prunings(summaries), ErrorList(records),
 		MissingCells(run, records), RepeatsMade(run, records), GPUPhases(records), Ran(records), timeSpent(run), CheckList(run.Checks))...)
 	if len(summaries) > 0 {
 		// Last, where the eye is when a run has ended in a terminal.

@@ -110,6 +110,15 @@ func requestText(r scenarios.Request) string {
 	if r.Expect.BodyDigest != "" {
 		expect += ", the same answer to the same file"
 	}
+	if r.Expect.Events != nil {
+		expect += ", events " + r.Expect.Events.String()
+	}
+	if last := r.Expect.LastEvent; last != nil {
+		expect += ", last event " + last.Text
+		for i, place := range slices.Sorted(maps.Keys(last.JSON)) {
+			expect += fmt.Sprintf("%s%s=%s", strings.Repeat(" and ", min(i, 1)), place, last.JSON[place])
+		}
+	}
 	parts = append(parts, expect, fmt.Sprintf("time-out %v", r.Timeout))
 	return strings.Join(parts, "; ")
 }
@@ -173,6 +182,13 @@ func outcome(r results.Record) []Fact {
 		}
 		add("transfer", "sent "+per(r.Load.BytesSent)+", read "+per(r.Load.BytesRead))
 	}
+	if events := r.Load.Events; events != nil {
+		text := show.Plural(int(*events), "event")
+		if r.Duration != nil && *r.Duration > 0 {
+			text += fmt.Sprintf(", %s per second", words.Digits(float64(*events) / *r.Duration))
+		}
+		add("stream", text)
+	}
 	if r.Load.Retries > 0 {
 		add("retries", fmt.Sprintf("%d, because the server had closed a kept connection", r.Load.Retries))
 	}
@@ -206,6 +222,8 @@ func latencies(r results.Record) *Section {
 		{"sent late by", r.Load.Lateness},
 		{"connecting", r.Load.Connect},
 		{"to the first byte", r.Load.FirstByte},
+		{"to the first event", r.Load.FirstEvent},
+		{"between events", r.Load.EventGap},
 		{"read later by", r.Load.Pickup},
 	} {
 		if of.spread != nil {

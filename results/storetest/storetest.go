@@ -462,6 +462,7 @@ func history(t *testing.T, store results.Store) {
 	full.Latency.Record(time.Second)
 	full.Latency.Record(3 * time.Second)
 	full.Load.Search, full.Load.FirstByte = &load.Search{Rate: 12}, &results.Spread{P50: 0.25, P99: 0.5}
+	full.Load.Events, full.Load.FirstEvent, full.Load.EventGap = &bytes, &results.Spread{P50: 0.3, P99: 0.6}, &results.Spread{P50: 0.01, P99: 0.02}
 	full.GPU.Devices = []gpu.DeviceUsage{{Activity: gpu.TelemetrySummary{Energy: &figure}}}
 	empty := Record("two", results.StatusFailed, 1)
 	put(t, store, full, empty, Record("one", results.StatusOK, 1), Record("other", results.StatusOK, 1))

@@ -32,6 +32,7 @@ type answerReader struct {
 	keep    bool
 	body    []byte // what was kept of the last answer's body; valid until the next one
 	room    int    // how much more of it is kept
+	stream  streamMeter
 
 	buf  []byte
 	r, w int   // buf[r:w] was read and not yet used
@@ -40,13 +41,13 @@ type answerReader struct {
 }
 
 func newAnswerReader(read func([]byte) (int, error), maxBody int64) *answerReader {
-	return &answerReader{read: read, maxBody: maxBody, buf: make([]byte, answerBuffer)}
+	return &answerReader{read: read, maxBody: maxBody, stream: streamMeter{arrived: new(instant)}, buf: make([]byte, answerBuffer)}
 }
 
 // begin prepares for the next answer: on the same connection, or, with fresh, on a
 // new one.
 func (a *answerReader) begin(fresh bool) {
-	a.got, a.head, a.body = int64(a.w-a.r), 0, a.body[:0]
+	a.got, a.head, a.body, a.stream.on = int64(a.w-a.r), 0, a.body[:0], false
 	if fresh {
 		a.r, a.w, a.got = 0, 0, 0
 	}
@@ -79,6 +80,9 @@ type head struct {
 	keepAlive bool // the connection can carry another request
 	chunked   bool
 	length    int64 // of the body; -1: the head does not say
+
+	eventStream bool // the body is text/event-stream
+	encoded     bool // the body has a Content-Encoding
 }
 
 func (a *answerReader) readHead() (head, error) {
@@ -145,6 +149,11 @@ func (h *head) header(line []byte) error {
 			return load.Failed(load.ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", show.Quote(value))
 		}
 		h.chunked = true
+	case is(name, "content-type"):
+		kind, _, _ := bytes.Cut(value, []byte{';'})
+		h.eventStream = is(bytes.TrimSpace(kind), "text/event-stream")
+	case is(name, "content-encoding"):
+		h.encoded = !is(bytes.TrimSpace(value), "identity")
 	case is(name, "connection"):
 		for option := range bytes.SplitSeq(value, []byte{','}) {
 			switch option = bytes.TrimSpace(option); {
@@ -164,14 +173,18 @@ func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualF
 // readBody reads what follows the head, by the rules of RFC 9112, section 6.3.
 func (a *answerReader) readBody(method string, h *head) error {
 	var err error
+	bare := method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified
+	if !bare {
+		a.stream.begin(h)
+	}
 	switch a.room = 0; {
 	case a.keep:
 		a.room = math.MaxInt
-	case h.status >= http.StatusBadRequest:
+	case h.status >= http.StatusBadRequest, a.stream.wanted != "" && !a.stream.on:
 		a.room = load.QuotedBody
 	}
 	switch {
-	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified:
+	case bare:
 	case h.chunked:
 		if h.length >= 0 {
 			h.keepAlive = false // chunked wins, and the connection cannot be trusted
@@ -184,7 +197,10 @@ func (a *answerReader) readBody(method string, h *head) error {
 		err = a.content(h.length)
 	default:
 		h.keepAlive = false
-		return a.untilClose()
+		err = a.untilClose()
+	}
+	if err == nil && a.stream.on {
+		a.stream.count(a.stream.splitter.End())
 	}
 	if err == nil && a.w > a.r {
 		return load.Failed(load.ErrTruncated, "%d bytes came after the answer's end: its length is wrong", a.w-a.r)
@@ -221,6 +237,9 @@ func (a *answerReader) chunks() error {
 		}
 		if len(line) != 0 {
 			return load.Failed(load.ErrProtocol, "a chunk is longer than its size says")
+		}
+		if a.stream.on {
+			a.stream.count(a.stream.splitter.Chunk())
 		}
 		a.head = 0 // lines with sizes do not count as a head; trailers do
 	}
@@ -270,6 +289,9 @@ func (a *answerReader) content(n int64) error {
 
 // use keeps a part of a body, or discards it.
 func (a *answerReader) use(part []byte) {
+	if a.stream.on {
+		a.stream.write(part)
+	}
 	part = part[:min(len(part), a.room)]
 	a.body = append(a.body, part...)
 	a.room -= len(part)
@@ -329,6 +351,9 @@ func (a *answerReader) broken(err error) error {
 	}
 	if a.got == 0 {
 		return load.Failed(load.ErrReset, "%s before an answer began", how)
+	}
+	if a.stream.on {
+		return load.Failed(load.ErrTruncated, "%s after %d bytes of an answer, within its stream after %s", how, a.got, show.Plural(a.stream.events, "event"))
 	}
 	return load.Failed(load.ErrTruncated, "%s after %d bytes of an answer", how, a.got)
 }

@@ -204,6 +204,8 @@ func (b *batch) result(begin instant) load.Result {
 			got := &w.tally
 			all.Merge(&got.Histograms)
 			failures.Merge(got.Failures.Kinds, got.Failures.Messages)
+			r.Streams += got.Streams
+			r.Events += got.Events
 			r.Retries += got.Retries
 			r.CPU += got.CPU
 			r.Waited = max(r.Waited, got.Waited)

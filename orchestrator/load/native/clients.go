@@ -4,11 +4,13 @@ package native
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"syscall"
 	"time"
 
 	"stackmeter/orchestrator/load"
+	"stackmeter/scenarios/show"
 )
 
 // orderlyCloses is how many connections of a batch are closed in the orderly way.
@@ -36,6 +38,8 @@ func (e *engine) newClient() *client {
 	k := &conn{engine: e, token: len(e.clients), fd: -1}
 	c := &client{engine: e, conn: k, answers: newAnswerReader(k.read, load.MaxBody), assigned: -1}
 	c.answers.keep = e.checker.WantsBody()
+	c.answers.stream.wanted, c.answers.stream.arrived = e.checker.Streams(), &k.arrived
+	c.answers.stream.splitter.Keep = e.checker.WantsLastEvent()
 	c.next, c.abandon = iter.Pull(c.run)
 	e.clients = append(e.clients, c)
 	e.running++
@@ -85,6 +89,7 @@ func (c *client) run(yield func(struct{}) bool) {
 		if err == nil {
 			e.tally.Histograms.Latency.Record(end.sub(intended))
 			e.tally.Histograms.FirstByte.Record(c.conn.firstByte.sub(begin))
+			c.answers.stream.record(begin, &e.tally)
 			if taken != end {
 				e.tally.Histograms.Pickup.Record(taken.sub(end))
 			}
@@ -223,7 +228,7 @@ func (c *client) do(i int, begin instant) (end, taken instant, err error) {
 	if err != nil {
 		return end, taken, err
 	}
-	if failure := c.engine.checker.Check(which, got.status, c.answers.body); failure != nil {
+	if failure := c.engine.checker.Check(which, got.status, c.answers.body, c.answers.stream.held()); failure != nil {
 		return end, taken, failure
 	}
 	return end, taken, nil
@@ -255,6 +260,9 @@ func (c *client) exchange(which int) (head, error) {
 		doing := "waiting for the answer"
 		if c.answers.got > 0 {
 			doing = "reading the answer"
+		}
+		if c.answers.stream.on {
+			doing = fmt.Sprintf("reading the stream, after %s; request.timeout is for all of it", show.Plural(c.answers.stream.events, "event"))
 		}
 		return head{}, timedOutOr(readErr, load.ErrReset, doing)
 	}

@@ -42,6 +42,8 @@ func (t *task) which(i int) int {
 type tally struct {
 	Histograms load.Histograms
 	Failures   load.Failures
+	Streams    int // replies that stream
+	Events     int // in them
 	Retries    int
 	CPU        time.Duration
 	Waited     time.Duration // for a core, see load.Result
@@ -109,7 +111,7 @@ func newEngine(t task, a *arena) (*engine, error) {
 		e.allowed = int64(limit.Allowed(l.Requests))
 	}
 	var err error
-	e.checker, err = load.NewChecker(request.Expect, func(which int) (*atomic.Uint64, string) {
+	e.checker, err = load.NewChecker(request, func(which int) (*atomic.Uint64, string) {
 		return &a.digests[which], a.spans[which].Payload
 	})
 	if err != nil {
@@ -128,7 +130,7 @@ func newEngine(t task, a *arena) (*engine, error) {
 		long = math.MaxInt // everything is encrypted from memory
 	}
 	a.touch(long)
-	e.tally.Histograms.Prepare(e.open)
+	e.tally.Histograms.Prepare(e.open, e.checker.Streams() != "")
 	if e.poller, err = newPoller(); err != nil {
 		return nil, fmt.Errorf("prepare to wait for connections: %w", err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
 )
 
@@ -271,7 +272,7 @@ func TestDifferingAnswersNameTheFile(t *testing.T) {
 	})
 	folder := t.TempDir()
 	request := get("/")
-	request.Method, request.Expect.BodyDigest, request.Body = "POST", scenarios.DigestSame, &scenarios.Body{}
+	request.Method, request.Expect.BodyDigest, request.Body = "POST", expect.DigestSame, &scenarios.Body{}
 	for _, name := range []string{"steady", "fickle"} {
 		file := filepath.Join(folder, name+".txt")
 		if err := os.WriteFile(file, []byte(name), 0o600); err != nil {

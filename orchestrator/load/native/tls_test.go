@@ -21,6 +21,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 // startTLS serves a handler over TLS and returns how to verify its certificate, which
@@ -62,7 +63,7 @@ func TestTLS(t *testing.T) {
 	})
 	request := get("/")
 	request.Method, request.Body, request.TLS = "POST", &scenarios.Body{Files: []string{file}}, verify
-	request.Expect.BodyDigest = scenarios.DigestSame
+	request.Expect.BodyDigest = expect.DigestSame
 	for _, keepAlive := range []bool{false, true} {
 		for _, l := range modes(n, keepAlive) {
 			t.Run(l.Name(), func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 // BenchmarkWrk runs this client and wrk in turn against the same nginx. The server and
@@ -169,7 +170,7 @@ func (c wrkCase) runWrk(b *testing.B, wrk, address string) cost {
 func (c wrkCase) runOurs(b *testing.B, address string, requests int) cost {
 	b.Helper()
 	request := get("/")
-	request.Expect.BodyDigest = scenarios.DigestSame
+	request.Expect.BodyDigest = expect.DigestSame
 	if c.post {
 		file := filepath.Join(b.TempDir(), "body.bin")
 		if err := os.WriteFile(file, bytes.Repeat([]byte{'x'}, postBody), 0o600); err != nil {

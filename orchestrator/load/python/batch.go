@@ -121,7 +121,7 @@ func (b *batch) verdictOn(a answer) error {
 	if a.Request < 0 || int(a.Request) >= b.asked.Requests || a.Payload < 0 || a.Payload >= b.distinct {
 		return fmt.Errorf("the Python client asked about request %d with payload %d, which do not exist", a.Request, a.Payload)
 	}
-	failure := b.checker.Check(a.Payload, a.Status, a.Body)
+	failure := b.checker.Check(a.Payload, a.Status, a.Body, nil)
 	b.verdicts[a.Request] = failure
 	word := "right"
 	if failure != nil {

@@ -18,6 +18,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 // both are the two engines, each as a function that fires a job.
@@ -61,45 +62,45 @@ func TestEnginesAgree(t *testing.T) {
 	const right = `{"results": [{"label": "cat", "score": 1.0}]}`
 	tests := []struct {
 		name   string
-		expect scenarios.Expect
+		expect expect.Answer
 		answer func(asked) string // to one of 12 requests, four with each payload
 		errors map[string]int
 	}{
-		{"right", scenarios.Expect{Status: 200}, numbered, nil},
-		{"sometimes another status", scenarios.Expect{Status: 200}, func(a asked) string {
+		{"right", expect.Answer{Status: 200}, numbered, nil},
+		{"sometimes another status", expect.Answer{Status: 200}, func(a asked) string {
 			return map[bool]string{true: "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", false: text("ok")}[a.n%3 == 0]
 		}, map[string]int{load.ErrStatus: 4}},
-		{"any success", scenarios.Expect{}, func(asked) string { return "HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n" }, nil},
-		{"JSON, right", scenarios.Expect{JSON: map[string]string{"results.0.label": `"cat"`, "results.0.score": "1"}},
+		{"any success", expect.Answer{}, func(asked) string { return "HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r\n" }, nil},
+		{"JSON, right", expect.Answer{JSON: map[string]string{"results.0.label": `"cat"`, "results.0.score": "1"}},
 			func(asked) string { return text(right) }, nil},
-		{"JSON, sometimes wrong", scenarios.Expect{JSON: map[string]string{"results.0.label": `/^(cat|dog)$/`}}, func(a asked) string {
+		{"JSON, sometimes wrong", expect.Answer{JSON: map[string]string{"results.0.label": `/^(cat|dog)$/`}}, func(a asked) string {
 			if a.n%4 == 0 {
 				return text(strings.Replace(right, "cat", "cow", 1))
 			}
 			return text(right)
 		}, map[string]int{load.ErrMismatch: 3}},
-		{"no JSON", scenarios.Expect{JSON: map[string]string{"label": "1"}}, func(asked) string { return text(`{"label": NaN}`) },
+		{"no JSON", expect.Answer{JSON: map[string]string{"label": "1"}}, func(asked) string { return text(`{"label": NaN}`) },
 			map[string]int{load.ErrMismatch: 12}},
-		{"an expression of Go's dialect", scenarios.Expect{Match: `^\pL+\z`}, func(a asked) string {
+		{"an expression of Go's dialect", expect.Answer{Match: `^\pL+\z`}, func(a asked) string {
 			return text(map[bool]string{true: "größer", false: "größer\n"}[a.n%2 == 0])
 		}, map[string]int{load.ErrMismatch: 6}},
-		{"all different", scenarios.Expect{Match: `^\d+$`}, numbered, nil},
-		{"all different and wrong", scenarios.Expect{Match: `^x`}, numbered, map[string]int{load.ErrMismatch: 12}},
-		{"the same for each file", scenarios.Expect{BodyDigest: scenarios.DigestSame},
+		{"all different", expect.Answer{Match: `^\d+$`}, numbered, nil},
+		{"all different and wrong", expect.Answer{Match: `^x`}, numbered, map[string]int{load.ErrMismatch: 12}},
+		{"the same for each file", expect.Answer{BodyDigest: expect.DigestSame},
 			func(a asked) string { return text("seen " + a.payload) }, nil},
-		{"another answer for one file", scenarios.Expect{BodyDigest: scenarios.DigestSame}, func(a asked) string {
+		{"another answer for one file", expect.Answer{BodyDigest: expect.DigestSame}, func(a asked) string {
 			if a.payload == "b" && a.same > 2 { // the third and the fourth time
 				return text("mixed up")
 			}
 			return text("seen " + a.payload)
 		}, map[string]int{load.ErrMismatch: 2}},
-		{"a wrong status is not looked into", scenarios.Expect{Status: 200, Match: "x"},
+		{"a wrong status is not looked into", expect.Answer{Status: 200, Match: "x"},
 			func(asked) string { return "HTTP/1.1 404 No\r\nContent-Length: 1\r\n\r\nx" }, map[string]int{load.ErrStatus: 12}},
-		{"chunks", scenarios.Expect{Match: "^halfhalf$"},
+		{"chunks", expect.Answer{Match: "^halfhalf$"},
 			func(asked) string {
 				return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nhalf\r\n0\r\n\r\n"
 			}, nil},
-		{"sometimes cut off", scenarios.Expect{Match: "half"}, func(a asked) string {
+		{"sometimes cut off", expect.Answer{Match: "half"}, func(a asked) string {
 			return map[bool]string{true: "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", false: text("half")}[a.n%6 == 0]
 		}, map[string]int{load.ErrTruncated: 2}},
 	}
@@ -120,10 +121,10 @@ func TestEnginesAgree(t *testing.T) {
 	} {
 		tests = append(tests, struct {
 			name   string
-			expect scenarios.Expect
+			expect expect.Answer
 			answer func(asked) string
 			errors map[string]int
-		}{name, scenarios.Expect{Status: 200}, func(asked) string { return wrong.answer }, map[string]int{wrong.kind: 12}})
+		}{name, expect.Answer{Status: 200}, func(asked) string { return wrong.answer }, map[string]int{wrong.kind: 12}})
 	}
 	for _, test := range tests {
 		for _, spec := range enginesLoads(12, false) {

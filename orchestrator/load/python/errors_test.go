@@ -13,6 +13,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 func TestErrorKinds(t *testing.T) {
@@ -126,7 +127,7 @@ func TestGiveUp(t *testing.T) {
 func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 	const requests, allowed = 200, 6
 	c := local(t)
-	for kind, expect := range map[string]scenarios.Expect{
+	for kind, expect := range map[string]expect.Answer{
 		load.ErrStatus:   {Status: 200},
 		load.ErrMismatch: {Status: 200, Match: "^right [0-9]+$"}, // no two answers are the same
 	} {

@@ -23,6 +23,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 //go:embed client.py
@@ -142,10 +143,10 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 		b.offsets = load.Offsets(job.Load, job.Seed)
 		t.Scheduled = b.offsets != nil
 	}
-	if b.checker, err = newChecker(job.Request.Expect, payloads); err != nil {
+	if b.checker, err = newChecker(job.Request, payloads); err != nil {
 		return nil, err
 	}
-	t.Judged, t.ByPayload = b.checker.WantsBody(), job.Request.Expect.BodyDigest == scenarios.DigestSame
+	t.Judged, t.ByPayload = b.checker.WantsBody(), job.Request.Expect.BodyDigest == expect.DigestSame
 	process, err := c.Launcher.Launch(ctx, job.URL)
 	if err != nil {
 		return nil, err
@@ -214,9 +215,9 @@ func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
 
 // newChecker judges answers by the rules that hold for every engine. It keeps the
 // digests of first answers in this process, which judges all of them.
-func newChecker(expect scenarios.Expect, payloads []load.Content) (*load.Checker, error) {
+func newChecker(request scenarios.Request, payloads []load.Content) (*load.Checker, error) {
 	digests := make([]atomic.Uint64, max(1, len(payloads)))
-	return load.NewChecker(expect, func(i int) (*atomic.Uint64, string) {
+	return load.NewChecker(request, func(i int) (*atomic.Uint64, string) {
 		if len(payloads) == 0 {
 			return &digests[i], ""
 		}

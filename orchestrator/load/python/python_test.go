@@ -10,6 +10,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/expect"
 )
 
 // local is a client that uses this machine's Python, if that has requests. Otherwise
@@ -36,7 +37,7 @@ func modes(requests int, keepAlive bool) []scenarios.LoadSpec {
 
 // get is a small request that expects 200.
 func get(path string) scenarios.Request {
-	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: scenarios.Expect{Status: 200}}
+	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: expect.Answer{Status: 200}}
 }
 
 func mustPrepare(t testing.TB, c *Client, job load.Job) *batch {

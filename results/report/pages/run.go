@@ -263,7 +263,7 @@ func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 
 // machine is what the page says about the run itself.
 func (b *builder) machine(v *runView, records []results.Record) {
-	v.Problems = report.Held(report.OpenLoops(records), report.Failures(b.summaries), report.Prunings(b.summaries),
+	v.Problems = report.Held(report.OpenLoops(records), report.Streams(records), report.Failures(b.summaries), report.Prunings(b.summaries),
 		report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records))
 	v.Facts = report.Heading(b.run, records, b.summaries, b.memory)
 	for _, f := range []report.Fact{
