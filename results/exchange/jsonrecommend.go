@@ -12,15 +12,21 @@ import (
 
 // A jsonRecommendation is what `recommend --format json` prints. Figures are
 // in base units.
+type jsonRecommendations struct {
+	Schema  int                  `json:"schema"`
+	Run     string               `json:"run"`
+	Verdict string               `json:"verdict"` // the run's, with the reasons
+	Under   []jsonBudget         `json:"under"`
+	Memory  string               `json:"memory"`   // the metric of the memory that is traded
+	For     *float64             `json:"for_rate"` // requests per second that copies are counted for
+	Loads   []jsonRecommendation `json:"loads"`
+}
+
 type jsonRecommendation struct {
-	Schema     int          `json:"schema"`
-	Run        string       `json:"run"`
-	Verdict    string       `json:"verdict"` // the run's, with the reasons
+	Load       string       `json:"load"`
 	Requests   int          `json:"requests"`
-	Objective  string       `json:"objective"`
-	Under      []jsonBudget `json:"under"`
-	Memory     string       `json:"memory"` // the metric of the memory that is traded
-	Best       *jsonChoice  `json:"best"`   // null when nothing fits
+	Objective  string       `json:"objective"` // what the topology is chosen by: for an open loop at a rate the memory, where duration or throughput was asked for
+	Best       *jsonChoice  `json:"best"`      // null when nothing fits
 	RunnerUp   *jsonChoice  `json:"runner_up"`
 	More       *jsonChoice  `json:"more_memory"`
 	Less       *jsonChoice  `json:"less_memory"`
@@ -31,6 +37,8 @@ type jsonRecommendation struct {
 	Over       []jsonExcess `json:"over"`
 	Excluded   int          `json:"excluded"`
 	Scheduled  int          `json:"scheduled"`
+	NotHeld    int          `json:"not_held"` // stacks that did not serve the load's rate
+	Copies     *int         `json:"copies"`   // of the best that the rate takes
 	Unmeasured int          `json:"unmeasured"`
 }
 
@@ -82,16 +90,36 @@ type jsonExcess struct {
 	Value  *jsonSample `json:"value"` // null where it is not known of every repeat
 }
 
-// WriteRecommendationJSON writes what a run recommends.
-func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendation) error {
-	out := jsonRecommendation{
-		Schema: schema, Run: run.ID, Verdict: words.StandingOf(run, run.Counts).String(), Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name,
-		Under: []jsonBudget{}, Memory: results.PeakMetric(r.Frontier.Memory), Ratio: newJSONRatio(r.Ratio),
-		Front: names(r.Frontier.Members), Fitting: names(r.Fitting), Over: []jsonExcess{},
-		Excluded: r.Frontier.Excluded, Scheduled: r.Frontier.Scheduled, Unmeasured: r.Frontier.Unmeasured,
+// WriteRecommendationJSON writes what a run recommends for each load, and how many of it
+// a rate takes, in requests per second, unless that is 0.
+func WriteRecommendationJSON(w io.Writer, run results.Run, loads []verdict.Recommendation, rate float64) error {
+	out := jsonRecommendations{
+		Schema: schema, Run: run.ID, Verdict: words.StandingOf(run, run.Counts).String(),
+		Under: []jsonBudget{}, Loads: []jsonRecommendation{},
 	}
-	for _, b := range r.Goal.Under {
-		out.Under = append(out.Under, jsonBudget{b.Metric.Name, b.Limit, b.Metric.Higher})
+	if rate > 0 {
+		out.For = &rate
+	}
+	for i, r := range loads {
+		if i == 0 {
+			out.Memory = results.PeakMetric(r.Frontier.Memory)
+			for _, b := range r.Goal.Under {
+				out.Under = append(out.Under, jsonBudget{b.Metric.Name, b.Limit, b.Metric.Higher})
+			}
+		}
+		out.Loads = append(out.Loads, newJSONRecommendation(r, rate))
+	}
+	return encode(w, out)
+}
+
+func newJSONRecommendation(r verdict.Recommendation, rate float64) jsonRecommendation {
+	out := jsonRecommendation{
+		Load: verdict.ModeName(r.Load), Requests: r.Frontier.Requests, Objective: r.Goal.Objective.Name, Ratio: newJSONRatio(r.Ratio),
+		Front: names(r.Frontier.Members), Fitting: names(r.Fitting), Over: []jsonExcess{},
+		Excluded: r.Frontier.Excluded, Scheduled: r.Frontier.Scheduled, Unmeasured: r.Frontier.Unmeasured, NotHeld: r.NotHeld,
+	}
+	if copies := r.Copies(rate); copies > 0 {
+		out.Copies = &copies
 	}
 	for _, e := range r.Over {
 		out.Over = append(out.Over, jsonExcess{e.Summary.Name(), e.Budget.Metric.Name, newJSONSample(e.Sample)})
@@ -118,7 +146,7 @@ func WriteRecommendationJSON(w io.Writer, run results.Run, r verdict.Recommendat
 		out.Best = one(*r.Best)
 	}
 	out.RunnerUp, out.More, out.Less, out.PassedOver = beside(r.RunnerUp), beside(r.More), beside(r.Less), beside(r.PassedOver)
-	return encode(w, out)
+	return out
 }
 
 func names(summaries []verdict.Summary) []string {

@@ -270,9 +270,9 @@ func TestDoubtsAreSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	doubt = "In doubt, the best, flask/single: duration (client-bound), peak memory (inherited)."
-	for format, wants := range map[string][]string{"text": {doubt, "flask/single [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
+	for format, wants := range map[string][]string{"text": {doubt, "flask [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
 		var b bytes.Buffer
-		if err := pages.RecommendFormats(sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal)).Write(&b, format, report.Options{Width: 400}); err != nil {
+		if err := pages.RecommendFormats(sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal), 0).Write(&b, format, report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {

@@ -13,10 +13,11 @@ import (
 	"stackmeter/scenarios/units"
 )
 
-// NewRecommendationDocument lays out what is recommended of a run's cells.
-func NewRecommendationDocument(run results.Run, r verdict.Recommendation) Document {
+// NewRecommendationDocument lays out what is recommended of a run's cells, and how many
+// of each it takes for a rate, in requests per second, unless that is 0.
+func NewRecommendationDocument(run results.Run, loads []verdict.Recommendation, rate float64) Document {
 	standing := words.StandingOf(run, run.Counts)
-	return Document{Title: headline(run), Facts: []Fact{{"verdict", show.Line(standing.String())}}, Tone: toneOf(standing), Sections: []Section{recommendation(r)}}
+	return Document{Title: headline(run), Facts: []Fact{{"verdict", show.Line(standing.String())}}, Tone: toneOf(standing), Sections: []Section{recommendations(loads, rate)}}
 }
 
 // Planned is the recommendation that the scenario asks for, if it does.
@@ -28,15 +29,107 @@ func Planned(run results.Run, summaries []verdict.Summary) *Section {
 	if err != nil {
 		return &Section{Title: "Recommendation", Notes: []string{"None: " + show.Line(err.Error())}}
 	}
-	s := recommendation(verdict.Recommend(summaries, run.Plan.Baseline, goal))
+	s := recommendations(verdict.Recommend(summaries, run.Plan.Baseline, goal), 0)
 	return &s
+}
+
+// recommendations say which topology to deploy for each load. Of a single load they say
+// more.
+func recommendations(loads []verdict.Recommendation, rate float64) Section {
+	if len(loads) == 1 {
+		s := recommendation(loads[0])
+		if copies := loads[0].Copies(rate); copies > 0 {
+			best := loads[0].Best
+			s.Text = append(s.Text, fmt.Sprintf("For %.4g requests per second: %d × %s, each at %s.", rate, copies, show.Line(best.Topology.Name), words.Sample(units.PerSecond, best.Throughput)))
+		}
+		return s
+	}
+	s := Section{Title: "Recommendation"}
+	if len(loads) == 0 {
+		s.Notes = []string{"Nothing fits: there is no cell."}
+		return s
+	}
+	goal := loads[max(0, slices.IndexFunc(loads, func(r verdict.Recommendation) bool { return r.Load.Rate == 0 }))].Goal
+	all := verdict.Recommendation{Goal: goal}
+	s.Text = []string{goalText(goal) + ", for each load: the load is the traffic, the topology is the choice."}
+	mixed := slices.ContainsFunc(loads, func(r verdict.Recommendation) bool { return r.Goal.Objective.Name != goal.Objective.Name })
+	s.Table = &Grid{Labels: 2, Head: []string{"load", "topology", goal.Objective.Title, words.PeakName(loads[0].Frontier.Memory), "runner-up", "change", "p"}}
+	if mixed {
+		s.Table.Head[2] = "figure"
+	}
+	if rate > 0 {
+		s.Table.Head = append(s.Table.Head, "for "+words.Sample(units.PerSecond, stats.NewSample([]float64{rate})))
+	}
+	flags := NewNotes(nil)
+	few := false
+	for _, r := range loads {
+		all.Over = append(all.Over, r.Over...)
+		all.Frontier.Objective = goal.Objective
+		all.Frontier.Excluded += r.Frontier.Excluded
+		all.Frontier.Scheduled += r.Frontier.Scheduled
+		all.Frontier.Unmeasured += r.Frontier.Unmeasured
+		row := []Entry{{Text: show.Line(verdict.ModeName(r.Load))}, {Text: "nothing fits", Tone: Bad}}
+		if r.Best != nil {
+			few = few || r.RunnerUp != nil && !r.RunnerUp.Able
+			row = append(row[:1], loadRow(r, flags, mixed, rate)...)
+			s.Text = append(s.Text, doubted(r)...)
+			s.Notes = append(s.Notes, passedOver(r)...)
+		}
+		for len(row) < len(s.Table.Head) {
+			row = append(row, Entry{})
+		}
+		s.Table.Rows = append(s.Table.Rows, row)
+		if r.NotHeld > 0 {
+			s.Notes = append(s.Notes, fmt.Sprintf("%s: %s did not serve the rate.", show.Line(verdict.ModeName(r.Load)), show.Plural(r.NotHeld, "stack")))
+		}
+	}
+	if few {
+		s.Notes = append(s.Notes, fmt.Sprintf("Where there is no p, too few repeats could show a difference: it takes %d of each.", stats.RepeatsForDifference(1)))
+	}
+	if rate > 0 {
+		s.Notes = append(s.Notes, "How many of a topology a rate takes is by the requests per second that one answered under that load.")
+	}
+	s.Notes = append(s.Notes, leftOut(all)...)
+	s.Notes = append(s.Notes, flags.Legend()...)
+	s.Notes = append(s.Notes, "stackmeter recommend --load NAME says more of one load.")
+	return s
+}
+
+// loadRow is the answer for one load.
+func loadRow(r verdict.Recommendation, flags *Notes, mixed bool, rate float64) []Entry {
+	figure := words.Sample(r.Goal.Objective.Unit, r.Best.Sample(r.Goal.Objective))
+	if mixed {
+		figure = r.Goal.Objective.Title + " " + figure
+	}
+	peak, runner, change, p := words.Missing, "none", "", ""
+	if sample := r.Best.Peak(r.Frontier.Memory); sample != nil {
+		peak = words.Mebibytes().Text(sample, 0)
+	}
+	if next := r.RunnerUp; next != nil {
+		runner = strings.TrimSpace(show.Line(next.Summary.Topology.Name) + " " + flags.Marks(next.Summary, nil))
+		change, p = words.Change(r.Goal.Objective.Unit, r.Best.Sample(r.Goal.Objective).Median, next.Summary.Sample(r.Goal.Objective).Median), words.Missing
+		if next.Able {
+			p = fmt.Sprintf("%.2g", next.P)
+		}
+	}
+	row := []Entry{
+		{Text: strings.TrimSpace(show.Line(r.Best.Topology.Name) + " " + flags.Marks(*r.Best, nil)), Tone: Best},
+		{Text: figure}, {Text: peak}, {Text: runner}, {Text: change}, {Text: p},
+	}
+	if rate > 0 {
+		row = append(row, Entry{Text: fmt.Sprintf("%d ×", r.Copies(rate))})
+	}
+	return row
 }
 
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
 func recommendation(r verdict.Recommendation) Section {
-	s := Section{Title: "Recommendation, " + show.Plural(r.Frontier.Requests, "request")}
+	s := Section{Title: "Recommendation for " + show.Line(verdict.ModeName(r.Load)) + ", " + show.Plural(r.Frontier.Requests, "request")}
 	s.Text = []string{goalText(r.Goal) + "."}
+	if r.NotHeld > 0 {
+		s.Text = append(s.Text, show.Plural(r.NotHeld, "stack")+" did not serve the rate.")
+	}
 	if r.Best == nil {
 		s.Notes = append([]string{"Nothing fits."}, leftOut(r)...)
 		return s
@@ -45,11 +138,7 @@ func recommendation(r verdict.Recommendation) Section {
 	s.Text = append(s.Text, doubted(r)...)
 	flags := NewNotes(nil)
 	s.Table = choices(r, flags)
-	if r.PassedOver != nil {
-		s.Notes = append(s.Notes, fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
-			show.Line(r.PassedOver.Summary.Condition()), 100*(r.PassedOver.Interval.Low-1), 100*(r.PassedOver.Interval.High-1), 100*stats.Confidence,
-			repeatsOf(r.PassedOver.Difference), 100*verdict.AlikeShare))
-	}
+	s.Notes = append(s.Notes, passedOver(r)...)
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
 		s.Notes = append(s.Notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-stats.Confidence))
 	}
@@ -63,6 +152,16 @@ func recommendation(r verdict.Recommendation) Section {
 	s.Notes = append(s.Notes, leftOut(r)...)
 	s.Notes = append(s.Notes, flags.Legend()...)
 	return s
+}
+
+// passedOver says why the best one is not the one with the best median.
+func passedOver(r verdict.Recommendation) []string {
+	if r.PassedOver == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s has the better median, by %+.1f%% to %+.1f%% with %.0f%% (%s): as good within %.0f%%, and the one that needs less memory is preferred.",
+		show.Line(r.PassedOver.Summary.Condition()), 100*(r.PassedOver.Interval.Low-1), 100*(r.PassedOver.Interval.High-1), 100*stats.Confidence,
+		repeatsOf(r.PassedOver.Difference), 100*verdict.AlikeShare)}
 }
 
 // doubted are warnings about the best cell and the one after it, where a flag

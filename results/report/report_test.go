@@ -277,21 +277,22 @@ func TestRecommendationGolden(t *testing.T) {
 		name    string
 		records []results.Record
 		goal    scenarios.Recommend
+		rate    float64
 	}{
-		{"recommend4500", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}},
-		{"recommend5000", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "5000MiB"}}},
-		{"recommendnothing", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}},
-		{"recommendenough", enough, scenarios.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}},
+		{"recommend4500", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}, 0},
+		{"recommend5000", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "5000MiB"}}, 100},
+		{"recommendnothing", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}, 0},
+		{"recommendenough", enough, scenarios.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}, 0},
 	} {
 		goal, err := verdict.NewGoal(test.goal)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r := verdict.Recommend(verdict.Summarise(test.records), nil, goal)
-		for _, format := range pages.RecommendFormats(results.Run{}, verdict.Recommendation{}).Names() {
+		for _, format := range pages.RecommendFormats(results.Run{}, nil, 0).Names() {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := pages.RecommendFormats(sampleRun(), r).Write(&b, format, report.Options{}); err != nil {
+				if err := pages.RecommendFormats(sampleRun(), r, test.rate).Write(&b, format, report.Options{}); err != nil {
 					t.Fatal(err)
 				}
 				golden(t, test.name+"."+format, b.String())
@@ -302,7 +303,7 @@ func TestRecommendationGolden(t *testing.T) {
 	run := sampleRun()
 	run.Plan.Recommend = &scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}
 	if out := render(t, "table", run, published(t, "7"), report.Options{}); !strings.Contains(out, "with gpu_peak ≤ 4500MiB") ||
-		!strings.Contains(out, "nginx+gunicorn-w1-t4/mt10: duration 18.50 s at 4481 MiB of GPU memory") {
+		!strings.Contains(out, "mt10    nginx+gunicorn-w1-t4   18.50 s") {
 		t.Errorf("no recommendation in\n%s", out)
 	}
 }

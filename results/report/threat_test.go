@@ -67,9 +67,9 @@ func hostileOutputs(t *testing.T) map[string]string {
 			return pages.HistoryFormats(verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil)).Write(w, format, report.Options{})
 		})
 	}
-	for _, format := range pages.RecommendFormats(results.Run{}, verdict.Recommendation{}).Names() {
+	for _, format := range pages.RecommendFormats(results.Run{}, nil, 0).Names() {
 		write("recommendation as "+format, func(w io.Writer) error {
-			return pages.RecommendFormats(run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]})).Write(w, format, report.Options{})
+			return pages.RecommendFormats(run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]}), 0).Write(w, format, report.Options{})
 		})
 	}
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })

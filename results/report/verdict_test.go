@@ -44,8 +44,8 @@ func viewsOf(t *testing.T, run results.Run, records []results.Record) map[string
 		add("history "+format, pages.HistoryFormats(history).Write(b, format, opts))
 	}
 	choice := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: duration})
-	for _, format := range pages.RecommendFormats(run, choice).Names() {
-		add("recommend "+format, pages.RecommendFormats(run, choice).Write(b, format, opts))
+	for _, format := range pages.RecommendFormats(run, choice, 0).Names() {
+		add("recommend "+format, pages.RecommendFormats(run, choice, 0).Write(b, format, opts))
 	}
 	if len(records) > 0 {
 		add("cell", pages.WriteCellPage(b, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), nil))

@@ -32,7 +32,11 @@ type Frontier struct {
 // does, so it is no candidate for the shortest duration or the highest
 // throughput. Of cells that are equal in both figures, the first is taken.
 func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
-	f := Frontier{Objective: objective, Memory: MemoryKind(summaries)}
+	return findFrontier(summaries, objective, MemoryKind(summaries))
+}
+
+func findFrontier(summaries []Summary, objective results.Figure, memory string) Frontier {
+	f := Frontier{Objective: objective, Memory: memory}
 	for _, s := range summaries {
 		f.Requests = max(f.Requests, s.Load.Requests)
 	}
@@ -41,8 +45,7 @@ func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
 		case s.Load.Requests != f.Requests:
 		case !s.Clean() || s.Sample(objective) == nil:
 			f.Excluded++
-		case s.Load.Client == scenarios.ClientOpen && s.Load.Rate > 0 && // its schedule gives its duration
-			(objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput):
+		case s.Load.Client == scenarios.ClientOpen && s.Load.Rate > 0 && scheduled(objective):
 			f.Scheduled++
 		default:
 			f.Candidates = append(f.Candidates, s)
@@ -55,6 +58,11 @@ func FindFrontier(summaries []Summary, objective results.Figure) Frontier {
 	}
 	f.Members = f.front(f.Candidates)
 	return f
+}
+
+// scheduled reports whether the schedule of an open loop at a rate gives its figure.
+func scheduled(objective results.Figure) bool {
+	return objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput
 }
 
 // front returns the candidates that no other candidate dominates.

@@ -60,7 +60,7 @@ func byMode(group []Summary) []Summary {
 
 // loadPivot lays out the cells of one number of requests.
 func loadPivot(group []Summary) Pivot {
-	mode := func(s Summary) string { return modeName(s.Load) }
+	mode := func(s Summary) string { return ModeName(s.Load) }
 	topologies, modes := distinct(group, Summary.topology), distinct(byMode(group), mode)
 	pivot := Pivot{Requests: group[0].Load.Requests, Summaries: group}
 	if len(modes) > len(topologies) {

@@ -16,8 +16,12 @@ type Goal struct {
 	Under     []Budget // all of them have to be met
 }
 
-// A Recommendation is the cell to deploy, with the cells that it was chosen from.
+// A Recommendation is the topology to deploy for a load, with those that it was chosen
+// from.
 type Recommendation struct {
+	Load    scenarios.LoadSpec
+	NotHeld int // topologies that did not serve the load's rate
+
 	Goal     Goal
 	Frontier Frontier
 
@@ -59,8 +63,35 @@ type Excess struct {
 // that is as good as that within AlikeShare and saves more than that of its
 // memory is preferred. For this it is not enough that no test shows a
 // difference: few repeats of a noisy figure do not even show one of 50%.
-func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Recommendation {
-	r := Recommendation{Goal: goal, Frontier: FindFrontier(summaries, goal.Objective)}
+//
+// It does so for each load by itself, in their order: the load is what users ask, and
+// the topology is the choice. An open loop at a rate takes as long as its schedule:
+// for the duration or the throughput it is given the topology with the least memory of
+// those that served the rate.
+func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) []Recommendation {
+	memory, baselines := MemoryKind(summaries), FindBaselines(summaries, selector)
+	var all []Recommendation
+	for _, cells := range GroupBy(summaries, func(s Summary) string { return ModeName(s.Load) }) {
+		all = append(all, recommend(cells, goal, memory, baselines))
+	}
+	slices.SortStableFunc(all, func(a, b Recommendation) int { return compareModes(a.Load, b.Load) })
+	return all
+}
+
+// recommend chooses among cells of one load.
+func recommend(cells []Summary, goal Goal, memory string, baselines Baselines) Recommendation {
+	r := Recommendation{Load: cells[len(cells)-1].Load, Goal: goal} // that with the most requests
+	if rate := r.Load.Rate; r.Load.Client == scenarios.ClientOpen && rate > 0 && scheduled(goal.Objective) {
+		r.Goal.Objective = results.Metric(results.PeakMetric(memory))
+		cells = slices.DeleteFunc(slices.Clone(cells), func(s Summary) bool {
+			held := s.Throughput == nil || s.Throughput.Min >= servedShare*rate
+			if !held && s.Clean() && s.Load.Requests == r.Load.Requests {
+				r.NotHeld++
+			}
+			return !held
+		})
+	}
+	r.Frontier = findFrontier(cells, r.Goal.Objective, memory)
 	for _, s := range r.Frontier.Candidates {
 		if over := firstExcess(s, goal.Under); over != nil {
 			r.Over = append(r.Over, *over)
@@ -84,9 +115,17 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) Rec
 		r.RunnerUp = r.choice(r.Fitting[1])
 	}
 	r.neighbours()
-	baselines := FindBaselines(summaries, selector)
-	r.Baseline, r.Ratio = baselines.Of(best), baselines.Ratio(best, goal.Objective)
+	r.Baseline, r.Ratio = baselines.Of(best), baselines.Ratio(best, r.Goal.Objective)
 	return r
+}
+
+// Copies is how many stacks of Best answer a rate, in requests per second, by what one
+// answered under the load. It is 0 where that is not known.
+func (r Recommendation) Copies(rate float64) int {
+	if r.Best == nil || rate <= 0 || r.Best.Throughput == nil || r.Best.Throughput.Median <= 0 {
+		return 0
+	}
+	return int(math.Ceil(rate / r.Best.Throughput.Median))
 }
 
 // Metrics are those that decide: the objective and the memory.

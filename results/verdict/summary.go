@@ -73,7 +73,7 @@ func (s Summary) Name() string { return s.Topology.Name + "/" + s.Load.Name() }
 
 // Condition is the cell's name without its number of requests, for tables of one
 // such number: gunicorn-w1-t4/mt10.
-func (s Summary) Condition() string { return s.Topology.Name + "/" + modeName(s.Load) }
+func (s Summary) Condition() string { return s.Topology.Name + "/" + ModeName(s.Load) }
 
 // Clean reports whether the cell can be recommended: every repeat is ok and
 // every answer was as expected.
@@ -205,8 +205,8 @@ func addReason(reasons []string, reason string) []string {
 	return append(reasons, reason)
 }
 
-// modeName is a load's name without its number of requests.
-func modeName(load scenarios.LoadSpec) string {
+// ModeName is a load's name without its number of requests.
+func ModeName(load scenarios.LoadSpec) string {
 	if load.KeepAlive {
 		return load.Mode() + "/keepalive"
 	}

@@ -48,7 +48,8 @@ func HistoryFormats(h verdict.History) report.Formats {
 }
 
 // RecommendFormats are those of what is recommended of a run's cells.
-func RecommendFormats(run results.Run, r verdict.Recommendation) report.Formats {
-	return append(report.Printed("text", func() report.Document { return report.NewRecommendationDocument(run, r) }),
-		as("json", func(w io.Writer) error { return exchange.WriteRecommendationJSON(w, run, r) }))
+// A rate, in requests per second, is what copies of each are counted for; 0: none are.
+func RecommendFormats(run results.Run, loads []verdict.Recommendation, rate float64) report.Formats {
+	return append(report.Printed("text", func() report.Document { return report.NewRecommendationDocument(run, loads, rate) }),
+		as("json", func(w io.Writer) error { return exchange.WriteRecommendationJSON(w, run, loads, rate) }))
 }
