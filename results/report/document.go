@@ -92,6 +92,7 @@ func NewDocument(run results.Run, records []results.Record) Document {
 			doc.Sections = append(doc.Sections, PivotSection(pivot, results.Metric(name), baselines, notes))
 		}
 	}
+	doc.Sections = append(doc.Sections, Held(Sweeps(summaries, notes)...)...)
 	doc.Sections = append(doc.Sections, Held(&Section{Title: "Notes", Notes: notes.Legend()},
 		OpenLoops(records), Streams(records), bounds(run, summaries), Failures(summaries), Prunings(summaries), ErrorList(records),
 		MissingCells(run, records), RepeatsMade(run, records), GPUPhases(records), Ran(records), timeSpent(run), CheckList(run.Checks))...)

@@ -54,6 +54,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 	nothing := record(flask, single, 1)
 	nothing.Memory.Reason = "no cgroup could be read"
 	spared, sparedRecords := pruning()
+	sweptRun, sweptRecords := swept()
 	under := sampleRun()
 	under.Outcome = ""
 	for name, test := range map[string]struct {
@@ -65,6 +66,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 		"all failed": {sampleRun(), records[12:], []string{"there is nothing to recommend", "No module named &#39;wsgi&#39;", "never ready within 30s"}},
 		"unmeasured": {sampleRun(), []results.Record{nothing, measured(flask, mt5, 1, 1.5, 0)}, []string{"– (not measured)", "no cgroup could be read"}},
 		"repeats":    {run, records, []string{"the app was killed for memory", "500 Internal Server Error", "57.3%"}},
+		"swept":      {sweptRun, sweptRecords, []string{"What env.BATCH changes, 40 requests", "What env.DELAY changes", "55%", "mt4 and more"}},
 		"pruned":     {spared, sparedRecords, []string{`>pruned<`, "Repeat 2 was pruned", "ran out of GPU memory at mt5/n40", "2 cells failed; 4 cells pruned · 10 of 16 cells"}},
 		"under way":  {under, records[:2], []string{"not finished", "<progress"}},
 	} {

@@ -208,6 +208,31 @@ func repeats() (results.Run, []results.Record) {
 	}
 }
 
+// swept is a run with two axes, one of which pays from a pool of 8 on.
+func swept() (results.Run, []results.Record) {
+	run := sampleRun()
+	run.Plan.Repeats = 1
+	var records []results.Record
+	for batch, durations := range map[string][]float64{"1": {2, 1.1, 1.1}, "4": {2.1, 1.2, 0.9}, "16": {2.2, 1.05, 0.6}} {
+		for delay, more := range map[string]float64{"2": 0, "10": 0.2} {
+			topology := scenarios.Topology{
+				Name: "uvicorn-w1-batch" + batch + "-delay" + delay, Server: "uvicorn", Workers: 1,
+				Env:  map[string]string{"BATCH": batch, "DELAY": delay},
+				Axes: map[string]string{"env.BATCH": batch, "env.DELAY": delay},
+			}
+			for i, pool := range []int{1, 4, 8} {
+				spec := scenarios.LoadSpec{Requests: 40, Client: scenarios.ClientMT, Pool: pool}
+				if pool == 1 {
+					spec.Client = scenarios.ClientSingle
+				}
+				records = append(records, measured(topology, spec, 1, durations[i]+more, 300))
+			}
+		}
+	}
+	records = append(records, measured(flask, single, 1, 1.9, 300))
+	return run, records
+}
+
 func TestGolden(t *testing.T) {
 	gpuRun := func(scenario string, baseline *scenarios.Baseline) results.Run {
 		run := sampleRun()
@@ -220,6 +245,7 @@ func TestGolden(t *testing.T) {
 	unmeasured := sampleRun()
 	nothing := record(flask, single, 1)
 	nothing.Memory.Reason = "no cgroup could be read"
+	sweptRun, sweptRecords := swept()
 	partly := published(t, "3")[:3]
 	partly[1].GPU = gpu.Usage{Validity: gpu.Invalid, Reason: "NVML: GPU is lost"}
 	partly[2].GPU.Validity, partly[2].GPU.Flags = gpu.Flagged, []string{gpu.FlagForeign}
@@ -239,6 +265,7 @@ func TestGolden(t *testing.T) {
 		{"unmeasured", unmeasured, []results.Record{nothing, measured(flask, mt5, 1, 1.5, 0)}, report.Options{}},
 		{"partly", gpuRun("partly", nil), partly, report.Options{}},
 		{"allfailed", sampleRun(), records[12:], report.Options{}},
+		{"swept", sweptRun, sweptRecords, report.Options{}},
 		{"empty", sampleRun(), nil, report.Options{}},
 	} {
 		for _, format := range []string{"table", "markdown"} {

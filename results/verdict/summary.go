@@ -131,20 +131,26 @@ func Summarise(records []results.Record) []Summary {
 		summaries = append(summaries, summarise(repeats))
 	}
 	slices.SortFunc(summaries, compareSummaries)
+	var all []*Summary
 	for i := range summaries {
-		summaries[i].Alone = alone(summaries[i], summaries)
+		all = append(all, &summaries[i])
+	}
+	for _, cells := range GroupBy(all, func(s *Summary) string { return s.Topology.Name }) {
+		for _, s := range cells {
+			s.Alone = alone(s, cells)
+		}
 	}
 	return summaries
 }
 
-// alone looks for a cell of one client, with the same number of requests if there
-// is one.
-func alone(s Summary, summaries []Summary) *float64 {
+// alone looks for a topology's cell of one client, with the same number of requests
+// if there is one.
+func alone(s *Summary, cells []*Summary) *float64 {
 	var found *float64
-	for _, other := range summaries {
+	for _, other := range cells {
 		if s.Load.Pool > 1 && s.Load.Client != scenarios.ClientOpen && other.Load.Client == scenarios.ClientSingle &&
-			other.Topology.Name == s.Topology.Name && other.Load.KeepAlive == s.Load.KeepAlive &&
-			other.Throughput != nil && other.CleanRepeat() && (found == nil || other.Load.Requests == s.Load.Requests) {
+			other.Load.KeepAlive == s.Load.KeepAlive && other.Throughput != nil && other.CleanRepeat() &&
+			(found == nil || other.Load.Requests == s.Load.Requests) {
 			found = &other.Throughput.Median
 		}
 	}

@@ -127,6 +127,7 @@ type runView struct {
 	Tradeoff    *figureView
 	Figure      string // what a figure is of its repeats
 	Pivots      []pivotView
+	Sweeps      []report.Section
 	Notes       []report.Fact
 	Figures     []figureView
 	CellGrid    *report.Grid
@@ -231,6 +232,7 @@ func (b *builder) view(records []results.Record) runView {
 			v.Pivots = append(v.Pivots, b.newPivot(pivot, results.Metric(name)))
 		}
 	}
+	v.Sweeps = report.Held(report.Sweeps(b.summaries, b.notes)...)
 	for _, d := range b.drawings() {
 		v.Figures = append(v.Figures, newFigure(d.chart, d.caption, halfPage))
 	}
