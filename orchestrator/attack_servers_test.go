@@ -9,7 +9,7 @@ import (
 
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 )
 
 // TestAttackUpstreamKeepalive: a server that closes its connections gets a new one
@@ -54,7 +54,7 @@ topologies:
 matrix: {requests: [2, 4], client: [single]}
 repeats: 3
 `)
-	p.App.Ready = scenarios.Ready{Path: "/nowhere", Timeout: 10 * time.Second}
+	p.App.Ready = ready.Probe{Path: "/nowhere", Timeout: 10 * time.Second}
 	records, err := b.execute(t.Context(), p)
 	if err != nil || len(records) != 8 {
 		t.Fatalf("%d cells: %v", len(records), err)

@@ -14,6 +14,7 @@ import (
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/message"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -386,8 +387,10 @@ func (s *live) warmedUp(ctx context.Context) error {
 // job is a load against this stack. Random choices differ between repeats and are
 // the same for all topologies.
 func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
+	request := s.plan.Request
+	request.Headers = message.Fill(request.Headers, s.plan.App.Env)
 	return load.Job{
-		URL: s.stack.URL(), Request: s.plan.Request, Load: spec, GiveUp: giveUp,
+		URL: s.stack.URL(), Request: request, Load: spec, GiveUp: giveUp,
 		Seed: s.plan.Seed + uint64(repeat) - 1, Cores: s.cores,
 	}
 }

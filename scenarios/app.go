@@ -4,12 +4,12 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/folder"
+	"stackmeter/scenarios/ready"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
@@ -35,7 +35,7 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		yamlfile.Key("asgi", func(n *yaml.Node) { d.Checked(n, "app.asgi", &a.ASGI, validWSGI, asgiRule) }),
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
-		yamlfile.Key("ready", func(n *yaml.Node) { d.ready(n, &a.Ready) }),
+		yamlfile.Key("ready", func(n *yaml.Node) { ready.Read(d.File, n, d.loader.Env, d.readyCommand, &a.Ready) }),
 	}, container.Fields(d.File, "app.", &a.Options)...)...)
 	if o.Has("image") && o.Has("build") {
 		d.Problem(o.Keys["build"], "keep one of them", "app has both an image and a build")
@@ -150,11 +150,18 @@ func (d *decoder) buildSecrets(n *yaml.Node, into *map[string]BuildSecret) {
 	}
 }
 
-func (d *decoder) ready(n *yaml.Node, r *Ready) {
-	d.Object(n, "ready", "app.ready",
-		yamlfile.Key("path", func(n *yaml.Node) { d.urlPath(n, "app.ready.path", &r.Path) }),
-		yamlfile.Key("timeout", func(n *yaml.Node) { d.duration(n, "app.ready.timeout", &r.Timeout) }),
-	)
+// readyCommand reads a command that is run beside the app, which has no topology's
+// axes.
+func (d *decoder) readyCommand(n *yaml.Node, what string) []string {
+	argv := d.command(n, what, new(int))
+	for _, a := range argv {
+		for _, name := range a.names {
+			if _, address := whose(name); address || slices.Contains([]string{placeWorkers, placeThreads, placeWSGI}, name) {
+				d.Problem(a.node, "only {host} and {port}, where the service listens, are known", "%s: there is no value for {%s}", what, show.Columns(show.Shorten(name, show.Quoted)))
+			}
+		}
+	}
+	return fill(argv, nil)
 }
 
 // Ranges of resources. 6 MiB is the least a container engine accepts.
@@ -249,6 +256,3 @@ func (d *decoder) devices(n *yaml.Node, g *GPU) {
 		}
 	}
 }
-
-// defaultReady is a GET of /, the one path that every site has, for a minute.
-func defaultReady() Ready { return Ready{Path: "/", Timeout: time.Minute} }

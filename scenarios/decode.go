@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/ready"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
@@ -21,8 +22,8 @@ import (
 // app.
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	s := &Scenario{settings: settings{
-		App:       App{Port: 8000, Ready: defaultReady()},
-		Request:   Request{Method: "GET", Path: "/", Timeout: defaultReady().Timeout, Expect: expect.Answer{Status: 200}},
+		App:       App{Port: 8000, Ready: ready.Default()},
+		Request:   Request{Method: "GET", Path: "/", Timeout: ready.Default().Timeout, Expect: expect.Answer{Status: 200}},
 		Resources: Resources{GPU: GPU{Mode: GPUAuto, Count: 1}},
 		Client:    Client{Engine: EngineNative},
 		Repeats:   1,

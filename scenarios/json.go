@@ -9,24 +9,6 @@ import (
 
 // In JSON a duration is a number of seconds, as everywhere outside of Go.
 
-type readyJSON struct {
-	Path     string  `json:"path"`
-	TimeoutS float64 `json:"timeout_s"`
-}
-
-// MarshalJSON implements json.Marshaler.
-func (r Ready) MarshalJSON() ([]byte, error) {
-	return json.Marshal(readyJSON{r.Path, r.Timeout.Seconds()})
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (r *Ready) UnmarshalJSON(text []byte) error {
-	var read readyJSON
-	err := json.Unmarshal(text, &read)
-	r.Path, r.Timeout = read.Path, units.Duration(read.TimeoutS)
-	return err
-}
-
 // plainRequest is a Request without methods.
 type plainRequest Request
 

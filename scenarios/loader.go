@@ -9,14 +9,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/threshold"
-	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -169,15 +167,6 @@ func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
 	}
 	s.File = file
 	return s, nil
-}
-
-// duration reads a time-out or a limit of latency.
-func (d *decoder) duration(n *yaml.Node, what string, into *time.Duration) bool {
-	seconds, ok := d.QuantityIn(n, what, units.Seconds, shortestTime, longestTime)
-	if ok {
-		*into = units.Duration(seconds)
-	}
-	return ok
 }
 
 //go:embed schema.json

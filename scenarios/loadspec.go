@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/yamlfile"
 )
 
 // A LoadSpec is what the client does in one cell.
@@ -77,8 +78,7 @@ const (
 	LowestRate  = 0.001   // requests per second: one in a quarter of an hour
 	MaxRate     = 100_000 // requests per second
 
-	shortestTime, longestTime = 1e-3, 24 * 3600 // seconds
-	longestSchedule           = 365 * 24 * 3600 // seconds of an open loop
+	longestSchedule = 365 * 24 * 3600 // seconds of an open loop
 )
 
 // inRange is the error of a number that is not from low to high; nil if it is.
@@ -112,7 +112,7 @@ func (l LoadSpec) check() error {
 func (l LoadSpec) checkRate() error {
 	switch {
 	case l.P99 != 0:
-		return units.Seconds.InRange("the limit of a search's p99", l.P99.Seconds(), shortestTime, longestTime)
+		return units.Seconds.InRange("the limit of a search's p99", l.P99.Seconds(), yamlfile.ShortestTime, yamlfile.LongestTime)
 	case l.Rate == 0:
 		return nil // as fast as the pool can
 	}

@@ -408,7 +408,7 @@ func (d *decoder) search(n *yaml.Node, what string, into *LoadSpec) bool {
 	d.Object(n, "rate", what, yamlfile.Needed("search", rateRule, func(n *yaml.Node) {
 		d.forPython(n, false, "give the rate, as 20/s", "the engine python-requests does not search for a rate")
 		d.Object(n, "search", what+".search", yamlfile.Needed("p99", "add p99: 500ms", func(n *yaml.Node) {
-			if sound = d.duration(n, what+".search.p99", &into.P99); sound {
+			if sound = d.Duration(n, what+".search.p99", &into.P99); sound {
 				into.Rate = 0
 			}
 		}))

@@ -15,7 +15,6 @@ const (
 	nameRule    = "letters, digits and . _ + - after a letter or digit, at most 64"
 	serviceRule = "a DNS label: a to z, digits and -, a letter or digit first and last, at most 63"
 	envRule     = "letters, digits and _, not a digit first"
-	headerRule  = "letters, digits, - and _"
 	imageRule   = "for example registry.example/team/app:1.2"
 	wsgiRule    = "module:callable, for example wsgi:app"
 	asgiRule    = "module:callable, for example asgi:app"
@@ -31,9 +30,6 @@ var (
 	validService = matching(`[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?`)
 
 	validEnv = matching(`[A-Za-z_][A-Za-z0-9_]{0,255}`)
-
-	// Narrower than HTTP's token: what headers really look like.
-	validHeader = matching(`[A-Za-z0-9_-]{1,256}`)
 
 	// It refuses what could be taken for an option or leave argv. The engine
 	// knows the rest of the grammar.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/scenarios/message"
 	"stackmeter/scenarios/show"
 )
 
@@ -17,8 +18,9 @@ var written = []string{
 }
 
 // Redacted is the plan without values that may be secrets: those of environment
-// variables that are not on the list, of build arguments and of request headers.
-// Their names stay. Its Fingerprint differs from the plan's.
+// variables that are not on the list, of build arguments and of request headers, but
+// for those that only name a variable. Their names stay. Its Fingerprint differs from
+// the plan's.
 func (p Plan) Redacted() Plan {
 	p.App.Env = redacted(p.App.Env)
 	if p.App.Build != nil {
@@ -26,7 +28,7 @@ func (p Plan) Redacted() Plan {
 		build.Args = redacted(build.Args)
 		p.App.Build = &build
 	}
-	p.Request.Headers = redacted(p.Request.Headers)
+	p.Request.Headers, p.App.Ready.Headers = message.Redacted(p.Request.Headers), message.Redacted(p.App.Ready.Headers)
 	p.Trials = slices.Clone(p.Trials)
 	for i := range p.Trials {
 		p.Trials[i].Topology = p.Trials[i].Topology.Redacted()
@@ -84,12 +86,8 @@ func (p Plan) Scrubber(more ...string) func(string) string {
 	if p.App.Build != nil {
 		add(p.App.Build.Args)
 	}
-	add(p.Request.Headers)
-	for _, value := range p.Request.Headers {
-		if _, credentials, found := strings.Cut(value, " "); found { // Authorization: Bearer TOKEN
-			values = append(values, credentials)
-		}
-	}
+	values = append(values, message.Secrets(p.Request.Headers, p.App.Env)...)
+	values = append(values, message.Secrets(p.App.Ready.Headers, p.App.Env)...)
 	for _, trial := range p.Trials {
 		add(trial.Topology.Env, trial.Topology.axisVariables()...)
 		names = append(names, trial.Topology.Name)

@@ -3,7 +3,6 @@ package scenarios
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/folder"
+	"stackmeter/scenarios/message"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
@@ -22,18 +22,16 @@ import (
 const maxFiles = 10_000
 
 func (d *decoder) request(n *yaml.Node, r *Request) {
-	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut,
-		http.MethodPatch, http.MethodDelete, http.MethodOptions}
 	var expected yamlfile.Object
 	o, _ := d.Object(n, "request", "request",
-		yamlfile.Key("method", func(n *yaml.Node) { d.Choice(n, "request.method", &r.Method, methods...) }),
-		yamlfile.Key("path", func(n *yaml.Node) { d.urlPath(n, "request.path", &r.Path) }),
-		yamlfile.Key("headers", func(n *yaml.Node) { d.headers(n, &r.Headers) }),
+		yamlfile.Key("method", func(n *yaml.Node) { d.Choice(n, "request.method", &r.Method, message.Methods()...) }),
+		yamlfile.Key("path", func(n *yaml.Node) { message.Path(d.File, n, "request.path", &r.Path) }),
+		yamlfile.Key("headers", func(n *yaml.Node) { message.Headers(d.File, n, "request.headers", d.loader.Env, &r.Headers) }),
 		yamlfile.Key("multipart", func(n *yaml.Node) { r.Multipart = d.multipart(n) }),
 		yamlfile.Key("body", func(n *yaml.Node) { r.Body = d.body(n) }),
 		yamlfile.Field{Name: "json", Null: true, Read: func(n *yaml.Node) { r.JSON = d.JSON(n, "request.json") }},
 		yamlfile.Key("pick", func(n *yaml.Node) { d.Choice(n, "request.pick", &r.Pick, pickCycle, PickRandom) }),
-		yamlfile.Key("timeout", func(n *yaml.Node) { d.duration(n, "request.timeout", &r.Timeout) }),
+		yamlfile.Key("timeout", func(n *yaml.Node) { d.Duration(n, "request.timeout", &r.Timeout) }),
 		yamlfile.Key("expect", func(n *yaml.Node) { expected = expect.Read(d.File, n, &r.Expect) }),
 		yamlfile.Key("stream", func(n *yaml.Node) { d.Choice(n, "request.stream", &r.Stream, StreamEvents, StreamLines, StreamChunks) }),
 		yamlfile.Key("tls", func(n *yaml.Node) { r.TLS = d.tls(n) }),
@@ -78,38 +76,6 @@ func (d *decoder) stream(o, expected yamlfile.Object, r *Request) {
 	for name, value := range r.Headers {
 		if strings.EqualFold(name, "Accept-Encoding") && !strings.EqualFold(value, "identity") && r.Stream != StreamChunks {
 			d.Problem(o.Keys["headers"], "remove it", "request.headers asks for compressed answers by Accept-Encoding, and request for their events, which cannot be told apart then")
-		}
-	}
-}
-
-// urlPath reads the path of a URL with its query.
-func (d *decoder) urlPath(n *yaml.Node, what string, into *string) {
-	d.Checked(n, what, into, func(s string) bool {
-		_, err := url.ParseRequestURI(s)
-		return err == nil && strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' })
-	}, "a path starts with /, for example /predict; write a space as %20 and ä as %C3%A4")
-}
-
-// headers reads the request's own headers. It refuses those that the client sets
-// itself: with wrong ones a benchmark would measure nonsense.
-func (d *decoder) headers(n *yaml.Node, into *map[string]string) {
-	d.Dictionary(n, "request.headers", into, validHeader, headerRule)
-	seen := map[string]*yaml.Node{}
-	for key, value := range yamlfile.Pairs(n) {
-		name := http.CanonicalHeaderKey(key.Value)
-		if before := seen[name]; before != nil {
-			d.Problem(key, "keep one of them", "the header %s is already in %s", show.Quote(name), d.Place(before))
-		}
-		seen[name] = key
-		if text, is := (*into)[key.Value]; is {
-			(*into)[key.Value] = strings.Trim(text, " \t") // which is none of a value: RFC 9110, section 5.5
-		}
-		if slices.Contains([]string{"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Expect", "Upgrade", "Te", "Trailer"}, name) {
-			d.Problem(key, "remove it; matrix.keepalive says whether connections are kept alive",
-				"the client itself sets the header %s", name)
-		}
-		if show.Columns(value.Value) != strings.ReplaceAll(value.Value, "\t", " ") {
-			d.Problem(value, "", "the header %s contains a control character", show.Quote(name))
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/ready"
 )
 
 // Client modes of a load.
@@ -106,7 +107,7 @@ type App struct {
 	ASGI  string            `json:"asgi,omitempty"` // module:callable
 	Env   map[string]string `json:"env,omitempty"`
 	Port  int               `json:"port"`
-	Ready Ready             `json:"ready"`
+	Ready ready.Probe       `json:"ready"`
 	container.Options
 }
 
@@ -128,19 +129,12 @@ type BuildSecret struct {
 	Env  string `json:"env,omitempty"`  // a variable of the operator's, given by --env
 }
 
-// Ready says when a stack is ready: a GET of Path through the whole stack
-// answers with a 2xx status within Timeout. Without a path it is ready at once.
-type Ready struct {
-	Path    string        `json:"path"`
-	Timeout time.Duration `json:"timeout"`
-}
-
 // A Request is what the client sends. At most one of Multipart, Body and JSON
 // is set; with none of them the request has no body.
 type Request struct {
 	Method    string            `json:"method"`
 	Path      string            `json:"path"`
-	Headers   map[string]string `json:"headers,omitempty"`
+	Headers   map[string]string `json:"headers,omitempty"` // see package message
 	Multipart *Multipart        `json:"multipart,omitempty"`
 	Body      *Body             `json:"body,omitempty"`
 	JSON      json.RawMessage   `json:"json,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 )
 
 // TestAttackAnotherProtocol: a server that does not speak HTTP is told by the first
@@ -56,7 +57,7 @@ func TestAttackAnotherProtocol(t *testing.T) {
 				}()
 				address = "http://" + listener.Addr().String()
 			}
-			spec := Spec{Ready: scenarios.Ready{Path: "/healthz", Timeout: time.Minute}, Services: []Service{{Name: "app"}}}
+			spec := Spec{Ready: ready.Probe{Path: "/healthz", Timeout: time.Minute}, Services: []Service{{Name: "app"}}}
 			if test.tls {
 				spec.TLS, address = &scenarios.TLS{}, strings.Replace(address, "http:", "https:", 1)
 			}
@@ -90,7 +91,7 @@ func TestAttackSilentTLS(t *testing.T) {
 			go silent(conn, secure.Listener.Addr().String())
 		}
 	}()
-	spec := Spec{Ready: scenarios.Ready{Path: "/healthz", Timeout: time.Minute}, Services: []Service{{Name: "app"}}}
+	spec := Spec{Ready: ready.Probe{Path: "/healthz", Timeout: time.Minute}, Services: []Service{{Name: "app"}}}
 	err = WaitReady(t.Context(), spec, urlStack{placed{}, "http://" + front.Addr().String()})
 	if !errors.Is(err, ErrElsewhere) || !strings.Contains(err.Error(), "speaks TLS") {
 		t.Errorf("%v", err)

@@ -7,8 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"stackmeter/scenarios/ready"
 )
 
 const (
@@ -22,16 +28,16 @@ const (
 // ErrReadyPath marks an error of WaitReady that tells of an app which answers, but
 // refuses the ready path. Waiting longer, or another way of serving it, would not
 // help.
-var ErrReadyPath = errors.New("app.ready.path has to be answered with 2xx")
+var ErrReadyPath = errors.New("app.ready.path has to be answered with")
 
-// WaitReady returns nil once a GET of the ready path through the whole stack was
-// answered with a 2xx status, not by way of a redirect, while every service ran.
-// It fails at once when a service ends, or with ErrElsewhere when what answers does not
-// speak HTTP, and soon with ErrElsewhere when one listens where nothing reaches it. After the ready time-out it fails with the last probe's
-// error, and with ErrReadyPath if the app refused its request. Without a ready
-// path it sends no GET. It does not fetch the logs.
+// WaitReady returns nil once the spec's probe was answered through the whole stack,
+// not by way of a redirect, while every service ran. It fails at once when a service
+// ends, or with ErrElsewhere when what answers does not speak HTTP, and soon with
+// ErrElsewhere when one listens where nothing reaches it. After the ready time-out it
+// fails with the last probe's error, and with ErrReadyPath if the app refused its
+// request. Without a probe it asks nothing. It does not fetch the logs.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
-	if spec.Ready.Path == "" {
+	if spec.Ready.None() {
 		return stack.Check(ctx)
 	}
 	late := fmt.Errorf("not ready after %v (app.ready.timeout)", spec.Ready.Timeout)
@@ -47,39 +53,24 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	watching.Go(func() { watchServices(ctx, stack, ended) })
 	watching.Go(func() { watchSockets(ctx, spec, stack, ended) })
 
-	// Each probe makes its own connection: one in the backlog of a server that is
-	// still starting must not decide about the next. None outlives the wait: a
-	// transport keeps dialling for a request that was given up, and the address
-	// may be another stack's by then.
-	var first *firstBytes // of this probe
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
-		heard := first
-		conn, err := new(net.Dialer).DialContext(ctx, network, address)
-		return heardConn{conn, heard}, err
-	}}
-	if spec.TLS != nil {
-		config, err := spec.TLS.Config()
-		if err != nil {
-			return err
-		}
-		transport.TLSClientConfig = config
+	ask, err := prober(ctx, spec, stack)
+	if err != nil {
+		return err
 	}
-	// Redirects are not followed: they lead away from the stack, and an app must
-	// not make this machine send requests into its network.
-	client := &http.Client{Timeout: probeTimeout, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}}
-	url := stack.URL() + spec.Ready.Path
 	began := time.Now()
 	var last error
 	for {
-		first = new(firstBytes)
-		last = probe(ctx, client, url, last)
-		if last == nil {
-			return stack.Check(ctx)
+		failed, never := askOnce(ctx, ask)
+		// The dialer keeps the deadline by a timer of its own, which may be first. The
+		// probe before then says more.
+		if deadline, bound := ctx.Deadline(); failed == nil || last == nil || ctx.Err() == nil && !(bound && time.Now().After(deadline)) {
+			last = failed
 		}
-		if other := first.otherProtocol(ctx, spec, stack.URL(), last); other != nil {
-			return other
+		switch {
+		case last == nil:
+			return stack.Check(ctx)
+		case never != nil:
+			return never
 		}
 		select {
 		case <-ctx.Done():
@@ -95,6 +86,124 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 		case <-time.After(probePause(time.Since(began))):
 		}
 	}
+}
+
+// A probe asks once. failed is why the stack is not ready, nil if it is. never is why
+// waiting would not help, nil if it may.
+type probe func(ctx context.Context) (failed, never error)
+
+// askOnce gives a probe its time-out.
+func askOnce(ctx context.Context, ask probe) (failed, never error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTimeout, fmt.Errorf("no answer within %v", probeTimeout))
+	defer cancel()
+	return ask(ctx)
+}
+
+// prober returns the probe that the spec asks for. It is used until ctx ends.
+func prober(ctx context.Context, spec Spec, stack Stack) (probe, error) {
+	switch {
+	case len(spec.Ready.Command) > 0:
+		// The address stays; where the service listens by now is nothing to it.
+		asked, _, _ := stack.Listening(ctx, spec.Answering())
+		argv := Service{Command: spec.Ready.Command}.Argv(Address{asked.Addr().String(), int(asked.Port())}, nil)
+		return func(ctx context.Context) (failed, never error) { return command(ctx, stack, spec.Answering(), argv) }, nil
+	case spec.Ready.TCP:
+		return func(ctx context.Context) (failed, never error) { return connects(ctx, spec, stack), nil }, nil
+	}
+	return requests(ctx, spec, stack)
+}
+
+// command runs the probe's command in the service that has to answer. A program that
+// is not there will not come.
+func command(ctx context.Context, stack Stack, service string, argv []string) (failed, never error) {
+	_, err := stack.Exec(ctx, service, argv...)
+	if err == nil {
+		return nil, nil
+	}
+	failed = fmt.Errorf("app.ready.command: %w", err)
+	if strings.Contains(err.Error(), "executable file not found") {
+		never = failed
+	}
+	return failed, never
+}
+
+// connects makes a TCP connection. A proxy takes one, and so does the engine's for a
+// port that it publishes, whether the service behind it listens or not: its sockets are
+// looked at, too, where that can be done.
+func connects(ctx context.Context, spec Spec, stack Stack) error {
+	at, err := url.Parse(stack.URL())
+	if err != nil {
+		return err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.Host)
+	if err != nil {
+		return err
+	}
+	conn.Close()
+	asked, listens, err := stack.Listening(ctx, spec.Answering())
+	if err == nil && !slices.ContainsFunc(listens, func(l netip.AddrPort) bool { return l.Port() == asked.Port() }) {
+		return fmt.Errorf("service %s does not listen on %v yet", spec.Answering(), asked)
+	}
+	return nil
+}
+
+// requests returns a probe that sends the spec's request.
+//
+// Each probe makes its own connection: one in the backlog of a server that is still
+// starting must not decide about the next. None outlives the wait: a transport keeps
+// dialling for a request that was given up, and the address may be another stack's by
+// then.
+func requests(wait context.Context, spec Spec, stack Stack) (probe, error) {
+	var first *firstBytes // of this probe
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+		heard := first
+		conn, err := new(net.Dialer).DialContext(wait, network, address)
+		return heardConn{conn, heard}, err
+	}}
+	if spec.TLS != nil {
+		config, err := spec.TLS.Config()
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = config
+	}
+	// Redirects are not followed: they lead away from the stack, and an app must
+	// not make this machine send requests into its network.
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+	return func(ctx context.Context) (failed, never error) {
+		first = new(firstBytes)
+		if failed = request(ctx, client, spec.Ready, stack.URL()+spec.Ready.Path); failed != nil {
+			never = first.otherProtocol(ctx, spec, stack.URL(), failed)
+		}
+		return failed, never
+	}, nil
+}
+
+// request asks once.
+func request(ctx context.Context, client *http.Client, p ready.Probe, url string) error {
+	req, err := p.Request(url)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("User-Agent", probeAgent)
+	resp, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	if p.Accepts(resp.StatusCode) {
+		return nil
+	}
+	if to := resp.Header.Get("Location"); resp.StatusCode >= 300 && resp.StatusCode <= 399 && to != "" {
+		return fmt.Errorf("%s %s answered %s to %.200q, and a redirect is not followed: %w %s", req.Method, url, resp.Status, to, ErrReadyPath, p.Accepted())
+	}
+	if code := resp.StatusCode; code >= 300 && code <= 499 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests {
+		return fmt.Errorf("%s %s answered %s %q, and %w %s", req.Method, url, resp.Status, body, ErrReadyPath, p.Accepted())
+	}
+	return fmt.Errorf("%s %s answered %s %q", req.Method, url, resp.Status, body)
 }
 
 // probePause is the pause after a probe: a twentieth of the wait so far. An
@@ -119,37 +228,6 @@ func watchServices(ctx context.Context, stack Stack, cancel context.CancelCauseF
 			}
 		}
 	}
-}
-
-// probe asks once. If ctx cuts it short it returns the error of the probe
-// before, which says more.
-func probe(ctx context.Context, client *http.Client, url string, before error) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("User-Agent", probeAgent)
-	resp, err := client.Do(req)
-	if err != nil {
-		// The dialer keeps the deadline by a timer of its own, which may be first.
-		deadline, bound := ctx.Deadline()
-		if before != nil && (ctx.Err() != nil || bound && time.Now().After(deadline)) {
-			return before
-		}
-		return err
-	}
-	defer resp.Body.Close()
-	if to := resp.Header.Get("Location"); resp.StatusCode >= 300 && resp.StatusCode <= 399 && to != "" {
-		return fmt.Errorf("GET %s answered %s to %.200q, and a redirect is not followed: %w", url, resp.Status, to, ErrReadyPath)
-	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-	switch code := resp.StatusCode; {
-	case code >= 200 && code <= 299:
-		return nil
-	case code >= 300 && code <= 499 && code != http.StatusRequestTimeout && code != http.StatusTooEarly && code != http.StatusTooManyRequests:
-		return fmt.Errorf("GET %s answered %s %q, and %w", url, resp.Status, body, ErrReadyPath)
-	}
-	return fmt.Errorf("GET %s answered %s %q", url, resp.Status, body)
 }
 
 // ErrUnsettled is the error of WaitSettled when the stack is still busy by

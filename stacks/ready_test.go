@@ -2,12 +2,17 @@ package stacks
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"stackmeter/scenarios/ready"
 )
 
 // urlStack is a stack that runs at a URL.
@@ -62,5 +67,95 @@ func TestThreat8RedirectedProbe(t *testing.T) {
 		if n := asked.Load(); n > 0 {
 			t.Errorf("the other server was asked %d times", n)
 		}
+	}
+}
+
+// TestReadyRequest: the probe is the request that the scenario describes, and what is
+// accepted is what it says.
+func TestReadyRequest(t *testing.T) {
+	var got string
+	answer := http.StatusNoContent
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		got = strings.Join([]string{req.Method, req.URL.Path, req.Host, req.Header.Get("Authorization"), req.Header.Get("Content-Type"), req.UserAgent(), string(body)}, " ")
+		w.WriteHeader(answer)
+	}))
+	defer app.Close()
+	headers := map[string]string{"authorization": "Bearer x", "host": "app.internal"}
+	for name, test := range map[string]struct {
+		probe  ready.Probe
+		answer int
+		sent   string
+		failed string
+	}{
+		"a plain one":        {ready.Probe{Path: "/h"}, 204, "GET /h " + strings.TrimPrefix(app.URL, "http://") + "   stackmeter-probe ", ""},
+		"JSON":               {ready.Probe{Path: "/h", Method: "POST", Headers: headers, JSON: []byte(`{"a":1}`)}, 200, `POST /h app.internal Bearer x application/json stackmeter-probe {"a":1}`, ""},
+		"text":               {ready.Probe{Path: "/h", Method: "PUT", Headers: headers, Body: "a"}, 200, "PUT /h app.internal Bearer x text/plain; charset=utf-8 stackmeter-probe a", ""},
+		"another type":       {ready.Probe{Path: "/h", Method: "PUT", Headers: map[string]string{"Content-Type": "a/b", "Host": "h"}, Body: "a"}, 200, "PUT /h h  a/b stackmeter-probe a", ""},
+		"an accepted one":    {ready.Probe{Path: "/h", Headers: headers, Status: []string{"404"}}, 404, "GET /h app.internal Bearer x  stackmeter-probe ", ""},
+		"one that is not":    {ready.Probe{Path: "/h", Headers: headers, Status: []string{"204"}}, 200, "GET /h app.internal Bearer x  stackmeter-probe ", "answered 200 OK"},
+		"one that will stay": {ready.Probe{Path: "/h", Headers: headers, Status: []string{"204", "3xx"}}, 401, "GET /h app.internal Bearer x  stackmeter-probe ", "has to be answered with 204 or 3xx"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer = test.answer
+			test.probe.Timeout = 300 * time.Millisecond
+			if test.failed == "" {
+				test.probe.Timeout = time.Minute
+			}
+			err := WaitReady(t.Context(), Spec{Ready: test.probe, Services: []Service{{Name: "app"}}}, urlStack{placed{}, app.URL})
+			if got != test.sent || (err == nil) != (test.failed == "") || err != nil && !strings.Contains(err.Error(), test.failed) {
+				t.Errorf("sent %q, want %q; %v", got, test.sent, err)
+			}
+			if errors.Is(err, ErrReadyPath) != (test.answer == 401) {
+				t.Errorf("%v: whether waiting helps", err)
+			}
+		})
+	}
+}
+
+// behind is a stack whose app listens from the third look on.
+type behind struct {
+	urlStack
+	looks *atomic.Int64
+}
+
+func (s behind) Listening(context.Context, string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
+	asked = netip.MustParseAddrPort("10.0.0.2:8000")
+	if s.looks.Add(1) > 2 {
+		listens = append(listens, asked)
+	}
+	return asked, listens, nil
+}
+
+// TestReadyTCP: a connection to a proxy says nothing of the app behind it.
+func TestReadyTCP(t *testing.T) {
+	spec := Spec{Ready: ready.Probe{TCP: true, Timeout: time.Minute}, Services: []Service{{Name: "app"}, {Name: "nginx", Proxy: &Proxy{Upstream: "app"}}}}
+	stack := behind{urlStack{nil, answering(t, 500)}, new(atomic.Int64)}
+	if err := WaitReady(t.Context(), spec, stack); err != nil || stack.looks.Load() < 3 {
+		t.Errorf("ready at look %d: %v", stack.looks.Load(), err)
+	}
+	spec.Ready.Timeout = 100 * time.Millisecond
+	stack = behind{urlStack{nil, "http://127.0.0.1:1"}, new(atomic.Int64)}
+	if err := WaitReady(t.Context(), spec, stack); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
+// TestProbedRequest: lines about a probe are told by what it asks.
+func TestProbedRequest(t *testing.T) {
+	spec := Spec{Path: "/predict", Ready: ready.Probe{Path: "/v2/health", Method: "POST"}}
+	for line, want := range map[string]bool{
+		`"POST /v2/health HTTP/1.1" 204`: true,
+		`"GET /v2/health HTTP/1.1" 405`:  false,
+		`"POST /predict HTTP/1.1" 200`:   false,
+		"stackmeter-probe":               true,
+	} {
+		if spec.Probed(line) != want {
+			t.Errorf("%s: %v", line, !want)
+		}
+	}
+	spec.Ready = ready.Probe{TCP: true}
+	if spec.Probed(`"GET / HTTP/1.1" 200`) || spec.Probed(`GET  HTTP/1.1`) {
+		t.Error("a connection has no line")
 	}
 }

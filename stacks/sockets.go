@@ -91,10 +91,7 @@ func idle(ctx context.Context, stack Stack) bool {
 // was asked to; empty if it does, does not listen at all, or is not known. sure says
 // that it has taken the right port, so that it will not listen there later on.
 func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure bool) {
-	service := spec.Entry().Name
-	if proxy := spec.Entry().Proxy; proxy != nil {
-		service = proxy.Upstream
-	}
+	service := spec.Answering()
 	asked, listens, err := stack.Listening(ctx, service)
 	if err != nil || len(listens) == 0 {
 		return "", false

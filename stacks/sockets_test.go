@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 )
 
 func TestParseSockets(t *testing.T) {
@@ -97,7 +97,7 @@ func TestAttackListensElsewhere(t *testing.T) {
 func TestAttackReadyPathIsRefused(t *testing.T) {
 	for status, refused := range map[int]bool{404: true, 401: true, 405: true, 302: true, 429: false, 500: false, 503: false} {
 		app := answering(t, status)
-		spec := Spec{Ready: scenarios.Ready{Path: "/healthz", Timeout: 50 * time.Millisecond}, Services: []Service{{Name: "app"}}}
+		spec := Spec{Ready: ready.Probe{Path: "/healthz", Timeout: 50 * time.Millisecond}, Services: []Service{{Name: "app"}}}
 		if err := WaitReady(t.Context(), spec, urlStack{placed{}, app}); errors.Is(err, ErrReadyPath) != refused {
 			t.Errorf("%d: %v", status, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/ready"
 )
 
 // A Spec describes one stack. Its services start in order, and the client
@@ -21,7 +22,7 @@ type Spec struct {
 	Topology scenarios.Topology
 	GPU      scenarios.GPU // how many devices the stack gets, or which; the runtime chooses
 	Services []Service
-	Ready    scenarios.Ready
+	Ready    ready.Probe    // its headers are filled
 	Path     string         // of the load's requests
 	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
 }
@@ -46,9 +47,18 @@ func (s Spec) Index(name string) (int, error) {
 // Probed reports whether a line of a log is about a probe of WaitReady: an access
 // line as most servers write it, or as uwsgi does.
 func (s Spec) Probed(line string) bool {
-	_, request, _ := strings.Cut(line, "GET "+s.Ready.Path+" ")
+	_, request, _ := strings.Cut(line, s.Ready.Asks()+" ")
 	return strings.Contains(line, probeAgent) || s.Ready.Path != "" && s.Ready.Path != s.Path &&
 		(strings.HasPrefix(request, "HTTP/") || strings.HasPrefix(request, "=> "))
+}
+
+// Answering is the name of the service that has to answer: the one that the client
+// connects to, or what stands behind it.
+func (s Spec) Answering() string {
+	if proxy := s.Entry().Proxy; proxy != nil {
+		return proxy.Upstream
+	}
+	return s.Entry().Name
 }
 
 // Entry is the service that the client connects to.

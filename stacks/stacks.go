@@ -22,6 +22,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/show"
 )
 
 // ErrUnavailable marks an error that hits every topology of the scenario: the
@@ -112,8 +113,9 @@ type Stack interface {
 	Listening(ctx context.Context, service string) (asked netip.AddrPort, listens []netip.AddrPort, err error)
 
 	// Exec runs argv inside a service and returns both its outputs together. An
-	// exit status other than 0 is an error that carries the output. More than
-	// MaxOutput bytes are ErrOutput.
+	// exit status other than 0 is an error that carries the end of the output, see
+	// ExecFailed. More than MaxOutput bytes are ErrOutput. What is given up when ctx
+	// ends is killed, where that can be done from here.
 	Exec(ctx context.Context, service string, argv ...string) ([]byte, error)
 
 	// Meter starts to measure what the stack uses. Only one meter of a stack
@@ -216,6 +218,13 @@ func RandomID() string {
 	var b [6]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// ExecFailed is the error of a command that exited with a status other than 0.
+func ExecFailed(program, service string, status int, output []byte) error {
+	var end show.Tail
+	_, _ = end.Write(output)
+	return fmt.Errorf("%s in service %s exited with status %d: %s", program, service, status, &end)
 }
 
 // MaxOutput bounds what Stack.Exec keeps of a command's output, in bytes.

@@ -21,6 +21,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/message"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks/existing"
 )
@@ -273,7 +274,7 @@ func (l *loadSettings) headers(host string) error {
 		}
 		name = http.CanonicalHeaderKey(name)
 		ownHost = ownHost || name == "Host"
-		l.set("header", "request.headers."+name, quoted(text))
+		l.set("header", "request.headers."+name, quoted(message.Literal(text)))
 	}
 	if l.value("unix-socket") != "" && !ownHost {
 		l.set("unix-socket", "request.headers.Host", quoted(host))

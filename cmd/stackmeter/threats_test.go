@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -20,6 +21,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
+	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks/process"
 )
@@ -128,6 +130,64 @@ matrix: {requests: [2], client: [single]}
 				t.Error("the store does not name the variables, or lacks a value that is no secret")
 			}
 		})
+	}
+}
+
+// TestThreat4HeaderSecrets: a header's value from the operator's environment reaches
+// the app, by both engines and in the probe, and nothing that stackmeter writes: what
+// is written is the name. A resumed run has to be given the value again.
+func TestThreat4HeaderSecrets(t *testing.T) {
+	const secret = "secret-4711"
+	env := []string{"API_TOKEN=operator-secret-4711"}
+	for _, runtime := range runtimeNames {
+		for _, engine := range []string{scenarios.EngineNative, scenarios.EnginePythonRequests} {
+			t.Run(runtime+" "+engine, func(t *testing.T) {
+				s := newSession(t)
+				if runtime == process.Name {
+					needsLocalPrograms(t)
+				}
+				out := s.everything(exitCellsFailed, strings.NewReplacer("APP", s.app, "ENGINE", engine).Replace(`name: headers
+app:
+  build: APP
+  wsgi: wsgi:app
+  ready: {path: /v2/health, method: POST, json: {deep: true}, headers: {Authorization: "Bearer ${API_TOKEN}", X-Own: written-secret-4711}}
+request:
+  path: "/header?name=Authorization"
+  headers: {Authorization: "Bearer ${API_TOKEN}", X-Two: "Basic written-secret-4711 ${API_TOKEN}", X-Literal: "$${API_TOKEN}"}
+  expect: {match: "^Bearer operator"}
+topologies:
+  - flask
+  - {name: leaking, server: flask, env: {LEAK: 1}}
+client: {engine: ENGINE}
+matrix: {requests: [2], client: [single]}
+warmup: 0
+`), env, "--runtime", runtime, "--allow-path", s.app, "--env", "API_TOKEN")
+				for name, text := range out {
+					if at := strings.Index(text, secret); at >= 0 {
+						t.Errorf("%s: %q", name, text[max(0, at-200):at+len(secret)])
+					}
+				}
+				_, records := s.stored()
+				for _, r := range records {
+					leaks := r.Topology.Name == "leaking"
+					if failed := r.Status != "ok"; failed != leaks {
+						t.Errorf("%s: %s %s\n%s", r.Cell.Name, r.Status, r.Reason, r.LogTail)
+					}
+					if leaks && (!strings.Contains(r.LogTail, "got "+show.Redacted) || !strings.Contains(fmt.Sprint(r.FirstErrors), show.Redacted)) {
+						t.Errorf("what the app printed and answered: %s %v", r.LogTail, r.FirstErrors)
+					}
+				}
+				for _, where := range []string{"the store", "plan --json"} {
+					if !strings.Contains(out[where], "Bearer ${API_TOKEN}") {
+						t.Errorf("%s does not name the variable", where)
+					}
+				}
+				resumed := s.exec(t.Context(), "run", "threat.yaml", "--runtime", runtime, "--allow-path", s.app, "--resume")
+				if text, err := resumed.CombinedOutput(); err == nil || !strings.Contains(string(text), "--env API_TOKEN, also with --resume") {
+					t.Errorf("resumed without the value: %v %s", err, text)
+				}
+			})
+		}
 	}
 }
 

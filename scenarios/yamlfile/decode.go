@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -249,6 +250,18 @@ func (f *File) QuantityIn(n *yaml.Node, what string, unit units.Unit, low, high 
 		return 0, false
 	}
 	return value, ok
+}
+
+// The range of a time-out, in seconds.
+const ShortestTime, LongestTime = 1e-3, 24 * 3600
+
+// Duration reads a time-out or a limit of latency.
+func (f *File) Duration(n *yaml.Node, what string, into *time.Duration) bool {
+	seconds, ok := f.QuantityIn(n, what, units.Seconds, ShortestTime, LongestTime)
+	if ok {
+		*into = units.Duration(seconds)
+	}
+	return ok
 }
 
 // Refuse reports the error of a value, with its hint if it is one of units.

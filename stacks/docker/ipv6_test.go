@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 	"stackmeter/stacks"
 	"stackmeter/stacks/stackstest"
 )
@@ -33,7 +34,7 @@ S(('::', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever(
 			r.Publish = test.publish
 			only := map[bool]string{true: "1", false: "0"}[test.alone]
 			spec := stackstest.Spec(t, "test-ipv6-"+filepath.Base(t.TempDir()), scenarios.Topology{Name: "six", Server: scenarios.ServerCommand, Proxy: map[bool]string{true: "nginx"}[test.nginx],
-				Command: []string{"python3", "-c", server, "{port}", only}}, func(p *scenarios.Plan) { p.App.Ready = scenarios.Ready{Path: "/", Timeout: 3 * time.Minute} })
+				Command: []string{"python3", "-c", server, "{port}", only}}, func(p *scenarios.Plan) { p.App.Ready = ready.Probe{Path: "/", Timeout: 3 * time.Minute} })
 			if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 				t.Fatal(err)
 			}

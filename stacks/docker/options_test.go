@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 	"stackmeter/stacks"
 	"stackmeter/stacks/stackstest"
 )
@@ -86,7 +87,7 @@ func TestContainerEntrypoint(t *testing.T) {
 			topology := scenarios.Topology{Name: "entry", Server: scenarios.ServerServices, Services: []scenarios.Service{{Name: "one", Command: test.argv, Port: 8000}}}
 			spec := stackstest.Spec(t, run, topology, func(p *scenarios.Plan) {
 				p.App.Build, p.App.Entrypoint = &image, test.entrypoint
-				p.App.Ready = scenarios.Ready{}
+				p.App.Ready = ready.Probe{}
 			})
 			if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 				t.Fatal(err)

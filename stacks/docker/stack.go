@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -294,6 +294,7 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byt
 	defer stop()
 	var out stacks.Output
 	if _, err := stdcopy.StdCopy(&out, &out, conn.Reader); err != nil {
+		st.endExec(made.ID, st.services[i].container)
 		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
 	done, err := st.runtime.api.ContainerExecInspect(ctx, made.ID)
@@ -301,9 +302,24 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) (_ []byt
 		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}
 	if done.ExitCode != 0 {
-		return out.Bytes(), fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, done.ExitCode, bytes.TrimSpace(out.Bytes()))
+		return out.Bytes(), stacks.ExecFailed(argv[0], name, done.ExitCode, out.Bytes())
 	}
 	return out.Bytes(), nil
+}
+
+// endExec ends a command that was given up: the engine lets it go on. It is for an
+// engine whose processes can be seen and killed from here; elsewhere the command ends
+// with its container.
+func (st *stack) endExec(id, inside string) {
+	ctx, cancel := context.WithTimeout(context.Background(), st.runtime.Limits.call())
+	defer cancel()
+	found, err := st.runtime.api.ContainerExecInspect(ctx, id)
+	if err != nil || !found.Running || !st.local {
+		return
+	}
+	if group, err := cgroup.Of(found.Pid); err == nil && group.Holds(inside) {
+		_ = syscall.Kill(found.Pid, syscall.SIGKILL)
+	}
 }
 
 // Meter implements stacks.Stack.

@@ -130,6 +130,11 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 	if _, _, err := entered(ctx, s, s.Command, env); err != nil {
 		return err
 	}
+	if ask := spec.Ready.Command; len(ask) > 0 && s.Name == spec.Answering() {
+		if _, err := find(ask[0], env, s.Dir); err != nil {
+			return fmt.Errorf("app.ready.command: %w", err)
+		}
+	}
 	if err := reachable(spec, s); err != nil {
 		return err
 	}

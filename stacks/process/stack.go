@@ -3,7 +3,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -184,7 +183,7 @@ func (st *stack) Exec(ctx context.Context, name string, argv ...string) ([]byte,
 	case ctx.Err() != nil:
 		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, context.Cause(ctx))
 	case errors.As(err, &status) && status.Exited():
-		return out.Bytes(), fmt.Errorf("%s in service %s exited with status %d: %s", argv[0], name, status.ExitCode(), bytes.TrimSpace(out.Bytes()))
+		return out.Bytes(), stacks.ExecFailed(argv[0], name, status.ExitCode(), out.Bytes())
 	case err != nil:
 		return out.Bytes(), fmt.Errorf("run %s in service %s: %w", argv[0], name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/message"
 	"stackmeter/scenarios/units"
 	"stackmeter/stacks"
 )
@@ -23,6 +24,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		return stacks.Spec{}, err
 	}
 	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, Path: p.Request.Path, GPU: p.Resources.GPU}
+	spec.Ready.Headers = message.Fill(spec.Ready.Headers, p.App.Env)
 	var cores []int
 	if p.Resources.Cpuset != "" {
 		if cores, err = units.ParseCpuset(p.Resources.Cpuset); err != nil {

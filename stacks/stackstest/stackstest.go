@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
+	"stackmeter/scenarios/ready"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -52,7 +54,7 @@ func App() scenarios.App {
 		Build: &scenarios.Build{Context: filepath.Join(filepath.Dir(file), "testdata", "app")},
 		WSGI:  "wsgi:app",
 		Port:  8000,
-		Ready: scenarios.Ready{Path: "/healthz", Timeout: time.Minute},
+		Ready: ready.Probe{Path: "/healthz", Timeout: time.Minute},
 	}
 }
 
@@ -92,6 +94,7 @@ func Run(t *testing.T, bench Bench) {
 		test  func(*testing.T)
 	}{
 		{"every server answers and is what was asked for", false, s.servers},
+		{"every kind of probe finds out when it is ready", true, s.probes},
 		{"a custom command runs", true, s.command},
 		{"services reach each other", true, s.services},
 		{"a stack that is not what was asked for is refused", true, s.differs},
@@ -252,6 +255,57 @@ func (s *suite) servers(t *testing.T) {
 			}
 			if err := stack.Check(t.Context()); err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+func (s *suite) probes(t *testing.T) {
+	const asks = "import sys, urllib.request; urllib.request.urlopen(f'http://{sys.argv[1]}/healthz', timeout=5)"
+	escaped := strings.NewReplacer("{", "{{", "}", "}}").Replace(asks)
+	for name, probe := range map[string]ready.Probe{
+		"request": {Path: "/v2/health", Method: "POST", Headers: map[string]string{"Authorization": "Bearer ${API_TOKEN}"}, Status: []string{"204"}, JSON: []byte(`{"deep": true}`)},
+		"tcp":     {TCP: true},
+		"command": {Command: []string{"python3", "-c", escaped, "{host}:{port}"}},
+	} {
+		for _, topology := range []scenarios.Topology{Gunicorn, Nginx} {
+			t.Run(name+" of "+topology.Name, func(t *testing.T) {
+				_, stack := s.start(t, topology, func(p *scenarios.Plan) {
+					probe.Timeout = time.Minute
+					p.App.Ready = probe
+					p.App.Env = map[string]string{"STARTUP_DELAY": "1", "API_TOKEN": "token-4711"}
+				})
+				get(t, stack, "/")
+				if printed := logs(t, stack); strings.Contains(printed, "/v2/health") {
+					t.Errorf("the probes are in the log:\n%s", printed)
+				}
+			})
+		}
+	}
+	for name, c := range map[string]struct {
+		command []string
+		want    string
+	}{
+		"fails":          {[]string{"python3", "-c", "raise SystemExit('the model is missing')"}, "app.ready.command: python3 in service app exited with status 1: the model is missing"},
+		"does not end":   {[]string{"sleep", "60"}, "not ready after 2s"},
+		"does not exist": {[]string{"no-such-probe"}, "no-such-probe"},
+	} {
+		t.Run("a command that "+name, func(t *testing.T) {
+			change := func(p *scenarios.Plan) { p.App.Ready = ready.Probe{Command: c.command, Timeout: 2 * time.Second} }
+			spec := Spec(t, s.run(t), Flask, change)
+			err := s.Runtime.Prepare(t.Context(), spec, func(string) {})
+			if err == nil {
+				_, stack := s.launch(t, Flask, change)
+				err = stacks.WaitReady(t.Context(), spec, stack)
+				if name == "does not end" {
+					s.until(t, "it still runs", func() bool {
+						found, err := stack.Inspect(t.Context())
+						return err == nil && !slices.ContainsFunc(found.Services[0].Processes, func(p stacks.Process) bool { return strings.HasSuffix(p.Command, "sleep 60") })
+					})
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
 			}
 		})
 	}

@@ -5,6 +5,8 @@ STARTUP_DELAY  seconds that the import takes
 FAIL_START     a message; the import fails with it
 NEVER_READY    anything; /healthz answers 503 for ever
 FLAKY          a number: every so manieth request of /flaky fails
+API_TOKEN      what /v2/health wants
+LEAK           anything; /header tells what it got
 """
 
 import hashlib
@@ -63,6 +65,14 @@ def healthz():
     if os.environ.get("NEVER_READY"):
         return jsonify(status="unavailable", error="NEVER_READY is set"), 503
     return jsonify(status="ok", pid=os.getpid())
+
+
+@app.post("/v2/health")
+def deep_health():
+    """Answers 204 to whoever has the token and asks for it."""
+    if request.headers.get("Authorization") != f"Bearer {os.environ.get('API_TOKEN')}":
+        abort(401)
+    return ("", 204) if request.get_json() == {"deep": True} else ("", 400)
 
 
 @app.post("/predict")
@@ -181,6 +191,16 @@ def environment():
     if name not in os.environ:
         abort(404, f"{name} is not in the environment")
     return os.environ[name]
+
+
+@app.get("/header")
+def header():
+    """A header of this request. With LEAK set it is printed, too, and in an error."""
+    value = request.headers.get(request.args.get("name", ""), "")
+    if os.environ.get("LEAK"):
+        print("got", value, flush=True)
+        return f"got {value}", 500
+    return value
 
 
 @app.get("/busy")
