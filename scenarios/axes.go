@@ -415,8 +415,9 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 		d.Problem(o.Keys["options"], "write a command of your own", "%s has no options", called)
 	}
 	for key := range yamlfile.Pairs(cmp.Or(o.Values["options"], &yaml.Node{})) {
-		if slices.Contains(server.Reserved, key.Value) {
-			d.Problem(key, "other keys of the topology and of the app say it", "the option %s is given by stackmeter", show.Quote(key.Value))
+		// Many programs take the beginning of an option's name for it.
+		if i := slices.IndexFunc(server.Reserved, func(one string) bool { return strings.HasPrefix(one, key.Value) }); i >= 0 {
+			d.Problem(key, "other keys of the topology and of the app say it", "the option %s is given by stackmeter", show.Quote(server.Reserved[i]))
 		}
 	}
 	if !named {
@@ -585,7 +586,7 @@ func (v *variants) expand() []Topology {
 			return nil
 		}
 	}
-	v.d.needsApp(v.node, &all[0], v.appKeys)
+	v.d.needsApp(v.node, all, v.app, v.appKeys)
 	return all
 }
 

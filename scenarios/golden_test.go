@@ -19,9 +19,9 @@ import (
 // known are servers as those of package servers are, which depends on this one.
 var known = syntax.Known{
 	Servers: []syntax.Server{
-		{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}},
+		{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Factory: syntax.PlainFactory},
 		{
-			Name: "gunicorn", Options: true, Reserved: []string{"bind"}, Unix: true,
+			Name: "gunicorn", Options: true, Reserved: []string{"bind"}, Unix: true, Factory: syntax.AnyFactory,
 			Classes: []syntax.Class{
 				{Workers: 1, Threads: 1, Keeps: 2, Lacks: "its workers take a request for each thread"},
 				{Name: "gevent", Workers: 1, Concurrency: 100, Lacks: "its workers have no threads"},
@@ -30,6 +30,7 @@ var known = syntax.Known{
 			Settings: []syntax.Setting{
 				{Name: "preload", Kind: syntax.Truth},
 				{Name: "max_requests", Kind: syntax.Whole, Least: 1, Most: 1000},
+				{Name: "jitter", Kind: syntax.Whole, Least: 1, Most: 9, Workers: 2},
 				{Name: "timeout", Kind: syntax.Span, Least: 1, Most: 3600},
 				{Name: "worker_tmp_dir", Kind: syntax.Text, Pattern: regexp.MustCompile("^/[a-z/]*$"), Rule: "an absolute path"},
 			},

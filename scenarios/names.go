@@ -38,8 +38,9 @@ var (
 	// A GPU by its UUID, or by its index.
 	validDevice = matching(`(?:GPU|MIG)-[A-Za-z0-9/-]+|[0-9]{1,3}`)
 
-	// module:callable, with empty parentheses if the callable is a factory.
-	wsgi = matching(dotted + `:` + dotted + `(?:\(\))?`)
+	// module:callable, with parentheses if the callable is a factory. Its arguments
+	// are literals, of which some servers have a grammar of their own.
+	wsgi = matching(dotted + `:` + dotted + `(?:\([\w ,.:=+/'"-]*\))?`)
 	host = matching(`(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}`)
 )
 

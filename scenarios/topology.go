@@ -98,19 +98,30 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 	return v.expand()
 }
 
-// needsApp reports what a topology needs from the app and does not find.
-func (d *decoder) needsApp(n *yaml.Node, t *Topology, app yamlfile.Object) {
-	if server, named := d.loader.Servers.Server(t.Server); named {
+// needsApp reports what topologies of one entry need from the app and do not find, and
+// what their server cannot do, each for one of them.
+func (d *decoder) needsApp(n *yaml.Node, all []Topology, app App, keys yamlfile.Object) {
+	for _, t := range all {
+		server, named := d.loader.Servers.Server(t.Server)
+		if !named {
+			break
+		}
 		class, _ := server.Class(t.Class)
-		switch {
-		case class.ASGI && !app.Has("asgi"):
-			d.Problem(n, "add to app: "+asgiRule, "topology %s needs app.asgi", t.Name)
-		case !class.ASGI && !app.Has("wsgi"):
-			d.Problem(n, "add to app: "+wsgiRule, "topology %s needs app.wsgi", t.Name)
+		key, callable, rule := "wsgi", app.WSGI, wsgiRule
+		if class.ASGI {
+			key, callable, rule = "asgi", app.ASGI, asgiRule
+		}
+		if !keys.Has(key) {
+			d.Problem(n, "add to app: "+rule, "topology %s needs app.%s", t.Name, key)
+			break
+		}
+		if why, hint := server.Refuses(key, callable, t.Workers, t.Settings); why != "" {
+			d.Problem(n, hint, "topology %s: %s", t.Name, why)
+			break
 		}
 	}
-	if t.Server != ServerServices && t.Image == "" {
-		d.needsImage(n, app, "topology "+t.Name)
+	if t := all[0]; t.Server != ServerServices && t.Image == "" {
+		d.needsImage(n, keys, "topology "+t.Name)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const (
 	maxWorkers     = 256
 	MaxThreads     = 1024
-	maxConcurrency = 65535
+	MaxConcurrency = 65535
 )
 
 // Known is what a scenario can name.
@@ -41,11 +41,19 @@ type Server struct {
 	Options  bool      // it takes further options of its command line
 	Reserved []string  // options that stackmeter gives itself
 	Unix     bool      // it can listen on a unix socket
+	Factory  int       // which calls it makes that are in app.wsgi or app.asgi
 
 	// Decides are beginnings of variables that would make it another server: a
 	// topology of it cannot set them.
 	Decides []string
 }
+
+// Kinds of factories.
+const (
+	noFactory    = iota // the app is a name: module:app
+	PlainFactory        // module:create_app() too
+	AnyFactory          // module:create_app("production") too
+)
 
 // A Class is one way in which a server works on requests, with the usual values of
 // its axes; 0: it has no such axis.
@@ -75,7 +83,7 @@ func (c Class) Axes() []Axis {
 	return []Axis{
 		{"workers", "w", maxWorkers, c.Workers},
 		{"threads", "t", MaxThreads, c.Threads},
-		{"concurrency", "c", maxConcurrency, c.Concurrency},
+		{"concurrency", "c", MaxConcurrency, c.Concurrency},
 	}
 }
 
@@ -105,6 +113,7 @@ type Setting struct {
 	Pattern     *regexp.Regexp // of the whole text
 	Rule        string         // what Pattern asks for, in words
 	What        string         // for the schema: what it does, with its usual value
+	Workers     int            // how many it takes at least
 }
 
 // Server returns a server by its name.
@@ -166,6 +175,24 @@ func (s Server) ClassNames() []string {
 		}
 	}
 	return names
+}
+
+// Refuses says what of a topology the server cannot do, and what would be right: with
+// the callable of app.KEY, and with its settings. It is empty if there is nothing.
+func (s Server) Refuses(key, callable string, workers int, settings map[string]string) (why, hint string) {
+	_, call, isFactory := strings.Cut(callable, "(")
+	switch {
+	case isFactory && s.Factory == noFactory:
+		return fmt.Sprintf("%s calls no factory, and app.%s is %s", s.Name, key, callable), "name a module that holds what the factory makes, or use another server"
+	case isFactory && call != ")" && s.Factory == PlainFactory:
+		return fmt.Sprintf("%s calls a factory without arguments only, and app.%s is %s", s.Name, key, callable), "let the factory read them from the environment, name a module that calls it, or use another server"
+	}
+	for _, setting := range s.Settings {
+		if _, given := settings[setting.Name]; given && workers < setting.Workers {
+			return fmt.Sprintf("%s takes %s from workers %d on: with fewer nothing starts the next one", s.Name, setting.Name, setting.Workers), "remove it, or give it more workers"
+		}
+	}
+	return "", ""
 }
 
 // forms are the short forms of a server's topologies, for messages.
