@@ -323,10 +323,10 @@ matrix: {requests: [1], client: [single]}
 `, "flask/single/n1", "oom: ", "", "",
 		},
 		{
-			"another worker class than the threads ask for", `
-topologies: [{server: gunicorn, workers: 1, threads: 1, env: {GUNICORN_CMD_ARGS: "--worker-class=gthread"}}, flask]
+			"fewer workers than the topology asks for", `
+topologies: [{server: uwsgi, workers: 2, options: {cheaper: 1}}, flask]
 matrix: {requests: [3], client: [single]}
-`, "gunicorn-w1-t1/single/n3", "workers are of the class gthread", "", "flask/single/n3",
+`, "uwsgi-w2-t1/single/n3", "uwsgi runs with workers 1, and the topology says 2", "", "flask/single/n3",
 		},
 	}
 	for _, test := range tests {

@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,28 @@ var ErrReadyPath = errors.New("app.ready.path has to be answered with")
 // ends, or with ErrElsewhere when what answers does not speak HTTP, and soon with
 // ErrElsewhere when one listens where nothing reaches it. After the ready time-out it
 // fails with the last probe's error, and with ErrReadyPath if the app refused its
-// request. Without a probe it asks nothing. It does not fetch the logs.
+// request. Without a probe it asks nothing. Where the logs show that a service lacks
+// something, the error says how to get it.
 func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
+	err := waitReady(ctx, spec, stack)
+	if err == nil || ctx.Err() != nil || !slices.ContainsFunc(spec.Services, func(s Service) bool { return len(s.Needs) > 0 }) {
+		return err
+	}
+	var logs strings.Builder
+	if stack.Logs(ctx, &logs) != nil {
+		return err
+	}
+	for _, s := range spec.Services {
+		for _, need := range s.Needs {
+			if strings.Contains(logs.String(), need.Sign) {
+				err = fmt.Errorf("%w; where service %s runs %s is missing: apt-get install %s", err, s.Name, cmp.Or(need.Module, need.Sign), need.Debian)
+			}
+		}
+	}
+	return err
+}
+
+func waitReady(ctx context.Context, spec Spec, stack Stack) error {
 	if spec.Ready.None() {
 		return stack.Check(ctx)
 	}

@@ -3,6 +3,7 @@ package stacks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -157,5 +158,29 @@ func TestProbedRequest(t *testing.T) {
 	spec.Ready = ready.Probe{TCP: true}
 	if spec.Probed(`"GET / HTTP/1.1" 200`) || spec.Probed(`GET  HTTP/1.1`) {
 		t.Error("a connection has no line")
+	}
+}
+
+// failing is a stack whose service has ended, with a log.
+type failing struct {
+	urlStack
+	log string
+}
+
+func (s failing) Check(context.Context) error { return fmt.Errorf("service app %w", ErrEnded) }
+func (s failing) Logs(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, s.log)
+	return err
+}
+
+// TestMissingModule: where the log shows that a service lacks what its command needs, the
+// error says how to get it.
+func TestMissingModule(t *testing.T) {
+	spec := Spec{Services: []Service{{Name: "app", Needs: []Need{{Module: "uvicorn", Sign: "No module named 'uvicorn'", Debian: "python3-uvicorn"}}}}}
+	for log, said := range map[string]bool{"app | ModuleNotFoundError: No module named 'uvicorn'": true, "app | No module named 'torch'": false} {
+		err := WaitReady(t.Context(), spec, failing{urlStack{placed{}, ""}, log})
+		if !errors.Is(err, ErrEnded) || strings.Contains(err.Error(), "uvicorn is missing: apt-get install python3-uvicorn") != said {
+			t.Errorf("%s: %v", log, err)
+		}
 	}
 }

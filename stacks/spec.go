@@ -86,7 +86,9 @@ type Service struct {
 	Venv      string           // virtual environment in which a local process looks for programs first; may be empty
 	Command   []string         // argv with the placeholders that Argv fills; empty: the image's own command
 	Module    string           // Python module that the program is too: python -m MODULE; empty for the scenario's own commands
-	WSGI      string           // module:callable that a command with a Module serves
+	Debian    string           // Debian's packages of that program; empty likewise
+	Needs     []Need           // what the command needs besides
+	WSGI      string           // module:callable that a known server serves, also where it is ASGI
 	Env       map[string]string
 	Container container.Options // of a local process: what it can have of them
 	Port      int               // TCP port to listen on, unless the runtime chooses one
@@ -97,6 +99,13 @@ type Service struct {
 	GPU       bool              // it gets the stack's devices
 	GPUs      []string          // UUIDs of the devices that the runtime gave it
 	MPS       *scenarios.MPS    // how it shares them; nil: without MPS
+}
+
+// A Need is something that a command finds at its start, or ends without.
+type Need struct {
+	Module string // of Python; empty: it is no module
+	Sign   string // what is in the log where it is missing
+	Debian string // Debian's package of it
 }
 
 // A Proxy says what an nginx service stands in front of.

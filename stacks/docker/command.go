@@ -3,6 +3,7 @@ package docker
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"debug/elf"
 	"fmt"
@@ -63,6 +64,11 @@ func (st *stack) commandFault(ctx context.Context, c container.InspectResponse) 
 	case err != nil:
 		return ""
 	case name == "":
+		for _, s := range st.spec.Services {
+			if s.Debian != "" && s.Command[0] == c.Path {
+				return fmt.Sprintf("its command %q is not in the image; install it there: apt-get install %s, or pip install %s", c.Path, s.Debian, cmp.Or(s.Module, c.Path))
+			}
+		}
 		return fmt.Sprintf("its command %q is not in the image; correct the topology's command, or install the program", c.Path)
 	case mode.IsDir():
 		return name + ", its command, is a folder: name the program in it"

@@ -66,14 +66,19 @@ func TestAttackCommandCannotRun(t *testing.T) {
 		"musl":        {"needs /lib/ld-nowhere.so.1", "musl"},
 		"/data.py":    {"status 126: /data.py", "may not be executed", "chmod +x"},
 		"/etc":        {"status 126: /etc", "is a folder"},
-		"nosuch":      {`status 127: its command "nosuch" is not in the image`},
+		"nosuch":      {`status 127: its command "nosuch" is not in the image; correct the topology`},
+		"uvicorn":     {`status 127: its command "uvicorn" is not in the image; install it there: apt-get install uvicorn, or pip`},
 	}
 	// One stack with a service for each command: a network of its own for each costs more.
 	spec := stacks.Spec{Run: "test-command-" + filepath.Base(t.TempDir()), Name: "app"}
 	var want [][]string
 	for command, texts := range commands {
 		want = append(want, texts)
-		spec.Services = append(spec.Services, stacks.Service{Name: fmt.Sprint("s", len(want)), Role: stacks.RoleOther, Image: id, Command: []string{command}, Port: 8000})
+		s := stacks.Service{Name: fmt.Sprint("s", len(want)), Role: stacks.RoleOther, Image: id, Command: []string{command}, Port: 8000}
+		if command == "uvicorn" {
+			s.Debian = "uvicorn" // as Expand says of servers
+		}
+		spec.Services = append(spec.Services, s)
 	}
 	st := &stack{runtime: r, spec: spec, id: stacks.RandomID(), services: make([]service, len(spec.Services))}
 	defer st.Stop(context.Background())

@@ -71,7 +71,7 @@ func TestPrepare(t *testing.T) {
 		{"no flask", stackstest.Flask, func(p *scenarios.Plan) { p.App.Env = map[string]string{"PATH": "/nowhere"} },
 			`its command "flask" is not on PATH (/nowhere); install it: apt-get install python3-flask, or pip install flask in a virtual environment that app.venv names`},
 		{"no WSGI module", stackstest.Flask, func(p *scenarios.Plan) { p.App.WSGI = "nosuchmodule.sub:app" },
-			"app.wsgi is nosuchmodule.sub:app, and /usr/bin/python3 finds no module nosuchmodule"},
+			"the app is nosuchmodule.sub:app, and /usr/bin/python3 finds no module nosuchmodule"},
 		{"a WSGI module that is installed", stackstest.Flask, func(p *scenarios.Plan) { p.App.WSGI = "http.server:app" }, ""},
 		{"an interpreter that is not known", stackstest.Gunicorn, func(p *scenarios.Plan) { p.App.WSGI = "nosuchmodule:app" }, ""},
 		{"an image alone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir, p.App.Image = "", "example/app" },

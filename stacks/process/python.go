@@ -3,6 +3,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func remedy(name string) string {
 	}
 	for _, s := range servers.All() {
 		if p := s.Program(); p.Name == name {
-			return fmt.Sprintf("install it: apt-get install %s, or pip install %s in a virtual environment that app.venv names", p.Debian, p.Module)
+			return fmt.Sprintf("install it: apt-get install %s, or pip install %s in a virtual environment that app.venv names", p.Debian, cmp.Or(p.Module, p.Name))
 		}
 	}
 	return "install it, put its folder on PATH, or name the virtual environment that has it in app.venv"
@@ -106,9 +107,16 @@ func entered(ctx context.Context, s stacks.Service, argv, env []string) (path st
 // importTimeout bounds asking Python for a module.
 const importTimeout = 20 * time.Second
 
-// importable fails when the service's WSGI module, if known, cannot be found. It
-// does not import the module: that may take minutes and a GPU.
+// importable fails when a module that the service's command needs, or the app's own, if
+// it is known, cannot be found. It does not import them: that may take minutes and a
+// GPU.
 func importable(ctx context.Context, s stacks.Service, program string, env []string) error {
+	python := interpreter(program, env)
+	for _, need := range s.Needs {
+		if python != "" && need.Module != "" && errors.Is(hasModule(ctx, python, need.Module, env, s.Dir), errNoModule) {
+			return fmt.Errorf("its command %q needs the module %s, and %s does not find it; apt-get install %s, or pip install %s in a virtual environment that app.venv names", s.Command[0], need.Module, python, need.Debian, need.Module)
+		}
+	}
 	if s.WSGI == "" {
 		return nil
 	}
@@ -119,12 +127,11 @@ func importable(ctx context.Context, s stacks.Service, program string, env []str
 			return nil
 		}
 	}
-	python := interpreter(program, env)
 	if python == "" {
 		return nil // the start will show
 	}
 	if errors.Is(hasModule(ctx, python, module, env, s.Dir), errNoModule) {
-		return fmt.Errorf("app.wsgi is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.dir, or install it", s.WSGI, python, module, module, module, s.Dir)
+		return fmt.Errorf("the app is %s, and %s finds no module %s: neither %s.py nor a package %s is in %s, nor is it installed; correct app.wsgi or app.asgi, or app.dir, or install it", s.WSGI, python, module, module, module, s.Dir)
 	}
 	return nil
 }

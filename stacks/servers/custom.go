@@ -45,7 +45,10 @@ func (c custom) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 		facts, err := stack.Inspect(ctx)
 		return Facts{Facts: facts}, err
 	}
-	found, err := awaitWorkers(ctx, t, stack)
+	found, first, err := awaitWorkers(ctx, stack, "gunicorn", t.Workers)
+	if first != nil {
+		found.Threads = optionNumber(first.Command, "--threads")
+	}
 	found.Loading = true
 	switch {
 	case err != nil:

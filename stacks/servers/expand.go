@@ -59,7 +59,8 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	if t.Image != "" {
 		app = from(app, t.Image)
 	}
-	if app.Module = server.Program().Module; app.Module != "" {
+	app.Module, app.Debian = server.Program().Module, server.Program().Debian
+	if app.Debian != "" {
 		app.WSGI = callable(server, p.App, t)
 	}
 	spec.Services = server.Serve(app, p, t)
@@ -68,7 +69,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	}
 	if t.Proxy != "" {
 		proxy := &stacks.Proxy{Upstream: spec.Entry().Name, Timeout: p.Request.Timeout}
-		if keeps := classOf(server, t).Keeps; keeps > 0 && t.Threads >= keeps {
+		if keeps := classOf(server, t).Keeps; keeps > 0 && max(1, t.Threads) >= keeps {
 			proxy.Keepalive = usualKeepalive
 		}
 		if keepalive, said := t.ProxySettings["upstream_keepalive"]; said {

@@ -28,9 +28,9 @@ func TestExpand(t *testing.T) {
 		{"flask", scenarios.Topology{Server: "flask"}, "app",
 			"flask --app wsgi:app run --host {host} --port {port} --no-reload --no-debugger --with-threads"},
 		{"gunicorn", scenarios.Topology{Server: "gunicorn", Workers: 2, Threads: 4}, "app",
-			"gunicorn --bind {host}:{port} --workers 2 --threads 4 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
+			"gunicorn --bind {host}:{port} --workers 2 --worker-class gthread --threads 4 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
 		{"nginx", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 1, Proxy: "nginx"}, "app nginx",
-			"gunicorn --bind {host}:{port} --workers 1 --threads 1 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
+			"gunicorn --bind {host}:{port} --workers 1 --worker-class sync --threads 1 --timeout 95 --worker-tmp-dir /dev/shm wsgi:app"},
 		{"command", scenarios.Topology{Server: scenarios.ServerCommand, Command: []string{"serve", "it all"}}, "app", "serve it all"},
 		{"services", scenarios.Topology{Server: scenarios.ServerServices, Proxy: "nginx", Services: []scenarios.Service{
 			{Name: "back", Command: []string{"b"}, Port: 1}, {Name: "front", Image: "front:2", Port: 2},
@@ -64,7 +64,7 @@ func TestExpand(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Expand("run", plan(), scenarios.Topology{Server: "uwsgi"}); err == nil {
+	if _, err := Expand("run", plan(), scenarios.Topology{Server: "nosuch"}); err == nil {
 		t.Error("a server that is not known")
 	}
 	own, err := Expand("run", plan(), scenarios.Topology{Server: "flask", Image: "own:1", Env: map[string]string{"B": "2"}})

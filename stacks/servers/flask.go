@@ -16,7 +16,7 @@ import (
 type flask struct{}
 
 func (flask) Syntax() syntax.Server {
-	return syntax.Server{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Decides: []string{"FLASK_DEBUG", "FLASK_RUN_"}}
+	return syntax.Server{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Decides: []string{"FLASK_DEBUG", "FLASK_RUN_"}, Factory: syntax.AnyFactory}
 }
 
 func (flask) Program() Program {

@@ -1,9 +1,11 @@
 package servers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -13,33 +15,84 @@ import (
 	"stackmeter/stacks"
 )
 
-// gunicorn is gunicorn with workers and threads, of the worker class that follows
-// from these.
+// gunicorn is gunicorn with workers of one of its classes.
+// https://docs.gunicorn.org/en/stable/design.html
 type gunicorn struct{}
 
 func (gunicorn) Syntax() syntax.Server {
-	// A worker of the class gthread keeps connections open, one of the class sync
-	// does not: https://docs.gunicorn.org/en/stable/settings.html#keepalive
-	return syntax.Server{Name: "gunicorn", Classes: []syntax.Class{{Workers: 1, Threads: 1, Keeps: 2, Lacks: "its workers take one request for each thread"}}}
+	// A worker of the class sync closes each connection, those of the others keep
+	// them: https://docs.gunicorn.org/en/stable/settings.html#keepalive
+	const greenlets = "each of its workers takes requests in greenlets"
+	const threads = "each thread of its workers takes one request"
+	const usual = 1000 // gunicorn's own --worker-connections
+	return syntax.Server{
+		Name: "gunicorn",
+		Classes: []syntax.Class{
+			{Workers: 1, Threads: 1, Lacks: threads, Keeps: 2}, // sync, and with threads gthread
+			{Name: "sync", Workers: 1, Lacks: "each of its workers takes one request"},
+			{Name: "gthread", Workers: 1, Threads: 1, Lacks: threads, Keeps: 1},
+			{Name: "gevent", Workers: 1, Concurrency: usual, Lacks: greenlets, Keeps: 1},
+			{Name: "eventlet", Workers: 1, Concurrency: usual, Lacks: greenlets, Keeps: 1},
+			{Name: "asgi", Workers: 1, Lacks: oneLoop, ASGI: true, Keeps: 1},
+		},
+		Settings: []syntax.Setting{preload, maxRequests, timeout, {
+			Name: "worker_tmp_dir", Kind: syntax.Text, Pattern: regexp.MustCompile(`^/[^\x00-\x1f]*$`), Rule: "an absolute path",
+			What: "The folder of the files by which gunicorn's workers say that they live. Usual is /dev/shm: on a slow file system they block.",
+		}},
+		Options:  true,
+		Reserved: []string{"bind", "workers", "threads", "worker-class", "worker-connections", "worker-tmp-dir", "timeout", "preload", "max-requests", "reload", "daemon"},
+		Unix:     true,
+		Factory:  syntax.AnyFactory,
+	}
 }
 
 func (gunicorn) Program() Program {
-	return Program{Name: "gunicorn", Module: "gunicorn", Debian: "gunicorn"}
+	return Program{Name: "gunicorn", Module: "gunicorn", Debian: "gunicorn",
+		Variables: []string{"GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SENDFILE"}, Files: []string{"gunicorn.conf.py"}}
 }
 
-func (gunicorn) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
-	app.Command = []string{
-		"gunicorn", "--bind", "{host}:{port}",
-		"--workers", strconv.Itoa(t.Workers), "--threads", strconv.Itoa(t.Threads),
-		// gunicorn kills a worker that is silent for this long. The client's
-		// time-out has to end a slow inference before, and the ready time-out a
-		// slow import.
-		"--timeout", strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)),
-		// On a slow file system a worker's heartbeat file blocks the worker;
-		// gunicorn's FAQ says to keep it in memory.
-		"--worker-tmp-dir", "/dev/shm",
-		p.App.WSGI,
+// uvicornWorker is the class of gunicorn's workers that serve ASGI. It is uvicorn's:
+// gunicorn 23 has none of its own.
+const uvicornWorker = "uvicorn.workers.UvicornWorker"
+
+// workerClass is gunicorn's name of a topology's class.
+func workerClass(t scenarios.Topology) string {
+	switch {
+	case t.Class == "asgi":
+		return uvicornWorker
+	case t.Class != "":
+		return t.Class
+	case t.Threads > 1:
+		return "gthread"
 	}
+	return "sync"
+}
+
+func (g gunicorn) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
+	bind := "{host}:{port}"
+	if t.Unix {
+		bind = "unix:{socket}" // open to all, by gunicorn's usual umask of 0
+	}
+	// gunicorn kills a worker that is silent for this long. The client's time-out has
+	// to end a slow inference before, and the ready time-out a slow import.
+	silent := cmp.Or(t.Settings["timeout"], strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)))
+	class := workerClass(t)
+	app.Command = []string{"gunicorn", "--bind", bind, "--workers", strconv.Itoa(t.Workers), "--worker-class", class}
+	if t.Threads > 0 {
+		app.Command = append(app.Command, "--threads", strconv.Itoa(t.Threads))
+	}
+	if t.Concurrency > 0 {
+		app.Command = append(app.Command, "--worker-connections", strconv.Itoa(t.Concurrency))
+	}
+	app.Command = append(app.Command, "--timeout", silent, "--worker-tmp-dir", literal(cmp.Or(t.Settings["worker_tmp_dir"], "/dev/shm")))
+	if t.Settings["preload"] == "true" {
+		app.Command = append(app.Command, "--preload")
+	}
+	app.Command = append(app.Command, settings(t, map[string]string{"max_requests": "max-requests"})...)
+	app.Command = append(app.Command, furtherOptions(t)...)
+	app.Command = append(app.Command, callable(g, p.App, t))
+	module, _, _ := strings.Cut(class, ".")
+	app.Needs = needs(module)
 	return []stacks.Service{app}
 }
 
@@ -49,115 +102,64 @@ func gunicornTimeout(request, ready time.Duration) int {
 	return max(30, int(math.Ceil(max(request, ready).Seconds()))+5)
 }
 
-const (
-	forkPatience = 10 * time.Second       // how long the master may take to fork its workers
-	forkInterval = 100 * time.Millisecond // between two looks
-)
-
-// ReadBack implements Server. Workers are counted among the running processes,
-// threads are in the master's command line, and the class is in the log.
-func (gunicorn) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
-	found, err := awaitWorkers(ctx, t, stack)
+// ReadBack implements Server. Workers are counted among the running processes. What
+// they are is in the master's command line, which wins over all other settings, and
+// the class is in the log, too.
+func (g gunicorn) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
+	found, first, err := awaitWorkers(ctx, stack, "gunicorn", t.Workers)
 	if err != nil {
 		return found, err
 	}
-	switch {
-	case found.Workers == nil || *found.Workers != t.Workers:
-		return found, fmt.Errorf("%w: gunicorn runs with workers %s, and the topology says %d; look for settings in the image that win over the command line", stacks.ErrDiffers, number(found.Workers), t.Workers)
-	case found.Threads != nil && *found.Threads != t.Threads:
-		return found, fmt.Errorf("%w: gunicorn runs with threads %d in each worker, and the topology says %d", stacks.ErrDiffers, *found.Threads, t.Threads)
-	}
-	class, err := workerClass(ctx, stack)
-	if err != nil {
+	want := workerClass(t)
+	if found.Class, err = loggedClass(ctx, stack); err != nil {
 		return found, err
 	}
-	if want := classFor(t.Threads); class != "" && class != want {
-		return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, and those with threads %d are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", stacks.ErrDiffers, class, t.Threads, want)
-	}
-	var unread []string
-	if found.Threads == nil {
-		unread = append(unread, "the threads of gunicorn's workers (its processes have renamed themselves)")
-	}
-	if class == "" {
-		unread = append(unread, "the class of gunicorn's workers (its log does not name it)")
-	}
-	found.Unread = strings.Join(unread, ", ")
-	found.Interpreters, found.Slots, found.Loading = t.Workers, t.Workers*t.Threads, t.Workers > 1
-	return found, nil
-}
-
-// awaitWorkers inspects the stack until the master has forked as many workers
-// as it was asked for: the first one may answer before the last one is there.
-func awaitWorkers(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
-	deadline := time.Now().Add(forkPatience)
-	for {
-		facts, err := stack.Inspect(ctx)
-		found := Facts{Facts: facts}
-		if err != nil {
-			return found, err
+	if first != nil {
+		if class, ok := option(first.Command, "--worker-class"); ok && found.Class == "" {
+			found.Class = class
 		}
-		found.Workers, found.Threads = readGunicorn(facts)
-		enough := found.Workers == nil || *found.Workers >= t.Workers
-		if enough || time.Now().After(deadline) {
-			return found, nil
+		if t.Threads > 0 {
+			found.Threads = optionNumber(first.Command, "--threads")
 		}
-		select {
-		case <-ctx.Done():
-			return found, context.Cause(ctx)
-		case <-time.After(forkInterval):
+		if t.Concurrency > 0 {
+			found.Concurrency = optionNumber(first.Command, "--worker-connections")
 		}
 	}
-}
-
-// readGunicorn finds workers and threads in the processes of the app's service.
-// The master is the gunicorn process whose parent is not one. workers is nil without
-// a gunicorn process. threads is nil if the master's command line does not say.
-func readGunicorn(facts stacks.Facts) (workers, threads *int) {
-	all := appProcesses(facts)
-	gunicorn := map[int]bool{}
-	for _, p := range all {
-		gunicorn[p.PID] = runs(p.Command, "gunicorn")
+	if err := found.compare("gunicorn", t); err != nil {
+		return found, err
 	}
-	for _, p := range all {
-		if !gunicorn[p.PID] {
-			continue
-		}
-		n := len(workersOf(all))
-		workers = &n
-		if n, ok := option(p.Command, "--threads"); ok && !gunicorn[p.Parent] {
-			threads = &n
-		}
+	if found.Class != "" && found.Class != want {
+		return found, fmt.Errorf("%w: gunicorn's workers are of the class %s, and the topology's are of the class %s; look for GUNICORN_CMD_ARGS and gunicorn.conf.py, or make it a topology with a command of its own", stacks.ErrDiffers, found.Class, want)
 	}
-	return workers, threads
+	if found.Class == "" {
+		found.unread("the class of gunicorn's workers (its log does not name it, and its processes have renamed themselves)")
+	}
+	found.Interpreters, found.Loading = t.Workers, t.Workers > 1
+	found.Slots = t.Workers * max(t.Threads, t.Concurrency)
+	if t.Class == "sync" {
+		found.Slots = t.Workers
+	}
+	return found, found.lookInside(ctx, stack, g.Program(), want == uvicornWorker)
 }
 
 // works reports whether a child of gunicorn's master is a worker. The app can have
-// forked it: with --preload the master loads the app, and a multiprocessing.Manager
-// of the app's runs in a child that has the master's command line. A worker handles
-// SIGUSR1, to reopen its logs, and gives up what is the master's alone
-// (https://docs.gunicorn.org/en/stable/signals.html). A child that was forked
-// before the master handled signals does not handle SIGUSR1, and a later one handles
-// all that the master does. What an app imports may handle some of them again: UCX,
-// which comes with some builds of PyTorch, handles SIGHUP. Where the runtime
+// forked it: where the master loads the app, a multiprocessing.Manager of the app's
+// runs in a child that has the master's command line. A worker has kept the master's
+// handler of SIGTTIN, by which workers are added, and gives up others that are the
+// master's alone (https://docs.gunicorn.org/en/stable/signals.html). A child that was
+// forked before the master handled signals does not handle SIGTTIN, and a later one
+// handles all that the master does. What an app imports may handle some of them again:
+// UCX, which comes with some builds of PyTorch, handles SIGHUP. Where the runtime
 // knows nothing of signals, every child is a worker.
 func works(child, master stacks.Process) bool {
-	const hup, usr1, usr2, chld = 1 << 0, 1 << 9, 1 << 11, 1 << 16 // signals 1, 10, 12 and 17 by Linux's numbers
+	const hup, usr2, chld, ttin = 1 << 0, 1 << 11, 1 << 16, 1 << 20 // signals 1, 12, 17 and 21 by Linux's numbers
 	const masters = hup | usr2 | chld
-	return master.Signals == 0 || child.Signals&usr1 != 0 && child.Signals&masters != masters
+	return master.Signals == 0 || child.Signals&ttin != 0 && child.Signals&masters != masters
 }
 
-// classFor returns the worker class that gunicorn uses by itself for a number of
-// threads (gunicorn's documentation of --threads).
-func classFor(threads int) string {
-	if threads > 1 {
-		return "gthread"
-	}
-	return "sync"
-}
-
-// workerClass reads gunicorn's worker class in its log, which names it once at the
-// start. It is empty if the log level hides it.
-func workerClass(ctx context.Context, stack stacks.Stack) (string, error) {
+// loggedClass reads the class of gunicorn's workers in its log, which names it once at
+// the start. It is empty if the log level hides it.
+func loggedClass(ctx context.Context, stack stacks.Stack) (string, error) {
 	var logs strings.Builder
 	if err := stack.Logs(ctx, &logs); err != nil {
 		return "", err

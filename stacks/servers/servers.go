@@ -16,7 +16,9 @@ import (
 
 // All lists the servers that a scenario can name, in the order in which
 // messages name them.
-func All() []Server { return []Server{flask{}, gunicorn{}, waitress{}} }
+func All() []Server {
+	return []Server{flask{}, gunicorn{}, uvicorn{}, hypercorn{}, waitress{}, uwsgi{}}
+}
 
 // Known lists the syntax of All and of the proxies, for scenarios.Loader.
 func Known() syntax.Known {
@@ -59,30 +61,39 @@ type Server interface {
 	Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service
 
 	// ReadBack inspects a running stack and finds out how many workers the server
-	// has and how many threads each. It waits for workers that are still being
-	// forked. A difference from the topology is an error that wraps
-	// stacks.ErrDiffers. Facts.Unread names what cannot be found out.
+	// has, how many threads each, of which class they are, and what else the server
+	// takes settings from. It waits for workers that are still being forked. A
+	// difference from the topology is an error that wraps stacks.ErrDiffers.
+	// Facts.Unread names what cannot be found out.
 	ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error)
 }
 
-// A Program is a Python program that serves WSGI applications.
+// A Program is a program that serves Python applications.
 type Program struct {
-	Name   string // of the executable
-	Module string // python -m MODULE starts it too, and pip installs it under that name
-	Debian string // Debian's package of it
+	Name   string // of the executable, and pip installs it under that name or the module's
+	Module string // python -m MODULE starts it too; empty: it does not
+	Debian string // Debian's packages of it
+
+	// Variables are beginnings of variables from which it takes settings by itself, and
+	// Files those of the folder in which it starts.
+	Variables, Files []string
 }
 
 // Facts are what is known of a running stack: what its runtime says, and what was
 // read back of its server.
 type Facts struct {
 	stacks.Facts
-	Workers      *int   // worker processes that run; nil: not known, or the server has none
-	Threads      *int   // threads of each worker; nil: not known, or there is no such number
-	Unread       string // what could not be read back and compared; empty: nothing
-	Interpreters int    // Python processes that answer requests; 0: not known
-	Slots        int    // requests that the server works on at once; 0: not known, or not bounded
-	Loading      bool   // a part of it may still load the app when another part answers
-	Nginx        string // the configuration that the running nginx was started with
+	Workers      *int     // worker processes that run; nil: not known, or the server has none
+	Threads      *int     // threads of each worker; nil: not known, or there is no such number
+	Concurrency  *int     // requests that each worker takes at once; nil likewise
+	Class        string   // of the workers, by the server's own name; empty: not known, or there are no classes
+	Loop         string   // the event loop of the workers: asyncio, uvloop; empty: not known, or there is none
+	InForce      []string // what the server takes settings from beside its command line: "variable NAME", "file NAME"
+	Unread       string   // what could not be read back and compared; empty: nothing
+	Interpreters int      // Python processes that answer requests; 0: not known
+	Slots        int      // requests that the server works on at once; 0: not known, or not bounded
+	Loading      bool     // a part of it may still load the app when another part answers
+	Nginx        string   // the configuration that the running nginx was started with
 }
 
 // appProcesses returns the processes of the app's service.

@@ -16,7 +16,14 @@ import (
 type waitress struct{}
 
 func (waitress) Syntax() syntax.Server {
-	return syntax.Server{Name: "waitress", Classes: []syntax.Class{{Threads: 4, Lacks: "it is one process", Keeps: 1}}}
+	return syntax.Server{
+		Name:     "waitress",
+		Classes:  []syntax.Class{{Threads: 4, Lacks: "it is one process", Keeps: 1}},
+		Options:  true,
+		Reserved: []string{"listen", "host", "port", "unix-socket", "unix-socket-perms", "threads", "call"},
+		Unix:     true,
+		Factory:  syntax.PlainFactory,
+	}
 }
 
 func (waitress) Program() Program {
@@ -24,7 +31,16 @@ func (waitress) Program() Program {
 }
 
 func (waitress) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
-	app.Command = []string{"waitress-serve", "--listen={host}:{port}", "--threads=" + strconv.Itoa(t.Threads), p.App.WSGI}
+	app.Command = []string{"waitress-serve", "--listen={host}:{port}"}
+	if t.Unix {
+		app.Command = []string{"waitress-serve", "--unix-socket={socket}", "--unix-socket-perms=666"}
+	}
+	app.Command = append(append(app.Command, "--threads="+strconv.Itoa(t.Threads)), furtherOptions(t)...)
+	name, calls := factory(p.App.WSGI)
+	if calls {
+		app.Command = append(app.Command, "--call")
+	}
+	app.Command = append(app.Command, name)
 	return []stacks.Service{app}
 }
 
@@ -39,8 +55,8 @@ func (waitress) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks
 	}
 	running := 0
 	for _, p := range appProcesses(facts) {
-		if n, ok := option(p.Command, "--threads"); ok && (runs(p.Command, "waitress-serve") || runs(p.Command, "waitress")) {
-			found.Threads, running = &n, p.Threads
+		if n := optionNumber(p.Command, "--threads"); n != nil && (runs(p.Command, "waitress-serve") || runs(p.Command, "waitress")) {
+			found.Threads, running = n, p.Threads
 		}
 	}
 	switch {

@@ -1,23 +1,12 @@
 package servers
 
 import (
-	"context"
 	"errors"
 	"testing"
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
 )
-
-// running is a stack that has the processes of an app.
-type running struct {
-	stacks.Stack
-	processes []stacks.Process
-}
-
-func (r running) Inspect(context.Context) (stacks.Facts, error) {
-	return stacks.Facts{Services: []stacks.ServiceFacts{{Service: stacks.AppService, Processes: r.processes}}}, nil
-}
 
 func TestWaitressIsReadBack(t *testing.T) {
 	const command = "/usr/bin/python3 /usr/bin/waitress-serve --listen=0.0.0.0:8000 --threads="

@@ -53,6 +53,7 @@ func App() scenarios.App {
 	return scenarios.App{
 		Build: &scenarios.Build{Context: filepath.Join(filepath.Dir(file), "testdata", "app")},
 		WSGI:  "wsgi:app",
+		ASGI:  "asgi:app",
 		Port:  8000,
 		Ready: ready.Probe{Path: "/healthz", Timeout: time.Minute},
 	}
@@ -215,14 +216,11 @@ func get(t *testing.T, stack stacks.Stack, path string) string {
 func (s *suite) servers(t *testing.T) {
 	topologies := []scenarios.Topology{Nginx}
 	for _, server := range servers.Known().Servers {
-		topology := scenarios.Topology{Name: server.Name, Server: server.Name}
-		if server.Classes[0].Workers > 0 {
-			topology.Workers = 2
+		for _, class := range server.Classes {
+			topology := scenarios.Topology{Name: strings.TrimSuffix(server.Name+"-"+class.Name, "-"), Server: server.Name, Class: class.Name}
+			topology.Workers, topology.Threads, topology.Concurrency = min(2, 2*class.Workers), min(3, 3*class.Threads), min(50, 50*class.Concurrency)
+			topologies = append(topologies, topology)
 		}
-		if server.Classes[0].Threads > 0 {
-			topology.Threads = 3
-		}
-		topologies = append(topologies, topology)
 	}
 	if s.Leftovers == nil {
 		topologies = []scenarios.Topology{Flask} // nothing of it has to be read back
@@ -250,6 +248,13 @@ func (s *suite) servers(t *testing.T) {
 			if n := topology.Threads; n > 0 && (found.Threads == nil || *found.Threads != n) {
 				t.Errorf("threads: %v; want %d", found.Threads, n)
 			}
+			if n := topology.Concurrency; n > 0 && (found.Concurrency == nil || *found.Concurrency != n) {
+				t.Errorf("concurrency: %v; want %d", found.Concurrency, n)
+			}
+			if found.Unread != "" || len(found.InForce) > 0 {
+				t.Errorf("not read: %q; in force: %q", found.Unread, found.InForce)
+			}
+			t.Logf("class %q, loop %q, %d slots", found.Class, found.Loop, found.Slots)
 			if loaded := strings.Contains(found.Nginx, "proxy_pass"); loaded != topology.Nginx() {
 				t.Errorf("nginx configuration read back: %q", found.Nginx)
 			}
