@@ -319,6 +319,7 @@ func (s *live) keep(found servers.Facts) {
 		s.flags = append(s.flags, results.FlagPublished)
 	}
 	s.facts.Workers, s.facts.Threads, s.facts.Nginx, s.facts.Unread = found.Workers, found.Threads, found.Nginx, found.Unread
+	s.facts.Class, s.facts.Loop, s.facts.Concurrency, s.facts.InForce = found.Class, found.Loop, found.Concurrency, found.InForce
 	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
 	if found.Unread != "" {
 		s.flags = append(s.flags, results.FlagUnverified)

@@ -131,9 +131,14 @@ type Stack struct {
 	GPU      string    `json:"gpu"`
 	Workers  *int      `json:"workers"`          // worker processes that run; nil: not known, or the server has none
 	Threads  *int      `json:"threads"`          // of each worker, from the running command line; nil likewise
+	Class    string    `json:"class,omitempty"`  // of the workers, by the server's own name
+	Loop     string    `json:"loop,omitempty"`   // the event loop of the workers
 	Nginx    string    `json:"nginx,omitempty"`  // the configuration that nginx loaded
 	Unread   string    `json:"unread,omitempty"` // what could not be read back, and why; empty: nothing
 	Services []Service `json:"services"`
+
+	Concurrency *int     `json:"concurrency,omitempty"` // requests that each worker takes at once; nil: not known, or there is no such number
+	InForce     []string `json:"in_force,omitempty"`    // what the server takes settings from beside its command line: "variable NAME", "file NAME"
 
 	Interpreters int `json:"interpreters,omitempty"` // Python processes that answer requests; 0: not known
 	Slots        int `json:"slots,omitempty"`        // requests that the server works on at once; 0: not known, or not bounded

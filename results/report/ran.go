@@ -22,15 +22,27 @@ func Ran(records []results.Record) *Section {
 		Labels: 1,
 		Head:   []string{"topology", "workers", "threads", "start", "ready", "images"},
 	}}
+	// Most servers have neither classes nor event loops.
+	kinds := slices.ContainsFunc(records, func(r results.Record) bool { return Kind(r.Stack) != "" })
+	if kinds {
+		s.Table.Head = slices.Insert(s.Table.Head, 3, "class")
+	}
 	notes := []string{"Workers and threads are read from the running processes; an image is named by the beginning of its digest."}
 	for _, of := range byTopology(records) {
 		name, back := show.Line(of[0].Topology.Name), readBack(of)
 		for _, fact := range back.unread {
 			notes = append(notes, name+show.Line(", not read back: "+fact)+".")
 		}
+		for _, fact := range back.inForce {
+			notes = append(notes, name+show.Line(", in force beside the command line: "+fact)+".")
+		}
 		if back.start != nil {
-			s.Table.Rows = append(s.Table.Rows, texts(name, strings.Join(back.workers, ", "), strings.Join(back.threads, ", "),
-				words.Seconds().Text(back.start, 2), words.Seconds().Text(back.ready, 2), strings.Join(back.images, ", ")))
+			row := []string{name, strings.Join(back.workers, ", "), strings.Join(back.threads, ", ")}
+			if kinds {
+				row = append(row, cmp.Or(strings.Join(back.kinds, "; "), words.Missing))
+			}
+			s.Table.Rows = append(s.Table.Rows, texts(append(row,
+				words.Seconds().Text(back.start, 2), words.Seconds().Text(back.ready, 2), strings.Join(back.images, ", "))...))
 		}
 	}
 	if len(s.Table.Rows) == 0 {
@@ -52,8 +64,8 @@ func byTopology(records []results.Record) [][]results.Record {
 // A backRead is what was read back from the stacks of one topology. Facts that
 // differ between two of them are all listed.
 type backRead struct {
-	workers, threads, images, unread []string
-	start, ready                     *stats.Sample // seconds
+	workers, threads, kinds, images, unread, inForce []string
+	start, ready                                     *stats.Sample // seconds
 }
 
 func readBack(records []results.Record) backRead {
@@ -71,7 +83,9 @@ func readBack(records []results.Record) backRead {
 		}
 		add(&back.workers, Count(r.Stack.Workers))
 		add(&back.threads, Count(r.Stack.Threads))
+		add(&back.kinds, show.Line(Kind(r.Stack)))
 		add(&back.unread, r.Stack.Unread)
+		add(&back.inForce, strings.Join(r.Stack.InForce, ", "))
 		for _, service := range r.Stack.Services {
 			if service.Digest != "" {
 				add(&back.images, show.Line(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
@@ -85,6 +99,24 @@ func readBack(records []results.Record) backRead {
 	}
 	back.start, back.ready = stats.NewSample(start), stats.NewSample(ready)
 	return back
+}
+
+// Kind is the class of a stack's workers with its concurrency and their event loop, as far
+// as they are known.
+func Kind(s *results.Stack) string {
+	if s == nil {
+		return ""
+	}
+	var all []string
+	for _, one := range []string{s.Class, s.Loop} {
+		if one != "" {
+			all = append(all, one)
+		}
+	}
+	if s.Concurrency != nil {
+		all = append(all, fmt.Sprintf("concurrency %d", *s.Concurrency))
+	}
+	return strings.Join(all, ", ")
 }
 
 // known appends a value that was measured.

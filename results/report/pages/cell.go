@@ -179,6 +179,8 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []stri
 			add(show.Line(r.Topology.Server), fmt.Sprintf("workers %s, threads of each %s, from the running processes", report.Count(r.Stack.Workers), report.Count(r.Stack.Threads)))
 		}
 		add("route", show.Line(r.Stack.Route))
+		add("class", show.Line(report.Kind(r.Stack)))
+		add("in force beside the command line", show.Line(strings.Join(r.Stack.InForce, ", ")))
 		add("not read back", show.Line(r.Stack.Unread))
 		for _, service := range r.Stack.Services {
 			label := "service " + show.Line(service.Name)
