@@ -44,8 +44,12 @@ func TestResumeRefusesWhatChanged(t *testing.T) {
 	}
 	write("pay/a.txt", "one payload")
 	write("session.yaml", scenario)
-	s.run(once(syscall.SIGINT, orchestrator.EventStart, "flask"))
+	const held = "duration < 1h"
+	s.run(once(syscall.SIGINT, orchestrator.EventStart, "flask"), "--fail-on", held)
 	run, before := s.stored()
+	if !slices.Contains(run.Plan.Thresholds, held) {
+		t.Errorf("what was to hold the run is lost: %v", run.Plan.Thresholds)
+	}
 	if len(before) > 0 {
 		t.Fatalf("%d cells were finished", len(before))
 	}

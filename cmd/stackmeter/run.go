@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -243,6 +244,11 @@ func runID(ctx context.Context, store results.Store, scenario, resume string) (s
 
 // begin enters the run into the store, or takes over the one to resume.
 func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
+	for _, text := range o.gate.failOn { // stored before the verdict, of which an interruption may leave none
+		if !slices.Contains(plan.Thresholds, text) {
+			plan.Thresholds = append(slices.Clone(plan.Thresholds), text)
+		}
+	}
 	run := newRun(plan, o.runtime, runtime.Describe(ctx))
 	run.ID, run.File, run.GPUDevices = id, scenario.File, devices
 	owner, err := stacks.Self()
