@@ -1,7 +1,6 @@
 package stacks
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +49,7 @@ func WaitReady(ctx context.Context, spec Spec, stack Stack) error {
 	for _, s := range spec.Services {
 		for _, need := range s.Needs {
 			if strings.Contains(logs.String(), need.Sign) {
-				err = fmt.Errorf("%w; where service %s runs %s is missing: apt-get install %s", err, s.Name, cmp.Or(need.Module, need.Sign), need.Debian)
+				err = fmt.Errorf("%w; where service %s runs, %s is missing: apt-get install %s", err, s.Name, need.Name, need.Debian)
 			}
 		}
 	}

@@ -176,7 +176,7 @@ func (s failing) Logs(_ context.Context, w io.Writer) error {
 // TestMissingModule: where the log shows that a service lacks what its command needs, the
 // error says how to get it.
 func TestMissingModule(t *testing.T) {
-	spec := Spec{Services: []Service{{Name: "app", Needs: []Need{{Module: "uvicorn", Sign: "No module named 'uvicorn'", Debian: "python3-uvicorn"}}}}}
+	spec := Spec{Services: []Service{{Name: "app", Needs: []Need{{Name: "uvicorn", Module: true, Sign: "No module named 'uvicorn'", Debian: "python3-uvicorn"}}}}}
 	for log, said := range map[string]bool{"app | ModuleNotFoundError: No module named 'uvicorn'": true, "app | No module named 'torch'": false} {
 		err := WaitReady(t.Context(), spec, failing{urlStack{placed{}, ""}, log})
 		if !errors.Is(err, ErrEnded) || strings.Contains(err.Error(), "uvicorn is missing: apt-get install python3-uvicorn") != said {

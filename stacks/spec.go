@@ -103,7 +103,8 @@ type Service struct {
 
 // A Need is something that a command finds at its start, or ends without.
 type Need struct {
-	Module string // of Python; empty: it is no module
+	Name   string
+	Module bool   // the name is that of a Python module
 	Sign   string // what is in the log where it is missing
 	Debian string // Debian's package of it
 }

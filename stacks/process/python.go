@@ -113,8 +113,8 @@ const importTimeout = 20 * time.Second
 func importable(ctx context.Context, s stacks.Service, program string, env []string) error {
 	python := interpreter(program, env)
 	for _, need := range s.Needs {
-		if python != "" && need.Module != "" && errors.Is(hasModule(ctx, python, need.Module, env, s.Dir), errNoModule) {
-			return fmt.Errorf("its command %q needs the module %s, and %s does not find it; apt-get install %s, or pip install %s in a virtual environment that app.venv names", s.Command[0], need.Module, python, need.Debian, need.Module)
+		if python != "" && need.Module && errors.Is(hasModule(ctx, python, need.Name, env, s.Dir), errNoModule) {
+			return fmt.Errorf("its command %q needs the module %s, and %s does not find it; apt-get install %s, or pip install %s in a virtual environment that app.venv names", s.Command[0], need.Name, python, need.Debian, need.Name)
 		}
 	}
 	if s.WSGI == "" {

@@ -4,6 +4,7 @@ package process
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func TestInForce(t *testing.T) {
 // TestFactories: each server calls the factories that it takes.
 func TestFactories(t *testing.T) {
 	r := machine(t, needed...)
-	dir := inFolder(t, map[string]string{"made.py": `from asgiref.wsgi import WsgiToAsgi
+	dir := inFolder(t, map[string]string{"made.py": `from starlette.middleware.wsgi import WSGIMiddleware
 from wsgi import app
 
 def make(name="nobody"):
@@ -74,7 +75,7 @@ def make(name="nobody"):
     return app
 
 def make_asgi(name="nobody"):
-    return WsgiToAsgi(make(name))
+    return WSGIMiddleware(make(name))
 `})
 	for _, server := range servers.Known().Servers {
 		if server.Factory == 0 {
@@ -129,8 +130,30 @@ func TestNeededModule(t *testing.T) {
 	if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 		t.Fatal(err)
 	}
-	spec.Services[0].Needs = []stacks.Need{{Module: "nosuchmodule", Debian: "python3-nosuch"}}
+	spec.Services[0].Needs = []stacks.Need{{Name: "nosuchmodule", Module: true, Debian: "python3-nosuch"}}
 	if err := r.Prepare(t.Context(), spec, func(string) {}); err == nil || !strings.Contains(err.Error(), "needs the module nosuchmodule") || !strings.Contains(err.Error(), "apt-get install python3-nosuch") {
 		t.Error(err)
 	}
+}
+
+// TestUWSGIInVenv: uWSGI is no program of the virtual environment's Python, and takes its
+// modules from there all the same.
+func TestUWSGIInVenv(t *testing.T) {
+	r := machine(t, needed...)
+	dir := inFolder(t, map[string]string{"venved.py": "import onlyhere\nfrom wsgi import app\n"})
+	venv := filepath.Join(t.TempDir(), "venv")
+	if out, err := exec.Command("python3", "-m", "venv", "--without-pip", "--system-site-packages", venv).CombinedOutput(); err != nil {
+		t.Skipf("needs python3 -m venv: %v %s", err, out)
+	}
+	packages, err := filepath.Glob(filepath.Join(venv, "lib", "python3*", "site-packages"))
+	if err != nil || len(packages) != 1 {
+		t.Fatal(packages, err)
+	}
+	if err := os.WriteFile(filepath.Join(packages[0], "onlyhere.py"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec, st := launch(t, r, scenarios.Topology{Name: "uwsgi", Server: "uwsgi", Workers: 1, Threads: 1}, func(p *scenarios.Plan) {
+		p.App.Dir, p.App.Venv, p.App.WSGI = dir, venv, "venved:app"
+	})
+	ready(t, spec, st)
 }

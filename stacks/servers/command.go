@@ -57,7 +57,7 @@ func needs(words ...string) []stacks.Need {
 	var all []stacks.Need
 	for _, word := range words {
 		if debian := packages[word]; debian != "" {
-			all = append(all, stacks.Need{Module: word, Sign: "No module named '" + word + "'", Debian: debian})
+			all = append(all, stacks.Need{Name: word, Module: true, Sign: "No module named '" + word + "'", Debian: debian})
 		}
 	}
 	return all

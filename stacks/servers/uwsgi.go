@@ -49,7 +49,7 @@ func (uwsgi) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) [
 	app.Command = append(app.Command, settings(t, map[string]string{"max_requests": "max-requests", "timeout": "harakiri"})...)
 	app.Command = append(app.Command, furtherOptions(t)...)
 	app.Command = append(app.Command, "--module="+p.App.WSGI)
-	app.Needs = []stacks.Need{{Sign: "python3_plugin.so", Debian: "uwsgi-plugin-python3"}}
+	app.Needs = []stacks.Need{{Name: "uWSGI's plugin for Python", Sign: "unrecognized option '--module", Debian: "uwsgi-plugin-python3"}}
 	return []stacks.Service{app}
 }
 

@@ -1,7 +1,7 @@
-"""The application as an ASGI server calls it: one request at a time, in a thread."""
+"""The application as a server of ASGI applications calls it: each request in a thread."""
 
-from asgiref.wsgi import WsgiToAsgi
+from starlette.middleware.wsgi import WSGIMiddleware
 
 from wsgi import app as flask_app
 
-app = WsgiToAsgi(flask_app)
+app = WSGIMiddleware(flask_app)
