@@ -17,7 +17,7 @@ import (
 // All lists the servers that a scenario can name, in the order in which
 // messages name them.
 func All() []Server {
-	return []Server{flask{}, gunicorn{}, uvicorn{}, hypercorn{}, waitress{}, uwsgi{}}
+	return []Server{flask{}, gunicorn{}, uvicorn{}, hypercorn{}, waitress{}, uwsgi{}, daphne{}}
 }
 
 // Known lists the syntax of All and of the proxies, for scenarios.Loader.
