@@ -146,6 +146,14 @@ type Request struct {
 	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: a cell with any error fails, after the whole load was sent
 }
 
+// Expected says in words what an answer has to be.
+func (r Request) Expected() string {
+	if r.Stream != "" {
+		return "a stream of " + r.Stream + ", " + r.Expect.String()
+	}
+	return r.Expect.String()
+}
+
 // Multipart sends one payload per request as a file of a multipart form,
 // cycling through the payloads. Files or Generate gives the payloads.
 type Multipart struct {

@@ -125,6 +125,7 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	if limit := p.Request.MaxErrors; limit != nil {
 		allowed = limit.String()
 	}
+	fmt.Fprintf(w, "answers: %s\n", show.Line(p.Request.Expected()))
 	fmt.Fprintf(w, "errors: request.max_errors allows a cell %s; with more it fails\n", allowed)
 	if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",

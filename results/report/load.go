@@ -96,30 +96,7 @@ func requestText(r scenarios.Request) string {
 	default:
 		parts = append(parts, "no body")
 	}
-	status := "any 2xx"
-	if r.Expect.Status != 0 {
-		status = fmt.Sprint(r.Expect.Status)
-	}
-	expect := "expects status " + status
-	for _, place := range slices.Sorted(maps.Keys(r.Expect.JSON)) {
-		expect += fmt.Sprintf(", json %s=%s", place, r.Expect.JSON[place])
-	}
-	if r.Expect.Match != "" {
-		expect += ", a match of " + r.Expect.Match
-	}
-	if r.Expect.BodyDigest != "" {
-		expect += ", the same answer to the same file"
-	}
-	if r.Expect.Events != nil {
-		expect += ", events " + r.Expect.Events.String()
-	}
-	if last := r.Expect.LastEvent; last != nil {
-		expect += ", last event " + last.Text
-		for i, place := range slices.Sorted(maps.Keys(last.JSON)) {
-			expect += fmt.Sprintf("%s%s=%s", strings.Repeat(" and ", min(i, 1)), place, last.JSON[place])
-		}
-	}
-	parts = append(parts, expect, fmt.Sprintf("time-out %v", r.Timeout))
+	parts = append(parts, "expects "+r.Expected(), fmt.Sprintf("time-out %v", r.Timeout))
 	return strings.Join(parts, "; ")
 }
 

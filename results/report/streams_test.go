@@ -85,7 +85,7 @@ func TestStreamsReadBack(t *testing.T) {
 // events came.
 func TestLoadOfStreams(t *testing.T) {
 	run := sampleRun()
-	run.Plan.Request = scenarios.Request{Method: "GET", Expect: expect.Answer{
+	run.Plan.Request = scenarios.Request{Method: "GET", Stream: scenarios.StreamLines, Expect: expect.Answer{
 		Status: 200, Events: &expect.Count{Min: 5}, LastEvent: &expect.Event{JSON: map[string]string{"done": "true", "n": "5"}}}}
 	var text bytes.Buffer
 	r := streaming(single, 1)
@@ -95,7 +95,7 @@ func TestLoadOfStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(strings.Fields(text.String()), " ")
-	for _, want := range []string{"expects status 200, events 5-, last event done=true and n=5;", "stream 1200 events, 600 per second",
+	for _, want := range []string{"expects a stream of lines, status 200, events 5-, last event done=true and n=5;", "stream 1200 events, 600 per second",
 		"to the first event 21.0 ms 22.0 ms 23.0 ms", "between events 31.0 ms 32.0 ms 33.0 ms"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("there is no %q in\n%s", want, &text)

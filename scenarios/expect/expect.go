@@ -3,7 +3,11 @@
 package expect
 
 import (
+	"fmt"
+	"maps"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -39,6 +43,33 @@ const DigestSame = "same"
 
 // Streams reports whether only an answer that streams can be as expected.
 func (a Answer) Streams() bool { return a.Events != nil || a.LastEvent != nil }
+
+// String says in words what is expected.
+func (a Answer) String() string {
+	text := "status any 2xx"
+	if a.Status != 0 {
+		text = "status " + strconv.Itoa(a.Status)
+	}
+	for _, place := range slices.Sorted(maps.Keys(a.JSON)) {
+		text += fmt.Sprintf(", json %s=%s", place, a.JSON[place])
+	}
+	if a.Match != "" {
+		text += ", a match of " + a.Match
+	}
+	if a.BodyDigest != "" {
+		text += ", the same answer to the same file"
+	}
+	if a.Events != nil {
+		text += ", events " + a.Events.String()
+	}
+	if a.LastEvent != nil {
+		text += ", last event " + a.LastEvent.Text
+		for i, place := range slices.Sorted(maps.Keys(a.LastEvent.JSON)) {
+			text += fmt.Sprintf("%s%s=%s", strings.Repeat(" and ", min(i, 1)), place, a.LastEvent.JSON[place])
+		}
+	}
+	return text
+}
 
 // Pattern returns the regular expression of an expected value such as /^cat/, and
 // whether the value is one.

@@ -149,9 +149,8 @@ func (h *head) header(line []byte) error {
 			return load.Failed(load.ErrProtocol, "Transfer-Encoding %s is not understood; only chunked is", show.Quote(value))
 		}
 		h.chunked = true
-	case is(name, "content-type"):
-		kind, _, _ := bytes.Cut(value, []byte{';'})
-		h.eventStream = is(bytes.TrimSpace(kind), "text/event-stream")
+	case len(name) == len("content-type") && isEventStream(value) && is(name, "content-type"): // most values differ sooner than the names
+		h.eventStream = true
 	case is(name, "content-encoding"):
 		h.encoded = !is(bytes.TrimSpace(value), "identity")
 	case is(name, "connection"):
@@ -169,6 +168,18 @@ func (h *head) header(line []byte) error {
 
 // is reports whether b is a word, in capital or small letters.
 func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }
+
+// isEventStream reports whether a Content-Type is text/event-stream, whatever its
+// parameters.
+func isEventStream(value []byte) bool {
+	const want = "text/event-stream"
+	value = bytes.TrimSpace(value)
+	if len(value) < len(want) || !is(value[:len(want)], want) {
+		return false
+	}
+	rest := bytes.TrimSpace(value[len(want):])
+	return len(rest) == 0 || rest[0] == ';'
+}
 
 // readBody reads what follows the head, by the rules of RFC 9112, section 6.3.
 func (a *answerReader) readBody(method string, h *head) error {
