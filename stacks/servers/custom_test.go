@@ -44,7 +44,7 @@ func TestAttackCommandIsUnverified(t *testing.T) {
 func TestAttackUpstreamKeepalive(t *testing.T) {
 	s, err := scenarios.Loader{Servers: Known()}.Parse("test.yaml", []byte(`
 name: test
-app: {image: example/app, wsgi: wsgi:app}
+app: {image: example/app, wsgi: wsgi:app, asgi: asgi:app}
 topologies:
   - nginx + flask
   - nginx + gunicorn t1
@@ -53,12 +53,20 @@ topologies:
   - {name: own, nginx: true, command: [uwsgi]}
   - {name: asked, nginx: {upstream_keepalive: 7}, command: [uvicorn]}
   - {name: off, server: gunicorn, threads: 4, nginx: {upstream_keepalive: 0}}
+  - nginx + gunicorn sync
+  - nginx + gunicorn gthread t1
+  - nginx + gunicorn gevent
+  - nginx + gunicorn asgi
+  - nginx + uvicorn
+  - nginx + hypercorn
+  - nginx + daphne
+  - nginx + uwsgi t4
 matrix: {requests: 1, client: single}
 `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []int{0, 0, 32, 32, 0, 7, 0}
+	want := []int{0, 0, 32, 32, 0, 7, 0, 0, 32, 32, 32, 32, 32, 32, 0}
 	for i, topology := range s.Topologies {
 		spec, err := Expand("run", s.Plan(), topology)
 		if err != nil {

@@ -136,3 +136,35 @@ func lines(t *testing.T, all []line) {
 		}
 	}
 }
+
+// TestRefused: what a server cannot do, or would be another one by, is refused where the
+// scenario says it.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct{ app, topology, want string }{
+		{"", "uvicorn w2", ""},
+		{"env: {UVICORN_RELOAD: 1}", "uvicorn", `the environment sets "UVICORN_RELOAD"`},
+		{"env: {UVICORN_RELOAD: 1, UWSGI_CHEAPER: 1, WEB_CONCURRENCY: 4, GUNICORN_CMD_ARGS: --preload}", "gunicorn gevent", ""},
+		{"env: {UWSGI_CHEAPER: 1}", "uwsgi w2/t4", `the environment sets "UWSGI_CHEAPER"`},
+		{"", "{server: uvicorn, max_requests: 9}", "uvicorn takes max_requests from workers 2 on"},
+		{"", "{server: uvicorn, max_requests: 9, workers: 2, loop: uvloop, http: h11}", ""},
+		{"", "{server: hypercorn, loop: auto}", "choose one of asyncio, uvloop"},
+		{"", "{server: gunicorn, options: {thread: 9}}", `the option "threads" is given by stackmeter`},
+		{"", "{server: gunicorn, class: gevent, threads: 2}", "gunicorn gevent has no threads to set: each of its workers takes requests in greenlets"},
+		{"", "{server: gunicorn, worker_tmp_dir: tmp}", "an absolute path"},
+		{"", "{server: waitress, preload: true}", "waitress has no preload"},
+		{"", "daphne w2", "daphne has no workers to set: it is one process"},
+		{"asgi: a:make()", "daphne", "daphne calls no factory, and app.asgi is a:make()"},
+		{"asgi: a:make()", "uvicorn", ""},
+		{"asgi: 'a:make(1)'", "uvicorn", "uvicorn calls a factory without arguments only"},
+		{"asgi: 'a:make(1)'", "hypercorn", ""},
+	} {
+		if !strings.Contains(test.app, "asgi") {
+			test.app += ", asgi: asgi:app"
+		}
+		text := fmt.Sprintf("name: test\napp: {image: example/app, wsgi: wsgi:app, %s}\ntopologies:\n  - %s\nmatrix: {requests: 1, client: single}\n", strings.TrimPrefix(test.app, ", "), test.topology)
+		_, err := scenarios.Loader{Servers: Known()}.Parse("test.yaml", []byte(text))
+		if (err != nil) != (test.want != "") || err != nil && (!strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "test.yaml:4:")) {
+			t.Errorf("%s, %s: %v; want %q", test.app, test.topology, err, test.want)
+		}
+	}
+}

@@ -54,8 +54,8 @@ func (uwsgi) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) [
 }
 
 // ReadBack implements Server. Workers are counted among the running processes. Threads
-// are in the master's command line; uWSGI starts all of them before it takes requests:
-// if fewer run, the command line is not what counts.
+// are in the master's command line; a worker starts all of them before it takes
+// requests: if fewer run, the command line is not what counts.
 func (u uwsgi) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error) {
 	found, first, err := awaitWorkers(ctx, stack, "uwsgi", t.Workers)
 	if err != nil {
@@ -64,10 +64,12 @@ func (u uwsgi) ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.
 	if first != nil {
 		found.Threads = optionNumber(first.Command, "--threads")
 	}
+	running := 0 // in the worker that has most: others may still load the app
 	for _, w := range workersOf(appProcesses(found.Facts)) {
-		if w.Threads > 0 && w.Threads < t.Threads { // 0: the runtime does not count them
-			return found, fmt.Errorf("%w: a worker of uwsgi has %d threads running, and the topology says threads %d", stacks.ErrDiffers, w.Threads, t.Threads)
-		}
+		running = max(running, w.Threads)
+	}
+	if running > 0 && running < t.Threads { // 0: the runtime does not count them
+		return found, fmt.Errorf("%w: a worker of uwsgi has %d threads running, and the topology says threads %d", stacks.ErrDiffers, running, t.Threads)
 	}
 	found.Interpreters, found.Slots, found.Loading = t.Workers, t.Workers*t.Threads, t.Workers > 1
 	if err := found.compare("uwsgi", t); err != nil {

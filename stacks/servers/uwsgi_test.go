@@ -27,6 +27,7 @@ func TestUWSGIIsReadBack(t *testing.T) {
 	read(t, uwsgi{}, []reading{
 		{"workers and threads", stackOf(forked(command+"--threads=4 --module=wsgi:app", 0x84687, 0x108085e83, 0x108085e87), "", nothing), asked, "w2, t4, slots 8"},
 		{"a Manager of the app's and a mule", stackOf(forked(command+"--threads=4 --module=wsgi:app", 0x84687, 0x100000480, 0x108085e83, 0x4487, 0x108085e83), "", nothing), asked, "w2, t4, slots 8"},
+		{"a worker that still loads", stackOf(append(forked(command+"--threads=4 --module=wsgi:app", 0x84687, 0x108085e83), stacks.Process{PID: 9, Parent: 7, Signals: 0x8085e83, Threads: 1, Command: command + "--threads=4 --module=wsgi:app"}), "", nothing), asked, "w2, t4, slots 8"},
 		{"renamed", stackOf([]stacks.Process{{PID: 7, Command: "uWSGI master"}, {PID: 8, Parent: 7, Command: "uWSGI worker 1"}, {PID: 9, Parent: 7, Command: "uWSGI worker 2"}}, "", nothing), asked, "w2, slots 8, the threads of uwsgi (its processes have renamed"},
 		{"what is in force", stackOf(forked(command+"--threads=4 --module=wsgi:app", 0x84687, 0x108085e83, 0x108085e83), "", nothing+"variable UWSGI_CHEAPER\n"), asked, "variable UWSGI_CHEAPER"},
 		{"fewer threads than it says", stackOf(forked(command+"--threads=4 --module=wsgi:app", 0x84687, 0x108085e83, 0x108085e83), "", nothing), scenarios.Topology{Workers: 2, Threads: 5}, "differs: 4 threads running, and the topology says threads 5"},
