@@ -36,7 +36,7 @@ func (d *decoder) app(n *yaml.Node, a *App) yamlfile.Object {
 		yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "app.env", &a.Env) }),
 		yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "app.port", &a.Port, 1, 65535) }),
 		yamlfile.Key("ready", func(n *yaml.Node) { ready.Read(d.File, n, d.loader.Env, d.readyCommand, &a.Ready) }),
-	}, container.Fields(d.File, "app.", &a.Options)...)...)
+	}, container.Fields(d.File, "app.", d.folder, &a.Options)...)...)
 	if o.Has("image") && o.Has("build") {
 		d.Problem(o.Keys["build"], "keep one of them", "app has both an image and a build")
 	}
@@ -156,7 +156,7 @@ func (d *decoder) readyCommand(n *yaml.Node, what string) []string {
 	argv := d.command(n, what, new(int))
 	for _, a := range argv {
 		for _, name := range a.names {
-			if _, address := whose(name); address || slices.Contains([]string{placeWorkers, placeThreads, placeWSGI}, name) {
+			if _, address := whose(name); address || slices.Contains(textPlaceholders(), name) {
 				d.Problem(a.node, "only {host} and {port}, where the service listens, are known", "%s: there is no value for {%s}", what, show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}

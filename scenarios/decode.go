@@ -73,7 +73,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
-	d.inMemory(s, o)
+	d.containers(s, o)
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",
@@ -82,8 +82,8 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	return s
 }
 
-// inMemory checks the file systems in memory of all services.
-func (d *decoder) inMemory(s *Scenario, o yamlfile.Object) {
+// containers checks what follows for each service from all that is said of it.
+func (d *decoder) containers(s *Scenario, o yamlfile.Object) {
 	for _, t := range s.Topologies {
 		own := t.Over(s.App.Options)
 		all := []container.Options{own}
@@ -93,6 +93,9 @@ func (d *decoder) inMemory(s *Scenario, o yamlfile.Object) {
 		for _, one := range all {
 			limit := s.Resources.Of(t).Memory
 			switch sum := one.InMemory(); {
+			case one.Twice() != "":
+				d.Problem(o.Keys["topologies"], "keep one of them", "containers of topology %s are to have two things at %s, by tmpfs and mounts", t.Name, one.Twice())
+				return
 			case limit > 0 && sum > limit:
 				d.Problem(cmp.Or(o.Keys["resources"], o.Keys["topologies"]), "what is written there counts as memory: raise resources.memory, or lower shm_size or tmpfs",
 					"shm_size and tmpfs of topology %s are %s together, more than the memory of %s", t.Name, units.Bytes.Format(float64(sum)), units.Bytes.Format(float64(limit)))

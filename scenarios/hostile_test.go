@@ -26,7 +26,7 @@ func hostileCheckout(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(dir, "sub", ".git"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside")} {
+	for _, folder := range []string{filepath.Join(dir, "images", "more"), filepath.Join(dir, "sub", ".git"), filepath.Join(above, "checkout", ".git"), filepath.Join(above, "beside", "models", "v2"), filepath.Join(above, "beside", "models", "clone", ".git", "objects")} {
 		must(os.MkdirAll(folder, 0o755))
 	}
 	for _, file := range []string{"Dockerfile", "beside/Dockerfile", "checkout/.git/Dockerfile", "checkout/scenarios/sub/.git/config", "beside/secret.txt", "checkout/secret.txt", "checkout/scenarios/images/a.jpg", "checkout/scenarios/images/Dockerfile"} {
@@ -39,6 +39,11 @@ func hostileCheckout(t *testing.T) string {
 		"link-by-name":   filepath.Join(dir, "images", "a.jpg"), // it leads back in, from the root
 		"link-inside":    "images/a.jpg",
 		"link-to-git":    "sub/.git/config",
+
+		"../../beside/models/weights":  "v2",
+		"../../beside/models/out":      "../../checkout",
+		"../../beside/models/out-file": "../secret.txt",
+		"../../linked-models":          "beside/models",
 
 		"images/link-outside": "../../secret.txt",
 	} {
@@ -105,6 +110,21 @@ func TestThreat1OperatorMayAllow(t *testing.T) {
 		{"a context in git's own folder", scenario("build: ../.git", get), nil, nil, "it belongs to git"},
 		{"an allowed context", scenario("build: ../../beside", get), nil, []string{"beside"}, ""},
 		{"a context named on the command line", scenario("build: images", get), []string{"app.build=../../beside"}, nil, ""},
+		{"a mount of an allowed folder", scenario(image+", mounts: {from: ../../beside/models, to: /models}", get), nil, []string{"beside"}, ""},
+		{"a mount by an absolute path", scenario(image+", mounts: {from: "+above+"/beside/secret.txt, to: /models/x}", get), nil, []string{"beside"}, ""},
+		{"a mount by a link that stays inside", scenario(image+", mounts: {from: ../../beside/models/weights, to: /models}", get), nil, []string{"beside/models"}, ""},
+		{"a mount of an allowed link", scenario(image+", mounts: {from: ../../linked-models/v2, to: /models}", get), nil, []string{"linked-models"}, ""},
+		{"a mount where an allowed link leads", scenario(image+", mounts: {from: ../../beside/models/v2, to: /models}", get), nil, []string{"linked-models"}, ""},
+		{"a mount of its own folder", scenario(image+", mounts: {from: images, to: /models}", get), nil, nil, "in no folder that --allow-path names"},
+		{"a mount above the allowed folder", scenario(image+", mounts: {from: ../../beside, to: /models}", get), nil, []string{"beside/models"}, "in no folder that --allow-path names"},
+		{"a mount out of the allowed folder by dots", scenario(image+", mounts: {from: ../../beside/models/../secret.txt, to: /models}", get), nil, []string{"beside/models"}, "in no folder that --allow-path names"},
+		{"a mount out of the allowed folder by a link", scenario(image+", mounts: {from: ../../beside/models/out, to: /models}", get), nil, []string{"beside/models"}, "symbolic link"},
+		{"a mount out of the allowed folder behind a link", scenario(image+", mounts: {from: ../../beside/models/out/scenarios, to: /models}", get), nil, []string{"beside/models"}, "symbolic link"},
+		{"a mount out of the allowed folder by a link to a file", scenario(image+", mounts: {from: ../../beside/models/out-file, to: /models}", get), nil, []string{"beside/models"}, "symbolic link"},
+		{"a mount of a checkout", scenario(image+", mounts: {from: ../../beside/models/clone, to: /models}", get), nil, []string{"beside"}, "belongs to git"},
+		{"a mount of git's own files", scenario(image+", mounts: {from: ../../beside/models/clone/.git/objects, to: /models}", get), nil, []string{"beside"}, "belongs to git"},
+		{"a mount of a pipe", scenario(image+", mounts: {from: ../scenarios/pipe, to: /models}", get), nil, []string{"checkout/scenarios"}, "neither a folder nor a file"},
+		{"a mount named on the command line", scenario(image, get), []string{"app.mounts={from: ../../beside, to: /models}"}, nil, ""},
 		{"a preloaded library", scenario(image+", env: {LD_PRELOAD: x}", get), nil, nil, "dynamic linker"},
 		{"a library preloaded on the command line", scenario(image, get), []string{"app.env.LD_PRELOAD=libjemalloc.so.2"}, nil, ""},
 		{"an allowed folder that is not there", scenario(image, get), nil, []string{"nowhere"}, "--allow-path"},

@@ -81,7 +81,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 		}),
 		yamlfile.Key("services", func(n *yaml.Node) { v.services, v.commands = d.services(n, app, appKeys) }),
 	)
-	fields = append(fields, container.Fields(d.File, "a topology's ", &v.base.Options)...)
+	fields = append(fields, container.Fields(d.File, "a topology's ", d.folder, &v.base.Options)...)
 	for _, setting := range known.Settings() {
 		fields = append(fields, yamlfile.Key(setting.Name, func(n *yaml.Node) {
 			v.setting(n, setting.Name, setting, func(t *Topology) *map[string]string { return &t.Settings })
@@ -189,7 +189,7 @@ func (d *decoder) services(n *yaml.Node, app App, appKeys yamlfile.Object) ([]Se
 			yamlfile.Key("command", func(n *yaml.Node) { command = d.command(n, "a service's command", &size) }),
 			yamlfile.Key("env", func(n *yaml.Node) { d.environment(n, "a service's env", &s.Env) }),
 			yamlfile.Key("port", func(n *yaml.Node) { d.Integer(n, "a service's port", &s.Port, 1, 65535) }),
-		}, container.Fields(d.File, "a service's ", &s.Options)...)...)
+		}, container.Fields(d.File, "a service's ", d.folder, &s.Options)...)...)
 		if !ok {
 			continue
 		}

@@ -80,7 +80,7 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/threshold": {"stackmeter/scenarios/show", "stackmeter/scenarios/units"},
 		"stackmeter/scenarios/message":   {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
 		"stackmeter/scenarios/ready":     {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile", "stackmeter/scenarios/message"},
-		"stackmeter/scenarios/container": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
+		"stackmeter/scenarios/container": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile", "stackmeter/scenarios/folder"},
 		"stackmeter/scenarios/syntax":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios/folder":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",

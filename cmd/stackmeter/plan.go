@@ -95,7 +95,7 @@ func loadPlan(file string, o scenarioOptions) (*scenarios.Scenario, scenarios.Pl
 func scenarioFlags(cmd *cobra.Command, o *scenarioOptions) {
 	cmd.Flags().StringArrayVar(&o.set, "set", nil, "override a value of the scenario, `KEY=VALUE` with the value in YAML; may be repeated")
 	cmd.Flags().StringVar(&o.only, "only", "", "only the topologies, or with a slash in it the cells, that match this `GLOB`")
-	cmd.Flags().StringArrayVar(&o.allow, "allow-path", nil, "let the scenario's payloads and build context be in this `DIR` too, not only in its own folder and checkout; may be repeated")
+	cmd.Flags().StringArrayVar(&o.allow, "allow-path", nil, "let the scenario's payloads and build context be in this `DIR` too, not only in its own folder and checkout, and let it mount what is in there to be read; may be repeated")
 	cmd.Flags().StringArrayVar(&o.env, "env", nil, "give the app, and headers that name it as ${NAME}, this variable of your own environment, by `NAME`; no store, report or log gets its value, if that has 6 bytes or more; may be repeated")
 	cmd.Flags().IntVar(&o.cells, "max-cells", scenarios.DefaultMaxCells, "refuse a plan of more cells than this `N`")
 }

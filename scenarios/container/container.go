@@ -35,6 +35,14 @@ type Options struct {
 	ShmSize  int64             `json:"shm_size,omitempty"`  // bytes of /dev/shm; 0: the engine's default
 	ReadOnly *bool             `json:"read_only,omitempty"` // of the root file system; nil: it is not
 	Tmpfs    map[string]int64  `json:"tmpfs,omitempty"`     // bytes by the absolute path of a file system in memory
+	Mounts   []Mount           `json:"mounts,omitempty"`
+}
+
+// A Mount is a folder or file of this machine that a container can read, and never
+// write to. What is in it is in no fingerprint.
+type Mount struct {
+	From string `json:"from"` // absolute, without links
+	To   string `json:"to"`   // absolute, in the container
 }
 
 // endless is a Ulimit without an end, as setrlimit(2) has it.
@@ -107,6 +115,7 @@ func (o Options) Foreign() []string {
 	}{
 		{"user", o.User != ""}, {"capabilities", len(o.Capabilities) > 0}, {"workdir", o.Workdir != ""},
 		{"shm_size", o.ShmSize > 0}, {"read_only", o.ReadOnly != nil && *o.ReadOnly}, {"tmpfs", len(o.Tmpfs) > 0},
+		{"mounts", len(o.Mounts) > 0},
 	} {
 		if one.said {
 			keys = append(keys, one.key)
@@ -139,7 +148,26 @@ func (o Options) Words() []string {
 	for _, path := range slices.Sorted(maps.Keys(o.Tmpfs)) {
 		add(true, "tmpfs %s %s", path, format(units.Bytes, o.Tmpfs[path]))
 	}
+	for _, m := range o.Mounts {
+		add(true, "mount of %s at %s, to be read", m.From, m.To)
+	}
 	return all
+}
+
+// Twice returns a path that two file systems of the container are to be at; empty if
+// there is none.
+func (o Options) Twice() string {
+	at := map[string]bool{}
+	for path := range o.Tmpfs {
+		at[path] = true
+	}
+	for _, m := range o.Mounts {
+		if at[m.To] {
+			return m.To
+		}
+		at[m.To] = true
+	}
+	return ""
 }
 
 func format(unit units.Unit, value int64) string {

@@ -43,13 +43,14 @@ func TestWords(t *testing.T) {
 	o := Options{
 		User: "svc", Capabilities: []string{"CHOWN", "SETUID"}, Workdir: "/srv", Entrypoint: []string{"tini", "--"}, Init: &no, PIDs: 64,
 		Ulimits: map[string]Ulimit{"stack": {8 << 20, endless}, "nofile": {1024, 1024}}, ShmSize: 1 << 30, ReadOnly: &yes, Tmpfs: map[string]int64{"/tmp": 64 << 20},
+		Mounts: []Mount{{"/srv/models", "/models"}},
 	}
 	want := []string{"user svc", "capabilities CHOWN SETUID", "workdir /srv", `entrypoint ["tini" "--"]`, "no init process", "pids 64",
-		"ulimit nofile 1024", "ulimit stack 8MiB to unlimited", "shm_size 1GiB", "read-only", "tmpfs /tmp 64MiB"}
+		"ulimit nofile 1024", "ulimit stack 8MiB to unlimited", "shm_size 1GiB", "read-only", "tmpfs /tmp 64MiB", "mount of /srv/models at /models, to be read"}
 	if got := o.Words(); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got := o.Foreign(); !slices.Equal(got, []string{"user", "capabilities", "workdir", "shm_size", "read_only", "tmpfs"}) {
+	if got := o.Foreign(); !slices.Equal(got, []string{"user", "capabilities", "workdir", "shm_size", "read_only", "tmpfs", "mounts"}) {
 		t.Errorf("only a container has %q", got)
 	}
 	if o = (Options{Init: &yes, ReadOnly: &no}); len(o.Words()) > 0 || len(o.Foreign()) > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 	"stackmeter/scenarios/yamlfile"
@@ -18,7 +19,7 @@ import (
 const (
 	leastPIDs, mostPIDs = 16, 16384 // the most is half of the kernel's usual kernel.pid_max
 	leastSize, mostSize = 64 << 10, 64 << 40
-	mostEntries         = 16 // of a mapping
+	mostEntries         = 16 // of a mapping or list
 )
 
 const (
@@ -56,8 +57,8 @@ func defaultCapabilities() []string {
 }
 
 // Fields are the keys of the options in an object of a scenario. what goes before
-// their names in messages: "app.", "a topology's ".
-func Fields(f *yamlfile.File, what string, o *Options) []yamlfile.Field {
+// their names in messages: "app.", "a topology's ". home finds mounts.
+func Fields(f *yamlfile.File, what string, home folder.Folder, o *Options) []yamlfile.Field {
 	r := reader{f, what}
 	return []yamlfile.Field{
 		yamlfile.Key("user", func(n *yaml.Node) { f.Checked(n, what+"user", &o.User, validUser, userRule) }),
@@ -72,6 +73,7 @@ func Fields(f *yamlfile.File, what string, o *Options) []yamlfile.Field {
 		yamlfile.Key("shm_size", func(n *yaml.Node) { o.ShmSize = r.size(n, "shm_size") }),
 		yamlfile.Key("read_only", func(n *yaml.Node) { o.ReadOnly = r.boolean(n, "read_only") }),
 		yamlfile.Key("tmpfs", func(n *yaml.Node) { r.tmpfs(n, &o.Tmpfs) }),
+		yamlfile.Key("mounts", func(n *yaml.Node) { r.mounts(n, home, &o.Mounts) }),
 	}
 }
 
@@ -150,6 +152,28 @@ func (r reader) tmpfs(n *yaml.Node, into *map[string]int64) {
 			continue
 		}
 		(*into)[key.Value] = r.size(value, "tmpfs."+key.Value)
+	}
+}
+
+func (r reader) mounts(n *yaml.Node, home folder.Folder, into *[]Mount) {
+	what := r.what + "mounts"
+	for _, item := range r.List(n, what, mostEntries) {
+		var m Mount
+		r.Object(item, "mount", what,
+			yamlfile.Needed("from", "add from: FOLDER", func(n *yaml.Node) {
+				var name string
+				if !r.Text(n, what+".from", &name) {
+					return
+				}
+				real, err := home.Mount(name, r.Given(n))
+				if err != nil {
+					r.Problem(n, folder.MountHint(err), "%s: %v", what, err)
+				}
+				m.From = real
+			}),
+			yamlfile.Needed("to", "add to: /PATH", func(n *yaml.Node) { r.Checked(n, what+".to", &m.To, validPath, pathRule) }),
+		)
+		*into = append(*into, m)
 	}
 }
 

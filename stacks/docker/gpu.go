@@ -229,8 +229,8 @@ func (r *Runtime) checkMPS(ctx context.Context) error {
 	return stacks.CheckMPS(stacks.MPSPipes())
 }
 
-// mpsMounts returns the only folders of the machine that a container ever gets:
-// the pipes of the MPS daemon, and the shared memory in which a client talks to
+// mpsMounts returns the only folders of the machine that a container gets without being
+// asked for: the pipes of the MPS daemon, and the shared memory in which a client talks to
 // its server. NVIDIA's device plugin for Kubernetes mounts the same two
 // (https://github.com/NVIDIA/k8s-device-plugin, docs/mps).
 func mpsMounts(s stacks.Service) []mount.Mount {

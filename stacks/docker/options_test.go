@@ -1,12 +1,15 @@
 package docker
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"stackmeter/scenarios"
+	options "stackmeter/scenarios/container"
 	"stackmeter/scenarios/ready"
 	"stackmeter/stacks"
 	"stackmeter/stacks/stackstest"
@@ -110,5 +113,76 @@ func TestContainerEntrypoint(t *testing.T) {
 				t.Errorf("it runs: %v", err)
 			}
 		})
+	}
+}
+
+// reads tells what a container can do with what is mounted.
+const reads = `import os
+print("weights", open("/models/weights.bin").read())
+for path in ("/models/weights.bin", "/models/new", "/models/deeper/new"):
+    try:
+        open(path, "a").close()
+        print("written", path)
+    except OSError as error:
+        print(error.strerror)
+print("link", os.path.exists("/models/out"), os.listdir("/models"))
+`
+
+// TestThreat1Mounts: a container reads what is mounted, writes nothing of it, and gets
+// no further by a link in it; what has been exchanged for a link since it was allowed is
+// not mounted, and neither is what an engine is reached by.
+func TestThreat1Mounts(t *testing.T) {
+	r := engine(t)
+	allowed, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	models := filepath.Join(allowed, "models")
+	secret := filepath.Join(allowed, "secret.txt")
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(models, "deeper"), 0o777), os.WriteFile(secret, []byte("secret"), 0o644),
+		os.WriteFile(filepath.Join(models, "weights.bin"), []byte("0.5"), 0o666), os.Symlink(secret, filepath.Join(models, "out")),
+		os.Chmod(allowed, 0o755), os.Chmod(models, 0o777), os.Chmod(filepath.Join(models, "weights.bin"), 0o666), os.Chmod(filepath.Join(models, "deeper"), 0o777),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := "test-mounts-" + filepath.Base(t.TempDir())
+	spec := func(from string) stacks.Spec {
+		return stackstest.Spec(t, run, stackstest.Flask, func(p *scenarios.Plan) { p.App.Mounts = []options.Mount{{From: from, To: "/models"}} })
+	}
+	t.Run("is read", func(t *testing.T) {
+		stack := running(t, r, run, spec(models))
+		out, err := stack.Exec(t.Context(), stacks.AppService, "python3", "-c", reads)
+		const refused = "Read-only file system\n"
+		if want := "weights 0.5\n" + refused + refused + refused + "link False"; err != nil || !strings.HasPrefix(string(out), want) {
+			t.Errorf("%s, %v, want %s", out, err, want)
+		}
+	})
+	t.Run("is exchanged", func(t *testing.T) {
+		if err := os.Rename(models, models+".old"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/etc", models); err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []string{models, filepath.Join(models, "ssl")} {
+			stack, err := r.Start(t.Context(), spec(from))
+			if err == nil {
+				stack.Stop(t.Context())
+			}
+			if err == nil || !strings.Contains(err.Error(), "symbolic link by now") {
+				t.Errorf("%s: %v", from, err)
+			}
+		}
+		if left, err := r.leftovers(t.Context(), run); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
+	for _, from := range []string{"/", "/run"} {
+		if err := r.Prepare(t.Context(), spec(from), func(string) {}); !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), "socket is, or may be, in it") {
+			t.Errorf("%s: %v", from, err)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -53,6 +55,11 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		if memory := s.Container.InMemory(); memory > info.MemTotal {
 			return fmt.Errorf("%w: shm_size and tmpfs of service %s are %d bytes together and the engine has %d", stacks.ErrUnavailable, s.Name, memory, info.MemTotal)
 		}
+		for _, m := range s.Container.Mounts {
+			if err := r.mountable(m.From); err != nil {
+				return fmt.Errorf("%w: mount of %s: %w", stacks.ErrUnavailable, m.From, err)
+			}
+		}
 		if s.MPS != nil {
 			if err := r.checkMPS(ctx); err != nil {
 				return fmt.Errorf("%w: %w", stacks.ErrUnavailable, err)
@@ -67,6 +74,25 @@ func (r *Runtime) Prepare(ctx context.Context, spec stacks.Spec, progress func(s
 		}
 		if err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// mountable fails for what no container gets: what an engine is reached by. It could do
+// anything to the machine with that. An engine behind a TCP address may have other
+// folders of the same names.
+func (r *Runtime) mountable(from string) error {
+	u, err := url.Parse(r.api.DaemonHost())
+	if err != nil || u.Scheme != "unix" {
+		return fmt.Errorf("the engine at %s may not see this machine's folders; reach it by a unix socket", r.api.DaemonHost())
+	}
+	for _, socket := range []string{u.Path, "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock"} {
+		if real, err := filepath.EvalSymlinks(socket); err == nil {
+			socket = real
+		}
+		if name, err := filepath.Rel(from, socket); err == nil && filepath.IsLocal(name) {
+			return fmt.Errorf("an engine's socket is, or may be, in it: %s", socket)
 		}
 	}
 	return nil

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 	"golang.org/x/sync/errgroup"
@@ -214,7 +216,9 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	}
 	host := hostConfig(s)
 	host.NetworkMode = container.NetworkMode(st.network)
-	host.Mounts = mpsMounts(s)
+	if host.Mounts, err = mounts(s); err != nil {
+		return err
+	}
 	if len(s.GPUs) > 0 {
 		request, err := st.runtime.proveGPU(ctx, st.spec, s, imageID, func(string) {})
 		if err != nil {
@@ -287,6 +291,23 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 			Ulimits:    ulimits(o),
 		},
 	}
+}
+
+// mounts are what a container gets of this machine.
+func mounts(s stacks.Service) ([]mount.Mount, error) {
+	all := mpsMounts(s)
+	for _, m := range s.Container.Mounts {
+		// The path has had no links since the scenario was read: with one it would lead
+		// elsewhere than where it was allowed to.
+		if real, err := filepath.EvalSymlinks(m.From); err != nil {
+			return nil, fmt.Errorf("mount of %s: %w", m.From, err)
+		} else if real != m.From {
+			return nil, fmt.Errorf("mount of %s: it is, or is behind, a symbolic link by now, which it was not when the scenario was read", m.From)
+		}
+		// What is mounted below it would not be read-only.
+		all = append(all, mount.Mount{Type: mount.TypeBind, Source: m.From, Target: m.To, ReadOnly: true, BindOptions: &mount.BindOptions{NonRecursive: true}})
+	}
+	return all, nil
 }
 
 // ulimits are those that the scenario sets, and the size of a file that none exceeds.

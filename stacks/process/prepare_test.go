@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/container"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
@@ -188,6 +189,7 @@ func TestAttackPrivilegesOfAProcess(t *testing.T) {
 		"workdir":      func(a *scenarios.App) { a.Workdir = "/srv" },
 		"shm_size":     func(a *scenarios.App) { a.ShmSize = 1 << 20 },
 		"read_only":    func(a *scenarios.App) { a.ReadOnly = new(bool); *a.ReadOnly = true },
+		"mounts":       func(a *scenarios.App) { a.Mounts = []container.Mount{{From: "/srv", To: "/models"}} },
 		"tmpfs":        func(a *scenarios.App) { a.Tmpfs = map[string]int64{"/tmp": 1 << 20} },
 	} {
 		spec := stackstest.Spec(t, "run", stackstest.Flask, func(p *scenarios.Plan) { change(&p.App) })
