@@ -17,7 +17,7 @@ import (
 )
 
 // needed are the programs of all servers.
-var needed = []string{"flask", "gunicorn", "uvicorn", "hypercorn", "waitress-serve", "uwsgi"}
+var needed = []string{"flask", "gunicorn", "uvicorn", "hypercorn", "waitress-serve", "uwsgi", "daphne"}
 
 // inFolder is a folder with the suite's application and other files.
 func inFolder(t *testing.T, files map[string]string) string {
@@ -156,4 +156,40 @@ func TestUWSGIInVenv(t *testing.T) {
 		p.App.Dir, p.App.Venv, p.App.WSGI = dir, venv, "venved:app"
 	})
 	ready(t, spec, st)
+}
+
+// TestLoop: the loop and the class that are read back are those in which the app runs.
+func TestLoop(t *testing.T) {
+	r := machine(t, needed...)
+	dir := inFolder(t, map[string]string{"loop.py": `import asyncio
+
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": type(asyncio.get_running_loop()).__module__.encode()})
+`})
+	for _, test := range []struct {
+		topology scenarios.Topology
+		loop     string // empty: any
+		want     string // beginning of the loop's module
+	}{
+		{scenarios.Topology{Server: "uvicorn", Workers: 2}, "", "uvloop"},
+		{scenarios.Topology{Server: "uvicorn", Workers: 1}, "asyncio", "asyncio"},
+		{scenarios.Topology{Server: "uvicorn", Workers: 1}, "uvloop", "uvloop"},
+		{scenarios.Topology{Server: "hypercorn", Workers: 2}, "", "asyncio"},
+		{scenarios.Topology{Server: "hypercorn", Workers: 1}, "uvloop", "uvloop"},
+		{scenarios.Topology{Server: "gunicorn", Class: "asgi", Workers: 1}, "", "uvloop"},
+		{scenarios.Topology{Server: "daphne"}, "", "asyncio"},
+	} {
+		test.topology.Name = test.topology.Server
+		if test.loop != "" {
+			test.topology.Settings = map[string]string{"loop": test.loop}
+		}
+		spec, st := launch(t, r, test.topology, func(p *scenarios.Plan) { p.App.Dir, p.App.ASGI = dir, "loop:app" })
+		ready(t, spec, st)
+		found, err := servers.Verify(t.Context(), spec, st)
+		if got := body(t, st.URL()+"/"); err != nil || !strings.HasPrefix(got, test.want) || found.Loop != test.want || found.Unread != "" {
+			t.Errorf("%s with loop %q: the app runs in %s, read back was %q; not read: %q, %v", test.topology.Name, test.loop, got, found.Loop, found.Unread, err)
+		}
+	}
 }

@@ -254,7 +254,6 @@ func (s *suite) servers(t *testing.T) {
 			if found.Unread != "" || len(found.InForce) > 0 {
 				t.Errorf("not read: %q; in force: %q", found.Unread, found.InForce)
 			}
-			t.Logf("class %q, loop %q, %d slots", found.Class, found.Loop, found.Slots)
 			if loaded := strings.Contains(found.Nginx, "proxy_pass"); loaded != topology.Nginx() {
 				t.Errorf("nginx configuration read back: %q", found.Nginx)
 			}
