@@ -113,7 +113,7 @@ func (l *ledger) scrubbed(rec results.Record) results.Record {
 		return rec
 	}
 	stack := *rec.Stack
-	stack.GPU, stack.Nginx = l.scrub(stack.GPU), l.scrub(stack.Nginx)
+	stack.GPU, stack.Proxy = l.scrub(stack.GPU), l.scrub(stack.Proxy)
 	stack.Services = slices.Clone(stack.Services)
 	for i := range stack.Services {
 		s := &stack.Services[i]

@@ -51,14 +51,14 @@ func TestLedgerScrubs(t *testing.T) {
 	l.told = func(e Event) { said = append(said, e.Message) }
 	rec := results.Record{
 		Status: results.StatusFailed, Reason: "hunter2", LogTail: "hunter2", FirstErrors: map[string]string{"status": "hunter2"},
-		Stack: &results.Stack{GPU: "hunter2", Nginx: "hunter2", Services: []results.Service{{Processes: []string{"app --key=hunter2"}}}},
+		Stack: &results.Stack{GPU: "hunter2", Proxy: "hunter2", Services: []results.Service{{Processes: []string{"app --key=hunter2"}}}},
 	}
 	if err := l.put(t.Context(), rec); err != nil {
 		t.Fatal(err)
 	}
 	l.notify(Event{Kind: EventNote, Message: "the key is hunter2"})
 	got := w.records[0]
-	texts := slices.Concat(said, []string{got.Reason, got.LogTail, got.FirstErrors["status"], got.Stack.GPU, got.Stack.Nginx, got.Stack.Services[0].Processes[0]})
+	texts := slices.Concat(said, []string{got.Reason, got.LogTail, got.FirstErrors["status"], got.Stack.GPU, got.Stack.Proxy, got.Stack.Services[0].Processes[0]})
 	for _, text := range texts {
 		if strings.Contains(text, "hunter2") || !strings.Contains(text, "***") {
 			t.Errorf("%q", text)

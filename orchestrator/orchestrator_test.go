@@ -238,8 +238,8 @@ matrix: {requests: [12], client: [single, mp, mt], pool: [3], keepalive: [false,
 		if r.Topology.Server == "gunicorn" && (r.Stack.Workers == nil || *r.Stack.Workers != r.Topology.Workers) {
 			t.Errorf("%s: %v workers", name, r.Stack.Workers)
 		}
-		if r.Topology.Nginx() != strings.Contains(r.Stack.Nginx, "upstream") {
-			t.Errorf("%s: nginx %q", name, r.Stack.Nginx)
+		if r.Topology.Nginx() != strings.Contains(r.Stack.Proxy, "upstream") {
+			t.Errorf("%s: nginx %q", name, r.Stack.Proxy)
 		}
 	}
 	run, _, err := b.store.Run(t.Context(), b.run)

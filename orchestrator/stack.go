@@ -246,7 +246,7 @@ func (s *live) makeReady(ctx context.Context) error {
 			s.gpu.owners(facts, s.spec)
 		}
 	}
-	warmup := scenarios.LoadSpec{Requests: s.plan.Warmup * max(1, s.spec.Topology.Workers)}
+	warmup := scenarios.LoadSpec{Requests: s.plan.Warmup * s.workers()}
 	longest := bound(s.spec.Ready.Timeout, loadBound(s.plan.Request, warmup))
 	for _, step := range []struct {
 		phase string
@@ -318,7 +318,7 @@ func (s *live) keep(found servers.Facts) {
 	if found.Route == stacks.RoutePublished {
 		s.flags = append(s.flags, results.FlagPublished)
 	}
-	s.facts.Workers, s.facts.Threads, s.facts.Nginx, s.facts.Unread = found.Workers, found.Threads, found.Nginx, found.Unread
+	s.facts.Workers, s.facts.Threads, s.facts.Proxy, s.facts.Unread = found.Workers, found.Threads, found.Proxy, found.Unread
 	s.facts.Class, s.facts.Loop, s.facts.Concurrency, s.facts.InForce = found.Class, found.Loop, found.Concurrency, found.InForce
 	s.facts.Interpreters, s.facts.Slots = found.Interpreters, found.Slots
 	if found.Unread != "" {
@@ -339,7 +339,7 @@ func (s *live) keep(found servers.Facts) {
 func (s *live) warmUp(ctx context.Context) error {
 	if s.plan.Warmup > 0 {
 		s.gpu.trial.Phase(gpu.PhaseWarmup)
-		workers := max(1, s.spec.Topology.Workers)
+		workers := s.workers()
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: s.plan.Warmup * workers}
 		if len(s.seen.Services) == 0 { // its workers are not known
 			spec.Pool = min(spec.Requests, s.mostClients())
@@ -360,6 +360,11 @@ func (s *live) warmUp(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// workers are those that a warm-up has to reach: of all replicas.
+func (s *live) workers() int {
+	return max(1, s.spec.Topology.Workers) * max(1, s.spec.Topology.Replicas)
 }
 
 // mostClients is the largest number of clients of the trial's cells, except for

@@ -8,6 +8,9 @@
 package results
 
 import (
+	"cmp"
+	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -125,6 +128,16 @@ type CPU struct {
 	Machine *float64 `json:"machine_s"` // everything on the machine, stack and client included
 }
 
+// UnmarshalJSON reads a stack. Where there was only nginx to be in front of a server,
+// the configuration was called nginx.
+func (s *Stack) UnmarshalJSON(text []byte) error {
+	type plain Stack
+	old := struct{ Nginx string }{}
+	err := errors.Join(json.Unmarshal(text, (*plain)(s)), json.Unmarshal(text, &old))
+	s.Proxy = cmp.Or(s.Proxy, old.Nginx)
+	return err
+}
+
 // Stack is what really ran, read back from the running services.
 type Stack struct {
 	Route    string    `json:"route"`
@@ -133,7 +146,7 @@ type Stack struct {
 	Threads  *int      `json:"threads"`          // of each worker, from the running command line; nil likewise
 	Class    string    `json:"class,omitempty"`  // of the workers, by the server's own name
 	Loop     string    `json:"loop,omitempty"`   // the event loop of the workers
-	Nginx    string    `json:"nginx,omitempty"`  // the configuration that nginx loaded
+	Proxy    string    `json:"proxy,omitempty"`  // the configuration that the proxy loaded
 	Unread   string    `json:"unread,omitempty"` // what could not be read back, and why; empty: nothing
 	Services []Service `json:"services"`
 

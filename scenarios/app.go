@@ -155,8 +155,8 @@ func (d *decoder) buildSecrets(n *yaml.Node, into *map[string]BuildSecret) {
 func (d *decoder) readyCommand(n *yaml.Node, what string) []string {
 	argv := d.command(n, what, new(int))
 	for _, a := range argv {
-		for _, name := range a.names {
-			if _, address := whose(name); address || slices.Contains(textPlaceholders(), name) {
+		for _, name := range a.Names {
+			if _, address := whose(name); address || slices.Contains(append(textPlaceholders(), placeSocket), name) {
 				d.Problem(a.node, "only {host} and {port}, where the service listens, are known", "%s: there is no value for {%s}", what, show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"stackmeter/scenarios/folder"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/units"
@@ -116,6 +118,8 @@ func (t *Topology) number(name string) *int {
 		return &t.Workers
 	case placeThreads:
 		return &t.Threads
+	case keyReplicas:
+		return &t.Replicas
 	}
 	return &t.Concurrency
 }
@@ -217,15 +221,25 @@ func (v *variants) frontSettings(n *yaml.Node, proxy syntax.Proxy) bool {
 			v.setting(n, proxy.Name+"."+setting.Name, setting, func(t *Topology) *map[string]string { return &t.ProxySettings })
 		}))
 	}
-	_, ok := v.d.Object(n, proxy.Name, proxy.Name, fields...)
+	o, ok := v.d.Object(n, proxy.Name, proxy.Name, fields...)
+	if other := slices.Index(o.Order, "config"); ok && other >= 0 && len(o.Order) > 1 {
+		v.d.Problem(o.Keys[o.Order[(other+1)%len(o.Order)]], "say it in the configuration, or remove config", "%s has a configuration of your own", proxy.Name)
+	}
 	return ok
 }
 
 // setting reads a value of a server or a proxy, or several, into one of the
 // topology's mappings.
 func (v *variants) setting(n *yaml.Node, name string, setting syntax.Setting, into func(*Topology) *map[string]string) {
-	values := axisOf(v.d, n, name, func(item *yaml.Node, value *string) bool { return v.d.setting(item, name, setting, value) })
-	axisFrom(v, name, values, asIs, func(t *Topology, value string) { *into(t) = with(*into(t), name, value) })
+	text := map[string]string{}
+	values := axisOf(v.d, n, name, func(item *yaml.Node, value *string) bool {
+		ok := v.d.setting(item, name, setting, value)
+		if text[*value] = *value; setting.Kind == syntax.File {
+			text[*value] = path.Base(item.Value)
+		}
+		return ok
+	})
+	axisFrom(v, name, values, func(value string) string { return text[value] }, func(t *Topology, value string) { *into(t) = with(*into(t), name, value) })
 	key, _, _ := strings.Cut(name, ".")
 	v.named(key)
 }
@@ -252,6 +266,20 @@ func (d *decoder) setting(n *yaml.Node, what string, setting syntax.Setting, int
 		return ok
 	case syntax.Word:
 		return d.Choice(n, what, into, setting.Words...)
+	case syntax.File:
+		var name string
+		if !d.Text(n, what, &name) {
+			return false
+		}
+		content, err := d.folder.Read(name, d.Given(n), setting.Most)
+		if err != nil {
+			d.Problem(n, folder.Hint(err), "%s: %v", what, err)
+		} else if !setting.Pattern.MatchString(content) {
+			d.Problem(n, setting.Rule, "%s: the file %s is not as it has to be", what, show.Quote(name))
+			return false
+		}
+		*into = content
+		return err == nil
 	}
 	return d.Checked(n, what, into, setting.Pattern.MatchString, setting.Rule)
 }
@@ -387,6 +415,13 @@ func (v *variants) check() bool {
 		d.Problem(o.Keys["tls"], "use a command or services of your own whose last one has a certificate",
 			"%s are started without TLS", strings.Join(slices.Concat(known.ServerNames(), known.ProxyNames()), ", "))
 	}
+	if len(v.proxies) == 0 || slices.Contains(v.proxies, noProxy) {
+		for key, what := range map[string]string{"unix": "a unix socket is between a proxy and a server", keyReplicas: "replicas stand behind a proxy"} {
+			if o.Has(key) {
+				d.Problem(o.Keys[key], "add a proxy, or remove "+key, "%s, and there is no proxy", what)
+			}
+		}
+	}
 	sound := (!o.Has("name") || v.base.Name != "") && v.base.Server != ""
 	for _, axes := range v.axes {
 		for _, one := range axes {
@@ -406,6 +441,9 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 	if named {
 		called = server.Name
 	}
+	if v.app.Ready.TCP && o.Has("unix") {
+		d.Problem(o.Keys["unix"], "let app.ready ask for a path", "app.ready.tcp waits for a port, and a server with a unix socket has none")
+	}
 	for _, setting := range d.loader.Servers.Settings() {
 		if o.Has(setting.Name) && !slices.ContainsFunc(server.Settings, func(s syntax.Setting) bool { return s.Name == setting.Name }) {
 			d.Problem(o.Keys[setting.Name], "remove it, or use another server", "%s has no %s", called, setting.Name)
@@ -422,10 +460,17 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 	}
 	if !named {
 		for _, key := range listed(o, "class", "unix") {
-			d.Problem(o.Keys[key], "remove it", "%s has no %s", called, key)
+			if key != "unix" || kind != "command" {
+				d.Problem(o.Keys[key], "remove it", "%s has no %s", called, key)
+			}
+		}
+		for i, s := range v.services {
+			if slices.Contains(v.proxies, s.Name) {
+				d.Problem(o.Values["services"].Content[i], "give it another name", "the service %s is called as the proxy in front of it", s.Name)
+			}
 		}
 		if kind == "services" {
-			for _, key := range listed(o, "image", "resources") {
+			for _, key := range listed(o, "image", "resources", keyReplicas) {
 				d.Problem(o.Keys[key], "make it part of a service", "a topology with services of its own has no %s", key)
 			}
 		}
@@ -441,8 +486,6 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 	}
 	if o.Has("unix") && !server.Unix {
 		d.Problem(o.Keys["unix"], "remove it, or use another server", "%s cannot listen on a unix socket", server.Name)
-	} else if o.Has("unix") && (len(v.proxies) == 0 || slices.Contains(v.proxies, noProxy)) {
-		d.Problem(o.Keys["unix"], "add a proxy, or remove unix", "a unix socket is between a proxy and a server, and there is no proxy")
 	}
 	for _, env := range []map[string]string{v.app.Env, d.loader.Env, v.base.Env} {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -458,7 +501,7 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 // multiply a command without changing it.
 func (v *variants) checkPlaceholders(server syntax.Server, named bool) {
 	o := v.object
-	filled := map[string]bool{placeWSGI: v.appKeys.Has("wsgi"), placeASGI: v.appKeys.Has("asgi")}
+	filled := map[string]bool{placeWSGI: v.appKeys.Has("wsgi"), placeASGI: v.appKeys.Has("asgi"), placeSocket: o.Has("unix")}
 	for _, one := range (syntax.Class{}).Axes() {
 		filled[one.Name] = o.Has(one.Name)
 	}
@@ -483,6 +526,8 @@ func (v *variants) checkPlaceholders(server syntax.Server, named bool) {
 				hint = "give it in the env of the topologies that have one"
 			case name == placeWSGI || name == placeASGI:
 				hint = "add " + name + " to app, for example " + name + ": " + name + ":app"
+			case name == placeSocket:
+				hint = "add unix: true to a topology with a command and a proxy, or write {host} and {port}"
 			case named:
 				hint = "remove it"
 			}
@@ -491,7 +536,7 @@ func (v *variants) checkPlaceholders(server syntax.Server, named bool) {
 	}
 	for _, argv := range append(v.commands, v.command) {
 		for _, a := range argv {
-			for _, name := range a.names {
+			for _, name := range a.Names {
 				use(a.node, name)
 				if service, address := whose(name); address && !slices.Contains(services, service) {
 					hint := "only a topology with services has other services to name"
@@ -522,6 +567,9 @@ func (v *variants) checkPlaceholders(server syntax.Server, named bool) {
 				}
 			}
 		}
+	}
+	if one := v.axes["unix"]; !named && o.Has("unix") && (!used[placeSocket] || len(one[0].values) != 1 || one[0].values[0].text != "true") {
+		v.d.Problem(o.Keys["unix"], "write unix: true, and {socket} where the command takes the path of its socket", "a command listens on a unix socket, or it does not")
 	}
 	for _, one := range (syntax.Class{}).Axes() {
 		if !named && o.Has(one.Name) && !used[one.Name] {
@@ -642,9 +690,17 @@ func (v *variants) variant(axes []topologyAxis, chosen []axisValue) Topology {
 	if t.Concurrency > 0 {
 		t.Axes["concurrency"] = strconv.Itoa(t.Concurrency)
 	}
+	if t.Replicas == 1 {
+		t.Replicas = 0
+	} else if t.Replicas > 1 {
+		t.Axes[keyReplicas] = strconv.Itoa(t.Replicas)
+	}
 	if t.Unix {
 		t.Name += "-unix"
 		t.Axes["unix"] = "true"
+	}
+	if t.Replicas > 0 {
+		t.Name += "-r" + strconv.Itoa(t.Replicas)
 	}
 	if t.Proxy != "" {
 		t.Name = t.Proxy + "+" + t.Name
@@ -676,7 +732,7 @@ func (t Topology) placeholders(app App) map[string]string {
 func fill(argv []argument, values map[string]string) []string {
 	var command []string
 	for _, a := range argv {
-		command = append(command, a.fill(values))
+		command = append(command, a.Fill(values))
 	}
 	return command
 }

@@ -40,6 +40,7 @@ var known = syntax.Known{
 		{Name: "nginx", Settings: []syntax.Setting{
 			{Name: "upstream_keepalive", Kind: syntax.Whole, Most: 1024},
 			{Name: "max_body", Kind: syntax.Size, Least: 1, Most: 1 << 30},
+			{Name: "config", Kind: syntax.File, Most: 200, Pattern: regexp.MustCompile(`\{upstream\}`), Rule: "write {upstream} where the address belongs"},
 		}},
 		{Name: "envoy", Settings: []syntax.Setting{{Name: "retry", Kind: syntax.Word, Words: []string{"never", "always"}}}},
 	},

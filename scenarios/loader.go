@@ -212,7 +212,7 @@ func settingsSchema(known syntax.Known) (definitions, properties string) {
 				one["$ref"] = "#/$defs/size"
 			case syntax.Word:
 				one["enum"] = s.Words
-			case syntax.Text:
+			case syntax.Text, syntax.File:
 				one["type"] = "string"
 			}
 			all[s.Name] = map[string]any{"description": s.What, "anyOf": oneOrMore(one)}

@@ -229,7 +229,8 @@ type Topology struct {
 
 	Proxy         string            `json:"proxy,omitempty"` // in front of the server; empty: none
 	ProxySettings map[string]string `json:"proxy_settings,omitempty"`
-	Unix          bool              `json:"unix,omitempty"` // between the two is a unix socket
+	Unix          bool              `json:"unix,omitempty"`     // between the two is a unix socket
+	Replicas      int               `json:"replicas,omitempty"` // of the app behind the proxy; 0: one
 
 	TLS      bool              `json:"tls,omitempty"`     // where the client connects, HTTPS is spoken
 	Command  []string          `json:"command,omitempty"` // addresses unfilled: {host}, {port}; {{ and }} are braces
@@ -270,6 +271,7 @@ func (t *Topology) SetAxes(nginxAlone bool, axes map[string]string) {
 	}
 	t.Axes, t.Class, t.Proxy, t.Unix = axes, axes["class"], axes["proxy"], axes["unix"] != ""
 	t.Concurrency, _ = strconv.Atoi(axes[placeConcurrency])
+	t.Replicas, _ = strconv.Atoi(axes[keyReplicas])
 }
 
 const nginx = "nginx"

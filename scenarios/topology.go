@@ -9,6 +9,7 @@ import (
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/syntax"
+	"stackmeter/scenarios/template"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -70,6 +71,7 @@ func (d *decoder) topology(n *yaml.Node, app App, appKeys yamlfile.Object) []Top
 			values := axisOf(d, n, "unix", func(item *yaml.Node, into *bool) bool { return d.Boolean(item, "unix", into) })
 			axisFrom(&v, "unix", values, strconv.FormatBool, func(t *Topology, unix bool) { t.Unix = unix })
 		}),
+		yamlfile.Key(keyReplicas, func(n *yaml.Node) { v.numbers(n, keyReplicas, maxReplicas) }),
 		yamlfile.Key("command", func(n *yaml.Node) { v.command = d.command(n, "a topology's command", new(int)) }),
 		yamlfile.Key("image", func(n *yaml.Node) { v.images(d.images(n, "a topology's image")) }),
 		yamlfile.Key("env", v.env),
@@ -135,7 +137,7 @@ func (d *decoder) needsImage(n *yaml.Node, app yamlfile.Object, what string) {
 // An argument is one text of a command and where it is.
 type argument struct {
 	node *yaml.Node
-	template
+	template.Template
 }
 
 // command reads an argv and adds its bytes to size. The size is bounded because a
@@ -154,17 +156,17 @@ func (d *decoder) command(n *yaml.Node, what string, size *int) []argument {
 		} else if !d.Written(item, what, &text) {
 			continue
 		}
-		t, err := parseTemplate(text)
+		t, err := template.Parse(text)
 		if err != nil {
 			d.Problem(item, "", "%s: %v", what, err)
 			continue
 		}
-		for _, name := range t.names {
+		for _, name := range t.Names {
 			if _, address := whose(name); !address && !slices.Contains(placeholders(), name) {
 				d.Problem(item, show.Suggest(name, placeholders()), "there is no value for {%s}", show.Columns(show.Shorten(name, show.Quoted)))
 			}
 		}
-		if *size += len(text) + maxWSGI*len(t.names); *size > maxCommand {
+		if *size += len(text) + maxWSGI*len(t.Names); *size > maxCommand {
 			d.Problem(item, "", "%s is longer than %d bytes", what, maxCommand)
 			return nil
 		}

@@ -54,7 +54,7 @@ func TestDevices(t *testing.T) {
 func TestGive(t *testing.T) {
 	mps := &scenarios.MPS{ActiveThreads: 33.3}
 	m := &Machine{devices: []Device{{UUID: "GPU-a"}}}
-	asked := Spec{GPU: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, MPS: mps}, Services: []Service{{GPU: true}, {Name: RoleNginx}}}
+	asked := Spec{GPU: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, MPS: mps}, Services: []Service{{GPU: true}, {Name: "nginx"}}}
 	given, err := m.Give(asked)
 	if err != nil {
 		t.Fatal(err)

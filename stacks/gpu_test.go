@@ -91,8 +91,8 @@ func TestSeenGPUs(t *testing.T) {
 		{name: "a local process", gpus: []string{testGPU}, local: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			spec := Spec{Services: []Service{{Name: AppService}, {Name: RoleNginx}}}
-			facts := Facts{Services: []ServiceFacts{{Service: AppService, Container: "0123", GPUs: test.gpus}, {Service: RoleNginx, Container: "4567"}}}
+			spec := Spec{Services: []Service{{Name: AppService}, {Name: "nginx"}}}
+			facts := Facts{Services: []ServiceFacts{{Service: AppService, Container: "0123", GPUs: test.gpus}, {Service: "nginx", Container: "4567"}}}
 			if test.local {
 				facts.Services[0].Container = ""
 			}

@@ -31,7 +31,8 @@ const (
 var ErrReadyPath = errors.New("app.ready.path has to be answered with")
 
 // WaitReady returns nil once the spec's probe was answered through the whole stack,
-// not by way of a redirect, while every service ran. It fails at once when a service
+// not by way of a redirect, and by each of its replicas, while every service ran. It
+// fails at once when a service
 // ends, or with ErrElsewhere when what answers does not speak HTTP, and soon with
 // ErrElsewhere when one listens where nothing reaches it. After the ready time-out it
 // fails with the last probe's error, and with ErrReadyPath if the app refused its
@@ -73,14 +74,14 @@ func waitReady(ctx context.Context, spec Spec, stack Stack) error {
 	watching.Go(func() { watchServices(ctx, stack, ended) })
 	watching.Go(func() { watchSockets(ctx, spec, stack, ended) })
 
-	ask, err := prober(ctx, spec, stack)
+	asks, err := probes(ctx, spec, stack)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
 	var last error
 	for {
-		failed, never := askOnce(ctx, ask)
+		failed, never := askOnce(ctx, asks[0])
 		// The dialer keeps the deadline by a timer of its own, which may be first. The
 		// probe before then says more.
 		if deadline, bound := ctx.Deadline(); failed == nil || last == nil || ctx.Err() == nil && !(bound && time.Now().After(deadline)) {
@@ -88,7 +89,10 @@ func waitReady(ctx context.Context, spec Spec, stack Stack) error {
 		}
 		switch {
 		case last == nil:
-			return stack.Check(ctx)
+			if asks = asks[1:]; len(asks) == 0 {
+				return stack.Check(ctx)
+			}
+			continue
 		case never != nil:
 			return never
 		}
@@ -119,18 +123,29 @@ func askOnce(ctx context.Context, ask probe) (failed, never error) {
 	return ask(ctx)
 }
 
-// prober returns the probe that the spec asks for. It is used until ctx ends.
-func prober(ctx context.Context, spec Spec, stack Stack) (probe, error) {
-	switch {
-	case len(spec.Ready.Command) > 0:
-		// The address stays; where the service listens by now is nothing to it.
-		asked, _, _ := stack.Listening(ctx, spec.Answering())
-		argv := Service{Command: spec.Ready.Command}.Argv(Address{asked.Addr().String(), int(asked.Port())}, nil)
-		return func(ctx context.Context) (failed, never error) { return command(ctx, stack, spec.Answering(), argv) }, nil
-	case spec.Ready.TCP:
-		return func(ctx context.Context) (failed, never error) { return connects(ctx, spec, stack), nil }, nil
+// probes returns what the spec asks for, one after the other. They are used until ctx
+// ends.
+func probes(ctx context.Context, spec Spec, stack Stack) (all []probe, err error) {
+	answering := spec.Answering()
+	for _, name := range answering {
+		switch {
+		case len(spec.Ready.Command) > 0:
+			// The address stays; where the service listens by now is nothing to it.
+			asked, _, _ := stack.Listening(ctx, name)
+			argv := Service{Command: spec.Ready.Command}.Argv(Site{Listen: Address{Host: asked.Addr().String(), Port: int(asked.Port())}})
+			all = append(all, func(ctx context.Context) (failed, never error) { return command(ctx, stack, name, argv) })
+		case spec.Ready.TCP:
+			all = append(all, func(ctx context.Context) (failed, never error) { return connects(ctx, stack, name), nil })
+		case len(answering) > 1:
+			// The proxy answers as soon as one of them does.
+			all = append(all, replica(ctx, spec, stack, name))
+		}
 	}
-	return requests(ctx, spec, stack)
+	if len(spec.Ready.Command) > 0 || spec.Ready.TCP {
+		return all, nil
+	}
+	entry, err := requests(ctx, spec, stack)
+	return append([]probe{entry}, all...), err
 }
 
 // command runs the probe's command in the service that has to answer. A program that
@@ -150,7 +165,7 @@ func command(ctx context.Context, stack Stack, service string, argv []string) (f
 // connects makes a TCP connection. A proxy takes one, and so does the engine's for a
 // port that it publishes, whether the service behind it listens or not: its sockets are
 // looked at, too, where that can be done.
-func connects(ctx context.Context, spec Spec, stack Stack) error {
+func connects(ctx context.Context, stack Stack, service string) error {
 	at, err := url.Parse(stack.URL())
 	if err != nil {
 		return err
@@ -160,9 +175,9 @@ func connects(ctx context.Context, spec Spec, stack Stack) error {
 		return err
 	}
 	conn.Close()
-	asked, listens, err := stack.Listening(ctx, spec.Answering())
+	asked, listens, err := stack.Listening(ctx, service)
 	if err == nil && !slices.ContainsFunc(listens, func(l netip.AddrPort) bool { return l.Port() == asked.Port() }) {
-		return fmt.Errorf("service %s does not listen on %v yet", spec.Answering(), asked)
+		return fmt.Errorf("service %s does not listen on %v yet", service, asked)
 	}
 	return nil
 }
@@ -187,27 +202,41 @@ func requests(wait context.Context, spec Spec, stack Stack) (probe, error) {
 		}
 		transport.TLSClientConfig = config
 	}
-	// Redirects are not followed: they lead away from the stack, and an app must
-	// not make this machine send requests into its network.
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}}
 	return func(ctx context.Context) (failed, never error) {
 		first = new(firstBytes)
-		if failed = request(ctx, client, spec.Ready, stack.URL()+spec.Ready.Path); failed != nil {
+		if failed = request(ctx, transport, spec.Ready, stack.URL()+spec.Ready.Path); failed != nil {
 			never = first.otherProtocol(ctx, spec, stack.URL(), failed)
 		}
 		return failed, never
 	}, nil
 }
 
+// replica returns a probe that sends the spec's request to one of the services behind
+// the proxy.
+func replica(wait context.Context, spec Spec, stack Stack, name string) probe {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return stack.Dial(wait, name)
+	}}
+	return func(ctx context.Context) (failed, never error) {
+		if failed = request(ctx, transport, spec.Ready, stack.URL()+spec.Ready.Path); failed != nil {
+			failed = fmt.Errorf("service %s: %w", name, failed)
+		}
+		return failed, nil
+	}
+}
+
 // request asks once.
-func request(ctx context.Context, client *http.Client, p ready.Probe, url string) error {
+func request(ctx context.Context, transport *http.Transport, p ready.Probe, url string) error {
 	req, err := p.Request(url)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("User-Agent", probeAgent)
+	// Redirects are not followed: they lead away from the stack, and an app must
+	// not make this machine send requests into its network.
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	resp, err := client.Do(req.WithContext(ctx))
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (s behind) Listening(context.Context, string) (asked netip.AddrPort, listen
 
 // TestReadyTCP: a connection to a proxy says nothing of the app behind it.
 func TestReadyTCP(t *testing.T) {
-	spec := Spec{Ready: ready.Probe{TCP: true, Timeout: time.Minute}, Services: []Service{{Name: "app"}, {Name: "nginx", Proxy: &Proxy{Upstream: "app"}}}}
+	spec := Spec{Ready: ready.Probe{TCP: true, Timeout: time.Minute}, Services: []Service{{Name: "app"}, {Name: "nginx", Proxy: &Proxy{Upstreams: []string{"app"}}}}}
 	stack := behind{urlStack{nil, answering(t, 500)}, new(atomic.Int64)}
 	if err := WaitReady(t.Context(), spec, stack); err != nil || stack.looks.Load() < 3 {
 		t.Errorf("ready at look %d: %v", stack.looks.Load(), err)

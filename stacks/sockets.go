@@ -91,7 +91,18 @@ func idle(ctx context.Context, stack Stack) bool {
 // was asked to; empty if it does, does not listen at all, or is not known. sure says
 // that it has taken the right port, so that it will not listen there later on.
 func misplaced(ctx context.Context, spec Spec, stack Stack) (where string, sure bool) {
-	service := spec.Answering()
+	for _, name := range spec.Answering() {
+		if i, err := spec.Index(name); err == nil && !spec.Services[i].Unix {
+			if where, sure = elsewhere(ctx, stack, name); where != "" {
+				break
+			}
+		}
+	}
+	return where, sure
+}
+
+// elsewhere is misplaced of one service.
+func elsewhere(ctx context.Context, stack Stack, service string) (where string, sure bool) {
 	asked, listens, err := stack.Listening(ctx, service)
 	if err != nil || len(listens) == 0 {
 		return "", false

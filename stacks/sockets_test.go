@@ -83,7 +83,7 @@ func TestAttackListensElsewhere(t *testing.T) {
 	} {
 		spec := Spec{Services: []Service{{Name: "app"}}}
 		if test.nginx {
-			spec.Services = append(spec.Services, Service{Name: "nginx", Proxy: &Proxy{Upstream: "app"}})
+			spec.Services = append(spec.Services, Service{Name: "nginx", Proxy: &Proxy{Upstreams: []string{"app"}}})
 		}
 		where, sure := misplaced(t.Context(), spec, placed{asked: test.asked, listens: strings.Fields(test.listens)})
 		if (where != "") != test.told || sure != test.sure {

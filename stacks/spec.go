@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
@@ -52,13 +51,16 @@ func (s Spec) Probed(line string) bool {
 		(strings.HasPrefix(request, "HTTP/") || strings.HasPrefix(request, "=> "))
 }
 
-// Answering is the name of the service that has to answer: the one that the client
-// connects to, or what stands behind it.
-func (s Spec) Answering() string {
-	if proxy := s.Entry().Proxy; proxy != nil {
-		return proxy.Upstream
+// Answering are the names of the services that have to answer: the one that the client
+// connects to, or those that stand behind it, several of which are replicas of the app.
+func (s Spec) Answering() []string {
+	if len(s.Services) == 0 {
+		return nil // of a stack of which nothing is known
 	}
-	return s.Entry().Name
+	if proxy := s.Entry().Proxy; proxy != nil {
+		return proxy.Upstreams
+	}
+	return []string{s.Entry().Name}
 }
 
 // Entry is the service that the client connects to.
@@ -70,8 +72,8 @@ const AppService = "app"
 
 // Roles of a service. They say what has to be read back of it.
 const (
-	RoleApp   = "app"   // serves the user's application
-	RoleNginx = "nginx" // stackmeter's own reverse proxy
+	RoleApp   = "app"   // serves the user's application; with replicas several do
+	RoleProxy = "proxy" // stackmeter's own reverse proxy
 	RoleOther = "other" // anything else in a custom set of services
 )
 
@@ -92,7 +94,8 @@ type Service struct {
 	Env       map[string]string
 	Container container.Options // of a local process: what it can have of them
 	Port      int               // TCP port to listen on, unless the runtime chooses one
-	Proxy     *Proxy            // of nginx: what it stands in front of
+	Unix      bool              // it listens on a Unix socket that it shares with the proxy, {socket}, and on no port
+	Proxy     *Proxy            // of a proxy: what it stands in front of, and how
 	CPUs      float64           // 0: no limit
 	Memory    int64             // bytes; 0: no limit
 	Cores     []int             // cores of the machine that it may use; empty: all
@@ -109,21 +112,31 @@ type Need struct {
 	Debian string // Debian's package of it
 }
 
-// A Proxy says what an nginx service stands in front of.
+// A Proxy is what a service needs that is a reverse proxy of stackmeter's own.
 type Proxy struct {
-	Upstream  string        // the service that gets the requests
-	Timeout   time.Duration // the request's time-out, from which nginx's own follow
-	Keepalive int           // idle connections to it that are kept; 0: each request makes its own
+	Software  string   // the name of its program, and of the folder in package images that its image is made from
+	Upstreams []string // the services that get the requests
+	Config    string   // its configuration file, with the placeholders of Text
 }
 
 // An Address is where a service listens.
 type Address struct {
-	Host string
-	Port int
+	Host   string
+	Port   int
+	Socket string // the path of the Unix socket that it listens on instead; empty: none
 }
 
 // String returns host:port.
 func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// A Site is where a runtime has put a service and those that it may connect to.
+type Site struct {
+	Listen Address
+	Reach  map[string]Address // by the service's name
+	Config string             // the path of a proxy's configuration
+	Folder string             // an existing one that a proxy may write to
+	Root   bool               // the service is started as root
+}
 
 // Environ lists the variables of some environments as NAME=VALUE, sorted. The
 // last environment that has a variable counts.
@@ -141,14 +154,15 @@ func Environ(environments ...map[string]string) []string {
 }
 
 // Argv fills the placeholders of the service's command. {host} and {port} are
-// the address to listen on; {host:NAME} and {port:NAME} are where the service
-// NAME is reached. {{ and }} become braces and never start a placeholder.
-func (s Service) Argv(listen Address, reach map[string]Address) []string {
+// the address to listen on, {socket} is the path of the socket to listen on instead,
+// and {config} that of a proxy's configuration; {host:NAME} and {port:NAME} are where
+// the service NAME is reached. {{ and }} become braces and never start a placeholder.
+func (s Service) Argv(at Site) []string {
 	if len(s.Command) == 0 {
 		return nil
 	}
-	pairs := []string{"{{", "{", "}}", "}", "{host}", listen.Host, "{port}", strconv.Itoa(listen.Port)}
-	for name, a := range reach {
+	pairs := []string{"{{", "{", "}}", "}", "{host}", at.Listen.Host, "{port}", strconv.Itoa(at.Listen.Port), "{socket}", at.Listen.Socket, "{config}", at.Config}
+	for name, a := range at.Reach {
 		pairs = append(pairs, "{host:"+name+"}", a.Host, "{port:"+name+"}", strconv.Itoa(a.Port))
 	}
 	// A Replacer goes through the text once and never reads what it wrote.
@@ -158,4 +172,21 @@ func (s Service) Argv(listen Address, reach map[string]Address) []string {
 		argv[i] = fill.Replace(arg)
 	}
 	return argv
+}
+
+// Text fills the placeholders of the proxy's configuration. {listen}, {listen.host}
+// and {port} are the address to listen on, {folder} is a folder to write to, and
+// {upstream:NAME} and {socket:NAME} are where the service NAME is reached. Unless the
+// proxy is started as root, {if root} makes a comment of the rest of its line. Other
+// braces are the configuration's own.
+func (p Proxy) Text(at Site) string {
+	ifRoot := "# "
+	if at.Root {
+		ifRoot = ""
+	}
+	pairs := []string{"{listen}", at.Listen.String(), "{listen.host}", at.Listen.Host, "{port}", strconv.Itoa(at.Listen.Port), "{folder}", at.Folder, "{if root}", ifRoot}
+	for name, a := range at.Reach {
+		pairs = append(pairs, "{upstream:"+name+"}", a.String(), "{socket:"+name+"}", a.Socket)
+	}
+	return strings.NewReplacer(pairs...).Replace(p.Config)
 }

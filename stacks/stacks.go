@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"syscall"
@@ -111,6 +112,10 @@ type Stack interface {
 	// command, and those on which its processes listen for TCP connections. A socket of :: that
 	// takes IPv4, too, is listed with both.
 	Listening(ctx context.Context, service string) (asked netip.AddrPort, listens []netip.AddrPort, err error)
+
+	// Dial connects to a service where it listens, past the proxy that is in front of it.
+	// The stack has one.
+	Dial(ctx context.Context, service string) (net.Conn, error)
 
 	// Exec runs argv inside a service and returns both its outputs together. An
 	// exit status other than 0 is an error that carries the end of the output, see

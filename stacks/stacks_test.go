@@ -18,16 +18,16 @@ func TestArgv(t *testing.T) {
 		{"what a host looks like is left alone", "{host:odd}", "{port}"},
 		{"another word", "{other}", "{other}"},
 	}
-	reach := map[string]Address{"back": {"10.0.0.7", 8000}, "odd": {"{port}", 1}}
+	reach := map[string]Address{"back": {Host: "10.0.0.7", Port: 8000}, "odd": {Host: "{port}", Port: 1}}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := Service{Command: []string{"serve", test.text}}.Argv(Address{"0.0.0.0", 80}, reach)
+			got := Service{Command: []string{"serve", test.text}}.Argv(Site{Listen: Address{Host: "0.0.0.0", Port: 80}, Reach: reach})
 			if !slices.Equal(got, []string{"serve", test.want}) {
 				t.Errorf("%q becomes %q, want %q", test.text, got, test.want)
 			}
 		})
 	}
-	if got := (Service{}).Argv(Address{"0.0.0.0", 80}, nil); got != nil {
+	if got := (Service{}).Argv(Site{}); got != nil {
 		t.Errorf("no command becomes %q", got)
 	}
 }

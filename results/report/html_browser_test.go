@@ -156,7 +156,7 @@ func hostileRun(evil []string) (results.Run, []results.Record) {
 			good.GPU = gpu.Usage{Validity: gpu.Flagged, Flags: []string{all}, Peak: &used, Reason: all,
 				Trial: []gpu.Point{{At: 0, Used: &used}, {At: 5, Used: &used}}, Marks: []gpu.Mark{{At: 0, Phase: name}}}
 			good.Memory.Series = good.GPU.Trial
-			good.Stack = &results.Stack{Route: all, Nginx: all, Services: []results.Service{{Name: name, Image: all, Digest: all, Processes: evil}}}
+			good.Stack = &results.Stack{Route: all, Proxy: all, Services: []results.Service{{Name: name, Image: all, Digest: all, Processes: evil}}}
 			bad := record(topology, spec, 2)
 			bad.Status, bad.Reason, bad.LogTail = results.StatusFailed, all, all
 			bad.Errors, bad.ErrorKinds, bad.FirstErrors = 1, map[string]int{name: 1}, map[string]string{name: all}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,7 @@ func Ran(records []results.Record) *Section {
 	}
 	s.Notes = notes
 	if len(Configurations(records)) > 0 {
-		s.Notes = append(s.Notes, "nginx's configuration as it was loaded is in the formats markdown and json.")
+		s.Notes = append(s.Notes, "The proxies' configurations as they were loaded are in the formats markdown and json.")
 	}
 	return &s
 }
@@ -145,15 +146,15 @@ func shortDigest(digest string) string {
 	return hex[:12]
 }
 
-// Configurations are nginx's as it was loaded, each with the topologies that
+// Configurations are those of proxies as they were loaded, each with the topologies that
 // ran with it. The addresses of the stacks differ, so they are left out.
 func Configurations(records []results.Record) []Item {
 	byText := map[string][]string{}
 	for _, r := range records {
-		if r.Stack == nil || r.Stack.Nginx == "" {
+		if r.Stack == nil || r.Stack.Proxy == "" {
 			continue
 		}
-		text := WithoutUpstream(r.Stack.Nginx)
+		text := WithoutUpstream(r.Stack.Proxy)
 		if !slices.Contains(byText[text], r.Topology.Name) {
 			byText[text] = append(byText[text], r.Topology.Name)
 		}
@@ -163,7 +164,7 @@ func Configurations(records []results.Record) []Item {
 		names := byText[text]
 		slices.Sort(names)
 		items = append(items, Item{
-			Name: "nginx's configuration, as loaded",
+			Name: "A proxy's configuration, as loaded",
 			Text: show.Line(strings.Join(names, ", ")),
 			Log:  strings.Split(strings.TrimRight(show.Clean(text), "\n"), "\n"),
 		})
@@ -171,18 +172,17 @@ func Configurations(records []results.Record) []Item {
 	return items
 }
 
-// WithoutUpstream replaces the address after "server" in an upstream block: it
-// is another one for each stack.
+// WithoutUpstream replaces the addresses of upstreams: they are others for each stack.
 func WithoutUpstream(config string) string {
-	lines := strings.Split(config, "\n")
-	for i, line := range lines {
-		fields := strings.Fields(line)
-		if len(fields) > 1 && fields[0] == "server" && strings.Contains(fields[1], ":") {
-			lines[i] = strings.Replace(line, fields[1], "ADDRESS:"+fields[1][strings.LastIndexByte(fields[1], ':')+1:], 1)
+	return ipv4.ReplaceAllStringFunc(config, func(address string) string {
+		if strings.HasPrefix(address, "0.0.0.0:") { // where the proxy listens
+			return address
 		}
-	}
-	return strings.Join(lines, "\n")
+		return "ADDRESS" + address[strings.IndexByte(address, ':'):]
+	})
 }
+
+var ipv4 = regexp.MustCompile(`\b([0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]+\b`)
 
 // GPUPhases shows, for the cell of each topology that needed the most GPU
 // memory, where that memory came from: phase by phase, and process by process,

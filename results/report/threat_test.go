@@ -32,7 +32,7 @@ func hostileOutputs(t *testing.T) map[string]string {
 	evil := records[0].Reason
 	for i := range records {
 		records[i].Run = run.ID
-		records[i].Stack = &results.Stack{Route: evil, GPU: evil, Nginx: evil,
+		records[i].Stack = &results.Stack{Route: evil, GPU: evil, Proxy: evil,
 			Services: []results.Service{{Name: evil, Image: evil, Digest: evil, Container: evil, Processes: []string{evil}}}}
 	}
 	run.Tags, run.Imported = []string{evil}, evil

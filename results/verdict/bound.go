@@ -141,7 +141,7 @@ func per(seconds *float64, duration float64) *float64 {
 
 // stackCores is how many cores the stack could use, where that limit comes from
 // and whether the client used the same cores. Each service has a limit of
-// resources.cpus of its own. nginx does not count, because it needs next to
+// resources.cpus of its own. A proxy does not count, because it needs next to
 // nothing beside an app.
 func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores float64, is string, shared bool) {
 	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
@@ -154,7 +154,7 @@ func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores
 		}
 	}
 	if each := plan.Resources.Of(r.Topology).CPUs; each > 0 {
-		services := max(1, len(r.Topology.Services))
+		services := max(1, len(r.Topology.Services), r.Topology.Replicas)
 		if limit := each * float64(services); cores == 0 || limit < cores {
 			cores, is, shared = limit, "resources.cpus", false
 		}

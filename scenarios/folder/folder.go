@@ -4,11 +4,13 @@ package folder
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"stackmeter/scenarios/show"
 )
@@ -92,6 +94,29 @@ func (f Folder) Files(glob string, trusted bool) ([]string, error) {
 		return nil, fmt.Errorf("no file matches %s", show.Quote(glob))
 	}
 	return nil, fmt.Errorf("there is no file %s", show.Quote(glob))
+}
+
+// Read returns the content of a text file, of at most so many bytes.
+func (f Folder) Read(name string, trusted bool, most int) (string, error) {
+	files, err := f.Files(EscapeGlob(name), trusted)
+	if err != nil {
+		return "", err
+	}
+	file, err := os.Open(files[0])
+	if err != nil {
+		return "", fmt.Errorf("file %s: %w", show.Quote(name), reason(err))
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("file %s: %w", show.Quote(name), reason(err))
+	case len(text) > most:
+		return "", fmt.Errorf("file %s is longer than %d bytes", show.Quote(name), most)
+	case !utf8.Valid(text):
+		return "", fmt.Errorf("file %s is no text in UTF-8", show.Quote(name))
+	}
+	return string(text), nil
 }
 
 // Exists checks that a folder exists.

@@ -101,6 +101,7 @@ const (
 	Size         // bytes from Least to Most
 	Text         // a text that matches Pattern
 	Word         // one of Words
+	File         // the content of a text file of the scenario's, of at most Most bytes, that matches Pattern
 )
 
 // A Setting is one value of a server or proxy that a scenario can give: an axis, if

@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"stackmeter/stacks"
-	"stackmeter/stacks/images"
 	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
 )
@@ -91,12 +89,10 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 			b.Skipf("needs %s: %v", program, err)
 		}
 	}
-	config, err := images.NginxConfig(images.NginxOptions{Listen: netip.MustParseAddrPort("0.0.0.0:8080"), Upstream: netip.MustParseAddrPort("192.0.2.1:8000")})
-	if err != nil {
-		b.Fatal(err)
-	}
+	proxy := spec.Entry()
+	config := proxy.Proxy.Text(site(proxy, map[string]stacks.Address{stacks.AppService: {Host: "app", Port: spec.Services[0].Port}}))
 	file := filepath.Join(b.TempDir(), "nginx.conf")
-	if err := os.WriteFile(file, []byte(strings.Replace(config, "192.0.2.1", "app", 1)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		b.Fatal(err)
 	}
 	app, err := r.image(b.Context(), spec.Services[0], func(string) {})
@@ -107,7 +103,7 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 	if err != nil {
 		b.Fatal(err)
 	}
-	command := strings.Join(spec.Services[0].Argv(stacks.Address{Host: "0.0.0.0", Port: spec.Services[0].Port}, nil), " ")
+	command := strings.Join(spec.Services[0].Argv(site(spec.Services[0], nil)), " ")
 	return script{[]string{"sh", "-c", scriptText, "sh", "stackmeter-bench", app, nginx, file, command}}
 }
 

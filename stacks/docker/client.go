@@ -89,11 +89,11 @@ func (r *Runtime) entryAt(ctx context.Context, stackURL string) (entry, error) {
 		return entry{}, err
 	}
 	port, _ := strconv.Atoi(u.Port())
-	containers, _, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelOwner+"="+r.owner.String())))
+	all, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelOwner+"="+r.owner.String())))
 	if err != nil {
 		return entry{}, err
 	}
-	for _, c := range containers {
+	for _, c := range all.containers {
 		if c.NetworkSettings == nil {
 			continue
 		}

@@ -41,11 +41,11 @@ func confined(t *testing.T, r *Runtime, look func(stacks.Stack, container.Inspec
 	defer client.Wait()
 	defer client.Kill()
 	waitFor(t, client, "up\n")
-	containers, _, err := r.list(t.Context(), filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
-	if err != nil || len(containers) != 3 {
-		t.Fatalf("%d containers, %v", len(containers), err)
+	all, err := r.list(t.Context(), filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
+	if err != nil || len(all.containers) != 3 {
+		t.Fatalf("%d containers, %v", len(all.containers), err)
 	}
-	for _, c := range containers {
+	for _, c := range all.containers {
 		found, err := r.api.ContainerInspect(t.Context(), c.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +93,7 @@ func TestThreat2Confinement(t *testing.T) {
 				}
 				for port, bindings := range c.NetworkSettings.Ports {
 					for _, b := range bindings {
-						if b.HostIP != "127.0.0.1" || !publish || service != stacks.RoleNginx {
+						if b.HostIP != "127.0.0.1" || !publish || service != "nginx" {
 							t.Errorf("%s: port %s is published on %s", c.Name, port, b.HostIP)
 						}
 					}

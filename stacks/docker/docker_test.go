@@ -34,13 +34,16 @@ func engine(t testing.TB) *Runtime {
 }
 
 func (r *Runtime) leftovers(ctx context.Context, run string) ([]string, error) {
-	containers, networks, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
+	all, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)))
 	var names []string
-	for _, c := range containers {
+	for _, c := range all.containers {
 		names = append(names, "container "+containerName(c))
 	}
-	for _, n := range networks {
+	for _, n := range all.networks {
 		names = append(names, "network "+n.Name)
+	}
+	for _, v := range all.volumes {
+		names = append(names, "volume "+v.Name)
 	}
 	return names, err
 }

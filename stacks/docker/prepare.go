@@ -142,6 +142,8 @@ func imageKey(s stacks.Service) string {
 	case s.Build != nil:
 		key, _ := json.Marshal(s.Build)
 		return string(key)
+	case s.Proxy != nil:
+		return s.Proxy.Software
 	}
 	return s.Role
 }
@@ -155,8 +157,8 @@ func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(str
 			return r.find(ctx, s.Image, progress)
 		case s.Build != nil:
 			return r.buildFolder(ctx, *s.Build, progress)
-		case s.Role == stacks.RoleNginx:
-			return r.buildOwn(ctx, "nginx", images.Nginx(), progress)
+		case s.Proxy != nil:
+			return r.buildOwn(ctx, s.Proxy.Software, images.Proxy(s.Proxy.Software), progress)
 		case s.Dir != "":
 			return "", errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
 		}

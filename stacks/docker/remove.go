@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
 
 	"stackmeter/stacks"
 )
@@ -63,7 +64,7 @@ func (r *Runtime) settle(ctx context.Context) {
 
 // deadStacks lists the stacks whose owner is gone.
 func (r *Runtime) deadStacks(ctx context.Context) ([]string, error) {
-	containers, networks, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun)))
+	all, err := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelRun)))
 	if err != nil {
 		return nil, err
 	}
@@ -75,33 +76,46 @@ func (r *Runtime) deadStacks(ctx context.Context) ([]string, error) {
 			dead = append(dead, id)
 		}
 	}
-	for _, c := range containers {
+	for _, c := range all.containers {
 		look(c.Labels)
 	}
-	for _, n := range networks {
+	for _, n := range all.networks {
 		look(n.Labels)
+	}
+	for _, v := range all.volumes {
+		look(v.Labels)
 	}
 	return dead, nil
 }
 
-func (r *Runtime) list(ctx context.Context, filter filters.Args) ([]container.Summary, []network.Inspect, error) {
+// objects are what the engine has of stacks.
+type objects struct {
+	containers []container.Summary
+	networks   []network.Inspect
+	volumes    []*volume.Volume
+}
+
+func (r *Runtime) list(ctx context.Context, filter filters.Args) (all objects, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
 	defer cancel()
-	containers, err := r.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filter})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list containers: %w", lost(err))
+	if all.containers, err = r.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filter}); err != nil {
+		return objects{}, fmt.Errorf("list containers: %w", lost(err))
 	}
-	networks, err := r.api.NetworkList(ctx, network.ListOptions{Filters: filter})
-	if err != nil {
-		return nil, nil, fmt.Errorf("list networks: %w", lost(err))
+	if all.networks, err = r.api.NetworkList(ctx, network.ListOptions{Filters: filter}); err != nil {
+		return objects{}, fmt.Errorf("list networks: %w", lost(err))
 	}
-	return containers, networks, nil
+	volumes, err := r.api.VolumeList(ctx, volume.ListOptions{Filters: filter})
+	if err != nil {
+		return objects{}, fmt.Errorf("list volumes: %w", lost(err))
+	}
+	all.volumes = volumes.Volumes
+	return all, nil
 }
 
 // removeRounds bounds how often remove looks again.
 const removeRounds = 5
 
-// remove removes the containers and networks that carry a label and returns
+// remove removes the containers, networks and volumes that carry a label and returns
 // their names. Each container has the given grace between SIGTERM and
 // SIGKILL. It looks again afterwards: an engine's "removed" is no proof, and an
 // engine that was still making something for a killed process may have finished
@@ -110,44 +124,59 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 	var failed error // of the last round
 	seen := map[string]bool{}
 	for round := 1; ; round++ {
-		containers, networks, err := r.list(ctx, filter)
+		all, err := r.list(ctx, filter)
 		if err != nil {
 			return removed, errors.Join(failed, err)
 		}
-		if len(containers)+len(networks) == 0 {
+		ids := all.ids()
+		if len(ids) == 0 {
 			return removed, nil // earlier errors do not matter
 		}
 		before := len(seen)
-		for _, c := range containers {
-			seen[c.ID] = true
-		}
-		for _, n := range networks {
-			seen[n.ID] = true
+		for _, id := range ids {
+			seen[id] = true
 		}
 		if len(seen) == before || round > removeRounds {
-			return removed, errors.Join(failed, stillThere(containers, networks))
+			return removed, errors.Join(failed, all.stillThere())
 		}
 		var names []string
-		names, failed = r.removeAll(ctx, containers, networks, grace)
+		names, failed = r.removeAll(ctx, all, grace)
 		removed = append(removed, names...)
 		slices.Sort(removed)
 	}
 }
 
+// ids are those of all objects. A volume has none but its name.
+func (o objects) ids() (ids []string) {
+	for _, c := range o.containers {
+		ids = append(ids, c.ID)
+	}
+	for _, n := range o.networks {
+		ids = append(ids, n.ID)
+	}
+	for _, v := range o.volumes {
+		ids = append(ids, v.Name)
+	}
+	return ids
+}
+
 // stillThere names what a removal has not removed.
-func stillThere(containers []container.Summary, networks []network.Inspect) (failed error) {
-	for _, c := range containers {
+func (o objects) stillThere() (failed error) {
+	for _, c := range o.containers {
 		failed = errors.Join(failed, fmt.Errorf("container %s is still there; remove it with docker rm -f %.12s", containerName(c), c.ID))
 	}
-	for _, n := range networks {
+	for _, n := range o.networks {
 		failed = errors.Join(failed, fmt.Errorf("network %s is still there; remove it with docker network rm %s", n.Name, n.Name))
+	}
+	for _, v := range o.volumes {
+		failed = errors.Join(failed, fmt.Errorf("volume %s is still there; remove it with docker volume rm %s", v.Name, v.Name))
 	}
 	return failed
 }
 
 // removeAll removes containers and networks at the same time, because both take
-// equally long.
-func (r *Runtime) removeAll(ctx context.Context, containers []container.Summary, networks []network.Inspect, grace time.Duration) (removed []string, failed error) {
+// equally long, and then volumes, which no container has any more.
+func (r *Runtime) removeAll(ctx context.Context, o objects, grace time.Duration) (removed []string, failed error) {
 	var mu sync.Mutex
 	note := func(name string, err error) {
 		mu.Lock()
@@ -159,17 +188,29 @@ func (r *Runtime) removeAll(ctx context.Context, containers []container.Summary,
 		}
 	}
 	var all sync.WaitGroup
-	for _, c := range containers {
+	for _, c := range o.containers {
 		all.Go(func() {
 			r.end(ctx, c, grace)
 			note("container "+containerName(c), r.removeContainer(ctx, c))
 		})
 	}
-	for _, n := range networks {
-		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID, containers)) })
+	for _, n := range o.networks {
+		all.Go(func() { note("network "+n.Name, r.removeNetwork(ctx, n.ID, o.containers)) })
 	}
 	all.Wait()
+	for _, v := range o.volumes {
+		note("volume "+v.Name, r.removeVolume(ctx, v.Name))
+	}
 	return removed, failed
+}
+
+func (r *Runtime) removeVolume(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+	defer cancel()
+	if err := r.api.VolumeRemove(ctx, name, false); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
 }
 
 func containerName(c container.Summary) string {

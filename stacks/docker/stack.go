@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -31,8 +32,9 @@ type stack struct {
 	spec     stacks.Spec
 	id       string
 	network  string
-	direct   bool // the client reaches the entry's own address
-	local    bool // the containers' processes are processes of this kernel
+	sockets  string // the volume in which they are; empty without any
+	direct   bool   // the client reaches the entry's own address
+	local    bool   // the containers' processes are processes of this kernel
 	url      string
 	services []service // as in spec
 	watching *watch    // nil until the services start
@@ -40,10 +42,11 @@ type stack struct {
 
 type service struct {
 	container string
-	image     string        // the id of the image that runs
-	endpoint  string        // of its network
-	address   netip.Addr    // in its network; not valid if it had ended already
-	pid       int           // of its init process, on the engine's machine; 0 until it was started
+	image     string     // the id of the image that runs
+	endpoint  string     // of its network
+	address   netip.Addr // in its network; not valid if it had ended already
+	pid       int        // of its init process, on the engine's machine; 0 if it had ended already
+	started   bool
 	attempted chan struct{} // closed when its start has succeeded or failed
 }
 
@@ -322,6 +325,59 @@ func (st *stack) endExec(id, inside string) {
 	}
 }
 
+// Dial implements stacks.Stack. The connection begins in the proxy's container, where
+// an address of the stack can be reached whatever the engine, and a socket at all.
+func (st *stack) Dial(ctx context.Context, name string) (net.Conn, error) {
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return nil, err
+	}
+	s, last := st.spec.Services[i], st.services[len(st.services)-1].container
+	to := "TCP:" + net.JoinHostPort(s.Name, strconv.Itoa(s.Port))
+	if s.Unix {
+		to = "UNIX-CONNECT:" + socketPath(s)
+	}
+	calling, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
+	defer cancel()
+	made, err := st.runtime.api.ContainerExecCreate(calling, last, container.ExecOptions{
+		Cmd: []string{"socat", "-", to}, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to service %s: %w", name, err)
+	}
+	conn, err := st.runtime.stream("POST /exec/"+made.ID+"/start", func() (types.HijackedResponse, error) {
+		return st.runtime.api.ContainerExecAttach(calling, made.ID, container.ExecAttachOptions{})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to service %s: %w", name, err)
+	}
+	read, write := io.Pipe()
+	go func() {
+		var said stacks.Output
+		_, err := stdcopy.StdCopy(write, &said, conn.Reader)
+		if err == nil && len(said.Bytes()) > 0 {
+			err = fmt.Errorf("connect to service %s: %s", name, strings.TrimSpace(string(said.Bytes())))
+		}
+		_ = write.CloseWithError(err) // nil is the end of the file
+	}()
+	return tunnel{conn.Conn, read}, nil
+}
+
+// A tunnel is a connection through a command in a container.
+type tunnel struct {
+	net.Conn
+	read *io.PipeReader // the command's output
+}
+
+// Read implements net.Conn.
+func (t tunnel) Read(p []byte) (int, error) { return t.read.Read(p) }
+
+// Close implements net.Conn.
+func (t tunnel) Close() error {
+	_ = t.read.Close()
+	return t.Conn.Close()
+}
+
 // Meter implements stacks.Stack.
 func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 	if !st.local {
@@ -417,6 +473,9 @@ func (st *stack) made() []string {
 	}
 	if st.network != "" {
 		names = append(names, "network "+st.name("net"))
+	}
+	if st.sockets != "" {
+		names = append(names, "volume "+st.sockets)
 	}
 	return names
 }

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,19 +19,16 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/go-connections/nat"
 	"golang.org/x/sync/errgroup"
 
 	options "stackmeter/scenarios/container"
 	"stackmeter/scenarios/units"
 	"stackmeter/stacks"
-	"stackmeter/stacks/images"
 )
 
-const (
-	nginxConfig = "/etc/nginx/nginx.conf"
-	logSize     = "10m" // of each container; a server that logs each request must not fill the disk
-)
+const logSize = "10m" // of each container; a server that logs each request must not fill the disk
 
 // Start implements stacks.Runtime.
 //
@@ -56,6 +55,9 @@ func (st *stack) start(ctx context.Context) error {
 	if err := st.createNetwork(ctx); err != nil {
 		return err
 	}
+	if err := st.createSockets(ctx); err != nil {
+		return err
+	}
 	var creating errgroup.Group
 	for i, s := range st.spec.Services {
 		creating.Go(func() error { return named(s, st.create(ctx, i, s)) })
@@ -67,8 +69,8 @@ func (st *stack) start(ctx context.Context) error {
 	if st.watching, err = st.watch(ctx); err != nil {
 		return err
 	}
-	// Services start one after the other. Only nginx does not wait until its
-	// upstream has started: it needs no more than the address.
+	// Services of the scenario's own start one after the other. A proxy does not wait
+	// until its upstreams have started: it needs no more than their addresses.
 	var starting errgroup.Group
 	for i := range st.services {
 		st.services[i].attempted = make(chan struct{})
@@ -77,16 +79,12 @@ func (st *stack) start(ctx context.Context) error {
 		starting.Go(func() error {
 			defer close(st.services[i].attempted)
 			if s.Proxy != nil {
-				upstream, err := st.upstream(ctx, *s.Proxy)
-				if err == nil {
-					err = st.configureNginx(ctx, st.services[i].container, s, upstream)
-				}
-				if err != nil {
+				if err := st.configure(ctx, i); err != nil {
 					return named(s, err)
 				}
-			} else if i > 0 {
+			} else if i > 0 && s.Role == stacks.RoleOther {
 				<-st.services[i-1].attempted
-				if st.services[i-1].pid == 0 {
+				if !st.services[i-1].started {
 					return nil // that one has reported its failure
 				}
 			}
@@ -107,28 +105,32 @@ func named(s stacks.Service, err error) error {
 	return nil
 }
 
-// upstream waits until the service behind a proxy has an address, and returns it
-// with the port. The address is there well before the start is complete.
-func (st *stack) upstream(ctx context.Context, proxy stacks.Proxy) (address netip.AddrPort, err error) {
-	up, err := st.spec.Index(proxy.Upstream)
+// address waits until a service has one, and returns it with the port. It is there
+// well before the start is complete.
+func (st *stack) address(ctx context.Context, name string) (address stacks.Address, err error) {
+	up, err := st.spec.Index(name)
 	if err != nil {
 		return address, err
+	}
+	s := st.spec.Services[up]
+	if s.Unix {
+		return stacks.Address{Socket: socketPath(s)}, nil
 	}
 	attempted := false
 	for {
 		found, err := st.inspectNetwork(ctx)
 		if err != nil {
-			return address, fmt.Errorf("address of service %s: %w", proxy.Upstream, err)
+			return address, fmt.Errorf("address of service %s: %w", name, err)
 		}
 		if prefix, err := netip.ParsePrefix(found.Containers[st.services[up].container].IPv4Address); err == nil {
-			return netip.AddrPortFrom(prefix.Addr(), uint16(st.spec.Services[up].Port)), nil
+			return stacks.Address{Host: prefix.Addr().String(), Port: s.Port}, nil
 		}
 		if attempted {
 			found, err := st.runtime.api.ContainerInspect(ctx, st.services[up].container)
 			if err == nil && found.State.Status == container.StateExited {
-				return address, fmt.Errorf("service %s, which it stands in front of, %w: %w", proxy.Upstream, stacks.ErrEnded, st.ending(ctx, found))
+				return address, fmt.Errorf("service %s, which it stands in front of, %w: %w", name, stacks.ErrEnded, st.ending(ctx, found))
 			}
-			return address, fmt.Errorf("service %s, which it stands in front of, has no address", proxy.Upstream)
+			return address, fmt.Errorf("service %s, which it stands in front of, has no address", name)
 		}
 		select {
 		case <-ctx.Done():
@@ -209,6 +211,52 @@ func (st *stack) name(part string) string {
 	return "stackmeter-" + st.id + "-" + part
 }
 
+// socketFolder is where the containers of a stack have the folder of its sockets.
+const socketFolder = "/run/stackmeter"
+
+// socketPath is where a service listens that has a socket.
+func socketPath(s stacks.Service) string { return socketFolder + "/" + s.Name + ".sock" }
+
+// createSockets makes the volume in which a server and its proxy meet, if there is
+// one. It is kept in memory. Like /tmp it is open to all users: those of two images
+// have nothing to do with each other.
+func (st *stack) createSockets(ctx context.Context) error {
+	if !slices.ContainsFunc(st.spec.Services, func(s stacks.Service) bool { return s.Unix }) {
+		return nil
+	}
+	ctx, done, err := st.runtime.creating(ctx, st.runtime.Limits.call())
+	if err != nil {
+		return err
+	}
+	defer done()
+	made, err := st.runtime.api.VolumeCreate(ctx, volume.CreateOptions{
+		Name: st.name("sockets"), Driver: "local", Labels: st.labels(),
+		DriverOpts: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m,nosuid,nodev,noexec"},
+	})
+	if err != nil {
+		return fmt.Errorf("volume for sockets: %w", err)
+	}
+	st.sockets = made.Name
+	return nil
+}
+
+// socketMounts is the volume in the container of a service that needs it.
+func (st *stack) socketMounts(s stacks.Service) []mount.Mount {
+	if st.sockets == "" || !s.Unix && s.Proxy == nil {
+		return nil
+	}
+	return []mount.Mount{{Type: mount.TypeVolume, Source: st.sockets, Target: socketFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}}
+}
+
+// site is where a service is that reaches others by these addresses.
+func site(s stacks.Service, reach map[string]stacks.Address) stacks.Site {
+	at := stacks.Site{Listen: stacks.Address{Host: "0.0.0.0", Port: s.Port, Socket: socketPath(s)}, Reach: reach, Folder: "/tmp"}
+	if s.Proxy != nil {
+		at.Config = "/etc/" + s.Proxy.Software + "/" + proxyConfig
+	}
+	return at
+}
+
 func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	imageID, err := st.runtime.image(ctx, s, func(string) {})
 	if err != nil {
@@ -219,6 +267,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	if host.Mounts, err = mounts(s); err != nil {
 		return err
 	}
+	host.Mounts = append(host.Mounts, st.socketMounts(s)...)
 	if len(s.GPUs) > 0 {
 		request, err := st.runtime.proveGPU(ctx, st.spec, s, imageID, func(string) {})
 		if err != nil {
@@ -235,7 +284,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		Image:      imageID,
 		User:       s.Container.User,
 		WorkingDir: s.Container.Workdir,
-		Cmd:        s.Argv(stacks.Address{Host: "0.0.0.0", Port: s.Port}, st.names()),
+		Cmd:        s.Argv(site(s, st.names())),
 		Env:        stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
 		Labels:     st.serviceLabels(s),
 	}
@@ -347,29 +396,34 @@ func listens(s stacks.Service) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
 }
 
-// configureNginx writes the rendered configuration into a container that has
-// not been started. The upstream is an address, not a name: nginx looks names
-// up when it starts, and ends if one is not there yet.
-func (st *stack) configureNginx(ctx context.Context, id string, s stacks.Service, upstream netip.AddrPort) error {
+// proxyConfig is the name of a proxy's configuration in its container.
+const proxyConfig = "stackmeter.conf"
+
+// configure writes the configuration of a proxy into its container, which has not been
+// started. The upstreams are addresses, not names: a proxy looks names up when it
+// starts, and ends if one is not there yet.
+func (st *stack) configure(ctx context.Context, i int) error {
+	s := st.spec.Services[i]
+	reach := map[string]stacks.Address{}
+	for _, name := range s.Proxy.Upstreams {
+		address, err := st.address(ctx, name)
+		if err != nil {
+			return err
+		}
+		reach[name] = address
+	}
+	at := site(s, reach)
+	config := s.Proxy.Text(at)
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
-	config, err := images.NginxConfig(images.NginxOptions{
-		Listen:    listens(s),
-		Upstream:  upstream,
-		Timeout:   s.Proxy.Timeout,
-		Keepalive: s.Proxy.Keepalive,
-	})
-	if err != nil {
-		return err
-	}
 	var body bytes.Buffer
 	tw := tar.NewWriter(&body)
 	// Writing to a buffer cannot fail.
-	_ = tw.WriteHeader(&tar.Header{Name: "nginx.conf", Mode: 0o644, Size: int64(len(config)), ModTime: time.Unix(0, 0)})
+	_ = tw.WriteHeader(&tar.Header{Name: proxyConfig, Mode: 0o644, Size: int64(len(config)), ModTime: time.Unix(0, 0)})
 	_, _ = tw.Write([]byte(config))
 	_ = tw.Close()
-	if err := st.runtime.api.CopyToContainer(ctx, id, "/etc/nginx", &body, container.CopyToContainerOptions{}); err != nil {
-		return fmt.Errorf("write %s: %w", nginxConfig, err)
+	if err := st.runtime.api.CopyToContainer(ctx, st.services[i].container, path.Dir(at.Config), &body, container.CopyToContainerOptions{}); err != nil {
+		return fmt.Errorf("write %s: %w", at.Config, err)
 	}
 	return nil
 }
@@ -385,6 +439,7 @@ func (st *stack) startService(ctx context.Context, i int) error {
 	if err != nil {
 		return fmt.Errorf("inspect the container: %w", err)
 	}
+	one.started = true
 	one.image = found.Image
 	one.pid, one.endpoint = found.State.Pid, endpoint(found)
 	for _, n := range found.NetworkSettings.Networks {

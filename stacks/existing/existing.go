@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync/atomic"
 
@@ -107,6 +108,9 @@ func (s *stack) Inspect(ctx context.Context) (stacks.Facts, error) {
 func (*stack) Listening(context.Context, string) (asked netip.AddrPort, listens []netip.AddrPort, err error) {
 	return asked, nil, errUnseen
 }
+
+// Dial fails: what stands behind the server is not seen.
+func (*stack) Dial(context.Context, string) (net.Conn, error) { return nil, errUnseen }
 
 // Exec fails: commands cannot be run there.
 func (s *stack) Exec(_ context.Context, service string, argv ...string) ([]byte, error) {

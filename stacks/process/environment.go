@@ -52,8 +52,8 @@ func environment(s stacks.Service, run, mark string, operator []string) []string
 		env["VIRTUAL_ENV"] = s.Venv
 		env["PATH"] = filepath.Join(s.Venv, "bin") + ":" + env["PATH"]
 	}
-	if s.Role == stacks.RoleNginx {
-		// Debian has nginx here, where not every user's PATH leads.
+	if s.Role == stacks.RoleProxy {
+		// Debian has some proxies here, where not every user's PATH leads.
 		env["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
 	}
 	// Empty without a GPU: as in a container, a service that was given none must

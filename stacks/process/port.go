@@ -14,8 +14,8 @@ const loopback = "127.0.0.1"
 
 // A reservation holds a free port by a socket that is bound and does not listen.
 // The kernel then gives the port to nobody who asks for any port. A server that
-// asks for this port with SO_REUSEADDR can listen on it, as nginx and the servers
-// of package servers do, and no other process can be faster.
+// asks for this port with SO_REUSEADDR can listen on it, as the servers and
+// proxies of package servers do, and no other process can be faster.
 type reservation struct {
 	fd   int
 	port int
@@ -54,4 +54,4 @@ func (r *reservation) release() {
 // shares reports whether a service is known to set SO_REUSEADDR: its port can then
 // stay reserved while it listens. For any other program the reservation ends
 // right before the start.
-func shares(s stacks.Service) bool { return s.Role == stacks.RoleNginx || s.Module != "" }
+func shares(s stacks.Service) bool { return s.Proxy != nil || s.Module != "" }

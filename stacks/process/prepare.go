@@ -99,8 +99,8 @@ func (r *Runtime) limits(s stacks.Service) error {
 
 // ready fails when a service cannot be started as a local process.
 func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service) error {
-	if s.Role == stacks.RoleNginx {
-		_, err := find("nginx", environment(s, spec.Run, "", os.Environ()), "")
+	if s.Proxy != nil {
+		_, err := find(s.Proxy.Software, environment(s, spec.Run, "", os.Environ()), "")
 		return err
 	}
 	if s.Dir == "" {
@@ -130,7 +130,7 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 	if _, _, err := entered(ctx, s, s.Command, env); err != nil {
 		return err
 	}
-	if ask := spec.Ready.Command; len(ask) > 0 && s.Name == spec.Answering() {
+	if ask := spec.Ready.Command; len(ask) > 0 && slices.Contains(spec.Answering(), s.Name) {
 		if _, err := find(ask[0], env, s.Dir); err != nil {
 			return fmt.Errorf("app.ready.command: %w", err)
 		}
@@ -144,7 +144,11 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 // reachable refuses what works only in a container's network: a port of the
 // command's own choice, and names of services.
 func reachable(spec stacks.Spec, s stacks.Service) error {
-	if wanted(spec, s) && !mentions(s.Command, "{port}") {
+	if s.Unix {
+		if !mentions(s.Command, "{socket}") {
+			return fmt.Errorf("its command takes no {socket}: with unix it has to be told the path of the socket that it gets; write {socket} where the command takes its address, as in --bind=unix:{socket}")
+		}
+	} else if wanted(spec, s) && !mentions(s.Command, "{port}") {
 		return fmt.Errorf("its command takes no {port}: a local process has to be told the free port that it gets; write {host} and {port} where the command takes its address")
 	}
 	for _, other := range spec.Services {
@@ -160,14 +164,14 @@ func reachable(spec stacks.Spec, s stacks.Service) error {
 	return nil
 }
 
-// wanted reports whether anyone connects to a service: the client, nginx, or
+// wanted reports whether anyone connects to a service: the client, a proxy, or
 // another service that names it.
 func wanted(spec stacks.Spec, s stacks.Service) bool {
 	if spec.Entry().Name == s.Name {
 		return true
 	}
 	for _, other := range spec.Services {
-		if other.Proxy != nil && other.Proxy.Upstream == s.Name || mentions(other.Command, "{port:"+s.Name+"}") {
+		if other.Proxy != nil && slices.Contains(other.Proxy.Upstreams, s.Name) || mentions(other.Command, "{port:"+s.Name+"}") {
 			return true
 		}
 	}

@@ -53,10 +53,13 @@ func executable(file string) error {
 // remedy says how to get a program.
 func remedy(name string) string {
 	switch name {
-	case "nginx":
-		return "install it: apt-get install nginx-light"
 	case "python3", "python":
 		return "install it: apt-get install python3"
+	}
+	for _, proxy := range servers.Proxies() {
+		if p := proxy.Program(); p.Name == name {
+			return "install it: apt-get install " + p.Debian
+		}
 	}
 	for _, s := range servers.All() {
 		if p := s.Program(); p.Name == name {

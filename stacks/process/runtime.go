@@ -79,20 +79,20 @@ func (r *Runtime) Digest(stacks.Service) string { return "" }
 // Programs looks for what stacks without a command of their own start, on this
 // process's PATH.
 func (r *Runtime) Programs() []Located {
-	names := []string{"python3", "nginx"}
-	for _, s := range servers.All() {
-		names = append(names, s.Program().Name)
-	}
 	var list []Located
-	for _, name := range names {
-		one, s := Located{Name: name, Remedy: remedy(name)}, stacks.Service{}
-		if name == "nginx" {
-			s.Role = stacks.RoleNginx
-		}
-		if path, err := find(name, environment(s, "", "", os.Environ()), ""); err == nil {
+	look := func(name, role string) {
+		one := Located{Name: name, Remedy: remedy(name)}
+		if path, err := find(name, environment(stacks.Service{Role: role}, "", "", os.Environ()), ""); err == nil {
 			one.Path, one.Remedy = path, ""
 		}
 		list = append(list, one)
+	}
+	look("python3", stacks.RoleApp)
+	for _, p := range servers.Proxies() {
+		look(p.Program().Name, stacks.RoleProxy)
+	}
+	for _, s := range servers.All() {
+		look(s.Program().Name, stacks.RoleApp)
 	}
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -147,6 +148,19 @@ func (st *stack) Listening(ctx context.Context, name string) (asked netip.AddrPo
 		listens = append(listens, asked)
 	}
 	return asked, listens, nil
+}
+
+// Dial implements stacks.Stack.
+func (st *stack) Dial(ctx context.Context, name string) (net.Conn, error) {
+	i, err := st.spec.Index(name)
+	if err != nil {
+		return nil, err
+	}
+	if at := st.address(i); st.spec.Services[i].Unix {
+		return new(net.Dialer).DialContext(ctx, "unix", at.Socket)
+	} else {
+		return new(net.Dialer).DialContext(ctx, "tcp", at.String())
+	}
 }
 
 // execTimeout bounds Exec.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,7 +20,6 @@ import (
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 	"stackmeter/stacks/cgroup"
-	"stackmeter/stacks/images"
 )
 
 // startTimeout is of a supervisor, on a machine that is busy or reads from a slow disk.
@@ -72,7 +72,7 @@ func (st *stack) start(ctx context.Context) error {
 
 // address is where a service listens.
 func (st *stack) address(i int) stacks.Address {
-	return stacks.Address{Host: loopback, Port: st.ports[i].port}
+	return stacks.Address{Host: loopback, Port: st.ports[i].port, Socket: filepath.Join(st.room(i), "socket")}
 }
 
 func (st *stack) listens(i int) netip.AddrPort {
@@ -113,7 +113,7 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 // task returns what a service's supervisor has to make and to start, and the
 // group by which it is metered.
 func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, group cgroup.Group, err error) {
-	base := fmt.Sprintf("%s-%d", st.id, i)
+	base := filepath.Base(st.room(i))
 	t = task{
 		Cores:   s.Cores,
 		Ulimits: s.Container.Ulimits,
@@ -125,20 +125,21 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 			Owner: st.runtime.owner.String(), Dir: s.Dir,
 		},
 	}
-	reach := map[string]stacks.Address{}
-	for j, other := range st.spec.Services {
-		reach[other.Name] = st.address(j)
-	}
-	argv := s.Argv(st.address(i), reach)
+	at := st.site(i)
+	argv := s.Argv(at)
 	if s.Proxy != nil {
-		config, err := st.proxy(i, s, filepath.Join(st.folder, base))
-		if err != nil {
-			return t, group, err
-		}
-		t.Record.Temp, t.Record.Dir = filepath.Dir(config.Path), filepath.Dir(config.Path)
-		t.Files = []file{config}
-		// The log file that nginx was built with belongs to root.
-		argv = []string{"nginx", "-c", config.Path, "-e", "stderr"}
+		t.Files = []file{{Path: at.Config, Text: s.Proxy.Text(at)}}
+		t.Record.Dir = at.Folder
+		// What it would write elsewhere goes with its folder.
+		own := map[string]string{"HOME": at.Folder, "XDG_CONFIG_HOME": at.Folder, "XDG_DATA_HOME": at.Folder}
+		maps.Copy(own, s.Env)
+		s.Env = own
+	}
+	if s.Proxy != nil || s.Unix {
+		t.Record.Temp = at.Folder
+	}
+	if s.Unix && len(at.Listen.Socket) > maxSocket {
+		return t, group, fmt.Errorf("its socket %s has a path of more than %d bytes, which no address of a socket holds; set XDG_RUNTIME_DIR to a folder with a shorter one", at.Listen.Socket, maxSocket)
 	}
 	if len(argv) == 0 {
 		return t, group, errors.New("it has no command, and a local process has no image that says one")
@@ -160,18 +161,20 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 	return t, group, nil
 }
 
-// proxy returns the configuration of nginx in front of another service. Whatever
-// nginx writes goes to the same folder.
-func (st *stack) proxy(i int, s stacks.Service, temp string) (file, error) {
-	upstream, err := st.spec.Index(s.Proxy.Upstream)
-	if err != nil {
-		return file{}, err
+// maxSocket is the longest path of a Unix socket, in bytes (unix(7)).
+const maxSocket = 107
+
+// room is the private folder of a service.
+func (st *stack) room(i int) string { return filepath.Join(st.folder, fmt.Sprintf("%s-%d", st.id, i)) }
+
+// site is where a service is.
+func (st *stack) site(i int) stacks.Site {
+	at := stacks.Site{Listen: st.address(i), Reach: map[string]stacks.Address{}, Folder: st.room(i), Root: os.Getuid() == 0}
+	at.Config = filepath.Join(at.Folder, "stackmeter.conf")
+	for j, other := range st.spec.Services {
+		at.Reach[other.Name] = st.address(j)
 	}
-	text, err := images.NginxConfig(images.NginxOptions{
-		Listen: st.listens(i), Upstream: st.listens(upstream),
-		Timeout: s.Proxy.Timeout, Keepalive: s.Proxy.Keepalive, TempDir: temp,
-	})
-	return file{Path: filepath.Join(temp, "nginx.conf"), Text: text}, err
+	return at
 }
 
 // A service is one supervisor and what stands below it.

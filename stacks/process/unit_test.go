@@ -34,7 +34,7 @@ func TestEnvironment(t *testing.T) {
 		{"no GPU hides those that are there", stacks.Service{}, []string{"CUDA_VISIBLE_DEVICES="}, nil},
 		{"GPUs by UUID", stacks.Service{GPUs: []string{"GPU-1", "GPU-2"}}, []string{"CUDA_VISIBLE_DEVICES=GPU-1,GPU-2"}, nil},
 		{"a virtual environment", stacks.Service{Venv: "/venv"}, []string{"VIRTUAL_ENV=/venv", "PATH=/venv/bin:/opt/bin:/usr/bin"}, nil},
-		{"nginx is looked for where root has it", stacks.Service{Role: stacks.RoleNginx}, []string{"PATH=/opt/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin"}, nil},
+		{"a proxy is looked for where root has it", stacks.Service{Role: stacks.RoleProxy}, []string{"PATH=/opt/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin"}, nil},
 		{"the scenario's win", stacks.Service{Venv: "/venv", Env: map[string]string{"PATH": "/own", "LANG": "de", "NEW": "a=b"}},
 			[]string{"PATH=/own", "LANG=de", "NEW=a=b"}, nil},
 		{"and neither the scenario nor the operator over MPS", stacks.Service{GPUs: []string{"GPU-1"}, Env: map[string]string{"CUDA_MPS_PIPE_DIRECTORY": "/evil"}},
@@ -108,7 +108,7 @@ func TestShares(t *testing.T) {
 		want    bool
 	}{
 		{"a server that stackmeter knows", stacks.Service{Role: stacks.RoleApp, Module: "flask"}, true},
-		{"nginx", stacks.Service{Role: stacks.RoleNginx}, true},
+		{"a proxy", stacks.Service{Proxy: &stacks.Proxy{}}, true},
 		{"a command", stacks.Service{Role: stacks.RoleApp}, false},
 		{"a service", stacks.Service{Role: stacks.RoleOther}, false},
 	}

@@ -3,7 +3,9 @@ package servers
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,7 +74,11 @@ matrix: {requests: 1, client: single}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := spec.Entry().Proxy.Keepalive; got != want[i] {
+		got := 0
+		if found := regexp.MustCompile(`\skeepalive (\d+);`).FindStringSubmatch(spec.Entry().Proxy.Config); found != nil {
+			got, _ = strconv.Atoi(found[1])
+		}
+		if got != want[i] {
 			t.Errorf("%s: nginx keeps %d connections, want %d", topology.Name, got, want[i])
 		}
 	}

@@ -3,7 +3,6 @@ package servers
 import (
 	"fmt"
 	"maps"
-	"strconv"
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/message"
@@ -11,12 +10,8 @@ import (
 	"stackmeter/stacks"
 )
 
-// nginxPort is where stackmeter's nginx listens inside its container: a port
-// that needs no privilege.
-const nginxPort = 8080
-
 // Expand makes the spec of a topology's stack. It touches nothing: the same
-// plan and topology give the same spec. Every service except nginx gets the
+// plan and topology give the same spec. Every service except a proxy gets the
 // stack's devices.
 func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, error) {
 	server, err := serverOf(t)
@@ -52,6 +47,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		Memory:    resources.Memory,
 		Cores:     cores,
 		GPU:       true,
+		Unix:      t.Unix,
 	}
 	if app.Dir == "" && app.Build != nil {
 		app.Dir = app.Build.Context
@@ -63,31 +59,35 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	if app.Debian != "" {
 		app.WSGI = callable(server, p.App, t)
 	}
-	spec.Services = server.Serve(app, p, t)
+	for i := range max(1, t.Replicas) {
+		app.Name = replica(i)
+		spec.Services = append(spec.Services, server.Serve(app, p, t)...)
+	}
 	if len(spec.Services) == 0 {
 		return stacks.Spec{}, fmt.Errorf("topology %s: it has no services", t.Name)
 	}
 	if t.Proxy != "" {
-		proxy := &stacks.Proxy{Upstream: spec.Entry().Name, Timeout: p.Request.Timeout}
-		if keeps := classOf(server, t).Keeps; keeps > 0 && max(1, t.Threads) >= keeps {
-			proxy.Keepalive = usualKeepalive
+		proxy, err := proxyOf(t.Proxy)
+		if err != nil {
+			return stacks.Spec{}, fmt.Errorf("topology %s: %w", t.Name, err)
 		}
-		if keepalive, said := t.ProxySettings["upstream_keepalive"]; said {
-			if proxy.Keepalive, err = strconv.Atoi(keepalive); err != nil {
-				return stacks.Spec{}, fmt.Errorf("topology %s: upstream_keepalive: %w", t.Name, err)
-			}
+		var upstreams []string
+		for _, s := range spec.Services[len(spec.Services)-max(1, t.Replicas):] {
+			upstreams = append(upstreams, s.Name)
 		}
-		spec.Services = append(spec.Services, stacks.Service{
-			Name:   stacks.RoleNginx,
-			Role:   stacks.RoleNginx,
-			Port:   nginxPort,
-			Proxy:  proxy,
-			CPUs:   app.CPUs,
-			Memory: app.Memory,
-			Cores:  cores,
-		})
+		one := front(proxy, classOf(server, t), upstreams, p, t)
+		one.CPUs, one.Memory, one.Cores = app.CPUs, app.Memory, cores
+		spec.Services = append(spec.Services, one)
 	}
 	return spec, nil
+}
+
+// replica is the name of one of the services that serve the app, by its index.
+func replica(i int) string {
+	if i == 0 {
+		return stacks.AppService
+	}
+	return fmt.Sprintf("%s-%d", stacks.AppService, i+1)
 }
 
 // callable is what the server loads of the app.

@@ -58,7 +58,7 @@ func TestExpand(t *testing.T) {
 			}
 			if test.topology.Proxy != "" {
 				entry := spec.Entry()
-				if entry.Role != stacks.RoleNginx || entry.Proxy.Upstream != names[len(names)-2] || entry.GPU {
+				if entry.Role != stacks.RoleProxy || !slices.Equal(entry.Proxy.Upstreams, names[len(names)-2:len(names)-1]) || entry.GPU {
 					t.Errorf("nginx: %+v", entry)
 				}
 			}
@@ -90,7 +90,7 @@ matrix: {requests: 1, client: single}
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := spec.Services[0].Argv(stacks.Address{Host: "127.0.0.1", Port: 81}, nil)
+	got := spec.Services[0].Argv(stacks.Site{Listen: stacks.Address{Host: "127.0.0.1", Port: 81}})
 	if want := []string{"serve", "127.0.0.1:81", "{port}", `{"a": {}}`, "{4}", "{{port}}"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -22,7 +22,10 @@ func All() []Server {
 
 // Known lists the syntax of All and of the proxies, for scenarios.Loader.
 func Known() syntax.Known {
-	known := syntax.Known{Proxies: []syntax.Proxy{nginxSyntax()}}
+	var known syntax.Known
+	for _, p := range Proxies() {
+		known.Proxies = append(known.Proxies, proxySyntax(p))
+	}
 	for _, s := range All() {
 		known.Servers = append(known.Servers, s.Syntax())
 	}
@@ -83,7 +86,7 @@ type Program struct {
 // read back of its server.
 type Facts struct {
 	stacks.Facts
-	Workers      *int     // worker processes that run; nil: not known, or the server has none
+	Workers      *int     // worker processes that run in each replica; nil: not known, or the server has none
 	Threads      *int     // threads of each worker; nil: not known, or there is no such number
 	Concurrency  *int     // requests that each worker takes at once; nil likewise
 	Class        string   // of the workers, by the server's own name; empty: not known, or there are no classes
@@ -93,7 +96,7 @@ type Facts struct {
 	Interpreters int      // Python processes that answer requests; 0: not known
 	Slots        int      // requests that the server works on at once; 0: not known, or not bounded
 	Loading      bool     // a part of it may still load the app when another part answers
-	Nginx        string   // the configuration that the running nginx was started with
+	Proxy        string   // the configuration that the running proxy was started with; empty without one
 }
 
 // appProcesses returns the processes of the app's service.

@@ -14,14 +14,14 @@ import (
 )
 
 // Verify reads back what really runs and compares it with what was asked for: the
-// server with the topology, the GPUs with the spec, and whether nginx passes
-// requests on. The error of a difference wraps stacks.ErrDiffers.
+// server with the topology, the GPUs with the spec, and the configuration of a proxy.
+// The error of a difference wraps stacks.ErrDiffers.
 func Verify(ctx context.Context, spec stacks.Spec, stack stacks.Stack) (Facts, error) {
 	server, err := serverOf(spec.Topology)
 	if err != nil {
 		return Facts{}, err
 	}
-	found, err := server.ReadBack(ctx, spec.Topology, stack)
+	found, err := readBack(ctx, server, spec, stack)
 	if err != nil {
 		return found, err
 	}
@@ -30,11 +30,15 @@ func Verify(ctx context.Context, spec stacks.Spec, stack stacks.Stack) (Facts, e
 		return found, err
 	}
 	found.GPU = gpu
-	for _, s := range spec.Services {
-		if s.Role != stacks.RoleNginx {
+	for i, s := range spec.Services {
+		if s.Proxy == nil {
 			continue
 		}
-		if found.Nginx, err = loadedNginx(ctx, stack, s, found.Facts); err != nil {
+		proxy, err := proxyOf(s.Proxy.Software)
+		if err != nil {
+			return found, err
+		}
+		if found.Proxy, err = proxy.Loaded(ctx, stack, found.Services[i]); err != nil {
 			return found, err
 		}
 	}

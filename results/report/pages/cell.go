@@ -32,7 +32,7 @@ type cellView struct {
 	Doubts   []string
 	Failures []report.Item
 	Ran      []ranView
-	Nginx    []string // ids of its configurations in the page
+	Proxies  []string // ids of its configurations in the page
 }
 
 // RepeatsName says what the table of repeats is.
@@ -80,7 +80,7 @@ func (b *builder) newCell(s verdict.Summary, records []results.Record) cellView 
 		})
 	}
 	view.Repeats = repeatsGrid(records)
-	view.Ran, view.Nginx = b.whatRan(records)
+	view.Ran, view.Proxies = b.whatRan(records)
 	for _, c := range []*chart.Chart{latencyChart(s), gpuChart(s), memoryChart(s)} {
 		if c != nil {
 			view.Figures = append(view.Figures, newFigure(*c, "", chart.Narrow))
@@ -153,7 +153,7 @@ func mibText(bytes *int64) string {
 
 // whatRan is what was read back from the stacks of a cell; what was the same
 // in several repeats is said once.
-func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []string) {
+func (b *builder) whatRan(records []results.Record) (ran []ranView, proxies []string) {
 	add := func(label string, lines ...string) {
 		lines = slices.DeleteFunc(lines, func(l string) bool { return l == "" })
 		if len(lines) == 0 {
@@ -187,11 +187,11 @@ func (b *builder) whatRan(records []results.Record) (ran []ranView, nginx []stri
 			add(label, show.Line(strings.TrimSpace(service.Image+" "+service.Digest)))
 			add(label, repeated(service.Processes)...)
 		}
-		if id, found := b.nginx[report.WithoutUpstream(r.Stack.Nginx)]; found && !slices.Contains(nginx, id) {
-			nginx = append(nginx, id)
+		if id, found := b.proxies[report.WithoutUpstream(r.Stack.Proxy)]; found && !slices.Contains(proxies, id) {
+			proxies = append(proxies, id)
 		}
 	}
-	return ran, nginx
+	return ran, proxies
 }
 
 // repeated counts repeated lines and returns each of them once.

@@ -49,7 +49,7 @@ type builder struct {
 	memory    string
 	notes     *report.Notes
 	ids       map[string]string // of the details that are in the page, by cell
-	nginx     map[string]string // ids of the configurations
+	proxies   map[string]string // ids of the configurations
 	address   func(name string) string
 }
 
@@ -67,7 +67,7 @@ func (b *builder) href(s verdict.Summary) string {
 func newBuilder(run results.Run, records []results.Record, address func(name string) string) *builder {
 	b := &builder{
 		run: run, summaries: verdict.Summarise(records), byCell: map[string][]results.Record{},
-		ids: map[string]string{}, nginx: map[string]string{}, address: address,
+		ids: map[string]string{}, proxies: map[string]string{}, address: address,
 	}
 	b.baselines = verdict.FindBaselines(b.summaries, run.Plan.Baseline)
 	b.memory = verdict.MemoryKind(b.summaries)
@@ -75,15 +75,15 @@ func newBuilder(run results.Run, records []results.Record, address func(name str
 	for _, r := range records {
 		name := r.Topology.Name + "/" + r.Cell.Load.Name()
 		b.byCell[name] = append(b.byCell[name], r)
-		if r.Stack != nil && r.Stack.Nginx != "" {
-			text := report.WithoutUpstream(r.Stack.Nginx)
-			if _, known := b.nginx[text]; !known {
-				b.nginx[text] = ""
+		if r.Stack != nil && r.Stack.Proxy != "" {
+			text := report.WithoutUpstream(r.Stack.Proxy)
+			if _, known := b.proxies[text]; !known {
+				b.proxies[text] = ""
 			}
 		}
 	}
-	for i, text := range slices.Sorted(maps.Keys(b.nginx)) {
-		b.nginx[text] = fmt.Sprintf("nginx-%d", i+1)
+	for i, text := range slices.Sorted(maps.Keys(b.proxies)) {
+		b.proxies[text] = fmt.Sprintf("proxy-%d", i+1)
 	}
 	return b
 }
@@ -280,17 +280,17 @@ func (b *builder) machine(v *runView, records []results.Record) {
 		v.Spent = &f
 	}
 	for _, s := range report.Held(report.GPUPhases(records), report.Ran(records)) {
-		s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "nginx's configuration") })
+		s.Notes = slices.DeleteFunc(s.Notes, func(n string) bool { return strings.HasPrefix(n, "The proxies' configurations") })
 		v.Sections = append(v.Sections, s)
 	}
 	v.Sections = append(v.Sections, configurations(records)...)
 }
 
-// configurations are nginx's, each as a section of its own.
+// configurations are those of proxies, each as a section of its own.
 func configurations(records []results.Record) []report.Section {
 	var sections []report.Section
 	for i, item := range report.Configurations(records) {
-		sections = append(sections, report.Section{ID: fmt.Sprintf("nginx-%d", i+1), Title: item.Name,
+		sections = append(sections, report.Section{ID: fmt.Sprintf("proxy-%d", i+1), Title: item.Name,
 			Items: []report.Item{{Name: "Of", Text: item.Text, Log: item.Log}}})
 	}
 	return sections
