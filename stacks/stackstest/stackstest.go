@@ -218,10 +218,14 @@ func get(t *testing.T, stack stacks.Stack, path string) string {
 func (s *suite) servers(t *testing.T) {
 	topologies := []scenarios.Topology{Nginx}
 	for _, server := range servers.Known().Servers {
-		for _, class := range server.Classes {
+		for i, class := range server.Classes {
 			topology := scenarios.Topology{Name: strings.TrimSuffix(server.Name+"-"+class.Name, "-"), Server: server.Name, Class: class.Name}
 			topology.Workers, topology.Threads, topology.Concurrency = min(2, 2*class.Workers), min(3, 3*class.Threads), min(50, 50*class.Concurrency)
 			topologies = append(topologies, topology)
+			if i == 0 && server.Unix {
+				topology.Name, topology.Proxy, topology.Unix = "nginx+"+topology.Name+"-unix", Nginx.Proxy, true
+				topologies = append(topologies, topology)
+			}
 		}
 	}
 	if s.Leftovers == nil {
@@ -258,6 +262,9 @@ func (s *suite) servers(t *testing.T) {
 			}
 			if (found.Proxy != "") != (topology.Proxy != "") {
 				t.Errorf("configuration of the proxy %q read back: %q", topology.Proxy, found.Proxy)
+			}
+			if topology.Proxy != "" {
+				crowd(t, stack, 100)
 			}
 			if err := stack.Check(t.Context()); err != nil {
 				t.Error(err)
