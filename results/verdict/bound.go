@@ -102,6 +102,7 @@ type utilisation struct {
 	gain     *float64 // times as many replies per second as one client alone gets
 	workers  int      // interpreters; 0: not known
 	slots    int      // requests that the server works on at once; 0: no such limit
+	slot     string   // what one of them is called
 }
 
 func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) utilisation {
@@ -127,7 +128,10 @@ func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) uti
 		u.inFlight = new(float64(r.Cell.Load.Pool))
 	}
 	if r.Stack != nil {
-		u.workers, u.slots = r.Stack.Interpreters, r.Stack.Slots
+		u.workers, u.slots, u.slot = r.Stack.Interpreters, r.Stack.Slots, "worker thread"
+		if r.Stack.Concurrency != nil || r.Stack.Loop != "" {
+			u.slot = "request slot"
+		}
 	}
 	return u
 }
@@ -272,7 +276,7 @@ func boundByWorkers(u utilisation) *Bound {
 	slots, waitedFor := float64(u.slots), ""
 	switch {
 	case u.slots > 0 && u.workers > 0:
-		waitedFor = fmt.Sprintf("waited for %s (%d × %d)", show.Plural(u.slots, "worker thread"), u.workers, u.slots/u.workers)
+		waitedFor = fmt.Sprintf("waited for %s (%d × %d)", show.Plural(u.slots, u.slot), u.workers, u.slots/u.workers)
 	case u.slots == 0 && waited:
 		// The server takes any number. How many the app works on at a time shows only
 		// in how much faster many clients are answered than one.
@@ -309,7 +313,7 @@ func (u utilisation) figures() string {
 	if u.inFlight != nil {
 		text += fmt.Sprintf(", %.1f requests at once", *u.inFlight)
 		if u.slots > 0 {
-			text += " for " + show.Plural(u.slots, "worker thread")
+			text += " for " + show.Plural(u.slots, u.slot)
 		}
 	}
 	return text

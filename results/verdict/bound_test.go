@@ -47,6 +47,9 @@ func withGPU(r results.Record, percent float64) results.Record {
 }
 
 func TestFindBound(t *testing.T) {
+	ten := 10
+	greenlets := using(gunicorn("gevent-w2-c10", false, 2, 1), 30, 0.02, 0.02)
+	greenlets.Stack = &results.Stack{Interpreters: 2, Slots: 20, Concurrency: &ten}
 	w1t1, w1t4, w4t1 := gunicorn("w1-t1", false, 1, 1), gunicorn("w1-t4", true, 1, 4), gunicorn("w4-t1", false, 4, 1)
 	waitress := scenarios.Topology{Name: "waitress", Server: scenarios.ServerCommand, Threads: 4}
 	limited := scenarios.Plan{Resources: scenarios.Resources{CPUs: 1}}
@@ -87,6 +90,7 @@ func TestFindBound(t *testing.T) {
 		{"two that compute, on a machine that others use", using(gunicorn("w2-t1", false, 2, 1), 4, 0.52, 0.02), scenarios.Plan{}, 2, boundUnclear, "used 0.52 of 2 cores"},
 		{"they seem to wait, on a machine that others use", crowded, scenarios.Plan{}, 2, boundUnclear, "other programs kept 1.60 of the machine's 2 cores busy, and the stack had 0.31"},
 		{"they wait, and there are enough", using(w1t4, 4, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "4.0 requests at once for 4 worker threads"},
+		{"they wait in greenlets", greenlets, scenarios.Plan{}, 2, boundWorkers, "30.0 requests at once waited for 20 request slots (2 × 10)"},
 		{"flask has no such limit", using(flask(), 10, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "10.0 requests at once"},
 		{"nor a command, as far as is known", using(waitress, 10, 0.02, 0.02), scenarios.Plan{}, 2, boundUnclear, "10.0 requests at once"},
 		{"the GPU", withGPU(using(w1t4, 4, 0.9, 0.05), 93), scenarios.Plan{}, 8, boundGPU, "busy for 93% of the time"},
