@@ -64,6 +64,25 @@ func TestInForce(t *testing.T) {
 	}
 }
 
+// TestIni: a file with settings of uWSGI's does not win over the topology.
+func TestIni(t *testing.T) {
+	r := machine(t, needed...)
+	dir := inFolder(t, map[string]string{"own.ini": "[uwsgi]\nthreads = 8\nprocesses = 3\nlisten = 64\n"})
+	spec, st := launch(t, r, scenarios.Topology{Name: "uwsgi", Server: "uwsgi", Workers: 2, Threads: 4, ServerOptions: map[string]string{"ini": "own.ini"}}, func(p *scenarios.Plan) { p.App.Dir = dir })
+	ready(t, spec, st)
+	found, err := servers.Verify(t.Context(), spec, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0 // one worker may still load
+	for _, p := range found.Services[0].Processes {
+		most = max(most, p.Threads)
+	}
+	if most != 4 || *found.Workers != 2 {
+		t.Errorf("%+v", found.Services)
+	}
+}
+
 // TestFactories: each server calls the factories that it takes.
 func TestFactories(t *testing.T) {
 	r := machine(t, needed...)

@@ -33,9 +33,12 @@ func (uwsgi) Program() Program {
 }
 
 func (uwsgi) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) []stacks.Service {
-	app.Command = []string{"uwsgi", "--plugin=python3", "--http-socket={host}:{port}"}
+	// The last one of an option counts, and those of an --ini are where it stands.
+	app.Command = append([]string{"uwsgi", "--plugin=python3"}, furtherOptions(t)...)
 	if t.Unix {
-		app.Command = []string{"uwsgi", "--plugin=python3", "--http-socket={socket}", "--chmod-socket=666"}
+		app.Command = append(app.Command, "--http-socket={socket}", "--chmod-socket=666")
+	} else {
+		app.Command = append(app.Command, "--http-socket={host}:{port}")
 	}
 	app.Command = append(app.Command, "--master", "--need-app", "--enable-threads", "--die-on-term",
 		"--disable-logging", // of requests: a line for each costs as much as a small answer
@@ -47,7 +50,6 @@ func (uwsgi) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topology) [
 		app.Command = append(app.Command, "--home="+literal(app.Venv))
 	}
 	app.Command = append(app.Command, settings(t, map[string]string{"max_requests": "max-requests", "timeout": "harakiri"})...)
-	app.Command = append(app.Command, furtherOptions(t)...)
 	app.Command = append(app.Command, "--module="+p.App.WSGI)
 	app.Needs = []stacks.Need{{Name: "uWSGI's plugin for Python", Sign: "unrecognized option '--module", Debian: "uwsgi-plugin-python3"}}
 	return []stacks.Service{app}

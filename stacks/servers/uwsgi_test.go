@@ -12,7 +12,7 @@ func TestUWSGICommand(t *testing.T) {
 		{scenarios.Topology{Server: "uwsgi", Workers: 2, Threads: 4}, "",
 			"uwsgi --plugin=python3 --http-socket={host}:{port} --master --need-app --enable-threads --die-on-term --disable-logging --processes=2 --threads=4 --lazy-apps --module=wsgi:app"},
 		{scenarios.Topology{Server: "uwsgi", Workers: 1, Threads: 1, Unix: true, Settings: map[string]string{"preload": "true", "max_requests": "9", "timeout": "1.5"}, ServerOptions: map[string]string{"thunder-lock": "true"}}, "wsgi:make()",
-			"uwsgi --plugin=python3 --http-socket={socket} --chmod-socket=666 --master --need-app --enable-threads --die-on-term --disable-logging --processes=1 --threads=1 --max-requests=9 --harakiri=2 --thunder-lock --module=wsgi:make()"},
+			"uwsgi --plugin=python3 --thunder-lock --http-socket={socket} --chmod-socket=666 --master --need-app --enable-threads --die-on-term --disable-logging --processes=1 --threads=1 --max-requests=9 --harakiri=2 --module=wsgi:make()"},
 	})
 	p := plan()
 	p.App.Image, p.App.Dir, p.App.Venv = "", "/app", "/venv"
