@@ -3,11 +3,18 @@ package servers
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"stackmeter/stacks"
 )
+
+// mostInForce bounds how many names are kept.
+const mostInForce = 32
+
+var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]{0,63}$`).MatchString
 
 // lookInside finds what the server takes settings from beside its command line, and with
 // loop also which event loop its workers have. It starts a Python in the app's
@@ -43,8 +50,14 @@ func (f *Facts) lookInside(ctx context.Context, stack stacks.Stack, p Program, l
 	with, closed := 0, 0
 	for line := range strings.Lines(string(out)) {
 		switch what, value, _ := strings.Cut(strings.TrimSpace(line), " "); what {
-		case "variable", "file":
-			f.InForce = append(f.InForce, what+" "+value)
+		case "variable", "file": // which Python that is, the image decides
+			known := slices.Contains(p.Files, value)
+			if what == "variable" {
+				known = variableName(value) && slices.ContainsFunc(p.Variables, func(start string) bool { return strings.HasPrefix(value, start) })
+			}
+			if known && len(f.InForce) < mostInForce {
+				f.InForce = append(f.InForce, what+" "+value)
+			}
 		case "uvloop":
 			with, _ = strconv.Atoi(value)
 		case "closed":
