@@ -278,7 +278,7 @@ func (d *decoder) setting(n *yaml.Node, what string, setting syntax.Setting, int
 			d.Problem(n, setting.Rule, "%s: the file %s is not as it has to be", what, show.Quote(name))
 			return false
 		}
-		*into = content
+		*into, d.read = content, append(d.read, d.folder.Path(name))
 		return err == nil
 	}
 	return d.Checked(n, what, into, setting.Pattern.MatchString, setting.Rule)

@@ -74,6 +74,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
 	d.containers(s, o)
+	s.read = d.read
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
 		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",

@@ -108,7 +108,7 @@ func (p Plan) WithPayloadFiles() (Plan, error) {
 
 // Reads are the absolute paths of the files that a run of the plan reads by name.
 func (p Plan) Reads() []string {
-	files := slices.Clone(p.Request.files())
+	files := append(slices.Clone(p.read), p.Request.files()...)
 	if t := p.Request.TLS; t != nil && t.CA != "" {
 		files = append(files, t.CA)
 	}

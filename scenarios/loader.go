@@ -142,6 +142,7 @@ type decoder struct {
 
 	// What is known once it has been read.
 	engine    string   // of the client
+	read      []string // absolute paths of files whose content the scenario has
 	appImages []string // app.image, which can be an axis of all topologies
 }
 

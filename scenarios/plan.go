@@ -33,6 +33,8 @@ type Plan struct {
 	Recommend  *Recommend `json:"recommend,omitempty"`
 	Trials     []Trial    `json:"trials"`
 
+	read []string // files of which the plan has the content, by their absolute paths
+
 	PayloadFiles []PayloadFile `json:"payload_files,omitempty"` // see WithPayloadFiles; none in a plan that is only looked at
 }
 

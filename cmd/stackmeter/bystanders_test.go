@@ -15,13 +15,13 @@ import (
 	"stackmeter/stacks/docker"
 )
 
-// Bystanders are other people's things on the machine: containers and
-// networks that nobody but their owner may touch, among them some that look
+// Bystanders are other people's things on the machine: containers, networks
+// and volumes that nobody but their owner may touch, among them some that look
 // like stackmeter's, and a process. They are made with the engine's own
 // command, as other people make theirs.
 type bystanders struct {
 	t       *testing.T
-	names   []string // of a container and of its network
+	names   []string // of a container, of its network and of a volume
 	before  string   // what the engine said of all
 	process *exec.Cmd
 }
@@ -63,7 +63,7 @@ func newBystanders(t *testing.T) *bystanders {
 	return b
 }
 
-// add makes a network and a container in it that runs for as long as it is
+// add makes a volume, a network and a container in it that runs for as long as it is
 // let.
 func (b *bystanders) add(name string, labels []string) {
 	b.t.Helper()
@@ -72,14 +72,16 @@ func (b *bystanders) add(name string, labels []string) {
 		labelled = append(labelled, "--label", label)
 	}
 	b.docker(append(append([]string{"network", "create"}, labelled...), name)...)
+	b.docker(append(append([]string{"volume", "create"}, labelled...), name)...)
 	b.docker(append(append([]string{"run", "--detach", "--name", name, "--network", name}, labelled...), docker.BaseImage, "sleep", "86400")...)
 }
 
-// state is what must not change of the containers and networks.
+// state is what must not change of the containers, networks and volumes.
 func (b *bystanders) state() string {
 	b.t.Helper()
 	return b.docker(append([]string{"container", "inspect", "--format", "{{.Name}} {{.Id}} {{.State.Status}} {{.State.StartedAt}} {{json .NetworkSettings.Networks}}"}, b.names...)...) +
-		b.docker(append([]string{"network", "inspect", "--format", "{{.Name}} {{.Id}} {{json .Containers}}"}, b.names...)...)
+		b.docker(append([]string{"network", "inspect", "--format", "{{.Name}} {{.Id}} {{json .Containers}}"}, b.names...)...) +
+		b.docker(append([]string{"volume", "inspect", "--format", "{{.Name}} {{.CreatedAt}} {{.Mountpoint}}"}, b.names...)...)
 }
 
 func (b *bystanders) docker(args ...string) string {
@@ -109,6 +111,7 @@ func (b *bystanders) remove() {
 	}
 	b.docker(append([]string{"rm", "--force"}, b.names...)...)
 	b.docker(append([]string{"network", "rm"}, b.names...)...)
+	b.docker(append([]string{"volume", "rm", "--force"}, b.names...)...)
 }
 
 // TestFault28Bystanders: a run that is killed, cleaned up after, interrupted

@@ -112,7 +112,7 @@ func orphan(run string) error {
 	if err != nil {
 		return err
 	}
-	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Nginx)
+	spec, err := servers.Expand(run, stackstest.Plan(), stackstest.Socket)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func orphan(run string) error {
 func TestSweepAfterKill(t *testing.T) {
 	r := engine(t)
 	run := "test-killed-" + filepath.Base(t.TempDir())
-	if err := r.Prepare(t.Context(), stackstest.Spec(t, run, stackstest.Nginx, nil), func(string) {}); err != nil {
+	if err := r.Prepare(t.Context(), stackstest.Spec(t, run, stackstest.Socket, nil), func(string) {}); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
@@ -142,8 +142,8 @@ func TestSweepAfterKill(t *testing.T) {
 	if _, err := r.Sweep(t.Context(), ""); err != nil {
 		t.Error(err)
 	}
-	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) != 3 {
-		t.Errorf("its owner is alive; two containers and a network should be there: %v, %v", left, err)
+	if left, err := r.leftovers(t.Context(), run); err != nil || len(left) != 4 {
+		t.Errorf("its owner is alive; two containers, a network and a volume should be there: %v, %v", left, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -101,6 +101,20 @@ func TestConformanceWithoutGroups(t *testing.T) {
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers})
 }
 
+// TestSocketPathIsTooLong: a folder in which no socket can be is told before anything
+// starts.
+func TestSocketPathIsTooLong(t *testing.T) {
+	r := machine(t, "gunicorn", "nginx")
+	r.folders = []string{filepath.Join(t.TempDir(), strings.Repeat("long", 30))}
+	spec := stackstest.Spec(t, "test-long", stackstest.Socket, nil)
+	if _, err := r.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "set XDG_RUNTIME_DIR") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(r.folders[0]); !os.IsNotExist(err) {
+		t.Errorf("the folder of the records is still there: %v", err)
+	}
+}
+
 // TestFault08NoFixedPorts: see stackstest.NoFixedPorts.
 func TestFault08NoFixedPorts(t *testing.T) {
 	r := machine(t, "flask", "gunicorn", "nginx")

@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"stackmeter/stacks"
@@ -24,7 +25,11 @@ func (haproxy) Socket() string { return "unix@" }
 
 func (haproxy) Config(f Front, upstreams []string) string { return f.render(haproxyConfig, upstreams) }
 
-func (haproxy) Own(text string, upstreams []string) string { return eachUpstream(text, upstreams) }
+func (haproxy) Own(text string, upstreams []string) string {
+	return eachUpstream(strings.TrimRight(text, "\n")+"\n", haproxyLine, upstreams)
+}
+
+var haproxyLine = regexp.MustCompile(`.*\{upstream\}.*\n`)
 
 // Loaded implements Proxy. HAProxy prints no configuration: it says whether the file
 // that it was started with is one.

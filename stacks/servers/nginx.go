@@ -27,7 +27,7 @@ func (nginx) Config(f Front, upstreams []string) string { return f.render(nginxC
 // Own implements Proxy. Without these directives nginx leaves its service, or writes
 // where only root may.
 func (nginx) Own(text string, upstreams []string) string {
-	text = eachUpstream(text, upstreams)
+	text = eachUpstream(text, nginxDirective, upstreams)
 	for _, directive := range []string{"pid {folder}/nginx.pid;", "user root;", "daemon off;"} {
 		name, _, _ := strings.Cut(directive, " ")
 		if !regexp.MustCompile(`(?m)^\s*` + name + `\s`).MatchString(text) {
@@ -39,6 +39,8 @@ func (nginx) Own(text string, upstreams []string) string {
 	}
 	return text
 }
+
+var nginxDirective = regexp.MustCompile(`([^;{}]|\{replica\})*\{upstream\}([^;{}]|\{replica\}|\{port\})*;`)
 
 // Loaded implements Proxy. The title of its master process names the file, and nginx
 // itself prints how it understands it.

@@ -94,20 +94,16 @@ func (f Front) render(text string, upstreams []string) string {
 	return b.String()
 }
 
-// eachUpstream writes the lines that have an {upstream} once for each, with its
-// number from 1 for {replica}.
-func eachUpstream(text string, upstreams []string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if !strings.Contains(line, "{upstream}") {
-			b.WriteString(line)
-			continue
-		}
+// eachUpstream repeats what has an {upstream}, as part finds it, for each of them, with
+// its number from 1 for {replica}.
+func eachUpstream(text string, part *regexp.Regexp, upstreams []string) string {
+	return part.ReplaceAllStringFunc(text, func(found string) string {
+		var b strings.Builder
 		for i, address := range upstreams {
-			b.WriteString(strings.NewReplacer("{upstream}", address, "{replica}", strconv.Itoa(i+1)).Replace(strings.TrimSuffix(line, "\n")) + "\n")
+			b.WriteString(strings.NewReplacer("{upstream}", address, "{replica}", strconv.Itoa(i+1)).Replace(found))
 		}
-	}
-	return b.String()
+		return b.String()
+	})
 }
 
 // proxyPort is where a proxy listens inside its container: a port that needs no
@@ -140,7 +136,7 @@ func proxySyntax(p Proxy) syntax.Proxy {
 			What: "How long the client or the server may be silent amid a request; by default 5s more than request.timeout."},
 		{Name: setConfig, Kind: syntax.File, Most: 64 << 10, Pattern: upstreamIn,
 			Rule: "{upstream} has to stand where the server's address belongs, as in proxy_pass http://{upstream};",
-			What: "A configuration of your own instead, in the scenario's folder: {upstream} is the server's address, {port} the port to listen on. Lines with {upstream} are repeated for each replica, whose number is {replica}; Caddy gets all addresses on one line."},
+			What: "A configuration of your own instead, in the scenario's folder: {upstream} is the server's address, {port} the port to listen on. A directive of nginx or a line of HAProxy that has it is repeated for each replica, whose number is {replica}; Caddy gets all addresses in its place."},
 	}}
 }
 

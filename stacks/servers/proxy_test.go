@@ -91,8 +91,8 @@ func TestOwnConfiguration(t *testing.T) {
 	}{
 		{"nginx", "user www;\ndaemon off; pid x;\npid /p;\nlocation / { proxy_pass http://{upstream}; }\n",
 			"user www;\ndaemon off; pid x;\npid /p;\nlocation / { proxy_pass http://192.0.2.1:8000; }\n", 1},
-		{"nginx", "upstream app {\n server {upstream};\n}\nlisten {port};",
-			"daemon off; # added by stackmeter\n# user root; # added by stackmeter\npid /tmp/nginx.pid; # added by stackmeter\nupstream app {\n server 192.0.2.1:8000;\n server 192.0.2.2:8000;\n}\nlisten 8080;", 2},
+		{"nginx", "upstream app { server {upstream} weight={replica}; }\nlisten {port};",
+			"daemon off; # added by stackmeter\n# user root; # added by stackmeter\npid /tmp/nginx.pid; # added by stackmeter\nupstream app { server 192.0.2.1:8000 weight=1; server 192.0.2.2:8000 weight=2; }\nlisten 8080;", 2},
 		{"haproxy", "bind :{port}\nserver s{replica} {upstream} check", "bind :8080\nserver s1 192.0.2.1:8000 check\nserver s2 192.0.2.2:8000 check\n", 2},
 		{"caddy", ":{port} {\n reverse_proxy {upstream} {\n  header_up Host {host}\n }\n}", ":8080 {\n reverse_proxy 192.0.2.1:8000 192.0.2.2:8000 {\n  header_up Host {host}\n }\n}", 2},
 	} {

@@ -17,6 +17,38 @@ import (
 
 // Stacks with a proxy in front.
 
+// own are configurations as a user writes them.
+var own = map[string]string{
+	"nginx": `events {}
+http {
+	access_log off;
+	client_max_body_size 8m;
+	upstream own { server {upstream} max_fails=0; }
+	server {
+		listen {port};
+		location / { proxy_pass http://own; }
+	}
+}`,
+	"haproxy": `defaults
+	mode http
+	timeout connect 5s
+	timeout client 30s
+	timeout server 30s
+frontend own
+	bind :{port}
+	default_backend app
+backend app
+	server app{replica} {upstream}
+`,
+	"caddy": `{
+	admin off
+}
+:{port} {
+	header X-Host own-{host}
+	reverse_proxy {upstream}
+}`,
+}
+
 func (s *suite) proxies(t *testing.T) {
 	for _, proxy := range servers.Proxies() {
 		name := proxy.Program().Name
@@ -29,6 +61,7 @@ func (s *suite) proxies(t *testing.T) {
 			{"socket", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 4, Unix: true}, proxy.Socket() + "/"},
 			{"keepalive", scenarios.Topology{Server: "waitress", Threads: 4, Unix: true, ProxySettings: map[string]string{
 				"upstream_keepalive": "7", "workers": "2", "max_body": "1048576", "timeout": "20"}}, "1048576"},
+			{"own", scenarios.Topology{Server: "gunicorn", Workers: 1, Threads: 4, Unix: true, Replicas: 2, ProxySettings: map[string]string{"config": own[name]}}, "own"},
 		} {
 			t.Run(name+" "+c.name, func(t *testing.T) {
 				c.topology.Name, c.topology.Proxy = name+"-"+c.name, name

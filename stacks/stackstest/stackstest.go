@@ -63,6 +63,7 @@ func App() scenarios.App {
 var (
 	Flask    = scenarios.Topology{Name: "flask", Server: "flask"}
 	Gunicorn = scenarios.Topology{Name: "gunicorn-w2-t3", Server: "gunicorn", Workers: 2, Threads: 3}
+	Socket   = scenarios.Topology{Name: "nginx+gunicorn-w1-t2-unix", Server: "gunicorn", Workers: 1, Threads: 2, Proxy: "nginx", Unix: true}
 	Nginx    = scenarios.Topology{Name: "nginx+gunicorn-w1-t2", Server: "gunicorn", Workers: 1, Threads: 2, Proxy: "nginx"}
 )
 
@@ -582,7 +583,7 @@ func (s *suite) stop(t *testing.T) {
 }
 
 func (s *suite) cancelled(t *testing.T) {
-	spec := Spec(t, s.run(t), Nginx, nil)
+	spec := Spec(t, s.run(t), Socket, nil)
 	s.prepare(t, spec)
 	// At several moments: before the start, and while it is under way.
 	for _, after := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond} {
