@@ -98,7 +98,7 @@ func (v *variants) named(key string) {
 		default:
 			one.name = word + "-" + one.text
 		}
-		if len(one.text) > 16 || !validName(one.name) || used[one.name] {
+		if one.text == "" || len(one.text) > 16 || !validName(one.name) || used[one.name] {
 			one.name = fmt.Sprintf("%s.%d", word, i+1)
 		}
 		used[one.name] = true
@@ -180,6 +180,7 @@ func (v *variants) front(n *yaml.Node, proxy syntax.Proxy) {
 		one.values = append(one.values, fronts[text])
 		v.proxies = append(v.proxies, map[bool]string{true: noProxy, false: proxy.Name}[text == "false"])
 	}
+	one.own = len(distinct(slices.Clone(v.proxies))) < len(v.proxies)
 	v.axes[proxy.Name] = append(v.axes[proxy.Name], one)
 }
 
@@ -300,20 +301,33 @@ func (d *decoder) images(n *yaml.Node, what string) []string {
 	return axisOf(d, n, what, func(item *yaml.Node, into *string) bool { return d.Checked(item, what, into, validImage, imageRule) })
 }
 
-// images adds an axis of images. Their names are what tells them apart: tags,
-// names, or the beginnings of digests.
+// images adds an axis of images. Their values are what tells all of them apart: the
+// tags and the beginnings of digests, the names, or the whole references.
 func (v *variants) images(images []string) {
-	axisFrom(v, "image", images, func(image string) string {
-		if _, digest, found := strings.Cut(image, "@sha256:"); found {
-			return digest[:min(8, len(digest))]
+	name := func(image string) (name, rest string) {
+		name, rest, _ = strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")
+		return strings.TrimSuffix(name, "@sha256"), rest
+	}
+	text := asIs
+	for _, short := range []func(string) string{
+		func(image string) string { name, _ := name(image); return name },
+		func(image string) string {
+			if _, digest, found := strings.Cut(image, "@sha256:"); found {
+				return digest[:min(8, len(digest))]
+			}
+			name, tag := name(image)
+			return cmp.Or(tag, name)
+		},
+	} {
+		texts := slices.Clone(images)
+		for i, image := range texts {
+			texts[i] = short(image)
 		}
-		name, tag, _ := strings.Cut(image[strings.LastIndexByte(image, '/')+1:], ":")
-		same := func(other string) bool { return strings.HasSuffix(other, ":"+tag) }
-		if tag == "" || slices.ContainsFunc(images, func(other string) bool { return other != image && same(other) }) {
-			return name
+		if len(distinct(texts)) == len(images) {
+			text = short
 		}
-		return tag
-	}, func(t *Topology, image string) { t.Image = image })
+	}
+	axisFrom(v, "image", images, text, func(t *Topology, image string) { t.Image = image })
 	v.named("image")
 }
 
@@ -487,7 +501,11 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 	if o.Has("unix") && !server.Unix {
 		d.Problem(o.Keys["unix"], "remove it, or use another server", "%s cannot listen on a unix socket", server.Name)
 	}
-	for _, env := range []map[string]string{v.app.Env, d.loader.Env, v.base.Env} {
+	own := map[string]string{} // an axis' variables too
+	for key := range yamlfile.Pairs(cmp.Or(o.Values["env"], &yaml.Node{})) {
+		own[key.Value] = ""
+	}
+	for _, env := range []map[string]string{v.app.Env, d.loader.Env, own} {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			if slices.ContainsFunc(server.Decides, func(start string) bool { return strings.HasPrefix(name, start) }) {
 				d.Problem(v.node, "remove it from the environment of the app and of the topology, or write a command of your own instead of server: "+server.Name,
@@ -604,7 +622,8 @@ func fillTexts(texts, values map[string]string) map[string]string {
 
 // expand multiplies the axes, the first one listed varying slowest.
 func (v *variants) expand() []Topology {
-	if len(v.d.appImages) > 1 && !v.object.Has("image") {
+	appImage := func(s Service) bool { return s.Image == "" }
+	if len(v.d.appImages) > 1 && !v.object.Has("image") && (len(v.services) == 0 || slices.ContainsFunc(v.services, appImage)) {
 		v.images(v.d.appImages)
 		v.object.Order = append(v.object.Order, "image")
 	}
@@ -628,7 +647,13 @@ func (v *variants) expand() []Topology {
 		}
 		all = append(all, v.variant(axes, chosen))
 	}
+	used := map[string]bool{} // what two axes call their values can be the same
 	for i := range all {
+		name := all[i].Name
+		for n := 2; used[all[i].Name]; n++ {
+			all[i].Name = fmt.Sprintf("%s.%d", name, n)
+		}
+		used[all[i].Name] = true
 		if len(all[i].Name) > maxName {
 			v.d.Problem(v.node, "give the topology a short name", "the name %s has more than %d characters", show.Quote(all[i].Name), maxName)
 			return nil

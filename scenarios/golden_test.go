@@ -19,7 +19,7 @@ import (
 // known are servers as those of package servers are, which depends on this one.
 var known = syntax.Known{
 	Servers: []syntax.Server{
-		{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Factory: syntax.PlainFactory},
+		{Name: "flask", Classes: []syntax.Class{{Lacks: "it makes a thread for each connection"}}, Decides: []string{"FLASK_RUN_"}, Factory: syntax.PlainFactory},
 		{
 			Name: "gunicorn", Options: true, Reserved: []string{"bind"}, Unix: true, Factory: syntax.AnyFactory,
 			Classes: []syntax.Class{

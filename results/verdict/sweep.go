@@ -151,7 +151,9 @@ func withoutAxis(t scenarios.Topology, axis string) string {
 	case "options":
 		t.ServerOptions = without(t.ServerOptions, name)
 	case t.Proxy:
-		t.ProxySettings = without(t.ProxySettings, name)
+		if t.ProxySettings = without(t.ProxySettings, name); name == "" { // all of them are one value
+			t.ProxySettings = nil
+		}
 	default:
 		t.Settings = without(t.Settings, axis)
 	}
