@@ -18,7 +18,7 @@ func Sweeps(summaries []verdict.Summary, notes *Notes) []*Section {
 		s := &Section{
 			Title: fmt.Sprintf("What %s changes, %s", show.Line(sweep.Axis), show.Plural(sweep.Requests, "request")),
 			Text:  []string{"Duration in % of the topology above that has the first value and is otherwise the same."},
-			Table: &Grid{Labels: 1, Head: []string{"topology"}},
+			Table: &Grid{Labels: 2, Head: []string{"topology", "value"}},
 		}
 		for _, column := range sweep.Columns {
 			s.Table.Head = append(s.Table.Head, show.Line(column))
@@ -50,8 +50,11 @@ func Sweeps(summaries []verdict.Summary, notes *Notes) []*Section {
 	return sections
 }
 
+// longestValue is how many characters of a value are shown.
+const longestValue = 32
+
 func sweepRow(sweep verdict.Sweep, row verdict.SweepRow, decimals int, notes *Notes) []Entry {
-	entries := texts(show.Line(row.Topology))
+	entries := texts(show.Line(row.Topology), show.Line(cmp.Or(show.Shorten(row.Value, longestValue), `""`)))
 	for i, cell := range row.Cells {
 		e := Entry{}
 		switch {

@@ -24,6 +24,7 @@ type Sweep struct {
 // A SweepRow is one topology.
 type SweepRow struct {
 	Topology string
+	Value    string     // of the axis
 	First    bool       // the rows that follow are compared with it
 	Cells    []*Summary // one for each column; nil where there is no such cell
 	Ratios   []Relation // of durations, to the first row's; none where a cell is not clean
@@ -105,7 +106,7 @@ func sweepOf(axis string, group []Summary) Sweep {
 		slices.SortStableFunc(alike, func(a, b []Summary) int { return compareNatural(value(a), value(b)) })
 		first := len(sweep.Rows)
 		for i, cells := range alike {
-			row := SweepRow{Topology: cells[0].Topology.Name, First: i == 0, Cells: make([]*Summary, len(sweep.Columns))}
+			row := SweepRow{Topology: cells[0].Topology.Name, Value: value(cells), First: i == 0, Cells: make([]*Summary, len(sweep.Columns))}
 			for c := range cells {
 				sweep.Requests = cells[c].Load.Requests
 				row.Cells[slices.Index(sweep.Columns, mode(cells[c]))] = &cells[c]
