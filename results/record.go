@@ -142,7 +142,7 @@ func (s *Stack) UnmarshalJSON(text []byte) error {
 type Stack struct {
 	Route    string    `json:"route"`
 	GPU      string    `json:"gpu"`
-	Workers  *int      `json:"workers"`          // worker processes that run; nil: not known, or the server has none
+	Workers  *int      `json:"workers"`          // worker processes that run, in each replica; nil: not known, or the server has none
 	Threads  *int      `json:"threads"`          // of each worker, from the running command line; nil likewise
 	Class    string    `json:"class,omitempty"`  // of the workers, by the server's own name
 	Loop     string    `json:"loop,omitempty"`   // the event loop of the workers

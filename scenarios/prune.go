@@ -12,12 +12,13 @@ import (
 )
 
 // LargerThan reports whether the topology is the other one with more workers,
-// threads, concurrency or replicas, and less of none: it cannot be expected to need less
+// threads or concurrency, and less of none: it cannot be expected to need less
 // memory. It is a partial order. Neither of w1/t4 and w2/t1 is larger than the
-// other, and neither of two topologies that differ in anything else is.
+// other, and neither of two topologies that differ in anything else is: of more replicas
+// each has less to do, and a limit of its own.
 func (t Topology) LargerThan(other Topology) bool {
-	return t.Workers >= other.Workers && t.Threads >= other.Threads && t.Concurrency >= other.Concurrency && t.Replicas >= other.Replicas &&
-		t.Workers+t.Threads+t.Concurrency+t.Replicas > other.Workers+other.Threads+other.Concurrency+other.Replicas &&
+	return t.Workers >= other.Workers && t.Threads >= other.Threads && t.Concurrency >= other.Concurrency &&
+		t.Workers+t.Threads+t.Concurrency > other.Workers+other.Threads+other.Concurrency &&
 		t.sameFamily(other)
 }
 
@@ -45,12 +46,11 @@ func (t Topology) known() bool {
 }
 
 // sameFamily reports whether two topologies differ at most in their workers,
-// threads, concurrency and replicas, and in what follows from those.
+// threads and concurrency, and in what follows from those.
 func (t Topology) sameFamily(other Topology) bool {
 	rest := func(t Topology) Topology {
-		t.Name, t.Workers, t.Threads, t.Concurrency, t.Replicas, t.Axes = "", 0, 0, 0, 0, maps.Clone(t.Axes)
+		t.Name, t.Workers, t.Threads, t.Concurrency, t.Axes = "", 0, 0, 0, maps.Clone(t.Axes)
 		delete(t.Axes, placeConcurrency)
-		delete(t.Axes, keyReplicas)
 		t.Command, t.Env, t.ServerOptions, t.Services = nil, nil, nil, nil
 		return t
 	}
@@ -118,7 +118,7 @@ func (l LoadSpec) offered() float64 {
 
 // smallestFirst sorts the trials of each family of topologies by size, within the
 // places that the family has. So pruning can leave out whatever a smaller one
-// shows not to fit. The order by workers, threads, concurrency and replicas agrees with LargerThan.
+// shows not to fit. The order by workers, threads and concurrency agrees with LargerThan.
 func smallestFirst(trials []Trial) {
 	done := make([]bool, len(trials))
 	for i := range trials {
@@ -135,7 +135,7 @@ func smallestFirst(trials []Trial) {
 		}
 		slices.SortStableFunc(family, func(a, b Trial) int {
 			return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads),
-				cmp.Compare(a.Topology.Concurrency, b.Topology.Concurrency), cmp.Compare(a.Topology.Replicas, b.Topology.Replicas))
+				cmp.Compare(a.Topology.Concurrency, b.Topology.Concurrency))
 		})
 		for n, place := range places {
 			trials[place] = family[n]

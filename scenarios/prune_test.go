@@ -64,6 +64,7 @@ topologies:
   - {name: fewer, command: [waitress-serve, "--listen={host}:{port}", "--threads={threads}", "--limit=5", "wsgi:app"], threads: [2]}
   - {name: pair, services: [{name: model, command: [serve, "-w{workers}"]}, {name: web, command: [web]}], workers: [1, 3]}
   - {name: lone, services: [{name: model, command: [serve, "-w{workers}"]}], workers: [6]}
+  - {name: many, server: gunicorn, workers: 8, threads: 8, nginx: true, replicas: 2}
 matrix: {requests: [1], client: [single]}
 `)
 	larger := map[string][]string{

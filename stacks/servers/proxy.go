@@ -55,7 +55,7 @@ type Proxy interface {
 	Own(text string, upstreams []string) string
 
 	// Loaded returns the configuration that the running proxy has. Its error wraps
-	// stacks.ErrDiffers if that is none which passes requests on.
+	// stacks.ErrDiffers if there is none, or another.
 	Loaded(ctx context.Context, stack stacks.Stack, proxy stacks.ServiceFacts) (string, error)
 }
 

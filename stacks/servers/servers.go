@@ -71,7 +71,7 @@ type Server interface {
 	ReadBack(ctx context.Context, t scenarios.Topology, stack stacks.Stack) (Facts, error)
 }
 
-// A Program is a program that serves Python applications.
+// A Program is a program that serves Python applications, or a proxy.
 type Program struct {
 	Name   string // of the executable, and pip installs it under that name or the module's
 	Module string // python -m MODULE starts it too; empty: it does not
