@@ -98,6 +98,8 @@ func (s *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(http.StatusOK, list)
 	case "GET /networks":
 		answer(http.StatusOK, "[]")
+	case "GET /volumes":
+		answer(http.StatusOK, "{}")
 	case "DELETE /containers/c1":
 		if s.keep {
 			answer(http.StatusInternalServerError, `{"message": "device or resource busy"}`)
