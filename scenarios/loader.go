@@ -27,11 +27,11 @@ type Loader struct {
 	MaxCells int // 0: DefaultMaxCells
 
 	// Allow names folders that a scenario's paths may lead to besides its own
-	// folder: see Loader.Parse.
+	// folder: see Loader.Parse. Only what is in them can be mounted.
 	Allow []string
 
 	// Env is set for the app on top of the file's environment: secrets, which
-	// the operator has and a file does not.
+	// the operator has and a file does not. Headers can name them.
 	Env map[string]string
 
 	// Servers are those that a topology can name, and what can be in front of

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -36,5 +37,35 @@ func TestThreat4MessagesNameNoValues(t *testing.T) {
 				t.Errorf("%v\nwant %s, and no value", err, test.want)
 			}
 		})
+	}
+}
+
+// TestThreat4HeaderVariables: what the operator gives for a header is in no plan but
+// by its name, and in no message.
+func TestThreat4HeaderVariables(t *testing.T) {
+	const text = `name: case
+app: {image: a, wsgi: "wsgi:app", ready: {headers: {Authorization: "Bearer ${API_TOKEN}", X-Own: own-4711}}}
+request: {headers: {Authorization: "Bearer ${API_TOKEN}", X-Own: "own-4711 ${API_TOKEN}"}}
+topologies: [flask]
+matrix: {requests: [1], client: [single]}
+`
+	load := func(value string) (*Scenario, error) {
+		return Loader{Figures: figures, Servers: known, Env: map[string]string{"API_TOKEN": value}}.Parse("case.yaml", []byte(text))
+	}
+	s, err := load("secret-4711")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := s.Plan()
+	written, err := json.Marshal(plan.Redacted())
+	if err != nil || strings.Contains(string(written), "4711") || strings.Count(string(written), `"Authorization":"Bearer ${API_TOKEN}"`) != 2 {
+		t.Errorf("%s, %v", written, err)
+	}
+	const printed = "Bearer secret-4711, secret-4711, own-4711 secret-4711, own-4711, Bearer ${API_TOKEN}"
+	if got := plan.Scrubber()(printed); strings.Contains(got, "4711") || !strings.HasSuffix(got, "Bearer ${API_TOKEN}") {
+		t.Errorf("%s", got)
+	}
+	if _, err := load("secret-4711\n"); err == nil || !strings.Contains(err.Error(), "the value of API_TOKEN has a character that no header can have") || strings.Contains(err.Error(), "4711") {
+		t.Errorf("a line's end in a value: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/docker/docker/api/types/filters"
 
+	"stackmeter/scenarios"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 	"stackmeter/stacks/stackstest"
@@ -63,7 +65,7 @@ func TestPublished(t *testing.T) {
 			if topology == "nginx" {
 				chosen = stackstest.Nginx
 			}
-			spec := stackstest.Spec(t, "test-published-"+filepath.Base(t.TempDir()), chosen, nil)
+			spec := stackstest.Spec(t, "test-published-"+filepath.Base(t.TempDir()), chosen, func(p *scenarios.Plan) { p.App.Env = map[string]string{"STARTUP_DELAY": "1"} })
 			if err := r.Prepare(t.Context(), spec, func(string) {}); err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +74,15 @@ func TestPublished(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer stack.Stop(context.Background())
+			// The engine takes connections to the port from the beginning.
+			spec.Ready.Path, spec.Ready.TCP = "", true
 			if err := stacks.WaitReady(t.Context(), spec, stack); err != nil {
 				t.Fatal(err)
+			}
+			if resp, err := http.Get(stack.URL()); err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("once it is ready: %v, %v", resp, err)
+			} else {
+				resp.Body.Close()
 			}
 			facts, err := stack.Inspect(t.Context())
 			if err != nil || facts.Route != stacks.RoutePublished {

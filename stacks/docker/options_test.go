@@ -180,6 +180,17 @@ func TestThreat1Mounts(t *testing.T) {
 			t.Errorf("left behind: %v, %v", left, err)
 		}
 	})
+	t.Run("is exchanged at the last moment", func(t *testing.T) {
+		found, err := os.Stat(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for to, same := range map[string]bool{secret: true, models + ".old": false} {
+			if err := exchanged(os.Getpid(), []os.FileInfo{found}, []options.Mount{{From: secret, To: to}}); (err == nil) != same {
+				t.Errorf("%s: %v", to, err)
+			}
+		}
+	})
 	for _, from := range []string{"/", "/run"} {
 		if err := r.Prepare(t.Context(), spec(from), func(string) {}); !errors.Is(err, stacks.ErrUnavailable) || !strings.Contains(err.Error(), "socket is, or may be, in it") {
 			t.Errorf("%s: %v", from, err)

@@ -47,6 +47,7 @@ type service struct {
 	address   netip.Addr // in its network; not valid if it had ended already
 	pid       int        // of its init process, on the engine's machine; 0 if it had ended already
 	started   bool
+	mounted   []os.FileInfo // what its mounts are of
 	attempted chan struct{} // closed when its start has succeeded or failed
 }
 

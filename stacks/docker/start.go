@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -264,7 +265,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 	}
 	host := hostConfig(s)
 	host.NetworkMode = container.NetworkMode(st.network)
-	if host.Mounts, err = mounts(s); err != nil {
+	if host.Mounts, st.services[i].mounted, err = mounts(s); err != nil {
 		return err
 	}
 	host.Mounts = append(host.Mounts, st.socketMounts(s)...)
@@ -342,21 +343,45 @@ func hostConfig(s stacks.Service) *container.HostConfig {
 	}
 }
 
-// mounts are what a container gets of this machine.
-func mounts(s stacks.Service) ([]mount.Mount, error) {
-	all := mpsMounts(s)
+// mounts are what a container gets of this machine. found are the files and folders
+// that the scenario asks for.
+func mounts(s stacks.Service) (all []mount.Mount, found []os.FileInfo, err error) {
+	all = mpsMounts(s)
 	for _, m := range s.Container.Mounts {
+		info, err := os.Lstat(m.From)
+		if err != nil {
+			return nil, nil, fmt.Errorf("mount: %w", err)
+		}
 		// The path has had no links since the scenario was read: with one it would lead
 		// elsewhere than where it was allowed to.
 		if real, err := filepath.EvalSymlinks(m.From); err != nil {
-			return nil, fmt.Errorf("mount of %s: %w", m.From, err)
+			return nil, nil, fmt.Errorf("mount of %s: %w", m.From, err)
 		} else if real != m.From {
-			return nil, fmt.Errorf("mount of %s: it is, or is behind, a symbolic link by now, which it was not when the scenario was read", m.From)
+			return nil, nil, fmt.Errorf("mount of %s: it is, or is behind, a symbolic link by now, which it was not when the scenario was read", m.From)
 		}
 		// What is mounted below it would not be read-only.
 		all = append(all, mount.Mount{Type: mount.TypeBind, Source: m.From, Target: m.To, ReadOnly: true, BindOptions: &mount.BindOptions{NonRecursive: true}})
+		found = append(found, info)
 	}
-	return all, nil
+	return all, found, nil
+}
+
+// exchanged fails if a container got something else than was found: somebody put a link
+// in its way in the moment before the start. It sees that only where this process sees
+// the container's files; pid is that of its first process.
+func exchanged(pid int, found []os.FileInfo, mounts []options.Mount) error {
+	for i, m := range mounts {
+		root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
+		if err != nil {
+			return nil
+		}
+		inside, err := root.Stat(m.To[1:])
+		root.Close()
+		if err == nil && !os.SameFile(inside, found[i]) {
+			return fmt.Errorf("mount of %s: something else was put in its place while the container started, and may have been read", m.From)
+		}
+	}
+	return nil
 }
 
 // ulimits are those that the scenario sets, and the size of a file that none exceeds.
@@ -444,6 +469,9 @@ func (st *stack) startService(ctx context.Context, i int) error {
 	one.pid, one.endpoint = found.State.Pid, endpoint(found)
 	for _, n := range found.NetworkSettings.Networks {
 		one.address, _ = netip.ParseAddr(n.IPAddress)
+	}
+	if err := exchanged(one.pid, one.mounted, st.spec.Services[i].Container.Mounts); err != nil {
+		return err
 	}
 	if i == len(st.services)-1 {
 		return st.locate(ctx, found)
