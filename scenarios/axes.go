@@ -455,8 +455,8 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 	if named {
 		called = server.Name
 	}
-	if v.app.Ready.TCP && o.Has("unix") {
-		d.Problem(o.Keys["unix"], "let app.ready ask for a path", "app.ready.tcp waits for a port, and a server with a unix socket has none")
+	if o.Has("unix") && v.app.Ready.NeedsPort() {
+		d.Problem(o.Keys["unix"], "let app.ready ask for a path", "app.ready waits for a port, and a server with a unix socket has none")
 	}
 	for _, setting := range d.loader.Servers.Settings() {
 		if o.Has(setting.Name) && !slices.ContainsFunc(server.Settings, func(s syntax.Setting) bool { return s.Name == setting.Name }) {

@@ -42,6 +42,11 @@ func Default() Probe { return Probe{Path: "/", Timeout: time.Minute} }
 // None reports whether nothing is asked.
 func (p Probe) None() bool { return p.Path == "" && !p.TCP && len(p.Command) == 0 }
 
+// NeedsPort reports whether the probe asks the service at a port of its own.
+func (p Probe) NeedsPort() bool {
+	return p.TCP || slices.ContainsFunc(p.Command, func(arg string) bool { return strings.Contains(arg, "{port}") })
+}
+
 // Asks is the request line of a probe that is a request, as servers log it: GET /.
 func (p Probe) Asks() string { return cmp.Or(p.Method, http.MethodGet) + " " + p.Path }
 

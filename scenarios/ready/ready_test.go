@@ -42,6 +42,9 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: accepts %v, want %v", text, takes, test.takes)
 		}
 	}
+	if Default().NeedsPort() || (Probe{Command: []string{"check"}}).NeedsPort() || !(Probe{TCP: true}).NeedsPort() || !(Probe{Command: []string{"check", "{host}:{port}"}}).NeedsPort() {
+		t.Error("which probes need a port is not what it should be")
+	}
 	if !(Probe{Timeout: 1}).None() || Default().None() || (Probe{TCP: true}).None() || (Probe{Command: []string{"x"}}).None() {
 		t.Error("what asks nothing is not what it should be")
 	}
