@@ -1,4 +1,4 @@
-package scenarios
+package scenarios_test
 
 import (
 	"os"
@@ -6,7 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"stackmeter/results"
+	"stackmeter/scenarios"
+	"stackmeter/stacks/servers"
 )
+
+// load reads a scenario with the servers and the figures of the command.
+func load(file string, overrides ...string) (*scenarios.Scenario, error) {
+	return scenarios.Loader{Figures: results.Vocabulary(), Servers: servers.Known()}.Load(file, overrides...)
+}
 
 // shipped lists the scenario files of this folder.
 func shipped(t *testing.T) []string {
@@ -23,9 +32,13 @@ func shipped(t *testing.T) []string {
 }
 
 func TestShippedScenariosLoad(t *testing.T) {
+	schema := scenarios.CompiledSchema(t, scenarios.Schema(results.Vocabulary(), servers.Known()))
 	for _, file := range shipped(t) {
 		t.Run(file, func(t *testing.T) {
-			s, err := Loader{Figures: figures, Servers: known}.Load(file)
+			if err := schema.Validate(scenarios.Instance(t, file)); err != nil {
+				t.Errorf("an editor would refuse it: %v", err)
+			}
+			s, err := load(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +74,7 @@ func TestReferenceTables(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {
-			s, err := Loader{Figures: figures, Servers: known}.Load(filepath.Join("reference", test.file+".yaml"))
+			s, err := load(filepath.Join("reference", test.file+".yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -121,7 +134,7 @@ func TestShippedCommandsWork(t *testing.T) {
 			if path != file {
 				t.Errorf("%s: a comment runs %s", file, words[3])
 			}
-			s, err := Loader{Figures: figures, Servers: known}.Load(path, overrides...)
+			s, err := load(path, overrides...)
 			if err != nil {
 				t.Errorf("%s: %s: %v", file, line, err)
 				continue
