@@ -144,7 +144,7 @@ func planChanges(before, now results.Run) []string {
 		changes = append(changes[:changesShown], fmt.Sprintf("and %d more", len(changes)-changesShown))
 	}
 	if len(changes) == 0 {
-		changes = append(changes, "a value that is not written to the store: an environment variable, a build argument or a header")
+		changes = append(changes, "what the store does not show: the value of an environment variable, a build argument or a header, or how stackmeter itself writes a plan down, if it is another build")
 	}
 	return changes
 }

@@ -123,6 +123,10 @@ func said(value any) string {
 	return fmt.Sprint(value)
 }
 
+// mostTopology is the most workers, threads, replicas or requests at once that a topology
+// of a file can have.
+const mostTopology = 100_000
+
 // recordFacts are those of a record, and how it has to be sound.
 func recordFacts(r *results.Record) []fact {
 	spec, ok := r.Cell.Load, r.Status == results.StatusOK
@@ -137,6 +141,8 @@ func recordFacts(r *results.Record) []fact {
 	facts := []fact{
 		{"client", spec.Client, !slices.Contains([]string{scenarios.ClientSingle, scenarios.ClientMP, scenarios.ClientMT, scenarios.ClientOpen}, spec.Client), "there is single, mp, mt and open"},
 		{"pool", spec.Pool, spec.Pool < 1 && !elsewhere || spec.Pool > 1 && spec.Client == scenarios.ClientSingle, "it is 1 for single, and at least 1"},
+		{"workers", r.Topology.Workers, r.Topology.Workers < 0 || r.Topology.Workers > mostTopology, fmt.Sprintf("there are from 1 to %d, or none", mostTopology)},
+		{"threads", r.Topology.Threads, r.Topology.Threads < 0 || r.Topology.Threads > mostTopology, fmt.Sprintf("there are from 1 to %d, or none", mostTopology)},
 		{"arrivals", spec.Arrivals, spec.Arrivals != "" && !(open && (spec.Arrivals == scenarios.ArrivalsConstant || spec.Arrivals == scenarios.ArrivalsPoisson)), "there is constant and poisson, for the client open"},
 		{"cell", r.Cell.Name, !named, fmt.Sprintf("its topology is %q and its load %s", r.Topology.Name, spec.Name())},
 		{"gpu_validity", r.GPU.Validity, !slices.Contains([]string{"", gpu.Valid, gpu.Flagged, gpu.Invalid}, r.GPU.Validity), "there is valid, flagged and invalid"},
@@ -149,6 +155,11 @@ func recordFacts(r *results.Record) []fact {
 		{"errors", r.Errors, ok && r.Errors > 0 && !slices.Contains(r.Flags, results.FlagErrors), "the flag errors is missing, which a cell has that is ok with errors"},
 		{"load.events", valueOf(r.Load.Events), r.Load.FirstEvent != nil && valueOf(r.Load.Events) < 1 || r.Load.EventGap != nil && valueOf(r.Load.Events) < 2, "there is a first one, or a gap between two"},
 		{"error_kinds", r.ErrorKinds, len(r.ErrorKinds) > 0 && kinds != r.Errors || negative, fmt.Sprintf("errors is %d", r.Errors)},
+	}
+	for _, axis := range []string{"concurrency", "replicas"} {
+		text, given := r.Topology.Axes[axis]
+		number, err := strconv.Atoi(text)
+		facts = append(facts, fact{"axes." + axis, text, given && (err != nil || number < 1 || number > mostTopology), fmt.Sprintf("it is a number from 1 to %d", mostTopology)})
 	}
 	for _, flag := range r.AllFlags() {
 		facts = append(facts, fact{"flags", flag, !words.KnownFlag(flag), "there is no such flag"})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -123,6 +124,9 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 	if !known {
 		topology = scenarios.Topology{Name: c.Topology, Server: c.Server, Workers: valueOf(c.Workers), Threads: valueOf(c.Threads)}
 		topology.SetAxes(c.Nginx, c.Axes)
+	} else if c.Server != topology.Server || valueOf(c.Workers) != topology.Workers || valueOf(c.Threads) != topology.Threads ||
+		c.Nginx != topology.Nginx() || c.Axes != nil && !maps.Equal(c.Axes, topology.Axes) { // older files do not say the axes
+		return results.Record{}, errors.New("server, workers, threads, nginx and axes are not those of the run's plan")
 	}
 	spec, known := loads[c.Cell]
 	if !known {

@@ -190,7 +190,7 @@ type csvReader struct {
 // figures reads a row of figures from elsewhere.
 func (c *csvReader) figures() (table string, r results.Record) {
 	topology := scenarios.Topology{
-		Server: c.word("server"), Workers: c.whole("workers", 100_000, true), Threads: c.whole("threads", 100_000, true),
+		Server: c.word("server"), Workers: c.whole("workers", mostTopology, true), Threads: c.whole("threads", mostTopology, true),
 	}
 	switch c.text("nginx") {
 	case "yes":
@@ -240,7 +240,7 @@ func (c *csvReader) possible(r *results.Record, said map[string]float64) {
 // own reads a row of stackmeter's CSV. Its run is the table.
 func (c *csvReader) own() (table string, r results.Record) {
 	topology := scenarios.Topology{
-		Name: c.text("topology"), Server: c.text("server"), Workers: c.whole("workers", 100_000, true), Threads: c.whole("threads", 100_000, true),
+		Name: c.text("topology"), Server: c.text("server"), Workers: c.whole("workers", mostTopology, true), Threads: c.whole("threads", mostTopology, true),
 	}
 	var axes map[string]string
 	if text := c.text("axes"); text != "" && json.Unmarshal([]byte(text), &axes) != nil {

@@ -105,7 +105,7 @@ func (r *Runtime) ready(ctx context.Context, spec stacks.Spec, s stacks.Service)
 	}
 	if s.Dir == "" {
 		if s.Image != "" {
-			return fmt.Errorf("there is only an image, %s, which a local process cannot be made from; set app.dir to the app's folder", s.Image)
+			return fmt.Errorf("there is only an image, %s, which a local process cannot be made from; set app.dir to the app's folder, which stands in for app.image where that is one image, and for no other", s.Image)
 		}
 		return errors.New("it has no folder to run in; set app.dir to the app's")
 	}

@@ -78,6 +78,8 @@ func TestPrepare(t *testing.T) {
 		{"an interpreter that is not known", stackstest.Gunicorn, func(p *scenarios.Plan) { p.App.WSGI = "nosuchmodule:app" }, ""},
 		{"an image alone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir, p.App.Image = "", "example/app" },
 			"there is only an image, example/app, which a local process cannot be made from; set app.dir"},
+		{"an image for this topology alone", scenarios.Topology{Name: "x", Server: "flask", Image: "example/other"}, nil,
+			"example/other, which a local process cannot be made from; set app.dir to the app's folder, which stands in for app.image where that is one image"},
 		{"nothing at all", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "" }, "no folder to run in; set app.dir"},
 		{"a folder that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Dir = "/no/such" }, "/no/such: no such file"},
 		{"a virtual environment that is gone", stackstest.Flask, func(p *scenarios.Plan) { p.App.Venv = "/no/venv" }, "make it with python3 -m venv /no/venv"},
