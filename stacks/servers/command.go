@@ -17,13 +17,19 @@ func settings(t scenarios.Topology, names map[string]string) []string {
 	var argv []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if value, given := t.Settings[name]; given {
-			if seconds, err := strconv.ParseFloat(value, 64); err == nil {
-				value = strconv.Itoa(int(math.Ceil(seconds)))
-			}
-			argv = append(argv, "--"+names[name]+"="+literal(value))
+			argv = append(argv, "--"+names[name]+"="+literal(whole(value)))
 		}
 	}
 	return argv
+}
+
+// whole rounds a number up, and leaves other texts as they are.
+func whole(value string) string {
+	number, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return value
+	}
+	return strconv.Itoa(int(math.Ceil(number)))
 }
 
 // furtherOptions are those of the command line that the topology adds: --name=value,

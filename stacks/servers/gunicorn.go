@@ -75,7 +75,7 @@ func (g gunicorn) Serve(app stacks.Service, p scenarios.Plan, t scenarios.Topolo
 	}
 	// gunicorn kills a worker that is silent for this long. The client's time-out has
 	// to end a slow inference before, and the ready time-out a slow import.
-	silent := cmp.Or(t.Settings["timeout"], strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)))
+	silent := cmp.Or(whole(t.Settings["timeout"]), strconv.Itoa(gunicornTimeout(p.Request.Timeout, p.App.Ready.Timeout)))
 	class := workerClass(t)
 	app.Command = []string{"gunicorn", "--bind", bind, "--workers", strconv.Itoa(t.Workers), "--worker-class", class}
 	if t.Threads > 0 {

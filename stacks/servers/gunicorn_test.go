@@ -87,7 +87,7 @@ func TestGunicornCommand(t *testing.T) {
 		{scenarios.Topology{Server: "gunicorn", Class: "gevent", Workers: 2, Concurrency: 100}, "wsgi:make('x', n=1)", "gunicorn --bind {host}:{port} --workers 2 --worker-class gevent --worker-connections 100 --timeout 95 --worker-tmp-dir /dev/shm wsgi:make('x', n=1)"},
 		{scenarios.Topology{
 			Server: "gunicorn", Class: "asgi", Workers: 4,
-			Settings:      map[string]string{"timeout": "90", "preload": "true", "max_requests": "1000", "worker_tmp_dir": "/tmp/{x}"},
+			Settings:      map[string]string{"timeout": "89.5", "preload": "true", "max_requests": "1000", "worker_tmp_dir": "/tmp/{x}"},
 			ServerOptions: map[string]string{"keep-alive": "5", "reuse-port": "true", "no-sendfile": "false", "access-logformat": "{x}"},
 		}, "", "gunicorn --bind {host}:{port} --workers 4 --worker-class uvicorn.workers.UvicornWorker --timeout 90 --worker-tmp-dir /tmp/{{x}} --preload --max-requests=1000 --access-logformat={{x}} --keep-alive=5 --reuse-port asgi:app"},
 	})
