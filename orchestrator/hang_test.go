@@ -157,7 +157,7 @@ const hangScenario = `
 request: {path: /}
 warmup: 1
 order: listed
-topologies: [nginx + gunicorn w1/t1]
+topologies: ["nginx + gunicorn w1/t1 @unix"]
 matrix: {requests: [3], client: [single]}
 `
 
@@ -174,10 +174,11 @@ func TestFault06EngineHangs(t *testing.T) {
 		said  string // of the call, where the run fails
 	}{
 		{"create the network", "POST .*/networks/create", once, "", ""},
+		{"create the volume", "POST .*/volumes/create", once, "", ""},
 		{"create a container, always", "POST .*/containers/create", forever, "", "POST /containers/create"},
 		{"start a container", "POST .*/containers/[0-9a-f]+/start", once, "", ""},
 		{"listen to it", "GET .*/events", once, "", ""},
-		{"read back nginx, a stream, always", "POST .*/exec/.*/start", forever, "", "POST /exec/"},
+		{"read back a proxy, a stream, always", "POST .*/exec/.*/start", forever, "", "POST /exec/"},
 		{"look at a container within a cell", "GET .*/containers/.*/json", once, orchestrator.EventCell, ""},
 		{"remove a container", "DELETE .*/containers/", once, "", ""},
 		{"list what is left, always", "GET .*/networks$", forever, orchestrator.EventResult, "GET /networks"},
@@ -197,7 +198,7 @@ func TestFault06EngineHangs(t *testing.T) {
 			if p.met.Load() == 0 {
 				t.Fatal("the call was never made")
 			}
-			r := records["nginx+gunicorn-w1-t1/single/n3"]
+			r := records["nginx+gunicorn-w1-t1-unix/single/n3"]
 			if test.times == once {
 				if err != nil || r.Status != results.StatusOK {
 					t.Errorf("after one call that hung: %v; %s %s", err, r.Status, r.Reason)

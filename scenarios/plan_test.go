@@ -220,6 +220,34 @@ func TestFingerprintIgnoresTheCheckout(t *testing.T) {
 	}
 }
 
+// TestFingerprintOfConfiguration: a proxy's configuration counts by what it says, and
+// wherever it is, a run of the plan is said to read it.
+func TestFingerprintOfConfiguration(t *testing.T) {
+	of := func(config string) string {
+		t.Helper()
+		dir := t.TempDir()
+		file := filepath.Join(dir, "my.conf")
+		if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Loader{Servers: known}.Parse(filepath.Join(dir, "s.yaml"), []byte(
+			"{name: s, app: {image: example/app, wsgi: 'wsgi:app'}, topologies: [{server: flask, nginx: {config: my.conf}}], matrix: {requests: 1, client: single}}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := s.Plan(); !slices.Equal(p.Reads(), []string{file}) {
+			t.Errorf("a run reads %q, want %q", p.Reads(), file)
+		}
+		return s.Plan().Fingerprint()
+	}
+	if of("pass {upstream};") != of("pass {upstream};") {
+		t.Error("the same configuration elsewhere gives another fingerprint")
+	}
+	if of("pass {upstream};") == of("pass {upstream}; buffer off;") {
+		t.Error("another configuration gives the same fingerprint")
+	}
+}
+
 // TestFingerprintOfPayloadFiles replaces what a plan's files hold. Two files
 // have the same name, and are two.
 func TestFingerprintOfPayloadFiles(t *testing.T) {
