@@ -2,6 +2,7 @@ package orchestrator_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -146,5 +147,35 @@ matrix:
 	}
 	if text, err := json.Marshal(r.Load.Search); err != nil || !strings.Contains(string(text), `"holds":true`) {
 		t.Errorf("the search as JSON: %s, %v", text, err)
+	}
+}
+
+// TestAnswersThatStream: on real stacks, each event comes as the app sends it, in every
+// client mode.
+func TestAnswersThatStream(t *testing.T) {
+	const events, gap = 10, 0.03 // and a last event
+	b := newBench(t)
+	records := b.mustExecute(b.plan(fmt.Sprintf(`
+request:
+  path: /stream?events=%d&gap=%v
+  stream: events
+  expect: {events: %d, last_event: "[DONE]"}
+warmup: 1
+topologies: [flask, nginx + gunicorn w1/t4]
+matrix:
+  requests: [6]
+  client: [single, mp, mt]
+  pool: [3]
+  include: [{requests: 6, client: open, rate: 10/s}]
+`, events, gap, events+1)))
+	for name, r := range records {
+		if r.Status != results.StatusOK || r.Errors != 0 || r.Load.Events == nil || *r.Load.Events != 6*(events+1) {
+			t.Errorf("%s: %s, %d errors, events %v: %s %v", name, r.Status, r.Errors, r.Load.Events, r.Reason, r.FirstErrors)
+			continue
+		}
+		first, event, between := r.Load.FirstByte.P50, r.Load.FirstEvent.P50, r.Load.EventGap.P50
+		if event < first || event > r.Latency.Percentile(50).Seconds()-gap || between < gap/2 || between > gap+1 {
+			t.Errorf("%s: the first byte after %v s, the first event after %v s, %v s between events", name, first, event, between)
+		}
 	}
 }

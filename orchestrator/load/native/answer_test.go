@@ -121,32 +121,38 @@ func TestAnswersInARow(t *testing.T) {
 }
 
 // FuzzAnswer feeds anything to the parser. It has to end, to fail with Failures only,
-// and to read the same however the bytes are cut.
+// and to read the same, with the same events, however the bytes are cut.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"), false)
 	f.Add([]byte("HTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nA: b\r\n\r\n"), false)
 	f.Add([]byte("HTTP/1.0 404 \r\nConnection: keep-alive, close\r\n\r\nrest"), true)
 	f.Add([]byte(longHeaders), false)
+	f.Add([]byte(eventStream+chunk("data: 1\n\nda")+chunk("ta: 2\r\n\r\n")+chunk("")), false)
+	type answered struct {
+		head    head
+		streams bool
+		events  int
+	}
 	f.Fuzz(func(t *testing.T, data []byte, isHead bool) {
 		method := http.MethodGet
 		if isHead {
 			method = http.MethodHead
 		}
-		read := func(r io.Reader) (head, string) {
+		read := func(r io.Reader) (got answered, kind string) {
 			a := newAnswerReader(r.Read, 1<<16)
 			a.begin(true)
-			got, err := a.next(method)
+			h, err := a.next(method)
 			if err == nil {
-				if got.status < 200 || got.status > 999 {
-					t.Fatalf("status %d", got.status)
+				if h.status < 200 || h.status > 999 {
+					t.Fatalf("status %d", h.status)
 				}
-				return got, ""
+				return answered{h, a.stream.on, a.stream.events}, ""
 			}
-			kind := (*load.Failure)(nil)
-			if !errors.As(err, &kind) {
+			failure := (*load.Failure)(nil)
+			if !errors.As(err, &failure) {
 				t.Fatalf("%v is no failure", err)
 			}
-			return head{}, kind.Kind
+			return answered{}, failure.Kind
 		}
 		whole, kind := read(bytes.NewReader(data))
 		cut, cutKind := read(iotest.HalfReader(bytes.NewReader(data)))

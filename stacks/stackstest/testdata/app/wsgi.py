@@ -75,6 +75,20 @@ def deep_health():
     return ("", 204) if request.get_json() == {"deep": True} else ("", 400)
 
 
+@app.get("/stream")
+def stream():
+    """Sends server-sent events, some seconds apart, and that it is done."""
+    events, gap = int(number("events", 20, most=10_000)), number("gap", 0.01, most=10)
+
+    def sent():
+        for i in range(events):
+            yield f"data: {i}\n\n"
+            time.sleep(gap)
+        yield "data: [DONE]\n\n"
+
+    return app.response_class(sent(), mimetype="text/event-stream")
+
+
 @app.post("/predict")
 def predict():
     """Reads the whole body, whatever it is, and says what it was."""
