@@ -127,6 +127,10 @@ type Stack interface {
 	// runs at a time.
 	Meter(ctx context.Context) (Meter, error)
 
+	// CPU is the CPU time that the stack has used so far, user and system. Unlike
+	// Meter it samples nothing: it is for stacks that should be idle.
+	CPU(ctx context.Context) (time.Duration, error)
+
 	// Logs writes the end of each service's output, at most LogLines and
 	// LogBytes of it, as WriteLogs does and without the lines of Spec.Probed. What
 	// a service printed that has ended is there to its last line.

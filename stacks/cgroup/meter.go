@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,19 @@ func Start(services []Service) stacks.Meter {
 		gauged = append(gauged, stacks.Gauged{Service: s.Name, Gauge: &gauge{Group: s.Group, freezer: freezer}})
 	}
 	return stacks.StartMeter(method, interval, gauged)
+}
+
+// CPU is the CPU time that the services of a stack have used so far.
+func CPU(services []Service) (time.Duration, error) {
+	var sum time.Duration
+	for _, s := range services {
+		used, err := s.Group.CPU()
+		if err != nil {
+			return 0, fmt.Errorf("service %s: %w", s.Name, err)
+		}
+		sum += used
+	}
+	return sum, nil
 }
 
 // A gauge reads one group.

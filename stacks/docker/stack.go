@@ -381,21 +381,39 @@ func (t tunnel) Close() error {
 
 // Meter implements stacks.Stack.
 func (st *stack) Meter(context.Context) (stacks.Meter, error) {
+	groups, err := st.groups()
+	if err != nil {
+		return unmeasured(err.Error()), nil
+	}
+	return cgroup.Start(groups), nil
+}
+
+// CPU implements stacks.Stack.
+func (st *stack) CPU(context.Context) (time.Duration, error) {
+	groups, err := st.groups()
+	if err != nil {
+		return 0, err
+	}
+	return cgroup.CPU(groups)
+}
+
+// groups are the control groups of the services.
+func (st *stack) groups() ([]cgroup.Service, error) {
 	if !st.local {
-		return unmeasured("the engine is not on this machine, so the control groups of its containers cannot be read"), nil
+		return nil, errors.New("the engine is not on this machine, so the control groups of its containers cannot be read")
 	}
 	var groups []cgroup.Service
 	for i, s := range st.spec.Services {
 		group, err := cgroup.Of(st.services[i].pid)
 		if err != nil {
-			return unmeasured(err.Error()), nil
+			return nil, err
 		}
 		if !group.Holds(st.services[i].container) {
-			return unmeasured("stackmeter is in another PID namespace than the engine, so the control groups of its containers cannot be found"), nil
+			return nil, errors.New("stackmeter is in another PID namespace than the engine, so the control groups of its containers cannot be found")
 		}
 		groups = append(groups, cgroup.Service{Name: s.Name, Group: group})
 	}
-	return cgroup.Start(groups), nil
+	return groups, nil
 }
 
 // unmeasured is a meter that measures nothing and says why.

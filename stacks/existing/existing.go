@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
@@ -119,6 +120,9 @@ func (s *stack) Exec(_ context.Context, service string, argv ...string) ([]byte,
 
 // Meter implements stacks.Stack. It measures nothing.
 func (s *stack) Meter(context.Context) (stacks.Meter, error) { return meter{}, nil }
+
+// CPU fails: what the server uses is not seen.
+func (s *stack) CPU(context.Context) (time.Duration, error) { return 0, errUnseen }
 
 // Logs writes nothing: there is no output to be read.
 func (s *stack) Logs(context.Context, io.Writer) error { return nil }

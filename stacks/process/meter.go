@@ -36,6 +36,19 @@ func meterProc(services []*service) stacks.Meter {
 	return stacks.StartMeter(methodProc, procInterval, gauged)
 }
 
+// cpuProc is the CPU time that the services have used so far.
+func cpuProc(services []*service) (time.Duration, error) {
+	var sum time.Duration
+	for _, one := range services {
+		used, err := (&procService{supervisor: one.record.Supervisor}).CPU()
+		if err != nil {
+			return 0, fmt.Errorf("service %s: %w", one.name, err)
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
 // A procService is the gauge of one service's processes.
 type procService struct {
 	supervisor identity

@@ -209,11 +209,24 @@ func (st *stack) Meter(context.Context) (stacks.Meter, error) {
 	if st.runtime.ungrouped != nil {
 		return meterProc(st.services), nil
 	}
+	return cgroup.Start(st.groups()), nil
+}
+
+// groups are the control groups of the services.
+func (st *stack) groups() []cgroup.Service {
 	var groups []cgroup.Service
 	for _, one := range st.services {
 		groups = append(groups, cgroup.Service{Name: one.name, Group: one.group})
 	}
-	return cgroup.Start(groups), nil
+	return groups
+}
+
+// CPU implements stacks.Stack.
+func (st *stack) CPU(context.Context) (time.Duration, error) {
+	if st.runtime.ungrouped != nil {
+		return cpuProc(st.services)
+	}
+	return cgroup.CPU(st.groups())
 }
 
 // Logs implements stacks.Stack.

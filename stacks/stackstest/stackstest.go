@@ -496,8 +496,16 @@ func (s *suite) meter(t *testing.T) {
 		t.Fatal(err)
 	}
 	get(t, stack, "/memory?mib=64")
+	before, err := stack.CPU(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	get(t, stack, "/busy?s=0.3")
+	after, err := stack.CPU(t.Context())
 	usage := meter.Stop()
+	if used := after - before; err != nil || used < 250*time.Millisecond || usage.CPU != nil && used > *usage.CPU {
+		t.Errorf("the app was busy for 0.3 s: %v by the counters, %v by the meter, %v", used, usage.CPU, err)
+	}
 	if usage.Memory == nil || usage.Start == nil || usage.CPU == nil {
 		t.Fatalf("not measured: %+v", usage)
 	}
