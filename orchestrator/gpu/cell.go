@@ -53,6 +53,9 @@ func (c *Cell) Stop() Usage {
 	for _, r := range t.readers {
 		ev.devices = append(ev.devices, r.Device())
 	}
+	for _, b := range t.beside {
+		b.report(&ev)
+	}
 	end := t.now()
 	for _, f := range t.faults {
 		if f.at >= ev.from && f.at <= end {

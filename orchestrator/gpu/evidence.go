@@ -25,6 +25,11 @@ type evidence struct {
 	reserved, totals      []*int64
 	faults                map[string]int // failed readings by code
 
+	others  *int64   // bytes that the other stacks hold, which are in no figure; nil: there are none
+	moved   bool     // the other stacks did not hold the same throughout
+	busy    []string // which of the other stacks computed, in words
+	unknown string   // why it is not known what the other stacks hold
+
 	idleRound round
 	rounds    []round // the first and the last are the edges; none if an edge failed
 	telemetry []reading
@@ -43,6 +48,7 @@ func (ev evidence) usage() Usage {
 	if len(ev.methods) > 0 {
 		u.Method = ev.methods[0]
 	}
+	u.Others, u.Busy = ev.others, ev.busy
 	ev.memory(&u)
 	ev.processes(&u)
 	ev.flags(&u)
@@ -238,6 +244,7 @@ func (ev evidence) flags(u *Usage) {
 		}
 	}
 	flag(FlagForeign, len(u.Foreign) > 0)
+	flag(FlagOthers, ev.moved)
 	flag(FlagUnowned, u.Unowned != nil && *u.Unowned > tolerance)
 	flag(FlagGap, u.MaxGap > maxGapIntervals*ev.s.Interval)
 	flag(FlagFewSamples, u.Samples < minSamples)
@@ -267,9 +274,10 @@ func (r round) exceeds() bool {
 
 // missed reports whether the driver saw a process of the stack use more memory
 // than the trial's samples can explain. The driver's account covers the process's
-// whole life, so start-up and warm-up count too.
+// whole life, so start-up and warm-up count too, and without samples of those nothing
+// can be said.
 func (ev evidence) missed(u Usage) bool {
-	if u.Baseline == nil {
+	if u.Baseline == nil || u.Startup == nil {
 		return false
 	}
 	var top *int64
@@ -285,6 +293,8 @@ func (ev evidence) missed(u Usage) bool {
 func (ev evidence) fatal(u Usage) string {
 	failed := len(ev.samples) - u.Samples
 	switch {
+	case ev.unknown != "":
+		return ev.unknown
 	case u.Errors[CodeGPULost] > 0:
 		return "the GPU was lost during the cell (" + codes(u.Errors) + ")"
 	case u.Errors[codeTimeout] > 0:

@@ -93,6 +93,10 @@ type Reader interface {
 	// report is nil. An error means that nothing could be read.
 	Telemetry() (Telemetry, error)
 
+	// Busy lists the driver's last samples of what processes computed. There are none
+	// if the driver keeps no such samples.
+	Busy() ([]Busy, error)
+
 	// Accounting returns the most memory that the driver saw a process use. It is
 	// nil if accounting mode is off (nothing here turns it on) or the driver does
 	// not know the process.
@@ -112,6 +116,13 @@ type Process struct {
 	PID    int
 	Memory *int64 // nil: the driver does not report it (NOT_AVAILABLE)
 	MPS    bool   // it is a client of the Multi-Process Service
+}
+
+// Busy is a sample of what one process computed.
+type Busy struct {
+	PID     int
+	Percent float64 // of the device's time, over the sixth of a second to a second before
+	Stamp   uint64  // of the driver's clock: the larger the later
 }
 
 // Telemetry is one reading of what a device does.

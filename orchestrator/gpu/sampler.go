@@ -72,6 +72,7 @@ func (s *Sampler) Trial(ctx context.Context, devices []string) (*Trial, error) {
 		return nil, err
 	}
 	t := newTrial(f, readers)
+	t.start()
 	if err := t.baseline(ctx); err != nil {
 		t.abandon()
 		return nil, fmt.Errorf("idle baseline of the GPU: %w", err)

@@ -44,6 +44,8 @@ type Trial struct {
 	marks     []moment
 	fresh     chan struct{} // closed and replaced when a sample comes in
 	aftermath *Aftermath
+
+	beside []*besides // the readers, of a trial that is attached
 }
 
 // A reading is the telemetry of all of a trial's devices, nil for one that did not
@@ -75,8 +77,7 @@ type edge struct {
 	died      []attributed // processes of the stack that have ended since they were seen
 }
 
-// newTrial makes a trial and starts its two threads: one for the memory, one for
-// slow readings.
+// newTrial makes a trial that does not sample yet.
 func newTrial(s Sampler, readers []Reader) *Trial {
 	sight, why := s.Driver.Sight()
 	t := &Trial{
@@ -85,9 +86,13 @@ func newTrial(s Sampler, readers []Reader) *Trial {
 		reserved: make([]*int64, len(readers)), totals: make([]*int64, len(readers)),
 		marks: []moment{{0, PhaseIdle}}, fresh: make(chan struct{}),
 	}
+	return t
+}
+
+// start starts the trial's two threads: one for the memory, one for slow readings.
+func (t *Trial) start() {
 	t.ended.Go(t.watchMemory)
 	t.ended.Go(t.watchProcesses)
-	return t
 }
 
 // baseline waits for the idle samples, including failed ones, and for the first

@@ -1,6 +1,9 @@
 package gpu
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Validity of a Usage. It is empty if no GPU was sampled.
 const (
@@ -12,6 +15,7 @@ const (
 // Flags of a Usage are doubts about its figures.
 const (
 	FlagForeign     = "foreign-process"    // a process outside the stack held memory on the device
+	FlagOthers      = "others-changed"     // the memory of the other stacks was not the same throughout
 	FlagUnowned     = "unowned-memory"     // memory rose that no listed process holds
 	FlagGap         = "sample-gap"         // the longest gap is over maxGapIntervals
 	FlagFewSamples  = "few-samples"        // fewer than minSamples
@@ -62,6 +66,8 @@ type Usage struct {
 	Stack         *int64        `json:"stack_peak"`          // peak of the sum over the processes that belong to the stack
 	Services      []ServicePeak `json:"services,omitempty"`
 	Processes     []ProcessPeak `json:"processes,omitempty"`   // the stack's
+	Others        *int64        `json:"others_held,omitempty"` // what the run's other stacks held, which is in none of the figures; nil: none was up
+	Busy          []string      `json:"others_busy,omitempty"` // which of them were not idle, in words, where the driver says what processes compute
 	Servers       []ProcessPeak `json:"mps_servers,omitempty"` // of the MPS that the stack uses
 	Foreign       []ProcessPeak `json:"foreign,omitempty"`     // all others
 	ForeignPeak   *int64        `json:"foreign_peak"`          // peak of the sum over Foreign
@@ -175,6 +181,26 @@ func (a Aftermath) Apply(u *Usage) {
 	u.Trial, u.Marks = a.Series, a.Marks
 	if !a.Back {
 		u.invalidate("the device never came back to its idle baseline: " + a.Reason)
+	}
+}
+
+// Forget removes the figures of memory, with the doubts about them, and says why. What
+// the devices did stays.
+func (u *Usage) Forget(reason string) {
+	if u.Validity == "" || u.Validity == Invalid {
+		return
+	}
+	u.invalidate(reason)
+	u.Start, u.After, u.Unowned, u.Series = nil, nil, nil, nil
+	for i := range u.Devices {
+		u.Devices[i].Start, u.Devices[i].After = nil, nil
+	}
+	u.Flags = slices.DeleteFunc(slices.Clone(u.Flags), func(flag string) bool {
+		return slices.Contains([]string{FlagOthers, FlagUnowned, FlagGap, FlagFewSamples, FlagSum, FlagNoClaim, FlagMissedPeak}, flag)
+	})
+	u.Validity = Valid
+	if len(u.Flags) > 0 {
+		u.Validity = Flagged
 	}
 }
 

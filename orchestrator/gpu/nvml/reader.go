@@ -206,6 +206,27 @@ func throttles(reasons uint64) []string {
 	return names
 }
 
+// Busy implements gpu.Reader. MIG instances have no such samples.
+func (r *reader) Busy() ([]gpu.Busy, error) {
+	const call = "nvmlDeviceGetProcessUtilization"
+	if !r.driver.has(call) {
+		return nil, nil
+	}
+	samples, ret := r.handle.GetProcessUtilization(0)
+	switch ret {
+	case nvml.SUCCESS:
+	case nvml.ERROR_NOT_FOUND, nvml.ERROR_NOT_SUPPORTED, nvml.ERROR_INSUFFICIENT_SIZE: // none, or more than a moment ago
+		return nil, nil
+	default:
+		return nil, r.fault(call, code(ret))
+	}
+	var busy []gpu.Busy
+	for _, s := range samples {
+		busy = append(busy, gpu.Busy{PID: int(s.Pid), Percent: float64(s.SmUtil), Stamp: s.TimeStamp})
+	}
+	return busy, nil
+}
+
 // Accounting implements gpu.Reader. It needs an administrator to have turned
 // accounting on.
 func (r *reader) Accounting(pid int) (*int64, error) {

@@ -15,6 +15,7 @@
 //	telemetry DEVICE UTILIZATION MW MW-LIMIT MJ SM-MHZ MEMORY-MHZ CELSIUS THROTTLE-BITS
 //	error FUNCTION RETURN [DEVICE]                 what the function answers (nvmlReturn_t); names of lists, init and count without their version
 //	hang FUNCTION MILLISECONDS
+//	busy DEVICE PID PERCENT STAMP                  a sample of what a process computes; STAMP in microseconds
 //	accounting                                     accounting mode is on
 //	garbage                                        process lists are laid out as by drivers 535.43 to 535.86
 //
@@ -101,6 +102,7 @@ type State struct {
 	Processes  []Process      // that the test makes up; test applications are in the folder alloc
 	Errors     []Error        // what functions answer instead of SUCCESS
 	Hang       map[string]int // milliseconds that a function takes
+	Busy       []Busy         // samples of what processes compute
 	Accounting bool           // it keeps account of each process's most memory
 	Garbage    bool           // its process lists are laid out as by drivers 535.43 to 535.86
 }
@@ -128,6 +130,14 @@ type Process struct {
 	PID    uint32
 	Bytes  int64
 	Kind   string // c, g or m; empty: c
+}
+
+// A Busy is a sample of what a process of a State computes.
+type Busy struct {
+	Device       int
+	PID          uint32
+	Percent      int
+	Microseconds uint64 // when it was taken
 }
 
 // An Error is what a function answers: a value of nvmlReturn_t.
@@ -197,6 +207,9 @@ func (s *State) text() string {
 	}
 	for f, ms := range s.Hang {
 		fmt.Fprintf(&b, "hang %s %d\n", f, ms)
+	}
+	for _, p := range s.Busy {
+		fmt.Fprintf(&b, "busy %d %d %d %d\n", p.Device, p.PID, p.Percent, p.Microseconds)
 	}
 	if s.Accounting {
 		b.WriteString("accounting\n")

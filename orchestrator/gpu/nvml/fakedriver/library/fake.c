@@ -48,6 +48,8 @@ struct state {
 	int devices, processes, accounting, garbage;
 	struct device device[MAX_DEVICES];
 	struct process process[MAX_PROCESSES];
+	int busies;
+	struct busy { int device; u32 pid, share; u64 stamp; } busy[MAX_PROCESSES];
 	int error; /* injected into the call under way */
 };
 
@@ -148,6 +150,8 @@ static int load(struct state *s, const char *function, int device)
 				struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
 				nanosleep(&t, NULL);
 			}
+		} else if (s->busies < MAX_PROCESSES && sscanf(line, "busy %d %95s %95s %95s", &at, a, b, c) == 4) {
+			s->busy[s->busies++] = (struct busy){at, (u32)number(a), (u32)number(b), number(c)};
 		} else if (strncmp(line, "accounting", 10) == 0) {
 			s->accounting = 1;
 		} else if (strncmp(line, "garbage", 7) == 0) {
@@ -262,6 +266,17 @@ CALL(nvmlDeviceGetClockInfo, (handle h, int type, u32 *mhz), *mhz = type == 1 ? 
 CALL(nvmlDeviceGetTemperature, (handle h, int sensor, u32 *c), (void)sensor; *c = d->temperature)
 CALL(nvmlDeviceGetCurrentClocksThrottleReasons, (handle h, u64 *r), *r = d->throttle)
 CALL(nvmlDeviceGetAccountingMode, (handle h, int *mode), *mode = s.accounting)
+
+struct busy_sample { u32 pid; u64 stamp; u32 sm, memory, encoder, decoder; };
+CALL(nvmlDeviceGetProcessUtilization, (handle h, struct busy_sample *list, u32 *n, u64 since),
+     u32 room = list ? *n : 0; *n = 0;
+     for (int i = 0; i < s.busies; i++)
+	     if (&s.device[s.busy[i].device] == d && s.busy[i].stamp > since) {
+		     if (*n < room)
+			     list[*n] = (struct busy_sample){.pid = s.busy[i].pid, .stamp = s.busy[i].stamp, .sm = s.busy[i].share};
+		     ++*n;
+	     }
+     ret = *n == 0 ? NOT_FOUND : *n > room ? INSUFFICIENT_SIZE : SUCCESS)
 
 struct accounting { u32 gpu, memory; u64 peak, time, start; u32 running, reserved[5]; };
 CALL(nvmlDeviceGetAccountingStats, (handle h, u32 pid, struct accounting *a),
