@@ -64,7 +64,8 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	began := time.Now()
 	facts := s.facts
 	rec = s.unmeasured(s.trial, cell)
-	rec.Flags, rec.Stack = slices.Clone(s.flags), &facts
+	rec.Flags, rec.Stack, rec.Start = slices.Clone(s.flags), &facts, s.start
+	s.failure, s.neighbour = nil, ""
 	s.notify(Event{Kind: EventCell, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Requests: cell.Load.Requests})
 
 	leave := s.enter(bound(s.GPUWait, s.GPUWait, loadBound(s.plan.Request, cell.Load)), "measure", cell.Name)
@@ -81,8 +82,8 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 	defer func() {
 		// Only the cell's duration counts as measuring, not preparing the client,
 		// checking the stack and reading logs.
-		s.spent[results.PhaseMeasure] += found.load.Duration
-		s.spent[results.PhasePrepare] += time.Since(began) - found.load.Duration
+		s.took(results.PhaseMeasure, found.load.Duration)
+		s.took(results.PhasePrepare, time.Since(began)-found.load.Duration)
 	}()
 	if sendErr != nil && ctx.Err() != nil {
 		if s.KeepCutShort && found.fired {
@@ -100,14 +101,14 @@ func (s *live) measure(ctx context.Context, cell scenarios.Cell) (rec results.Re
 			// The interruption caused this verdict. There is none on the cell.
 			return rec, false, context.Cause(ctx)
 		}
-		s.fail(ctx, &rec, err, said)
+		s.failure = s.fail(ctx, &rec, err, said)
 		if errors.Is(err, errLostGPU) || disturbed(err) {
 			s.void = err
 			return rec, false, nil
 		}
 		return rec, s.stack.Check(ctx) == nil && !errors.Is(err, errServiceDied) && !errors.Is(err, errOutOfMemory), nil
 	}
-	rec.Status = results.StatusOK
+	rec.Status, s.neighbour = results.StatusOK, found.neighbour
 	if s.spec.Topology.Proxy != "" && strings.Contains(rec.FirstErrors[load.ErrStatus], " 502 ") {
 		rec.LogTail = s.logs(ctx) // it takes both sides to say why the proxy got no answer
 	}
@@ -223,6 +224,8 @@ type finding struct {
 	used    stacks.Reading
 	gpu     gpu.Usage
 	machine *float64 // CPU seconds of everything on the machine
+
+	neighbour string // which idle stack used the CPU or the GPU meanwhile
 }
 
 // fire sends a cell's load. It measures from the gun to the last reply, without
@@ -235,7 +238,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 		return f, err
 	}
 	defer batch.Close()
-	sampled, err := s.gpu.cell(ctx)
+	sampled, err := s.gpu.cell(ctx, s.others(s))
 	if err != nil {
 		return f, err
 	}
@@ -248,6 +251,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)
+	idle := s.watchIdle(ctx, s)
 	before, fired := machineCPU(), time.Now()
 	f.fired = true
 	f.load, err = batch.Fire(ctx)
@@ -255,6 +259,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 
 	f.used = meter.Stop()
 	f.gpu = s.gpu.usage(sampled)
+	f.neighbour = strings.Join(append(idle.disturbance(context.WithoutCancel(ctx)), f.gpu.Busy...), "; ")
 	// A signal after the last reply has cut nothing short.
 	if cause := context.Cause(ctx); cause != nil && (err != nil || run.Err() == nil) {
 		err = cause
@@ -320,7 +325,7 @@ func (s *live) fill(rec *results.Record, f finding) {
 	if starved(rec, f.load.Waited) {
 		rec.Flags = append(rec.Flags, load.FlagClientStarved)
 	}
-	if s.inherited(rec) {
+	if s.forgetMemory(rec); s.inherited(rec) {
 		rec.Flags = append(rec.Flags, results.FlagInherited)
 	}
 }
@@ -360,11 +365,12 @@ func above(start, warmed *int64) bool {
 
 // fail turns a record into that of a failure. It keeps what was measured except the
 // duration, which is not that of the load that was asked for. said is the tail of
-// the logs from before the cell.
-func (s *live) fail(ctx context.Context, rec *results.Record, reason error, said string) {
+// the logs from before the cell. It returns the reason with what the logs say of it.
+func (s *live) fail(ctx context.Context, rec *results.Record, reason error, said string) error {
 	rec.Status = results.StatusFailed
 	rec.Duration = nil
 	rec.LogTail = s.logs(ctx)
 	reason = s.explained(reason, said, rec.LogTail, rec.GPU)
 	rec.Reason, rec.OutOfMemory = reason.Error(), s.outOfMemory(rec.Topology, reason)
+	return reason
 }

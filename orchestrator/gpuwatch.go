@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -23,6 +24,7 @@ type gpuWatch struct {
 	why     string     // why there is none
 	warm    *int64     // bytes in use on the devices once the stack was warm
 	records []results.Record
+	own     []gpu.Owner // the services of the stack
 }
 
 // watchGPU waits until the devices are clean and begins to sample them. The error
@@ -37,6 +39,9 @@ func (l *loop) watchGPU(ctx context.Context) (*gpuWatch, error) {
 	}
 	if l.sampler == nil {
 		w.why = l.NoGPU
+		return w, nil
+	}
+	if l.stays() { // each cell has a trial of its own
 		return w, nil
 	}
 	if err := l.sampler.WaitClean(ctx, l.gpus, l.idle, l.GPUWait); err != nil {
@@ -54,6 +59,54 @@ func (l *loop) watchGPU(ctx context.Context) (*gpuWatch, error) {
 	return w, nil
 }
 
+// cleanBeside waits until only the stacks that are up are on the devices. The first
+// call notes what the devices hold without any.
+func (l *loop) cleanBeside(ctx context.Context) error {
+	if len(l.gpus) == 0 || l.sampler == nil {
+		return nil
+	}
+	if err := l.sampler.WaitClean(ctx, l.gpus, l.idle, l.GPUWait, owners(l.others(nil))...); err != nil {
+		return fmt.Errorf("not started, because its GPU memory could not be told from others': %w", err)
+	}
+	if l.rounds.floor != nil {
+		return nil
+	}
+	trial, err := l.sampler.Trial(ctx, l.gpus)
+	if err != nil {
+		return err
+	}
+	l.idle, l.rounds.floor = trial.Idle(), trial.Floor()
+	return trial.Detach()
+}
+
+// owners are the services of stacks, by the names of the stacks.
+func owners(stacks []*live) []gpu.Owner {
+	var all []gpu.Owner
+	for _, s := range stacks {
+		for _, o := range s.gpu.own {
+			o.Service = s.spec.Name
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// freeOnGPU is the memory that the devices have left, nil if that cannot be read.
+func (l *loop) freeOnGPU(ctx context.Context) *int64 {
+	shots, err := l.sampler.Snapshot(ctx, l.gpus)
+	if err != nil {
+		return nil
+	}
+	var free int64
+	for _, s := range shots {
+		if s.Memory == nil {
+			return nil
+		}
+		free += s.Memory.Total - s.Memory.Used
+	}
+	return &free
+}
+
 // owners says which processes are the stack's.
 func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
 	var owners []gpu.Owner
@@ -64,6 +117,7 @@ func (w *gpuWatch) owners(facts stacks.Facts, spec stacks.Spec) {
 		}
 		owners = append(owners, o)
 	}
+	w.own = owners
 	w.trial.Owners(owners)
 }
 
@@ -91,7 +145,16 @@ func (w *gpuWatch) used(ctx context.Context) *int64 {
 }
 
 // cell waits until only the stack is on its devices, and begins a measurement.
-func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
+func (w *gpuWatch) cell(ctx context.Context, others []*live) (*gpu.Cell, error) {
+	if w.loop.stays() && len(w.loop.gpus) > 0 && w.loop.sampler != nil {
+		beside := owners(others)
+		if err := w.loop.sampler.WaitClean(ctx, w.loop.gpus, nil, w.loop.GPUWait, slices.Concat(w.own, beside)...); err != nil {
+			return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
+		}
+		var err error
+		w.trial, err = w.loop.sampler.Attach(ctx, w.loop.gpus, w.loop.rounds.floor, w.own, beside)
+		return w.trial.Cell(), err
+	}
 	if err := w.trial.WaitClean(ctx, w.loop.GPUWait); err != nil {
 		return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 	}
@@ -100,7 +163,7 @@ func (w *gpuWatch) cell(ctx context.Context) (*gpu.Cell, error) {
 
 // answers reports whether the devices answer. It assumes so if they are not sampled.
 func (w *gpuWatch) answers(ctx context.Context) bool {
-	return w.trial == nil || w.used(ctx) != nil
+	return w.loop.sampler == nil || len(w.loop.gpus) == 0 || w.used(ctx) != nil
 }
 
 // usage ends a measurement.
@@ -108,7 +171,15 @@ func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
 	if cell == nil {
 		return gpu.Usage{Reason: w.why}
 	}
-	return cell.Stop()
+	used := cell.Stop()
+	if w.loop.stays() {
+		w.trial.Detach() // a call that hangs in the driver is among the cell's errors
+		w.trial = nil
+		if w.warm == nil {
+			w.warm = used.Start // no cell was before this one
+		}
+	}
+	return used
 }
 
 // close ends the sampling when the stack is gone. It adds what stayed on the devices

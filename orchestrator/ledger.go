@@ -20,6 +20,7 @@ const (
 	EventRun      = "run"      // the images are there: Trials and Requests are what there is to do
 	EventStart    = "start"    // a stack starts
 	EventReady    = "ready"    // it answers
+	EventRound    = "round"    // with fresh: run: the first cell of a repeat is next, of Rounds
 	EventCell     = "cell"     // a cell's load begins
 	EventProgress = "progress" // Done of the cell's Requests are answered
 	EventResult   = "result"   // a cell's record was written
@@ -37,6 +38,7 @@ type Event struct {
 	Topology string    `json:"topology,omitempty"`
 	Cell     string    `json:"cell,omitempty"`
 	Repeat   int       `json:"repeat,omitempty"`
+	Rounds   int       `json:"rounds,omitempty"`
 	Trial    int       `json:"trial,omitempty"` // from 1
 	Trials   int       `json:"trials,omitempty"`
 	Requests int       `json:"requests,omitempty"`
@@ -62,6 +64,7 @@ type ledger struct {
 	telling sync.Mutex  // held while told is called
 
 	began   time.Time
+	timing  sync.Mutex               // held while spent is used
 	spent   map[string]time.Duration // by phase, since the last flush
 	flushed time.Duration            // of all phases
 	planned int                      // cells, as recorded last; 0 before that
@@ -129,7 +132,34 @@ func (l *ledger) scrubbed(rec results.Record) results.Record {
 // spend measures a phase until the returned function is called.
 func (l *ledger) spend(phase string) (done func()) {
 	began := time.Now()
-	return func() { l.spent[phase] += time.Since(began) }
+	return func() { l.took(phase, time.Since(began)) }
+}
+
+// took adds to the time of a phase.
+func (l *ledger) took(phase string, d time.Duration) {
+	l.timing.Lock()
+	defer l.timing.Unlock()
+	l.spent[phase] += d
+}
+
+// together does things at the same time, each of which measures its phases. Together
+// they count for no more than the time that passes.
+func (l *ledger) together(do ...func()) {
+	before, began := maps.Clone(l.spent), time.Now()
+	var all sync.WaitGroup
+	for _, one := range do {
+		all.Go(one)
+	}
+	all.Wait()
+	passed, sum := time.Since(began), time.Duration(0)
+	for phase, d := range l.spent {
+		sum += d - before[phase]
+	}
+	for phase, d := range l.spent {
+		if sum > passed {
+			l.spent[phase] = before[phase] + time.Duration(float64(d-before[phase])*float64(passed)/float64(sum))
+		}
+	}
 }
 
 // flush records what the wall time since the last flush went into, and how many

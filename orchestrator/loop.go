@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/units"
 )
@@ -29,20 +31,22 @@ type loop struct {
 
 	strategy strategy.Strategy
 	trials   int                  // to do when the run began
+	mu       sync.Mutex           // held while the two are used, where stacks start or stop at the same time
 	begun    map[stackKey]int     // trials that were begun or skipped, numbered from 1
 	up       map[stackKey]*live   // stacks that run
 	again    map[results.Key]bool // cells that were void once
 	engine   error                // the first failure of a cell that the engine caused
+	rounds   rounds               // of fresh: run
 }
 
-// mostUp is how many stacks may be up at once: others would disturb the one under
-// measurement.
+// mostUp is how many stacks may be up at once, unless the scenario says fresh: run:
+// others would disturb the one under measurement.
 const mostUp = 1
 
 // A stackKey names the stack of a trial.
 type stackKey struct {
 	topology string
-	repeat   int
+	repeat   int    // with fresh: run the number of the start
 	cell     string // empty unless each cell has a stack of its own
 }
 
@@ -137,18 +141,20 @@ func (l *loop) steps(ctx context.Context) (err error) {
 	if err := l.prepare(ctx, todo); err != nil {
 		return err
 	}
+	l.rounds.resume(made)
 	l.trials = len(todo)
+	if l.stays() {
+		l.trials = len(verdict.GroupBy(todo, l.key))
+	}
 	l.notify(Event{Kind: EventRun, Trials: l.trials, Requests: requests(todo)})
 	defer func() {
-		for _, s := range l.up {
-			err = errors.Join(err, s.remove(ctx))
-		}
+		err = errors.Join(err, l.removeAll(ctx, l.others(nil)))
 	}()
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		step, more := l.strategy.Next(strategy.Capacity{Stacks: mostUp - len(l.up)})
+		step, more := l.strategy.Next(strategy.Capacity{Stacks: mostUp - len(l.up), Up: l.isUp, Fits: l.fits(ctx)})
 		if !more {
 			break
 		}
@@ -178,7 +184,9 @@ func (l *loop) plannedCells() int {
 // do does one step.
 func (l *loop) do(ctx context.Context, step strategy.Step) error {
 	for _, trial := range step.Skip {
-		l.number(trial)
+		if !l.stays() {
+			l.number(trial)
+		}
 		l.notify(Event{Kind: EventSkip, Topology: trial.Topology.Name, Repeat: trial.Repeat, Requests: requests([]scenarios.Trial{trial})})
 	}
 	for _, pruned := range step.Prune {
@@ -196,22 +204,22 @@ func (l *loop) do(ctx context.Context, step strategy.Step) error {
 			return err
 		}
 	}
-	for _, trial := range step.Start {
-		if err := l.start(ctx, trial); err != nil {
-			return err
-		}
+	if err := l.startAll(ctx, step.Start); err != nil {
+		return err
 	}
 	if step.Measure != nil {
 		if err := l.measureOn(ctx, *step.Measure); err != nil {
 			return err
 		}
 	}
+	var stop []*live
 	for _, trial := range step.Stop {
 		if s := l.up[l.key(trial)]; s != nil {
-			if err := s.remove(ctx); err != nil {
-				return err
-			}
+			stop = append(stop, s)
 		}
+	}
+	if err := l.removeAll(ctx, stop); err != nil {
+		return err
 	}
 	if len(l.up) == 0 {
 		return l.flush(ctx, l.plannedCells())
@@ -221,8 +229,11 @@ func (l *loop) do(ctx context.Context, step strategy.Step) error {
 
 func (l *loop) key(trial scenarios.Trial) stackKey {
 	key := stackKey{topology: trial.Topology.Name, repeat: trial.Repeat}
-	if l.plan.Fresh == scenarios.FreshCell {
+	switch l.plan.Fresh {
+	case scenarios.FreshCell:
 		key.cell = trial.Cells[0].Name
+	case scenarios.FreshRun:
+		key.repeat = l.plan.Start(trial.Repeat)
 	}
 	return key
 }
@@ -230,6 +241,8 @@ func (l *loop) key(trial scenarios.Trial) stackKey {
 // number is the number of a trial, in the order in which trials begin.
 func (l *loop) number(trial scenarios.Trial) int {
 	key := l.key(trial)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.begun[key] == 0 {
 		l.begun[key] = len(l.begun) + 1
 	}

@@ -35,6 +35,8 @@ type here struct {
 	prepare func(topology string) error
 	engine  func() error
 	digest  string
+	threads int                                 // of each stack
+	cpu     func(topology string) time.Duration // that it has used so far
 
 	mu      sync.Mutex
 	started map[string]int
@@ -82,7 +84,7 @@ func (r *here) Start(ctx context.Context, spec stacks.Spec) (stacks.Stack, error
 	}
 	server := httptest.NewServer(http.HandlerFunc(handler))
 	stack, err := (&existing.Runtime{URL: existing.At(server.URL)}).Start(ctx, spec)
-	return &hereStack{Stack: stack, runtime: r, name: spec.Name, starts: starts, server: server}, err
+	return &hereStack{Stack: stack, runtime: r, name: spec.Name, service: spec.Services[0].Name, starts: starts, server: server}, err
 }
 
 // A hereStack ends its server when it is stopped.
@@ -90,8 +92,24 @@ type hereStack struct {
 	stacks.Stack
 	runtime *here
 	name    string
+	service string
 	starts  int
 	server  *httptest.Server
+}
+
+func (s *hereStack) Inspect(ctx context.Context) (stacks.Facts, error) {
+	facts, err := s.Stack.Inspect(ctx)
+	if s.runtime.threads > 0 {
+		facts.Services = []stacks.ServiceFacts{{Service: s.service, Processes: []stacks.Process{{PID: 1, Threads: s.runtime.threads}}}}
+	}
+	return facts, err
+}
+
+func (s *hereStack) CPU(ctx context.Context) (time.Duration, error) {
+	if s.runtime.cpu == nil {
+		return s.Stack.CPU(ctx)
+	}
+	return s.runtime.cpu(s.name), nil
 }
 
 func (s *hereStack) Check(ctx context.Context) error {

@@ -35,6 +35,10 @@ type Orchestrator struct {
 	// GPU. May be nil.
 	LockMachine func(context.Context) error
 
+	// Room says what the machine has left for stacks that stay up, of a plan with
+	// fresh: run. nil: as much as they take.
+	Room func() (Room, error)
+
 	// Images are those that a resumed run began with, see results.Run. Run
 	// refuses others.
 	Images map[string]string

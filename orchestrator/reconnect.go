@@ -61,6 +61,9 @@ func (l *loop) startOver(ctx context.Context, why error) error {
 	} else if err := l.reconnect(ctx, why); err != nil {
 		return err
 	}
+	if err := l.removeAll(ctx, l.others(nil)); err != nil { // the sweep would, without their knowing
+		return err
+	}
 	_, err := l.Runtime.Sweep(ctx, l.id)
 	return err
 }

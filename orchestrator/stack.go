@@ -22,17 +22,21 @@ import (
 // A live is a running stack under measurement.
 type live struct {
 	*loop
-	key    stackKey
-	spec   stacks.Spec
-	trial  scenarios.Trial
-	stack  stacks.Stack
-	gpu    *gpuWatch
-	facts  results.Stack
-	seen   stacks.Facts // as the runtime read them back
-	void   error        // why the last cell says nothing about the stack
-	before stacks.Facts // when the cell began
-	flags  []string     // of every cell of this stack
-	warmed *int64       // bytes: the stack's main memory after warm-up
+	key   stackKey
+	spec  stacks.Spec
+	trial scenarios.Trial
+	stack stacks.Stack
+	gpu   *gpuWatch
+	facts results.Stack
+	seen  stacks.Facts // as the runtime read them back
+	void  error        // why the last cell says nothing about the stack
+
+	failure   error        // of the last cell
+	neighbour string       // which idle stack disturbed the last cell
+	before    stacks.Facts // when the cell began
+	flags     []string     // of every cell of this stack
+	warmed    *int64       // bytes: the stack's main memory after warm-up
+	start     int          // its number, see results.Record
 }
 
 // start starts the stack of a trial and makes it ready for cells, unless it is up.
@@ -50,9 +54,12 @@ func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 		return err
 	}
 	for tries := 1; ; tries++ {
-		l.notify(Event{Kind: EventStart, Topology: name, Repeat: trial.Repeat, Trial: l.number(trial), Trials: l.trials})
+		l.announce(trial)
 		err := l.startOnce(ctx, spec, trial)
 		var unmade *lostStart
+		if failed := (*failedStart)(nil); errors.As(err, &failed) && !errors.As(err, &unmade) {
+			return l.notStarted(ctx, trial, failed, err)
+		}
 		if !errors.As(err, &unmade) {
 			return err
 		}
@@ -66,7 +73,7 @@ func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 }
 
 // startOnce tries to start a stack. Its error is a *lostStart if the attempt says
-// nothing about the stack.
+// nothing about the stack, and a *failedStart if it does.
 func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
 	leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU of", spec.Name)
 	watch, err := l.watchGPU(ctx)
@@ -75,7 +82,7 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 		return errors.Join(context.Cause(ctx), watch.close(ctx))
 	}
 	if err != nil {
-		return l.failAll(ctx, trial, err, "", nil)
+		return &failedStart{err: err}
 	}
 	s := &live{loop: l, key: l.key(trial), spec: spec, trial: trial, gpu: watch}
 	done := l.spend(results.PhaseStart)
@@ -96,19 +103,21 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 		if errors.Is(err, stacks.ErrLost) {
 			return errors.Join(&lostStart{err}, watch.close(ctx))
 		}
-		return errors.Join(l.failAll(ctx, trial, err, printed.Log, nil), watch.close(ctx))
+		return errors.Join(&failedStart{err: err, logs: printed.Log}, watch.close(ctx))
 	}
+	l.mu.Lock()
 	l.up[s.key] = s
+	l.mu.Unlock()
 	started := time.Since(began).Seconds()
 	s.facts.StartS = &started
 	if err := s.makeReady(ctx); err != nil {
 		return errors.Join(s.notReady(ctx, err), s.remove(ctx))
 	}
+	s.started()
 	return nil
 }
 
-// notReady handles a stack that did not become ready: either its cells failed, or
-// it was disturbed.
+// notReady is the error of a stack that did not become ready.
 func (s *live) notReady(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -117,9 +126,48 @@ func (s *live) notReady(ctx context.Context, err error) error {
 	if why := s.stack.Check(ctx); disturbed(err) || disturbed(why) {
 		return &lostStart{errors.Join(err, why)}
 	}
-	s.preflight(err)
 	output := s.logs(ctx)
-	return s.failAll(ctx, s.trial, s.explained(err, "", output, gpu.Usage{}), output, &s.facts)
+	return &failedStart{live: s, err: s.explained(err, "", output, gpu.Usage{}), logs: output}
+}
+
+// A failedStart is the error of a stack that did not start, or that started and did not
+// become ready.
+type failedStart struct {
+	live *live // nil: it did not start
+	err  error
+	logs string
+}
+
+func (e *failedStart) Error() string { return e.err.Error() }
+func (e *failedStart) Unwrap() error { return e.err }
+
+// notStarted records the cells of a stack that did not start as failed. err is what is
+// joined with the failure: that the stack could not be removed ends the run.
+func (l *loop) notStarted(ctx context.Context, trial scenarios.Trial, failed *failedStart, err error) error {
+	if l.roomless(trial.Topology, failed.err, len(l.up)) {
+		return beside(err)
+	}
+	var facts *results.Stack
+	if failed.live != nil {
+		failed.live.preflight(failed.err)
+		facts = &failed.live.facts
+	}
+	return errors.Join(l.failAll(ctx, trial, failed.err, failed.logs, facts), beside(err))
+}
+
+// beside is what an error joins with that of a start.
+func beside(err error) error {
+	joined, is := err.(interface{ Unwrap() []error })
+	if !is {
+		return nil
+	}
+	return errors.Join(slices.DeleteFunc(slices.Clone(joined.Unwrap()), func(e error) bool {
+		switch e.(type) {
+		case *failedStart, *lostStart:
+			return true
+		}
+		return false
+	})...)
 }
 
 // preflight gives up the topologies that would not become ready either, for the
@@ -160,6 +208,10 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 	if s == nil {
 		return nil // it could not be started, and the cell is recorded as failed
 	}
+	if runs, err := l.stillRuns(ctx, s); !runs {
+		return err
+	}
+	l.enterRound(cell)
 	rec, alive, err := s.measure(ctx, cell)
 	if err != nil {
 		return err
@@ -177,6 +229,19 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 			Message: cell.Name + " is void and is measured again on a new stack: " + s.void.Error()})
 		return s.remove(ctx)
 	}
+	if s.neighbour != "" && !l.again[again] {
+		l.again[again] = true
+		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat,
+			Message: cell.Name + " is void and is measured again: " + s.neighbour})
+		return nil
+	}
+	if s.neighbour != "" {
+		rec.Flags = append(rec.Flags, results.FlagNeighbour)
+		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat, Message: cell.Name + " was disturbed again: " + s.neighbour})
+	}
+	if l.roomless(s.spec.Topology, s.failure, len(l.up)-1) {
+		return s.remove(ctx)
+	}
 	if l.again[again] {
 		rec.Flags = append(rec.Flags, results.FlagRepeated)
 	}
@@ -184,6 +249,7 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 	if err := l.put(ctx, rec); err != nil {
 		return err
 	}
+	s.tookMemory(rec)
 	s.gpu.records = append(s.gpu.records, rec)
 	if !alive {
 		return s.remove(ctx)
@@ -194,7 +260,9 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 // remove removes the stack, even after the run was cancelled, and waits until its
 // GPU memory is free again.
 func (s *live) remove(ctx context.Context) error {
+	s.mu.Lock()
 	delete(s.up, s.key)
+	s.mu.Unlock()
 	s.gpu.trial.Phase(gpu.PhaseTeardown)
 	err := s.stopAgain(ctx, s.spec, s.stack)
 	return errors.Join(err, s.gpu.close(ctx))
@@ -269,7 +337,7 @@ func (s *live) makeReady(ctx context.Context) error {
 		err := step.do(ctx)
 		leave()
 		took := time.Since(began)
-		s.spent[step.phase] += took
+		s.took(step.phase, took)
 		if err != nil {
 			return err
 		}
@@ -278,7 +346,9 @@ func (s *live) makeReady(ctx context.Context) error {
 			*step.took = &seconds
 		}
 		if step.phase == results.PhaseReady {
+			s.mu.Lock()
 			s.ready[s.spec.Name] = true
+			s.mu.Unlock()
 			s.notify(Event{Kind: EventReady, Topology: s.spec.Name, Repeat: s.trial.Repeat})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,7 +48,7 @@ type watchdog struct {
 	cancel context.CancelCauseFunc // of the run's own context
 
 	mu    sync.Mutex
-	open  []step    // that the run is in, the innermost last
+	open  []*step   // that the run is in, the one that it is in for the shortest time last
 	hurry time.Time // by when a cancelled run has to have removed everything
 }
 
@@ -61,15 +62,15 @@ func (s step) String() string {
 	return fmt.Sprintf("%s, for %v", s.what, time.Since(s.since).Round(time.Second/10))
 }
 
-// enter begins a step. It ends when the returned function is called. Steps nest;
-// they do not overlap.
+// enter begins a step. It ends when the returned function is called. It is safe for
+// concurrent use.
 func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 	if w.limit > 0 {
 		bound = w.limit
 	}
+	entered := &step{what: strings.Join(what, " "), since: time.Now()}
 	w.mu.Lock()
-	depth := len(w.open)
-	w.open = append(w.open, step{what: strings.Join(what, " "), since: time.Now()})
+	w.open = append(w.open, entered)
 	w.mu.Unlock()
 	left := make(chan struct{})
 	overdue := time.AfterFunc(bound, func() {
@@ -90,7 +91,7 @@ func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 		overdue.Stop()
 		close(left)
 		w.mu.Lock()
-		w.open = w.open[:depth]
+		w.open = slices.DeleteFunc(w.open, func(s *step) bool { return s == entered })
 		w.mu.Unlock()
 	}
 }

@@ -97,6 +97,7 @@ func Figures() []Figure {
 		{Column: "cpu_machine_s", Unit: units.Seconds, value: pointer(func(r *Record) **float64 { return &r.CPU.Machine })},
 
 		{Name: "rate", Column: "rate_rps", Title: "rate", Unit: units.PerSecond, Higher: true, value: value{of: offeredRate}},
+		{Column: "start", value: positive(func(r *Record) *int { return &r.Start })},
 		{Column: "start_delay_s", Unit: units.Seconds, value: attempted(func(r *Record) *float64 { return &r.Load.StartDelay })},
 		{Column: "bytes_sent", Unit: units.Bytes, value: attempted(func(r *Record) *int64 { return &r.Load.BytesSent })},
 		{Column: "bytes_read", Unit: units.Bytes, value: attempted(func(r *Record) *int64 { return &r.Load.BytesRead })},

@@ -17,6 +17,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // Statuses of a record.
@@ -37,8 +38,13 @@ const (
 	FlagRecycled   = "recycled"       // a server replaced workers during the cell, on purpose or for a reason that it did not tell
 	FlagUnwatched  = "unwatched"      // the stack's memory was not sampled for more than half a second
 	FlagUnverified = "unverified"     // a fact of the stack could not be read back and compared with the scenario
+	FlagNeighbour  = "neighbour"      // an idle stack of the run used the CPU or the GPU during the cell, and when it was measured again
 	FlagImported   = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
 )
+
+// LaterRound is the reason why a record with fresh: run has no memory: what a stack
+// keeps from earlier rounds would count in.
+const LaterRound = "memory is measured in a stack's first round"
 
 // Kinds of memory.
 const (
@@ -73,6 +79,11 @@ type Record struct {
 	CPU         CPU
 	GPU         gpu.Usage
 	Stack       *Stack
+
+	// Start is the number of the start of its topology's stack that the record was
+	// measured on, from 1, with fresh: run. 0: each repeat has a stack of its own, or
+	// none was ready.
+	Start int
 }
 
 // LoadFacts are how the load was sent.
@@ -201,6 +212,12 @@ func (r Record) Throughput() *float64 {
 		return nil
 	}
 	return new(float64(r.Replies) / *r.Duration)
+}
+
+// Spares reports whether the record leaves a metric to the first round of its stack,
+// see LaterRound.
+func (r Record) Spares(f Figure) bool {
+	return r.Memory.Reason == LaterRound && f.Name != "" && f.Unit == units.Bytes
 }
 
 // Clean reports whether the record is ok and every answer was as expected.

@@ -59,7 +59,8 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		yamlfile.Needed("matrix", "add matrix: {requests: [100], client: [single]}", func(n *yaml.Node) { s.Loads = d.loads(n) }),
 		yamlfile.Key("repeats", func(n *yaml.Node) { d.repeats(n, s) }),
 		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, maxWarmup) }),
-		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell) }),
+		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell, FreshRun) }),
+		yamlfile.Key("starts", func(n *yaml.Node) { d.Integer(n, "starts", &s.Starts, 1, mostRepeats) }),
 		yamlfile.Key("order", func(n *yaml.Node) { d.Choice(n, "order", &s.Order, OrderShuffle, OrderListed) }),
 		yamlfile.Key("prune", func(n *yaml.Node) { d.Boolean(n, "prune", &s.Prune) }),
 		yamlfile.Key("seed", func(n *yaml.Node) { d.Seed(n, "seed", &s.Seed) }),
@@ -73,6 +74,7 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
+	d.starts(s, o)
 	d.containers(s, o)
 	s.read = d.read
 	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
@@ -202,6 +204,20 @@ func (d *decoder) repeats(n *yaml.Node, s *Scenario) {
 		d.Problem(o.Values["min"], "", "repeats.min is %d, more than repeats.max", until.Min)
 	default:
 		s.Until = &until
+	}
+}
+
+// starts checks that the rounds can be divided among the starts.
+func (d *decoder) starts(s *Scenario, o yamlfile.Object) {
+	switch n := o.Keys["starts"]; {
+	case s.Fresh != FreshRun && o.Has("starts"):
+		d.Problem(n, "write fresh: run, or remove starts", "starts is about stacks that stay up, and with fresh: %s none does", s.Fresh)
+	case s.Starts > 1 && s.Until != nil:
+		d.Problem(n, "write repeats as one number, or remove starts", "repeats.until may end the repeats before the second of %d starts", s.Starts)
+	case s.Starts > 1 && s.Repeats%s.Starts != 0:
+		d.Problem(n, "so that each start has as many rounds", "repeats must be a multiple of starts, and %d is none of %d", s.Repeats, s.Starts)
+	case s.Fresh == FreshRun:
+		s.Starts = max(1, s.Starts)
 	}
 }
 

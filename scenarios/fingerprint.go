@@ -15,7 +15,7 @@ import (
 
 // Fingerprint is the SHA-256, in hexadecimal, of what must be the same if cells
 // of two runs are to be comparable: app, request, resources, client, warm-up,
-// fresh, topologies, loads, and the contents of the payload files as
+// fresh, starts, topologies, loads, and the contents of the payload files as
 // WithPayloadFiles found them. Order, prune, seed, repeats, baseline and
 // thresholds do not count. Of the path of a file or folder only the last element
 // counts, so a checkout may be anywhere.
@@ -64,10 +64,11 @@ func (p Plan) Fingerprint() string {
 		Client     Client
 		Warmup     int
 		Fresh      string
+		Starts     int `json:",omitempty"`
 		Topologies map[string]Topology
 		Cells      map[string]LoadSpec
 		Payload    []PayloadFile `json:",omitempty"`
-	}{app, request, p.Resources, p.Client, p.Warmup, p.Fresh, topologies, cells, p.PayloadFiles})
+	}{app, request, p.Resources, p.Client, p.Warmup, p.Fresh, p.Starts, topologies, cells, p.PayloadFiles})
 	if err != nil {
 		// Only Request.JSON can be refused, in a plan that Parse did not make.
 		text = fmt.Appendf(nil, "%#v", err.Error())

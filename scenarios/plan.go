@@ -26,8 +26,9 @@ type Plan struct {
 	Prune      bool       `json:"prune,omitempty"` // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
 	Seed       uint64     `json:"seed"`            // of all that is drawn by chance
 	Fresh      string     `json:"fresh"`
-	Repeats    int        `json:"repeats"`         // the most, where Until may end them earlier
-	Until      *Until     `json:"until,omitempty"` // nil: all of them
+	Repeats    int        `json:"repeats"`          // the most, where Until may end them earlier
+	Starts     int        `json:"starts,omitempty"` // of each stack, with fresh: run: each is up for as many of the repeats; 0 otherwise
+	Until      *Until     `json:"until,omitempty"`  // nil: all of them
 	Baseline   *Baseline  `json:"baseline,omitempty"`
 	Thresholds []string   `json:"thresholds,omitempty"`
 	Recommend  *Recommend `json:"recommend,omitempty"`
@@ -39,7 +40,8 @@ type Plan struct {
 }
 
 // A Trial is the lifetime of one stack and the cells measured on it, from the
-// lightest load to the heaviest.
+// lightest load to the heaviest. With fresh: run it is what is measured in a row on a
+// stack that stays up.
 type Trial struct {
 	Topology Topology `json:"topology"`
 	Repeat   int      `json:"repeat"` // from 1
@@ -66,11 +68,13 @@ type Cell struct {
 //
 // With fresh: topology a trial is one topology with all its cells, from the
 // lightest to the heaviest, because a server keeps the memory that it once took.
-// With fresh: cell each cell is a trial, in the order of the file.
+// With fresh: cell each cell is a trial, in the order of the file. With fresh: run
+// the first repeat of each start is as with fresh: topology, and in those after it,
+// the rounds, each cell is a trial.
 func (s *Scenario) Plan() Plan {
 	p := Plan(s.settings)
 	loads := slices.Clone(s.Loads)
-	if s.Fresh == FreshTopology {
+	if s.Fresh != FreshCell {
 		slices.SortStableFunc(loads, lighter)
 	}
 	for repeat := 1; repeat <= s.Repeats; repeat++ {
@@ -89,13 +93,14 @@ func (s *Scenario) Plan() Plan {
 
 // trials is one repeat, in the order of the scenario.
 func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
+	p := Plan(s.settings)
 	var trials []Trial
 	for _, t := range s.Topologies {
 		cells := make([]Cell, len(loads))
 		for i, load := range loads {
 			cells[i] = Cell{Name: t.Name + "/" + load.Name(), Repeat: repeat, Load: load}
 		}
-		if s.Fresh == FreshTopology {
+		if s.Fresh == FreshTopology || p.FirstPass(repeat) {
 			trials = append(trials, Trial{Topology: t, Repeat: repeat, Cells: cells})
 			continue
 		}
@@ -105,6 +110,23 @@ func (s *Scenario) trials(loads []LoadSpec, repeat int) []Trial {
 	}
 	return trials
 }
+
+// Start is the number of the start, from 1, whose stacks a repeat is measured on with
+// fresh: run. It is 0 otherwise: each repeat has stacks of its own.
+func (p Plan) Start(repeat int) int {
+	if p.Fresh != FreshRun {
+		return 0
+	}
+	return (repeat-1)/p.rounds() + 1
+}
+
+// FirstPass reports whether a repeat is the first over stacks that then stay up.
+func (p Plan) FirstPass(repeat int) bool {
+	return p.Fresh == FreshRun && (repeat-1)%p.rounds() == 0
+}
+
+// rounds is how many repeats a start has.
+func (p Plan) rounds() int { return max(1, p.Repeats/max(1, p.Starts)) }
 
 // lighter orders loads by how much of a server's memory they are likely to take:
 // by the number of clients, then by how long they go on. Open loops come last,

@@ -70,6 +70,7 @@ const (
 const (
 	FreshTopology = "topology" // one stack for all the cells of a topology and repeat
 	FreshCell     = "cell"     // a new stack for each cell
+	FreshRun      = "run"      // stacks stay up, and each repeat is a round over all of them
 )
 
 // Values of Plan.Order.

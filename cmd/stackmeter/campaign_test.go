@@ -51,7 +51,12 @@ warmup: 1
 // once, none that was measured while the orchestrator was dying counts as ok,
 // nothing of the run is left on the machine, and what stood beside it is
 // untouched.
-func TestCrashCampaign(t *testing.T) {
+func TestCrashCampaign(t *testing.T) { crashCampaign(t) }
+
+// TestCrashCampaignRounds is the same with stacks that stay up beside each other.
+func TestCrashCampaignRounds(t *testing.T) { crashCampaign(t, "--set", "fresh=run") }
+
+func crashCampaign(t *testing.T, settings ...string) {
 	seed := cmp.Or(*crashSeed, uint64(time.Now().UnixNano()))
 	t.Logf("the campaign's seed: -crash.seed=%d", seed)
 	built := filepath.Join(t.TempDir(), "stackmeter")
@@ -64,7 +69,7 @@ func TestCrashCampaign(t *testing.T) {
 				needsLocalPrograms(t)
 			}
 			c := &campaign{
-				random: rand.New(rand.NewPCG(seed, uint64(len(runtime)))), runtime: runtime,
+				random: rand.New(rand.NewPCG(seed, uint64(len(runtime)))), runtime: runtime, settings: settings,
 				bySignal: map[string]int{}, figures: map[string]int{},
 			}
 			c.session = newSession(t)
@@ -101,6 +106,8 @@ type campaign struct {
 	*session
 	runtime string
 	random  *rand.Rand
+
+	settings []string // of the scenario, on the command line
 
 	temp     string // the folder for temporary files and for records of processes
 	id       string // the run under way; empty before the first has begun
@@ -226,7 +233,7 @@ type life struct {
 // ended.
 func (c *campaign) launch(k *kill) *life {
 	c.t.Helper()
-	args := []string{"run", "crash.yaml", "--allow-path", testApp(c.t), "--runtime", c.runtime, "--progress", "json"}
+	args := append([]string{"run", "crash.yaml", "--allow-path", testApp(c.t), "--runtime", c.runtime, "--progress", "json"}, c.settings...)
 	if c.id != "" {
 		args = append(args, "--resume")
 		c.figures["resumes"]++

@@ -74,6 +74,7 @@ type fakeResult struct{ Cells []fakeCell }
 
 type fakeCell struct {
 	Cell        string
+	Repeat      int
 	Status      string
 	Reason      string
 	OutOfMemory string `json:"out_of_memory"`
@@ -84,6 +85,10 @@ type fakeCell struct {
 		Stack  *float64 `json:"stack_peak_mib"`
 		Reason string
 		Detail gpu.Usage
+	}
+	Memory struct {
+		Peak   *float64 `json:"stack_peak_mib"`
+		Reason string
 	}
 	Stack *results.Stack
 }

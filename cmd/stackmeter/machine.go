@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/user"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
@@ -73,6 +75,27 @@ func host(engine string) results.Host {
 		h.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	return h
+}
+
+// room is what this machine has left for stacks.
+func room() (orchestrator.Room, error) {
+	kib, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", ":", "MemAvailable"), " kB"), 10, 64)
+	if err != nil {
+		return orchestrator.Room{}, fmt.Errorf("available memory of this machine: %w", err)
+	}
+	left := orchestrator.Room{Memory: kib << 10, Threads: math.MaxInt}
+	load, _ := os.ReadFile("/proc/loadavg") // proc_loadavg(5): the fourth field is running/all threads
+	if fields := strings.Fields(string(load)); len(fields) > 3 {
+		_, all, _ := strings.Cut(fields[3], "/")
+		running, _ := strconv.Atoi(all)
+		for _, limit := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
+			text, _ := os.ReadFile(limit)
+			if most, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+				left.Threads = min(left.Threads, most-running)
+			}
+		}
+	}
+	return left, nil
 }
 
 // field returns the value of the first line of a file that has the name before the

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/show"
@@ -107,9 +108,12 @@ func (a *app) printPlan(p scenarios.Plan) error {
 			requests += c.Load.Requests
 		}
 	}
-	order := p.Order
+	order, repeats, stacks := p.Order, "repeat", len(p.Trials)
+	if p.Fresh == scenarios.FreshRun {
+		repeats, stacks = "round", len(verdict.GroupBy(p.Trials, func(t scenarios.Trial) string { return fmt.Sprint(t.Topology.Name, p.Start(t.Repeat)) }))
+	}
 	if order == scenarios.OrderShuffle {
-		order = fmt.Sprintf("shuffled within each repeat by seed %d", p.Seed)
+		order = fmt.Sprintf("shuffled within each %s by seed %d", repeats, p.Seed)
 		if p.Prune {
 			order += ", of the same server the smallest first"
 		}
@@ -120,14 +124,21 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: %s%s, %s, %s and %d of warm-up for each worker; order: %s\n",
-		p.Scenario, most, show.Plural(len(p.Trials), "stack"), show.Plural(p.Cells(), "cell"), show.Plural(requests, "request"), p.Warmup, order)
+		p.Scenario, most, show.Plural(stacks, "stack"), show.Plural(p.Cells(), "cell"), show.Plural(requests, "request"), p.Warmup, order)
 	allowed := "none"
 	if limit := p.Request.MaxErrors; limit != nil {
 		allowed = limit.String()
 	}
 	fmt.Fprintf(w, "answers: %s\n", show.Line(p.Request.Expected()))
 	fmt.Fprintf(w, "errors: request.max_errors allows a cell %s; with more it fails\n", allowed)
-	if p.Until != nil {
+	if p.Fresh == scenarios.FreshRun {
+		fmt.Fprintf(w, "rounds: stacks that fit beside each other stay up for %s, and are measured one cell at a time; memory is that of the first\n",
+			show.Plural(p.Repeats/p.Starts, "round"))
+	}
+	if p.Until != nil && p.Fresh == scenarios.FreshRun {
+		fmt.Fprintf(w, "a cell has from %d to %d rounds, until the 95%% interval of its median duration is within %.3g%%\n",
+			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)
+	} else if p.Until != nil {
 		fmt.Fprintf(w, "a stack is started again, from %d to %d times, until the 95%% interval of every median duration on it is within %.3g%%\n",
 			max(p.Until.Min, scenarios.IntervalRepeats), p.Repeats, 100*p.Until.Within)
 	}
@@ -140,7 +151,11 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	for _, t := range p.Trials {
 		if t.Repeat != repeat {
 			repeat = t.Repeat
-			fmt.Fprintf(w, "\nrepeat %d\n", repeat)
+			start := ""
+			if p.Starts > 1 && p.FirstPass(repeat) {
+				start = fmt.Sprintf(", start %d", p.Start(repeat))
+			}
+			fmt.Fprintf(w, "\n%s %d%s\n", repeats, repeat, start)
 		}
 		var loads []string
 		for _, c := range t.Cells {

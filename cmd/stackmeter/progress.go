@@ -89,7 +89,12 @@ func describe(e orchestrator.Event) string {
 		return show.Plural(e.Trials, "stack") + " to start, " + show.Plural(e.Requests, "request") + " to send"
 	case orchestrator.EventImage:
 		return "image: " + show.Clean(e.Message)
+	case orchestrator.EventRound:
+		return fmt.Sprintf("round %d of %d", e.Repeat, e.Rounds)
 	case orchestrator.EventStart:
+		if e.Rounds > 0 {
+			return fmt.Sprintf("[%d/%d] %s: start", e.Trial, e.Trials, e.Topology)
+		}
 		return fmt.Sprintf("[%d/%d] %s: start (repeat %d)", e.Trial, e.Trials, e.Topology, e.Repeat)
 	case orchestrator.EventReady:
 		return e.Topology + ": ready"
@@ -130,7 +135,7 @@ type bars struct {
 
 func (b *bars) event(e orchestrator.Event) {
 	switch e.Kind {
-	case orchestrator.EventNote, orchestrator.EventStuck, orchestrator.EventResult, orchestrator.EventImage:
+	case orchestrator.EventNote, orchestrator.EventStuck, orchestrator.EventResult, orchestrator.EventImage, orchestrator.EventRound:
 		fmt.Fprintln(b.all, describe(e))
 	}
 	if e.Kind == orchestrator.EventRun {

@@ -185,7 +185,7 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	}
 	loop := orchestrator.Orchestrator{
 		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
-		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Cores: cores,
+		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Cores: cores, Room: room,
 		LockMachine: func(ctx context.Context) error {
 			machine, err := a.lock(ctx, id, plan.Scenario, nil, o.wait)
 			if err == nil {

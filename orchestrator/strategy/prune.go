@@ -19,17 +19,21 @@ type pruning struct {
 // it measures one, so that no stack is started for nothing.
 func (p *pruning) Next(free Capacity) (Step, bool) {
 	step, more := p.Strategy.Next(free)
-	if !more || step.Measure == nil {
-		return step, more
+	about := slices.Clone(step.Start)
+	if step.Measure != nil {
+		is := func(t scenarios.Trial) bool { return t.Topology.Name == step.Measure.Trial.Topology.Name }
+		about = append(slices.DeleteFunc(about, is), step.Measure.Trial)
 	}
 	var pruned []Pruned
-	for _, cell := range step.Measure.Trial.Cells {
-		if reason := p.causes.of(step.Measure.Trial.Topology, cell); reason != "" {
-			pruned = append(pruned, Pruned{Measurement{step.Measure.Trial, cell}, reason})
+	for _, trial := range about {
+		for _, cell := range trial.Cells {
+			if reason := p.causes.of(trial.Topology, cell); reason != "" {
+				pruned = append(pruned, Pruned{Measurement{trial, cell}, reason})
+			}
 		}
 	}
 	if len(pruned) == 0 {
-		return step, true
+		return step, more
 	}
 	return Step{Skip: step.Skip, Prune: pruned}, true
 }

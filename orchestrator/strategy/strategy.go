@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"stackmeter/results"
+	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
@@ -27,7 +28,12 @@ type Strategy interface {
 
 // Capacity is how much room there is.
 type Capacity struct {
-	Stacks int // that can be started beside those that are up
+	Stacks int // that can be started beside those that are up, unless stacks stay up
+
+	// For a plan with fresh: run. Up reports whether a trial's stack is up, and Fits
+	// whether those of some trials that are not would fit beside those that are.
+	Up   func(scenarios.Trial) bool
+	Fits func(...scenarios.Trial) bool
 }
 
 // A Step is what comes next. Its parts are done in their order here.
@@ -63,9 +69,20 @@ type Reason struct {
 // cells that are left of them. made are the records that the run already has.
 func New(plan scenarios.Plan, made []results.Record) (Strategy, []scenarios.Trial) {
 	todo := missing(plan, made)
-	var s Strategy = &listed{trials: slices.Clone(todo)}
+	var repeats *verdict.Repeats
+	var needed func(scenarios.Trial) bool
 	if plan.Until != nil {
-		s, todo = newUntil(plan, made, todo)
+		repeats = verdict.NewRepeats(plan, made)
+		needed = repeats.Needed
+		// Trials that are needless from the start need no images.
+		todo = slices.DeleteFunc(todo, func(t scenarios.Trial) bool { return !needed(t) })
+	}
+	var s Strategy = &listed{trials: slices.Clone(todo), needed: needed}
+	if plan.Fresh == scenarios.FreshRun {
+		s = &rounds{plan: plan, left: slices.Clone(todo), needed: needed}
+	}
+	if repeats != nil {
+		s = &until{Strategy: s, plan: plan, repeats: repeats}
 	}
 	if plan.Prune {
 		s = &pruning{Strategy: s, causes: newCauses(plan, made, todo)}
@@ -133,8 +150,13 @@ func (l *listed) Next(free Capacity) (Step, bool) {
 
 // Add implements Strategy.
 func (l *listed) Add(record results.Record) {
-	for i := range l.trials {
-		trial := &l.trials[i]
+	without(l.trials, record)
+}
+
+// without takes the cell of a record out of trials.
+func without(trials []scenarios.Trial, record results.Record) {
+	for i := range trials {
+		trial := &trials[i]
 		if trial.Topology.Name == record.Topology.Name {
 			trial.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(cell scenarios.Cell) bool {
 				return cell.Name == record.Cell.Name && cell.Repeat == record.Cell.Repeat

@@ -1,33 +1,22 @@
 package strategy
 
 import (
-	"slices"
-
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 )
 
-// until repeats each trial until the intervals of its median durations are as narrow
-// as the plan asks.
+// until knows which trials are repeated until the intervals of its median durations are
+// as narrow as the plan asks. The strategy that it wraps asks its repeats.
 type until struct {
-	listed
+	Strategy
 	plan    scenarios.Plan
 	repeats *verdict.Repeats
 }
 
-func newUntil(plan scenarios.Plan, made []results.Record, todo []scenarios.Trial) (*until, []scenarios.Trial) {
-	u := &until{plan: plan, repeats: verdict.NewRepeats(plan, made)}
-	u.needed = u.repeats.Needed
-	// Trials that are needless from the start need no images.
-	todo = slices.DeleteFunc(todo, func(t scenarios.Trial) bool { return !u.needed(t) })
-	u.trials = slices.Clone(todo)
-	return u, todo
-}
-
 // Add implements Strategy.
 func (u *until) Add(record results.Record) {
-	u.listed.Add(record)
+	u.Strategy.Add(record)
 	u.repeats.Add(record)
 }
 

@@ -47,6 +47,7 @@ type jsonCell struct {
 	Rate        *float64           `json:"rate,omitempty"` // of an open loop, requests per second
 	Arrivals    string             `json:"arrivals,omitempty"`
 	Repeat      int                `json:"repeat"`
+	Start       int                `json:"start,omitempty"` // of the stack, with fresh: run
 	Started     time.Time          `json:"started"`
 	Status      string             `json:"status"`
 	Reason      string             `json:"reason"`
@@ -126,7 +127,7 @@ func newJSONCell(r results.Record) jsonCell {
 		Cell: r.Cell.Name, Topology: r.Topology.Name, Server: r.Topology.Server,
 		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx(), Axes: r.Topology.Axes,
 		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
-		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat,
+		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat, Start: r.Start,
 		Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),

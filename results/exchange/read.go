@@ -138,7 +138,7 @@ func readCell(c jsonCell, latency map[string]*float64, topologies map[string]sce
 	r := results.Record{
 		Topology: topology, Cell: scenarios.Cell{Name: c.Cell, Repeat: c.Repeat, Load: spec}, Started: c.Started,
 		Status: c.Status, Reason: c.Reason, OutOfMemory: c.OutOfMemory, LogTail: c.LogTail, Duration: c.DurationS,
-		Replies: valueOf(c.Replies), Errors: valueOf(c.Errors), FirstErrors: c.FirstErrors, CPU: c.CPU, Stack: c.Stack,
+		Replies: valueOf(c.Replies), Errors: valueOf(c.Errors), FirstErrors: c.FirstErrors, CPU: c.CPU, Stack: c.Stack, Start: c.Start,
 		Memory: results.Memory{
 			Method: c.Memory.Method, Reason: c.Memory.Reason, Samples: c.Memory.Samples, MaxGap: valueOf(c.Memory.MaxGapMS) / 1000,
 			Peak: fromMiB(c.Memory.StackPeakMiB), Start: fromMiB(c.Memory.StackStartMiB), KernelPeak: fromMiB(c.Memory.KernelPeakMiB),

@@ -58,7 +58,7 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 		pruned = "pruned where a smaller one ran out of memory"
 	}
 	add("client", plan.Client.Engine, warmupText(plan))
-	add("stacks", freshText(plan), orderText(plan), pruned)
+	add("stacks", freshText(plan, records), orderText(plan), pruned)
 	add("figures", FiguresText(summaries))
 	return facts
 }
@@ -139,7 +139,7 @@ func isExisting(plan scenarios.Plan) bool {
 	return len(plan.Trials) > 0 && plan.Trials[0].Topology.Server == scenarios.ServerExisting
 }
 
-func freshText(plan scenarios.Plan) string {
+func freshText(plan scenarios.Plan, records []results.Record) string {
 	switch {
 	case isExisting(plan):
 		return "a server that was there already"
@@ -147,8 +147,33 @@ func freshText(plan scenarios.Plan) string {
 		return "a new stack for each topology and repeat"
 	case plan.Fresh == scenarios.FreshCell:
 		return "a new stack for each cell"
+	case plan.Fresh == scenarios.FreshRun:
+		return fmt.Sprintf("%s over stacks that stay up, %s", show.Plural(plan.Repeats, "round"), startsText(plan, records))
 	}
 	return ""
+}
+
+// startsText says how often the stacks of rounds were started, more often than was asked
+// for where one died or the run was resumed.
+func startsText(plan scenarios.Plan, records []results.Record) string {
+	least, most := plan.Starts, plan.Starts
+	for i, repeats := range verdict.GroupBy(records, func(r results.Record) string { return r.Topology.Name }) {
+		starts := 0
+		for _, r := range repeats {
+			starts = max(starts, r.Start)
+		}
+		if i == 0 {
+			least, most = starts, starts
+		}
+		least, most = min(least, starts), max(most, starts)
+	}
+	switch {
+	case most <= 1:
+		return "one start of each: what another start would change is in no interval"
+	case least == most:
+		return fmt.Sprintf("%d starts of each: what they change is in the intervals", most)
+	}
+	return fmt.Sprintf("%d to %d starts of each: what they change is in the intervals", least, most)
 }
 
 func orderText(plan scenarios.Plan) string {

@@ -130,7 +130,7 @@ func wholeRecord(r *results.Record) []column {
 func briefRecord(r *results.Record) []column {
 	brief := []column{{"topology", &r.Topology.Name}}
 	for _, c := range slices.Concat(cellColumns(r), timeColumns(r)) {
-		if slices.Contains([]string{"run", "cell", "repeat", "status", "errors", "duration_s", "out_of_memory", "warmup_s"}, c.name) {
+		if slices.Contains([]string{"run", "cell", "repeat", "status", "errors", "duration_s", "out_of_memory", "warmup_s", "start"}, c.name) {
 			brief = append(brief, c)
 		}
 	}

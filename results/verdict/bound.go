@@ -106,7 +106,7 @@ type utilisation struct {
 }
 
 func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) utilisation {
-	u := utilisation{record: r, usesGPU: r.GPU.Validity != "" && r.GPU.Peak != nil}
+	u := utilisation{record: r, usesGPU: r.GPU.Validity != "" && (r.GPU.Peak != nil || r.GPU.Reason == results.LaterRound)}
 	if r.Duration == nil || *r.Duration <= 0 {
 		return u
 	}

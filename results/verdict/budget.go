@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"stackmeter/results"
@@ -44,7 +45,7 @@ func ParseBudget(text string) (Budget, error) {
 // whether any repeat has the figure at all.
 func (b Budget) Meets(s Summary) (meets, known bool) {
 	sample := s.Sample(b.Metric)
-	if sample == nil || sample.N < len(s.Speaking) {
+	if sample == nil || slices.ContainsFunc(s.Speaking, func(r results.Record) bool { return b.Metric.Of(&r) == nil && !r.Spares(b.Metric) }) {
 		return false, false
 	}
 	if b.Metric.Higher {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"stackmeter/results"
-	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -25,7 +24,7 @@ const (
 //
 // It decides about whole trials, not single cells: with fresh: topology the
 // cells of a topology share a stack, and leaving some of them out would change
-// what the others find.
+// what the others find. With fresh: run it decides about each cell.
 type Repeats struct {
 	plan    scenarios.Plan
 	whole   map[results.Key]scenarios.Trial // by each of its cells; with the cells that are done
@@ -37,6 +36,9 @@ type cellKey struct{ topology, cell string }
 // NewRepeats starts with the records that there are already. Of a record only the
 // cell, the repeat, the status, the errors and the duration count.
 func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
+	if plan.Fresh == scenarios.FreshRun { // cells share no stack that would have to start again for them
+		plan.Trials = eachCell(plan.Trials)
+	}
 	r := &Repeats{plan: plan, whole: map[results.Key]scenarios.Trial{}, records: map[cellKey][]results.Record{}}
 	for _, trial := range plan.Trials {
 		for _, cell := range trial.Cells {
@@ -47,6 +49,17 @@ func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
 		r.Add(record)
 	}
 	return r
+}
+
+// eachCell makes a trial of each cell.
+func eachCell(trials []scenarios.Trial) []scenarios.Trial {
+	var each []scenarios.Trial
+	for _, trial := range trials {
+		for _, cell := range trial.Cells {
+			each = append(each, scenarios.Trial{Topology: trial.Topology, Repeat: trial.Repeat, Cells: []scenarios.Cell{cell}})
+		}
+	}
+	return each
 }
 
 // Add adds a record. It replaces one of the same cell and repeat.
@@ -81,7 +94,7 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 			return endNone, nil
 		}
 		_, speaking := results.Speaking(records)
-		if sample := stats.NewSample(results.Metric(results.MetricDuration).Values(speaking)); sample != nil {
+		if sample := sampleOf(results.Metric(results.MetricDuration), speaking); sample != nil {
 			counted++
 			if width := sample.HalfWidth(); width != nil {
 				widths = append(widths, *width)

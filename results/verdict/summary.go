@@ -65,7 +65,7 @@ func (s Summary) Sample(m results.Figure) *stats.Sample {
 	case results.MetricMemoryPeak:
 		return s.MainPeak
 	}
-	return stats.NewSample(m.Values(s.Speaking))
+	return sampleOf(m, s.Speaking)
 }
 
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
@@ -190,18 +190,28 @@ func summarise(repeats []results.Record) Summary {
 	slices.Sort(summary.Flags)
 	summary.Flags = slices.Compact(summary.Flags)
 
-	sample := func(metric string) *stats.Sample { return stats.NewSample(results.Metric(metric).Values(speaking)) }
+	sample := func(metric string) *stats.Sample { return sampleOf(results.Metric(metric), speaking) }
 	summary.Duration, summary.Throughput = sample(results.MetricDuration), sample(results.MetricThroughput)
 	summary.GPUPeak, summary.MainPeak = sample(results.MetricGPUPeak), sample(results.MetricMemoryPeak)
 	for _, record := range ok {
-		if record.GPU.Peak == nil {
+		if record.GPU.Peak == nil && !(summary.GPUPeak != nil && record.GPU.Reason == results.LaterRound) {
 			summary.GPUReasons = addReason(summary.GPUReasons, record.GPU.Reason)
 		}
-		if record.Memory.Peak == nil {
+		if record.Memory.Peak == nil && !(summary.MainPeak != nil && record.Memory.Reason == results.LaterRound) {
 			summary.MainReasons = addReason(summary.MainReasons, record.Memory.Reason)
 		}
 	}
 	return summary
+}
+
+// sampleOf is a figure over repeats, or nil if none has it. Repeats on the same start
+// of a stack have in common what that start was like.
+func sampleOf(m results.Figure, repeats []results.Record) *stats.Sample {
+	var starts [][]float64
+	for _, of := range GroupBy(repeats, func(r results.Record) int { return r.Start }) {
+		starts = append(starts, m.Values(of))
+	}
+	return stats.NewNestedSample(starts)
 }
 
 func addReason(reasons []string, reason string) []string {
@@ -306,9 +316,9 @@ func (s Summary) Doubts(m results.Figure) []string {
 	case m.Name == results.MetricMemoryPeak:
 		voiding = []string{results.FlagInherited, results.FlagUnwatched}
 	case m.Unit == units.Bytes:
-		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagSum}
+		voiding = []string{results.FlagInherited, gpu.FlagForeign, gpu.FlagOthers, gpu.FlagSum}
 	case m.Unit != units.None:
-		voiding = []string{load.FlagClientBound, load.FlagClientStarved, load.FlagClientLate, FlagUnstable, gpu.FlagThrottled}
+		voiding = []string{load.FlagClientBound, load.FlagClientStarved, load.FlagClientLate, results.FlagNeighbour, FlagUnstable, gpu.FlagThrottled}
 		if m.Unit == units.Joules {
 			voiding = append(voiding, gpu.FlagForeign)
 		}

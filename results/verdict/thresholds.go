@@ -63,6 +63,9 @@ func (c *judged) everyRepeat(s Summary) {
 			if m.Name == results.MetricErrors {
 				return new(float64(s.Errors))
 			}
+			if sample := s.Sample(m); sample != nil && r.Spares(m) {
+				return &sample.Max
+			}
 			return m.Of(r)
 		})
 		c.Repeat = r.Cell.Repeat
