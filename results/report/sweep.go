@@ -51,7 +51,7 @@ func Sweeps(summaries []verdict.Summary, notes *Notes) []*Section {
 }
 
 // longestValue is how many characters of a value are shown.
-const longestValue = 32
+const longestValue = 24
 
 func sweepRow(sweep verdict.Sweep, row verdict.SweepRow, decimals int, notes *Notes) []Entry {
 	entries := texts(show.Line(row.Topology), show.Line(cmp.Or(show.Shorten(row.Value, longestValue), `""`)))
