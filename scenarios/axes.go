@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -640,32 +641,39 @@ func (v *variants) expand() []Topology {
 		return nil
 	}
 	var all []Topology
-	for i := range count {
+	called, used := map[string][]Topology{}, map[string]bool{}
+	for number := range count {
 		chosen := make([]axisValue, len(axes))
+		i := number
 		for n, one := range slices.Backward(axes) {
 			chosen[n], i = one.values[i%len(one.values)], i/len(one.values)
 		}
-		all = append(all, v.variant(axes, chosen))
-	}
-	used := map[string]bool{} // what two axes call their values can be the same
-	for i := range all {
-		name := all[i].Name
-		for n := 2; used[all[i].Name]; n++ {
-			all[i].Name = fmt.Sprintf("%s.%d", name, n)
+		t, name := v.variant(axes, chosen)
+		if len(t.Name+name) > maxName && name != "" {
+			name = fmt.Sprintf(".%d", number+1)
 		}
-		used[all[i].Name] = true
-		if len(all[i].Name) > maxName {
-			v.d.Problem(v.node, "give the topology a short name", "the name %s has more than %d characters", show.Quote(all[i].Name), maxName)
+		if t.Name += name; len(t.Name) > maxName {
+			v.d.Problem(v.node, "give the topology a short name", "the name %s has more than %d characters", show.Quote(t.Name), maxName)
 			return nil
 		}
+		if slices.ContainsFunc(called[t.Name], func(other Topology) bool { return reflect.DeepEqual(t, other) }) {
+			continue // they differ in settings of a proxy that is not there
+		}
+		called[t.Name] = append(called[t.Name], t)
+		for n, first := 2, t.Name; used[t.Name]; n++ { // two axes call their values the same
+			t.Name = fmt.Sprintf("%s.%d", first, n)
+		}
+		used[t.Name] = true
+		all = append(all, t)
 	}
 	v.d.needsApp(v.node, all, v.app, v.appKeys)
 	return all
 }
 
-// variant is the topology with one value of each axis.
-func (v *variants) variant(axes []topologyAxis, chosen []axisValue) Topology {
-	t := v.base
+// variant is the topology with one value of each axis, and what its name ends in: the
+// values that have names of their own.
+func (v *variants) variant(axes []topologyAxis, chosen []axisValue) (t Topology, name string) {
+	t = v.base
 	for _, one := range chosen {
 		one.set(&t)
 	}
@@ -732,8 +740,11 @@ func (v *variants) variant(axes []topologyAxis, chosen []axisValue) Topology {
 		t.Axes["proxy"] = t.Proxy
 	}
 	for i, one := range chosen {
+		if key, _, _ := strings.Cut(axes[i].name, "."); key != t.Proxy && slices.Contains(v.d.loader.Servers.ProxyNames(), key) {
+			continue // a setting of a proxy that is not there
+		}
 		if one.name != "" {
-			t.Name += "-" + one.name
+			name += "-" + one.name
 		}
 		if axes[i].own {
 			t.Axes[axes[i].name] = one.text
@@ -742,7 +753,7 @@ func (v *variants) variant(axes []topologyAxis, chosen []axisValue) Topology {
 	if len(t.Axes) == 0 {
 		t.Axes = nil
 	}
-	return t
+	return t, name
 }
 
 // placeholders are the values of those that follow from a topology.

@@ -60,6 +60,9 @@ A budget of a metric of which more is better, such as throughput, is a lower lim
 	return cmd
 }
 
+// mostFor is the most requests per second that the copies of a stack are counted for.
+const mostFor = 1e9
+
 func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
 	if _, err := o.goal(nil); err != nil {
 		return usageError{err}
@@ -67,8 +70,11 @@ func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error
 	rate := 0.0
 	if cmd.Flags().Changed("for") {
 		var err error
-		if rate, err = units.Parse(o.rate, units.PerSecond); err != nil || rate <= 0 {
+		if rate, err = units.Parse(o.rate, units.PerSecond); err != nil {
 			return usageError{fmt.Errorf("--for %s is not a rate: for example 100/s", show.Quote(o.rate))}
+		}
+		if err := units.PerSecond.InRange("--for", rate, scenarios.LowestRate, mostFor); err != nil {
+			return usageError{err}
 		}
 	}
 	store, err := openStore(cmd.Context(), o.db)
