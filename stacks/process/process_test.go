@@ -101,17 +101,18 @@ func TestConformanceWithoutGroups(t *testing.T) {
 	stackstest.Run(t, stackstest.Bench{Runtime: r, Leftovers: r.leftovers})
 }
 
-// TestSocketPathIsTooLong: a folder in which no socket can be is told before anything
-// starts.
-func TestSocketPathIsTooLong(t *testing.T) {
+// TestFoldersThatCannotBeUsed: no socket can be in a folder with a long path, and no
+// configuration can name one with special characters.
+func TestFoldersThatCannotBeUsed(t *testing.T) {
 	r := machine(t, "gunicorn", "nginx")
-	r.folders = []string{filepath.Join(t.TempDir(), strings.Repeat("long", 30))}
-	spec := stackstest.Spec(t, "test-long", stackstest.Socket, nil)
-	if _, err := r.Start(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "set XDG_RUNTIME_DIR") {
-		t.Error(err)
-	}
-	if _, err := os.Stat(r.folders[0]); !os.IsNotExist(err) {
-		t.Errorf("the folder of the records is still there: %v", err)
+	for name, topology := range map[string]scenarios.Topology{strings.Repeat("long", 30): stackstest.Socket, "a;b": stackstest.Nginx} {
+		r.folders = []string{filepath.Join(t.TempDir(), name)}
+		if _, err := r.Start(t.Context(), stackstest.Spec(t, "test-folders", topology, nil)); err == nil || !strings.Contains(err.Error(), "set XDG_RUNTIME_DIR") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(r.folders[0]); !os.IsNotExist(err) {
+			t.Errorf("the folder of the records is still there: %v", err)
+		}
 	}
 }
 

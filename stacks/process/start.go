@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -138,6 +139,9 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 	if s.Proxy != nil || s.Unix {
 		t.Record.Temp = at.Folder
 	}
+	if s.Proxy != nil && !plainPath.MatchString(at.Folder) {
+		return t, group, fmt.Errorf("its folder %q cannot be written in a configuration: set XDG_RUNTIME_DIR to one of letters, digits and _ . / + @ -", at.Folder)
+	}
 	if s.Unix && len(at.Listen.Socket) > maxSocket {
 		return t, group, fmt.Errorf("its socket %s has a path of more than %d bytes, which no address of a socket holds; set XDG_RUNTIME_DIR to a folder with a shorter one", at.Listen.Socket, maxSocket)
 	}
@@ -160,6 +164,8 @@ func (st *stack) task(ctx context.Context, i int, s stacks.Service) (t task, gro
 	}
 	return t, group, nil
 }
+
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9_./+@-]*$`)
 
 // maxSocket is the longest path of a Unix socket, in bytes (unix(7)).
 const maxSocket = 107
