@@ -151,6 +151,7 @@ func (w *gpuWatch) cell(ctx context.Context, others []*live) (*gpu.Cell, error) 
 		if err := w.loop.sampler.WaitClean(ctx, w.loop.gpus, nil, w.loop.GPUWait, slices.Concat(w.own, beside)...); err != nil {
 			return nil, fmt.Errorf("not measured, because its GPU memory could not be told from others': %w", err)
 		}
+		w.detach() // the cell before may not have come to its gun
 		var err error
 		w.trial, err = w.loop.sampler.Attach(ctx, w.loop.gpus, w.loop.rounds.floor, w.own, beside)
 		return w.trial.Cell(), err
@@ -173,8 +174,7 @@ func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
 	}
 	used := cell.Stop()
 	if w.loop.stays() {
-		w.trial.Detach() // a call that hangs in the driver is among the cell's errors
-		w.trial = nil
+		w.detach()
 		if w.warm == nil {
 			w.warm = used.Start // no cell was before this one
 		}
@@ -182,10 +182,21 @@ func (w *gpuWatch) usage(cell *gpu.Cell) gpu.Usage {
 	return used
 }
 
+// detach ends the sampling of a cell on a stack that stays up. A call that hangs in the
+// driver is among the cell's errors.
+func (w *gpuWatch) detach() {
+	_ = w.trial.Detach()
+	w.trial = nil
+}
+
 // close ends the sampling when the stack is gone. It adds what stayed on the devices
 // to the records of the stack.
 func (w *gpuWatch) close(ctx context.Context) error {
 	if w == nil || w.trial == nil {
+		return nil
+	}
+	if w.loop.stays() {
+		w.detach()
 		return nil
 	}
 	defer w.loop.enter(boundEngine, "wait for the GPU memory of the stack to come back")()

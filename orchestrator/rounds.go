@@ -190,9 +190,10 @@ func (s *live) started() {
 	defer s.mu.Unlock()
 	s.rounds.starts[s.spec.Name]++
 	s.start = s.rounds.starts[s.spec.Name]
-	n := need{workers: max(1, s.spec.Topology.Workers)}
+	n := s.rounds.seen[s.spec.Name]
+	n.workers, n.threads = max(1, s.spec.Topology.Workers), 0
 	if s.warmed != nil {
-		n.main = *s.warmed
+		n.main = max(n.main, *s.warmed)
 	}
 	for _, service := range s.seen.Services {
 		for _, p := range service.Processes {
