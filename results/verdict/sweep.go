@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // A Sweep is what one axis changes at one number of requests: the duration of each
@@ -74,7 +76,7 @@ func (s Sweep) client(column int) string {
 }
 
 // Sweeps finds the axes of summaries in the order of Summarise, by number of
-// requests and by name. The values of an axis are in natural order.
+// requests and by name. The values of an axis are in the order of what they are, see orderOf.
 func Sweeps(summaries []Summary) []Sweep {
 	var sweeps []Sweep
 	for _, group := range GroupBy(summaries, func(s Summary) int { return s.Load.Requests }) {
@@ -103,7 +105,8 @@ func sweepOf(axis string, group []Summary) Sweep {
 		if values := distinct(alike, value); len(values) < 2 || len(values) < len(alike) {
 			continue
 		}
-		slices.SortStableFunc(alike, func(a, b []Summary) int { return compareNatural(value(a), value(b)) })
+		order := orderOf(distinct(alike, value))
+		slices.SortStableFunc(alike, func(a, b []Summary) int { return order(value(a), value(b)) })
 		first := len(sweep.Rows)
 		for i, cells := range alike {
 			row := SweepRow{Topology: cells[0].Topology.Name, Value: value(cells), First: i == 0, Cells: make([]*Summary, len(sweep.Columns))}
@@ -118,6 +121,23 @@ func sweepOf(axis string, group []Summary) Sweep {
 		}
 	}
 	return sweep
+}
+
+// orderOf is how the values of an axis follow one another: as the numbers, the sizes or
+// the times that all of them are, or else as names do.
+func orderOf(values []string) func(a, b string) int {
+	for _, unit := range []units.Unit{units.None, units.Bytes, units.Seconds} {
+		is := map[string]float64{}
+		for _, value := range values {
+			if number, err := units.Parse(value, unit); err == nil {
+				is[value] = number
+			}
+		}
+		if len(is) == len(values) {
+			return func(a, b string) int { return cmp.Compare(is[a], is[b]) }
+		}
+	}
+	return compareNatural
 }
 
 func ratios(first, row SweepRow) []Relation {
