@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"stackmeter/scenarios/yamlfile"
 )
@@ -274,6 +276,26 @@ func TestFault30TenThousandCells(t *testing.T) {
 	}
 	if cells := s.Plan().Cells(); cells != 10_000 {
 		t.Errorf("%d cells", cells)
+	}
+}
+
+// TestFault30ManyFamilies: topologies that all differ, as an axis of thousands of values
+// makes them, are put into the order of pruning at once.
+func TestFault30ManyFamilies(t *testing.T) {
+	var values []string
+	for i := range 5000 {
+		values = append(values, strconv.Itoa(i))
+	}
+	s, err := Loader{Servers: known}.Parse("case.yaml", []byte("name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [{server: flask, env: {A: ["+strings.Join(values, ", ")+"]}}]\nmatrix: {requests: [1], client: [single]}\nprune: true\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if cells := s.Plan().Cells(); cells != 5000 {
+		t.Errorf("%d cells", cells)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("the order took %v", took)
 	}
 }
 

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"math"
 	"reflect"
@@ -48,18 +49,20 @@ func (t Topology) known() bool {
 // sameFamily reports whether two topologies differ at most in their workers,
 // threads and concurrency, and in what follows from those.
 func (t Topology) sameFamily(other Topology) bool {
-	rest := func(t Topology) Topology {
-		t.Name, t.Workers, t.Threads, t.Concurrency, t.Axes = "", 0, 0, 0, maps.Clone(t.Axes)
-		delete(t.Axes, placeConcurrency)
-		t.Command, t.Env, t.ServerOptions, t.Services = nil, nil, nil, nil
-		return t
-	}
-	return reflect.DeepEqual(rest(t), rest(other)) && t.sameCommand(other, t.Command, other.Command) &&
+	return reflect.DeepEqual(t.rest(), other.rest()) && t.sameCommand(other, t.Command, other.Command) &&
 		t.sameTexts(other, t.Env, other.Env) && t.sameTexts(other, t.ServerOptions, other.ServerOptions) &&
 		slices.EqualFunc(t.Services, other.Services, func(a, b Service) bool {
 			return a.Name == b.Name && a.Image == b.Image && a.Port == b.Port && t.sameTexts(other, a.Env, b.Env) && a.Same(b.Options) &&
 				t.sameCommand(other, a.Command, b.Command)
 		})
+}
+
+// rest is what does not follow from the topology's workers, threads and concurrency.
+func (t Topology) rest() Topology {
+	t.Name, t.Workers, t.Threads, t.Concurrency, t.Axes = "", 0, 0, 0, maps.Clone(t.Axes)
+	delete(t.Axes, placeConcurrency)
+	t.Command, t.Env, t.ServerOptions, t.Services = nil, nil, nil, nil
+	return t
 }
 
 // sameTexts is sameCommand for values by name.
@@ -120,25 +123,30 @@ func (l LoadSpec) offered() float64 {
 // places that the family has. So pruning can leave out whatever a smaller one
 // shows not to fit. The order by workers, threads and concurrency agrees with LargerThan.
 func smallestFirst(trials []Trial) {
-	done := make([]bool, len(trials))
-	for i := range trials {
-		if done[i] {
-			continue
-		}
-		var places []int
-		var family []Trial
-		for j := i; j < len(trials); j++ {
-			if !done[j] && trials[j].Topology.sameFamily(trials[i].Topology) {
-				places, family = append(places, j), append(family, trials[j])
-				done[j] = true
+	alike := map[string][]int{} // places by what a family has in common, for thousands of families
+	for i, trial := range trials {
+		text, _ := json.Marshal(trial.Topology.rest()) // of texts and numbers, so there is no error
+		alike[string(text)] = append(alike[string(text)], i)
+	}
+	for _, left := range alike {
+		for len(left) > 0 {
+			var places, others []int
+			var family []Trial
+			for _, i := range left {
+				if trials[i].Topology.sameFamily(trials[left[0]].Topology) {
+					places, family = append(places, i), append(family, trials[i])
+				} else {
+					others = append(others, i)
+				}
 			}
-		}
-		slices.SortStableFunc(family, func(a, b Trial) int {
-			return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads),
-				cmp.Compare(a.Topology.Concurrency, b.Topology.Concurrency))
-		})
-		for n, place := range places {
-			trials[place] = family[n]
+			slices.SortStableFunc(family, func(a, b Trial) int {
+				return cmp.Or(cmp.Compare(a.Topology.Workers, b.Topology.Workers), cmp.Compare(a.Topology.Threads, b.Topology.Threads),
+					cmp.Compare(a.Topology.Concurrency, b.Topology.Concurrency))
+			})
+			for n, place := range places {
+				trials[place] = family[n]
+			}
+			left = others
 		}
 	}
 }
