@@ -286,8 +286,8 @@ func TestFault04RemovalHangs(t *testing.T) {
 		t.Errorf("%d calls hung; %v; records %+v", p.met.Load(), err, records)
 	}
 	removed, failed := b.engine.Sweep(t.Context(), b.run)
-	if failed != nil || len(removed) != 3 {
-		t.Errorf("left behind were %v, %v; want two containers and a network", removed, failed)
+	if failed != nil || len(removed) != 4 {
+		t.Errorf("left behind were %v, %v; want two containers, a network and a volume", removed, failed)
 	}
 	for _, name := range removed {
 		if err == nil || !strings.Contains(err.Error(), name) {
