@@ -240,10 +240,11 @@ func TestFingerprintOfConfiguration(t *testing.T) {
 		}
 		return s.Plan().Fingerprint()
 	}
-	if of("pass {upstream};") != of("pass {upstream};") {
+	first := of("pass {upstream};")
+	if elsewhere := of("pass {upstream};"); elsewhere != first {
 		t.Error("the same configuration elsewhere gives another fingerprint")
 	}
-	if of("pass {upstream};") == of("pass {upstream}; buffer off;") {
+	if first == of("pass {upstream}; buffer off;") {
 		t.Error("another configuration gives the same fingerprint")
 	}
 }

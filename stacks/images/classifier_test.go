@@ -100,7 +100,8 @@ func ask(ctx context.Context, method, url, contentType string, body []byte) answ
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	if httptrace.ContextClientTrace(ctx) != nil {
+	// A server that refuses a large body closes the connection while it is still sent.
+	if httptrace.ContextClientTrace(ctx) != nil || len(body) > 1<<20 {
 		request.Header.Set("Expect", "100-continue")
 	}
 	// One transport for each: nobody waits for a connection.
