@@ -14,7 +14,7 @@ import (
 // loop itself, or in threads beside it. That takes hardly any CPU, so that what else
 // runs on the machine changes little.
 const eventLoopApp = `
-import asyncio, time
+import asyncio, os, time
 from concurrent.futures import ThreadPoolExecutor
 
 def serve(work):
@@ -36,7 +36,8 @@ def threads(count):
         await asyncio.get_running_loop().run_in_executor(pool, time.sleep, 0.1)
     return wait
 
-loop, threads4, threads16 = serve(wait), serve(threads(4)), serve(threads(16))
+count = int(os.environ["POOL"])
+app = serve(threads(count) if count else wait)
 `
 
 // TestBoundOfEventLoop: an app that computes in its event loop answers one request
@@ -52,13 +53,10 @@ func TestBoundOfEventLoop(t *testing.T) {
 	}
 	status, out := s.runScenario(`
 name: eventloop
-app: {dir: ., ready: {path: /healthz}}
+app: {dir: ., asgi: "app:app", ready: {path: /healthz}}
 request: {path: /predict}
 order: listed
-topologies:
-  - {name: loop, command: [uvicorn, "--host={host}", "--port={port}", "app:loop"]}
-  - {name: threads4, command: [uvicorn, "--host={host}", "--port={port}", "app:threads4"]}
-  - {name: threads16, command: [uvicorn, "--host={host}", "--port={port}", "app:threads16"]}
+topologies: [{server: uvicorn, env: {POOL: [0, 4, 16]}}]
 matrix: {requests: [30], client: [single, mt], pool: [10]}
 `, "--runtime", "process")
 	if status != 0 {
@@ -71,9 +69,9 @@ matrix: {requests: [30], client: [single, mt], pool: [10]}
 	seen := 0
 	for _, summary := range verdict.Summarise(records) {
 		for name, want := range map[string]verdict.Bound{
-			"loop/mt10/n30":      {By: "workers", Why: "were answered one at a time"},
-			"threads4/mt10/n30":  {By: "workers", Why: "about as many as the app works on at a time"},
-			"threads16/mt10/n30": {By: "pool", Why: "more clients may get more"},
+			"uvicorn-w1-pool0/mt10/n30":  {By: "workers", Why: "were answered one at a time"},
+			"uvicorn-w1-pool4/mt10/n30":  {By: "workers", Why: "about as many as the app works on at a time"},
+			"uvicorn-w1-pool16/mt10/n30": {By: "pool", Why: "more clients may get more"},
 		} {
 			if summary.Name() != name {
 				continue
