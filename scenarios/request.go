@@ -73,6 +73,9 @@ func (d *decoder) stream(o, expected yamlfile.Object, r *Request) {
 	if r.Method == http.MethodHead {
 		d.Problem(o.Keys["method"], "use GET", "the answer to a HEAD has no body, and request says that it streams")
 	}
+	if status := r.Expect.Status; status == http.StatusNoContent || status == http.StatusNotModified {
+		d.Problem(o.Keys["expect"], "expect another status", "an answer with the status %d has no body, and request says that it streams", status)
+	}
 	for name, value := range r.Headers {
 		if strings.EqualFold(name, "Accept-Encoding") && !strings.EqualFold(value, "identity") && r.Stream != StreamChunks {
 			d.Problem(o.Keys["headers"], "remove it", "request.headers asks for compressed answers by Accept-Encoding, and request for their events, which cannot be told apart then")
