@@ -350,6 +350,10 @@ func (v *variants) options(n *yaml.Node) {
 
 // dictionary reads a mapping whose values can be lists.
 func (v *variants) dictionary(n *yaml.Node, key string, read func(n *yaml.Node, into *map[string]string), of func(*Topology) *map[string]string) {
+	if n.Kind != yaml.MappingNode {
+		read(n, of(&v.base)) // which reports it
+		return
+	}
 	plain := *n
 	plain.Content = nil
 	for name, item := range yamlfile.Pairs(n) {
