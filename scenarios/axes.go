@@ -58,7 +58,11 @@ func axisOf[T comparable](d *decoder, n *yaml.Node, what string, read func(item 
 		switch {
 		case !read(item, &value):
 		case slices.Contains(values, value):
-			d.Problem(item, "remove one of them", "%s has %v twice", what, value)
+			text := fmt.Sprint(value)
+			if len(text) > show.Quoted {
+				text = show.Quote(text) // a file may be large
+			}
+			d.Problem(item, "remove one of them", "%s has %s twice", what, text)
 		default:
 			values = append(values, value)
 		}
@@ -233,11 +237,15 @@ func (v *variants) frontSettings(n *yaml.Node, proxy syntax.Proxy) bool {
 // setting reads a value of a server or a proxy, or several, into one of the
 // topology's mappings.
 func (v *variants) setting(n *yaml.Node, name string, setting syntax.Setting, into func(*Topology) *map[string]string) {
-	text := map[string]string{}
+	text, files := map[string]string{}, map[string]bool{}
 	values := axisOf(v.d, n, name, func(item *yaml.Node, value *string) bool {
 		ok := v.d.setting(item, name, setting, value)
 		if text[*value] = *value; setting.Kind == syntax.File {
-			text[*value] = path.Base(item.Value)
+			base := path.Base(item.Value)
+			if text[*value] = base; files[base] {
+				text[*value] = item.Value // another folder's
+			}
+			files[base] = true
 		}
 		return ok
 	})

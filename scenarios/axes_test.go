@@ -1,6 +1,9 @@
 package scenarios
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -61,5 +64,31 @@ func TestAxisOfWhatTheServerDecides(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), `"FLASK_RUN_PORT", which server: flask decides itself`) {
 			t.Errorf("%s: %v", value, err)
 		}
+	}
+}
+
+// TestAxisOfFiles: files of the same name in two folders are two values, and the
+// message of one that is there twice does not hold all of it.
+func TestAxisOfFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a/my.conf": "one {upstream}", "b/my.conf": "two {upstream}", "c.conf": "two {upstream}" + strings.Repeat(" ", 100), "d.conf": "two {upstream}" + strings.Repeat(" ", 100)} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func(files string) (*Scenario, error) {
+		return Loader{Figures: figures, Servers: known}.Parse(filepath.Join(dir, "case.yaml"), []byte(
+			"name: case\napp: {image: app, wsgi: 'wsgi:app'}\ntopologies: [{server: flask, nginx: {config: ["+files+"]}}]\nmatrix: {requests: [1], client: [single]}\n"))
+	}
+	s, err := load("a/my.conf, b/my.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if one, two := s.Topologies[0], s.Topologies[1]; one.Axes["nginx.config"] != "my.conf" || two.Axes["nginx.config"] != "b/my.conf" || one.Name == two.Name {
+		t.Errorf("%s: %v, %s: %v", one.Name, one.Axes, two.Name, two.Axes)
+	}
+	if _, err := load("c.conf, d.conf"); err == nil || !strings.Contains(err.Error(), `nginx.config has "two {upstream}  `) || strings.Contains(err.Error(), strings.Repeat(" ", 80)) {
+		t.Errorf("the same twice: %v", err)
 	}
 }
