@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -176,8 +175,11 @@ func connects(ctx context.Context, stack Stack, service string) error {
 	}
 	conn.Close()
 	asked, listens, err := stack.Listening(ctx, service)
-	if err == nil && !slices.ContainsFunc(listens, func(l netip.AddrPort) bool { return l.Port() == asked.Port() }) {
+	if err == nil && len(listens) == 0 {
 		return fmt.Errorf("service %s does not listen on %v yet", service, asked)
+	}
+	if where, _ := elsewhere(ctx, stack, service); where != "" {
+		return errors.New(where)
 	}
 	return nil
 }

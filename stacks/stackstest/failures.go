@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/ready"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -110,16 +111,20 @@ func (s *suite) elsewhere(t *testing.T) {
 	defer waiting.Wait()
 	for _, c := range []struct {
 		name, host, port, where, proxy string
+		probe                          ready.Probe
 	}{
-		{"port", "{host}", "0", "and not on", ""},
-		{"nginx+port", "{host}", "0", "and not on", "nginx"},
-		{"six", "::", "{port}", "[::]:", ""},
-		{"nginx+six", "::", "{port}", "[::]:", "nginx"},
-		{"loopback", "127.0.0.2", "{port}", "127.0.0.2:", ""},
-		{"nginx+loopback", "127.0.0.2", "{port}", "127.0.0.2:", "nginx"},
+		{"port", "{host}", "0", "and not on", "", ready.Default()},
+		{"nginx+port", "{host}", "0", "and not on", "nginx", ready.Default()},
+		{"six", "::", "{port}", "[::]:", "", ready.Default()},
+		{"nginx+six", "::", "{port}", "[::]:", "nginx", ready.Default()},
+		{"loopback", "127.0.0.2", "{port}", "127.0.0.2:", "", ready.Default()},
+		{"nginx+loopback", "127.0.0.2", "{port}", "127.0.0.2:", "nginx", ready.Default()},
+		{"nginx+connection", "127.0.0.2", "{port}", "127.0.0.2:", "nginx", ready.Probe{TCP: true}},
+		{"command", "127.0.0.2", "{port}", "127.0.0.2:", "", ready.Probe{Command: []string{"false"}}},
 	} {
 		command := []string{"python3", "-c", strings.NewReplacer("{", "{{", "}", "}}").Replace(listen), c.host, c.port, "not on {port}"}
 		spec, stack := s.launch(t, scenarios.Topology{Name: c.name, Server: scenarios.ServerCommand, Command: command, Proxy: c.proxy}, func(p *scenarios.Plan) {
+			p.App.Ready = c.probe
 			p.App.Ready.Timeout = time.Hour
 		})
 		waiting.Go(func() {
