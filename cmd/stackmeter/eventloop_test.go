@@ -70,7 +70,7 @@ matrix: {requests: [30], client: [single, mt], pool: [10]}
 	for _, summary := range verdict.Summarise(records) {
 		for name, want := range map[string]verdict.Bound{
 			"uvicorn-w1-pool0/mt10/n30":  {By: "workers", Why: "were answered one at a time"},
-			"uvicorn-w1-pool4/mt10/n30":  {By: "workers", Why: "about as many as the app works on at a time"},
+			"uvicorn-w1-pool4/mt10/n30":  {By: "workers", Why: "as if the app worked on so many at a time"},
 			"uvicorn-w1-pool16/mt10/n30": {By: "pool", Why: "more clients may get more"},
 		} {
 			if summary.Name() != name {

@@ -281,7 +281,7 @@ func boundByWorkers(u utilisation) *Bound {
 		// The server takes any number. How many the app works on at a time shows only
 		// in how much faster many clients are answered than one.
 		slots = *u.gain
-		waitedFor = fmt.Sprintf("were answered %.1f times as fast as those of one client alone: about as many as the app works on at a time", slots)
+		waitedFor = fmt.Sprintf("were answered %.1f times as fast as those of one client alone: as if the app worked on so many at a time", slots)
 	default:
 		return nil
 	}

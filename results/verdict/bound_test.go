@@ -194,7 +194,7 @@ func TestBoundBesideOneClientAlone(t *testing.T) {
 		{"on a GPU that is busy", withGPU(using(uvicorn, clients, 0.3, 0.02), 60), 9.9, 8, boundUnclear, "busy for 60%"},
 		{"a lock behind threads", using(gunicorn("w1-t4", false, 1, 4), clients, 0.1, 0.02), 9.9, 2, boundWorkers, "one at a time"},
 		{"one thread", using(gunicorn("w1-t1", false, 1, 1), clients, 0.1, 0.02), 9.9, 2, boundWorkers, "10.0 requests at once waited for 1 worker thread"},
-		{"a pool of four threads", using(uvicorn, clients, 0.1, 0.02), 2.5, 2, boundWorkers, "were answered 4.0 times as fast as those of one client alone: about as many as the app works on at a time, while"},
+		{"a pool of four threads", using(uvicorn, clients, 0.1, 0.02), 2.5, 2, boundWorkers, "were answered 4.0 times as fast as those of one client alone: as if the app worked on so many at a time, while"},
 		{"one that computes in part", using(uvicorn, clients, 1.2, 0.02), 2.5, 2, boundUnclear, "used 1.20 of 2 cores"},
 		{"a pool for all of them", using(uvicorn, clients, 0.1, 0.02), 1.02, 2, boundPool, "9.80 times as fast"},
 		{"threads for all of them", using(gunicorn("w1-t16", false, 1, 16), clients, 0.1, 0.02), 1.02, 2, boundPool, "more clients may get more"},
