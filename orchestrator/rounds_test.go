@@ -321,3 +321,59 @@ func TestRoundsUntil(t *testing.T) {
 		t.Errorf("%d cells are planned and %d recorded, %v", run.Planned, len(records), err)
 	}
 }
+
+// TestRoundsOfRealStacks: of either runtime, four are up at once, the last of them is
+// told from the first, and when the run is cancelled then, nothing of them is left.
+func TestRoundsOfRealStacks(t *testing.T) {
+	for _, local := range []bool{true, false} {
+		t.Run(map[bool]string{true: "process", false: "docker"}[local], func(t *testing.T) {
+			b := newBench(t)
+			if local {
+				b.local()
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			up, most := 0, 0
+			b.onEvent = func(e orchestrator.Event) {
+				switch {
+				case e.Kind == orchestrator.EventReady:
+					up++
+				case e.Kind == orchestrator.EventStopped:
+					up--
+				case e.Kind == orchestrator.EventResult && e.Repeat == 2:
+					cancel()
+				}
+				most = max(most, up)
+			}
+			p := b.plan(`
+request: {path: '/sleep?s=0.01'}
+topologies: [flask, gunicorn w1/t2, gunicorn w2/t1, nginx + gunicorn w1/t4]
+matrix: {requests: [10], client: [single, mt], pool: [2]}
+fresh: run
+repeats: 3
+`)
+			if _, err := b.execute(ctx, p); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if up != 0 || most != 4 {
+				t.Errorf("%d stacks are up, %d were", up, most)
+			}
+			if left, err := b.Runtime.Sweep(t.Context(), b.run); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+			b.onEvent = nil
+			if _, err := b.execute(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			_, records, err := b.store.Run(t.Context(), b.run)
+			if err != nil || len(records) != p.Cells() {
+				t.Fatalf("%d records of %d cells, %v", len(records), p.Cells(), err)
+			}
+			for _, r := range records {
+				if r.Status != results.StatusOK || r.Start < 1 || (r.Memory.Peak != nil) != (r.Cell.Repeat == 1) {
+					t.Errorf("%s, round %d: %s, start %d, memory %v: %s", r.Cell.Name, r.Cell.Repeat, r.Status, r.Start, r.Memory.Peak, r.Reason)
+				}
+			}
+		})
+	}
+}
