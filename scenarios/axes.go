@@ -59,8 +59,11 @@ func axisOf[T comparable](d *decoder, n *yaml.Node, what string, read func(item 
 		case !read(item, &value):
 		case slices.Contains(values, value):
 			text := fmt.Sprint(value)
-			if len(text) > show.Quoted {
-				text = show.Quote(text) // a file may be large
+			switch {
+			case strings.HasPrefix(what, "env."):
+				text = "a value" // which may be a secret
+			case len(text) > show.Quoted || show.Columns(text) != text:
+				text = show.Quote(text) // a file's
 			}
 			d.Problem(item, "remove one of them", "%s has %s twice", what, text)
 		default:

@@ -22,6 +22,7 @@ func TestThreat4MessagesNameNoValues(t *testing.T) {
 		{"no YAML", "request:\n  headers:\n    Authorization: Bearer: secret-4711\n", "", "not valid YAML"},
 		{"a tag", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: !secret-4711 x}}\n", "", "the tag of this value means nothing here"},
 		{"an anchor", "app: {image: a, wsgi: 'wsgi:app', env: {TOK: *secret-4711}}\n", "", "no anchor of this name before this"},
+		{"an axis", "app: {image: a, wsgi: 'wsgi:app'}\n", "topologies.0={server: flask, env: {TOK: [secret-4711, secret-4711]}}", "env.TOK has a value twice"},
 		{"an override", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env={TOK: secret-4711, A-B: 1}", `--set app.env…: app.env has the invalid name "A-B"`},
 		{"an override of more", "app: {image: a, wsgi: 'wsgi:app'}\n", "app={image: {}, env: {TOK: secret-4711}}", "--set app…: app.image must be text"},
 		{"an override without =", "app: {image: a, wsgi: 'wsgi:app'}\n", "app.env.TOK secret-4711", "--set app.env.TOK…: not of the form KEY=VALUE"},

@@ -23,7 +23,7 @@ func (f *File) Override(text string) {
 		return
 	}
 	if strings.TrimSpace(value) == "" { // a variable of a script that is not set
-		f.add(s, 0, 0, path+" has no value", "write null to remove it")
+		f.add(s, 0, 0, joined([]string{path})+" has no value", "write null to remove it")
 		return
 	}
 	f.put(s, path, value)
