@@ -57,8 +57,10 @@ func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 		rows = slices.Insert(rows, 0, first)
 	}
 	var best *Summary
-	for _, s := range frontier.Members {
-		if best == nil || frontier.cost(s) < frontier.cost(*best) {
+	for _, s := range frontier.Members { // by the ratios that are shown, and not by the medians
+		if best == nil {
+			best = &s
+		} else if ratio := Beside(*best, s, frontier.Objective).Ratio; ratio != nil && *ratio < 1 {
 			best = &s
 		}
 	}
