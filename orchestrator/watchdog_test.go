@@ -22,8 +22,8 @@ func TestWatchdog(t *testing.T) {
 		said   string
 		beside bool // the load client is in a container
 	}{
-		{"a stack", "POST .*/containers/create", "start nginx+gunicorn-w1-t1", "POST /containers/create", false},
-		{"the load client", "POST .*/attach", "wait until it is ready, the same and warm: nginx+gunicorn-w1-t1", "POST /containers/", true},
+		{"a stack", "POST .*/containers/create", "start nginx+gunicorn-w1-t1-unix", "POST /containers/create", false},
+		{"the load client", "POST .*/attach", "wait until it is ready, the same and warm: nginx+gunicorn-w1-t1-unix", "POST /containers/", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b, p := newHangBench(t)
