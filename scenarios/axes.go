@@ -717,6 +717,15 @@ func (v *variants) variant(axes []topologyAxis, chosen []axisValue) (t Topology,
 		}
 	}
 	t.ServerOptions = fillTexts(t.ServerOptions, values)
+	for _, name := range slices.Sorted(maps.Keys(t.ProxySettings)) { // a configuration of one's own has placeholders, too
+		for _, found := range inText.FindAllStringSubmatch(t.ProxySettings[name], -1) {
+			if value, filled := values[found[1]]; filled && (value == "" || value == "0") {
+				v.d.Problem(v.object.Keys[t.Proxy], "write the number into the file, or add "+found[1]+" to the topology", "%s.%s has {%s}, and the topology has no value for it", t.Proxy, name, found[1])
+				break
+			}
+		}
+	}
+	t.ProxySettings = fillTexts(t.ProxySettings, values)
 	t.Command = fill(v.command, values)
 	for i, s := range v.services {
 		s.Command, s.Env = fill(v.commands[i], values), fillTexts(s.Env, values)
