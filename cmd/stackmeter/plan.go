@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -101,6 +103,22 @@ func scenarioFlags(cmd *cobra.Command, o *scenarioOptions) {
 	cmd.Flags().IntVar(&o.cells, "max-cells", scenarios.DefaultMaxCells, "refuse a plan of more cells than this `N`")
 }
 
+// printAxes says what the values are that names do not say.
+func printAxes(w io.Writer, p scenarios.Plan) {
+	lines := map[string]bool{}
+	for _, trial := range p.Trials {
+		t := trial.Topology
+		for axis, value := range t.Axes {
+			if value != "true" && value != "false" && !strings.Contains(t.Name, value) {
+				lines[fmt.Sprintf("axes: in %s, %s is %s\n", show.Line(t.Name), show.Line(axis), show.Quote(value))] = true
+			}
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(lines)) {
+		fmt.Fprint(w, line)
+	}
+}
+
 func (a *app) printPlan(p scenarios.Plan) error {
 	requests := 0
 	for _, t := range p.Trials {
@@ -147,6 +165,7 @@ func (a *app) printPlan(p scenarios.Plan) error {
 	}
 	fmt.Fprintf(w, "ready: when %s, within %v (app.ready)\n", show.Line(p.App.Ready.String()), p.App.Ready.Timeout)
 	printContainers(w, p)
+	printAxes(w, p)
 	repeat := 0
 	for _, t := range p.Trials {
 		if t.Repeat != repeat {
