@@ -151,7 +151,7 @@ func TestPlanChangesThatAreNotStored(t *testing.T) {
 	was := results.Run{Fingerprint: "one", Plan: scenarios.Plan{Scenario: "s"}}
 	is := was
 	is.Fingerprint = "two"
-	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "not written to the store") {
+	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "what the store does not show") {
 		t.Errorf("%v", c)
 	}
 }
