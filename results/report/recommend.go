@@ -117,7 +117,11 @@ func loadRow(r verdict.Recommendation, flags *Notes, mixed bool, rate float64) [
 		{Text: figure}, {Text: peak}, {Text: runner}, {Text: change}, {Text: p},
 	}
 	if rate > 0 {
-		row = append(row, Entry{Text: fmt.Sprintf("%d ×", r.Copies(rate))})
+		copies := Entry{Text: words.Missing} // what it answers each second is not known
+		if n := r.Copies(rate); n > 0 {
+			copies.Text = fmt.Sprintf("%d ×", n)
+		}
+		row = append(row, copies)
 	}
 	return row
 }

@@ -10,6 +10,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/scenarios"
 )
 
 // TestAttackFromZero: no format has a percentage for what grew from 0.
@@ -57,5 +58,26 @@ func TestAttackFromZero(t *testing.T) {
 		if strings.Contains(b.String(), "+0.0%") || !strings.Contains(b.String(), want) {
 			t.Errorf("history as %s has no %s, or a percentage of 0", format, want)
 		}
+	}
+}
+
+// TestCopiesThatAreNotKnown: how many of a stack a rate takes is not 0 where nobody knows
+// what one answers.
+func TestCopiesThatAreNotKnown(t *testing.T) {
+	var records []results.Record
+	for _, load := range []scenarios.LoadSpec{{Requests: 10, Client: scenarios.ClientSingle, Pool: 1}, {Requests: 10, Client: scenarios.ClientMT, Pool: 2}} {
+		peak := int64(1 << 20)
+		records = append(records, results.Record{
+			Topology: scenarios.Topology{Name: "flask", Server: "flask"}, Cell: scenarios.Cell{Repeat: 1, Load: load},
+			Status: results.StatusOK, Replies: 10, Memory: results.Memory{Peak: &peak},
+		})
+	}
+	loads := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metric(results.MetricMemoryPeak)})
+	var b bytes.Buffer
+	if err := pages.RecommendFormats(sampleRun(), loads, 100).Write(&b, "text", report.Options{Width: 200}); err != nil {
+		t.Fatal(err)
+	}
+	if text := b.String(); strings.Contains(text, "×") || !strings.Contains(text, "for 100 /s") || !strings.Contains(text, "flask") {
+		t.Error(text)
 	}
 }

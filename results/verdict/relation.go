@@ -24,6 +24,10 @@ func Beside(base, head Summary, m results.Figure) Relation {
 	if one == nil || other == nil {
 		return r
 	}
+	if base.Name() == head.Name() { // nothing was measured of a cell beside itself
+		r.Ratio = new(1.0)
+		return r
+	}
 	if r.Change != nil {
 		r.Ratio = new(1 + *r.Change)
 	}

@@ -27,6 +27,18 @@ func TestBesidePairsRounds(t *testing.T) {
 	}
 }
 
+// TestBesideItself: what a cell is beside itself has no interval.
+func TestBesideItself(t *testing.T) {
+	var records []results.Record
+	for round := 1; round <= 8; round++ {
+		records = append(records, ok(flask(), single(100), round, 10+float64(round), 100))
+	}
+	one := Summarise(records)[0]
+	if r := Beside(one, one, results.Metric(results.MetricDuration)); *r.Ratio != 1 || r.Interval != nil || r.Shown {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestBesideFewRounds: with too few rounds for pairs the test is that of two samples,
 // and the ratio still that of the rounds.
 func TestBesideFewRounds(t *testing.T) {
