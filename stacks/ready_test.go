@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,14 +75,6 @@ func TestThreat8RedirectedProbe(t *testing.T) {
 // TestReadyRequest: the probe is the request that the scenario describes, and what is
 // accepted is what it says.
 func TestReadyRequest(t *testing.T) {
-	var got string
-	answer := http.StatusNoContent
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, _ := io.ReadAll(req.Body)
-		got = strings.Join([]string{req.Method, req.URL.Path, req.Host, req.Header.Get("Authorization"), req.Header.Get("Content-Type"), req.UserAgent(), string(body)}, " ")
-		w.WriteHeader(answer)
-	}))
-	defer app.Close()
 	headers := map[string]string{"authorization": "Bearer x", "host": "app.internal"}
 	for name, test := range map[string]struct {
 		probe  ready.Probe
@@ -89,7 +82,7 @@ func TestReadyRequest(t *testing.T) {
 		sent   string
 		failed string
 	}{
-		"a plain one":        {ready.Probe{Path: "/h"}, 204, "GET /h " + strings.TrimPrefix(app.URL, "http://") + "   stackmeter-probe ", ""},
+		"a plain one":        {ready.Probe{Path: "/h"}, 204, "GET /h ADDRESS   stackmeter-probe ", ""},
 		"JSON":               {ready.Probe{Path: "/h", Method: "POST", Headers: headers, JSON: []byte(`{"a":1}`)}, 200, `POST /h app.internal Bearer x application/json stackmeter-probe {"a":1}`, ""},
 		"text":               {ready.Probe{Path: "/h", Method: "PUT", Headers: headers, Body: "a"}, 200, "PUT /h app.internal Bearer x text/plain; charset=utf-8 stackmeter-probe a", ""},
 		"another type":       {ready.Probe{Path: "/h", Method: "PUT", Headers: map[string]string{"Content-Type": "a/b", "Host": "h"}, Body: "a"}, 200, "PUT /h h  a/b stackmeter-probe a", ""},
@@ -98,14 +91,24 @@ func TestReadyRequest(t *testing.T) {
 		"one that will stay": {ready.Probe{Path: "/h", Headers: headers, Status: []string{"204", "3xx"}}, 401, "GET /h app.internal Bearer x  stackmeter-probe ", "has to be answered with 204 or 3xx"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer = test.answer
+			var got string
+			var one sync.Mutex
+			app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				body, _ := io.ReadAll(req.Body)
+				one.Lock()
+				defer one.Unlock()
+				got = strings.Join([]string{req.Method, req.URL.Path, req.Host, req.Header.Get("Authorization"), req.Header.Get("Content-Type"), req.UserAgent(), string(body)}, " ")
+				w.WriteHeader(test.answer)
+			}))
 			test.probe.Timeout = 300 * time.Millisecond
 			if test.failed == "" {
 				test.probe.Timeout = time.Minute
 			}
 			err := WaitReady(t.Context(), Spec{Ready: test.probe, Services: []Service{{Name: "app"}}}, urlStack{placed{}, app.URL})
-			if got != test.sent || (err == nil) != (test.failed == "") || err != nil && !strings.Contains(err.Error(), test.failed) {
-				t.Errorf("sent %q, want %q; %v", got, test.sent, err)
+			app.Close() // waits for a probe that its time-out has ended
+			sent := strings.Replace(test.sent, "ADDRESS", app.Listener.Addr().String(), 1)
+			if got != sent || (err == nil) != (test.failed == "") || err != nil && !strings.Contains(err.Error(), test.failed) {
+				t.Errorf("sent %q, want %q; %v", got, sent, err)
 			}
 			if errors.Is(err, ErrReadyPath) != (test.answer == 401) {
 				t.Errorf("%v: whether waiting helps", err)
