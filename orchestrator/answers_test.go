@@ -17,6 +17,7 @@ import (
 // its counts kept; below the limit it is ok, flagged, and never the best one,
 // however fast its errors made it.
 func TestFault25ErrorsAboveTheLimitStopTheLoad(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan(`
 request: {path: /flaky, max_errors: 20%}
@@ -48,7 +49,7 @@ matrix: {requests: [60], client: [single, mp, mt], pool: [3]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	conclusion := verdict.Conclude(verdict.Summarise(all), nil)
+	conclusion := verdict.Conclude(verdict.Summarise(all), scenarios.Plan{})
 	if len(conclusion.Conditions) == 0 || conclusion.Excluded != 6 {
 		t.Errorf("%d conditions, %d excluded", len(conclusion.Conditions), conclusion.Excluded)
 	}
@@ -82,6 +83,7 @@ matrix: {requests: [30], client: [mt], pool: [2]}
 // thread and wrong with four. Its status is 200 all the while; only what it
 // answered the same file with before tells.
 func TestThreadedAppThatAnswersWronglyIsCaught(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	records := b.mustExecute(b.plan(`
 request:

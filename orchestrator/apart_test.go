@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/units"
 )
 
 // Where the machine has enough cores the client is kept apart from the stacks,
@@ -32,13 +33,17 @@ func TestKeepApart(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var notes []string
-			r := &loop{plan: test.plan, Orchestrator: &Orchestrator{Cores: test.cores},
+			r := &loop{plan: test.plan, devices: make([][]string, 1), Orchestrator: &Orchestrator{Cores: test.cores},
 				ledger: &ledger{scrub: strings.Clone, told: func(e Event) { notes = append(notes, e.Message) }}}
-			if err := r.keepApart(); err != nil {
+			if err := r.sideBySide(t.Context(), []scenarios.Trial{{}}); err != nil {
 				t.Fatal(err)
 			}
-			if !slices.Equal(r.cores, test.client) || r.plan.Resources.Cpuset != test.stack {
-				t.Errorf("client %v, stack %q; want %v and %q", r.cores, r.plan.Resources.Cpuset, test.client, test.stack)
+			spec, err := r.lanes[0].expand(scenarios.Topology{Server: scenarios.ServerCommand, Command: []string{"serve"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if client, stack := r.lanes[0].cores.Client, units.FormatCpuset(spec.Services[0].Cores); !slices.Equal(client, test.client) || stack != test.stack {
+				t.Errorf("client %v, stack %q; want %v and %q", client, stack, test.client, test.stack)
 			}
 			if said := len(notes) == 1 && strings.Contains(notes[0], "the client runs on core"); said != test.said {
 				t.Errorf("said %q", notes)

@@ -45,6 +45,7 @@ func (b *bench) top(words string) []int {
 // TestAttackEndedBehindNginx: the client sees nothing but a 502, which the scenario
 // allows. The cell fails all the same, and the next one has a stack of its own.
 func TestAttackEndedBehindNginx(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	records := b.mustExecute(b.plan(`
 request: {path: "/kill-parent?n=8&signal=15", max_errors: 100%}
@@ -71,6 +72,7 @@ func TestAttackWorkerReplaced(t *testing.T) {
 		{"max requests", `{name: own, command: [gunicorn, --bind, "{host}:{port}", --workers, "2", --max-requests, "20", "{wsgi}"]}`, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits for containers
 			b := newBench(t)
 			plan := b.plan(`
 request: {path: "/sleep?s=0.02", max_errors: 100%}
@@ -182,7 +184,7 @@ type lasting struct {
 func (l *lasting) Prepare(ctx context.Context, job load.Job) (load.Batch, error) {
 	if again := l.begun[job.Load.Requests]; !again && job.Load.Requests < unattacked {
 		l.begun[job.Load.Requests] = true
-		job.Load.Requests *= 100
+		job.Load.Requests *= 30 // a quarter of a minute and more
 	}
 	return l.Client.Prepare(ctx, job)
 }

@@ -44,6 +44,7 @@ matrix: {requests: [200], client: [mt], pool: [4], keepalive: [true]}
 // TestAttackWrongReadyPath: a ready path that the app refuses costs one time-out,
 // not one for each stack.
 func TestAttackWrongReadyPath(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan(`
 topologies:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/lanes"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/scenarios"
@@ -164,7 +165,7 @@ func (s *live) verdict(ctx context.Context, rec *results.Record, f finding, send
 	case died != nil:
 		return fmt.Errorf("the stack cannot be looked at: %w", died)
 	}
-	return notMeasured(f.load, s.plan.Request.MaxErrors)
+	return f.load.Unmeasured(s.plan.Request.MaxErrors)
 }
 
 // lostGPU checks that the containers still have their GPUs. They lose them when
@@ -177,7 +178,7 @@ func (s *live) lostGPU(ctx context.Context) error {
 		return nil
 	}
 	_, err := stacks.SeenGPUs(ctx, s.spec, s.seen, s.stack)
-	if err == nil || ctx.Err() != nil || !s.gpu.answers(ctx) {
+	if err == nil || ctx.Err() != nil || !s.answers(ctx) {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", errLostGPU, err)
@@ -238,7 +239,7 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 		return f, err
 	}
 	defer batch.Close()
-	sampled, err := s.gpu.cell(ctx, s.others(s))
+	sampled, err := s.gpu.cell(ctx, s)
 	if err != nil {
 		return f, err
 	}
@@ -252,10 +253,12 @@ func (s *live) fire(run context.Context, cell scenarios.Cell) (f finding, err er
 	signal.Notify(continued, syscall.SIGCONT)
 	defer signal.Stop(continued)
 	idle := s.watchIdle(ctx, s)
-	before, fired := machineCPU(), time.Now()
+	before, fired := lanes.CPU(s.watched()), time.Now()
 	f.fired = true
 	f.load, err = batch.Fire(ctx)
-	f.machine = usedMeanwhile(before, machineCPU(), time.Since(fired), f.load.Duration)
+	if !s.seen.Apart {
+		f.machine = lanes.UsedMeanwhile(before, lanes.CPU(s.watched()), time.Since(fired), f.load.Duration)
+	}
 
 	f.used = meter.Stop()
 	f.gpu = s.gpu.usage(sampled)
@@ -318,6 +321,9 @@ func (s *live) fill(rec *results.Record, f finding) {
 	if used.CPU != nil {
 		seconds := used.CPU.Seconds()
 		rec.CPU.Stack = &seconds
+	}
+	if used.Inside || s.gpu.unseen { // what there is of its memory, the stack itself saw
+		rec.Flags = append(rec.Flags, results.FlagNoAgent)
 	}
 	if used.MaxGap > longestGap {
 		rec.Flags = append(rec.Flags, results.FlagUnwatched)

@@ -100,6 +100,7 @@ func failed(t *testing.T, records map[string]results.Record, cell string, reason
 // TestFault10OutOfMemory: the kernel kills the server for its container's
 // limit. The cell says so, with the limit; it is not slow, and not 0.
 func TestFault10OutOfMemory(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	r := failed(t, b.mustExecute(b.plan(`
 request: {path: "/memory?mib=60"}
@@ -118,6 +119,7 @@ matrix: {requests: [1, 20], client: [single]}
 // lives and forks another, so that every request is answered in the end. The
 // cell is no measurement all the same.
 func TestFault11WorkerKilled(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	b.onceUnderLoad("gunicorn-w2-t1", func() {
 		workers := b.workers()
@@ -140,6 +142,7 @@ matrix: {requests: [100], client: [single]}
 // TestFault11WorkerOutOfMemory: the same by the kernel, for memory. The
 // control group's count of kills says so although the container runs on.
 func TestFault11WorkerOutOfMemory(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	failed(t, b.mustExecute(b.plan(`
 request: {path: "/spike?mib=400"}
@@ -154,6 +157,7 @@ matrix: {requests: [3], client: [single]}
 // load stops at once instead of sending the rest to nobody; how the server
 // ended and its last words are kept, and a new stack takes the next cell.
 func TestFault12ServerCrashes(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	b.onceUnderLoad("flask", func() {
 		for _, id := range b.containers() {
@@ -204,6 +208,7 @@ func TestFault12StoppedFromOutside(t *testing.T) {
 		{"kill again and again", []string{"kill"}, always, "signal 9"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits for containers
 			b := newBench(t)
 			done := map[string]bool{} // containers
 			b.onEvent = func(e orchestrator.Event) {
@@ -248,6 +253,7 @@ matrix: {requests: [100], client: [single], include: [{client: mt, pool: 4, requ
 
 // TestFault12StoppedWhileStarting does so before there is anything to measure.
 func TestFault12StoppedWhileStarting(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	var once sync.Once
 	b.onEvent = func(e orchestrator.Event) {
@@ -275,6 +281,7 @@ func TestFault12StoppedWhileStarting(t *testing.T) {
 // TestFault13NeverReady: the wait has an end, the last probe's answer and the
 // logs are kept, and the others go on.
 func TestFault13NeverReady(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan(`
 order: listed
@@ -303,6 +310,7 @@ matrix: {requests: [3], client: [single, mt], pool: [2]}
 // out of memory or does not start. The run goes on, and what can be measured
 // is.
 func TestFault29FirstTopologiesFail(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	records := b.mustExecute(b.plan(`
 request: {path: "/spike?mib=150"}
@@ -377,6 +385,7 @@ func (b followedBatch) Fire(ctx context.Context) (load.Result, error) {
 // in and the stack is looked at. What was measured is kept, and is no failure of
 // the cell, which the crash campaign once found written down.
 func TestFault02InterruptedBehindTheLoad(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	interrupted := errors.New("interrupted by the test")
 	ctx, cancel := context.WithCancelCause(t.Context())

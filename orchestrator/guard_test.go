@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // TestLoadBound: no load, however large, has a bound that overflows, and neither
 // has a step that waits for a GPU as well.
 func TestLoadBound(t *testing.T) {
-	request := scenarios.Request{Timeout: time.Minute}
+	request := wire.Request{Timeout: time.Minute}
 	for _, test := range []struct {
 		name string
 		spec scenarios.LoadSpec
@@ -26,7 +27,7 @@ func TestLoadBound(t *testing.T) {
 		{"at a rate", scenarios.LoadSpec{Requests: 100, Rate: 10}, 10*time.Second + time.Minute},
 		{"a search", scenarios.LoadSpec{Requests: 10, P99: time.Second}, searchSteps * 10 * time.Minute},
 		{"a search with three million requests", scenarios.LoadSpec{Requests: 3_000_000, P99: time.Second}, math.MaxInt64},
-		{"the most requests at the longest time-out", scenarios.LoadSpec{Requests: scenarios.MaxRequests, P99: time.Second}, math.MaxInt64},
+		{"the most requests at the longest time-out", scenarios.LoadSpec{Requests: wire.MaxRequests, P99: time.Second}, math.MaxInt64},
 	} {
 		if got := loadBound(request, test.spec); got != test.want {
 			t.Errorf("%s: %v, want %v", test.name, got, test.want)

@@ -1,8 +1,10 @@
 package orchestrator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -21,6 +23,7 @@ import (
 // first stack starts, with the image's name and what to do; the other
 // topologies are measured, and their images' digests are in the records.
 func TestFault14ImageThatCannotBeHad(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	var refused, unknown atomic.Int64
 	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +79,7 @@ matrix: {requests: [2], client: [single]}
 // TestFault14ImageChanges gives an image's name to another image between two
 // trials. Cells of one run are measured on the same image, or not at all.
 func TestFault14ImageChanges(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	command := func(input string, args ...string) string {
 		t.Helper()
@@ -150,5 +154,23 @@ repeats: 2
 	if len(records) != 2 || records[0].Status != results.StatusOK || records[1].Status != results.StatusFailed ||
 		!strings.Contains(records[1].Reason, "somebody removed the image since the run began") {
 		t.Errorf("with its image removed: %+v", records)
+	}
+}
+
+// TestLoopLearnsImages: what an image is that only a node looks up is in the run's record
+// once a stack was started.
+func TestLoopLearnsImages(t *testing.T) {
+	b := newLaptop(t)
+	b.runtime.start = func(context.Context, string, int) error {
+		b.runtime.digest = "sha256:1"
+		return nil
+	}
+	if _, err := b.execute(t.Context(), b.plan("")); err != nil {
+		t.Fatal(err)
+	}
+	run, _, err := b.store.Run(t.Context(), "run")
+	want := map[string]string{"small/app": "sha256:1", "large/app": "sha256:1"}
+	if err != nil || !maps.Equal(run.Images, want) {
+		t.Errorf("%v, %v; want %v", run.Images, err, want)
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
-	"stackmeter/stacks/servers"
 )
 
 // prepare makes the images of every topology before the first stack starts, so that
@@ -24,7 +24,7 @@ func (l *loop) prepare(ctx context.Context, todo []scenarios.Trial) error {
 	}
 	images, err := l.prepareAll(ctx, todo)
 	if errors.Is(err, stacks.ErrNoGPU) && l.plan.Resources.GPU.Mode == scenarios.GPUAuto {
-		l.gpus, l.noGPU = nil, err.Error()
+		l.devices, l.noGPU = make([][]string, max(1, l.plan.Lanes)), err.Error()
 		l.plan.Resources.GPU = scenarios.GPU{Mode: scenarios.GPUOff}
 		l.notify(Event{Kind: EventNote, Message: "no GPU is used: " + l.noGPU})
 		if l.LockMachine != nil {
@@ -63,7 +63,7 @@ func (l *loop) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[stri
 		}
 		seen[name] = true
 		leave := l.enter(boundImages, "make the images of", name)
-		spec, err := servers.Expand(l.id, l.plan, trial.Topology)
+		spec, err := l.specOf(l.plan, trial.Topology)
 		if err == nil {
 			err = l.Runtime.Prepare(ctx, spec, func(line string) {
 				l.notify(Event{Kind: EventImage, Topology: name, Message: line})
@@ -72,11 +72,7 @@ func (l *loop) prepareAll(ctx context.Context, todo []scenarios.Trial) (map[stri
 		leave()
 		switch {
 		case err == nil:
-			for _, s := range spec.Services {
-				if digest := l.Runtime.Digest(s); digest != "" {
-					images[name+"/"+s.Name] = digest
-				}
-			}
+			maps.Copy(images, l.known(spec))
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case errors.Is(err, stacks.ErrUnavailable), errors.Is(err, stacks.ErrNoGPU), errors.Is(err, stacks.ErrLost):
@@ -104,11 +100,35 @@ func (l *loop) prepareClient(ctx context.Context) (digest string, err error) {
 	return "", fmt.Errorf("load client: %w", err)
 }
 
+// known are the images of a stack as far as the runtime knows them, by name.
+func (l *loop) known(spec stacks.Spec) map[string]string {
+	images := map[string]string{}
+	for _, s := range spec.Services {
+		if digest := l.Runtime.Digest(s); digest != "" {
+			images[spec.Name+"/"+s.Name] = digest
+		}
+	}
+	return images
+}
+
+// learn pins the images of a stack that was started: a cluster's nodes look up by its tag
+// what an image is, and nobody knows it before.
+func (l *loop) learn(ctx context.Context, spec stacks.Spec) error {
+	l.learning.Lock()
+	defer l.learning.Unlock()
+	images := maps.Clone(l.images)
+	maps.Copy(images, l.known(spec))
+	if maps.Equal(images, l.images) {
+		return nil
+	}
+	return l.pin(ctx, images)
+}
+
 // pin records the images that the run is made from. Images that it began with have
 // to be the same. An image that was not available then is new.
 func (l *loop) pin(ctx context.Context, images map[string]string) error {
 	var changed []string
-	for name, was := range l.Images {
+	for name, was := range l.images {
 		if is := images[name]; is != "" && is != was {
 			changed = append(changed, fmt.Sprintf("%s: was %s, is %s", name, was, is))
 		}
@@ -118,6 +138,7 @@ func (l *loop) pin(ctx context.Context, images map[string]string) error {
 		slices.Sort(changed)
 		return fmt.Errorf("%w:\n  %s\nstart a new run", ErrImages, strings.Join(changed, "\n  "))
 	}
+	l.images = images
 	if len(images) == 0 {
 		return nil
 	}

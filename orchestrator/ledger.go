@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 )
 
@@ -20,6 +22,7 @@ const (
 	EventRun      = "run"      // the images are there: Trials and Requests are what there is to do
 	EventStart    = "start"    // a stack starts
 	EventReady    = "ready"    // it answers
+	EventLeft     = "left"     // a search knows that the topology is not the answer, and why
 	EventRound    = "round"    // with fresh: run: the first cell of a repeat is next, of Rounds
 	EventCell     = "cell"     // a cell's load begins
 	EventProgress = "progress" // Done of the cell's Requests are answered
@@ -33,20 +36,22 @@ const (
 // An Event tells what a run is doing. Its JSON form is one line of
 // `--progress json`.
 type Event struct {
-	Time     time.Time `json:"time"`
-	Kind     string    `json:"event"`
-	Topology string    `json:"topology,omitempty"`
-	Cell     string    `json:"cell,omitempty"`
-	Repeat   int       `json:"repeat,omitempty"`
-	Rounds   int       `json:"rounds,omitempty"`
-	Trial    int       `json:"trial,omitempty"` // from 1
-	Trials   int       `json:"trials,omitempty"`
-	Requests int       `json:"requests,omitempty"`
-	Done     int       `json:"done,omitempty"`
-	Status   string    `json:"status,omitempty"`
-	Duration *float64  `json:"duration_s,omitempty"`
-	Flags    []string  `json:"flags,omitempty"`
-	Message  string    `json:"message,omitempty"`
+	Time       time.Time `json:"time"`
+	Kind       string    `json:"event"`
+	Lane       int       `json:"lane,omitempty"` // from 1; 0: the only one, or the event is not a lane's
+	Topology   string    `json:"topology,omitempty"`
+	Cell       string    `json:"cell,omitempty"`
+	Repeat     int       `json:"repeat,omitempty"`
+	Rounds     int       `json:"rounds,omitempty"` // 0: not known
+	Trial      int       `json:"trial,omitempty"`  // from 1
+	Trials     int       `json:"trials,omitempty"`
+	Requests   int       `json:"requests,omitempty"`
+	Candidates int       `json:"candidates,omitempty"` // of a search: topologies × loads
+	Done       int       `json:"done,omitempty"`
+	Status     string    `json:"status,omitempty"`
+	Duration   *float64  `json:"duration_s,omitempty"`
+	Flags      []string  `json:"flags,omitempty"`
+	Message    string    `json:"message,omitempty"`
 }
 
 // A ledger records what a run found and what its time went into, and reports what
@@ -56,18 +61,20 @@ type ledger struct {
 	run      string
 	recorder Recorder
 	scrub    func(string) string
-	told     func(Event)          // may be nil
-	added    func(results.Record) // gets each new record
+	told     func(Event)                 // may be nil
+	alike    func(results.Record) string // the fingerprint of a record; nil: none has one
+	added    func(results.Record)        // gets each new record
 	dog      *watchdog
 
 	closed  atomic.Bool // nothing more is written or told
 	telling sync.Mutex  // held while told is called
 
 	began   time.Time
-	timing  sync.Mutex               // held while spent is used
-	spent   map[string]time.Duration // by phase, since the last flush
-	flushed time.Duration            // of all phases
-	planned int                      // cells, as recorded last; 0 before that
+	phases                // of what no lane does
+	writing sync.Mutex    // held while the recorder writes, or what follows is used
+	flushed time.Duration // of all phases
+	planned int           // cells, as recorded last; 0 before that
+	devices []gpu.Device  // as recorded last
 }
 
 // notify reports an event.
@@ -87,7 +94,7 @@ func (l *ledger) put(ctx context.Context, rec results.Record) error {
 		return err
 	}
 	l.added(rec)
-	l.notify(Event{Kind: EventResult, Topology: rec.Topology.Name, Cell: rec.Cell.Name, Repeat: rec.Cell.Repeat,
+	l.notify(Event{Kind: EventResult, Lane: rec.Lane, Topology: rec.Topology.Name, Cell: rec.Cell.Name, Repeat: rec.Cell.Repeat,
 		Requests: rec.Cell.Load.Requests, Status: rec.Status, Duration: rec.Duration, Message: rec.Reason, Flags: rec.Flags})
 	return nil
 }
@@ -98,6 +105,11 @@ func (l *ledger) write(ctx context.Context, rec results.Record) error {
 		return errors.New("the run has ended without this record")
 	}
 	defer l.dog.enter(boundRecord, "write the record of", rec.Cell.Name)()
+	if l.alike != nil && rec.Reused == "" {
+		rec.Fingerprint = l.alike(rec)
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	if err := l.recorder.Put(context.WithoutCancel(ctx), l.scrubbed(rec)); err != nil {
 		return fmt.Errorf("record %s: %w", rec.Cell.Name, err)
 	}
@@ -129,50 +141,51 @@ func (l *ledger) scrubbed(rec results.Record) results.Record {
 	return rec
 }
 
-// spend measures a phase until the returned function is called.
-func (l *ledger) spend(phase string) (done func()) {
-	began := time.Now()
-	return func() { l.took(phase, time.Since(began)) }
-}
-
-// took adds to the time of a phase.
-func (l *ledger) took(phase string, d time.Duration) {
-	l.timing.Lock()
-	defer l.timing.Unlock()
-	l.spent[phase] += d
-}
-
-// together does things at the same time, each of which measures its phases. Together
-// they count for no more than the time that passes.
-func (l *ledger) together(do ...func()) {
-	before, began := maps.Clone(l.spent), time.Now()
-	var all sync.WaitGroup
-	for _, one := range do {
-		all.Go(one)
-	}
-	all.Wait()
-	passed, sum := time.Since(began), time.Duration(0)
-	for phase, d := range l.spent {
-		sum += d - before[phase]
-	}
-	for phase, d := range l.spent {
-		if sum > passed {
-			l.spent[phase] = before[phase] + time.Duration(float64(d-before[phase])*float64(passed)/float64(sum))
+// saw records the devices that a stack got, unless they are recorded already.
+func (l *ledger) saw(ctx context.Context, devices []gpu.Device) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	all := slices.Clone(l.devices)
+	for _, d := range devices {
+		if !slices.ContainsFunc(all, func(known gpu.Device) bool { return known.UUID == d.UUID }) {
+			all = append(all, d)
 		}
 	}
+	if len(all) == len(l.devices) || l.closed.Load() {
+		return nil
+	}
+	// In one order, whichever lane was first.
+	slices.SortFunc(all, func(a, b gpu.Device) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Index, b.Index), cmp.Compare(a.UUID, b.UUID))
+	})
+	defer l.dog.enter(boundRecord, "record which devices stacks got")()
+	if err := l.recorder.Devices(context.WithoutCancel(ctx), l.run, all); err != nil {
+		return fmt.Errorf("record which devices stacks got: %w", err)
+	}
+	l.devices = all
+	return nil
 }
 
 // flush records what the wall time since the last flush went into, and how many
-// cells the run will measure if that has changed.
-func (l *ledger) flush(ctx context.Context, planned int) error {
+// cells the run will measure if that has changed. A second of one of several lanes is
+// a second of the run's divided by their number.
+func (l *ledger) flush(ctx context.Context, planned int, lanes ...*phases) error {
 	ctx = context.WithoutCancel(ctx)
-	for phase, d := range l.spent {
+	spent := map[string]time.Duration{}
+	maps.Copy(spent, l.take())
+	for _, lane := range lanes {
+		for phase, d := range lane.take() {
+			spent[phase] += d / time.Duration(len(lanes))
+		}
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	for phase, d := range spent {
 		l.flushed += d
 		if err := l.recorder.Spent(ctx, l.run, phase, d); err != nil {
 			return fmt.Errorf("record what the time was spent on: %w", err)
 		}
 	}
-	clear(l.spent)
 	if planned == l.planned {
 		return nil
 	}
@@ -180,12 +193,12 @@ func (l *ledger) flush(ctx context.Context, planned int) error {
 	return l.recorder.Planned(ctx, l.run, planned)
 }
 
-// close is the last flush. Time that belongs to no phase goes to PhaseOther.
-func (l *ledger) close(ctx context.Context, planned int) error {
-	known := l.flushed
-	for _, d := range l.spent {
-		known += d
+// account is a flush after which all the time so far is recorded. What belongs to no
+// phase goes to PhaseOther.
+func (l *ledger) account(ctx context.Context, planned int, lanes ...*phases) error {
+	if err := l.flush(ctx, planned, lanes...); err != nil {
+		return err
 	}
-	l.spent[results.PhaseOther] += max(0, time.Since(l.began)-known)
+	l.took(results.PhaseOther, max(0, time.Since(l.began)-l.flushed))
 	return l.flush(ctx, planned)
 }

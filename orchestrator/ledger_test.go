@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 )
 
@@ -18,6 +19,7 @@ type written struct {
 	records []results.Record
 	spent   map[string]time.Duration
 	planned []int
+	devices [][]gpu.Device
 }
 
 func (w *written) Put(_ context.Context, r results.Record) error {
@@ -39,8 +41,29 @@ func newLedger() (*ledger, *written) {
 	w := &written{spent: map[string]time.Duration{}}
 	return &ledger{
 		recorder: w, scrub: func(s string) string { return strings.ReplaceAll(s, "hunter2", "***") },
-		added: func(results.Record) {}, dog: &watchdog{}, began: time.Now(), spent: map[string]time.Duration{}, planned: 8,
+		added: func(results.Record) {}, dog: &watchdog{}, began: time.Now(), planned: 8,
 	}, w
+}
+
+func (w *written) Devices(_ context.Context, _ string, devices []gpu.Device) error {
+	w.devices = append(w.devices, devices)
+	return nil
+}
+
+// TestLedgerSaw: devices are recorded when a stack got others than are known, all of them
+// in one order.
+func TestLedgerSaw(t *testing.T) {
+	l, w := newLedger()
+	a, b, c := gpu.Device{UUID: "a", Node: "n1"}, gpu.Device{UUID: "b", Node: "n1", Index: 1}, gpu.Device{UUID: "c", Node: "n2"}
+	l.devices = []gpu.Device{c}
+	for _, devices := range [][]gpu.Device{{c}, nil, {b}, {b, c}, {a}} {
+		if err := l.saw(t.Context(), devices); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.devices) != 2 || !slices.Equal(w.devices[0], []gpu.Device{b, c}) || !slices.Equal(w.devices[1], []gpu.Device{a, b, c}) {
+		t.Errorf("recorded %+v", w.devices)
+	}
 }
 
 // TestLedgerScrubs: nothing leaves a run with a value that may be a secret, and
@@ -80,6 +103,26 @@ func TestLedgerClosed(t *testing.T) {
 	}
 }
 
+// TestLedgerLanes: what two lanes do at the same time counts for no more than the time
+// that passes.
+func TestLedgerLanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, w := newLedger()
+		var one, other phases
+		one.took(results.PhaseMeasure, 2*time.Second)
+		other.took(results.PhaseStart, time.Second)
+		other.took(results.PhaseMeasure, time.Second)
+		time.Sleep(2 * time.Second)
+		if err := l.account(t.Context(), 8, &one, &other); err != nil {
+			t.Error(err)
+		}
+		want := map[string]time.Duration{results.PhaseStart: time.Second / 2, results.PhaseMeasure: 3 * time.Second / 2, results.PhaseOther: 0}
+		if !maps.Equal(w.spent, want) {
+			t.Errorf("%v, want %v", w.spent, want)
+		}
+	})
+}
+
 // TestLedgerAccounts: the phases and the rest are the whole time, and the number
 // of planned cells is written when it changes.
 func TestLedgerAccounts(t *testing.T) {
@@ -96,7 +139,7 @@ func TestLedgerAccounts(t *testing.T) {
 		}
 		phase(results.PhaseStart, 3*time.Second)
 		time.Sleep(time.Minute)
-		if err := l.close(t.Context(), 6); err != nil || !slices.Equal(w.planned, []int{6}) {
+		if err := l.account(t.Context(), 6); err != nil || !slices.Equal(w.planned, []int{6}) {
 			t.Errorf("%v, planned %v", err, w.planned)
 		}
 		want := map[string]time.Duration{results.PhaseStart: 4 * time.Second, results.PhaseStop: 2 * time.Second, results.PhaseOther: time.Minute}

@@ -2,16 +2,15 @@ package orchestrator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/lanes"
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
-	"stackmeter/scenarios/units"
 )
 
 // A loop is one call of Run. It does what its strategy says, step by step.
@@ -21,22 +20,32 @@ type loop struct {
 	*watchdog
 	id      string
 	plan    scenarios.Plan
-	sampler *gpu.Sampler     // the Orchestrator's GPU, as the plan needs it
-	gpus    []string         // UUIDs of the devices that stacks may get
-	noGPU   string           // why gpus is empty although the scenario would use a GPU
-	idle    map[string]int64 // bytes in use on each device, by UUID, before the first stack
-	cores   []int            // that the client may use; empty: any
-	broken  map[string]error // by topology: why it can never be started
-	ready   map[string]bool  // topologies that have been ready
+	images  map[string]string // that the run is made from, see results.Run; at first, that it began with
+	sampler *gpu.Sampler      // the Orchestrator's GPU, as the plan needs it
+	share   lanes.Share       // what the lanes have, before there is a stack
+	devices [][]string        // of each lane, by UUID
+	noGPU   string            // why there are none although the scenario would use a GPU
+	broken  map[string]error  // by topology: why it can never be started
+	ready   map[string]bool   // topologies that have been ready
 
+	lanes    []*lane
+	apart    bool       // each has cores of its own
+	deciding sync.Mutex // held while the strategy and what follows is used
 	strategy strategy.Strategy
-	trials   int                  // to do when the run began
-	mu       sync.Mutex           // held while the two are used, where stacks start or stop at the same time
-	begun    map[stackKey]int     // trials that were begun or skipped, numbered from 1
-	up       map[stackKey]*live   // stacks that run
-	again    map[results.Key]bool // cells that were void once
-	engine   error                // the first failure of a cell that the engine caused
-	rounds   rounds               // of fresh: run
+	decided  *sync.Cond // there is a new record, or over is set
+	waiting  int        // lanes that had nothing to do since the last record
+	gone     []bool     // by lane: its devices were lost
+	over     bool       // nothing is left to find out, or a lane has failed
+
+	trials    int              // to do when the run began
+	starting  sync.RWMutex     // held to read while a stack starts
+	learning  sync.Mutex       // held while images is used and stacks start
+	mu        sync.Mutex       // held while what follows is used, or up of a lane: stacks start and stop at the same time
+	begun     map[stackKey]int // trials that were begun or skipped, numbered from 1
+	unsampled string           // the last reason why an agent did not sample
+	engine    error            // the first failure of a cell that the engine caused
+	rounds    rounds           // of fresh: run
+	search    searching        // of a plan with Search
 }
 
 // mostUp is how many stacks may be up at once, unless the scenario says fresh: run:
@@ -57,14 +66,18 @@ func (l *loop) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.keepApart(); err != nil {
+	if l.share, err = lanes.Devices(ctx, l.Runtime, l.plan); err != nil {
 		return err
 	}
-	if l.gpus, l.noGPU, err = l.Runtime.Devices(ctx, l.plan.Resources.GPU); err != nil {
+	l.devices, l.noGPU = l.share.Devices, l.share.None
+	if _, err := l.divide(); err != nil {
 		return err
 	}
 	if l.noGPU != "" {
 		l.notify(Event{Kind: EventNote, Message: "no GPU is used: " + l.noGPU})
+	}
+	if l.share.Room != "" {
+		l.notify(Event{Kind: EventNote, Message: "room in the cluster: " + l.share.Room})
 	}
 	// Sweep first, because what a killed run left behind would share the machine
 	// with what is measured now. Sweep again at the end: when this run began, the
@@ -79,21 +92,6 @@ func (l *loop) execute(ctx context.Context) error {
 		return err
 	}
 	return l.engine
-}
-
-// keepApart decides which cores the client and the stacks run on.
-func (l *loop) keepApart() error {
-	client, stack, err := scenarios.Apart(l.Cores, l.plan.Client, l.plan.Resources, l.plan.ClientProcesses())
-	if err != nil {
-		return err
-	}
-	if l.plan.Resources.Cpuset == "" && len(stack) > 0 {
-		l.plan.Resources.Cpuset = units.FormatCpuset(stack)
-		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("the client runs on core %s and the stacks on %s; client.cpuset and resources.cpuset can say otherwise",
-			units.FormatCpuset(client), l.plan.Resources.Cpuset)})
-	}
-	l.cores = client
-	return nil
 }
 
 // sweep removes what runs left behind whose process has ended.
@@ -128,39 +126,37 @@ func (l *loop) leftovers(ctx context.Context) error {
 // steps makes the images and does what the strategy says until nothing is left to
 // find out. No stack is up afterwards.
 func (l *loop) steps(ctx context.Context) (err error) {
-	made, err := l.Recorder.Repeats(ctx, l.id)
+	made, err := l.made(ctx)
 	if err != nil {
 		return err
 	}
-	var todo []scenarios.Trial
-	l.strategy, todo = strategy.New(l.plan, made)
-	if l.Strategy != nil {
-		l.strategy = l.Strategy(l.strategy)
-	}
-	l.added = l.strategy.Add
+	todo := l.decide(made)
+	l.added = l.add
 	if err := l.prepare(ctx, todo); err != nil {
 		return err
 	}
-	l.rounds.resume(made)
+	if l.Reuse != nil {
+		if made, err = l.reuse(ctx, made); err != nil {
+			return err
+		}
+		todo = l.decide(made)
+	}
+	l.rounds.resume(made, l.Past)
+	if err := l.sideBySide(ctx, todo); err != nil {
+		return err
+	}
+	l.rounds.resume(made, l.Past) // what a check of the lanes saw is forgotten
 	l.trials = len(todo)
 	if l.stays() {
 		l.trials = len(verdict.GroupBy(todo, l.key))
 	}
-	l.notify(Event{Kind: EventRun, Trials: l.trials, Requests: requests(todo)})
-	defer func() {
-		err = errors.Join(err, l.removeAll(ctx, l.others(nil)))
-	}()
-	for {
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		step, more := l.strategy.Next(strategy.Capacity{Stacks: mostUp - len(l.up), Up: l.isUp, Fits: l.fits(ctx)})
-		if !more {
-			break
-		}
-		if err := l.do(ctx, step); err != nil {
-			return err
-		}
+	begins := Event{Kind: EventRun, Trials: l.trials, Requests: requests(todo)}
+	if l.plan.Search != nil {
+		begins.Requests, begins.Candidates = 0, l.plan.Cells()
+	}
+	l.notify(begins)
+	if err := l.lanesWork(ctx); err != nil {
+		return err
 	}
 	if l.trials > 0 {
 		for _, why := range l.strategy.Why() {
@@ -170,9 +166,23 @@ func (l *loop) steps(ctx context.Context) (err error) {
 	return nil
 }
 
+// decide makes the strategy from the records of the run, and returns what is to do.
+func (l *loop) decide(made []results.Record) (todo []scenarios.Trial) {
+	l.strategy, todo = strategy.New(l.plan, made)
+	if l.Strategy != nil {
+		l.strategy = l.Strategy(l.strategy)
+	}
+	return todo
+}
+
 // plannedCells is how many of the plan's cells will have a record.
 func (l *loop) plannedCells() int {
 	planned := l.plan.Cells()
+	l.deciding.Lock()
+	defer l.deciding.Unlock()
+	if l.plan.Search != nil {
+		return len(l.search.recorded)
+	}
 	if l.strategy != nil {
 		for _, why := range l.strategy.Why() {
 			planned -= why.Cells
@@ -181,50 +191,11 @@ func (l *loop) plannedCells() int {
 	return planned
 }
 
-// do does one step.
-func (l *loop) do(ctx context.Context, step strategy.Step) error {
-	for _, trial := range step.Skip {
-		if !l.stays() {
-			l.number(trial)
-		}
-		l.notify(Event{Kind: EventSkip, Topology: trial.Topology.Name, Repeat: trial.Repeat, Requests: requests([]scenarios.Trial{trial})})
-	}
-	for _, pruned := range step.Prune {
-		if err := l.broken[pruned.Trial.Topology.Name]; err != nil { // it could not have been started at all
-			one := pruned.Trial
-			one.Cells = []scenarios.Cell{pruned.Cell}
-			if err := l.failAll(ctx, one, err, "", nil); err != nil {
-				return err
-			}
-			continue
-		}
-		rec := l.unmeasured(pruned.Trial, pruned.Cell)
-		rec.Status, rec.Reason = results.StatusPruned, pruned.Reason
-		if err := l.put(ctx, rec); err != nil {
-			return err
-		}
-	}
-	if err := l.startAll(ctx, step.Start); err != nil {
-		return err
-	}
-	if step.Measure != nil {
-		if err := l.measureOn(ctx, *step.Measure); err != nil {
-			return err
-		}
-	}
-	var stop []*live
-	for _, trial := range step.Stop {
-		if s := l.up[l.key(trial)]; s != nil {
-			stop = append(stop, s)
-		}
-	}
-	if err := l.removeAll(ctx, stop); err != nil {
-		return err
-	}
-	if len(l.up) == 0 {
-		return l.flush(ctx, l.plannedCells())
-	}
-	return nil
+// brokenFor says why a topology can never be started; nil: nothing shows that.
+func (l *loop) brokenFor(t scenarios.Topology) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken[t.Name]
 }
 
 func (l *loop) key(trial scenarios.Trial) stackKey {
@@ -239,7 +210,7 @@ func (l *loop) key(trial scenarios.Trial) stackKey {
 }
 
 // number is the number of a trial, in the order in which trials begin.
-func (l *loop) number(trial scenarios.Trial) int {
+func (l *loop) trialNumber(trial scenarios.Trial) int {
 	key := l.key(trial)
 	l.mu.Lock()
 	defer l.mu.Unlock()

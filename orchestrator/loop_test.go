@@ -147,7 +147,7 @@ type laptop struct {
 }
 
 // openStore is an empty store in memory.
-func openStore(t *testing.T) *sqlite.Store {
+func openStore(t testing.TB) *sqlite.Store {
 	t.Helper()
 	store, err := sqlite.OpenInMemory(t.Context())
 	if err != nil {
@@ -446,6 +446,13 @@ func TestLoopEndsWithTheRun(t *testing.T) {
 		{"images that have changed", func(b *laptop) {
 			b.runtime.digest, b.Images = "sha256:2", map[string]string{"small/app": "sha256:1"}
 		}, orchestrator.ErrImages},
+		{"images that a stack that was started turns out not to have any more", func(b *laptop) {
+			b.Images = map[string]string{"small/app": "sha256:1"}
+			b.runtime.start = func(context.Context, string, int) error {
+				b.runtime.digest = "sha256:2"
+				return nil
+			}
+		}, orchestrator.ErrImages},
 		{"an engine that is not there", func(b *laptop) { b.runtime.engine = func() error { return left } }, left},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -494,10 +501,16 @@ func TestLoopStuck(t *testing.T) {
 	}
 }
 
+// steady is a server whose replies take long against what a busy machine adds to them.
+func steady(string) http.HandlerFunc {
+	return func(http.ResponseWriter, *http.Request) { time.Sleep(30 * time.Millisecond) }
+}
+
 // TestLoopUntil: repeats end when the medians are known; what is left out is told
 // and not planned any more.
 func TestLoopUntil(t *testing.T) {
 	b := newLaptop(t)
+	b.runtime.server = steady
 	p := b.plan("repeats: {min: 2, max: 9, until: 100%}\n")
 	records, err := b.execute(t.Context(), p)
 	if err != nil || len(records) >= p.Cells() || b.count(orchestrator.EventSkip) == 0 || !b.said("of at most 9 repeats") {
@@ -513,7 +526,7 @@ func TestLoopUntil(t *testing.T) {
 // cell that fails, and a resumed run begins with it.
 func TestLoopFailFast(t *testing.T) {
 	b := newLaptop(t)
-	b.Strategy = strategy.FailFast
+	b.Strategy = strategy.FailFast(scenarios.Plan{})
 	wrong := errors.New("no such command")
 	b.runtime.start = func(context.Context, string, int) error { return wrong }
 	p := b.plan("fresh: cell\n")

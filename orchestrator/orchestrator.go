@@ -11,6 +11,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"stackmeter/orchestrator/gpu"
@@ -27,8 +28,13 @@ type Orchestrator struct {
 	Client  load.Client
 	GPU     *gpu.Sampler  // nil if the machine has no GPU that can be read
 	NoGPU   string        // why GPU is nil, for the record
+	Agents  string        // the version of those that sample the GPUs of stacks on other machines; empty: none does, see NoGPU
 	GPUWait time.Duration // for clean devices, before a stack or cell is refused; 0: look once
 	Cores   []int         // of this machine, if the stacks run on it: the client gets cores of its own unless the scenario names some; nil: it does not
+
+	// Devices are those that are recorded of the run already: of this machine, or what
+	// the stacks of a resumed one got elsewhere.
+	Devices []gpu.Device
 
 	// LockMachine locks the machine for this run. It is called if the run has
 	// devices but turns out to use none: it then disturbs other runs without a
@@ -38,6 +44,11 @@ type Orchestrator struct {
 	// Room says what the machine has left for stacks that stay up, of a plan with
 	// fresh: run. nil: as much as they take.
 	Room func() (Room, error)
+
+	// Past are records of earlier runs of the scenario, of which only memory is used:
+	// what stacks took then, those of the same names are likely to take now. Without
+	// them only one stack that stays up is started at first.
+	Past []results.Record
 
 	// Images are those that a resumed run began with, see results.Run. Run
 	// refuses others.
@@ -50,6 +61,13 @@ type Orchestrator struct {
 	// as failed, with what was measured until then. Without it there is no record,
 	// and a resumed run measures the cell.
 	KeepCutShort bool
+
+	// Reuse finds records of other runs that stand for cells that this run has not
+	// measured: with the fingerprint of one that is wanted, and of the images that the
+	// run is made from. They are entered into the run, and not measured. For a plan with
+	// Search each candidate is wanted once, under its whole load, and what is found are
+	// rounds of another search. nil: every cell is measured.
+	Reuse func(ctx context.Context, images map[string]string, wanted []results.Record) ([]results.Record, error)
 
 	EngineWait time.Duration // for an engine that went away to come back; 0: defaultEngineWait
 	StepLimit  time.Duration // after which a step counts as stuck; 0: it follows from the scenario and the deadlines within the step
@@ -69,11 +87,21 @@ type Recorder interface {
 	// Repeats returns the run's records so far, in the order in which they were
 	// made. They need only what says whether a cell has to be measured: the cell,
 	// the repeat, the status, the errors, the duration, which memory ran out, and
-	// whether the stack got warm. It is called once.
+	// whether the stack got warm. It is called once, and again after records were reused.
 	Repeats(ctx context.Context, run string) ([]results.Record, error)
+
+	// Run returns the run and its records so far, with all their figures. It is called
+	// for a plan with Search instead of Repeats.
+	Run(ctx context.Context, run string) (results.Run, []results.Record, error)
 
 	// Images records what the run is made from, see results.Run.
 	Images(ctx context.Context, run string, images map[string]string) error
+
+	// Lanes records what the run measures side by side with.
+	Lanes(ctx context.Context, run string, lanes results.Lanes) error
+
+	// Devices records the run's devices, once stacks got others than are known.
+	Devices(ctx context.Context, run string, devices []gpu.Device) error
 
 	// Planned records how many cells the run will measure. They may be fewer than
 	// the plan has, if some turned out to be needless.
@@ -83,8 +111,8 @@ type Recorder interface {
 	Spent(ctx context.Context, run string, phase string, d time.Duration) error
 }
 
-// ErrImages marks the error of a run that is resumed with other images.
-var ErrImages = errors.New("the run cannot be resumed, because its images have changed since it began, so that new cells could not be compared with its own")
+// ErrImages marks the error of a run whose images are not those any more that it began with.
+var ErrImages = errors.New("the run cannot go on, because its images have changed since it began, so that new cells could not be compared with its own")
 
 // Time-outs of the loop's own steps. Those of requests and of readiness are in the
 // scenario.
@@ -104,7 +132,7 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 	}
 	book := &ledger{
 		run: runID, recorder: o.Recorder, scrub: p.Scrubber(stacks.ProxySecrets()...), told: o.Notify, dog: dog,
-		began: time.Now(), spent: map[string]time.Duration{}, planned: p.Cells(),
+		began: time.Now(), planned: p.Cells(), devices: o.Devices,
 	}
 	dog.told = book.notify
 	if store, ok := o.Recorder.(interface{ Locked() bool }); ok {
@@ -112,8 +140,10 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 	}
 	l := &loop{
 		Orchestrator: o, ledger: book, watchdog: dog, id: runID, plan: p, sampler: o.GPU,
-		up: map[stackKey]*live{}, begun: map[stackKey]int{}, again: map[results.Key]bool{}, ready: map[string]bool{},
+		images: o.Images, begun: map[stackKey]int{}, ready: map[string]bool{},
 	}
+	l.decided = sync.NewCond(&l.deciding)
+	book.alike = func(r results.Record) string { return l.plan.CellFingerprint(r.Topology, r.Cell.Load) }
 	if o.GPU != nil && p.Resources.GPU.MPS != nil {
 		sampler := *o.GPU
 		sampler.MPS = true
@@ -126,7 +156,7 @@ func (o *Orchestrator) Run(ctx context.Context, runID string, p scenarios.Plan) 
 	if book.closed.Load() {
 		return err // the ledger is still being written to
 	}
-	if flush := book.close(ctx, l.plannedCells()); err == nil {
+	if flush := book.account(ctx, l.plannedCells(), l.phasesOfLanes()...); err == nil {
 		err = flush
 	}
 	return err

@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 // client, a store.
 type bench struct {
 	orchestrator.Orchestrator
-	t       *testing.T
+	t       testing.TB
 	engine  *docker.Runtime
 	store   *sqlite.Store
 	run     string
@@ -64,7 +64,7 @@ type bench struct {
 	onEvent func(orchestrator.Event)
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts containers, which -short leaves out")
@@ -135,6 +135,7 @@ func (unready) Prepare(context.Context, load.Job) (load.Batch, error) {
 // TestUnsentIsUnmeasured: a load that could not be sent has no figure, and each
 // of those that are missing says why.
 func TestUnsentIsUnmeasured(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	b.Client = unready{b.Client}
 	r := b.mustExecute(b.plan(`
@@ -205,6 +206,7 @@ func (b *bench) mustExecute(p scenarios.Plan) map[string]results.Record {
 }
 
 func TestEveryModeOfEveryTopology(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan(`
 request: {path: /predict, body: {generate: {kind: jpeg, size: 320x240, count: 3, seed: 1}}}
@@ -331,6 +333,7 @@ matrix: {requests: [3], client: [single]}
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits for containers
 			b := newBench(t)
 			p := b.plan(test.scenario)
 			if p.App.Ready.Timeout > 5*time.Second {
@@ -352,6 +355,7 @@ matrix: {requests: [3], client: [single]}
 }
 
 func TestSomeErrorsAreFlagged(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	// Under gunicorn's four threads /sleep of 0.2 s in a time-out of 0.5 s
 	// answers; in a pool of 8 over one thread the last ones wait too long.
@@ -379,6 +383,7 @@ matrix: {requests: [4], client: [single, mt], pool: [2]}
 `
 	for fresh, inherited := range map[string]bool{scenarios.FreshTopology: true, scenarios.FreshCell: false} {
 		t.Run(fresh, func(t *testing.T) {
+			t.Parallel() // it mostly waits for containers
 			b := newBench(t)
 			records := b.mustExecute(b.plan(fmt.Sprintf(scenario, fresh)))
 			first, second := records["flask/single/n4"], records["flask/mt2/n4"]
@@ -393,6 +398,7 @@ matrix: {requests: [4], client: [single, mt], pool: [2]}
 }
 
 func TestInterruptAndResume(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan(`
 request: {path: "/sleep?s=0.05"}
@@ -453,6 +459,7 @@ func TestRepeatsUntilTheMedianIsKnown(t *testing.T) {
 		{"maximum", "{min: 2, max: 6, until: 0.0001%}", 6, verdict.EndMaximum, "the maximum was reached"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits for containers
 			b := newBench(t)
 			p := b.plan(`
 request: {path: "/sleep?s=0.1"}
@@ -515,6 +522,7 @@ repeats: ` + test.repeats)
 }
 
 func TestRequiredGPUStartsNothing(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	records, err := b.execute(t.Context(), b.plan(`
 resources: {gpu: {mode: required}}
@@ -527,6 +535,7 @@ matrix: {requests: [1], client: [single]}
 }
 
 func TestLimitsOfTheMachine(t *testing.T) {
+	t.Parallel() // it mostly waits for containers
 	b := newBench(t)
 	p := b.plan("topologies: [flask]\nmatrix: {requests: [1], client: [single]}\n")
 	p.Resources.CPUs = 4096

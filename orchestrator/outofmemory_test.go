@@ -77,7 +77,7 @@ func TestExplained(t *testing.T) {
 		{"killed without a limit", nil, 0, fmt.Errorf("oom: %w", errOutOfMemory), "", "", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := &live{stack: given{devices: test.gpus}, loop: &loop{plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}
+			l := &live{stack: given{devices: test.gpus}, lane: &lane{loop: &loop{plan: scenarios.Plan{Resources: scenarios.Resources{Memory: test.limit}}}}}
 			reason := l.explained(test.reason, test.before, test.output, gpu.Usage{Flags: test.flags})
 			if got := l.outOfMemory(scenarios.Topology{}, reason); got != test.want || !errors.Is(reason, test.reason) {
 				t.Errorf("ran out of %q, want %q: %v", got, test.want, reason)

@@ -55,7 +55,7 @@ func (l *loop) reconnect(ctx context.Context, why error) error {
 
 // startOver waits until the runtime answers again, and removes what it could not
 // remove of this run before.
-func (l *loop) startOver(ctx context.Context, why error) error {
+func (l *lane) startOver(ctx context.Context, why error) error {
 	if !errors.Is(why, stacks.ErrLost) {
 		l.notify(Event{Kind: EventNote, Message: fmt.Sprintf("starting it again: %v", why)})
 	} else if err := l.reconnect(ctx, why); err != nil {
@@ -64,13 +64,20 @@ func (l *loop) startOver(ctx context.Context, why error) error {
 	if err := l.removeAll(ctx, l.others(nil)); err != nil { // the sweep would, without their knowing
 		return err
 	}
+	// The stacks of other lanes would be swept as well. What is left beside them is
+	// looked for at the end of the run.
+	l.starting.Lock()
+	defer l.starting.Unlock()
+	if l.elsewhere() > 0 {
+		return nil
+	}
 	_, err := l.Runtime.Sweep(ctx, l.id)
 	return err
 }
 
 // stopAgain removes a stack. If the engine goes away meanwhile, it waits until the
 // engine is back.
-func (l *loop) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+func (l *lane) stopAgain(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	err := l.stop(ctx, spec, stack)
 	if !errors.Is(err, stacks.ErrLost) || ctx.Err() != nil {
 		return err
@@ -97,7 +104,9 @@ func (e *lostStart) Unwrap() error { return e.err }
 
 // blame keeps the first failure that the engine caused.
 func (l *loop) blame(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.engine == nil && errors.Is(reason, stacks.ErrLost) {
-		l.engine = fmt.Errorf("%w: %w; stackmeter run --resume measures those cells again", errEngine, reason)
+		l.engine = fmt.Errorf("%w: %w; --resume measures those cells again", errEngine, reason)
 	}
 }

@@ -7,14 +7,13 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
 	"stackmeter/stacks"
-	"stackmeter/stacks/servers"
 )
 
 const (
@@ -36,18 +35,23 @@ const (
 	// roomSpare is the share of the machine's free memory that stays free.
 	roomSpare = 0.1
 
+	// threadsUnseen is how many threads a worker is taken to have beyond those of its
+	// server, until it is up: records do not say. A library that computes has one for
+	// each core, and few machines have more cores.
+	threadsUnseen = 64
+
 	// idleDeaths is how often a stack that ended while it was idle is started again.
 	idleDeaths = 3
 )
 
-// rounds is what a loop knows of stacks that stay up, with fresh: run.
+// rounds is what a loop knows of stacks that stay up, with fresh: run. It is safe for
+// concurrent use.
 type rounds struct {
-	floor  *gpu.Floor      // the devices without any stack
+	mu     sync.Mutex
 	starts map[string]int  // of each topology's stack so far, with those of the run before it was resumed
 	seen   map[string]need // by topology
 	alone  map[string]bool // topologies that ran out of memory beside others
 	died   map[string]int  // topologies whose stacks ended while they were idle
-	repeat int             // of the last cell
 }
 
 // A need is what a stack was seen to take.
@@ -57,11 +61,21 @@ type need struct {
 	threads   int
 }
 
-// resume takes over what a run did before it was resumed.
-func (r *rounds) resume(made []results.Record) {
+// resume takes over what a run did before it was resumed, and what stacks took in earlier
+// runs.
+func (r *rounds) resume(made, past []results.Record) {
 	r.starts, r.seen, r.alone, r.died = map[string]int{}, map[string]need{}, map[string]bool{}, map[string]int{}
 	for _, record := range made {
 		r.starts[record.Topology.Name] = max(r.starts[record.Topology.Name], record.Start)
+	}
+	for _, record := range past {
+		if record.Memory.Peak == nil { // the record of a later round has none
+			continue
+		}
+		name, workers := record.Topology.Name, max(1, record.Topology.Workers)
+		n := r.seen[name].larger(record)
+		n.workers, n.threads = workers, workers*(record.Topology.Threads+threadsUnseen)
+		r.seen[name] = n
 	}
 }
 
@@ -69,10 +83,10 @@ func (r *rounds) resume(made []results.Record) {
 func (l *loop) stays() bool { return l.plan.Fresh == scenarios.FreshRun }
 
 // isUp reports whether a trial's stack is up.
-func (l *loop) isUp(trial scenarios.Trial) bool { return l.up[l.key(trial)] != nil }
+func (l *lane) isUp(trial scenarios.Trial) bool { return l.up[l.key(trial)] != nil }
 
 // others are the stacks that are up beside one, which may be nil.
-func (l *loop) others(than *live) []*live {
+func (l *lane) others(than *live) []*live {
 	var others []*live
 	for _, s := range l.up {
 		if s != than {
@@ -83,12 +97,25 @@ func (l *loop) others(than *live) []*live {
 	return others
 }
 
+// elsewhere is how many stacks of the other lanes are up.
+func (l *lane) elsewhere() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, other := range l.lanes {
+		if other != l {
+			n += len(other.up)
+		}
+	}
+	return n
+}
+
 // startAll starts the stacks of trials, those of fresh: run at the same time. One that
 // did not start beside others is tried once more when they have started: it may have
 // lacked time or memory.
-func (l *loop) startAll(ctx context.Context, trials []scenarios.Trial) error {
+func (l *lane) startAll(ctx context.Context, trials []scenarios.Trial) error {
 	trials = slices.DeleteFunc(slices.Clone(trials), l.isUp)
-	whole := func(t scenarios.Trial) bool { return l.broken[t.Topology.Name] == nil }
+	whole := func(t scenarios.Trial) bool { return l.brokenFor(t.Topology) == nil }
 	if l.stays() && slices.ContainsFunc(trials, whole) {
 		leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU")
 		err := l.cleanBeside(ctx)
@@ -121,12 +148,12 @@ func (l *loop) startAll(ctx context.Context, trials []scenarios.Trial) error {
 
 // startBeside starts stacks at the same time, a few at once, and returns those that did
 // not start.
-func (l *loop) startBeside(ctx context.Context, trials []scenarios.Trial) (again []scenarios.Trial, err error) {
+func (l *lane) startBeside(ctx context.Context, trials []scenarios.Trial) (again []scenarios.Trial, err error) {
 	failures := make([]error, len(trials))
 	slots := make(chan struct{}, max(2, runtime.NumCPU()/2))
 	var starts []func()
 	for i, trial := range trials {
-		spec, err := servers.Expand(l.id, l.plan, trial.Topology)
+		spec, err := l.expand(trial.Topology)
 		if err != nil {
 			return nil, err
 		}
@@ -159,16 +186,27 @@ func (l *loop) startBeside(ctx context.Context, trials []scenarios.Trial) (again
 }
 
 // announce reports that a stack starts.
-func (l *loop) announce(trial scenarios.Trial) {
-	e := Event{Kind: EventStart, Topology: trial.Topology.Name, Repeat: trial.Repeat, Trial: l.number(trial), Trials: l.trials}
+func (l *lane) announce(trial scenarios.Trial) {
+	e := Event{Kind: EventStart, Topology: trial.Topology.Name, Repeat: trial.Repeat, Trial: l.trialNumber(trial), Trials: l.trials}
 	if l.stays() {
-		e.Rounds = l.plan.Repeats
+		e.Rounds = l.planRounds()
+	}
+	if l.plan.Search != nil {
+		e.Repeat = 0 // a stack may be up for any of the rounds
 	}
 	l.notify(e)
 }
 
+// planRounds is how many rounds there will be; 0: a search does not know it.
+func (l *loop) planRounds() int {
+	if l.plan.Search != nil {
+		return 0
+	}
+	return l.plan.Repeats
+}
+
 // removeAll removes stacks at the same time.
-func (l *loop) removeAll(ctx context.Context, which []*live) error {
+func (l *lane) removeAll(ctx context.Context, which []*live) error {
 	if len(which) == 1 {
 		return which[0].remove(ctx)
 	}
@@ -186,11 +224,12 @@ func (s *live) started() {
 	if !s.stays() {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.rounds.starts[s.spec.Name]++
-	s.start = s.rounds.starts[s.spec.Name]
-	n := s.rounds.seen[s.spec.Name]
+	r := &s.rounds
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starts[s.spec.Name]++
+	s.start = r.starts[s.spec.Name]
+	n := r.seen[s.spec.Name]
 	n.workers, n.threads = max(1, s.spec.Topology.Workers), 0
 	if s.warmed != nil {
 		n.main = max(n.main, *s.warmed)
@@ -200,19 +239,26 @@ func (s *live) started() {
 			n.threads += max(1, p.Threads)
 		}
 	}
-	s.rounds.seen[s.spec.Name] = n
+	r.seen[s.spec.Name] = n
 }
 
 // tookMemory notes what a stack took in a cell.
 func (s *live) tookMemory(rec results.Record) {
-	n := s.rounds.seen[s.spec.Name]
+	r := &s.rounds
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[s.spec.Name] = r.seen[s.spec.Name].larger(rec)
+}
+
+// larger is the need with what a stack took in a cell.
+func (n need) larger(rec results.Record) need {
 	if rec.Memory.Peak != nil {
 		n.main = max(n.main, *rec.Memory.Peak)
 	}
 	if rec.GPU.OverBaseline != nil {
 		n.gpu = max(n.gpu, *rec.GPU.OverBaseline)
 	}
-	s.rounds.seen[s.spec.Name] = n
+	return n
 }
 
 // A Room is what a machine has left.
@@ -223,20 +269,21 @@ type Room struct {
 
 // fits says which stacks have room beside those that are up. What a topology takes that
 // was not up yet is estimated by the largest for each worker that was seen.
-func (l *loop) fits(ctx context.Context) func(...scenarios.Trial) bool {
+func (l *lane) fits(ctx context.Context) func(...scenarios.Trial) bool {
 	return func(trials ...scenarios.Trial) bool {
 		single := len(trials) == 1 && len(l.up) == 0
-		if len(l.rounds.seen) == 0 || len(l.up)+len(trials) > mostBeside || slices.ContainsFunc(trials, func(t scenarios.Trial) bool { return l.rounds.alone[t.Topology.Name] }) ||
+		l.rounds.mu.Lock()
+		defer l.rounds.mu.Unlock()
+		if len(l.rounds.seen) == 0 || len(l.up)+l.elsewhere()+len(trials) > mostBeside || slices.ContainsFunc(trials, func(t scenarios.Trial) bool { return l.rounds.alone[t.Topology.Name] }) ||
 			slices.ContainsFunc(l.others(nil), func(s *live) bool { return l.rounds.alone[s.spec.Name] }) {
 			return single
 		}
-		var sum need
-		for _, trial := range trials {
-			n := l.rounds.estimate(trial.Topology)
-			if limit := l.limit(trial.Topology); limit > 0 {
-				n.main = min(n.main, limit)
-			}
-			sum.main, sum.gpu, sum.threads = sum.main+n.main, sum.gpu+n.gpu, sum.threads+n.threads
+		if most := l.share.Most; most > 0 && len(l.up)+l.elsewhere()+len(trials) > most {
+			return single
+		}
+		sum := l.sum(trials)
+		for _, other := range l.lanes { // what it starts has taken nothing yet
+			sum.main, sum.threads = sum.main+other.reserved.main, sum.threads+other.reserved.threads
 		}
 		if l.Room != nil {
 			if room, err := l.Room(); err == nil && (float64(sum.main) > (1-roomSpare)*float64(room.Memory) || sum.threads > room.Threads) {
@@ -252,7 +299,31 @@ func (l *loop) fits(ctx context.Context) func(...scenarios.Trial) bool {
 	}
 }
 
-// estimate is what a stack of a topology is likely to take.
+// sum is what stacks are likely to take; rounds.mu is held.
+func (l *lane) sum(trials []scenarios.Trial) need {
+	var sum need
+	for _, trial := range trials {
+		n := l.rounds.estimate(trial.Topology)
+		if limit := l.limit(trial.Topology); limit > 0 {
+			n.main = min(n.main, limit)
+		}
+		sum.main, sum.gpu, sum.threads = sum.main+n.main, sum.gpu+n.gpu, sum.threads+n.threads
+	}
+	return sum
+}
+
+// reserve notes what stacks will take that the lane starts, so that other lanes leave
+// room for them. Its last ones have started or failed.
+func (l *lane) reserve(trials []scenarios.Trial) {
+	if !l.stays() {
+		return
+	}
+	l.rounds.mu.Lock()
+	defer l.rounds.mu.Unlock()
+	l.reserved = l.sum(slices.DeleteFunc(slices.Clone(trials), l.isUp))
+}
+
+// estimate is what a stack of a topology is likely to take; mu is held.
 func (r *rounds) estimate(t scenarios.Topology) need {
 	n, known := r.seen[t.Name]
 	if !known {
@@ -268,8 +339,8 @@ func (r *rounds) estimate(t scenarios.Topology) need {
 }
 
 // limit is the most main memory that a stack of a topology can take; 0: there is no limit.
-func (l *loop) limit(t scenarios.Topology) int64 {
-	spec, err := servers.Expand(l.id, l.plan, t)
+func (l *lane) limit(t scenarios.Topology) int64 {
+	spec, err := l.expand(t)
 	if err != nil {
 		return 0
 	}
@@ -283,31 +354,42 @@ func (l *loop) limit(t scenarios.Topology) int64 {
 	return sum
 }
 
-// roomless reports whether a stack failed for memory that its neighbours may have held.
+// roomless reports whether a stack failed for memory, or a place, that its neighbours may
+// have held.
 // It is then measured again when there are none.
-func (l *loop) roomless(t scenarios.Topology, reason error, others int) bool {
+func (l *lane) roomless(t scenarios.Topology, reason error, others int) bool {
 	name := t.Name
-	gone := errors.Is(reason, errOutOfGPUMemory) || l.plan.Resources.Of(t).Memory == 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory))
-	if !gone || others == 0 || !l.stays() || l.rounds.alone[name] {
+	machine := l.plan.Resources.Of(t).Memory == 0 && (errors.Is(reason, errOutOfMemory) || errors.Is(reason, stacks.ErrOutOfMemory))
+	place := errors.Is(reason, stacks.ErrNoRoom)
+	if machine || place { // all lanes share it
+		others += l.elsewhere()
+	}
+	gone := machine || place || errors.Is(reason, errOutOfGPUMemory)
+	l.rounds.mu.Lock()
+	known := l.rounds.alone[name]
+	if gone && others > 0 && l.stays() {
+		l.rounds.alone[name] = true
+	}
+	l.rounds.mu.Unlock()
+	if !gone || others == 0 || !l.stays() || known {
 		return false
 	}
-	l.rounds.alone[name] = true
-	l.notify(Event{Kind: EventNote, Topology: name, Message: name + " ran out of memory beside other stacks, and is measured again alone: " + reason.Error()})
+	l.notify(Event{Kind: EventNote, Topology: name, Message: name + " had no room beside other stacks, and is measured again alone: " + reason.Error()})
 	return true
 }
 
 // stillRuns looks whether a stack that was idle still runs. If not, it is removed: the
 // strategy has it started again.
-func (l *loop) stillRuns(ctx context.Context, s *live) (bool, error) {
+func (l *lane) stillRuns(ctx context.Context, s *live) (bool, error) {
 	name := s.spec.Name
-	if !l.stays() || l.rounds.died[name] >= idleDeaths {
+	if !l.stays() || l.rounds.deaths(name, 0) >= idleDeaths {
 		return true, nil
 	}
 	err := s.stack.Check(ctx)
 	if err == nil || ctx.Err() != nil {
 		return true, nil
 	}
-	l.rounds.died[name]++
+	l.rounds.deaths(name, 1)
 	l.notify(Event{Kind: EventNote, Topology: name, Message: name + " did not live until its next cell, and is started again: " + err.Error()})
 	if errors.Is(err, stacks.ErrLost) {
 		if err := l.reconnect(ctx, err); err != nil {
@@ -317,11 +399,19 @@ func (l *loop) stillRuns(ctx context.Context, s *live) (bool, error) {
 	return false, s.remove(ctx)
 }
 
+// deaths adds to how often the stacks of a topology ended while they were idle.
+func (r *rounds) deaths(topology string, more int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.died[topology] += more
+	return r.died[topology]
+}
+
 // enterRound reports the first cell of each repeat.
-func (l *loop) enterRound(cell scenarios.Cell) {
-	if l.stays() && cell.Repeat != l.rounds.repeat {
-		l.rounds.repeat = cell.Repeat
-		l.notify(Event{Kind: EventRound, Repeat: cell.Repeat, Rounds: l.plan.Repeats})
+func (l *lane) enterRound(cell scenarios.Cell) {
+	if l.stays() && cell.Repeat != l.round {
+		l.round = cell.Repeat
+		l.notify(Event{Kind: EventRound, Repeat: cell.Repeat, Rounds: l.planRounds(), Message: l.search.standing()})
 	}
 }
 
@@ -333,7 +423,7 @@ type idleWatch struct {
 }
 
 // watchIdle begins to watch the stacks that are up beside one.
-func (l *loop) watchIdle(ctx context.Context, than *live) idleWatch {
+func (l *lane) watchIdle(ctx context.Context, than *live) idleWatch {
 	w := idleWatch{stacks: l.others(than), began: time.Now()}
 	for _, s := range w.stacks {
 		w.before = append(w.before, s.cpu(ctx))
@@ -364,7 +454,7 @@ func (s *live) cpu(ctx context.Context) time.Duration {
 
 // forgetMemory takes the memory out of a record of a later round.
 func (s *live) forgetMemory(rec *results.Record) {
-	if !s.stays() || s.plan.FirstPass(rec.Cell.Repeat) {
+	if !s.stays() || s.first {
 		return
 	}
 	rec.Memory = results.Memory{Method: rec.Memory.Method, Reason: results.LaterRound}

@@ -81,6 +81,33 @@ func TestRounds(t *testing.T) {
 	}
 }
 
+// TestRoundsPast: what stacks took in an earlier run is known, and those that fit start
+// together before the first is measured.
+func TestRoundsPast(t *testing.T) {
+	for memory, together := range map[int64]bool{1 << 20: true, 1 << 30: false} {
+		b := newLaptop(t)
+		b.Room = func() (orchestrator.Room, error) { return orchestrator.Room{Memory: 2 << 30, Threads: 10000}, nil }
+		p := roundsPlan(t, "repeats: 2\n")
+		for _, trial := range p.Trials {
+			took := results.Record{Topology: trial.Topology, Memory: results.Memory{Peak: &memory}}
+			took.GPU.OverBaseline = &memory // which nothing on this machine can read now
+			b.Past = append(b.Past, took)
+		}
+		var order []string
+		b.onEvent = func(e orchestrator.Event) {
+			if e.Kind == orchestrator.EventStart || e.Kind == orchestrator.EventResult {
+				order = append(order, e.Kind)
+			}
+		}
+		if _, err := b.execute(t.Context(), p); err != nil || b.count(orchestrator.EventStart) != 3 {
+			t.Fatal(err, order)
+		}
+		if is := slices.Index(order, orchestrator.EventResult) == 3; is != together {
+			t.Errorf("stacks that took %d bytes: %v", memory, order)
+		}
+	}
+}
+
 // TestRoundsStarts: each start has as many rounds, and its own number in the records.
 func TestRoundsStarts(t *testing.T) {
 	b := newLaptop(t)
@@ -311,6 +338,7 @@ func TestRoundsInterrupted(t *testing.T) {
 // when nothing needs it any more.
 func TestRoundsUntil(t *testing.T) {
 	b := newLaptop(t)
+	b.runtime.server = steady
 	p := roundsPlan(t, "repeats: {min: 2, max: 9, until: 100%}\n")
 	records, err := b.execute(t.Context(), p)
 	if err != nil || len(records) >= p.Cells() || b.count(orchestrator.EventSkip) == 0 || !b.said("a/mt2/n6: ") || !b.said("of at most 9 repeats") {

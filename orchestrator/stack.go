@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/lanes"
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
@@ -21,7 +22,7 @@ import (
 
 // A live is a running stack under measurement.
 type live struct {
-	*loop
+	*lane
 	key   stackKey
 	spec  stacks.Spec
 	trial scenarios.Trial
@@ -34,6 +35,7 @@ type live struct {
 	failure   error        // of the last cell
 	neighbour string       // which idle stack disturbed the last cell
 	before    stacks.Facts // when the cell began
+	first     bool         // the cell belongs to the first pass over a stack that stays up
 	flags     []string     // of every cell of this stack
 	warmed    *int64       // bytes: the stack's main memory after warm-up
 	start     int          // its number, see results.Record
@@ -41,15 +43,14 @@ type live struct {
 
 // start starts the stack of a trial and makes it ready for cells, unless it is up.
 // If it cannot be started, its cells are recorded as failed.
-func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
+func (l *lane) start(ctx context.Context, trial scenarios.Trial) error {
 	if l.up[l.key(trial)] != nil {
 		return nil
 	}
-	name := trial.Topology.Name
-	if err := l.broken[name]; err != nil {
+	if err := l.brokenFor(trial.Topology); err != nil {
 		return l.failAll(ctx, trial, err, "", nil)
 	}
-	spec, err := servers.Expand(l.id, l.plan, trial.Topology)
+	spec, err := l.expand(trial.Topology)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (l *loop) start(ctx context.Context, trial scenarios.Trial) error {
 
 // startOnce tries to start a stack. Its error is a *lostStart if the attempt says
 // nothing about the stack, and a *failedStart if it does.
-func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
+func (l *lane) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
 	leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU of", spec.Name)
 	watch, err := l.watchGPU(ctx)
 	leave()
@@ -84,13 +85,21 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 	if err != nil {
 		return &failedStart{err: err}
 	}
-	s := &live{loop: l, key: l.key(trial), spec: spec, trial: trial, gpu: watch}
-	done := l.spend(results.PhaseStart)
-	began := time.Now()
-	leave = l.enter(boundEngine, "start", spec.Name)
-	s.stack, err = l.Runtime.Start(ctx, spec)
+	s := &live{lane: l, key: l.key(trial), spec: spec, trial: trial, gpu: watch}
+	began, room := time.Now(), lanes.Wait{Told: func(text string) {
+		l.notify(Event{Kind: EventNote, Topology: spec.Name, Message: spec.Name + " " + text})
+	}}
+	leave = l.enter(l.startBound(), "start", spec.Name)
+	l.starting.RLock()
+	if s.stack, err = watch.starter(room.For)(ctx, spec); err == nil {
+		l.mu.Lock()
+		l.up[s.key] = s
+		l.mu.Unlock()
+	}
+	l.starting.RUnlock()
 	leave()
-	done()
+	took := time.Since(began) - room.Took() // others' time is not the stack's
+	l.took(results.PhaseStart, took)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errors.Join(context.Cause(ctx), watch.close(ctx))
@@ -105,13 +114,13 @@ func (l *loop) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 		}
 		return errors.Join(&failedStart{err: err, logs: printed.Log}, watch.close(ctx))
 	}
-	l.mu.Lock()
-	l.up[s.key] = s
-	l.mu.Unlock()
-	started := time.Since(began).Seconds()
+	started := took.Seconds()
 	s.facts.StartS = &started
 	if err := s.makeReady(ctx); err != nil {
 		return errors.Join(s.notReady(ctx, err), s.remove(ctx))
+	}
+	if err := l.learn(ctx, spec); err != nil {
+		return errors.Join(err, s.remove(ctx))
 	}
 	s.started()
 	return nil
@@ -143,7 +152,7 @@ func (e *failedStart) Unwrap() error { return e.err }
 
 // notStarted records the cells of a stack that did not start as failed. err is what is
 // joined with the failure: that the stack could not be removed ends the run.
-func (l *loop) notStarted(ctx context.Context, trial scenarios.Trial, failed *failedStart, err error) error {
+func (l *lane) notStarted(ctx context.Context, trial scenarios.Trial, failed *failedStart, err error) error {
 	if l.roomless(trial.Topology, failed.err, len(l.up)) {
 		return beside(err)
 	}
@@ -176,6 +185,17 @@ func (s *live) preflight(err error) {
 	if !errors.Is(err, stacks.ErrReadyPath) && !errors.Is(err, stacks.ErrElsewhere) || errors.Is(err, stacks.ErrEnded) {
 		return
 	}
+	others := slices.DeleteFunc(s.giveUp(err), func(name string) bool { return name == s.spec.Name })
+	if len(others) > 0 {
+		s.notify(Event{Kind: EventNote, Topology: s.spec.Name,
+			Message: fmt.Sprintf("%v; this does not depend on the topology, so that these are not tried: %s", err, strings.Join(others, ", "))})
+	}
+}
+
+// giveUp gives up the topologies for which a failure holds as well, and returns their names.
+func (s *live) giveUp(err error) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var same []string
 	for _, trial := range s.plan.Trials {
 		t := trial.Topology
@@ -185,7 +205,7 @@ func (s *live) preflight(err error) {
 			continue
 		}
 		if s.ready[t.Name] {
-			return
+			return nil
 		}
 		same = append(same, t.Name)
 	}
@@ -194,16 +214,13 @@ func (s *live) preflight(err error) {
 			s.broken[name] = fmt.Errorf("not started, because it would not become ready either: %w", err)
 		}
 	}
-	if others := slices.DeleteFunc(same, func(name string) bool { return name == s.spec.Name }); len(others) > 0 {
-		s.notify(Event{Kind: EventNote, Topology: s.spec.Name,
-			Message: fmt.Sprintf("%v; this does not depend on the topology, so that these are not tried: %s", err, strings.Join(others, ", "))})
-	}
+	return same
 }
 
 // measureOn measures a cell on the stack of its trial and records it. If the stack
 // dies, only this cell is lost. The first time that a cell is void it gets no
 // record, so that the strategy asks for it again, and its stack is removed.
-func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
+func (l *lane) measureOn(ctx context.Context, m strategy.Measurement) error {
 	s, cell := l.up[l.key(m.Trial)], m.Cell
 	if s == nil {
 		return nil // it could not be started, and the cell is recorded as failed
@@ -212,6 +229,7 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 		return err
 	}
 	l.enterRound(cell)
+	s.first = m.First
 	rec, alive, err := s.measure(ctx, cell)
 	if err != nil {
 		return err
@@ -223,14 +241,14 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Message: s.spec.Name + ": " + standing(ctx, s.stack)})
 	}
 	again := results.Key{Topology: s.spec.Name, Load: cell.Name, Repeat: cell.Repeat}
-	if s.void != nil && !l.again[again] {
-		l.again[again] = true
+	if s.void != nil && l.again[again] == "" {
+		l.again[again] = s.void.Error()
 		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat,
 			Message: cell.Name + " is void and is measured again on a new stack: " + s.void.Error()})
 		return s.remove(ctx)
 	}
-	if s.neighbour != "" && !l.again[again] {
-		l.again[again] = true
+	if s.neighbour != "" && l.again[again] == "" {
+		l.again[again] = s.neighbour
 		l.notify(Event{Kind: EventNote, Topology: s.spec.Name, Cell: cell.Name, Repeat: cell.Repeat,
 			Message: cell.Name + " is void and is measured again: " + s.neighbour})
 		return nil
@@ -242,10 +260,11 @@ func (l *loop) measureOn(ctx context.Context, m strategy.Measurement) error {
 	if l.roomless(s.spec.Topology, s.failure, len(l.up)-1) {
 		return s.remove(ctx)
 	}
-	if l.again[again] {
-		rec.Flags = append(rec.Flags, results.FlagRepeated)
+	if why := l.again[again]; why != "" {
+		rec.Flags, rec.Stack.Before = append(rec.Flags, results.FlagRepeated), why
 	}
 	l.blame(s.void)
+	l.failed = l.failed || rec.Status == results.StatusFailed
 	if err := l.put(ctx, rec); err != nil {
 		return err
 	}
@@ -263,13 +282,13 @@ func (s *live) remove(ctx context.Context) error {
 	s.mu.Lock()
 	delete(s.up, s.key)
 	s.mu.Unlock()
-	s.gpu.trial.Phase(gpu.PhaseTeardown)
+	s.gpu.phase(gpu.PhaseTeardown)
 	err := s.stopAgain(ctx, s.spec, s.stack)
 	return errors.Join(err, s.gpu.close(ctx))
 }
 
 // stop removes a stack, even after the run was cancelled.
-func (l *loop) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
+func (l *lane) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) error {
 	defer l.spend(results.PhaseStop)()
 	defer l.enter(boundEngine, "remove", spec.Name)()
 	ctx, cancel := l.cleanup(ctx)
@@ -283,8 +302,9 @@ func (l *loop) stop(ctx context.Context, spec stacks.Spec, stack stacks.Stack) e
 }
 
 // failAll records the same failure for all the cells that are left of a trial.
-func (l *loop) failAll(ctx context.Context, trial scenarios.Trial, reason error, logs string, facts *results.Stack) error {
+func (l *lane) failAll(ctx context.Context, trial scenarios.Trial, reason error, logs string, facts *results.Stack) error {
 	l.blame(reason)
+	l.failed = true
 	for _, cell := range trial.Cells {
 		rec := l.unmeasured(trial, cell)
 		rec.Status, rec.Reason, rec.OutOfMemory = results.StatusFailed, reason.Error(), l.outOfMemory(trial.Topology, reason)
@@ -297,10 +317,10 @@ func (l *loop) failAll(ctx context.Context, trial scenarios.Trial, reason error,
 }
 
 // unmeasured is the record of a cell whose load was not sent.
-func (l *loop) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Record {
+func (l *lane) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Record {
 	const why = "the cell was not measured"
 	return results.Record{
-		Run: l.id, Topology: trial.Topology, Cell: cell, Started: time.Now(),
+		Run: l.id, Topology: trial.Topology, Cell: cell, Started: time.Now(), Lane: l.number,
 		GPU: gpu.Usage{Reason: why}, Memory: results.Memory{Reason: why},
 	}
 }
@@ -308,7 +328,7 @@ func (l *loop) unmeasured(trial scenarios.Trial, cell scenarios.Cell) results.Re
 // makeReady waits until a started stack is ready for cells: it answers, it is what
 // was asked for, it has settled, and it is warm.
 func (s *live) makeReady(ctx context.Context) error {
-	if s.gpu.trial != nil {
+	if s.gpu.trial != nil || s.gpu.far != nil {
 		// The owners of memory have to be known from the first allocation on.
 		if facts, err := s.stack.Inspect(ctx); err == nil {
 			s.gpu.owners(facts, s.spec)
@@ -360,7 +380,7 @@ func (s *live) makeReady(ctx context.Context) error {
 func (s *live) readBack(ctx context.Context) error {
 	found, err := servers.Verify(ctx, s.spec, s.stack)
 	s.keep(found)
-	if err != nil {
+	if err := errors.Join(err, s.saw(ctx, s.gpu.devices(found.Facts))); err != nil {
 		return err
 	}
 	s.gpu.owners(found.Facts, s.spec)
@@ -380,7 +400,10 @@ func (s *live) readBack(ctx context.Context) error {
 func (s *live) keep(found servers.Facts) {
 	s.seen = found.Facts
 	s.facts.Route = found.Route
-	s.facts.GPU = found.GPU
+	s.facts.GPU, s.facts.Node, s.facts.ClientNode, s.facts.Cores = found.GPU, found.Node, found.ClientNode, found.Cores
+	if found.Beside {
+		s.flags = append(s.flags, results.FlagClientBeside)
+	}
 	if s.noGPU != "" {
 		s.facts.GPU = "none: " + s.noGPU
 		s.flags = append(s.flags, results.FlagNoGPU)
@@ -408,7 +431,7 @@ func (s *live) keep(found servers.Facts) {
 // fails if no request was answered as expected: a hundred more would not be either.
 func (s *live) warmUp(ctx context.Context) error {
 	if s.plan.Warmup > 0 {
-		s.gpu.trial.Phase(gpu.PhaseWarmup)
+		s.gpu.phase(gpu.PhaseWarmup)
 		workers := s.workers()
 		spec := scenarios.LoadSpec{Client: scenarios.ClientMT, Pool: workers, Requests: s.plan.Warmup * workers}
 		if len(s.seen.Services) == 0 { // its workers are not known
@@ -426,7 +449,7 @@ func (s *live) warmUp(ctx context.Context) error {
 			return fmt.Errorf("warm-up: %w", err)
 		}
 		if result.Replies == 0 {
-			return fmt.Errorf("warm-up: %s", noReply(result))
+			return fmt.Errorf("warm-up: %w", result.Unmeasured(nil))
 		}
 	}
 	return nil
@@ -467,7 +490,7 @@ func (s *live) job(spec scenarios.LoadSpec, repeat int) load.Job {
 	request.Headers = message.Fill(request.Headers, s.plan.App.Env)
 	return load.Job{
 		URL: s.stack.URL(), Request: request, Load: spec, GiveUp: giveUp,
-		Seed: s.plan.Seed + uint64(repeat) - 1, Cores: s.cores,
+		Seed: s.plan.Seed + uint64(repeat) - 1, Cores: s.cores.Client,
 	}
 }
 

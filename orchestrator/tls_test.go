@@ -17,7 +17,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // TestTLS measures a stack that speaks TLS beside one that does not: ready and
@@ -41,11 +41,11 @@ matrix: {requests: [10], client: [mt], pool: [2], keepalive: [false, true]}
 `, certificate, key)
 	for _, test := range []struct {
 		name   string
-		verify *scenarios.TLS
+		verify *wire.TLS
 		fails  string
 	}{
-		{"by its name and authority", &scenarios.TLS{CA: ca, ServerName: "app.test"}, ""},
-		{"not at all", &scenarios.TLS{Insecure: true}, ""},
+		{"by its name and authority", &wire.TLS{CA: ca, ServerName: "app.test"}, ""},
+		{"not at all", &wire.TLS{Insecure: true}, ""},
 		{"by the machine's authorities", nil, "certificate"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

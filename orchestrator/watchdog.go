@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // errStuck is the run's error if a step took longer than it can.
@@ -54,21 +56,31 @@ type watchdog struct {
 
 // A step is what a run is doing.
 type step struct {
+	lane  int
 	what  string // "start flask"
 	since time.Time
 }
 
 func (s step) String() string {
-	return fmt.Sprintf("%s, for %v", s.what, time.Since(s.since).Round(time.Second/10))
+	what := s.what
+	if s.lane > 0 {
+		what = fmt.Sprintf("lane %d: %s", s.lane, what)
+	}
+	return fmt.Sprintf("%s, for %v", what, time.Since(s.since).Round(time.Second/10))
 }
 
-// enter begins a step. It ends when the returned function is called. It is safe for
-// concurrent use.
+// enter begins a step that no lane takes. It ends when the returned function is called.
+// It is safe for concurrent use.
 func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
+	return w.enterOn(0, bound, what...)
+}
+
+// enterOn is enter for a step of a lane.
+func (w *watchdog) enterOn(lane int, bound time.Duration, what ...string) (leave func()) {
 	if w.limit > 0 {
 		bound = w.limit
 	}
-	entered := &step{what: strings.Join(what, " "), since: time.Now()}
+	entered := &step{lane: lane, what: strings.Join(what, " "), since: time.Now()}
 	w.mu.Lock()
 	w.open = append(w.open, entered)
 	w.mu.Unlock()
@@ -85,7 +97,7 @@ func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 			case <-time.After(excusePoll):
 			}
 		}
-		w.end(bound)
+		w.end(bound, entered.lane)
 	})
 	return func() {
 		overdue.Stop()
@@ -97,8 +109,8 @@ func (w *watchdog) enter(bound time.Duration, what ...string) (leave func()) {
 }
 
 // end reports a stuck step and ends the run.
-func (w *watchdog) end(bound time.Duration) {
-	text := w.doing()
+func (w *watchdog) end(bound time.Duration, lane int) {
+	text := w.doing(lane)
 	// Report first: the report says where the program is, and cancelling changes
 	// that.
 	told := make(chan struct{})
@@ -113,14 +125,24 @@ func (w *watchdog) end(bound time.Duration) {
 	w.cancel(fmt.Errorf("%w: %s", errStuck, text))
 }
 
-// doing says what the run is waiting for, in words.
-func (w *watchdog) doing() string {
+// doing says what the run is waiting for, in words: each lane by itself, or one alone.
+func (w *watchdog) doing(only ...int) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.open) == 0 {
+	latest := map[int]*step{} // by lane
+	for _, s := range w.open {
+		if len(only) == 0 || slices.Contains(only, s.lane) {
+			latest[s.lane] = s
+		}
+	}
+	if len(latest) == 0 {
 		return "between two steps"
 	}
-	text := w.open[len(w.open)-1].String()
+	var steps []string
+	for _, lane := range slices.Sorted(maps.Keys(latest)) {
+		steps = append(steps, latest[lane].String())
+	}
+	text := strings.Join(steps, "; ")
 	if w.waiting != nil {
 		if calls := w.waiting(); len(calls) > 0 {
 			text += "; the engine has not answered " + strings.Join(calls, ", ")
@@ -207,7 +229,7 @@ func bound(parts ...time.Duration) time.Duration {
 // loadBound is longer than any load can take: each request has its time-out.
 // Three million requests of a minute each, searched for a rate, are too many for
 // a Duration; the longest one stands for them.
-func loadBound(request scenarios.Request, spec scenarios.LoadSpec) time.Duration {
+func loadBound(request wire.Request, spec scenarios.LoadSpec) time.Duration {
 	each := float64(request.Timeout)
 	longest := float64(spec.Requests) * each
 	if spec.Rate > 0 {

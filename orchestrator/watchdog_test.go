@@ -35,7 +35,7 @@ func TestWatchdog(t *testing.T) {
 				}
 				b.Client = &python.Client{Launcher: beside{engine}}
 			}
-			b.StepLimit = 5 * time.Second
+			b.StepLimit = 20 * time.Second // a busy engine takes some seconds for a start that it makes
 			var stuck []string
 			b.onEvent = func(e orchestrator.Event) {
 				switch e.Kind {

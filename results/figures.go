@@ -3,11 +3,14 @@ package results
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
 )
@@ -54,7 +57,10 @@ const (
 
 // Figures are all that there are, in the order in which reports and files list
 // them.
-func Figures() []Figure {
+func Figures() []Figure { return slices.Clone(figures()) }
+
+// figures makes them once.
+var figures = sync.OnceValue(func() []Figure {
 	return []Figure{
 		{Name: MetricDuration, Column: "duration_s", Title: "duration", Unit: units.Seconds, value: pointer(func(r *Record) **float64 { return &r.Duration })},
 		{Name: MetricThroughput, Column: "throughput_rps", Title: "throughput", Unit: units.PerSecond, Higher: true, value: value{of: func(r *Record) *float64 { return r.Throughput() }}},
@@ -75,6 +81,10 @@ func Figures() []Figure {
 		{Name: "events", Column: "events", Title: "events", Higher: true, value: pointer(func(r *Record) **int64 { return &r.Load.Events })},
 		{Name: "event_gap_p50", Column: "event_gap_p50_s", Title: "median gap between events", Unit: units.Seconds, value: spreadOf(eventGap, p50)},
 		{Name: "event_gap_p99", Column: "event_gap_p99_s", Title: "99th percentile of the gap between events", Unit: units.Seconds, value: spreadOf(eventGap, p99)},
+
+		{Name: "round_trip_p50", Column: "round_trip_p50_s", Title: "median round trip of the network", Unit: units.Seconds, value: spreadOf(roundTrip, p50)},
+		{Name: "round_trip_p99", Column: "round_trip_p99_s", Title: "99th percentile of the round trip of the network", Unit: units.Seconds, value: spreadOf(roundTrip, p99)},
+		{Column: "round_trips", value: value{of: roundTrips}},
 
 		{Column: "gpu_baseline_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Baseline })},
 		{Column: "gpu_start_bytes", Unit: units.Bytes, value: pointer(func(r *Record) **int64 { return &r.GPU.Start })},
@@ -98,16 +108,17 @@ func Figures() []Figure {
 
 		{Name: "rate", Column: "rate_rps", Title: "rate", Unit: units.PerSecond, Higher: true, value: value{of: offeredRate}},
 		{Column: "start", value: positive(func(r *Record) *int { return &r.Start })},
+		{Column: "lane", value: positive(func(r *Record) *int { return &r.Lane })},
 		{Column: "start_delay_s", Unit: units.Seconds, value: attempted(func(r *Record) *float64 { return &r.Load.StartDelay })},
 		{Column: "bytes_sent", Unit: units.Bytes, value: attempted(func(r *Record) *int64 { return &r.Load.BytesSent })},
 		{Column: "bytes_read", Unit: units.Bytes, value: attempted(func(r *Record) *int64 { return &r.Load.BytesRead })},
 	}
-}
+})
 
 // Metrics are the figures that have a name.
 func Metrics() []Figure {
 	var metrics []Figure
-	for _, f := range Figures() {
+	for _, f := range figures() {
 		if f.Name != "" {
 			metrics = append(metrics, f)
 		}
@@ -124,16 +135,23 @@ func Vocabulary() threshold.Vocabulary {
 	return v
 }
 
-// FindMetric returns the metric with this name. The error lists all names.
+// FindMetric returns the metric with this name. The error lists all names, the one that
+// was probably meant first.
 func FindMetric(name string) (Figure, error) {
 	var names []string
-	for _, m := range Metrics() {
-		if m.Name == name {
+	for _, m := range figures() {
+		if m.Name == name && name != "" {
 			return m, nil
 		}
+	}
+	for _, m := range Metrics() {
 		names = append(names, m.Name)
 	}
-	return Figure{}, fmt.Errorf("there is no metric %q; there are %s", name, strings.Join(names, ", "))
+	meant := ""
+	if near := show.Nearest(name, names); near != "" {
+		meant = "did you mean " + near + "? "
+	}
+	return Figure{}, fmt.Errorf("there is no metric %q; %sthere are %s", name, meant, strings.Join(names, ", "))
 }
 
 // Metric returns one of the metrics that have a constant for their name.
@@ -237,6 +255,20 @@ func percentile(p float64) value {
 func firstByte(r *Record) *Spread  { return r.Load.FirstByte }
 func firstEvent(r *Record) *Spread { return r.Load.FirstEvent }
 func eventGap(r *Record) *Spread   { return r.Load.EventGap }
+
+func roundTrip(r *Record) *Spread {
+	if r.Load.RoundTrip == nil {
+		return nil
+	}
+	return &r.Load.RoundTrip.Spread
+}
+
+func roundTrips(r *Record) *float64 {
+	if r.Load.RoundTrip == nil {
+		return nil
+	}
+	return new(float64(r.Load.RoundTrip.N))
+}
 
 func p50(s *Spread) *float64 { return &s.P50 }
 func p99(s *Spread) *float64 { return &s.P99 }

@@ -29,17 +29,20 @@ const (
 
 // Flags of a record: doubts about its figures.
 const (
-	FlagInherited  = "inherited"      // the cell began above the stack's warmed-up memory
-	FlagErrors     = "errors"         // some answers were not as expected
-	FlagNoGPU      = "no-gpu"         // the scenario says auto, and there is no GPU
-	FlagPublished  = "published-port" // the engine's proxy is part of what was measured
-	FlagUnsettled  = "unsettled"      // the stack was still busy by itself when the cell began
-	FlagRepeated   = "repeated"       // an earlier measurement of the cell was void, for a reason outside the stack
-	FlagRecycled   = "recycled"       // a server replaced workers during the cell, on purpose or for a reason that it did not tell
-	FlagUnwatched  = "unwatched"      // the stack's memory was not sampled for more than half a second
-	FlagUnverified = "unverified"     // a fact of the stack could not be read back and compared with the scenario
-	FlagNeighbour  = "neighbour"      // an idle stack of the run used the CPU or the GPU during the cell, and when it was measured again
-	FlagImported   = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
+	FlagInherited    = "inherited"      // the cell began above the stack's warmed-up memory
+	FlagErrors       = "errors"         // some answers were not as expected
+	FlagNoGPU        = "no-gpu"         // the scenario says auto, and there is no GPU
+	FlagNoAgent      = "no-agent"       // no agent ran on the stack's machine, which is another one: its memory is what the stack itself can see
+	FlagPublished    = "published-port" // the engine's proxy is part of what was measured
+	FlagUnsettled    = "unsettled"      // the stack was still busy by itself when the cell began
+	FlagRepeated     = "repeated"       // an earlier measurement of the cell was void, for a reason outside the stack
+	FlagRecycled     = "recycled"       // a server replaced workers during the cell, on purpose or for a reason that it did not tell
+	FlagUnwatched    = "unwatched"      // the stack's memory was not sampled for more than half a second
+	FlagUnverified   = "unverified"     // a fact of the stack could not be read back and compared with the scenario
+	FlagClientBeside = "client-beside"  // the client was on the stack's node, because no other node of the cluster took it
+	FlagNeighbour    = "neighbour"      // an idle stack of the run used the CPU or the GPU during the cell, and when it was measured again
+	FlagReused       = "reused"         // measured by another run, see Record.Reused
+	FlagImported     = "imported"       // read from a file of figures from elsewhere; how they were measured is not known
 )
 
 // LaterRound is the reason why a record with fresh: run has no memory: what a stack
@@ -80,6 +83,18 @@ type Record struct {
 	GPU         gpu.Usage
 	Stack       *Stack
 
+	// Lane is the number of the lane that the record was measured on, from 1, see
+	// Run.Lanes. 0: the run had one.
+	Lane int
+
+	// Fingerprint is what the record has in common with those that are measured alike,
+	// see scenarios.Plan.CellFingerprint. It stays in the store: secrets went into it.
+	Fingerprint string
+
+	// Reused is the run that measured the record, from which this one took it; empty: it
+	// is this one's own.
+	Reused string
+
 	// Start is the number of the start of its topology's stack that the record was
 	// measured on, from 1, with fresh: run. 0: each repeat has a stack of its own, or
 	// none was ready.
@@ -103,6 +118,7 @@ type LoadFacts struct {
 	Service    *Spread      `json:"service_s"`           // open loop: from sending to the last byte
 	Lateness   *Spread      `json:"lateness_s"`          // open loop at a rate: from a request's moment to its sending
 	Pickup     *Spread      `json:"pickup_s"`            // from an answer's arrival, where latency ends, to its reading; nil if the kernel gives no arrival: latency then ends with the reading
+	RoundTrip  *RoundTrip   `json:"round_trip_s"`        // of the network to the server, right before the load; nil: the client was on the orchestrator's machine, or a connection was not made
 	Late       int          `json:"late,omitempty"`      // open loop at a rate: requests sent more than a millisecond late
 	InFlight   int          `json:"in_flight,omitempty"` // open loop: the most requests at once
 	Pauses     float64      `json:"gc_pauses_s"`         // the sum over the client's processes
@@ -116,6 +132,12 @@ type Spread struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+}
+
+// A RoundTrip is a distribution with how many values it is of.
+type RoundTrip struct {
+	Spread
+	N int `json:"n"`
 }
 
 // Memory is the stack's main memory during the cell, in bytes.
@@ -160,6 +182,12 @@ type Stack struct {
 	Proxy    string    `json:"proxy,omitempty"`  // the configuration that the proxy loaded
 	Unread   string    `json:"unread,omitempty"` // what could not be read back, and why; empty: nothing
 	Services []Service `json:"services"`
+
+	Node       string `json:"node,omitempty"`        // of a cluster
+	Cores      int    `json:"cores,omitempty"`       // of the node: on which it may run; 0: not known
+	ClientNode string `json:"client_node,omitempty"` // of a cluster: of the Pod that sent the loads; empty: there was none
+
+	Before string `json:"before,omitempty"` // why an earlier measurement of the cell was void, with FlagRepeated
 
 	Concurrency *int     `json:"concurrency,omitempty"` // requests that each worker takes at once; nil: not known, or there is no such number
 	InForce     []string `json:"in_force,omitempty"`    // what the server takes settings from beside its command line: "variable NAME", "file NAME"
@@ -226,19 +254,33 @@ func (r Record) Clean() bool { return r.Status == StatusOK && r.Errors == 0 }
 // Speaking returns the repeats of a cell that are ok, and those that speak for
 // the cell: the ones without errors, or all that are ok if none is.
 func Speaking(repeats []Record) (ok, speaking []Record) {
-	for _, record := range repeats {
-		if record.Status != StatusOK {
-			continue
-		}
-		ok = append(ok, record)
-		if record.Clean() {
-			speaking = append(speaking, record)
-		}
-	}
-	if len(speaking) == 0 {
+	ok = Only(repeats, func(r *Record) bool { return r.Status == StatusOK })
+	if speaking = Only(ok, func(r *Record) bool { return r.Clean() }); len(speaking) == 0 {
 		speaking = ok
 	}
 	return ok, speaking
+}
+
+// Only returns the records for which keep is true: where that is all, the very slice,
+// otherwise a copy of its size. A record has more than a kilobyte, and a run may have
+// tens of thousands.
+func Only(records []Record, keep func(*Record) bool) []Record {
+	kept := 0
+	for i := range records {
+		if keep(&records[i]) {
+			kept++
+		}
+	}
+	if kept == len(records) {
+		return slices.Clip(records)
+	}
+	some := make([]Record, 0, kept)
+	for i := range records {
+		if keep(&records[i]) {
+			some = append(some, records[i])
+		}
+	}
+	return some
 }
 
 // AllFlags are the flags of the record and of its GPU measurement, sorted and
@@ -290,6 +332,9 @@ func loadFacts(r load.Result) LoadFacts {
 	}
 	if r.Streams > 0 {
 		facts.Events = new(int64(r.Events))
+	}
+	if trips := spread(r.RoundTrips); trips != nil {
+		facts.RoundTrip = &RoundTrip{*trips, int(r.RoundTrips.Count())}
 	}
 	if r.Little != 0 {
 		facts.Little = &r.Little

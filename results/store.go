@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/scenarios"
 )
 
@@ -23,6 +24,7 @@ var (
 	ErrDamaged = errors.New("damaged")
 	ErrBusy    = errors.New("in use by another program")
 	ErrMoved   = errors.New("moved, deleted or replaced while it was open")
+	ErrRunning = errors.New("the run is under way")
 )
 
 // A Store keeps runs and their records. Package storetest checks every store
@@ -35,7 +37,8 @@ var (
 // where there is no run with the id.
 //
 // What was written comes back equal: a nil figure as nil, an empty list as
-// empty, times in UTC. Values that may be secrets are left out of plans and
+// empty, times in UTC. Text comes back as UTF-8 without NUL: U+FFFD stands for what was
+// not. Values that may be secrets are left out of plans and
 // topologies (see their Redacted). Neither side changes what is behind the
 // pointers, slices and maps of a Run or Record that it has handed over.
 type Store interface {
@@ -43,16 +46,23 @@ type Store interface {
 	// is taken from the run that had it before.
 	Begin(ctx context.Context, run Run) error
 
-	// Import enters a run with all its records.
+	// Import enters a run with all its records. Of several of one cell and repeat the
+	// last counts.
 	Import(ctx context.Context, run Run, records []Record) error
 
 	// Resume marks a run as under way again, executed by another process, with
-	// a plan of the same cells. It clears the finishing time, the outcome and
-	// the verdict; the rest stays.
+	// a plan of the same cells. It clears the finishing time, the outcome, the
+	// verdict and the answers; the rest stays.
 	Resume(ctx context.Context, run string, plan scenarios.Plan, owner string) error
 
 	// Images replaces Run.Images.
 	Images(ctx context.Context, run string, images map[string]string) error
+
+	// Lanes replaces Run.Lanes.
+	Lanes(ctx context.Context, run string, lanes Lanes) error
+
+	// Devices replaces Run.GPUDevices.
+	Devices(ctx context.Context, run string, devices []gpu.Device) error
 
 	// Planned replaces Run.Planned.
 	Planned(ctx context.Context, run string, cells int) error
@@ -73,6 +83,9 @@ type Store interface {
 	// Judged records what the run's thresholds said.
 	Judged(ctx context.Context, run, verdict, against string, checks []Check) error
 
+	// Answered records what a search found.
+	Answered(ctx context.Context, run string, answers []Answer) error
+
 	// Tag gives the run a name, which is taken from the run that had it before.
 	Tag(ctx context.Context, run, tag string) error
 
@@ -89,9 +102,9 @@ type Store interface {
 	// Find returns the id of what a user calls a run, see FindRun.
 	Find(ctx context.Context, which string, scope Scope) (string, error)
 
-	// Runs lists the runs with their Counts, the one that was started last
-	// first.
-	Runs(ctx context.Context) ([]Run, error)
+	// Runs lists the last runs within a scope with their Counts, the one that was
+	// started last first, no more than so many; 0: all.
+	Runs(ctx context.Context, scope Scope, last int) ([]Run, error)
 
 	// ByID returns the run with this whole id, with its Counts.
 	ByID(ctx context.Context, id string) (Run, error)
@@ -101,10 +114,15 @@ type Store interface {
 	// be read comes with the error.
 	Run(ctx context.Context, which string) (Run, []Record, error)
 
+	// Alike returns the records with one of the fingerprints that are ok, were started
+	// since then, and were measured by the run that they are of, by their start.
+	Alike(ctx context.Context, fingerprints []string, since time.Time) ([]Record, error)
+
 	// History returns the last runs of a scenario, the oldest first, unfinished
 	// ones included, and what they say about one metric of the cells whose name
 	// matches a pattern: * stands for any text, ? for one character, [a-c] for
-	// one of several; "" matches all. Without a scenario it is that of the run
+	// one of several; "" matches all. Short cells of a search are not among them, nor is what was reused:
+	// the run that measured it has it. Without a scenario it is that of the run
 	// that was started last. ErrNoRun: there is no run of the scenario.
 	History(ctx context.Context, scenario, pattern, metric string, last int) ([]Run, []Observation, error)
 
@@ -144,10 +162,10 @@ func CheckName(name string) error {
 	return nil
 }
 
-// A Scope bounds which runs Latest and LastPassed can stand for.
+// A Scope bounds which runs are listed, and which Latest and LastPassed can stand for.
 type Scope struct {
 	Scenario string // only runs of it; empty: of all
-	Before   string // only runs that were started before the run with this id; empty: all
+	Before   string // only runs that were started before the run with this id, of none no runs; empty: all
 }
 
 // FindRun returns the run that a user calls so: by its id, a tag, the beginning
@@ -155,16 +173,13 @@ type Scope struct {
 // followed by ~N for the Nth run of the same scenario before it. Without a match
 // the error is ErrNoRun.
 //
-// runs are all runs of a store, the one that was started last first. Only their
+// runs are all runs of a store, the one that was started last first, or at least
+// those that the name may stand for and the one that the scope is before. Only their
 // ids, scenarios, verdicts and tags count.
 func FindRun(runs []Run, which string, scope Scope) (Run, error) {
-	name, back, relative := strings.Cut(which, backwards)
-	steps := 0
-	if relative {
-		var err error
-		if steps, err = strconv.Atoi(back); err != nil || steps < 0 {
-			return Run{}, fmt.Errorf("%w: %q; behind %s stands how many runs before it is meant", ErrNoRun, which, backwards)
-		}
+	name, steps, err := CutName(which)
+	if err != nil {
+		return Run{}, err
 	}
 	at, err := findNamed(runs, name, scope)
 	if err != nil {
@@ -180,6 +195,18 @@ func FindRun(runs []Run, which string, scope Scope) (Run, error) {
 		steps--
 	}
 	return Run{}, fmt.Errorf("%w: %q; there are fewer runs of its scenario before %s", ErrNoRun, which, runs[at].ID)
+}
+
+// CutName divides what a user calls a run into a name and how many runs before that
+// one are meant.
+func CutName(which string) (name string, steps int, err error) {
+	name, back, relative := strings.Cut(which, backwards)
+	if relative {
+		if steps, err = strconv.Atoi(back); err != nil || steps < 0 {
+			return "", 0, fmt.Errorf("%w: %q; behind %s stands how many runs before it is meant", ErrNoRun, which, backwards)
+		}
+	}
+	return name, steps, nil
 }
 
 // namesShown bounds how many runs the message about an ambiguous name lists.

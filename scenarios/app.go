@@ -196,6 +196,8 @@ func (d *decoder) gpu(n *yaml.Node, g *GPU) {
 			}
 		}),
 		yamlfile.Key("devices", func(n *yaml.Node) { d.devices(n, g) }),
+		yamlfile.Key("product", func(n *yaml.Node) { d.Checked(n, "resources.gpu.product", &g.Product, validProduct, productRule) }),
+		yamlfile.Key("mig", func(n *yaml.Node) { d.Checked(n, "resources.gpu.mig", &g.MIG, validMIG, migRule) }),
 		yamlfile.Key("mps", func(n *yaml.Node) { g.MPS = d.mps(n) }),
 	)
 	switch {
@@ -203,6 +205,12 @@ func (d *decoder) gpu(n *yaml.Node, g *GPU) {
 		d.Problem(o.Keys["count"], "keep one of them", "resources.gpu has both count and devices")
 	case g.Mode == GPUOff && (o.Has("count") || o.Has("devices")):
 		d.Problem(o.Keys["mode"], "remove mode: off, or the devices", "resources.gpu is off and asks for devices")
+	case o.Has("devices") && (o.Has("product") || o.Has("mig")):
+		d.Problem(o.Keys["devices"], "keep one of them", "resources.gpu names devices, and says which kind they are")
+	case g.MIG != "" && (g.MPS != nil || g.Count == AllGPUs):
+		d.Problem(o.Keys["mig"], "write how many instances in count, without mps", "resources.gpu.mig is a kind of MIG instances, which have neither count: all nor mps")
+	case g.Mode == GPUOff && (o.Has("product") || o.Has("mig")):
+		d.Problem(o.Keys["mode"], "remove mode: off, or the kind of devices", "resources.gpu is off and says which kind of devices a stack gets")
 	case g.Mode == GPUOff && g.MPS != nil:
 		d.Problem(o.Keys["mode"], "remove mode: off, or mps", "resources.gpu is off and asks for MPS")
 	}

@@ -388,6 +388,7 @@ func (v *variants) resources(n *yaml.Node) {
 		v.named("resources")
 	}
 	v.d.Object(n, "topologyResources", "a topology's resources",
+		yamlfile.Key("gpu", v.gpu),
 		yamlfile.Key("cpus", func(n *yaml.Node) {
 			number(n, "cpus", units.None, 0, mostCPUs, func(t *Topology, cpus float64) { t.CPUs = cpus })
 		}),
@@ -396,3 +397,24 @@ func (v *variants) resources(n *yaml.Node) {
 		}),
 	)
 }
+
+// gpu reads which GPUs a topology gets instead of the scenario's.
+func (v *variants) gpu(n *yaml.Node) {
+	const name = "resources.gpu.product"
+	v.d.Object(n, "topologyGPU", "a topology's resources.gpu", yamlfile.Key("product", func(n *yaml.Node) {
+		products := axisOf(v.d, n, name, func(item *yaml.Node, into *string) bool {
+			return v.d.Checked(item, name, into, validProduct, productRule)
+		})
+		axisFrom(v, name, products, asIs, func(t *Topology, product string) { t.GPUProduct = product })
+		v.named("resources")
+		axis := v.axes["resources"][len(v.axes["resources"])-1]
+		for i := range axis.values { // a product's name says what it is
+			if one := &axis.values[i]; axis.own && len(one.text) <= longestProduct {
+				one.name = strings.TrimPrefix(one.text, "NVIDIA-")
+			}
+		}
+	}))
+}
+
+// longestProduct is what the name of a product in that of a topology may have.
+const longestProduct = 32

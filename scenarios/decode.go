@@ -3,17 +3,19 @@ package scenarios
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"slices"
 
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/gate"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/ready"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/wire"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -23,7 +25,7 @@ import (
 func (d *decoder) scenario(root *yaml.Node) *Scenario {
 	s := &Scenario{settings: settings{
 		App:       App{Port: 8000, Ready: ready.Default()},
-		Request:   Request{Method: "GET", Path: "/", Timeout: ready.Default().Timeout, Expect: expect.Answer{Status: 200}},
+		Request:   wire.Request{Method: "GET", Path: "/", Timeout: ready.Default().Timeout, Expect: expect.Answer{Status: 200}},
 		Resources: Resources{GPU: GPU{Mode: GPUAuto, Count: 1}},
 		Client:    Client{Engine: EngineNative},
 		Repeats:   1,
@@ -41,19 +43,25 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		listTopologies = ""
 	}
 	var app yamlfile.Object
-	o, ok := d.Object(root, "scenario", "the scenario",
+	blocks := goals.Reader{File: d.File, Figures: d.loader.Figures}
+	o, ok := d.Object(root, "scenario", "the scenario", append([]yamlfile.Field{
 		yamlfile.Needed("name", "add name: NAME", func(n *yaml.Node) { d.Checked(n, "name", &s.Scenario, validName, nameRule) }),
 		yamlfile.Key("client", func(n *yaml.Node) {
-			d.Object(n, "client", "client",
+			o, _ := d.Object(n, "client", "client",
 				yamlfile.Key("engine", func(n *yaml.Node) {
 					d.Choice(n, "client.engine", &s.Client.Engine, EngineNative, EnginePythonRequests)
 				}),
 				yamlfile.Key("cpuset", func(n *yaml.Node) { d.cpuset(n, "client.cpuset", &s.Client.Cpuset) }),
+				yamlfile.Key("node", func(n *yaml.Node) { d.Choice(n, "client.node", &s.Client.Node, NodeOther, NodeSame) }),
+				yamlfile.Key("cores", func(n *yaml.Node) { d.Integer(n, "client.cores", &s.Client.Cores, 1, mostClientCores) }),
 			)
+			d.client(s.Client, o)
 			d.engine = s.Client.Engine
 		}),
 		yamlfile.Key("app", func(n *yaml.Node) { app = d.app(n, &s.App) }),
-		yamlfile.Key("request", func(n *yaml.Node) { d.request(n, &s.Request) }),
+		yamlfile.Key("request", func(n *yaml.Node) {
+			wire.Reader{File: d.File, Folder: d.folder, Env: d.loader.Env, Able: d.forPython}.Read(n, &s.Request)
+		}),
 		yamlfile.Key("resources", func(n *yaml.Node) { d.resources(n, &s.Resources) }),
 		yamlfile.Needed("topologies", listTopologies, func(n *yaml.Node) { s.Topologies = d.topologies(n, s.App, app) }),
 		yamlfile.Needed("matrix", "add matrix: {requests: [100], client: [single]}", func(n *yaml.Node) { s.Loads = d.loads(n) }),
@@ -61,28 +69,54 @@ func (d *decoder) scenario(root *yaml.Node) *Scenario {
 		yamlfile.Key("warmup", func(n *yaml.Node) { d.Integer(n, "warmup", &s.Warmup, 0, maxWarmup) }),
 		yamlfile.Key("fresh", func(n *yaml.Node) { d.Choice(n, "fresh", &s.Fresh, FreshTopology, FreshCell, FreshRun) }),
 		yamlfile.Key("starts", func(n *yaml.Node) { d.Integer(n, "starts", &s.Starts, 1, mostRepeats) }),
+		yamlfile.Key("lanes", func(n *yaml.Node) { d.lanes(n, &s.Lanes) }),
 		yamlfile.Key("order", func(n *yaml.Node) { d.Choice(n, "order", &s.Order, OrderShuffle, OrderListed) }),
 		yamlfile.Key("prune", func(n *yaml.Node) { d.Boolean(n, "prune", &s.Prune) }),
 		yamlfile.Key("seed", func(n *yaml.Node) { d.Seed(n, "seed", &s.Seed) }),
 		yamlfile.Key("baseline", func(n *yaml.Node) { s.Baseline = d.baseline(n, s) }),
 		yamlfile.Key("thresholds", func(n *yaml.Node) { s.Thresholds = d.thresholds(n) }),
-		yamlfile.Key("recommend", func(n *yaml.Node) { s.Recommend = d.recommend(n) }),
-	)
+		yamlfile.Key("recommend", func(n *yaml.Node) { s.Recommend = blocks.Recommend(n) }),
+		yamlfile.Key("search", func(n *yaml.Node) { s.Search = blocks.Search(n) }),
+	}, gate.Keys(d.File, &s.Gate)...)...)
 	if !ok {
 		return s
 	}
 	if s.Request.TLS != nil && !slices.ContainsFunc(s.Topologies, func(t Topology) bool { return t.TLS }) {
 		d.Problem(o.Keys["request"], "add tls: true to the topologies that do, or remove request.tls", "the request has tls, and no topology speaks it")
 	}
+	if s.Search != nil {
+		blocks.Beside(o, s.Fresh == FreshRun)
+		s.Fresh = FreshRun
+		if !o.Has("repeats") {
+			s.Repeats = IntervalRepeats
+		}
+	}
 	d.starts(s, o)
 	d.containers(s, o)
 	s.read = d.read
-	if cells := len(s.Topologies) * len(s.Loads) * s.Repeats; cells > d.maxCells {
+	if cells := len(s.Topologies) * len(s.Loads) * s.listed(); cells > d.maxCells {
 		d.Problem(o.Keys["matrix"], "remove values from an axis, split the scenario, or raise the limit with --max-cells",
 			"topologies × loads × repeats is %d × %d × %d = %d cells, more than the limit of %d",
-			len(s.Topologies), len(s.Loads), s.Repeats, cells, d.maxCells)
+			len(s.Topologies), len(s.Loads), s.listed(), cells, d.maxCells)
 	}
 	return s
+}
+
+// mostClientCores is the largest client.cores.
+const mostClientCores = 1024
+
+// client checks what excludes each other of the client. A Pod has other cores than this
+// machine, and no Python.
+func (d *decoder) client(c Client, o yamlfile.Object) {
+	for _, key := range []string{"node", "cores"} {
+		switch {
+		case !o.Has(key):
+		case c.Cpuset != "":
+			d.Problem(o.Keys[key], "remove one of them", "client.%s is of a Pod, and client.cpuset names cores of this machine", key)
+		case c.Engine == EnginePythonRequests:
+			d.Problem(o.Keys[key], "use engine: native, or remove client."+key, "client.%s is of a Pod, which the engine %s does not have", key, c.Engine)
+		}
+	}
 }
 
 // containers checks what follows for each service from all that is said of it.
@@ -92,6 +126,11 @@ func (d *decoder) containers(s *Scenario, o yamlfile.Object) {
 		all := []container.Options{own}
 		for _, service := range t.Services {
 			all = append(all, service.Over(own))
+		}
+		if gpu := s.Resources.GPU; t.GPUProduct != "" && (gpu.Mode == GPUOff || len(gpu.Devices) > 0) {
+			d.Problem(cmp.Or(o.Keys["resources"], o.Keys["topologies"]), "remove mode: off and devices, or the product",
+				"topology %s says which product its GPU is, and the scenario's resources.gpu is off, or names devices", t.Name)
+			return
 		}
 		for _, one := range all {
 			limit := s.Resources.Of(t).Memory
@@ -109,11 +148,6 @@ func (d *decoder) containers(s *Scenario, o yamlfile.Object) {
 			}
 		}
 	}
-}
-
-// listed are those of some keys that an object has, in their order there.
-func listed(o yamlfile.Object, keys ...string) []string {
-	return slices.DeleteFunc(slices.Clone(o.Order), func(key string) bool { return !slices.Contains(keys, key) })
 }
 
 // baseline reads the baseline and checks that it is in the scenario.
@@ -164,11 +198,16 @@ func (d *decoder) thresholds(n *yaml.Node) []string {
 		if !d.Text(item, "a threshold", &text) {
 			continue
 		}
-		_, err := d.loader.Figures.Parse(text)
+		condition, err := d.loader.Figures.Parse(text)
 		var wrong *threshold.Error
 		if errors.As(err, &wrong) {
 			d.ProblemIn(item, wrong.Column, wrong.Hint, "%s", wrong.Message)
 			continue
+		}
+		if err == nil {
+			if why, hint := condition.Tight(); why != "" {
+				d.Warn(item, hint, "%s", why)
+			}
 		}
 		all = append(all, text)
 	}
@@ -219,52 +258,4 @@ func (d *decoder) starts(s *Scenario, o yamlfile.Object) {
 	case s.Fresh == FreshRun:
 		s.Starts = max(1, s.Starts)
 	}
-}
-
-// recommend reads what to choose a topology by.
-func (d *decoder) recommend(n *yaml.Node) *Recommend {
-	r := &Recommend{Objective: "duration"}
-	_, ok := d.Object(n, "recommend", "recommend",
-		yamlfile.Key("under", func(n *yaml.Node) { r.Under = d.budgets(n) }),
-		yamlfile.Key("objective", func(n *yaml.Node) {
-			if d.Text(n, "recommend.objective", &r.Objective) {
-				d.figure(n, "recommend.objective")
-			}
-		}),
-	)
-	if ok && len(n.Content) == 0 {
-		d.Problem(n, "for example {under: {gpu_peak: 5GiB}, objective: duration}", "recommend is empty")
-	}
-	return r
-}
-
-// figure is the figure that a node names.
-func (d *decoder) figure(n *yaml.Node, what string) (threshold.Figure, bool) {
-	f, known := d.loader.Figures.Find(n.Value)
-	if !known {
-		d.Problem(n, show.Suggest(n.Value, d.loader.Figures.Names()), "%s: there is no figure %s", what, show.Quote(n.Value))
-	}
-	return f, known
-}
-
-// budgets reads the limits of some figures and keeps them as they are written.
-func (d *decoder) budgets(n *yaml.Node) map[string]string {
-	if n.Kind != yaml.MappingNode {
-		d.Problem(n, "for example {gpu_peak: 5GiB, p99: 2s}", "recommend.under must be a mapping, not %s", yamlfile.Describe(n))
-		return nil
-	}
-	budgets := map[string]string{}
-	for key, value := range yamlfile.Pairs(n) {
-		if f, known := d.figure(key, "recommend.under"); known {
-			if _, ok := d.Quantity(value, "recommend.under."+f.Name, f.Unit); ok {
-				budgets[f.Name] = value.Value
-			}
-		}
-	}
-	return budgets
-}
-
-// Metrics are the names of the figures that have a budget, sorted.
-func (r Recommend) Metrics() []string {
-	return slices.Sorted(maps.Keys(r.Under))
 }

@@ -154,3 +154,16 @@ func TestLoaderWithoutFigures(t *testing.T) {
 		}
 	}
 }
+
+// TestWarnings: what is allowed and probably not meant is said with its place, and is no
+// problem.
+func TestWarnings(t *testing.T) {
+	const text = "name: case\napp: {image: example/app, wsgi: wsgi:app}\ntopologies: [flask]\nmatrix: {requests: [1], client: [single]}\nthresholds:\n  - duration < base * 1.05\n  - duration < base\n"
+	s, err := Loader{Figures: figures, Servers: known}.Parse("case.yaml", []byte(text))
+	if err != nil || len(s.Warnings) != 1 || !strings.HasPrefix(s.Warnings[0], "case.yaml:7:5: duration < base: an unchanged build is over this limit in half of the nights") {
+		t.Errorf("%q, %v", s.Warnings, err)
+	}
+	if s, err = (Loader{Figures: figures, Servers: known}).Parse("case.yaml", []byte(text), "thresholds=[p99 <= base]"); err != nil || len(s.Warnings) != 1 || !strings.HasPrefix(s.Warnings[0], "--set thresholds=[p99 <= base]: p99 <= base: ") {
+		t.Errorf("%q, %v", s.Warnings, err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/folder"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/syntax"
 	"stackmeter/scenarios/threshold"
 	"stackmeter/scenarios/yamlfile"
@@ -41,6 +42,13 @@ type Loader struct {
 	// Server, if it is set, is the only topology: a server that is there
 	// already. The scenario then has no app and lists no topologies.
 	Server *Topology
+
+	// Search makes a search of every scenario, see goals.Searched. These are what flags
+	// say of it, over the file. nil: a scenario is one if its file says so.
+	Search []Setting
+
+	// Flags are what other flags say, over what the file does.
+	Flags []Setting
 
 	// Figures are what thresholds, budgets and the objective can name. Without
 	// any, a scenario that names one is refused.
@@ -83,6 +91,12 @@ func (l Loader) Parse(file string, data []byte, overrides ...string) (*Scenario,
 	}
 	for _, text := range overrides {
 		f.Override(text)
+	}
+	if l.Search != nil {
+		goals.Searched(f.Root)
+	}
+	for _, s := range slices.Concat(l.Search, l.Flags) {
+		f.Set(s.From, s.Path, s.Value)
 	}
 	return l.decode(f, file)
 }
@@ -166,7 +180,7 @@ func (l Loader) decode(f *yamlfile.File, file string) (*Scenario, error) {
 		maps.Copy(env, l.Env)
 		s.App.Env = env
 	}
-	s.File = file
+	s.File, s.Warnings = file, f.Warnings()
 	return s, nil
 }
 

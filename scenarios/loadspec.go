@@ -1,18 +1,21 @@
 package scenarios
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/wire"
 	"stackmeter/scenarios/yamlfile"
 )
 
 // A LoadSpec is what the client does in one cell.
 type LoadSpec struct {
 	Requests  int    `json:"requests"`
+	Of        int    `json:"of,omitempty"` // the load is a short one, for a load of so many requests; 0: it is whole
 	Client    string `json:"client"`
 	Pool      int    `json:"pool"` // 1 for single; for open the most requests under way at once
 	KeepAlive bool   `json:"keepalive"`
@@ -59,9 +62,31 @@ func (l LoadSpec) openMode() string {
 	return mode
 }
 
-// Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive.
+// Short is the load cut down to fewer requests: a search tells with it which whole ones
+// are worth their time.
+func (l LoadSpec) Short(requests int) LoadSpec {
+	l = l.Whole()
+	if requests < l.Requests {
+		l.Requests, l.Of = requests, l.Requests
+	}
+	return l
+}
+
+// Whole is the load that a short one stands for. A whole one is its own.
+func (l LoadSpec) Whole() LoadSpec {
+	if l.Of > 0 {
+		l.Requests, l.Of = l.Of, 0
+	}
+	return l
+}
+
+// Name is the load's part of a cell's name: mt10/n100, mt10/n100/keepalive, and of a short
+// one mt10/n20of100.
 func (l LoadSpec) Name() string {
 	name := fmt.Sprintf("%s/n%d", l.Mode(), l.Requests)
+	if l.Of > 0 {
+		name += fmt.Sprintf("of%d", l.Of)
+	}
 	if l.KeepAlive {
 		name += "/keepalive"
 	}
@@ -72,11 +97,10 @@ func (l LoadSpec) Name() string {
 // hangs. They hold for a scenario's matrix, the flags of load and the clients
 // themselves.
 const (
-	MaxRequests = 10_000_000
-	maxPool     = 4096
-	maxWarmup   = 100_000
-	LowestRate  = 0.001   // requests per second: one in a quarter of an hour
-	MaxRate     = 100_000 // requests per second
+	maxPool    = 4096
+	maxWarmup  = 100_000
+	LowestRate = 0.001   // requests per second: one in a quarter of an hour
+	MaxRate    = 100_000 // requests per second
 
 	longestSchedule = 365 * 24 * 3600 // seconds of an open loop
 )
@@ -91,7 +115,7 @@ func inRange(what string, value, low, high int) error {
 
 // check says what in a load no client can send; nil if one can send it.
 func (l LoadSpec) check() error {
-	if err := inRange("requests", l.Requests, 1, MaxRequests); err != nil {
+	if err := inRange("requests", l.Requests, 1, wire.MaxRequests); err != nil {
 		return err
 	}
 	switch l.Client {
@@ -123,4 +147,26 @@ func (l LoadSpec) checkRate() error {
 		return fmt.Errorf("%d requests at %v/s take %.0f days, and may take %.0f", l.Requests, l.Rate, seconds/86400, longestSchedule/86400.)
 	}
 	return nil
+}
+
+// plainLoad is a LoadSpec without methods.
+type plainLoad LoadSpec
+
+type loadJSON struct {
+	*plainLoad
+	P99  *time.Duration `json:"search_p99,omitempty"` // hides the embedded one, and is never set
+	P99S float64        `json:"search_p99_s,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler: a duration is a number of seconds.
+func (l LoadSpec) MarshalJSON() ([]byte, error) {
+	return json.Marshal(loadJSON{plainLoad: (*plainLoad)(&l), P99S: l.P99.Seconds()})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (l *LoadSpec) UnmarshalJSON(text []byte) error {
+	read := loadJSON{plainLoad: (*plainLoad)(l)}
+	err := json.Unmarshal(text, &read)
+	l.P99 = units.Duration(read.P99S)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/wire"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -33,7 +34,7 @@ type axis struct {
 // axes are all the axes of a matrix.
 var axes = []axis{
 	{"requests", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
-		return d.Integer(n, what, &into.Requests, 1, MaxRequests)
+		return d.Integer(n, what, &into.Requests, 1, wire.MaxRequests)
 	}, func(to *LoadSpec, from LoadSpec) { to.Requests = from.Requests }},
 	{"client", func(d *decoder, n *yaml.Node, what string, into *LoadSpec) bool {
 		return d.Choice(n, what, &into.Client, ClientSingle, ClientMP, ClientMT, ClientOpen)

@@ -9,34 +9,46 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/scenarios/gate"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // A Plan is everything that a run will do, in order. It can be printed, stored
 // and compared. Only two things are decided later: Until may leave out trials,
 // and Prune may leave out cells.
+//
+// With Search the trials are candidates, each topology once with its whole loads.
+// What is measured of them, how often and in what order follows from the records,
+// and Cell.Repeat numbers the rounds.
 type Plan struct {
-	Scenario   string     `json:"scenario"` // its name
-	App        App        `json:"app"`
-	Request    Request    `json:"request"`
-	Resources  Resources  `json:"resources"`
-	Client     Client     `json:"client"`
-	Warmup     int        `json:"warmup"` // requests sent for each worker of a fresh stack and thrown away
-	Order      string     `json:"order"`
-	Prune      bool       `json:"prune,omitempty"` // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
-	Seed       uint64     `json:"seed"`            // of all that is drawn by chance
-	Fresh      string     `json:"fresh"`
-	Repeats    int        `json:"repeats"`          // the most, where Until may end them earlier
-	Starts     int        `json:"starts,omitempty"` // of each stack, with fresh: run: each is up for as many of the repeats; 0 otherwise
-	Until      *Until     `json:"until,omitempty"`  // nil: all of them
-	Baseline   *Baseline  `json:"baseline,omitempty"`
-	Thresholds []string   `json:"thresholds,omitempty"`
-	Recommend  *Recommend `json:"recommend,omitempty"`
-	Trials     []Trial    `json:"trials"`
+	Scenario   string           `json:"scenario"` // its name
+	App        App              `json:"app"`
+	Request    wire.Request     `json:"request"`
+	Resources  Resources        `json:"resources"`
+	Client     Client           `json:"client"`
+	Warmup     int              `json:"warmup"` // requests sent for each worker of a fresh stack and thrown away
+	Order      string           `json:"order"`
+	Prune      bool             `json:"prune,omitempty"` // leave out what a smaller topology ran out of memory at, see Topology.LargerThan
+	Seed       uint64           `json:"seed"`            // of all that is drawn by chance
+	Fresh      string           `json:"fresh"`
+	Repeats    int              `json:"repeats"`          // the most, where Until may end them earlier; with Search those that the whole matrix would have
+	Starts     int              `json:"starts,omitempty"` // of each stack, with fresh: run: each is up for as many of the repeats; 0 otherwise
+	Lanes      int              `json:"lanes,omitempty"`  // that measure side by side; AutoLanes: one for each device; 0: one
+	Until      *Until           `json:"until,omitempty"`  // nil: all of them
+	Baseline   *Baseline        `json:"baseline,omitempty"`
+	Thresholds []string         `json:"thresholds,omitempty"`
+	Recommend  *goals.Recommend `json:"recommend,omitempty"`
+	Search     *goals.Search    `json:"search,omitempty"` // nil: every cell is measured
+	Trials     []Trial          `json:"trials"`
+	Listed     []string         `json:"listed,omitempty"` // the names of all topologies, in the order of the file; see Reference
+
+	gate.Gate // what a run of it is held against
 
 	read []string // files of which the plan has the content, by their absolute paths
 
-	PayloadFiles []PayloadFile `json:"payload_files,omitempty"` // see WithPayloadFiles; none in a plan that is only looked at
+	PayloadFiles []wire.PayloadFile `json:"payload_files,omitempty"` // see WithPayloadFiles; none in a plan that is only looked at
 }
 
 // A Trial is the lifetime of one stack and the cells measured on it, from the
@@ -73,13 +85,16 @@ type Cell struct {
 // the rounds, each cell is a trial.
 func (s *Scenario) Plan() Plan {
 	p := Plan(s.settings)
+	for _, t := range s.Topologies {
+		p.Listed = append(p.Listed, t.Name)
+	}
 	loads := slices.Clone(s.Loads)
 	if s.Fresh != FreshCell {
 		slices.SortStableFunc(loads, lighter)
 	}
-	for repeat := 1; repeat <= s.Repeats; repeat++ {
+	for repeat := 1; repeat <= s.listed(); repeat++ {
 		trials := s.trials(loads, repeat)
-		if s.Order == OrderShuffle {
+		if s.Order == OrderShuffle && s.Search == nil {
 			random := rand.New(rand.NewPCG(s.Seed, uint64(repeat)))
 			random.Shuffle(len(trials), func(i, j int) { trials[i], trials[j] = trials[j], trials[i] })
 			if s.Prune {
@@ -89,6 +104,14 @@ func (s *Scenario) Plan() Plan {
 		p.Trials = append(p.Trials, trials...)
 	}
 	return p
+}
+
+// listed is how many repeats the plan has trials of.
+func (s *Scenario) listed() int {
+	if s.Search != nil {
+		return 1
+	}
+	return s.Repeats
 }
 
 // trials is one repeat, in the order of the scenario.
@@ -125,8 +148,13 @@ func (p Plan) FirstPass(repeat int) bool {
 	return p.Fresh == FreshRun && (repeat-1)%p.rounds() == 0
 }
 
-// rounds is how many repeats a start has.
-func (p Plan) rounds() int { return max(1, p.Repeats/max(1, p.Starts)) }
+// rounds is how many repeats a start has. A search has no number of them.
+func (p Plan) rounds() int {
+	if p.Search != nil {
+		return math.MaxInt
+	}
+	return max(1, p.Repeats/max(1, p.Starts))
+}
 
 // lighter orders loads by how much of a server's memory they are likely to take:
 // by the number of clients, then by how long they go on. Open loops come last,
@@ -159,6 +187,40 @@ func (p Plan) Cells() int {
 		n += len(t.Cells)
 	}
 	return n
+}
+
+// Reference is the topology that ratios refer to among cells of so many requests: the
+// baseline's, or else the first of the file that has such a cell, if one has it for the
+// baseline's client then for that. It is empty where no topology has one, and where the
+// plan does not know the file's order, as that of an imported run does not.
+func (p Plan) Reference(requests int) string {
+	var b Baseline
+	if p.Baseline != nil {
+		b = *p.Baseline
+	}
+	if b.Topology != "" {
+		return b.Topology
+	}
+	const some, taken = 1, 2
+	has := map[string]int{}
+	for _, trial := range p.Trials {
+		for _, cell := range trial.Cells {
+			switch name := trial.Topology.Name; {
+			case cell.Load.Requests != requests:
+			case b.Takes(cell.Load):
+				has[name] = taken
+			default:
+				has[name] = max(has[name], some)
+			}
+		}
+	}
+	reference := ""
+	for _, name := range p.Listed {
+		if has[name] > has[reference] {
+			reference = name
+		}
+	}
+	return reference
 }
 
 // Only returns the part of the plan that a pattern names. A pattern without a

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"stackmeter/scenarios/wire"
 	"stackmeter/scenarios/yamlfile"
 )
 
@@ -212,7 +213,7 @@ func TestFingerprintIgnoresTheCheckout(t *testing.T) {
 	at := func(dir string) string {
 		return Plan{
 			App:     App{Build: &Build{Context: dir + "/service"}, Dir: dir + "/service", Venv: dir + "/venv"},
-			Request: Request{Body: &Body{Files: []string{dir + "/a.jpg"}}, Multipart: &Multipart{Files: []string{dir + "/a.jpg"}}},
+			Request: wire.Request{Body: &wire.Body{Files: []string{dir + "/a.jpg"}}, Multipart: &wire.Multipart{Files: []string{dir + "/a.jpg"}}},
 		}.Fingerprint()
 	}
 	if at("/one") != at("/two") {
@@ -262,7 +263,7 @@ func TestFingerprintOfPayloadFiles(t *testing.T) {
 		return file
 	}
 	one, two := write("one/a.txt", "1"), write("two/a.txt", "22")
-	plan := Plan{Request: Request{Multipart: &Multipart{Files: []string{one, two}}}}
+	plan := Plan{Request: wire.Request{Multipart: &wire.Multipart{Files: []string{one, two}}}}
 	fingerprint := func() string {
 		t.Helper()
 		p, err := plan.WithPayloadFiles()

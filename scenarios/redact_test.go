@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // TestThreat4PrintedForms: a secret is taken out of a text in the form in
@@ -17,7 +18,7 @@ func TestThreat4PrintedForms(t *testing.T) {
 	plan := Plan{
 		Scenario: "names",
 		App:      App{Env: map[string]string{"KEY": pem, "ODD": odd, "DATABASE": database, "SERVER": "gunicorn", "MODEL": "resnet18", "MAIL": "someone@example.com"}},
-		Request:  Request{Headers: map[string]string{"Authorization": "Bearer token-4711"}},
+		Request:  wire.Request{Headers: map[string]string{"Authorization": "Bearer token-4711"}},
 		Trials:   []Trial{{Topology: Topology{Name: "nginx+gunicorn-w1-t1"}}},
 	}
 	scrub := plan.Scrubber("proxy-user:proxy-password")

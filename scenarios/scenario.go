@@ -13,10 +13,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"strconv"
-	"time"
+	"strings"
 
 	"stackmeter/scenarios/container"
-	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/ready"
 )
 
@@ -38,19 +37,6 @@ const (
 // an include says otherwise: more than a server that keeps up ever needs, and a
 // bound for one that does not keep up.
 const OpenPool = 512
-
-// Values of Request.Pick.
-const (
-	pickCycle  = "cycle"  // the first, the second, … and again
-	PickRandom = "random" // each by chance, by the scenario's seed
-)
-
-// Values of Request.Stream: what an event of an answer is.
-const (
-	StreamEvents = "events" // a server-sent event: https://html.spec.whatwg.org/multipage/server-sent-events.html
-	StreamLines  = "lines"  // a line that is not blank, as of JSON Lines
-	StreamChunks = "chunks" // a chunk of HTTP/1.1's chunked transfer coding, as it is on the wire: RFC 9112, section 7.1
-)
 
 // Servers of a topology, besides those that a Loader is given.
 const (
@@ -92,6 +78,7 @@ type Scenario struct {
 	settings              // what its plan has without trials
 	Topologies []Topology // expanded, in the order in which the file lists them
 	Loads      []LoadSpec // expanded matrix, in the order in which the file lists it
+	Warnings   []string   // what is allowed and probably not meant, each with its place
 }
 
 // settings are a Plan without trials, and without its methods.
@@ -130,56 +117,6 @@ type BuildSecret struct {
 	Env  string `json:"env,omitempty"`  // a variable of the operator's, given by --env
 }
 
-// A Request is what the client sends. At most one of Multipart, Body and JSON
-// is set; with none of them the request has no body.
-type Request struct {
-	Method    string            `json:"method"`
-	Path      string            `json:"path"`
-	Headers   map[string]string `json:"headers,omitempty"` // see package message
-	Multipart *Multipart        `json:"multipart,omitempty"`
-	Body      *Body             `json:"body,omitempty"`
-	JSON      json.RawMessage   `json:"json,omitempty"`
-	Pick      string            `json:"pick,omitempty"` // PickRandom, or empty: the payloads are cycled through
-	Timeout   time.Duration     `json:"timeout"`
-	Stream    string            `json:"stream,omitempty"` // what an event of each answer is; empty: answers of text/event-stream have server-sent ones, others do not stream
-	Expect    expect.Answer     `json:"expect"`
-	TLS       *TLS              `json:"tls,omitempty"`        // of topologies that speak it; nil: as TLS's zero value
-	MaxErrors *ErrorLimit       `json:"max_errors,omitempty"` // nil: a cell with any error fails, after the whole load was sent
-}
-
-// Expected says in words what an answer has to be.
-func (r Request) Expected() string {
-	if r.Stream != "" {
-		return "a stream of " + r.Stream + ", " + r.Expect.String()
-	}
-	return r.Expect.String()
-}
-
-// Multipart sends one payload per request as a file of a multipart form,
-// cycling through the payloads. Files or Generate gives the payloads.
-type Multipart struct {
-	Field    string    `json:"field"`
-	Files    []string  `json:"files,omitempty"` // absolute, globs expanded and sorted
-	Generate *Generate `json:"generate,omitempty"`
-}
-
-// Body sends one payload per request as the raw body, cycling through them.
-type Body struct {
-	ContentType string    `json:"content_type,omitempty"` // from the file's name when empty
-	Files       []string  `json:"files,omitempty"`        // absolute, globs expanded and sorted
-	Generate    *Generate `json:"generate,omitempty"`
-}
-
-// Generate makes payloads instead of reading them: Count images of Width × Height
-// pixels. The same Seed gives the same images.
-type Generate struct {
-	Kind   string `json:"kind"` // "jpeg"
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
-	Count  int    `json:"count"`
-	Seed   uint64 `json:"seed"`
-}
-
 // Resources are what each service of a stack may use.
 type Resources struct {
 	GPU    GPU     `json:"gpu"`
@@ -191,6 +128,7 @@ type Resources struct {
 // Of are the resources of each service of a topology.
 func (r Resources) Of(t Topology) Resources {
 	r.CPUs, r.Memory = cmp.Or(t.CPUs, r.CPUs), cmp.Or(t.Memory, r.Memory)
+	r.GPU.Product = cmp.Or(t.GPUProduct, r.GPU.Product)
 	return r
 }
 
@@ -199,8 +137,27 @@ type GPU struct {
 	Mode    string   `json:"mode"`
 	Count   int      `json:"count,omitempty"`   // AllGPUs for all of them
 	Devices []string `json:"devices,omitempty"` // UUIDs or indices
+	Product string   `json:"product,omitempty"` // of the devices, as ProductName has it; empty: any
+	MIG     string   `json:"mig,omitempty"`     // of a cluster: the profile of MIG instances, of which Count are counted; empty: whole GPUs
 	MPS     *MPS     `json:"mps,omitempty"`     // nil: each process has the device to itself, in turn with the others
 }
+
+// Resource is what NVIDIA's device plugin for Kubernetes calls such devices: GPUs, or MIG
+// instances of a profile where it is told to tell these apart (its strategy "mixed").
+func (g GPU) Resource() string {
+	if g.MIG != "" {
+		return "nvidia.com/mig-" + g.MIG
+	}
+	return "nvidia.com/gpu"
+}
+
+// ProductLabel is the label by which NVIDIA's GPU feature discovery says what the GPUs of
+// a node are.
+const ProductLabel = "nvidia.com/gpu.product"
+
+// ProductName is the name of a device as ProductLabel has it: "NVIDIA H100 80GB HBM3" with
+// hyphens.
+func ProductName(name string) string { return strings.Join(strings.Fields(name), "-") }
 
 // MPS lets the processes of a stack compute on a device at the same time, through
 // NVIDIA's Multi-Process Service. Its control daemon belongs to the machine;
@@ -211,6 +168,9 @@ type MPS struct {
 	ActiveThreads float64 `json:"active_threads,omitempty"` // percent of the device's threads; 0: no limit
 	Memory        int64   `json:"memory,omitempty"`         // bytes on each device, in whole MiB; 0: no limit
 }
+
+// AutoLanes is the Plan.Lanes of `lanes: auto`.
+const AutoLanes = -1
 
 // AllGPUs is the GPU.Count of `count: all`.
 const AllGPUs = -1
@@ -240,6 +200,8 @@ type Topology struct {
 	Services []Service         `json:"services,omitempty"`
 	CPUs     float64           `json:"cpus,omitempty"`   // of each service, instead of Resources.CPUs
 	Memory   int64             `json:"memory,omitempty"` // bytes of each service, instead of Resources.Memory
+
+	GPUProduct string `json:"gpu_product,omitempty"` // instead of Resources.GPU.Product
 	container.Options
 
 	// Axes are the values that the topology has of axes other than workers and
@@ -295,13 +257,26 @@ type Service struct {
 type Client struct {
 	Engine string `json:"engine"`
 	Cpuset string `json:"cpuset,omitempty"` // the cores that its processes may use, as units.ParseCpuset reads it; empty: any
+	Node   string `json:"node,omitempty"`   // of a cluster: NodeOther or NodeSame; empty: another one than the stack's if there is one
+	Cores  int    `json:"cores,omitempty"`  // of a cluster: how many its Pod has; 0: one
 }
+
+// Nodes of a cluster that a client can be on, seen from the stack.
+const (
+	NodeOther = "other"
+	NodeSame  = "same"
+)
 
 // A Baseline selects the cells that ratios refer to, by the name of the topology
 // and the client mode. An empty field matches everything.
 type Baseline struct {
 	Topology string `json:"topology,omitempty"`
 	Client   string `json:"client,omitempty"` // single, mp, mt, or with a pool: mt5
+}
+
+// Takes reports whether the baseline's client is that of a load.
+func (b Baseline) Takes(load LoadSpec) bool {
+	return b.Client == "" || b.Client == load.Client || b.Client == load.Mode()
 }
 
 // Until ends the repeats of a trial early: once each of its cells has at least Min
@@ -315,10 +290,3 @@ type Until struct {
 // IntervalRepeats is how many repeats a 95% interval of the median takes, see
 // stats.RepeatsForInterval. With fewer, Until could never be met.
 const IntervalRepeats = 6
-
-// A Recommend is what to choose a topology by. The metrics are those of package
-// results.
-type Recommend struct {
-	Under     map[string]string `json:"under,omitempty"` // budgets by metric, as they are written: gpu_peak 5GiB
-	Objective string            `json:"objective"`       // a metric
-}

@@ -73,8 +73,8 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 
 func TestSchemaRefusesWhatIsBad(t *testing.T) {
 	compiled := compiledSchema(t, Schema(figures, known))
-	for _, name := range []string{"key-misspelt", "app-image-and-build", "name-with-space", "wrong-types", "gpu-count-and-devices", "gpu-mps-text",
-		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies", "recommend-figures", "container"} {
+	for _, name := range []string{"key-misspelt", "app-image-and-build", "name-with-space", "wrong-types", "gpu-count-and-devices", "gpu-mps-text", "lanes",
+		"topology-command-without-name", "shorthand", "numbers-out-of-range", "matrix-client-unknown", "request-two-bodies", "recommend-figures", "search", "container"} {
 		if err := compiled.Validate(instance(t, filepath.Join("testdata", "bad", name+".yaml"))); err == nil {
 			t.Errorf("%s is valid", name)
 		}

@@ -38,7 +38,7 @@ type variants struct {
 func (v *variants) check() bool {
 	d, o := v.d, v.object
 	known := d.loader.Servers
-	kinds := listed(o, "server", "command", "services")
+	kinds := o.Among("server", "command", "services")
 	if len(kinds) == 0 {
 		d.Problem(v.node, "add server: "+strings.Join(known.ServerNames(), " or ")+", a command: [PROGRAM, …], or services", "a topology has no server")
 		return false
@@ -107,7 +107,7 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 		}
 	}
 	if !named {
-		for _, key := range listed(o, "class", "unix") {
+		for _, key := range o.Among("class", "unix") {
 			if key != "unix" || kind != "command" {
 				d.Problem(o.Keys[key], "remove it", "%s has no %s", called, key)
 			}
@@ -118,7 +118,7 @@ func (v *variants) checkServer(server syntax.Server, named bool, kind string) {
 			}
 		}
 		if kind == "services" {
-			for _, key := range listed(o, "image", "resources", keyReplicas) {
+			for _, key := range o.Among("image", "resources", keyReplicas) {
 				d.Problem(o.Keys[key], "make it part of a service", "a topology with services of its own has no %s", key)
 			}
 		}

@@ -1,6 +1,7 @@
 package stacks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -35,10 +36,16 @@ func (m *Machine) Devices(_ context.Context, want scenarios.GPU) (uuids []string
 	if want.Mode == scenarios.GPUOff || want.Mode == "" {
 		return nil, "", nil
 	}
+	if want.MIG != "" {
+		return nil, "", fmt.Errorf("%w: resources.gpu.mig is for a cluster (--runtime kubernetes), whose scheduler chooses among instances; name those of this machine in resources.gpu.devices: %s", ErrUnavailable, m.list())
+	}
 	if len(m.devices) == 0 {
 		missing := m.missing
 		if missing == "" {
 			missing = "this machine has none"
+		}
+		if want.Product != "" {
+			return nil, "", fmt.Errorf("%w: resources.gpu.product is %s: %s; see stackmeter doctor, or leave the product out", ErrUnavailable, want.Product, missing)
 		}
 		if want.Mode == scenarios.GPURequired {
 			return nil, "", fmt.Errorf("%w: resources.gpu.mode is required: %s; see stackmeter doctor, or set the mode to auto or off", ErrUnavailable, missing)
@@ -77,9 +84,12 @@ func (m *Machine) counted(want scenarios.GPU) (uuids []string, none string, err 
 		switch {
 		case d.MIG:
 			divided = "; GPUs that are divided into MIG instances do not count, name their instances in resources.gpu.devices"
-		case d.Parent == "":
+		case d.Parent == "" && (want.Product == "" || scenarios.ProductName(d.Name) == want.Product):
 			uuids = append(uuids, d.UUID)
 		}
+	}
+	if len(uuids) == 0 && want.Product != "" {
+		return nil, "", fmt.Errorf("%w: resources.gpu.product is %s; this machine has %s%s", ErrUnavailable, want.Product, m.list(), divided)
 	}
 	if len(uuids) == 0 && want.Mode == scenarios.GPUAuto {
 		return nil, "this machine has " + m.list() + divided, nil
@@ -104,7 +114,14 @@ func (m *Machine) list() string {
 
 // Give returns the spec with the devices of its services, which a runtime starts.
 func (m *Machine) Give(spec Spec) (Spec, error) {
-	uuids, _, err := m.Devices(context.Background(), spec.GPU)
+	want, product := spec.GPU, spec.Topology.GPUProduct
+	if product != "" { // all stacks of a run get the same devices
+		want.Product = ""
+	}
+	uuids, _, err := m.Devices(context.Background(), want)
+	if err == nil && product != "" {
+		err = m.are(uuids, product)
+	}
 	if err != nil || len(uuids) == 0 {
 		return spec, err
 	}
@@ -115,6 +132,17 @@ func (m *Machine) Give(spec Spec) (Spec, error) {
 		}
 	}
 	return spec, nil
+}
+
+// are fails unless devices are of a product.
+func (m *Machine) are(uuids []string, product string) error {
+	same := func(d Device) bool {
+		return scenarios.ProductName(d.Name) == product || !slices.Contains(uuids, d.UUID)
+	}
+	if len(uuids) > 0 && !slices.ContainsFunc(m.devices, func(d Device) bool { return !same(d) }) {
+		return nil
+	}
+	return fmt.Errorf("its resources.gpu.product is %s, and the stacks of this run get others; this machine has %s", product, cmp.Or(m.list(), "no GPU"))
 }
 
 // Given returns the devices of a stack that was started from the spec, by UUID.

@@ -12,6 +12,7 @@ func TestDevices(t *testing.T) {
 	two := []Device{
 		{Index: 0, UUID: "GPU-a"}, {Index: 1, UUID: "GPU-b"},
 	}
+	kinds := []Device{{Index: 0, UUID: "GPU-a", Name: "NVIDIA L40S"}, {Index: 1, UUID: "GPU-b", Name: "NVIDIA H100 80GB HBM3"}}
 	divided := []Device{{Index: 0, UUID: "GPU-a", MIG: true}, {Index: 0, UUID: "MIG-a1", Parent: "GPU-a"}, {Index: 1, UUID: "MIG-a2", Parent: "GPU-a"}}
 	type test struct {
 		name  string
@@ -35,6 +36,11 @@ func TestDevices(t *testing.T) {
 		{name: "any of divided GPUs", want: scenarios.GPU{Mode: scenarios.GPURequired, Count: 1}, have: divided, fails: true},
 		{name: "all of divided GPUs", want: scenarios.GPU{Mode: scenarios.GPURequired, Count: scenarios.AllGPUs}, have: divided, fails: true},
 		{name: "auto with divided GPUs", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}, have: divided, none: true},
+		{name: "those of a product", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: scenarios.AllGPUs, Product: "NVIDIA-H100-80GB-HBM3"}, have: kinds, uuids: []string{"GPU-b"}},
+		{name: "more of a product than there are", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 2, Product: "NVIDIA-L40S"}, have: kinds, fails: true},
+		{name: "a product that is not there", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, Product: "NVIDIA-H100"}, have: kinds, fails: true},
+		{name: "a product without a GPU", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, Product: "NVIDIA-H100"}, fails: true},
+		{name: "instances by their profile", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1, MIG: "1g.10gb"}, have: divided, fails: true},
 		{name: "an undivided one beside", want: scenarios.GPU{Mode: scenarios.GPUAuto, Count: 1}, have: append(slices.Clone(divided), Device{Index: 1, UUID: "GPU-b"}), uuids: []string{"GPU-b"}},
 	}
 	for _, test := range tests {
@@ -68,6 +74,14 @@ func TestGive(t *testing.T) {
 	if asked.Services[0].GPUs != nil {
 		t.Error("the spec that was asked for has changed")
 	}
+	for product, gets := range map[string]bool{"NVIDIA-L40S": true, "NVIDIA-T4": false} { // of a topology alone
+		asked.Topology.GPUProduct, asked.GPU.Product = product, product
+		given, err := (&Machine{devices: []Device{{UUID: "GPU-a", Name: "NVIDIA L40S"}}}).Give(asked)
+		if (err == nil) != gets || gets && !slices.Equal(given.Given(), []string{"GPU-a"}) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("a topology on %s: %v, %v", product, given.Given(), err)
+		}
+	}
+	asked.Topology.GPUProduct, asked.GPU.Product = "", ""
 	without, err := (&Machine{}).Give(asked)
 	if err != nil || without.Given() != nil || without.Services[0].MPS != nil {
 		t.Errorf("without devices: %+v, %v", without.Services, err)

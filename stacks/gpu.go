@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,6 +38,9 @@ func SeenGPUs(ctx context.Context, spec Spec, facts Facts, stack Stack) (string,
 			return "", fmt.Errorf("%w: service %s: %w", ErrDiffers, s.Service, err)
 		}
 		seen = strings.Join(s.GPUs, ", ") + " (" + how + ")"
+	}
+	if product := spec.GPU.Product; product != "" && len(stack.Devices()) > 0 {
+		seen += ", product " + product
 	}
 	if m := spec.GPU.MPS; m != nil && len(stack.Devices()) > 0 {
 		seen += ", " + mpsText(m)
@@ -78,10 +82,7 @@ var listedUUID = regexp.MustCompile(`\(UUID: ((?:GPU|MIG)-[^)\s]+)\)`)
 // UUIDs that it was given. The GPU of a MIG instance is listed with it and does
 // not count.
 func CompareGPUs(listing string, want []string) error {
-	var have []string
-	for _, m := range listedUUID.FindAllStringSubmatch(listing, -1) {
-		have = append(have, m[1])
-	}
+	have := listedGPUs(listing)
 	instances := slices.ContainsFunc(want, isMIG)
 	var lacks, more []string
 	for _, uuid := range want {
@@ -103,6 +104,47 @@ func CompareGPUs(listing string, want []string) error {
 		return fmt.Errorf("its container was given %s and also sees %s, so that its memory could be on either: a default runtime or an image that sets NVIDIA_VISIBLE_DEVICES gives every container all GPUs", strings.Join(want, ", "), strings.Join(more, ", "))
 	}
 	return nil
+}
+
+func listedGPUs(listing string) (uuids []string) {
+	for _, m := range listedUUID.FindAllStringSubmatch(listing, -1) {
+		uuids = append(uuids, m[1])
+	}
+	return uuids
+}
+
+// listedDevice matches a line of nvidia-smi -L: of a GPU, or of a MIG instance.
+var listedDevice = regexp.MustCompile(`^\s*(?:GPU (\d+): (.*?)|MIG (\S+)\s+Device\s+\d+:) \(UUID: ([^)\s]+)\)`)
+
+// ListedGPUs are the devices that nvidia-smi -L printed: GPUs, or the MIG instances if
+// there are any.
+func ListedGPUs(listing string) (devices []Device) {
+	var parent Device
+	var instances []Device
+	for line := range strings.Lines(listing) {
+		m := listedDevice.FindStringSubmatch(line)
+		switch {
+		case m == nil || !listedUUID.MatchString(line):
+		case m[1] != "":
+			parent = Device{Name: m[2], UUID: m[4]}
+			parent.Index, _ = strconv.Atoi(m[1])
+			devices = append(devices, parent)
+		default:
+			instances = append(instances, Device{Index: parent.Index, Name: parent.Name + " MIG " + m[3], UUID: m[4], Parent: parent.UUID})
+		}
+	}
+	if len(instances) > 0 {
+		return instances
+	}
+	return devices
+}
+
+// UUIDs are those of devices.
+func UUIDs(devices []Device) (uuids []string) {
+	for _, d := range devices {
+		uuids = append(uuids, d.UUID)
+	}
+	return uuids
 }
 
 func isMIG(uuid string) bool { return strings.HasPrefix(uuid, "MIG-") }

@@ -3,6 +3,7 @@ package stacks
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -46,6 +47,27 @@ func TestCompareGPUs(t *testing.T) {
 				t.Errorf("%v, want %q in it", err, test.fails)
 			}
 		})
+	}
+}
+
+// TestListedGPUs: what is listed is what the stack has: its GPUs, or its instances.
+func TestListedGPUs(t *testing.T) {
+	gpu := Device{UUID: testGPU, Name: "NVIDIA A100 80GB PCIe"}
+	for _, test := range []struct {
+		listing string
+		want    []Device
+	}{
+		{listGPU, []Device{gpu}},
+		{listGPU + listOther, []Device{gpu, {Index: 1, UUID: otherGPU, Name: "Tesla T4"}}},
+		{listGPU + listMIG, []Device{{UUID: testMIG, Name: gpu.Name + " MIG 3g.40gb", Parent: testGPU}}},
+		{listGPU + "  MIG 1g.5gb Device 0: (UUID: " + oldMIG + ")\n", []Device{{UUID: oldMIG, Name: gpu.Name + " MIG 1g.5gb", Parent: testGPU}}},
+		{"GPU 0: " + testGPU + " (UUID: " + otherGPU + ")\n", []Device{{UUID: otherGPU, Name: testGPU}}},
+		{"No devices found.\n", nil},
+		{"", nil},
+	} {
+		if got := ListedGPUs(test.listing); !slices.Equal(got, test.want) {
+			t.Errorf("%q: %+v, want %+v", test.listing, got, test.want)
+		}
 	}
 }
 

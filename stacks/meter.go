@@ -22,6 +22,7 @@ type Meter interface {
 // nothing was measured; Reason then says why.
 type Reading struct {
 	Method     string           // how the memory was obtained
+	Inside     bool             // the stack itself was asked, because nothing else on its machine could look
 	Memory     *int64           // bytes, without page cache: the sum over the services, at its peak
 	KernelPeak *int64           // bytes, with page cache: the sum of the high-water marks that the kernel kept of the services
 	Start      *int64           // bytes: Memory at the first sample

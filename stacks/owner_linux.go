@@ -44,9 +44,6 @@ func runs(pid int, since uint64) bool {
 	return err == nil && uint64(stat.Number(22)) == since && !stat.Ended()
 }
 
-// A Stat is what /proc/PID/stat says behind the command (proc_pid_stat(5)).
-type Stat []string
-
 // ReadStat reads what the kernel says of a process.
 func ReadStat(pid int) (Stat, error) {
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
@@ -56,24 +53,34 @@ func ReadStat(pid int) (Stat, error) {
 	// The command, in parentheses, may hold spaces and parentheses itself.
 	text := string(line)
 	stat := Stat(strings.Fields(text[strings.LastIndexByte(text, ')')+1:]))
-	if len(stat) <= 22-statFirst {
+	if len(stat) <= 34-statFirst {
 		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(stat))
 	}
 	return stat, nil
 }
 
-// statFirst is the manual page's number of the first field of a Stat.
-const statFirst = 3
-
-// Number is the value of a field, by its number in the manual page: 4 to 22.
-func (s Stat) Number(field int) int64 {
-	n, _ := strconv.ParseInt(s[field-statFirst], 10, 64)
-	return n
+// ReadProcess reads a process of this PID namespace, its signals but for the real-time
+// ones. It fails for one that has ended, whether somebody has waited for it or not.
+func ReadProcess(pid int) (Process, error) {
+	stat, err := ReadStat(pid)
+	if err == nil && stat.Ended() {
+		err = os.ErrProcessDone
+	}
+	if err != nil {
+		return Process{}, err
+	}
+	return Process{
+		PID: pid, Start: uint64(stat.Number(22)), Parent: int(stat.Number(4)), Threads: int(stat.Number(20)), Signals: uint64(stat.Number(34)),
+		Command: CommandLine(pid),
+	}, nil
 }
 
-// Ended reports whether the process has ended: a zombie has, and nobody has waited
-// for it yet.
-func (s Stat) Ended() bool { return s[0] == "Z" || s[0] == "X" }
+// CommandLine returns a process's arguments, or the title that it gave itself.
+func CommandLine(pid int) string {
+	text, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	// A title is padded to the length of the arguments.
+	return strings.ReplaceAll(strings.TrimRight(string(text), "\x00 "), "\x00", " ")
+}
 
 // Halted says which of the processes a signal or a debugger stopped, in its first
 // thread; empty if none is.

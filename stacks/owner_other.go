@@ -3,6 +3,7 @@
 package stacks
 
 import (
+	"errors"
 	"os"
 	"runtime"
 
@@ -30,6 +31,9 @@ func runs(pid int, since uint64) bool {
 	start, err := StartTime(pid)
 	return err == nil && start == since
 }
+
+// ReadProcess fails: only Linux has /proc.
+func ReadProcess(int) (Process, error) { return Process{}, errors.ErrUnsupported }
 
 // Halted returns nothing: only Linux says so.
 func Halted([]int) string { return "" }

@@ -38,9 +38,9 @@ func (c heardConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// otherProtocol says that what answered a probe of the URL does not speak HTTP as
+// otherProtocol says that what answered a probe of the stack does not speak HTTP as
 // the spec asks for; nil if it may. failed is the probe's error.
-func (f *firstBytes) otherProtocol(ctx context.Context, spec Spec, base string, failed error) error {
+func (f *firstBytes) otherProtocol(ctx context.Context, spec Spec, stack Stack, failed error) error {
 	f.mu.Lock()
 	first := bytes.Clone(f.bytes)
 	f.mu.Unlock()
@@ -49,7 +49,7 @@ func (f *firstBytes) otherProtocol(ctx context.Context, spec Spec, base string, 
 	case spec.TLS != nil && bytes.HasPrefix(first, []byte("HTTP/")):
 		speaks, remedy = "HTTP without TLS", "remove tls from the topology, or let its command have a certificate"
 	case spec.TLS != nil || bytes.HasPrefix(first, []byte("HTTP/")) && !asksForTLS(failed):
-	case asksForTLS(failed), len(first) > 2 && (first[0] == 0x15 || first[0] == 0x16) && first[1] == 3, len(first) == 0 && closedUnanswered(failed) && shakesHands(ctx, base):
+	case asksForTLS(failed), len(first) > 2 && (first[0] == 0x15 || first[0] == 0x16) && first[1] == 3, len(first) == 0 && closedUnanswered(failed) && shakesHands(ctx, stack):
 		speaks, remedy = "TLS", "write tls: true into the topology, whose command has to be of its own then, or start the server without its certificate"
 	case len(first) >= 9 && first[3] == 4 && bytes.Equal(first[5:9], make([]byte, 4)): // a frame SETTINGS: RFC 9113, 4.1 and 6.5
 		speaks = "HTTP/2 alone, as gRPC does"
@@ -62,7 +62,7 @@ func (f *firstBytes) otherProtocol(ctx context.Context, spec Spec, base string, 
 	if len(first) > 0 {
 		speaks += fmt.Sprintf(" (its answer begins with %q)", first)
 	}
-	return fmt.Errorf("%w: what answers at %s speaks %s: %s", ErrElsewhere, base, speaks, remedy)
+	return fmt.Errorf("%w: what answers at %s speaks %s: %s", ErrElsewhere, stack.URL(), speaks, remedy)
 }
 
 // asksForTLS reports whether an answer says that it was asked without TLS, in the
@@ -77,18 +77,19 @@ func closedUnanswered(failed error) bool {
 }
 
 // shakesHands reports whether a server begins a TLS handshake, whatever becomes of it.
-func shakesHands(ctx context.Context, base string) bool {
-	u, err := url.Parse(base)
+func shakesHands(ctx context.Context, stack Stack) bool {
+	u, err := url.Parse(stack.URL())
 	if err != nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // nothing is sent or believed
-	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
-	if err == nil {
-		conn.Close()
+	conn, err := dialEntry(ctx, stack, u.Host)
+	if err != nil {
+		return false
 	}
+	defer conn.Close()
+	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}).HandshakeContext(ctx) // nothing is sent or believed
 	var alert tls.AlertError
 	var remote *net.OpError // of an alert that the server sent
 	return err == nil || errors.As(err, &alert) || errors.As(err, &remote) && remote.Op == "remote error"

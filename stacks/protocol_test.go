@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/ready"
+	"stackmeter/scenarios/wire"
 )
 
 // TestAttackAnotherProtocol: a server that does not speak HTTP is told by the first
@@ -59,7 +59,7 @@ func TestAttackAnotherProtocol(t *testing.T) {
 			}
 			spec := Spec{Ready: ready.Probe{Path: "/healthz", Timeout: time.Minute}, Services: []Service{{Name: "app"}}}
 			if test.tls {
-				spec.TLS, address = &scenarios.TLS{}, strings.Replace(address, "http:", "https:", 1)
+				spec.TLS, address = &wire.TLS{}, strings.Replace(address, "http:", "https:", 1)
 			}
 			if test.want == "" {
 				spec.Ready.Timeout = time.Second

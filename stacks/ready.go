@@ -134,7 +134,9 @@ func probes(ctx context.Context, spec Spec, stack Stack) (all []probe, err error
 			argv := Service{Command: spec.Ready.Command}.Argv(Site{Listen: Address{Host: asked.Addr().String(), Port: int(asked.Port())}})
 			all = append(all, func(ctx context.Context) (failed, never error) { return command(ctx, stack, name, argv) })
 		case spec.Ready.TCP:
-			all = append(all, func(ctx context.Context) (failed, never error) { return connects(ctx, stack, name), nil })
+			all = append(all, func(ctx context.Context) (failed, never error) {
+				return connects(ctx, stack, name, spec.Entry().Name), nil
+			})
 		case len(answering) > 1:
 			// The proxy answers as soon as one of them does.
 			all = append(all, replica(ctx, spec, stack, name))
@@ -162,26 +164,42 @@ func command(ctx context.Context, stack Stack, service string, argv []string) (f
 }
 
 // connects makes a TCP connection. A proxy takes one, and so does the engine's for a
-// port that it publishes, whether the service behind it listens or not: its sockets are
-// looked at, too, where that can be done.
-func connects(ctx context.Context, stack Stack, service string) error {
+// port that it publishes, whether the service behind it listens or not: its sockets and
+// those of the entry are looked at, too, where that can be done.
+func connects(ctx context.Context, stack Stack, service, entry string) error {
 	at, err := url.Parse(stack.URL())
 	if err != nil {
 		return err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", at.Host)
+	conn, err := dialEntry(ctx, stack, at.Host)
 	if err != nil {
 		return err
 	}
 	conn.Close()
-	asked, listens, err := stack.Listening(ctx, service)
-	if err == nil && len(listens) == 0 {
-		return fmt.Errorf("service %s does not listen on %v yet", service, asked)
+	for _, name := range slices.Compact([]string{entry, service}) {
+		if asked, listens, err := stack.Listening(ctx, name); err == nil && len(listens) == 0 {
+			return fmt.Errorf("service %s does not listen on %v yet", name, asked)
+		}
 	}
 	if where, _ := elsewhere(ctx, stack, service); where != "" {
 		return errors.New(where)
 	}
 	return nil
+}
+
+// An entrance is a stack whose entry is reached from where its client is, which need not
+// be here.
+type entrance interface {
+	// DialEntry connects to the entry service as the client does.
+	DialEntry(ctx context.Context) (net.Conn, error)
+}
+
+// dialEntry connects to the entry service of a stack, whose address is that of its URL.
+func dialEntry(ctx context.Context, stack Stack, address string) (net.Conn, error) {
+	if own, is := stack.(entrance); is {
+		return own.DialEntry(ctx)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
 }
 
 // requests returns a probe that sends the spec's request.
@@ -192,9 +210,9 @@ func connects(ctx context.Context, stack Stack, service string) error {
 // then.
 func requests(wait context.Context, spec Spec, stack Stack) (probe, error) {
 	var first *firstBytes // of this probe
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, address string) (net.Conn, error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
 		heard := first
-		conn, err := new(net.Dialer).DialContext(wait, network, address)
+		conn, err := dialEntry(wait, stack, address)
 		return heardConn{conn, heard}, err
 	}}
 	if spec.TLS != nil {
@@ -207,7 +225,7 @@ func requests(wait context.Context, spec Spec, stack Stack) (probe, error) {
 	return func(ctx context.Context) (failed, never error) {
 		first = new(firstBytes)
 		if failed = request(ctx, transport, spec.Ready, stack.URL()+spec.Ready.Path); failed != nil {
-			never = first.otherProtocol(ctx, spec, stack.URL(), failed)
+			never = first.otherProtocol(ctx, spec, stack, failed)
 		}
 		return failed, never
 	}, nil

@@ -11,6 +11,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/container"
 	"stackmeter/scenarios/ready"
+	"stackmeter/scenarios/wire"
 )
 
 // A Spec describes one stack. Its services start in order, and the client
@@ -21,9 +22,13 @@ type Spec struct {
 	Topology scenarios.Topology
 	GPU      scenarios.GPU // how many devices the stack gets, or which; the runtime chooses
 	Services []Service
-	Ready    ready.Probe    // its headers are filled
-	Path     string         // of the load's requests
-	TLS      *scenarios.TLS // how to verify the entry's certificate; nil: it speaks plain HTTP
+	Ready    ready.Probe // its headers are filled
+	Path     string      // of the load's requests
+	TLS      *wire.TLS   // how to verify the entry's certificate; nil: it speaks plain HTTP
+
+	// Client is who will send loads to the stack, for a runtime that starts it beside the
+	// stack. Its zero value: nobody that has to be started.
+	Client scenarios.Client
 }
 
 // Scheme is the scheme of the stack's URL.
@@ -117,6 +122,15 @@ type Proxy struct {
 	Software  string   // the name of its program, and of the folder in package images that its image is made from
 	Upstreams []string // the services that get the requests
 	Config    string   // its configuration file, with the placeholders of Text
+}
+
+// Declared is what an image says of itself.
+type Declared struct {
+	Command []string // its entry point and its command
+	Env     map[string]string
+	Labels  map[string]string
+	Health  string // its health check, as one line; empty: it has none
+	Ports   []int  // TCP ports that it exposes, sorted
 }
 
 // An Address is where a service listens.

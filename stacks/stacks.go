@@ -3,7 +3,7 @@
 //
 // A Spec is the plan of one stack: its services, in the order in which they
 // start. Package stacks/servers makes it from a scenario's topology. A Runtime
-// (stacks/docker, stacks/process, stacks/existing) turns a Spec into a running
+// (stacks/docker, stacks/process, stacks/kubernetes, stacks/existing) turns a Spec into a running
 // Stack. Every runtime passes the suite stackstest.
 package stacks
 
@@ -91,6 +91,51 @@ type Runtime interface {
 	Sweep(ctx context.Context, run string) (removed []string, err error)
 }
 
+// A Placer is a Runtime whose stacks get a machine and devices only when they start, and
+// may have to wait until others leave them room.
+type Placer interface {
+	// Room says how many stacks of such needs there can be at once, each with its client.
+	Room(ctx context.Context, needs scenarios.Resources, client scenarios.Client) (Room, error)
+
+	// Patience is how long a start waits for room before it fails with ErrNoRoom.
+	Patience() time.Duration
+
+	// StartPlaced starts a stack as Start does, and tells how it gets its place.
+	StartPlaced(ctx context.Context, spec Spec, p Placing) (Stack, error)
+}
+
+// ErrNoRoom marks an error of a stack for which others have left no room. The stack is not
+// to blame.
+var ErrNoRoom = errors.New("no room")
+
+// A Room is how many stacks there can be at once.
+type Room struct {
+	Free int    // beside what others have now
+	All  int    // without others; 0: not known, and neither is Free
+	Why  string // what there is, and who has it
+}
+
+// A Placing is told how a stack gets its place. Each of its functions may be nil.
+type Placing struct {
+	// Waits is called with the reason for which there is no room yet, whenever that
+	// changes, and with none once there is.
+	Waits func(why string)
+
+	// Placed is called once a stack with GPUs has a machine, and before anything of it
+	// runs there. Its error ends the start.
+	Placed func(context.Context, Place) error
+}
+
+// A Place is where a stack will run.
+type Place struct {
+	Devices []string // by UUID
+	Unseen  string   // why it is not known which
+
+	// Agent starts a program of stackmeter's own on the machine and returns its standard
+	// streams. Closing them removes it.
+	Agent func(ctx context.Context) (io.ReadWriteCloser, error)
+}
+
 // A Stack is one running instance of a Spec.
 type Stack interface {
 	// URL is where the entry service listens: scheme, host and port.
@@ -139,6 +184,14 @@ type Stack interface {
 	// Stop removes the stack. It may be called more than once. Its error names
 	// what could not be removed.
 	Stop(ctx context.Context) error
+}
+
+// A Streamer is a Stack in which a command's output can be read while it runs: that of a
+// machine where nothing else can look.
+type Streamer interface {
+	// Stream runs argv inside a service. Closing what it returns ends it, at its next
+	// write at the latest; its reader gets the reason why the command could not run.
+	Stream(ctx context.Context, service string, argv ...string) (io.ReadCloser, error)
 }
 
 // Bounds of what Stack.Logs writes of each service.
@@ -271,7 +324,14 @@ func (o *Output) Bytes() []byte { return o.text }
 type Facts struct {
 	Route    string // one of the constants below
 	GPU      string // which devices, or why there is none
+	Apart    bool   // it runs on another machine than the client: what is seen of this one says nothing of it
 	Services []ServiceFacts
+	Devices  []Device // that it was given, where they are another machine's
+
+	Node       string // of a cluster: where the stack is
+	Cores      int    // of that: on which the services behind the proxy may run; 0: not known
+	ClientNode string // where the client is that was started with it; empty: none was
+	Beside     bool   // the two are the same, though nobody asked for that
 }
 
 // Routes from the client to a stack.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"stackmeter/orchestrator"
 	"stackmeter/stacks"
@@ -21,6 +22,7 @@ import (
 // command, as other people make theirs.
 type bystanders struct {
 	t       *testing.T
+	mark    string   // in all their names
 	names   []string // of a container, of its network and of a volume
 	before  string   // what the engine said of all
 	process *exec.Cmd
@@ -28,7 +30,7 @@ type bystanders struct {
 
 func newBystanders(t *testing.T) *bystanders {
 	t.Helper()
-	b := &bystanders{t: t}
+	b := &bystanders{t: t, mark: strings.ToLower(rand.Text()[:8])}
 	t.Cleanup(b.remove)
 	self, err := stacks.Self()
 	if err != nil {
@@ -38,7 +40,7 @@ func newBystanders(t *testing.T) *bystanders {
 	elsewhere.Namespace, elsewhere.PID = "pid:[1]", 1
 	remote := elsewhere
 	remote.Boot, remote.Machine = "another", "another/machine"
-	mark := strings.ToLower(rand.Text()[:8])
+	mark := b.mark
 	var adding sync.WaitGroup
 	run := docker.LabelRun + "=bystander-" + mark
 	for kind, labels := range map[string][]string{
@@ -111,7 +113,15 @@ func (b *bystanders) remove() {
 	}
 	b.docker(append([]string{"rm", "--force"}, b.names...)...)
 	b.docker(append([]string{"network", "rm"}, b.names...)...)
-	b.docker(append([]string{"volume", "rm", "--force"}, b.names...)...)
+	// An engine's "removed" is no proof: volumes were still there after it.
+	for range 10 {
+		b.docker(append([]string{"volume", "rm", "--force"}, b.names...)...)
+		if left := b.docker("volume", "ls", "--quiet", "--filter", "name=^stackmeter-"+b.mark+"-"); left == "" {
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	b.t.Errorf("volumes of stackmeter-%s are still there", b.mark)
 }
 
 // TestFault28Bystanders: a run that is killed, cleaned up after, interrupted

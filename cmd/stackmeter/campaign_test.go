@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/cmd/stackmeter/runtimes"
 	"stackmeter/orchestrator"
 	"stackmeter/results"
+	"stackmeter/stacks/kubernetes"
 	"stackmeter/stacks/process"
 )
 
@@ -51,19 +53,34 @@ warmup: 1
 // once, none that was measured while the orchestrator was dying counts as ok,
 // nothing of the run is left on the machine, and what stood beside it is
 // untouched.
-func TestCrashCampaign(t *testing.T) { crashCampaign(t) }
+func TestCrashCampaign(t *testing.T) { crashCampaign(t, runtimes.Names[:2]) }
 
 // TestCrashCampaignRounds is the same with stacks that stay up beside each other.
-func TestCrashCampaignRounds(t *testing.T) { crashCampaign(t, "--set", "fresh=run") }
+func TestCrashCampaignRounds(t *testing.T) {
+	crashCampaign(t, runtimes.Names[:2], "--set", "fresh=run")
+}
 
-func crashCampaign(t *testing.T, settings ...string) {
+// TestKubernetesCrashCampaign is the same with stacks in the tests' cluster.
+func TestKubernetesCrashCampaign(t *testing.T) {
+	file := os.Getenv(clusterConfig)
+	if file == "" {
+		t.Skipf("needs a cluster: as root, stacks/kubernetes/cluster/cluster build, then up; and %s=FILE, its kubeconfig", clusterConfig)
+	}
+	t.Setenv("KUBECONFIG", file)
+	crashCampaign(t, []string{kubernetes.Name}, "--image-prefix", "127.0.0.1:5000/stackmeter-test")
+}
+
+// clusterConfig names the kubeconfig of the cluster that stacks/kubernetes/cluster starts.
+const clusterConfig = "STACKMETER_TEST_KUBECONFIG"
+
+func crashCampaign(t *testing.T, runtimes []string, settings ...string) {
 	seed := cmp.Or(*crashSeed, uint64(time.Now().UnixNano()))
 	t.Logf("the campaign's seed: -crash.seed=%d", seed)
 	built := filepath.Join(t.TempDir(), "stackmeter")
 	if out, err := exec.Command("go", "build", "-o", built, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for _, runtime := range runtimeNames {
+	for _, runtime := range runtimes {
 		t.Run(runtime, func(t *testing.T) {
 			if runtime == process.Name {
 				needsLocalPrograms(t)
@@ -72,7 +89,11 @@ func crashCampaign(t *testing.T, settings ...string) {
 				random: rand.New(rand.NewPCG(seed, uint64(len(runtime)))), runtime: runtime, settings: settings,
 				bySignal: map[string]int{}, figures: map[string]int{},
 			}
-			c.session = newSession(t)
+			if runtime == kubernetes.Name { // its environment is set
+				c.session = newSessionAlone(t)
+			} else {
+				c.session = newSession(t)
+			}
 			c.install(built)
 			c.scenario()
 			bystanders := newBystanders(t)
@@ -205,8 +226,11 @@ func (c *campaign) aim() *kill {
 	}
 	if c.random.IntN(2) == 0 {
 		whole := 3 * time.Second // about what an undisturbed run takes
-		if c.runtime == process.Name {
+		switch c.runtime {
+		case process.Name:
 			whole = 2 * time.Second
+		case kubernetes.Name:
+			whole = 20 * time.Second
 		}
 		k.delay = time.Duration(c.random.Int64N(int64(whole)))
 	} else {

@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"stackmeter/cmd/stackmeter/runtimes"
 	"stackmeter/orchestrator"
 	"stackmeter/results"
-	"stackmeter/stacks/docker"
 	"stackmeter/stacks/process"
 )
 
@@ -207,7 +207,7 @@ func (c *campaign) left() (left []string) {
 	if c.runtime == process.Name {
 		return left
 	}
-	engine, err := docker.New()
+	engine, err := runtimes.Options{Name: c.runtime}.Open()
 	if err != nil {
 		c.t.Fatal(err)
 	}

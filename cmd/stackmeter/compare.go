@@ -11,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/console"
+	"stackmeter/cmd/stackmeter/files"
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/results/report/pages"
@@ -40,18 +43,19 @@ func (a *app) compareCommand() *cobra.Command {
 its interval, and the p-value of a rank test, corrected for the number of cells.
 BASE and HEAD are each a run's id or the beginning of it, a tag, latest, latest~1
 (the one of the same scenario before it), last-passed (for each cell the last run of
-HEAD's scenario before HEAD that holds it and passed), or a JSON file that stackmeter report --format json wrote.
+HEAD's scenario before HEAD that holds it and passed), or a JSON file that stackmeter
+report --format json wrote.
 
 Runs that differ in kind (` + strings.Join(verdict.Kinds(), ", ") + `)
 are refused with exit status 1, unless --across names the kinds.
 
 Exit status 4: a condition of --fail-on is broken (without any, one of HEAD's
-scenario), a cell that was ok fails, has errors, was pruned or is missing, or
-nothing could be compared.`,
+scenario), or undecided if that scenario says undecided: fail, a cell that was ok fails,
+has errors, was pruned or is missing, or nothing could be compared.`,
 		Example: `  stackmeter compare last-passed latest
   stackmeter compare latest~1 latest --fail-on 'duration < base * 1.05' --fail-on 'errors == 0'
   stackmeter compare release-1.2 result.json --format markdown --across cpu`,
-		Args: arguments(cobra.ExactArgs(2)),
+		Args: usage.Arguments(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.compare(cmd.Context(), args[0], args[1], o)
 		},
@@ -78,7 +82,7 @@ func parseThresholds(texts []string, flag string) ([]*threshold.Threshold, error
 	for _, text := range texts {
 		t, err := results.Vocabulary().Parse(text)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s %q: %w", flag, text, err)}
+			return nil, usage.Errorf("%s %q: %w", flag, text, err)
 		}
 		parsed = append(parsed, t)
 	}
@@ -88,7 +92,7 @@ func parseThresholds(texts []string, flag string) ([]*threshold.Threshold, error
 func checkKinds(across []string) error {
 	for _, kind := range across {
 		if kind != "all" && !slices.Contains(verdict.Kinds(), kind) {
-			return unknown("across", kind, append(verdict.Kinds(), "all"))
+			return usage.Unknown("across", kind, append(verdict.Kinds(), "all"))
 		}
 	}
 	return nil
@@ -124,21 +128,38 @@ func (a *app) compare(ctx context.Context, base, head string, o compareOptions) 
 		if o.out.format != "junit" {
 			return refused
 		}
-		return errors.Join(refused, a.output(o.out.file, func(w io.Writer) error {
+		return errors.Join(refused, files.Write(a.stdout, o.out.file, func(w io.Writer) error {
 			standing, _ := words.Refused(before.Run, after.Run, o.across)
 			return exchange.WriteRefusedJUnit(w, after.Run, standing)
 		}))
 	}
 	comparison := verdict.CompareRuns(before.Run, after.Run, before.Records, after.Records)
-	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(after.Records), verdict.Summarise(before.Records))
+	if err := side.between(ctx, &comparison); err != nil {
+		return err
+	}
+	checks := verdict.CheckThresholds(thresholds, verdict.Judged(after.Run, after.Records), before.nights...)
 	if err := a.write(o.out, func(dir string) ([]string, error) {
 		return pages.WriteComparisonCharts(dir, comparison)
 	}, func(w io.Writer) error {
-		return pages.ComparisonFormats(comparison, checks).Write(w, o.out.format, a.reportOptions(w))
+		return pages.ComparisonFormats(comparison, checks).Write(w, o.out.format, console.ReportOptions(w))
 	}); err != nil {
 		return err
 	}
 	return judged(words.StandingOfComparison(comparison, checks))
+}
+
+// between puts the spread between nights into a comparison, where the store knows of it.
+// Two files need no store.
+func (s *sides) between(ctx context.Context, c *verdict.Comparison) error {
+	if s.store == nil {
+		if _, err := os.Stat(s.db); err != nil {
+			return nil
+		}
+		if err := s.openStore(ctx); err != nil {
+			return err
+		}
+	}
+	return verdict.ReadNights(ctx, s.store, c)
 }
 
 // comparable refuses runs that differ in kind.
@@ -187,18 +208,18 @@ func (s *sides) open(ctx context.Context, which string, scope results.Scope) (ex
 // base opens what the head is compared with. It refuses what differs in kind, and
 // returns it too. It is empty for last-passed where no run with the head's cells has
 // passed.
-func (s *sides) base(ctx context.Context, which string, scope results.Scope, head exchange.Imported, thresholds []*threshold.Threshold, across []string) (exchange.Imported, error) {
+func (s *sides) base(ctx context.Context, which string, scope results.Scope, head exchange.Imported, thresholds []*threshold.Threshold, across []string) (based, error) {
 	if which == results.LastPassed {
 		if err := s.openStore(ctx); err != nil {
-			return exchange.Imported{}, err
+			return based{}, err
 		}
-		return lastPassed(ctx, s.store, head, verdict.CellsOf(head.Run, head.Records), thresholds, across)
+		return lastPassed(ctx, s.store, head, verdict.CellsOf(head.Run, head.Records), thresholds, across, 1)
 	}
 	base, err := s.open(ctx, which, scope)
 	if err == nil {
 		err = comparable(base.Run, head.Run, across)
 	}
-	return base, err
+	return basedOn(base), err
 }
 
 func (s *sides) openStore(ctx context.Context) error {
@@ -206,7 +227,7 @@ func (s *sides) openStore(ctx context.Context) error {
 		return nil
 	}
 	store, err := openStore(ctx, s.db)
-	if err == nil { // otherwise the interface would hold a nil pointer
+	if err == nil {
 		s.store = store
 	}
 	return err
@@ -225,7 +246,7 @@ func readOne(file string) (exchange.Imported, error) {
 		return exchange.Imported{}, err
 	}
 	if len(all) != 1 {
-		return exchange.Imported{}, usageError{fmt.Errorf("%s holds %d tables; import it, and compare the runs", file, len(all))}
+		return exchange.Imported{}, usage.Errorf("%s holds %d tables; import it, and compare the runs", file, len(all))
 	}
 	return all[0], nil
 }

@@ -47,7 +47,7 @@ func TestExportedIsUsed(t *testing.T) {
 	}
 	reach(exported, used)
 	for _, name := range slices.Sorted(maps.Keys(exported)) {
-		if !used[name] && !strings.HasPrefix(name, "stackmeter/cmd/") {
+		if !used[name] && !strings.HasPrefix(name, "stackmeter/cmd/stackmeter.") {
 			t.Errorf("%s is exported and no other package uses it", name)
 		}
 	}

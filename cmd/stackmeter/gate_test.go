@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/results"
 	"stackmeter/results/exchange"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/gate"
 	"stackmeter/stacks"
 )
 
@@ -31,7 +34,7 @@ func newNights(t *testing.T) *nights {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	return &nights{t: t, app: app{stderr: newTeller(io.Discard)}, store: store}
+	return &nights{t: t, app: app{stderr: console.NewTeller(io.Discard)}, store: store}
 }
 
 // A night is one run of two cells.
@@ -41,13 +44,15 @@ type night struct {
 	limit      int64            // resources.memory
 	repeats    int
 	gate       gateOptions
+	undecided  string
+	anchor     string
 }
 
 func (n *nights) run(o night) (results.Run, error) {
 	n.t.Helper()
 	n.n++
 	run := results.Run{ID: fmt.Sprintf("n%d", n.n), Scenario: "nightly", Outcome: results.OutcomeOK, Started: time.Unix(int64(n.n), 0).UTC()}
-	run.Plan = scenarios.Plan{Scenario: "nightly", Repeats: o.repeats, Thresholds: o.thresholds, Client: scenarios.Client{Engine: scenarios.EngineNative},
+	run.Plan = scenarios.Plan{Scenario: "nightly", Repeats: o.repeats, Thresholds: o.thresholds, Gate: gate.Gate{Undecided: o.undecided, Anchor: o.anchor}, Client: scenarios.Client{Engine: scenarios.EngineNative},
 		Resources: scenarios.Resources{Memory: o.limit, GPU: scenarios.GPU{Mode: scenarios.GPUOff}}}
 	load := scenarios.LoadSpec{Requests: 10, Client: scenarios.ClientSingle, Pool: 1}
 	var records []results.Record
@@ -197,7 +202,7 @@ func TestAttackResumeKeepsChecks(t *testing.T) {
 			now, gate := run, gateOptions{failOn: test.failOn}
 			now.Plan.Thresholds = test.thresholds
 			for range 2 { // the first is cut short
-				if run, err = n.app.resume(t.Context(), n.store, now, stacks.Owner{}, nil, true, gate); err != nil {
+				if run, err = n.app.resume(t.Context(), n.store, now, stacks.Owner{}, nil, true, runOptions{gate: gate}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -232,8 +237,8 @@ func TestAttackResumeKeepsChecks(t *testing.T) {
 // the run against what it was held against, and not against a later, worse one.
 func TestAttackResumeKeepsBaseline(t *testing.T) {
 	n := newNights(t)
-	slim := night{thresholds: []string{"memory_peak < 1GiB"}, memory: map[string]int64{"w1": 1 << 20}, repeats: 1, gate: gateOptions{tag: "gold"}}
-	fat := night{thresholds: slim.thresholds, memory: map[string]int64{"w1": 4 << 20}, repeats: 1}
+	slim := night{thresholds: []string{"memory_peak < 1GiB"}, memory: map[string]int64{"w1": 1 << 20}, repeats: 6, gate: gateOptions{tag: "gold"}}
+	fat := night{thresholds: slim.thresholds, memory: map[string]int64{"w1": 4 << 20}, repeats: 6}
 	for _, o := range []night{slim, fat} {
 		if run, err := n.run(o); err != nil || run.Verdict != results.VerdictPassed {
 			t.Fatalf("%s, %v", run.Verdict, err)
@@ -245,7 +250,7 @@ func TestAttackResumeKeepsBaseline(t *testing.T) {
 		t.Fatalf("%s against %q, %v", run.Verdict, run.Against, err)
 	}
 	for range 2 { // the first is cut short
-		if run, err = n.app.resume(t.Context(), n.store, run, stacks.Owner{}, nil, true, gateOptions{}); err != nil {
+		if run, err = n.app.resume(t.Context(), n.store, run, stacks.Owner{}, nil, true, runOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,5 +261,116 @@ func TestAttackResumeKeepsBaseline(t *testing.T) {
 	run.Outcome = results.OutcomeOK
 	if _, err = n.app.judge(t.Context(), n.store, &run, records, gateOptions{}); run.Verdict != results.VerdictFailed || run.Against != "n1" || !errors.Is(err, errVerdict) {
 		t.Errorf("resumed: %s against %q, %v", run.Verdict, run.Against, err)
+	}
+}
+
+// TestGateOverNights: a run is held against the last nights that passed, of each cell
+// those that hold it; with fewer than four against the last one. What all cells have
+// in common is said first.
+func TestGateOverNights(t *testing.T) {
+	const bytes = 100 << 20
+	quiet := []float64{1, 1.01, 0.995, 1.004, 0.99, 1.006}
+	of := func(share float64, more map[string]int64) night {
+		memory := map[string]int64{"w1": int64(bytes * share), "w2": int64(bytes * share * 2)}
+		maps.Copy(memory, more)
+		return night{thresholds: []string{"memory_peak < base * 1.05"}, memory: memory, repeats: 3}
+	}
+	begin := func() *nights {
+		n := newNights(t)
+		for i, share := range quiet {
+			run, err := n.run(of(share, nil))
+			if i > 0 && (run.Verdict != results.VerdictPassed || err != nil) {
+				t.Fatalf("night %d: %s, %v", i, run.Verdict, err)
+			}
+		}
+		return n
+	}
+	for name, test := range map[string]struct {
+		night   night
+		compare string
+		want    string
+		nights  int // that the first check is held against
+		fails   bool
+	}{
+		"quiet":               {of(1.003, nil), "", results.VerdictPassed, 6, false},
+		"all":                 {of(1.08, nil), "", results.VerdictFailed, 6, true},
+		"one":                 {of(1, map[string]int64{"w1": bytes * 120 / 100}), "", results.VerdictFailed, 6, true},
+		"fewer nights":        {of(1.003, nil), "nights:4", results.VerdictPassed, 4, false},
+		"one night":           {of(1.003, nil), results.LastPassed, results.VerdictPassed, 0, false},
+		"another cell is new": {of(1, map[string]int64{"w4": bytes}), "", results.VerdictPassed, 6, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := begin()
+			test.night.gate.compare = test.compare
+			run, err := n.run(test.night)
+			if run.Verdict != test.want || errors.Is(err, errVerdict) != test.fails {
+				t.Errorf("%s, %v; want %s", run.Verdict, err, test.want)
+			}
+			first := run.Checks[0]
+			if first.Nights != test.nights || first.Cells > 0 != (test.nights > 0) || len(strings.Split(run.Against, severally)) != max(1, test.nights) {
+				t.Errorf("held against %q, first %+v", run.Against, first)
+			}
+			if name == "all" && !strings.Contains(fmt.Sprint(err), "at all 2 cells together: 7.") {
+				t.Errorf("%v does not say what all cells have in common", err)
+			}
+		})
+	}
+}
+
+// TestGateUndecided: a change that nights cannot show is undecided, is said to be, and
+// fails where the scenario says so.
+func TestGateUndecided(t *testing.T) {
+	for _, then := range []string{"", gate.Warn, gate.Fail} {
+		n := newNights(t)
+		of := func(mib int64) night {
+			return night{thresholds: []string{"memory_peak < base * 1.05"}, memory: map[string]int64{"w1": mib << 20}, repeats: 3, undecided: then}
+		}
+		for i, mib := range []int64{100, 96, 92, 90, 97} {
+			if run, _ := n.run(of(mib)); run.Verdict == results.VerdictFailed {
+				t.Fatalf("night %d: %+v", i, run.Checks)
+			}
+		}
+		run, err := n.run(of(103))
+		if run.Verdict != results.VerdictUndecided || errors.Is(err, errVerdict) != (then == gate.Fail) || run.Checks[0].Broken() {
+			t.Errorf("undecided: %q: %s, %v, %+v", then, run.Verdict, err, run.Checks)
+		}
+		standing := words.StandingOf(run, nil)
+		if standing.Good || standing.Bad || standing.Fails() != (then == gate.Fail) || standing.By != "cannot say whether memory_peak < base * 1.05 at w1/single/n10" {
+			t.Errorf("undecided: %q: %+v", then, standing)
+		}
+	}
+}
+
+// TestGateAnchor: what came slowly is said, though no night was over the limit, and so
+// is that there is no anchor.
+func TestGateAnchor(t *testing.T) {
+	n := newNights(t)
+	of := func(share float64, anchor string) night {
+		return night{thresholds: []string{"memory_peak < base * 1.08"}, repeats: 3, anchor: anchor,
+			memory: map[string]int64{"w1": int64(share * (100 << 20)), "w2": int64(share * (200 << 20))}}
+	}
+	first := of(1, "")
+	first.gate.tag = "release"
+	if run, _ := n.run(first); run.Verdict != results.VerdictUndecided {
+		t.Fatal(run.Verdict)
+	}
+	for i, share := range []float64{1.030, 1.033, 1.036, 1.034, 1.038, 1.040, 1.042} {
+		if run, err := n.run(of(share, "")); err != nil || run.Verdict != results.VerdictPassed {
+			t.Fatalf("night %d: %s, %v", i, run.Verdict, err)
+		}
+	}
+	run, err := n.run(of(1.045, ""))
+	last := run.Checks[len(run.Checks)-1]
+	if err != nil || last.Status != results.CheckDrifted || last.Cell != "all 2 cells together since the first of the last 60 nights" || last.Since != "n1" || !strings.Contains(words.Check(last), "against run n1") {
+		t.Errorf("%+v, %v", last, err)
+	}
+	run, err = n.run(of(1.045, "release"))
+	counts := results.Counts{OK: 6, Planned: 6}
+	if said := words.StandingOf(run, &counts); err != nil || !said.Good || !strings.Contains(said.By, "at all 2 cells together since release: 4.5% more") {
+		t.Errorf("%+v, %v", said, err)
+	}
+	run, err = n.run(of(1.045, "gone"))
+	if last = run.Checks[len(run.Checks)-1]; err != nil || run.Verdict != results.VerdictPassed || !strings.Contains(last.Cell, "gone, which no run is called") {
+		t.Errorf("%+v, %v", last, err)
 	}
 }

@@ -70,11 +70,18 @@ func newFakeGPUContainers(t *testing.T) (*fakeGPU, *fakeToolkit) {
 }
 
 // A fakeResult is what this test reads of the JSON result.
-type fakeResult struct{ Cells []fakeCell }
+type fakeResult struct {
+	Run struct {
+		Lanes      *results.Lanes
+		GPUDevices []gpu.Device `json:"gpu_devices"`
+	}
+	Cells []fakeCell
+}
 
 type fakeCell struct {
 	Cell        string
 	Repeat      int
+	Lane        int
 	Status      string
 	Reason      string
 	OutOfMemory string `json:"out_of_memory"`

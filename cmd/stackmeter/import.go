@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/results"
 	"stackmeter/results/exchange"
 	"stackmeter/scenarios/show"
@@ -30,14 +29,14 @@ with an error anywhere is refused, with the line, and nothing of it is stored. O
 run that was measured into this store, the records are added that it lacks.`,
 		Example: `  stackmeter import result.json
   stackmeter import figures.csv --table 7 --tag published`,
-		Args: arguments(cobra.ExactArgs(1)),
+		Args: usage.Arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.importFile(cmd.Context(), args[0], db, table, tag)
 		},
 	}
 	storeFlag(cmd, &db)
 	cmd.Flags().StringVar(&table, "table", "", "only this `TABLE` of a CSV file")
-	nameFlag(cmd, &tag, "tag", "name the run `NAME`, if the file holds only one")
+	usage.NameFlag(cmd, &tag, "tag", "name the run `NAME`, if the file holds only one")
 	return cmd
 }
 
@@ -45,16 +44,12 @@ run that was measured into this store, the records are added that it lacks.`,
 func readResults(file, table string) ([]exchange.Imported, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Error(err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, exchange.MaxReadSize+1))
+	all, err := exchange.Read(file, f, table)
 	if err != nil {
-		return nil, usageError{err}
-	}
-	all, err := exchange.Read(file, data, table)
-	if err != nil {
-		return nil, usageError{err}
+		return nil, usage.Error(err)
 	}
 	return all, nil
 }
@@ -65,7 +60,7 @@ func (a *app) importFile(ctx context.Context, file, db, table, tag string) error
 		return fmt.Errorf("import: %w", err)
 	}
 	if tag != "" && len(all) != 1 {
-		return usageError{fmt.Errorf("import: --tag names one run, and %s has %d tables: pick one with --table", file, len(all))}
+		return usage.Errorf("import: --tag names one run, and %s has %d tables: pick one with --table", file, len(all))
 	}
 	store, err := openStoreToWrite(ctx, db)
 	if err != nil {
@@ -103,11 +98,12 @@ func addMissing(ctx context.Context, store results.Store, one exchange.Imported)
 	if err != nil {
 		return 0, err
 	}
+	held := map[results.Key]*results.Record{}
+	for i := range stored {
+		held[stored[i].Key()] = &stored[i]
+	}
 	for _, r := range one.Records {
-		held := func(o results.Record) bool {
-			return o.Key() == r.Key() && (o.Status == results.StatusOK || !o.Started.Before(r.Started))
-		}
-		if slices.ContainsFunc(stored, held) {
+		if o := held[r.Key()]; o != nil && (o.Status == results.StatusOK || !o.Started.Before(r.Started)) {
 			continue
 		}
 		if err := store.Put(ctx, r); err != nil {

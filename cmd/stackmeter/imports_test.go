@@ -26,8 +26,10 @@ func TestImports(t *testing.T) {
 	}
 	const (
 		dockerClient = "github.com/docker/docker"
+		clientGo     = "k8s.io/client-go"
 		goNVML       = "github.com/NVIDIA/go-nvml"
 		mpb          = "github.com/vbauerster/mpb"
+		pgx          = "github.com/jackc/pgx"
 	)
 	// Nothing in the package or below it may depend on anything at or below
 	// one of these, unless the exception says so.
@@ -44,6 +46,7 @@ func TestImports(t *testing.T) {
 		{"stackmeter", []string{"stackmeter/orchestrator/gpu/nvml"}, "stackmeter/orchestrator/gpu/nvml"},
 		{"stackmeter", []string{"stackmeter/stacks/docker"}, "stackmeter/stacks/docker"},
 		{"stackmeter", []string{"stackmeter/stacks/process"}, "stackmeter/stacks/process"},
+		{"stackmeter", []string{"stackmeter/stacks/kubernetes"}, "stackmeter/stacks/kubernetes"},
 		{"stackmeter", []string{"stackmeter/stacks/existing"}, "stackmeter/stacks/existing"},
 		{"stackmeter/stacks", []string{"stackmeter/orchestrator", "stackmeter/results", "stackmeter/cmd"}, ""},
 		{"stackmeter/results", []string{"stackmeter/stacks", "stackmeter/cmd"}, ""},
@@ -52,12 +55,18 @@ func TestImports(t *testing.T) {
 		{"stackmeter/results/report", []string{"stackmeter/results/report/pages"}, "stackmeter/results/report/server"},
 		{"stackmeter/results/sqlite", []string{"stackmeter/results/verdict", "stackmeter/results/exchange", "stackmeter/results/report"}, ""},
 		{"stackmeter", []string{"stackmeter/results/sqlite"}, "stackmeter/results/sqlite"},
+		{"stackmeter/results/sqlstore", []string{"stackmeter/results/verdict", "stackmeter/results/exchange", "stackmeter/results/report"}, ""},
+		{"stackmeter", []string{"stackmeter/results/sqlstore"}, "stackmeter/results"},
+		{"stackmeter/results/postgres", []string{"stackmeter/results/verdict", "stackmeter/results/exchange", "stackmeter/results/report"}, ""},
+		{"stackmeter", []string{"stackmeter/results/postgres", pgx}, "stackmeter/results/postgres"},
 		{"stackmeter/results/stats", []string{"stackmeter"}, ""},
 		{"stackmeter/results/verdict", []string{"stackmeter/results/report", "stackmeter/results/sqlite", "stackmeter/results/exchange"}, ""},
 		{"stackmeter", []string{dockerClient}, "stackmeter/stacks/docker"},
+		{"stackmeter", []string{clientGo}, "stackmeter/stacks/kubernetes"},
 		{"stackmeter", []string{goNVML}, "stackmeter/orchestrator/gpu/nvml"},
 		{"stackmeter", []string{mpb}, "stackmeter/cmd"},
 	}
+	commandImports(t)
 	for _, rule := range rules {
 		for pkg, of := range deps {
 			if !under(pkg, rule.in) || rule.except != "" && under(pkg, rule.except) || under(pkg, "stackmeter/cmd") {
@@ -81,19 +90,24 @@ func TestImports(t *testing.T) {
 		"stackmeter/scenarios/message":   {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
 		"stackmeter/scenarios/ready":     {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile", "stackmeter/scenarios/message"},
 		"stackmeter/scenarios/container": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile", "stackmeter/scenarios/folder"},
+		"stackmeter/scenarios/goals":     {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile", "stackmeter/scenarios/threshold"},
+		"stackmeter/scenarios/gate":      {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
 		"stackmeter/scenarios/syntax":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios/folder":    {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios/template":  {"stackmeter/scenarios/show"},
 		"stackmeter/scenarios": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
 			"stackmeter/scenarios/threshold", "stackmeter/scenarios/container", "stackmeter/scenarios/syntax", "stackmeter/scenarios/folder",
-			"stackmeter/scenarios/message", "stackmeter/scenarios/ready",
+			"stackmeter/scenarios/message", "stackmeter/scenarios/ready", "stackmeter/scenarios/wire", "stackmeter/scenarios/goals", "stackmeter/scenarios/gate",
 			"stackmeter/scenarios/expect", "stackmeter/scenarios/template"},
+		"stackmeter/scenarios/wire": {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile",
+			"stackmeter/scenarios/folder", "stackmeter/scenarios/message", "stackmeter/scenarios/expect"},
 		"stackmeter/scenarios/expect":         {"stackmeter/scenarios/show", "stackmeter/scenarios/units", "stackmeter/scenarios/yamlfile"},
 		"stackmeter/orchestrator/load":        {"stackmeter/scenarios"},
 		"stackmeter/orchestrator/load/stream": {"stackmeter/scenarios"},
 		"stackmeter/orchestrator/strategy": {"stackmeter/scenarios", "stackmeter/orchestrator/load", "stackmeter/orchestrator/gpu",
 			"stackmeter/results"}, // and of results what the rule about orchestrator leaves
 		"stackmeter/orchestrator/lock":        {},
+		"stackmeter/orchestrator/lanes":       {"stackmeter/scenarios", "stackmeter/stacks"},
 		"stackmeter/orchestrator/load/native": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
 		"stackmeter/orchestrator/load/python": {"stackmeter/scenarios", "stackmeter/orchestrator/load"},
 	} {
@@ -105,7 +119,67 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestNamesStoreOnce: the command opens its store in one file.
+// commandImports holds the packages of the command to what each may import of the
+// others, and of what one of them alone names.
+func commandImports(t *testing.T) {
+	t.Helper()
+	const command = "stackmeter/cmd/stackmeter"
+	below := map[string][]string{
+		"usage":     {},
+		"console":   {"usage"},
+		"files":     {"usage"},
+		"machine":   {"usage"},
+		"doctor":    {"machine"},
+		"changes":   {},
+		"check":     {},
+		"loadflags": {},
+		"outline":   {},
+		"propose":   {},
+		"runtimes":  {"machine", "usage"},
+		"manifest":  {"runtimes", "usage"},
+		"reuse":     {},
+		"manual":    {"usage"},
+		"notify":    {},
+	}
+	named := map[string][]string{ // by whom
+		"github.com/vbauerster/mpb":        {"console"},
+		"stackmeter/orchestrator/gpu/nvml": {"machine"},
+		"stackmeter/results/sqlite":        {},
+		"stackmeter/results/postgres":      {},
+		"github.com/jackc/pgx":             {},
+		"stackmeter/stacks/docker":         {"doctor", "runtimes"},
+		"stackmeter/stacks/process":        {"doctor", "runtimes"},
+		"stackmeter/stacks/kubernetes":     {"manifest", "runtimes"},
+		"stackmeter/stacks/existing":       {},
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, command+"/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name, is := strings.CutPrefix(fields[0], command+"/")
+		if !is {
+			continue // main imports everything
+		}
+		may, known := below[name]
+		if !known {
+			t.Errorf("what %s may import of the command is nowhere said", fields[0])
+		}
+		for _, imported := range fields[1:] {
+			if of, is := strings.CutPrefix(imported, command+"/"); is && !slices.Contains(may, of) {
+				t.Errorf("%s imports %s: it may import %v", fields[0], imported, may)
+			}
+			for root, who := range named {
+				if under(imported, root) && !slices.Contains(who, name) {
+					t.Errorf("%s imports %s, which main and %v name", fields[0], imported, who)
+				}
+			}
+		}
+	}
+}
+
+// TestNamesStoreOnce: the command opens its store, whichever it is, in one file.
 func TestNamesStoreOnce(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	if err != nil {
@@ -118,13 +192,13 @@ func TestNamesStoreOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, spec := range parsed.Imports {
-			if spec.Path.Value == `"stackmeter/results/sqlite"` {
+			if spec.Path.Value == `"stackmeter/results/sqlite"` || spec.Path.Value == `"stackmeter/results/postgres"` {
 				naming = append(naming, file)
 			}
 		}
 	}
-	if !slices.Equal(naming, []string{"store.go"}) {
-		t.Errorf("%v name the store, want store.go alone", naming)
+	if !slices.Equal(naming, []string{"store.go", "store.go"}) {
+		t.Errorf("%v name the stores, want store.go alone", naming)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/orchestrator"
 	"stackmeter/results"
 	"stackmeter/results/storetest"
@@ -92,7 +93,7 @@ func TestAttackRecordIsKept(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			k := &keeper{Store: opened, db: db, run: results.Run{ID: "one", Scenario: "s", Started: time.Unix(1, 0).UTC(), Planned: 2}}
+			k := &keeper{store: opened, db: db, run: results.Run{ID: "one", Scenario: "s", Started: time.Unix(1, 0).UTC(), Planned: 2}}
 			defer k.Close()
 			over, end := context.WithCancel(t.Context())
 			end()
@@ -116,7 +117,7 @@ func TestAttackRecordIsKept(t *testing.T) {
 				t.Fatalf("no command: %v", err)
 			}
 			var said strings.Builder
-			a := &app{stdout: io.Discard, stderr: newTeller(&said)}
+			a := &app{stdout: io.Discard, stderr: console.NewTeller(&said)}
 			if status := a.main(strings.Fields(command[1])); status != exitOK {
 				t.Fatalf("%s: exit status %d: %s", command[1], status, said.String())
 			}

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
-	"stackmeter/scenarios/message"
 )
 
 // TestLoadInterrupted: Ctrl-C amid a load prints what there is, as text and as
@@ -184,21 +183,5 @@ func TestLoadWrongUsage(t *testing.T) {
 		if status := cmd.ProcessState.ExitCode(); status != exitUsage || !strings.Contains(string(out), test.want) {
 			t.Errorf("%s: exit status %d, want %d, and %q in %q", test.args, status, exitUsage, test.want, out)
 		}
-	}
-}
-
-// TestLoadHeaderNamesNoVariable: a header of load is sent as it is given.
-func TestLoadHeaderNamesNoVariable(t *testing.T) {
-	const want = "${HOME} $${HOME} $"
-	cmd := new(app).loadCommand()
-	if err := cmd.ParseFlags([]string{"--header=X-A: " + want}); err != nil {
-		t.Fatal(err)
-	}
-	_, s, err := loadScenario("http://127.0.0.1/", cmd.Flags())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := message.Fill(s.Request.Headers, s.App.Env)["X-A"]; got != want {
-		t.Errorf("%q is sent as %q", want, got)
 	}
 }

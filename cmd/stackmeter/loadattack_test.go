@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/results"
 	"stackmeter/results/storetest"
@@ -70,10 +72,28 @@ func TestAttackTimeoutSignalsTwice(t *testing.T) {
 
 // said is the exit status of a command line, and what it prints.
 func said(args ...string) (status int, printed string) {
-	var out bytes.Buffer
-	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: newTeller(&out)}
+	var out oneStream
+	a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: console.NewTeller(&out)}
 	status = a.main(args)
 	return status, out.String()
+}
+
+// oneStream is a terminal, on which both outputs end, of several goroutines.
+type oneStream struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (s *oneStream) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.Write(p)
+}
+
+func (s *oneStream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.String()
 }
 
 // everyCommand visits each command that a user can give, with the words that call it.
@@ -95,8 +115,10 @@ func everyCommand(visit func(cmd *cobra.Command, path []string)) {
 var rightLines = map[string]string{
 	"": "", "help": "", "completion": "", "completion bash": "", "completion fish": "", "completion powershell": "", "completion zsh": "",
 	"run": "s.yaml --runtime process --db s.db", "plan": "s.yaml", "report": "--db s.db", "compare": "one one --db s.db", "recommend": "--db s.db", "history": "--db s.db",
-	"import": "r.json --db s.db", "runs": "--db s.db", "runs tag": "one name --db s.db", "backup": "copy.db --db s.db", "serve": "--db s.db",
+	"import": "r.json --db s.db", "runs": "--db s.db", "runs tag": "one name --db s.db", "backup": "copy.db --db s.db", "copy": "s.db other.db none", "serve": "--db s.db",
 	"load": "http://127.0.0.1:1/", "clean": "--runtime process", "doctor": "", "schema": "",
+	"check": "s.yaml --runtime process", "search": "s.yaml --runtime process --db s.db", "export": "--db s.db", "init": "none", "try": "none --db s.db",
+	"agent": "", "agent image": "--image-prefix registry.invalid/team", "agent manifest": "s.yaml --namespace n --db-secret s --agent-image a",
 }
 
 // usageFolder is a folder with a scenario, a store and a result, in which the test runs.
@@ -152,10 +174,13 @@ func TestAttackEmptyValues(t *testing.T) {
 var wrongValues = map[string]string{
 	"across": "nosuch", "allow-path": "nosuch", "arrivals": "nosuch", "ca": "nosuch.pem", "cell": "nosuch", "charts": "s.yaml", "client": "nosuch", "compare": "nosuch", "cpuset": "9999", "data": "{",
 	"db": ".", "delete": "no such", "engine": "nosuch", "env": "NO_SUCH", "expect-json": "nosuch", "expect-status": "1000", "fail-on": "p99 <", "field": `"`, "file": "nosuch*",
-	"format": "nosuch", "generate": "0x0", "gpu-sampler": "nosuch", "gpu-wait": "-1s", "header": "nosuch", "json": "nosuch/x", "last": "-1", "listen": "192.0.2.1:0", "match": "(",
+	"format": "nosuch", "generate": "0x0", "gpu-sampler": "nosuch", "gpu-wait": "-1s", "header": "nosuch", "json": "nosuch/x", "lanes": "nosuch", "last": "-1", "listen": "192.0.2.1:0", "match": "(",
 	"max-cells": "-1", "max-errors": "-1", "method": "BREW", "metric": "nosuch", "nvml": "nosuch.so", "objective": "nosuch", "only": "nosuch", "output": "nosuch/x", "pick": "nosuch",
 	"pool": "-1", "progress": "nosuch", "rate": "-1/s", "repeats": "-1", "requests": "-1", "resume": "nosuch", "run": "latest", "runtime": "nosuch", "scenario": "nosuch", "search-p99": "-1s",
 	"seed": "-1", "set": "nosuch=1", "table": "nosuch", "tag": "latest", "timeout": "-1s", "under": "nosuch=1", "unix-socket": "/" + strings.Repeat("x", 110), "wait": "-1s", "warmup": "-1",
+	"within": "nosuch", "reuse": "nosuch", "confidence": "nosuch", "time": "-1s", "context": "nosuch", "namespace": "No such", "image-prefix": "nosuch",
+	"node-selector": "nosuch", "toleration": "no such", "agent-image": "No such", "proxy-image": "nosuch", "runtime-class": "No such", "room-wait": "-1s",
+	"schedule": "nosuch", "db-secret": "No such",
 }
 
 // TestAttackWrongUsageEverywhere: a flag that is none, a value that cannot be, and
@@ -208,7 +233,7 @@ func TestAttackEveryOutput(t *testing.T) {
 	}
 	defer open.Close()
 	before, tried := contents(t, "."), 0
-	written := map[string]bool{"output": true, "json": true, "charts": true, "db": false, "nvml": false, "ca": false, "unix-socket": false, "allow-path": false}
+	written := map[string]bool{"output": true, "json": true, "charts": true, "db": false, "nvml": false, "ca": false, "unix-socket": false, "allow-path": false, "file": false}
 	everyCommand(func(cmd *cobra.Command, path []string) {
 		line := append(slices.Clone(path), strings.Fields(rightLines[strings.Join(path, " ")])...)
 		targets := []string{"s.db", "hard.db", "soft.db", "here/s.db", "here/hard.db", fmt.Sprintf("/dev/fd/%d", open.Fd()), fmt.Sprintf("/proc/self/fd/%d", open.Fd())}
@@ -255,7 +280,7 @@ func TestAttackWrongUsage(t *testing.T) {
 	for line, says := range map[string]string{
 		"run":                              "which scenario? name a file, as in: stackmeter run",
 		"plan":                             "which scenario?",
-		"help nosuch":                      `there is no command "nosuch"`,
+		"help nosuch":                      `there is no command and no topic "nosuch"`,
 		"completion csh":                   `there is no command "csh"`,
 		native.WorkerArgument + " x":       "unknown command",
 		"import .":                         "is a directory",

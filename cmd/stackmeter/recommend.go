@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -10,23 +9,40 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/console"
+	"stackmeter/cmd/stackmeter/files"
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
 
-var errNothingFits = errors.New("no cell is within the budgets")
-
-type recommendOptions struct {
+// goalOptions say of which run a topology is chosen, and what for.
+type goalOptions struct {
 	db        string
 	under     []string
 	objective string
 	load      string
 	rate      string
-	out       outputOptions
+}
+
+type recommendOptions struct {
+	goalOptions
+	out outputOptions
+}
+
+// flags adds the flags.
+func (o *goalOptions) flags(cmd *cobra.Command) {
+	storeFlag(cmd, &o.db)
+	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
+	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` to optimise (default duration)")
+	cmd.Flags().StringVar(&o.load, "load", "", "only the loads that a `PATTERN` names: mt10, or mt*")
+	cmd.Flags().StringVar(&o.rate, "for", "", "say how many of each topology a `RATE` takes, for example 100/s")
 }
 
 func (a *app) recommendCommand() *cobra.Command {
@@ -46,16 +62,12 @@ A budget of a metric of which more is better, such as throughput, is a lower lim
 		Example: `  stackmeter recommend --under gpu_peak=5GiB --under p99=2s
   stackmeter recommend --load 'open20*' --under p99=500ms --for 100/s
   stackmeter recommend 20261123-081530-7f3a --objective throughput --under memory_peak=800MiB --format markdown`,
-		Args: arguments(cobra.MaximumNArgs(1)),
+		Args: usage.Arguments(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.recommend(cmd, o, strings.Join(args, ""))
 		},
 	}
-	storeFlag(cmd, &o.db)
-	cmd.Flags().StringArrayVar(&o.under, "under", nil, "a budget, `METRIC=VALUE`, for example gpu_peak=5GiB, p99=500ms or throughput=10/s; may be repeated")
-	cmd.Flags().StringVar(&o.objective, "objective", "", "the `METRIC` to optimise (default duration)")
-	cmd.Flags().StringVar(&o.load, "load", "", "only the loads that a `PATTERN` names: mt10, or mt*")
-	cmd.Flags().StringVar(&o.rate, "for", "", "say how many of each topology a `RATE` takes, for example 100/s")
+	o.goalOptions.flags(cmd)
 	o.out.flags(cmd, pages.RecommendFormats(results.Run{}, nil, 0).Names())
 	return cmd
 }
@@ -63,57 +75,128 @@ A budget of a metric of which more is better, such as throughput, is a lower lim
 // mostFor is the most requests per second that the copies of a stack are counted for.
 const mostFor = 1e9
 
-func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
+// A choice is what a run recommends, and for how many requests per second copies are
+// counted; 0: none are.
+type choice struct {
+	run     results.Run // of a search with what it is asked for now
+	records []results.Record
+	loads   []verdict.Recommendation
+	found   *words.Search // nil of a run that is no search
+	rate    float64
+}
+
+// choose reads a run and what it recommends.
+func (o goalOptions) choose(cmd *cobra.Command, id string) (c choice, err error) {
 	if _, err := o.goal(nil); err != nil {
-		return usageError{err}
+		return c, usage.Error(err)
 	}
-	rate := 0.0
 	if cmd.Flags().Changed("for") {
-		var err error
-		if rate, err = units.Parse(o.rate, units.PerSecond); err != nil {
-			return usageError{fmt.Errorf("--for %s is not a rate: for example 100/s", show.Quote(o.rate))}
+		if c.rate, err = units.Parse(o.rate, units.PerSecond); err != nil {
+			return c, usage.Errorf("--for %s is not a rate: for example 100/s", show.Quote(o.rate))
 		}
-		if err := units.PerSecond.InRange("--for", rate, scenarios.LowestRate, mostFor); err != nil {
-			return usageError{err}
+		if err := units.PerSecond.InRange("--for", c.rate, scenarios.LowestRate, mostFor); err != nil {
+			return c, usage.Error(err)
 		}
 	}
 	store, err := openStore(cmd.Context(), o.db)
 	if err != nil {
-		return err
+		return c, err
 	}
 	defer store.Close()
-	run, records, err := store.Run(cmd.Context(), id)
+	if c.run, c.records, err = store.Run(cmd.Context(), id); err != nil {
+		return c, err
+	}
+	goal, err := o.goal(c.run.Plan.Recommend)
+	if err != nil {
+		return c, usage.Errorf("run %s: recommend: %w", c.run.ID, err)
+	}
+	if c.run.Plan.Search != nil {
+		return c, o.find(&c)
+	}
+	c.loads = verdict.Recommend(verdict.SummariseRun(c.run, c.records), c.run.Plan, goal)
+	if cmd.Flags().Changed("load") {
+		if c.loads, err = loadsOf(c.loads, o.load); err != nil {
+			return c, usage.Error(err)
+		}
+	}
+	return c, nil
+}
+
+func (a *app) recommend(cmd *cobra.Command, o recommendOptions, id string) error {
+	c, err := o.choose(cmd, id)
 	if err != nil {
 		return err
 	}
-	goal, err := o.goal(run.Plan.Recommend)
-	if err != nil {
-		return usageError{fmt.Errorf("run %s: recommend: %w", run.ID, err)}
+	if c.found != nil {
+		return a.recommendFound(c, o)
 	}
-	loads := verdict.Recommend(verdict.Summarise(records), run.Plan.Baseline, goal)
-	if cmd.Flags().Changed("load") {
-		if loads, err = loadsOf(loads, o.load); err != nil {
-			return usageError{err}
-		}
-	}
-	if err := a.output(o.out.file, func(w io.Writer) error {
-		return pages.RecommendFormats(run, loads, rate).Write(w, o.out.format, a.reportOptions(w))
+	if err := files.Write(a.stdout, o.out.file, func(w io.Writer) error {
+		return pages.RecommendFormats(c.run, c.loads, c.rate).Write(w, o.out.format, console.ReportOptions(w))
 	}); err != nil {
 		return err
 	}
 	var without []string
-	for _, r := range loads {
+	for _, r := range c.loads {
 		if r.Best == nil {
 			without = append(without, show.Line(verdict.ModeName(r.Load)))
 		}
 	}
+	return nothingFits(without, len(c.loads))
+}
+
+// nothingFits is the error of a recommendation that has none for some of the loads.
+func nothingFits(without []string, of int) error {
 	switch {
-	case len(without) == len(loads):
-		return errNothingFits
-	case len(without) > 0:
-		return fmt.Errorf("%w at %s", errNothingFits, strings.Join(without, ", "))
+	case len(without) == 0:
+		return nil
+	case len(without) == of:
+		return verdict.ErrNothingFits
 	}
+	return fmt.Errorf("%w at %s", verdict.ErrNothingFits, strings.Join(without, ", "))
+}
+
+// find are the answers of a search. With other budgets, or another objective, they are what
+// its records say of those: what it measured was chosen for its own.
+func (o goalOptions) find(c *choice) error {
+	asked := *c.run.Plan.Search
+	asked.Objective = cmp.Or(o.objective, asked.Objective)
+	if len(o.under) > 0 {
+		asked.Under = map[string]string{}
+	}
+	for _, text := range o.under {
+		budget, err := verdict.ParseBudget(text)
+		if err != nil {
+			return usage.Errorf("--under: %w", err)
+		}
+		asked.Under[budget.Metric.Name] = budget.Text
+	}
+	c.run.Plan.Search = &asked
+	if o.load != "" {
+		plan, err := c.run.Plan.Only("*/" + o.load)
+		if err != nil {
+			return usage.Errorf("--load: %w", err)
+		}
+		c.run.Plan = plan
+	}
+	c.found = words.SearchOf(c.run, c.records)
+	c.loads = c.found.Recommended(c.records)
 	return nil
+}
+
+// recommendFound prints the answers of a search.
+func (a *app) recommendFound(c choice, o recommendOptions) error {
+	if err := files.Write(a.stdout, o.out.file, func(w io.Writer) error {
+		return pages.FoundFormats(c.run, c.records, c.rate).Write(w, o.out.format, console.ReportOptions(w))
+	}); err != nil {
+		return err
+	}
+	var without []string
+	for _, answer := range c.found.Answers {
+		if answer.Topology == "" {
+			without = append(without, show.Line(answer.Load))
+		}
+	}
+	return nothingFits(without, len(c.found.Answers))
 }
 
 // loadsOf are those that a pattern names.
@@ -136,8 +219,8 @@ func loadsOf(loads []verdict.Recommendation, pattern string) ([]verdict.Recommen
 }
 
 // goal is what the flags ask for, or the scenario where they say nothing.
-func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, error) {
-	var asked scenarios.Recommend
+func (o goalOptions) goal(planned *goals.Recommend) (verdict.Goal, error) {
+	var asked goals.Recommend
 	if planned != nil {
 		asked = *planned
 	}
@@ -145,7 +228,7 @@ func (o recommendOptions) goal(planned *scenarios.Recommend) (verdict.Goal, erro
 	if len(o.under) == 0 {
 		return verdict.NewGoal(asked)
 	}
-	goal, err := verdict.NewGoal(scenarios.Recommend{Objective: asked.Objective})
+	goal, err := verdict.NewGoal(goals.Recommend{Objective: asked.Objective})
 	if err != nil {
 		return goal, err
 	}

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/orchestrator"
-	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/lock"
 	"stackmeter/results"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/gate"
+	"stackmeter/stacks"
 )
 
 // TestResumeRefusesWhatChanged interrupts a run and resumes it after something
@@ -127,31 +129,25 @@ func TestResumeIsJudgedAnew(t *testing.T) {
 	}
 }
 
-func TestMachineChanges(t *testing.T) {
-	was := results.Run{Runtime: "docker", Host: results.Host{Name: "a", CPU: "x", Cores: 8, Kernel: "6.1", Engine: "27", Memory: 64 << 30}}
-	was.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "A100", Driver: "550"}}
-	if c := machineChanges(was, was); len(c) > 0 {
-		t.Errorf("nothing changed: %v", c)
+// TestResumeIsHeldAsSaidNow: what a run is held against, since when, and what becomes of
+// what is undecided, is what the scenario says when it is resumed.
+func TestResumeIsHeldAsSaidNow(t *testing.T) {
+	store, err := openPrivateStore(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	is := was
-	is.Host.Memory += 1 << 20 // another boot
-	if c := machineChanges(was, is); len(c) > 0 {
-		t.Errorf("the kernel took less: %v", c)
+	defer store.Close()
+	now := results.Run{ID: "one", Scenario: "nightly", Started: time.Unix(1, 0)}
+	if err := store.Begin(t.Context(), now); err != nil {
+		t.Fatal(err)
 	}
-	is.Host.Memory, is.Host.Kernel = 32<<30, "6.12"
-	is.GPUDevices = []gpu.Device{{UUID: "GPU-1", Name: "A100", Driver: "570"}}
-	got := strings.Join(machineChanges(was, is), "; ")
-	const want = "the kernel: was 6.1, is 6.12; the GPUs: was A100 GPU-1 (driver 550), is A100 GPU-1 (driver 570); the machine's memory: was 65536 MiB, is 32768 MiB"
-	if got != want {
-		t.Errorf("%s\nwant %s", got, want)
+	now.Plan.Against, now.Plan.Anchor, now.Plan.Undecided = gate.Against{Run: results.LastPassed}, "release-1.2", gate.Fail
+	a := app{stderr: console.NewTeller(os.Stderr)}
+	if _, err := a.resume(t.Context(), store, now, stacks.Owner{}, nil, false, runOptions{}); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestPlanChangesThatAreNotStored(t *testing.T) {
-	was := results.Run{Fingerprint: "one", Plan: scenarios.Plan{Scenario: "s"}}
-	is := was
-	is.Fingerprint = "two"
-	if c := planChanges(was, is); len(c) != 1 || !strings.Contains(c[0], "what the store does not show") {
-		t.Errorf("%v", c)
+	run, err := store.ByID(t.Context(), "one")
+	if p := run.Plan; err != nil || p.Against != now.Plan.Against || p.Anchor != now.Plan.Anchor || p.Undecided != now.Plan.Undecided {
+		t.Errorf("against %+v, since %q, undecided %q (%v)", p.Against, p.Anchor, p.Undecided, err)
 	}
 }

@@ -10,17 +10,30 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/console"
+	"stackmeter/cmd/stackmeter/files"
+	"stackmeter/cmd/stackmeter/machine"
+	"stackmeter/cmd/stackmeter/notify"
+	"stackmeter/cmd/stackmeter/outline"
+	"stackmeter/cmd/stackmeter/reuse"
+	"stackmeter/cmd/stackmeter/runtimes"
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/orchestrator"
 	"stackmeter/orchestrator/gpu"
+	"stackmeter/orchestrator/lanes"
 	"stackmeter/orchestrator/strategy"
 	"stackmeter/results"
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
+	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
+	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
@@ -30,15 +43,19 @@ type runOptions struct {
 	scenario string
 	plan     scenarioOptions
 	db       string
-	runtime  string
+	runtime  runtimes.Options
 	resume   string
 	jsonFile string
 	progress string
 	wait     time.Duration // for a run that holds what this one needs
 	timeout  time.Duration // of the whole run; 0: none
+	reuse    time.Duration // how old a cell of another run may be to stand for one of this; 0: none does
 	failFast bool          // the first failed cell ends the run
 	gpu      gpuOptions
 	gate     gateOptions
+	notify   string // a command; empty: none
+
+	since *verdict.Comparison // with the last time, where the run was held against nothing
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -53,60 +70,77 @@ what was started and prints what is finished; --resume continues the run.`,
   stackmeter run scenarios/reference/gunicorn-w1.yaml --set matrix.requests=[20] --set repeats=1
   stackmeter run scenarios/quickstart.yaml --only 'nginx*' --json result.json
   stackmeter run scenarios/quickstart.yaml --resume`,
-		Args: scenarioArgument(cobra.RangeArgs(1, 2)),
+		Args: usage.Scenario(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.scenario = args[0]
-			if len(args) == 2 {
-				if err := spacedWait(cmd, args); err != nil {
-					return err
-				}
-				// --resume RUN, with a space: the run is among the arguments.
-				if o.resume != results.Latest {
-					return usageError{fmt.Errorf("run: one scenario at a time, not %q and %q", args[0], args[1])}
-				}
-				o.resume = args[1]
-				if _, err := os.Stat(args[0]); err != nil {
-					o.resume, o.scenario = args[0], args[1]
-				}
+			if err := o.arguments(cmd, args); err != nil {
+				return err
 			}
 			return a.run(cmd.Context(), o)
 		},
 	}
+	o.flags(cmd)
+	lanesFlag(cmd, &o.plan)
+	return cmd
+}
+
+// arguments are the scenario and, with a space behind --resume, the run.
+func (o *runOptions) arguments(cmd *cobra.Command, args []string) error {
+	o.scenario = args[0]
+	if len(args) == 1 {
+		return nil
+	}
+	if err := spacedWait(cmd, args); err != nil {
+		return err
+	}
+	if o.resume != results.Latest {
+		return usage.Errorf("%s: one scenario at a time, not %q and %q", cmd.Name(), args[0], args[1])
+	}
+	o.resume = args[1]
+	if _, err := os.Stat(args[0]); err != nil {
+		o.resume, o.scenario = args[0], args[1]
+	}
+	return nil
+}
+
+// flags adds those of every command that measures a scenario.
+func (o *runOptions) flags(cmd *cobra.Command) {
 	storeFlag(cmd, &o.db)
 	scenarioFlags(cmd, &o.plan)
-	runtimeFlag(cmd, &o.runtime)
-	cmd.Flags().StringVar(&o.resume, "resume", "", "continue an interrupted `RUN`, by default the scenario's latest")
+	o.runtime.Flags(cmd)
+	cmd.Flags().StringVar(&o.resume, "resume", "", "continue an interrupted `RUN`, by default the scenario's latest; with the name that --tag gives, begin it if there is none")
 	cmd.Flags().Lookup("resume").NoOptDefVal = results.Latest
 	cmd.Flags().StringVar(&o.jsonFile, "json", "", "also write the result as JSON to `FILE`; - for standard output, instead of the tables")
 	waitFlag(cmd, &o.wait)
-	timeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this `TIME`, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
+	usage.TimeFlag(cmd, &o.timeout, "timeout", 0, "end the run after this `TIME`, as Ctrl-C would but with exit status 1; --wait does not count; 0 for no limit")
+	reuseFlag(cmd, &o.reuse)
 	gpuFlags(cmd, &o.gpu)
-	timeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, fmt.Sprintf("wait up to `TIME` for a GPU that others use before refusing a cell; 0 to refuse at once (default %v)", orchestrator.DefaultGPUWait))
+	usage.TimeFlag(cmd, &o.gpu.wait, "gpu-wait", orchestrator.DefaultGPUWait, fmt.Sprintf("wait up to `TIME` for a GPU that others use before refusing a cell; 0 to refuse at once (default %v)", orchestrator.DefaultGPUWait))
 	cmd.Flags().BoolVar(&o.failFast, "fail-fast", false, "measure nothing more once a cell has failed")
 	cmd.Flags().StringVar(&o.gpu.sampler, "gpu-sampler", samplerOn, "on or off; to see what sampling the GPU costs, run once with each")
 	failOnFlag(cmd, &o.gate.failOn)
 	acrossFlag(cmd, &o.gate.across)
-	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does; by default with last-passed, cell by cell, if a threshold names base")
-	nameFlag(cmd, &o.gate.tag, "tag", "name the run `NAME`")
-	cmd.Flags().StringVar(&o.progress, "progress", progressAuto, "how to show progress on standard error: auto, plain, json or none")
-	return cmd
+	cmd.Flags().StringVar(&o.gate.compare, "compare", "", "compare with this `RUN` at the end, as stackmeter compare does, or with the last nights that passed (nights:7); by default with what the scenario says, if a threshold names base")
+	usage.NameFlag(cmd, &o.gate.tag, "tag", "name the run `NAME`")
+	cmd.Flags().StringVar(&o.notify, "notify", "", "call this `COMMAND` when the run has ended, with the verdict as JSON on standard input and in STACKMETER_VERDICT and others; without a shell, unless it is one: sh -c '…'")
+	cmd.Flags().StringVar(&o.progress, "progress", console.ProgressAuto, "how to show progress on standard error: auto, plain, json or none")
 }
 
 // run executes a scenario. What can be refused is refused before anything is
 // started, and before the run has a row in the store.
 func (a *app) run(ctx context.Context, o runOptions) (err error) {
-	scenario, plan, err := loadPlan(o.scenario, o.plan)
+	scenario, plan, err := a.loadPlan(o.scenario, o.plan)
 	if err != nil {
 		return err
 	}
 	if err := refuse(plan, o); err != nil {
 		return err
 	}
-	progress, err := a.newProgress(o.progress)
+	a.warnOfTight(o.gate.failOn)
+	progress, err := a.stderr.NewProgress(o.progress)
 	if err != nil {
 		return err
 	}
-	runtime, err := openRuntime(o.runtime)
+	runtime, err := o.runtime.Open()
 	if err != nil {
 		return err
 	}
@@ -118,13 +152,17 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	store := &keeper{Store: opened, db: o.db}
+	store := &keeper{store: opened, db: o.db}
 	defer store.Close()
-	id, err := runID(ctx, store, plan.Scenario, o.resume)
+	id, err := o.runID(ctx, store, plan.Scenario)
 	if err != nil {
 		return err
 	}
-	if err := checkBaseline(ctx, store, plan.Scenario, id, o); err != nil {
+	locked, err := lockRun(ctx, opened, id, o.patience())
+	if err != nil {
+		return err
+	}
+	if err := checkBaseline(ctx, store, plan, id, o); err != nil {
 		return err
 	}
 
@@ -146,21 +184,21 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	began := time.Now()
 	before, stop := o.within(ctx, 0)
 	defer stop()
-	gpus, err := openGPU(before, o.gpu)
+	gpus, err := o.runtime.OpenGPUs(before, o.gpu.nvmlFile, o.gpu.sampler == samplerOn)
 	if err != nil {
 		return err
 	}
-	defer gpus.close()
+	defer gpus.Close()
 	if err := runtime.Check(before); err != nil {
 		return err
 	}
-	runtime.Has(gpus.given(), gpus.reason)
-	uuids, _, err := runtime.Devices(before, plan.Resources.GPU)
+	runtime.Has(gpus.Given(), gpus.Reason)
+	share, err := lanes.Devices(before, runtime, plan)
 	if err != nil {
 		return err
 	}
 	spent := time.Since(began)
-	locks, err := a.lock(ctx, id, plan.Scenario, uuids, o.wait)
+	locks, err := machine.Lock(ctx, a.stderr, id, plan.Scenario, slices.Concat(share.Devices...), o.wait)
 	if err != nil {
 		return err
 	}
@@ -173,34 +211,43 @@ func (a *app) run(ctx context.Context, o runOptions) (err error) {
 	if plan, err = plan.WithPayloadFiles(); err != nil {
 		return err
 	}
-	run, err := a.begin(ctx, store, id, scenario, plan, gpus.devices, runtime, o)
+	past := outline.Past(ctx, opened, plan)
+	if o.resume == "" {
+		progress.Event(orchestrator.Event{Kind: orchestrator.EventNote, Time: time.Now(), Message: "this takes " + outline.Time(past, plan)})
+	}
+	run, err := a.begin(ctx, store, id, scenario, plan, gpus.Devices, runtime, locked, o)
 	if err != nil {
 		return err
 	}
 	owned.Store(&id)
 	store.run = run
-	cores, err := sharedCores(ctx, runtime)
+	cores, err := runtimes.SharedCores(ctx, runtime)
 	if err != nil {
 		return err
 	}
 	loop := orchestrator.Orchestrator{
-		Runtime: runtime, Client: openEngine(plan.Client.Engine, runtime), Images: run.Images,
-		GPU: gpus.sampler, NoGPU: gpus.reason, GPUWait: o.gpu.wait, Cores: cores, Room: room,
+		Runtime: runtime, Client: runtimes.Client(plan.Client.Engine, runtime), Images: run.Images, Devices: run.GPUDevices,
+		GPU: gpus.Sampler, NoGPU: gpus.Reason, Agents: o.runtime.Agents(o.gpu.sampler == samplerOn), GPUWait: o.gpu.wait, Cores: cores, Room: o.runtime.Room(), Past: outline.Took(past),
 		LockMachine: func(ctx context.Context) error {
-			machine, err := a.lock(ctx, id, plan.Scenario, nil, o.wait)
+			lock, err := machine.Lock(ctx, a.stderr, id, plan.Scenario, nil, o.wait)
 			if err == nil {
-				locks.Add(machine)
+				locks.Add(lock)
 			}
 			return err
 		},
-		Recorder: store, Notify: func(e orchestrator.Event) { progress.event(withStacks(e, o.db, run.ID)) },
+		Recorder: store, Notify: func(e orchestrator.Event) { progress.Event(withStacks(e, o.db, run.ID)) },
+	}
+	if o.reuse > 0 {
+		now := run
+		now.Plan = plan.Redacted() // as stores have it
+		loop.Reuse = reuse.Of(store, now, o.reuse)
 	}
 	if o.failFast {
-		loop.Strategy = strategy.FailFast
+		loop.Strategy = strategy.FailFast(plan)
 	}
 	failed := bySignal(ctx, loop.Run(ctx, run.ID, plan))
 	measured = true
-	progress.close()
+	progress.Close()
 	return a.finish(ctx, store, run.ID, o, failed)
 }
 
@@ -210,7 +257,7 @@ func (o runOptions) within(ctx context.Context, spent time.Duration) (context.Co
 	if o.timeout == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and stackmeter run --resume continues", o.timeout))
+	return context.WithTimeoutCause(ctx, o.timeout-spent, fmt.Errorf("the run took longer than --timeout %v; finished cells are kept, and --resume continues", o.timeout))
 }
 
 // refuse checks what can be checked of a plan and of the flags before anything is
@@ -222,34 +269,52 @@ func refuse(plan scenarios.Plan, o runOptions) error {
 	if err := o.gpu.check(); err != nil {
 		return err
 	}
-	for _, u := range planFiles(plan, "") {
-		if sameFile(o.db, u.path) {
-			return usageError{fmt.Errorf("--db %s: that is %s; name another file", o.db, u.what)}
+	if err := checkReuse(plan, o); err != nil {
+		return err
+	}
+	if _, err := notify.Parse(o.notify); err != nil {
+		return usage.Errorf("--notify: %w", err)
+	}
+	return errors.Join(machine.CheckCores(plan, o.runtime.Engine()), o.runtime.CheckClient(plan.Client), files.CheckPlan(plan, o.db, o.jsonFile))
+}
+
+// again reports whether the run is resumed if it is there, and begun otherwise: --resume
+// names what --tag calls it. So an orchestrator is started that may be killed.
+func (o runOptions) again() bool { return o.resume != "" && o.resume == o.gate.tag }
+
+// patience is how long the run's lock is waited for. What was killed with its machine
+// keeps it until the database misses it.
+func (o runOptions) patience() time.Duration {
+	if o.again() {
+		return lockPatience
+	}
+	return 0
+}
+
+// runID returns the id of the run to resume, or a new one where there is none to resume.
+func (o *runOptions) runID(ctx context.Context, store results.Store, scenario string) (string, error) {
+	if o.resume != "" {
+		id, err := store.Find(ctx, o.resume, results.Scope{Scenario: scenario})
+		if err == nil {
+			return id, nil
 		}
+		if !o.again() || !errors.Is(err, results.ErrNoRun) {
+			return "", fmt.Errorf("--resume: %w", err)
+		}
+		o.resume = ""
 	}
-	return errors.Join(checkCores(plan, o.runtime), checkStdout(planFiles(plan, "")), checkOutput("--json", o.jsonFile, planFiles(plan, o.jsonFile)))
+	return newRunID(time.Now()), nil
 }
 
-// runID returns the id of the run to resume, or a new one.
-func runID(ctx context.Context, store results.Store, scenario, resume string) (string, error) {
-	if resume == "" {
-		return newRunID(time.Now()), nil
-	}
-	id, err := store.Find(ctx, resume, results.Scope{Scenario: scenario})
-	if err != nil {
-		return "", fmt.Errorf("--resume: %w", err)
-	}
-	return id, nil
-}
-
-// begin enters the run into the store, or takes over the one to resume.
-func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime stackRuntime, o runOptions) (results.Run, error) {
+// begin enters the run into the store, or takes over the one to resume. locked says that
+// the store has it for this process.
+func (a *app) begin(ctx context.Context, store results.Store, id string, scenario *scenarios.Scenario, plan scenarios.Plan, devices []gpu.Device, runtime runtimes.Runtime, locked bool, o runOptions) (results.Run, error) {
 	for _, text := range o.gate.failOn { // stored before the verdict, of which an interruption may leave none
 		if !slices.Contains(plan.Thresholds, text) {
 			plan.Thresholds = append(slices.Clone(plan.Thresholds), text)
 		}
 	}
-	run := newRun(plan, o.runtime, runtime.Describe(ctx))
+	run := newRun(plan, o.runtime.Name, runtime.Describe(ctx))
 	run.ID, run.File, run.GPUDevices = id, scenario.File, devices
 	owner, err := stacks.Self()
 	if err != nil {
@@ -257,7 +322,7 @@ func (a *app) begin(ctx context.Context, store results.Store, id string, scenari
 	}
 	run.Owner = owner.String()
 	if o.resume != "" {
-		return a.resume(ctx, store, run, owner, runtime, o.resume == id, o.gate)
+		return a.resume(ctx, store, run, owner, runtime, o.resume == id || locked, o)
 	}
 	if o.gate.tag != "" {
 		run.Tags = []string{o.gate.tag}
@@ -269,7 +334,7 @@ func (a *app) begin(ctx context.Context, store results.Store, id string, scenari
 func newRun(plan scenarios.Plan, runtime, engine string) results.Run {
 	now := time.Now()
 	return results.Run{
-		ID: newRunID(now), Scenario: plan.Scenario, Started: now, Runtime: runtime, Host: host(engine),
+		ID: newRunID(now), Scenario: plan.Scenario, Started: now, Runtime: runtime, Host: machine.Host(engine),
 		Plan: plan, Planned: plan.Cells(), Fingerprint: plan.Fingerprint(),
 	}
 }
@@ -299,28 +364,51 @@ func (a *app) finish(ctx context.Context, store results.Store, id string, o runO
 	case counts.Bad() > 0:
 		outcome = results.OutcomeFailed
 	}
+	run.Outcome = outcome
+	if search := words.SearchOf(run, records); search != nil {
+		run.Answers = search.Answers
+		failed = errors.Join(failed, store.Answered(ctx, id, run.Answers))
+		if outcome == results.OutcomeOK && len(run.Unanswered()) > 0 {
+			outcome = results.OutcomeFailed
+		}
+	}
 	at := time.Now()
 	if err := store.Finish(ctx, id, outcome, at); err != nil {
 		failed = errors.Join(failed, err) // and print what is finished
 	}
 	run.Outcome, run.Finished = outcome, &at
+	defer func() { a.notify(ctx, run, records, o) }()
 	if failed != nil {
-		return errors.Join(failed, a.printRun(run, records, o))
+		return errors.Join(failed, a.printRun(run, records, nil, o))
 	}
 	comparison, judgement := a.judge(ctx, store, &run, records, o.gate)
-	if err := a.printRun(run, records, o); err != nil {
-		return err
-	}
-	if comparison != nil && o.jsonFile != "-" {
-		fmt.Fprintln(a.stdout)
-		if err := pages.ComparisonFormats(*comparison, run.Checks).Write(a.stdout, "table", a.reportOptions(a.stdout)); err != nil {
-			return err
+	if comparison == nil {
+		var unread error // an earlier run that cannot be read leaves this one as it is
+		if o.since, unread = history.LastTime(ctx, store, run, records); unread != nil {
+			fmt.Fprintln(a.stderr, "stackmeter: what changed since the last time:", show.Clean(unread.Error()))
 		}
 	}
-	if counts.Bad() > 0 {
+	if err := a.printRun(run, records, comparison, o); err != nil {
+		return err
+	}
+	switch loads := run.Unanswered(); {
+	case counts.Bad() > 0:
 		return o.cellsFailed(id, counts)
+	case len(loads) > 0:
+		return fmt.Errorf("%w at %s", errNoAnswer, show.Line(strings.Join(loads, ", ")))
 	}
 	return judgement
+}
+
+// notify calls the user's command. That it failed is said, and changes nothing else.
+func (a *app) notify(ctx context.Context, run results.Run, records []results.Record, o runOptions) {
+	command, err := notify.Parse(o.notify) // again: the program can be gone by now
+	if err == nil {
+		err = command.Call(ctx, storeName(o.db), run, records, notify.Timeout)
+	}
+	if err != nil {
+		fmt.Fprintln(a.stderr, "stackmeter: --notify:", show.Clean(err.Error()))
+	}
 }
 
 // cellsFailed says how many cells have no figures, and where the reasons are.
@@ -341,7 +429,7 @@ func withStacks(e orchestrator.Event, db, run string) orchestrator.Event {
 	if e.Kind != orchestrator.EventStuck {
 		return e
 	}
-	file := fmt.Sprintf("%s.%s.stuck.txt", db, run)
+	file := besides(db, run, "stuck.txt")
 	f, err := os.Create(file)
 	if err == nil {
 		_, _ = fmt.Fprintf(f, "%s %s\n\n", e.Time.Format(time.RFC3339), e.Message)
@@ -355,10 +443,12 @@ func withStacks(e orchestrator.Event, db, run string) orchestrator.Event {
 	return e
 }
 
-func (a *app) printRun(run results.Run, records []results.Record, o runOptions) error {
+// printRun prints what there is, and what changed since the run that it was held
+// against, if it was. The answer is last.
+func (a *app) printRun(run results.Run, records []results.Record, changed *verdict.Comparison, o runOptions) error {
 	var failed error
 	if o.jsonFile != "" {
-		failed = a.output(o.jsonFile, func(w io.Writer) error {
+		failed = files.Write(a.stdout, o.jsonFile, func(w io.Writer) error {
 			return pages.Formats(run, records).Write(w, "json", report.Options{})
 		})
 	}
@@ -366,7 +456,13 @@ func (a *app) printRun(run results.Run, records []results.Record, o runOptions) 
 		return failed
 	}
 	if run.Runtime == existingServer && len(records) == 1 {
-		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], a.reportOptions(a.stdout)))
+		return errors.Join(failed, report.WriteLoad(a.stdout, run, records[0], console.ReportOptions(a.stdout)))
 	}
-	return errors.Join(failed, pages.Formats(run, records).Write(a.stdout, "table", a.reportOptions(a.stdout)))
+	ending := report.Printed("table", func() report.Document {
+		if changed == nil {
+			return report.NewDocument(run, records, o.since)
+		}
+		return report.NewEnding(run, records, changed)
+	})
+	return errors.Join(failed, ending.Write(a.stdout, "table", inStore(console.ReportOptions(a.stdout), o.db)))
 }

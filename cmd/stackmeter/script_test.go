@@ -84,6 +84,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":    status,
 			"leftovers": leftovers,
+			"readme":    readmeScenario,
+			"answers":   answers,
 		},
 	})
 }

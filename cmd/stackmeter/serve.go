@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/results"
 	"stackmeter/results/report/server"
 	"stackmeter/stacks"
@@ -27,16 +27,16 @@ Ctrl-C. It only reads. The page of a run that is under way is renewed every two
 seconds.`,
 		Example: `  stackmeter serve --db nightly.db
   stackmeter serve --listen 127.0.0.1:0`,
-		Args: arguments(cobra.NoArgs),
+		Args: usage.Arguments(cobra.NoArgs),
 		RunE: withStore(&db, func(ctx context.Context, store results.Store, _ []string) error {
 			ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			listener, err := server.Listen(ctx, listen)
 			if err != nil {
-				return usageError{fmt.Errorf("--listen: %w", err)}
+				return usage.Errorf("--listen: %w", err)
 			}
-			fmt.Fprintf(a.stdout, "%s is shown at http://%s/ until Ctrl-C.\n", db, listener.Addr())
-			shown := server.Server{Store: store, Name: filepath.Base(db), Alive: alive}
+			fmt.Fprintf(a.stdout, "%s is shown at http://%s/ until Ctrl-C.\n", storeName(db), listener.Addr())
+			shown := server.Server{Store: store, Name: shortName(db), Alive: func(run results.Run) bool { return underWay(ctx, store, run) }}
 			return shown.Serve(ctx, listener)
 		}),
 	}

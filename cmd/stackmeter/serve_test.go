@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/results"
 )
 
@@ -63,7 +64,7 @@ func TestServe(t *testing.T) {
 			}
 		})
 	}
-	if status := (&app{stdout: io.Discard, stderr: newTeller(io.Discard)}).main([]string{"serve", "--db", filepath.Join(dir, "s.db"), "--listen", "0.0.0.0:0"}); status != exitUsage {
+	if status := (&app{stdout: io.Discard, stderr: console.NewTeller(io.Discard)}).main([]string{"serve", "--db", filepath.Join(dir, "s.db"), "--listen", "0.0.0.0:0"}); status != exitUsage {
 		t.Errorf("listening to everybody is status %d", status)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type session struct {
 	app     string // folder of the test application, outside of dir
 	said    string // on standard error by the last run, without its events
 	onSaid  func(line string, p *os.Process)
+	limit   time.Duration // of a run; 0: two minutes
 }
 
 const sessionScenario = `name: session
@@ -114,7 +116,7 @@ func (s *session) inside(cmd *exec.Cmd) *exec.Cmd {
 // until it ends. It returns the exit status and the standard output.
 func (s *session) run(on func(orchestrator.Event, *os.Process), args ...string) (status int, stdout string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), cmp.Or(s.limit, 2*time.Minute))
 	defer cancel()
 	cmd := s.exec(ctx, append([]string{"run", "session.yaml", "--allow-path", s.app, "--progress", "json"}, args...)...)
 	var out bytes.Buffer

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/scenarios/show"
 	"stackmeter/stacks"
 )
@@ -45,8 +46,8 @@ type onSignal struct {
 
 // signals returns a context that the first SIGINT, SIGTERM or SIGHUP cancels: the
 // command cleans up and prints what there is. The second signal, unless it is an
-// echo of the first, removes what is left and ends the command. If anything hangs, standard output included, the
-// command ends interruptedExit after the first signal.
+// echo of the first, removes what is left and ends the command. If anything hangs,
+// standard output included, the command ends interruptedExit after the first signal.
 //
 // A closed pipe behind standard output or error does not end the command: nobody
 // reads the progress, but what is measured is kept.
@@ -85,7 +86,7 @@ func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func())
 		if i.close != nil {
 			within(forcedClose, i.close)
 		}
-		a.stderr.flush(flushHurry)
+		a.stderr.Flush(console.FlushHurry)
 		os.Exit(exitInterrupted)
 	}()
 	return ctx, func() {
@@ -94,6 +95,17 @@ func (a *app) signals(ctx context.Context, i onSignal) (context.Context, func())
 		close(caught)
 		cancel(nil)
 	}
+}
+
+// removing is signals for a command that keeps nothing of the stacks that it starts, and
+// of which id is on their labels.
+func (a *app) removing(ctx context.Context, runtime stacks.Runtime, id string) (context.Context, func()) {
+	return a.signals(ctx, onSignal{
+		cause: errInterrupted,
+		first: "removing what was started (press again to force it)",
+		late:  "it did not end in time; stackmeter clean removes what is left",
+		force: func() { a.sweepByForce(runtime, &id) },
+	})
 }
 
 // within calls do, and waits for it no longer than the limit.

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/results"
 )
 
@@ -66,9 +64,9 @@ func TestFault04TerminatedWhileOutputStalls(t *testing.T) {
 		progress string
 		stdout   bool // stalls too
 	}{
-		{"no progress", progressNone, false},
-		{"plain progress", progressPlain, false},
-		{"both outputs", progressJSON, true},
+		{"no progress", console.ProgressNone, false},
+		{"plain progress", console.ProgressPlain, false},
+		{"both outputs", console.ProgressJSON, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSessionAlone(t)
@@ -97,30 +95,5 @@ func TestFault04TerminatedWhileOutputStalls(t *testing.T) {
 			}
 			s.nothingLeft(run.ID)
 		})
-	}
-}
-
-// TestTellerDrops has the teller's reader stand still and go on.
-func TestTellerDrops(t *testing.T) {
-	read, write := io.Pipe() // takes a write when it is read
-	told := newTeller(write)
-	const more = 10
-	for range tellerQueue + 1 + more { // one is being written
-		if n, err := told.Write([]byte("message\n")); n != 8 || err != nil {
-			t.Fatalf("%d, %v", n, err)
-		}
-	}
-	var said bytes.Buffer
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(&said, read)
-	}()
-	told.flush(time.Minute)
-	write.Close()
-	<-done
-	messages := strings.Count(said.String(), "message\n")
-	if messages != tellerQueue && messages != tellerQueue+1 || !strings.Contains(said.String(), "dropped, because nobody read standard error") {
-		t.Errorf("%d messages of %d\n%s", messages, tellerQueue+1+more, said.String()[messages*8:])
 	}
 }

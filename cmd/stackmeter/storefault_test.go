@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"stackmeter/cmd/stackmeter/console"
 	"stackmeter/orchestrator"
 	"stackmeter/results"
 	"stackmeter/results/storetest"
@@ -177,7 +178,7 @@ func TestAttackDamagedStoreIsTold(t *testing.T) {
 		}
 		for _, line := range []string{"report", "report one --format html", "runs", "history", "compare one two", "recommend", "backup copy.db", "runs tag one name"} {
 			var said bytes.Buffer
-			status := (&app{stdout: io.Discard, stderr: newTeller(&said)}).main(append(strings.Fields(line), "--db", "s.db"))
+			status := (&app{stdout: io.Discard, stderr: console.NewTeller(&said)}).main(append(strings.Fields(line), "--db", "s.db"))
 			if status != exitInfrastructure || !strings.Contains(said.String(), "damaged") || !strings.Contains(said.String(), "name another file") {
 				t.Errorf("pages %d and %d: %s: exit status %d: %s", n+1, n+2, line, status, &said)
 			}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"stackmeter/cmd/stackmeter/loadflags"
+	"stackmeter/cmd/stackmeter/usage"
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
@@ -36,7 +38,7 @@ func TestUnitsAreTheSameEverywhere(t *testing.T) {
 			if err := cmd.ParseFlags([]string{"--" + name + "=" + text}); err != nil {
 				return 0, err
 			}
-			_, s, err := loadScenario("http://127.0.0.1/", cmd.Flags())
+			_, s, err := loadflags.Scenario("http://127.0.0.1/", cmd.Flags())
 			if err != nil {
 				return 0, err
 			}
@@ -76,7 +78,7 @@ func TestUnitsAreTheSameEverywhere(t *testing.T) {
 				"flag of run": func(text string) (float64, error) {
 					var wait time.Duration
 					cmd := &cobra.Command{}
-					timeFlag(cmd, &wait, "wait", 0, "")
+					usage.TimeFlag(cmd, &wait, "wait", 0, "")
 					err := cmd.ParseFlags([]string{"--wait=" + text})
 					return wait.Seconds(), err
 				},

@@ -16,6 +16,7 @@ type evidence struct {
 	sight    Sight
 	why      string // why the sight is less than SightHost
 	told     bool   // the stack's owners are known
+	unbased  bool   // nobody looked before the stack started
 	from, to time.Duration
 
 	idle, startup, warmup []sample
@@ -254,7 +255,7 @@ func (ev evidence) flags(u *Usage) {
 	flag(FlagUnused, unused)
 	flag(FlagNoClaim, u.Stack == nil && !unused)
 	flag(FlagPartSight, ev.sight == SightNamespace)
-	flag(FlagReadErrors, len(u.Errors) > 0 || u.Baseline == nil)
+	flag(FlagReadErrors, len(u.Errors) > 0 || u.Baseline == nil && !ev.unbased)
 	flag(FlagGarbageList, slices.ContainsFunc(ev.rounds, func(r round) bool {
 		return slices.ContainsFunc(r, func(l list) bool { return l.garbage })
 	}))

@@ -33,6 +33,10 @@ type Device struct {
 	// GPU.
 	Fake bool `json:"fake,omitempty"`
 
+	// Node is where it is, in a cluster. Of a device there that nothing but the stack
+	// could look at, only UUID and Name are known.
+	Node string `json:"node,omitempty"`
+
 	// Parent is the UUID of the GPU that a MIG instance is part of. MIG says that
 	// a GPU is divided: its own figures are then the sums over its instances.
 	Parent string `json:"parent,omitempty"`

@@ -16,9 +16,9 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // A Checker says whether an answer is as expected. It is not safe for concurrent
@@ -48,11 +48,11 @@ type jsonCheck struct {
 // NewChecker makes the Checker of a batch. digest returns, for a distinct request,
 // where the digest of its first answer is kept (0: none yet) and the name of its
 // payload, if it has one.
-func NewChecker(r scenarios.Request, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
+func NewChecker(r wire.Request, digest func(int) (first *atomic.Uint64, payload string)) (*Checker, error) {
 	want := r.Expect
 	c := &Checker{stream: r.Stream, events: want.Events, last: want.LastEvent, status: want.Status, same: want.BodyDigest == expect.DigestSame, digest: digest}
 	if c.stream == "" && want.Streams() {
-		c.stream = scenarios.StreamEvents
+		c.stream = wire.StreamEvents
 	}
 	var err error
 	if want.Match != "" {
@@ -105,7 +105,7 @@ func Begins(status int, body []byte) string {
 // expected.
 func (c *Checker) WantsBody() bool { return c.match != nil || len(c.json) > 0 || c.same }
 
-// Streams is what the events of an answer have to be, a scenarios.Request's Stream;
+// Streams is what the events of an answer have to be, a wire.Request's Stream;
 // empty: it need not stream.
 func (c *Checker) Streams() string { return c.stream }
 

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // TestAttackJSONNumbers: numbers are compared by their exact values, however they are
@@ -42,7 +42,7 @@ func TestAttackJSONNumbers(t *testing.T) {
 		{"[]", "{}", false},
 		{`"1.0"`, `"1"`, false},
 	} {
-		c, err := NewChecker(scenarios.Request{Expect: expect.Answer{JSON: map[string]string{"x": test.want}}}, func(int) (*atomic.Uint64, string) { return nil, "" })
+		c, err := NewChecker(wire.Request{Expect: expect.Answer{JSON: map[string]string{"x": test.want}}}, func(int) (*atomic.Uint64, string) { return nil, "" })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +51,7 @@ func TestAttackJSONNumbers(t *testing.T) {
 			t.Errorf("%s for %s: %v", test.got, test.want, failure)
 		}
 	}
-	c, err := NewChecker(scenarios.Request{Expect: expect.Answer{JSON: map[string]string{"x": "7"}}}, nil)
+	c, err := NewChecker(wire.Request{Expect: expect.Answer{JSON: map[string]string{"x": "7"}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

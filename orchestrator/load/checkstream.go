@@ -1,8 +1,8 @@
 package load
 
 import (
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // A Stream is what a Checker needs to know of an answer that streamed.
@@ -13,9 +13,9 @@ type Stream struct {
 
 // notStreams say of an answer why it has no events of a kind.
 var notStreams = map[string]string{
-	scenarios.StreamEvents: "is no stream of events: its Content-Type is not text/event-stream, or it has a Content-Encoding",
-	scenarios.StreamLines:  "has a Content-Encoding, and its lines cannot be told apart",
-	scenarios.StreamChunks: "does not come in chunks: its Transfer-Encoding is not chunked",
+	wire.StreamEvents: "is no stream of events: its Content-Type is not text/event-stream, or it has a Content-Encoding",
+	wire.StreamLines:  "has a Content-Encoding, and its lines cannot be told apart",
+	wire.StreamChunks: "does not come in chunks: its Transfer-Encoding is not chunked",
 }
 
 // checkStream judges the events of an answer that has to stream. What they are

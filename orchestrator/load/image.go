@@ -7,6 +7,7 @@ import (
 	"image/jpeg"
 	"math"
 	"math/rand/v2"
+	"sync"
 )
 
 // jpegQuality and the noise below are chosen so that an image of 640×480
@@ -17,12 +18,47 @@ const (
 	imageShapes = 14 // ellipses and boxes on an image
 )
 
-// generateJPEG draws the index-th image of a seed: a colour gradient with soft
+// Images are those that a client has drawn, for all its batches: a dozen take as long
+// as a small cell. Only the first keptImages bytes are kept. The zero value is ready. It
+// is safe for concurrent use.
+type Images struct {
+	mu   sync.Mutex
+	kept map[picture][]byte
+	size int // bytes
+}
+
+const keptImages = 64 << 20
+
+// A picture says what a generated image shows.
+type picture struct {
+	width, height int
+	seed, index   uint64
+}
+
+// jpeg returns an image. Do not write to its bytes.
+func (i *Images) jpeg(of picture) []byte {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if data, drawn := i.kept[of]; drawn {
+		return data
+	}
+	data := of.draw()
+	if i.kept == nil {
+		i.kept = map[picture][]byte{}
+	}
+	if i.size+len(data) <= keptImages {
+		i.kept[of] = data
+		i.size += len(data)
+	}
+	return data
+}
+
+// draw draws the index-th image of a seed: a colour gradient with soft
 // waves, shapes with hard edges over it, and noise over everything. It gives a
 // decoder, a resizer and a network as much work as a photograph.
-func generateJPEG(width, height int, seed, index uint64) []byte {
-	random := rand.New(rand.NewPCG(seed, index))
-	img := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
+func (p picture) draw() []byte {
+	random := rand.New(rand.NewPCG(p.seed, p.index))
+	img := image.NewYCbCr(image.Rect(0, 0, p.width, p.height), image.YCbCrSubsampleRatio420)
 	drawBackground(img, random)
 	for range imageShapes {
 		drawShape(img, random)

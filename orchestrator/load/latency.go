@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -23,7 +25,8 @@ const (
 // minimum, mean and maximum are exact. The zero value is empty and ready for
 // use. It is not safe for concurrent use.
 type Latency struct {
-	hist  *hdrhistogram.Histogram // in microseconds; nil while empty
+	hist  *hdrhistogram.Histogram // in microseconds; nil while empty, and while only kept is there
+	kept  []byte                  // of one that was read: the counts, packed
 	count int64
 	sum   float64 // nanoseconds; a float, so that no number of them overflows
 	min   time.Duration
@@ -34,11 +37,29 @@ func newHistogram() *hdrhistogram.Histogram {
 	return hdrhistogram.New(1, int64(highestLatency/time.Microsecond), latencyDigits)
 }
 
-// Record adds one duration.
-func (l *Latency) Record(d time.Duration) {
+// open makes the histogram's counts, of 180 kB, of what was read. A run has thousands of
+// them, of which next to all are only looked at.
+func (l *Latency) open() {
 	if l.hist == nil {
 		l.hist = newHistogram()
 	}
+	for bar := range unpack(l.kept) {
+		_ = l.hist.RecordValues(bar.From, bar.Count) // it comes from such a histogram
+	}
+	l.kept = nil
+}
+
+// bars are the counts that are not 0, the lowest first.
+func (l *Latency) bars() iter.Seq[hdrhistogram.Bar] {
+	if l.hist == nil {
+		return unpack(l.kept)
+	}
+	return unpack(pack(l.hist))
+}
+
+// Record adds one duration.
+func (l *Latency) Record(d time.Duration) {
+	l.open()
 	d = max(d, 0)
 	inside := min(max(d, lowestLatency), highestLatency)
 	// A value outside of the range is the only error.
@@ -56,10 +77,10 @@ func (l *Latency) Merge(from *Latency) {
 	if from == nil || from.count == 0 {
 		return
 	}
-	if l.hist == nil {
-		l.hist = newHistogram()
+	l.open()
+	for bar := range from.bars() {
+		_ = l.hist.RecordValues(bar.From, bar.Count) // of the same range, so nothing is dropped
 	}
-	l.hist.Merge(from.hist) // of the same range, so nothing is dropped
 	if l.count == 0 || from.min < l.min {
 		l.min = from.min
 	}
@@ -98,6 +119,14 @@ func (l *Latency) Percentile(p float64) time.Duration {
 	p = min(max(p, 0), 100)
 	// 1e-9 keeps 99.9% of 1000 from being rank 1000 by a rounding error.
 	rank := max(math.Ceil(p/100*n-1e-9*n), 1)
+	if l.hist == nil {
+		upTo := 0.0
+		for bar := range unpack(l.kept) {
+			if upTo += float64(bar.Count); upTo >= rank {
+				return min(max(time.Duration(bar.To)*time.Microsecond, l.min), l.max)
+			}
+		}
+	}
 	// The library rounds p·n to the nearest rank. Given the exact share of a
 	// rank, it finds that rank.
 	d := time.Duration(l.hist.ValueAtPercentile(100*rank/n)) * time.Microsecond
@@ -142,7 +171,9 @@ func (l *Latency) MarshalBinary() ([]byte, error) {
 	if l.count == 0 {
 		return b, nil
 	}
-	counts, err := l.hist.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	whole := Latency{hist: l.hist, kept: l.kept}
+	whole.open() // and l stays small
+	counts, err := whole.hist.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 	if err != nil {
 		return nil, fmt.Errorf("encode latency histogram: %w", err)
 	}
@@ -175,10 +206,7 @@ func (l *Latency) UnmarshalBinary(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("decode latency histogram: %w", err)
 	}
-	want := newHistogram()
-	if hist.LowestTrackableValue() != want.LowestTrackableValue() ||
-		hist.HighestTrackableValue() != want.HighestTrackableValue() ||
-		hist.SignificantFigures() != want.SignificantFigures() {
+	if hist.LowestTrackableValue() != 1 || hist.HighestTrackableValue() != int64(highestLatency/time.Microsecond) || hist.SignificantFigures() != latencyDigits {
 		return errors.New("decode latency histogram: another range or precision")
 	}
 	if hist.TotalCount() != got.count {
@@ -187,9 +215,45 @@ func (l *Latency) UnmarshalBinary(b []byte) error {
 	if got.count < 0 || got.min < 0 || got.min > got.max || math.IsNaN(got.sum) || got.sum < 0 {
 		return errors.New("decode latency histogram: contradictory figures")
 	}
-	got.hist = hist
+	got.kept = pack(hist)
 	*l = got
 	return nil
+}
+
+// pack keeps the counts of a histogram of newHistogram's range that are not 0, in some
+// bytes each: how many counts there are between it and the one before, and the count.
+func pack(hist *hdrhistogram.Histogram) []byte {
+	var packed []byte
+	next := 0
+	for i, count := range hist.Export().Counts {
+		if count != 0 {
+			packed = binary.AppendUvarint(binary.AppendUvarint(packed, uint64(i-next)), uint64(count))
+			next = i + 1
+		}
+	}
+	return slices.Clip(packed)
+}
+
+// unpack gives what pack kept. The library's indexes are 2,048 steps of 1, and then 1,024
+// of each power of 2.
+func unpack(packed []byte) iter.Seq[hdrhistogram.Bar] {
+	const half = 1024
+	return func(yield func(hdrhistogram.Bar) bool) {
+		for left, next := packed, 0; len(left) > 0; next++ {
+			skipped, n := binary.Uvarint(left)
+			count, m := binary.Uvarint(left[n:])
+			left = left[n+m:]
+			next += int(skipped)
+			shift, step := max(next/half-1, 0), next
+			if next >= half {
+				step = next%half + half
+			}
+			from := int64(step) << shift
+			if !yield(hdrhistogram.Bar{From: from, To: from + 1<<shift - 1, Count: int64(count)}) {
+				return
+			}
+		}
+	}
 }
 
 // A Bin is a range of durations and how many were recorded in it.
@@ -215,10 +279,7 @@ func (l *Latency) Bins(n int) []Bin {
 	for i := range bins {
 		bins[i].From, bins[i].To = edge(i), edge(i+1)
 	}
-	for _, bar := range l.hist.Distribution() {
-		if bar.Count == 0 {
-			continue
-		}
+	for bar := range l.bars() {
 		middle := time.Duration(bar.From+bar.To) * time.Microsecond / 2
 		at := int(float64(middle-l.min) / width)
 		bins[min(max(at, 0), n-1)].Count += bar.Count

@@ -22,12 +22,13 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // A Job is one batch of requests to one URL.
 type Job struct {
 	URL     string // scheme (http or https), host and port; or http+unix:// and a socket's path
-	Request scenarios.Request
+	Request wire.Request
 	Load    scenarios.LoadSpec
 
 	// GiveUp ends the batch early when nothing works: after this many errors, and

@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // defaultContentType is that of a file whose name does not say it.
@@ -30,8 +30,8 @@ type Content struct {
 }
 
 // ReadPayloads reads or generates all payloads of a request, in their order.
-func ReadPayloads(r scenarios.Request) ([]Content, error) {
-	s := Payloads(r)
+func ReadPayloads(r wire.Request, drawn *Images) ([]Content, error) {
+	s := Payloads(r, drawn)
 	contents := make([]Content, s.Count)
 	for i := range contents {
 		p, err := s.Payload(i)
@@ -68,24 +68,24 @@ func read(name, contentType string, data []byte) Payload {
 	}}
 }
 
-// Payloads is where a request's payloads come from.
-func Payloads(r scenarios.Request) Source {
+// Payloads is where a request's payloads come from. Images that have been drawn
+// before are not drawn again.
+func Payloads(r wire.Request, drawn *Images) Source {
 	switch {
 	case r.Multipart != nil:
-		return filesOrGenerated("", r.Multipart.Files, r.Multipart.Generate)
+		return filesOrGenerated("", r.Multipart.Files, r.Multipart.Generate, drawn)
 	case r.Body != nil:
-		return filesOrGenerated(r.Body.ContentType, r.Body.Files, r.Body.Generate)
+		return filesOrGenerated(r.Body.ContentType, r.Body.Files, r.Body.Generate, drawn)
 	case len(r.JSON) > 0:
 		return Source{1, func(int) (Payload, error) { return read("json", "application/json", r.JSON), nil }}
 	}
 	return Source{}
 }
 
-func filesOrGenerated(contentType string, files []string, g *scenarios.Generate) Source {
+func filesOrGenerated(contentType string, files []string, g *wire.Generate, drawn *Images) Source {
 	if g != nil {
 		return Source{g.Count, func(i int) (Payload, error) {
-			data := generateJPEG(g.Width, g.Height, g.Seed, uint64(i))
-			return read(fmt.Sprintf("generated-%03d.jpg", i), cmp.Or(contentType, "image/jpeg"), data), nil
+			return read(fmt.Sprintf("generated-%03d.jpg", i), cmp.Or(contentType, "image/jpeg"), drawn.jpeg(picture{g.Width, g.Height, g.Seed, uint64(i)})), nil
 		}}
 	}
 	return Source{len(files), func(i int) (Payload, error) {

@@ -7,19 +7,19 @@ import (
 	"path/filepath"
 	"testing"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
-func generatedRequest(width, height, count int, seed uint64) scenarios.Request {
-	return scenarios.Request{Body: &scenarios.Body{
-		Generate: &scenarios.Generate{Kind: "jpeg", Width: width, Height: height, Count: count, Seed: seed},
+func generatedRequest(width, height, count int, seed uint64) wire.Request {
+	return wire.Request{Body: &wire.Body{
+		Generate: &wire.Generate{Kind: "jpeg", Width: width, Height: height, Count: count, Seed: seed},
 	}}
 }
 
 // A dozen images have a camera's size and differ from each other, and only the same
 // seed makes the same images.
 func TestGenerate(t *testing.T) {
-	payloads, err := ReadPayloads(generatedRequest(640, 480, 12, 1))
+	payloads, err := ReadPayloads(generatedRequest(640, 480, 12, 1), new(Images))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,19 +43,45 @@ func TestGenerate(t *testing.T) {
 		}
 		seen[string(p.Data)] = p.Name
 	}
-	again, err := ReadPayloads(generatedRequest(640, 480, 1, 1))
+	again, err := ReadPayloads(generatedRequest(640, 480, 1, 1), new(Images))
 	if err != nil || !bytes.Equal(again[0].Data, payloads[0].Data) {
 		t.Errorf("the same seed gave another image (%v)", err)
 	}
-	other, err := ReadPayloads(generatedRequest(640, 480, 1, 2))
+	other, err := ReadPayloads(generatedRequest(640, 480, 1, 2), new(Images))
 	if err != nil || bytes.Equal(other[0].Data, payloads[0].Data) {
 		t.Errorf("another seed gave the same image (%v)", err)
 	}
 }
 
+// An image is drawn once, and as it would be drawn again. What has no room is drawn
+// each time.
+func TestImagesAreKept(t *testing.T) {
+	drawn, request := new(Images), generatedRequest(64, 48, 2, 1)
+	first, err := ReadPayloads(request, drawn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range first {
+		if !bytes.Equal(p.Data, picture{64, 48, 1, uint64(i)}.draw()) {
+			t.Errorf("%s is another image", p.Name)
+		}
+	}
+	drawnTwice := func(p picture) bool {
+		first, again := drawn.jpeg(p), drawn.jpeg(p)
+		return &first[0] != &again[0]
+	}
+	if drawnTwice(picture{64, 48, 1, 1}) || len(drawn.kept) != 2 {
+		t.Errorf("an image is drawn again, and %d are kept", len(drawn.kept))
+	}
+	drawn.size = keptImages
+	if !drawnTwice(picture{64, 48, 1, 2}) || len(drawn.kept) != 2 {
+		t.Errorf("an image is kept where there is no room: %d are", len(drawn.kept))
+	}
+}
+
 func TestGenerateSizes(t *testing.T) {
 	for _, size := range [][2]int{{1, 1}, {7, 3}, {33, 17}} {
-		p, err := ReadPayloads(generatedRequest(size[0], size[1], 1, 0))
+		p, err := ReadPayloads(generatedRequest(size[0], size[1], 1, 0), new(Images))
 		if err != nil {
 			t.Errorf("%v: %v", size, err)
 			continue
@@ -76,7 +102,7 @@ func TestPayloadsFromFiles(t *testing.T) {
 		}
 		files = append(files, path)
 	}
-	got, err := ReadPayloads(scenarios.Request{Multipart: &scenarios.Multipart{Field: "f", Files: files}})
+	got, err := ReadPayloads(wire.Request{Multipart: &wire.Multipart{Field: "f", Files: files}}, new(Images))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +115,7 @@ func TestPayloadsFromFiles(t *testing.T) {
 			t.Errorf("payload %d is %+v, want %+v", i, got[i], w)
 		}
 	}
-	none, err := ReadPayloads(scenarios.Request{})
+	none, err := ReadPayloads(wire.Request{}, new(Images))
 	if err != nil || len(none) != 0 {
 		t.Errorf("a request without a body has %d payloads, %v", len(none), err)
 	}

@@ -32,6 +32,10 @@ type Result struct {
 	// reply was stamped.
 	Pickup *Latency
 
+	// RoundTrips are those of the network between the client and the server, right
+	// before the batch. nil: they were not measured.
+	RoundTrips *Latency
+
 	Late     int // open loop at a rate: requests sent more than a millisecond after their moments
 	InFlight int // open loop: the most requests at once
 

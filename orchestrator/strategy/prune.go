@@ -28,7 +28,7 @@ func (p *pruning) Next(free Capacity) (Step, bool) {
 	for _, trial := range about {
 		for _, cell := range trial.Cells {
 			if reason := p.causes.of(trial.Topology, cell); reason != "" {
-				pruned = append(pruned, Pruned{Measurement{trial, cell}, reason})
+				pruned = append(pruned, Pruned{Measurement{Trial: trial, Cell: cell}, reason})
 			}
 		}
 	}

@@ -25,12 +25,16 @@ type rounds struct {
 // Next implements Strategy.
 func (r *rounds) Next(free Capacity) (Step, bool) {
 	step := Step{Skip: r.needless()}
+	// Stacks that are over are removed at the same time, and earlier only if others can
+	// join the wave in their place.
+	over := func(stack scenarios.Trial) bool { return len(r.trial(stack).Cells) == 0 }
+	stop := !r.full && r.waits() || !slices.ContainsFunc(r.wave, func(stack scenarios.Trial) bool { return !over(stack) })
 	r.wave = slices.DeleteFunc(r.wave, func(stack scenarios.Trial) bool {
-		over := len(r.trial(stack).Cells) == 0
-		if up := free.Up(stack); over && up {
+		up := free.Up(stack)
+		if over(stack) && up && stop {
 			step.Stop = append(step.Stop, stack)
 		}
-		return over
+		return over(stack) && (stop || !up)
 	})
 	if len(step.Stop) > 0 || len(r.left) == 0 {
 		return step, len(step.Skip)+len(step.Stop) > 0
@@ -55,7 +59,8 @@ func (r *rounds) Next(free Capacity) (Step, bool) {
 	}
 	if r.full || r.plan.FirstPass(next.Repeat) {
 		trial := r.trial(*next)
-		step.Measure = &Measurement{Trial: trial, Cell: trial.Cells[0]}
+		cell := trial.Cells[0]
+		step.Measure = &Measurement{Trial: trial, Cell: cell, First: r.plan.FirstPass(cell.Repeat)}
 	}
 	return step, true
 }
@@ -79,6 +84,14 @@ func (r *rounds) join(free Capacity) bool {
 	}
 	r.wave = append(r.wave, more...)
 	return len(more) > 0
+}
+
+// waits reports whether something is left of stacks of the wave's start that are not in it.
+func (r *rounds) waits() bool {
+	return slices.ContainsFunc(r.left, func(trial scenarios.Trial) bool {
+		return r.plan.Start(trial.Repeat) == r.plan.Start(r.left[0].Repeat) &&
+			!slices.ContainsFunc(r.wave, func(stack scenarios.Trial) bool { return r.same(stack, trial) })
+	})
 }
 
 // next is the first trial that is left of the wave, nil if there is none.
@@ -142,7 +155,9 @@ func (r *rounds) drop() {
 
 // Add implements Strategy.
 func (r *rounds) Add(record results.Record) {
-	without(r.left, record)
+	for i := range r.left {
+		without(&r.left[i], record)
+	}
 	r.drop()
 }
 

@@ -6,6 +6,7 @@ package strategy
 
 import (
 	"slices"
+	"time"
 
 	"stackmeter/results"
 	"stackmeter/results/verdict"
@@ -26,15 +27,26 @@ type Strategy interface {
 	Why() []Reason
 }
 
-// Capacity is how much room there is.
+// Capacity is how much room there is on the lane that a step is for.
 type Capacity struct {
+	Lane  int    // from 0
+	Lanes int    // that there are; 0: one
+	Gone  []bool // by lane: it does nothing more, and its stacks are gone; may be shorter than the lanes are many
+
 	Stacks int // that can be started beside those that are up, unless stacks stay up
 
 	// For a plan with fresh: run. Up reports whether a trial's stack is up, and Fits
 	// whether those of some trials that are not would fit beside those that are.
 	Up   func(scenarios.Trial) bool
 	Fits func(...scenarios.Trial) bool
+
+	// Left is the wall time that a search still has. It is never more than in the step
+	// before, also of a run that was resumed. nil: there is no limit.
+	Left *time.Duration
 }
+
+// gone reports whether a lane does nothing more.
+func (c Capacity) gone(lane int) bool { return lane < len(c.Gone) && c.Gone[lane] }
 
 // A Step is what comes next. Its parts are done in their order here.
 type Step struct {
@@ -56,6 +68,7 @@ type Pruned struct {
 type Measurement struct {
 	Trial scenarios.Trial // with the cells that are left for it, this one first
 	Cell  scenarios.Cell
+	First bool // of a stack that stays up: the cell belongs to the first pass over it since it started, lightest load first, so that its memory counts
 }
 
 // A Reason says why cells were left out, or why a strategy measures no more of them.
@@ -68,6 +81,9 @@ type Reason struct {
 // New returns the strategy of a plan, and the trials that it may still need with the
 // cells that are left of them. made are the records that the run already has.
 func New(plan scenarios.Plan, made []results.Record) (Strategy, []scenarios.Trial) {
+	if plan.Search != nil {
+		return newSearch(plan, made), plan.Trials
+	}
 	todo := missing(plan, made)
 	var repeats *verdict.Repeats
 	var needed func(scenarios.Trial) bool
@@ -77,9 +93,9 @@ func New(plan scenarios.Plan, made []results.Record) (Strategy, []scenarios.Tria
 		// Trials that are needless from the start need no images.
 		todo = slices.DeleteFunc(todo, func(t scenarios.Trial) bool { return !needed(t) })
 	}
-	var s Strategy = &listed{trials: slices.Clone(todo), needed: needed}
+	var s Strategy = newListed(todo, needed)
 	if plan.Fresh == scenarios.FreshRun {
-		s = &rounds{plan: plan, left: slices.Clone(todo), needed: needed}
+		s = &divided{whole: rounds{plan: plan, left: slices.Clone(todo), needed: needed}}
 	}
 	if repeats != nil {
 		s = &until{Strategy: s, plan: plan, repeats: repeats}
@@ -114,56 +130,11 @@ func repeatOf(r results.Record) results.Key {
 	return results.Key{Topology: r.Topology.Name, Load: r.Cell.Name, Repeat: r.Cell.Repeat}
 }
 
-// listed measures each cell of its trials once, in their order, one stack at a time.
-type listed struct {
-	trials []scenarios.Trial                // with the cells that are left
-	needed func(trial scenarios.Trial) bool // called once, before a trial begins; nil: all are
-	begun  bool                             // the first trial
-}
-
-// Next implements Strategy.
-func (l *listed) Next(free Capacity) (Step, bool) {
-	var step Step
-	for len(l.trials) > 0 {
-		trial := l.trials[0]
-		switch {
-		case len(trial.Cells) == 0:
-			l.trials, l.begun = l.trials[1:], false
-			continue
-		case !l.begun && l.needed != nil && !l.needed(trial):
-			step.Skip = append(step.Skip, trial)
-			l.trials = l.trials[1:]
-			continue
-		}
-		if free.Stacks > 0 {
-			step.Start = []scenarios.Trial{trial}
-		}
-		l.begun = true
-		step.Measure = &Measurement{Trial: trial, Cell: trial.Cells[0]}
-		if len(trial.Cells) == 1 {
-			step.Stop = []scenarios.Trial{trial}
-		}
-		return step, true
-	}
-	return step, len(step.Skip) > 0
-}
-
-// Add implements Strategy.
-func (l *listed) Add(record results.Record) {
-	without(l.trials, record)
-}
-
-// without takes the cell of a record out of trials.
-func without(trials []scenarios.Trial, record results.Record) {
-	for i := range trials {
-		trial := &trials[i]
-		if trial.Topology.Name == record.Topology.Name {
-			trial.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(cell scenarios.Cell) bool {
-				return cell.Name == record.Cell.Name && cell.Repeat == record.Cell.Repeat
-			})
-		}
+// without takes the cell of a record out of a trial.
+func without(trial *scenarios.Trial, record results.Record) {
+	if trial.Topology.Name == record.Topology.Name {
+		trial.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(cell scenarios.Cell) bool {
+			return cell.Name == record.Cell.Name && cell.Repeat == record.Cell.Repeat
+		})
 	}
 }
-
-// Why implements Strategy: nothing is left out.
-func (l *listed) Why() []Reason { return nil }

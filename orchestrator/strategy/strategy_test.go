@@ -102,7 +102,7 @@ func TestResumed(t *testing.T) {
 	p := twoByTwo(t, "")
 	a := p.Trials[0]
 	s, todo := New(p, []results.Record{
-		recordOf(Measurement{a, a.Cells[0]}, results.StatusFailed), recordOf(Measurement{a, a.Cells[1]}, results.StatusOK),
+		recordOf(Measurement{Trial: a, Cell: a.Cells[0]}, results.StatusFailed), recordOf(Measurement{Trial: a, Cell: a.Cells[1]}, results.StatusOK),
 	})
 	want := []string{"start a#1", "a/mt2/n10#1", "stop a", "start b#1", "b/mt2/n10#1", "b/mt4/n10#1", "stop b"}
 	if did := follow(t, s, nil); !slices.Equal(did, want) || len(todo[0].Cells) != 1 {

@@ -13,6 +13,7 @@ import (
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // mostOf bounds every figure, in its base unit: 888 TiB, or 31 million years.
@@ -59,6 +60,7 @@ func checkFigures(r *results.Record, given map[string]float64) error {
 		{"first_byte_p50_s", "first_byte_p99_s"},
 		{"first_event_p50_s", "first_event_p99_s"},
 		{"event_gap_p50_s", "event_gap_p99_s"},
+		{"round_trip_p50_s", "round_trip_p99_s"},
 		{"memory_start_bytes", "memory_peak_bytes"}, // the first sample is one of those that the peak is of
 		{"gpu_start_bytes", "gpu_peak_bytes"},
 		{"cell_duration_low_s", "cell_duration_median_s", "cell_duration_high_s"},
@@ -183,7 +185,7 @@ func runFacts(r jsonRun) []fact {
 }
 
 // allowed reports more errors in a record that is ok than its run's plan allows.
-func allowed(r *results.Record, limit *scenarios.ErrorLimit) error {
+func allowed(r *results.Record, limit *wire.ErrorLimit) error {
 	if r.Status != results.StatusOK || r.Errors == 0 || searched(r) {
 		return nil
 	}

@@ -82,6 +82,7 @@ func csvColumns() []column {
 			{"client", func(r record) string { return r.Cell.Load.Client }},
 			{"pool", func(r record) string { return strconv.Itoa(r.Cell.Load.Pool) }},
 			{"requests", func(r record) string { return strconv.Itoa(r.Cell.Load.Requests) }},
+			{"of", func(r record) string { return positive(float64(r.Cell.Load.Of)) }},
 			{"keepalive", func(r record) string { return strconv.FormatBool(r.Cell.Load.KeepAlive) }},
 			{"rate", func(r record) string { return positive(r.Cell.Load.Rate) }},
 			{"arrivals", func(r record) string { return r.Cell.Load.Arrivals }},
@@ -90,6 +91,7 @@ func csvColumns() []column {
 			{"reason", func(r record) string { return r.Reason }},
 			{"out_of_memory", func(r record) string { return r.OutOfMemory }},
 			{"flags", func(r record) string { return strings.Join(r.AllFlags(), " ") }},
+			{"reused", func(r record) string { return r.Reused }},
 		},
 		"gpu_baseline_bytes": {
 			{"gpu_validity", func(r record) string { return r.GPU.Validity }},
@@ -115,7 +117,7 @@ func csvColumns() []column {
 
 // cellColumns are those about a record's cell over its repeats, and its run.
 func cellColumns(run results.Run, records []results.Record) []column {
-	counts, summaries := run.Count(records), verdict.Summarise(records)
+	counts, summaries := run.Count(records), verdict.SummariseRun(run, records)
 	byCell, bounds := map[results.Key]verdict.Summary{}, map[results.Key]verdict.Bound{}
 	for _, s := range summaries {
 		key := results.Key{Topology: s.Topology.Name, Load: s.Load.Name()}
@@ -135,6 +137,7 @@ func cellColumns(run results.Run, records []results.Record) []column {
 			return ""
 		}
 	}
+	searched := searchedCells(run, records)
 	end := func(figure func(stats.Interval) float64) func(stats.Sample) string {
 		return func(s stats.Sample) string {
 			if s.Interval == nil {
@@ -151,8 +154,31 @@ func cellColumns(run results.Run, records []results.Record) []column {
 		{"cell_duration_confidence", duration(end(func(i stats.Interval) float64 { return i.Confidence }))},
 		{"cell_bound_by", func(r results.Record) string { return bounds[cell(r)].By }},
 		{"cell_bound_why", func(r results.Record) string { return bounds[cell(r)].Why }},
+		{"cell_search_state", func(r results.Record) string { state, _ := searched(r); return state }},
+		{"cell_search_why", func(r results.Record) string { _, why := searched(r); return why }},
 		{"cell_flags", func(r results.Record) string { return strings.Join(of(r).Flags, " ") }},
 		{"run_verdict", func(results.Record) string { return words.StandingOf(run, &counts).String() }},
+	}
+}
+
+// searchedCells says of a record what its search knows of the topology under the whole
+// load, and why; nothing of a run that is no search.
+func searchedCells(run results.Run, records []results.Record) func(results.Record) (state, why string) {
+	known := map[results.Key][2]string{}
+	if search := words.SearchOf(run, records); search != nil {
+		for i, c := range search.Contests {
+			for _, candidate := range c.Candidates {
+				state, why := words.StateOf(c, candidate), candidate.Reason
+				if candidate.Topology == c.Answer {
+					why = search.Answers[i].Why
+				}
+				known[results.Key{Topology: candidate.Topology, Load: c.Load.Name()}] = [2]string{state, why}
+			}
+		}
+	}
+	return func(r results.Record) (state, why string) {
+		of := known[results.Key{Topology: r.Topology.Name, Load: r.Cell.Load.Whole().Name()}]
+		return of[0], of[1]
 	}
 }
 
@@ -169,16 +195,16 @@ func positive(n float64) string {
 func WriteComparisonCSV(w io.Writer, c verdict.Comparison, checks []results.Check) error {
 	said := neutral(show.Line(words.StandingOfComparison(c, checks).String()))
 	rows := [][]string{{"cell", "state", "metric", "unit", "base_median", "head_median", "change", "interval_low", "interval_high", "p", "base_repeats", "head_repeats", "shown", "p_corrected", "compared",
-		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference", "verdict"}}
+		"base_ok", "base_not_ok", "base_errors", "base_flags", "head_ok", "head_not_ok", "head_errors", "head_flags", "difference", "nights", "verdict"}}
 	for _, cell := range c.Cells {
 		name := neutral(show.Line(cell.Name))
 		sides := append(sideFields(cell.Base), sideFields(cell.Head)...)
 		if len(cell.Changes) == 0 {
-			rows = append(rows, append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "", said)...))
+			rows = append(rows, append([]string{name, cell.State, "", "", "", "", "", "", "", "", "", "", "", "", ""}, append(sides, "", "", said)...))
 		}
 		for _, change := range cell.Changes {
 			row := []string{name, cell.State, change.Metric.Name, string(change.Metric.Unit), "", "", "", "", "", "", "0", "0", "false", "", ""}
-			difference := "" // in the metric's base unit
+			difference, nights := "", "" // in the metric's base unit; whose spread is in the change
 			if change.Base != nil {
 				row[4], row[10] = words.Plainly(change.Base.Median), strconv.Itoa(change.Base.N)
 			}
@@ -192,11 +218,12 @@ func WriteComparisonCSV(w io.Writer, c verdict.Comparison, checks []results.Chec
 				row[9], row[12] = words.Plainly(change.Difference.P), strconv.FormatBool(change.Difference.Shown)
 				difference = words.Plainly(change.Head.Median - change.Base.Median)
 				row[13], row[14] = words.Plainly(change.Corrected), strconv.Itoa(change.Compared)
+				nights = strconv.Itoa(change.Nights)
 			}
 			if change.Interval != nil {
 				row[7], row[8] = words.Plainly(change.Interval.Low), words.Plainly(change.Interval.High)
 			}
-			rows = append(rows, slices.Concat(row, sides, []string{difference, said}))
+			rows = append(rows, slices.Concat(row, sides, []string{difference, nights, said}))
 		}
 	}
 	return csv.NewWriter(w).WriteAll(rows)

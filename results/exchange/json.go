@@ -1,8 +1,11 @@
 package exchange
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/json"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -17,14 +20,6 @@ import (
 // schema is the version of the JSON format. Keys may be added within a
 // version; none is removed or changes its meaning.
 const schema = 1
-
-type jsonReport struct {
-	Schema    int           `json:"schema"`
-	Verdict   string        `json:"verdict"` // with the reasons, as everywhere
-	Run       jsonRun       `json:"run"`
-	Cells     []jsonCell    `json:"cells"`
-	Summaries []jsonSummary `json:"summaries"`
-}
 
 type jsonRun struct {
 	results.Run
@@ -43,11 +38,14 @@ type jsonCell struct {
 	Client      string             `json:"client"`
 	Pool        int                `json:"pool"`
 	Requests    int                `json:"requests"`
+	Of          int                `json:"of,omitempty"` // of a search's short cell, the requests of the load that it stands for
 	KeepAlive   bool               `json:"keepalive"`
 	Rate        *float64           `json:"rate,omitempty"` // of an open loop, requests per second
 	Arrivals    string             `json:"arrivals,omitempty"`
 	Repeat      int                `json:"repeat"`
-	Start       int                `json:"start,omitempty"` // of the stack, with fresh: run
+	Start       int                `json:"start,omitempty"`  // of the stack, with fresh: run
+	Lane        int                `json:"lane,omitempty"`   // that it was measured on, of several: lanes.have of the run
+	Reused      string             `json:"reused,omitempty"` // the run that measured it, from which this one took it
 	Started     time.Time          `json:"started"`
 	Status      string             `json:"status"`
 	Reason      string             `json:"reason"`
@@ -97,23 +95,87 @@ type jsonMemory struct {
 }
 
 // WriteJSON prints a run in the format that programs read. Values that a
-// scenario may have been given secrets in are replaced.
+// scenario may have been given secrets in are replaced. It makes one cell at a
+// time: a run may have tens of thousands.
 func WriteJSON(w io.Writer, run results.Run, records []results.Record) error {
 	counts := run.Count(records)
-	report := jsonReport{
-		Schema: schema, Verdict: words.StandingOf(run, &counts).String(),
-		Run:   jsonRun{run, run.MeasuringFraction(), verdict.NewRepeats(run.Plan, records).Ends()},
-		Cells: make([]jsonCell, 0, len(records)),
+	head := jsonRun{run, run.MeasuringFraction(), verdict.NewRepeats(run.Plan, records).Ends()}
+	if head.GPUDevices == nil {
+		head.GPUDevices = []gpu.Device{}
 	}
-	if report.Run.GPUDevices == nil {
-		report.Run.GPUDevices = []gpu.Device{}
+	head.Plan = run.Plan.Redacted()
+	out := bufio.NewWriter(w)
+	object := jsonObject{w: out}
+	object.key("schema", schema)
+	object.key("verdict", words.StandingOf(run, &counts).String())
+	object.key("run", head)
+	object.list("cells", func(yield func(any) bool) {
+		for _, r := range records {
+			if !yield(newJSONCell(r)) {
+				return
+			}
+		}
+	})
+	object.key("summaries", newJSONSummaries(run, verdict.SummariseRun(run, records)))
+	if search := newJSONSearch(run, records, 0); search != nil {
+		object.key("search", search)
 	}
-	report.Run.Plan = run.Plan.Redacted()
-	for _, r := range records {
-		report.Cells = append(report.Cells, newJSONCell(r))
+	return cmp.Or(object.end(), out.Flush())
+}
+
+// A jsonObject is written key by key, indented like what encode writes.
+type jsonObject struct {
+	w      *bufio.Writer
+	opened bool
+	err    error // the first
+}
+
+func (o *jsonObject) write(text string) {
+	if o.err == nil {
+		_, o.err = o.w.WriteString(text)
 	}
-	report.Summaries = newJSONSummaries(run, verdict.Summarise(records))
-	return encode(w, report)
+}
+
+func (o *jsonObject) value(v any, indent string) {
+	text, err := json.MarshalIndent(v, indent, "  ")
+	o.err = cmp.Or(o.err, err)
+	o.write(string(text))
+}
+
+// name begins what a key is for.
+func (o *jsonObject) name(name string) {
+	if !o.opened {
+		o.write("{")
+		o.opened = true
+	} else {
+		o.write(",")
+	}
+	o.write("\n  \"" + name + "\": ")
+}
+
+func (o *jsonObject) key(name string, v any) {
+	o.name(name)
+	o.value(v, "  ")
+}
+
+// list is a key for values that are made one after the other.
+func (o *jsonObject) list(name string, values iter.Seq[any]) {
+	o.name(name)
+	o.write("[")
+	between, end := "\n    ", "]"
+	for v := range values {
+		o.write(between)
+		o.value(v, "    ")
+		if between, end = ",\n    ", "\n  ]"; o.err != nil {
+			return
+		}
+	}
+	o.write(end)
+}
+
+func (o *jsonObject) end() error {
+	o.write("\n}\n")
+	return o.err
 }
 
 func encode(w io.Writer, value any) error {
@@ -126,9 +188,9 @@ func newJSONCell(r results.Record) jsonCell {
 	cell := jsonCell{
 		Cell: r.Cell.Name, Topology: r.Topology.Name, Server: r.Topology.Server,
 		Workers: nilIfZero(r.Topology.Workers), Threads: nilIfZero(r.Topology.Threads), Nginx: r.Topology.Nginx(), Axes: r.Topology.Axes,
-		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests,
-		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat, Start: r.Start,
-		Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,
+		Client: r.Cell.Load.Client, Pool: r.Cell.Load.Pool, Requests: r.Cell.Load.Requests, Of: r.Cell.Load.Of,
+		KeepAlive: r.Cell.Load.KeepAlive, Arrivals: r.Cell.Load.Arrivals, Repeat: r.Cell.Repeat, Start: r.Start, Lane: r.Lane,
+		Reused: r.Reused, Started: r.Started, Status: r.Status, Reason: r.Reason, OutOfMemory: r.OutOfMemory, LogTail: r.LogTail,
 		Flags:     slices.Concat([]string{}, r.AllFlags()),
 		DurationS: r.Duration, Throughput: r.Throughput(),
 		ErrorKinds: map[string]int{}, FirstErrors: r.FirstErrors,

@@ -20,6 +20,8 @@ type jsonComparison struct {
 	Notes       []verdict.Disparity  `json:"notes"` // of the machines, that are no reason not to compare
 	Cells       []jsonCellComparison `json:"cells"`
 	Checks      []results.Check      `json:"checks"`
+	Nights      int                  `json:"nights"`         // whose spread is in the changes; 0: none are known, and they are of repeats alone
+	Mean        bool                 `json:"mean,omitempty"` // the changes are from the mean of the nights
 }
 
 type jsonCompared struct {
@@ -83,6 +85,7 @@ type jsonChange struct {
 	// Able are of it.
 	Corrected *float64 `json:"p_corrected"`
 	Compared  int      `json:"compared,omitempty"`
+	Nights    int      `json:"nights,omitempty"` // whose spread is in the change, its interval and p
 	Shown     bool     `json:"shown"`
 	Able      bool     `json:"able"` // so many repeats could have shown a difference
 	Needs     int      `json:"needs_repeats,omitempty"`
@@ -95,7 +98,7 @@ func WriteComparisonJSON(w io.Writer, c verdict.Comparison, checks []results.Che
 		Schema: schema, Verdict: words.StandingOfComparison(c, checks).String(), Base: newJSONCompared(c.Base), Head: newJSONCompared(c.Head),
 		Disparities: slices.Concat([]verdict.Disparity{}, c.Disparities),
 		Notes:       slices.Concat([]verdict.Disparity{}, c.Notes), Cells: []jsonCellComparison{},
-		Checks: slices.Concat([]results.Check{}, checks),
+		Checks: slices.Concat([]results.Check{}, checks), Nights: c.Nights, Mean: c.Mean,
 	}
 	for _, cell := range c.Cells {
 		one := jsonCellComparison{Cell: cell.Name, State: cell.State, Base: newJSONSide(cell.Base, c.Metrics), Head: newJSONSide(cell.Head, c.Metrics), Changes: []jsonChange{}}
@@ -104,7 +107,7 @@ func WriteComparisonJSON(w io.Writer, c verdict.Comparison, checks []results.Che
 			if change.Base != nil && change.Head != nil && !change.Erring {
 				d := change.Difference
 				made.Change, made.Absolute, made.P, made.Shown, made.Able, made.Needs = d.Change, new(change.Head.Median-change.Base.Median), &d.P, d.Shown, d.Able, change.Needs
-				made.Corrected, made.Compared = &change.Corrected, change.Compared
+				made.Corrected, made.Compared, made.Nights = &change.Corrected, change.Compared, change.Nights
 			}
 			one.Changes = append(one.Changes, made)
 		}

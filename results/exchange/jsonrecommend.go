@@ -55,15 +55,18 @@ type jsonChoice struct {
 	Objective *jsonSample `json:"objective"`
 	Memory    *jsonSample `json:"memory"`
 	Flags     []string    `json:"flags"`
+	Over      bool        `json:"over_budget"` // it does not fit, and is only what another budget would buy
 	// Doubts are the flags that void a metric that the choice is by, by metric.
 	Doubts  map[string][]string `json:"doubts,omitempty"`
 	Against *jsonDifference     `json:"against_best,omitempty"`
 }
 
 type jsonDifference struct {
-	Change   *float64        `json:"change"`   // of the objective, as a share of the best's; null where that is 0
-	Interval *stats.Interval `json:"interval"` // of that share
-	Rounds   int             `json:"rounds"`   // that both have: where there are enough, all is from their pairs
+	Change   *float64        `json:"change"`                 // of the objective, as a share of the best's; null where that is 0
+	Measured *float64        `json:"measured,omitempty"`     // change in the repeats by which the best was picked; change is what is to be expected
+	Interval *stats.Interval `json:"interval"`               // of that share
+	Rounds   int             `json:"rounds"`                 // that both have: where there are enough, all is from their pairs
+	Across   bool            `json:"across_lanes,omitempty"` // the two were measured in different lanes
 	P        float64         `json:"p"`
 	Shown    bool            `json:"shown"`
 	Able     bool            `json:"able"` // so many repeats could have shown one
@@ -73,21 +76,25 @@ type jsonDifference struct {
 // A jsonRatio is a cell's figure as a share of another cell's.
 type jsonRatio struct {
 	Ratio    float64         `json:"ratio"`
+	Measured *float64        `json:"measured,omitempty"` // in the repeats by which one of the two was picked as the best; ratio is what is to be expected
 	Interval *stats.Interval `json:"interval"`
 	Rounds   int             `json:"rounds"`
+	Across   bool            `json:"across_lanes,omitempty"` // the two were measured in different lanes
 }
 
 func newJSONRatio(r verdict.Relation) *jsonRatio {
 	if r.Ratio == nil {
 		return nil
 	}
-	return &jsonRatio{*r.Ratio, r.Interval, r.Rounds}
+	return &jsonRatio{*r.Ratio, r.Measured, r.Interval, r.Rounds, r.Across}
 }
 
 type jsonExcess struct {
 	Cell   string      `json:"cell"`
 	Metric string      `json:"metric"`
-	Value  *jsonSample `json:"value"` // null where it is not known of every repeat
+	Value  *jsonSample `json:"value"`  // null where it is not known of every repeat
+	Repeat *int        `json:"repeat"` // the one that is the farthest beyond the budget; null likewise
+	Worst  *float64    `json:"worst"`  // its value
 }
 
 // WriteRecommendationJSON writes what a run recommends for each load, and how many of it
@@ -122,13 +129,17 @@ func newJSONRecommendation(r verdict.Recommendation, rate float64) jsonRecommend
 		out.Copies = &copies
 	}
 	for _, e := range r.Over {
-		out.Over = append(out.Over, jsonExcess{e.Summary.Name(), e.Budget.Metric.Name, newJSONSample(e.Sample)})
+		over := jsonExcess{Cell: e.Summary.Name(), Metric: e.Budget.Metric.Name, Value: newJSONSample(e.Sample)}
+		if e.Repeat > 0 {
+			over.Repeat, over.Worst = &e.Repeat, &e.Value
+		}
+		out.Over = append(out.Over, over)
 	}
 	one := func(s verdict.Summary) *jsonChoice {
 		return &jsonChoice{
 			Cell: s.Name(), Topology: s.Topology.Name, Load: s.Load.Name(),
 			Objective: newJSONSample(s.Sample(r.Goal.Objective)), Memory: newJSONSample(s.Peak(r.Frontier.Memory)),
-			Flags: slices.Concat([]string{}, s.Flags), Doubts: doubtsOf(s, r.Metrics()...),
+			Flags: slices.Concat([]string{}, s.Flags), Doubts: doubtsOf(s, r.Metrics()...), Over: r.IsOver(s),
 		}
 	}
 	beside := func(c *verdict.Choice) *jsonChoice {
@@ -136,7 +147,10 @@ func newJSONRecommendation(r verdict.Recommendation, rate float64) jsonRecommend
 			return nil
 		}
 		choice := one(c.Summary)
-		choice.Against = &jsonDifference{c.Change, c.Relation.Interval, c.Rounds, c.P, c.Shown, c.Able, c.Bytes}
+		choice.Against = &jsonDifference{c.Change, nil, c.Relation.Interval, c.Rounds, c.Across, c.P, c.Shown, c.Able, c.Bytes}
+		if c.Measured != nil {
+			choice.Against.Measured = new(*c.Measured - 1)
+		}
 		if interval := choice.Against.Interval; interval != nil {
 			choice.Against.Interval = &stats.Interval{Low: interval.Low - 1, High: interval.High - 1, Confidence: interval.Confidence}
 		}

@@ -11,6 +11,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
+	"stackmeter/scenarios/gate"
 	"stackmeter/scenarios/show"
 )
 
@@ -64,19 +65,23 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 	counts := run.Count(records)
 	suite := newJUnitSuite(run, words.StandingOf(run, &counts))
 	suite.property("outcome", run.Outcome)
+	suite.property("reused", words.Reused(records))
 	suite.property("against", run.Against)
 	if total := run.SpentTotal(); total > 0 {
 		suite.Time = strconv.FormatFloat(total, 'f', 3, 64)
 	}
+	suite.search(run, records)
 	for _, r := range records {
 		one := junitCase{Class: show.Line(run.Scenario + "." + r.Topology.Name), Name: show.Line(fmt.Sprintf("%s, repeat %d", r.Cell.Name, r.Cell.Repeat))}
 		if r.Duration != nil {
 			one.Time = words.Plainly(*r.Duration)
 		}
-		switch r.Status {
-		case results.StatusOK:
-		case results.StatusPruned:
+		switch {
+		case r.Status == results.StatusOK:
+		case r.Status == results.StatusPruned:
 			one.Skipped = &junitMessage{Message: show.Line("pruned: " + r.Reason)}
+		case run.Plan.Search != nil && r.OutOfMemory != "":
+			one.Skipped = &junitMessage{Message: show.Line("out of memory: " + r.Reason)} // what a search is to find out
 		default:
 			reason := cmp.Or(r.Reason, "no reason was recorded")
 			first, _, _ := strings.Cut(reason, "\n")
@@ -84,7 +89,7 @@ func WriteJUnit(w io.Writer, run results.Run, records []results.Record) error {
 		}
 		suite.Cases = append(suite.Cases, one)
 	}
-	suite.check(run.Checks)
+	suite.check(run.Checks, run.Plan.Undecided)
 	return suite.write(w)
 }
 
@@ -125,7 +130,7 @@ func WriteComparisonJUnit(w io.Writer, c verdict.Comparison, checks []results.Ch
 		}
 		suite.Cases = append(suite.Cases, one)
 	}
-	suite.check(checks)
+	suite.check(checks, c.Head.Plan.Undecided)
 	return suite.write(w)
 }
 
@@ -168,14 +173,32 @@ func (s *junitSuite) property(name, value string) {
 	}
 }
 
-// check adds a case for each threshold at a cell.
-func (s *junitSuite) check(checks []results.Check) {
+// search adds a case for each load of a search, which fails where it found nothing.
+func (s *junitSuite) search(run results.Run, records []results.Record) {
+	search := words.SearchOf(run, records)
+	if search == nil {
+		return
+	}
+	for _, a := range search.Answers {
+		one := junitCase{Class: s.Name + ".search", Name: show.Line("an answer for " + a.Load), Out: show.Line(a.Topology + ": " + a.Why)}
+		if a.Topology == "" {
+			one.Out, one.Failure = "", &junitMessage{Message: show.Line(a.Why), Type: "no answer", Text: show.Line(a.Why)}
+		}
+		s.Cases = append(s.Cases, one)
+	}
+}
+
+// check adds a case for each threshold at a cell. What is undecided fails where the
+// scenario says so, and is otherwise skipped, as what had nothing to be compared with.
+func (s *junitSuite) check(checks []results.Check, undecided string) {
 	for _, c := range checks {
 		one := junitCase{Class: s.Name + ".thresholds", Name: show.Line(c.Threshold + " at " + c.Cell)}
 		text := show.Line(words.Check(c))
 		switch {
-		case c.Broken():
+		case c.Broken(), c.Status == results.CheckUndecided && undecided == gate.Fail:
 			one.Failure = &junitMessage{Message: text, Type: c.Status, Text: text}
+		case c.Status == results.CheckUndecided:
+			one.Skipped = &junitMessage{Message: c.Status + ": " + text}
 		case c.Status == results.CheckNoBaseline:
 			one.Skipped = &junitMessage{Message: text}
 		default:

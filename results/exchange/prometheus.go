@@ -10,6 +10,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
+	"stackmeter/scenarios/gate"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
@@ -36,8 +37,11 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 	family("stackmeter_run_start_timestamp_seconds", "When the run started.", []string{
 		"stackmeter_run_start_timestamp_seconds" + scenario + " " + strconv.FormatInt(run.Started.Unix(), 10)})
 	counts := run.Count(records)
-	if standing := words.StandingOf(run, &counts); standing.Fails() || standing.Word == results.VerdictPassed {
-		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken.", []string{
+	standing := words.StandingOf(run, &counts)
+	family("stackmeter_run_verdict", "What the run came to, as a label: 1 for the verdict that it has.", []string{
+		fmt.Sprintf(`stackmeter_run_verdict{scenario="%s",verdict="%s"} 1`, labelText(run.Scenario), labelText(standing.Word))})
+	if standing.Fails() || standing.Word == results.VerdictPassed {
+		family("stackmeter_run_passed", "1 when every cell is ok and no threshold is broken; an undecided run that the scenario lets pass has none.", []string{
 			"stackmeter_run_passed" + scenario + flag(!standing.Fails())})
 	}
 	cells := func(status string, n int) string {
@@ -45,7 +49,18 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 	}
 	family("stackmeter_run_cells", "Cells of the run, each repeat by itself, by status.", []string{
 		cells("ok", counts.OK), cells("failed", counts.Failed), cells("pruned", counts.Pruned), cells("missing", counts.Missing())})
-	summaries := verdict.Summarise(records)
+	if search := words.SearchOf(run, records); search != nil {
+		var sure []string
+		for _, a := range search.Answers {
+			if a.Decided && a.Sure == 0 && a.Topology != "" { // by one start of each: nothing says how sure that is
+				continue
+			}
+			sure = append(sure, fmt.Sprintf(`stackmeter_search_sure_ratio{scenario="%s",load="%s",topology="%s"} %s`,
+				labelText(run.Scenario), labelText(a.Load), labelText(a.Topology), words.Plainly(a.Sure)))
+		}
+		family("stackmeter_search_sure_ratio", "How sure the search is of the topology that is best for the load; without a topology none is within the budgets.", sure)
+	}
+	summaries := verdict.SummariseRun(run, records)
 	labels := func(s verdict.Summary) string {
 		return fmt.Sprintf(`{scenario="%s",topology="%s",load="%s"}`, labelText(run.Scenario), labelText(s.Topology.Name), labelText(s.Load.Name()))
 	}
@@ -59,22 +74,27 @@ func WritePrometheus(w io.Writer, run results.Run, records []results.Record) err
 		}
 		family(name, words.Capital(m.Title)+", the median over the repeats.", lines)
 	}
-	var errors, repeats []string
+	var errors, repeats, reused []string
 	for _, s := range summaries {
 		if s.OK > 0 {
 			errors = append(errors, fmt.Sprintf("stackmeter_cell_errors%s %d", labels(s), s.Errors))
 		}
+		if n := len(slices.DeleteFunc(slices.Clone(s.Speaking), func(r results.Record) bool { return r.Reused == "" })); n > 0 {
+			reused = append(reused, fmt.Sprintf("stackmeter_cell_reused_repeats%s %d", labels(s), n))
+		}
 		repeats = append(repeats, fmt.Sprintf("stackmeter_cell_failed_repeats%s %d", labels(s), s.Failed))
 	}
 	family("stackmeter_cell_errors", "Answers that were not as expected, over all repeats.", errors)
+	family("stackmeter_cell_reused_repeats", "Repeats among the figures that another run measured.", reused)
 	family("stackmeter_cell_failed_repeats", "Repeats of the cell that failed.", repeats)
 	var broken []string
 	for _, c := range run.Checks {
-		broken = append(broken, fmt.Sprintf(`stackmeter_threshold_broken{scenario="%s",cell="%s",threshold="%s"}%s`,
-			labelText(run.Scenario), labelText(c.Cell), labelText(c.Threshold), flag(c.Broken())))
+		fails := c.Broken() || c.Status == results.CheckUndecided && run.Plan.Undecided == gate.Fail
+		broken = append(broken, fmt.Sprintf(`stackmeter_threshold_broken{scenario="%s",cell="%s",threshold="%s",status="%s"}%s`,
+			labelText(run.Scenario), labelText(c.Cell), labelText(c.Threshold), labelText(c.Status), flag(fails)))
 	}
 	slices.Sort(broken)
-	family("stackmeter_threshold_broken", "1 when the threshold is broken at the cell, or could not be judged.", slices.Compact(broken))
+	family("stackmeter_threshold_broken", "1 when the threshold fails the run at the cell: broken, not measured, or undecided where the scenario says so. The status tells what was kept (ok) from what is undecided.", slices.Compact(broken))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

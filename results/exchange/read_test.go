@@ -34,7 +34,7 @@ func readFile(t testing.TB, name string) []byte {
 // the CSV of the run has the same cells.
 func TestReadBack(t *testing.T) {
 	first := readFile(t, goldens+"gate.json.golden")
-	all, err := exchange.Read("x.json", first, "")
+	all, err := exchange.Read("x.json", bytes.NewReader(first), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func TestReadBack(t *testing.T) {
 	if again.String() != string(first) {
 		t.Errorf("read back, it is another report:\n%s", again.String())
 	}
-	table, err := exchange.Read("x.csv", readFile(t, goldens+"gate.csv.golden"), "")
+	table, err := exchange.Read("x.csv", bytes.NewReader(readFile(t, goldens+"gate.csv.golden")), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,13 +85,13 @@ func TestReadRefuses(t *testing.T) {
 		{"JSON without a cell's name", `{"schema": 1, "run": {"id": "a"}, "cells": [{"repeat": 1}]}`, "x: cells[0]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			all, err := exchange.Read("x", []byte(test.text), "")
+			all, err := exchange.Read("x", strings.NewReader(test.text), "")
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, %v; want %q", all, err, test.want)
 			}
 		})
 	}
-	if _, err := exchange.Read("x", []byte(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
+	if _, err := exchange.Read("x", strings.NewReader(head+"1,1,flask,,,no,single,1,1,\n"), "2"); err == nil || !strings.Contains(err.Error(), `no table "2"; there are 1`) {
 		t.Errorf("a table that is not there: %v", err)
 	}
 }
@@ -135,14 +135,14 @@ func TestAttackImpossible(t *testing.T) {
 		fields[slices.Index(columns, test.column)] = test.value
 		rows[1] = strings.Join(fields, ",")
 		for place, data := range map[string]string{"x: cells[0] (flask/single/n40, repeat 1): ": string(changed), "x:2: ": strings.Join(rows, "\n")} {
-			_, err := exchange.Read("x", []byte(data), "")
+			_, err := exchange.Read("x", strings.NewReader(data), "")
 			if err == nil || !strings.HasPrefix(err.Error(), place) || !regexp.MustCompile(test.want).MatchString(err.Error()) {
 				t.Errorf("%s = %s: %v; want %s…%s", test.path, test.value, err, place, test.want)
 			}
 		}
 	}
 	for format, data := range text {
-		if _, err := exchange.Read("x", []byte(data), ""); err != nil {
+		if _, err := exchange.Read("x", strings.NewReader(data), ""); err != nil {
 			t.Errorf("%s as it was: %v", format, err)
 		}
 	}
@@ -247,13 +247,13 @@ func TestAttackForged(t *testing.T) {
 			if given == nil {
 				continue
 			}
-			_, err := exchange.Read("x", changed(t, format, given), "")
+			_, err := exchange.Read("x", bytes.NewReader(changed(t, format, given)), "")
 			if err == nil || !regexp.MustCompile(`^x:([23]: .*| cells\[0\] \(.*\): .*| )`+test.want).MatchString(err.Error()) {
 				t.Errorf("%s, %v: %v; want %s", format, given, err, test.want)
 			}
 		}
 	}
-	if _, err := exchange.Read("x", changed(t, "csv", map[string]any{"nginx": "FALSE"}), ""); err != nil {
+	if _, err := exchange.Read("x", bytes.NewReader(changed(t, "csv", map[string]any{"nginx": "FALSE"})), ""); err != nil {
 		t.Errorf("as a spreadsheet writes it: %v", err)
 	}
 }
@@ -276,7 +276,7 @@ func TestAttackRedCSV(t *testing.T) {
 			_ = out.Write(row)
 		}
 		out.Flush()
-		all, err := exchange.Read("x", b.Bytes(), "")
+		all, err := exchange.Read("x", bytes.NewReader(b.Bytes()), "")
 		if err != nil {
 			return exchange.Imported{}, "", err
 		}
@@ -319,7 +319,7 @@ func TestAttackRedCSV(t *testing.T) {
 // TestReadOlderCSV: a file without counts of replies and errors, and without the run's
 // verdict, is of a run that counted neither.
 func TestReadOlderCSV(t *testing.T) {
-	all, err := exchange.Read("x.csv", []byte("run,cell,repeat,topology,server,client,pool,requests,status,duration_s\nr,flask/mt5/n10,1,flask,flask,mt,5,10,ok,2\n"), "")
+	all, err := exchange.Read("x.csv", strings.NewReader("run,cell,repeat,topology,server,client,pool,requests,status,duration_s\nr,flask/mt5/n10,1,flask,flask,mt,5,10,ok,2\n"), "")
 	if err != nil || all[0].Records[0].Replies != 10 {
 		t.Errorf("%+v, %v", all, err)
 	}
@@ -332,7 +332,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(readFile(f, goldens+name))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		all, err := exchange.Read("x", data, "")
+		all, err := exchange.Read("x", bytes.NewReader(data), "")
 		if err != nil {
 			return
 		}
@@ -341,7 +341,7 @@ func FuzzRead(f *testing.F) {
 			if err := pages.Formats(one.Run, one.Records).Write(&b, "json", report.Options{}); err != nil {
 				continue // a time that JSON cannot write
 			}
-			again, err := exchange.Read("x", b.Bytes(), "")
+			again, err := exchange.Read("x", bytes.NewReader(b.Bytes()), "")
 			if err != nil || len(again) != 1 || len(again[0].Records) != len(one.Records) {
 				t.Fatalf("read again: %v", err)
 			}
@@ -371,7 +371,7 @@ matrix: {requests: [10], client: [single]}
 		t.Fatal(err)
 	}
 	older := strings.Replace(b.String(), `"planned": 0,`, "", 1)
-	all, err := exchange.Read("older.json", []byte(older), "")
+	all, err := exchange.Read("older.json", strings.NewReader(older), "")
 	if err != nil || len(all) != 1 || all[0].Run.Planned != 2 {
 		t.Errorf("read %+v, %v", all, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // MethodImported is the method of figures that a file brought.
@@ -165,7 +166,7 @@ func (i *Imported) complete(name, table string, data []byte) error {
 			r.Flags = append(r.Flags, results.FlagImported)
 		}
 		if limit := &i.Run.Plan.Request.MaxErrors; r.Status == results.StatusOK && r.Errors > valueOf(*limit).Count {
-			*limit = &scenarios.ErrorLimit{Count: r.Errors} // the file has no plan; the cell was ok with them
+			*limit = &wire.ErrorLimit{Count: r.Errors} // the file has no plan; the cell was ok with them
 		}
 		if r.Status != results.StatusOK {
 			i.Run.Outcome = results.OutcomeFailed
@@ -249,7 +250,7 @@ func (c *csvReader) own() (table string, r results.Record) {
 	topology.SetAxes(c.truth("nginx"), axes)
 	spec := scenarios.LoadSpec{
 		Requests: c.whole("requests", 10_000_000, false), Client: c.text("client"), Pool: c.whole("pool", 100_000, true),
-		KeepAlive: c.truth("keepalive"), Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
+		KeepAlive: c.truth("keepalive"), Of: c.whole("of", 10_000_000, true), Arrivals: c.text("arrivals"), Rate: valueOf(c.number("rate")),
 	}
 	r = results.Record{
 		Topology: topology, Status: c.text("status"), Reason: c.text("reason"), OutOfMemory: c.text("out_of_memory"),
@@ -257,6 +258,7 @@ func (c *csvReader) own() (table string, r results.Record) {
 		Memory: results.Memory{Method: MethodImported, Reason: c.text("memory_reason")},
 		GPU:    gpu.Usage{Validity: c.text("gpu_validity"), Reason: c.text("gpu_reason")},
 		Flags:  strings.Fields(c.text("flags")),
+		Reused: c.text("reused"),
 	}
 	said := map[string]float64{}
 	for _, f := range results.Figures() {

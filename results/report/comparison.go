@@ -18,9 +18,13 @@ import (
 // NewComparisonDocument lays out what became of a run's cells, and what
 // thresholds say about them.
 func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Document {
+	return comparisonDocument(c, checks, ChangeText(c, checks))
+}
+
+func comparisonDocument(c verdict.Comparison, checks []results.Check, changed string) Document {
 	doc := Document{Title: show.Line(fmt.Sprintf("%s against %s", c.Head.ID, c.Base.ID))}
 	standing := words.StandingOfComparison(c, checks)
-	doc.Facts, doc.Tone = []Fact{{"verdict", show.Line(standing.String())}}, toneOf(standing)
+	doc.Facts, doc.Tone = []Fact{{"verdict", show.Line(standing.String())}, {"change", changed}}, toneOf(standing)
 	for _, run := range []struct {
 		label string
 		run   results.Run
@@ -41,7 +45,7 @@ func NewComparisonDocument(c verdict.Comparison, checks []results.Check) Documen
 		doc.Sections = append(doc.Sections, Held(Changes(c, i))...)
 	}
 	doc.Sections = append(doc.Sections, Held(CellStates(c), ComparisonFlags(c), CheckList(checks))...)
-	verdict := Section{Title: "Verdict"}
+	verdict := Section{Title: "Verdict", Notes: []string{words.Capital(changed) + "."}}
 	for _, line := range words.VerdictLines(c, checks) {
 		verdict.Notes = append(verdict.Notes, show.Line(line))
 	}
@@ -128,6 +132,7 @@ func WriteComparisonSummary(w io.Writer, c verdict.Comparison, checks []results.
 	var b strings.Builder
 	standing := words.StandingOfComparison(c, checks)
 	fmt.Fprintf(&b, "**%s**: %s, run %s against %s\n\n", escape(show.Line(standing.Word)), escape(show.Line(c.Head.Scenario)), escape(show.Line(c.Head.ID)), escape(show.Line(c.Base.ID)))
+	fmt.Fprintf(&b, "- %s.\n", escape(words.Capital(ChangeText(c, checks))))
 	for _, n := range c.Notes {
 		fmt.Fprintf(&b, "- Another %s.\n", escape(show.Line(n.String())))
 	}

@@ -17,6 +17,7 @@ import (
 func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 	s := Section{Title: "The conditions worth having, " + show.Plural(c.Requests, "request")}
 	var durations, peaks []*stats.Sample
+	var across []verdict.Relation
 	for _, condition := range c.Conditions {
 		durations = append(durations, condition.Summary.Duration)
 		peaks = append(peaks, condition.Summary.Peak(c.Memory))
@@ -33,6 +34,11 @@ func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 		if condition.Alike {
 			name += " (alike)"
 		}
+		if over := condition.Over; over != nil && over.Sample != nil {
+			name += " (over the budget)"
+		} else if over != nil {
+			name += " (not known to be within the budget)"
+		}
 		if marks := notes.Marks(condition.Summary, nil); marks != "" {
 			name += " " + marks
 		}
@@ -44,6 +50,10 @@ func Conclusion(c verdict.Conclusion, notes *Notes) Section {
 			words.Mebibytes().Text(peaks[i], memoryDecimals), saved, words.Ratio(condition.Ratio, 2), words.Ratio(condition.OfBest, 2)))
 	}
 	s.Notes = conclusionNotes(c)
+	for _, condition := range c.Conditions {
+		across = append(across, condition.Ratio, condition.OfBest)
+	}
+	s.Notes = append(s.Notes, acrossText(across...)...)
 	return s
 }
 
@@ -66,6 +76,9 @@ func conclusionNotes(c verdict.Conclusion) []string {
 	}
 	if slices.ContainsFunc(c.Conditions, func(row verdict.Condition) bool { return row.Alike && !row.Baseline }) {
 		notes = append(notes, fmt.Sprintf("Those called alike are within %.0f%% of one of the others in duration and memory.", 100*verdict.AlikeShare))
+	}
+	if slices.ContainsFunc(c.Conditions, func(row verdict.Condition) bool { return row.Over != nil }) {
+		notes = append(notes, overNote)
 	}
 	if text := confidenceText(c.Conditions); text != "" {
 		notes = append(notes, text)

@@ -20,6 +20,7 @@ type Document struct {
 	Facts    []Fact // the verdict first
 	Tone     tone   // of the verdict
 	Sections []Section
+	Answer   []Fact // what all of it is for, see Answer
 	Details  []Item // long texts, for formats that are scrolled and not printed
 }
 
@@ -77,10 +78,29 @@ func toneOf(s words.Standing) tone {
 	return plain
 }
 
-// NewDocument lays out everything that the tables of a run show.
-func NewDocument(run results.Run, records []results.Record) Document {
-	summaries := verdict.Summarise(records)
-	baselines := verdict.FindBaselines(summaries, run.Plan.Baseline)
+// NewEnding is the document of a run that has just ended, with what changed since the
+// run that it was held against, if it was.
+func NewEnding(run results.Run, records []results.Record, changed *verdict.Comparison) Document {
+	doc := NewDocument(run, records, changed)
+	if changed == nil {
+		return doc
+	}
+	against := comparisonDocument(*changed, nil, ChangeText(*changed, run.Checks)) // the run's own part has the thresholds
+	differences := Section{Title: against.Title}
+	for _, fact := range against.Facts {
+		if fact.Label == "differ in" || fact.Label == "note" {
+			differences.Notes = append(differences.Notes, fact.Label+" "+fact.Text)
+		}
+	}
+	doc.Sections = append(append(doc.Sections, Held(&differences)...), against.Sections...)
+	return doc
+}
+
+// NewDocument lays out everything that the tables of a run show. Its answer says what
+// changed since another run, where that is given.
+func NewDocument(run results.Run, records []results.Record, changed *verdict.Comparison) Document {
+	summaries := verdict.SummariseRun(run, records)
+	baselines := verdict.FindBaselines(summaries, run.Plan)
 	memory := verdict.MemoryKind(summaries)
 	notes := NewNotes(summaries)
 	doc := Document{Title: headline(run), Facts: Heading(run, records, summaries, memory)}
@@ -94,12 +114,17 @@ func NewDocument(run results.Run, records []results.Record) Document {
 	}
 	doc.Sections = append(doc.Sections, Held(Sweeps(summaries, notes)...)...)
 	doc.Sections = append(doc.Sections, Held(&Section{Title: "Notes", Notes: notes.Legend()},
-		OpenLoops(records), Streams(records), bounds(run, summaries), Failures(summaries), Prunings(summaries), ErrorList(records),
+		OpenLoops(told(run, records)), Streams(records), bounds(run, summaries), Failures(verdict.Unmeasured(records)), Prunings(summaries), ErrorList(records),
 		MissingCells(run, records), RepeatsMade(run, records), GPUPhases(records), Ran(records), timeSpent(run), CheckList(run.Checks))...)
-	if len(summaries) > 0 {
+	switch searched := Held(Found(run, records, 0)...); {
+	case len(searched) > 0:
+		doc.Sections = append(doc.Sections, searched...)
+		doc.Answer = SearchAnswer(run, records, changed)
+	case len(summaries) > 0:
 		// Last, where the eye is when a run has ended in a terminal.
-		conclusion := Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), notes)
-		doc.Sections = append(doc.Sections, Held(&conclusion, Planned(run, summaries))...)
+		conclusion := Conclusion(verdict.Conclude(summaries, run.Plan), notes)
+		doc.Sections = append(doc.Sections, Held(&conclusion, Planned(run, summaries, notes))...)
+		doc.Answer = Answer(run, summaries, changed)
 	}
 	doc.Details = Configurations(records)
 	return doc
@@ -137,8 +162,21 @@ func PivotSection(pivot verdict.Pivot, m results.Figure, baselines verdict.Basel
 		return s
 	}
 	s.Text = []string{baselineText(pivot, baselines, m)}
+	var ratios []verdict.Relation
+	for _, cell := range pivot.Summaries {
+		ratios = append(ratios, baselines.Ratio(cell, m))
+	}
+	s.Text = append(s.Text, acrossText(ratios...)...)
 	s.Table = pivotGrid(pivot, m, baselines, notes)
 	return s
+}
+
+// acrossText says what ratios between lanes are, where there are any.
+func acrossText(ratios ...verdict.Relation) []string {
+	if note := words.AcrossNote(ratios...); note != "" {
+		return []string{note + "."}
+	}
+	return nil
 }
 
 // baselineText says what the percentages of a table refer to.
@@ -159,7 +197,7 @@ func baselineText(pivot verdict.Pivot, baselines verdict.Baselines, m results.Fi
 	name := show.Line(base.Condition())
 	switch {
 	case !found:
-		return "No ratios: no cell matches the scenario's baseline."
+		return "No ratios: the baseline is not among these cells."
 	case base.Spared():
 		return "No ratios: the baseline, " + name + ", was pruned."
 	case !base.Clean():
@@ -246,8 +284,8 @@ func cellParts(cell verdict.Summary, m results.Figure, decimals int, baselines v
 		return [3]string{words.Missing, "", marks}
 	}
 	ratio := ""
-	if r := baselines.Ratio(cell, m).Ratio; r != nil {
-		ratio = words.Percent(*r, 1)
+	if r := baselines.Ratio(cell, m); r.Ratio != nil {
+		ratio = words.Across(words.Percent(*r.Ratio, 1), r)
 	}
 	return [3]string{words.UnitOf(m.Unit).Text(sample, decimals), ratio, marks}
 }

@@ -17,7 +17,9 @@ import (
 	"stackmeter/results/report/pages"
 	"stackmeter/results/stats"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/threshold"
 )
 
@@ -110,10 +112,10 @@ func TestHistoryGolden(t *testing.T) {
 			observations = append(observations, results.Observation{Run: run.ID, Cell: "flask/mt5/n100", Repeat: repeat, Clean: true, Value: &steady})
 		}
 	}
-	for _, format := range slices.DeleteFunc(pages.HistoryFormats(verdict.History{}).Names(), func(f string) bool { return f == "html" }) {
+	for _, format := range slices.DeleteFunc(pages.HistoryFormats(nil).Names(), func(f string) bool { return f == "html" }) {
 		t.Run(format, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, format, report.Options{}); err != nil {
+			if err := pages.HistoryFormats([]history.History{history.New("nightly", duration, runs, observations)}).Write(&b, format, report.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "history."+format, b.String())
@@ -148,16 +150,16 @@ func TestHistoryTooShort(t *testing.T) {
 	}
 	var runs []results.Run
 	var observations []results.Observation
-	for night := range stats.StepRuns {
+	for night := range stats.FewestForSteps {
 		value := 10.0
 		runs = append(runs, results.Run{ID: strconv.Itoa(night)})
 		observations = append(observations, results.Observation{Run: strconv.Itoa(night), Cell: "a", Repeat: 1, Clean: true, Value: &value})
 		var b bytes.Buffer
-		if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, "markdown", report.Options{}); err != nil {
+		if err := pages.HistoryFormats([]history.History{history.New("nightly", duration, runs, observations)}).Write(&b, "markdown", report.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 13")
-		if want := night+1 < stats.StepRuns; few != want {
+		few := strings.Contains(b.String(), "Too few runs to show any step: it takes 8")
+		if want := night+1 < stats.FewestForSteps; few != want {
 			t.Errorf("%d runs, said to be too few: %v", night+1, few)
 		}
 	}
@@ -265,14 +267,14 @@ func TestDoubtsAreSaid(t *testing.T) {
 			}
 		}
 	}
-	goal, err := verdict.NewGoal(scenarios.Recommend{Objective: "duration"})
+	goal, err := verdict.NewGoal(goals.Recommend{Objective: "duration"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	doubt = "In doubt, the best, flask/single: duration (client-bound), peak memory (inherited)."
 	for format, wants := range map[string][]string{"text": {doubt, "flask [a,b,c]", meaning}, "markdown": {doubt, meaning}, "json": {`"doubts": {`, `"unverified"`}} {
 		var b bytes.Buffer
-		if err := pages.RecommendFormats(sampleRun(), verdict.Recommend(verdict.Summarise(after), nil, goal), 0).Write(&b, format, report.Options{Width: 400}); err != nil {
+		if err := pages.RecommendFormats(sampleRun(), verdict.Recommend(verdict.Summarise(after), scenarios.Plan{}, goal), 0).Write(&b, format, report.Options{Width: 400}); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range wants {

@@ -45,6 +45,7 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 	if run.Imported != "" {
 		add("imported", "read from "+run.Imported+"; nothing of this was measured by this store's stackmeter")
 	}
+	add("reused", words.Reused(records))
 	host, cores := run.Host, ""
 	if host.Cores > 0 {
 		cores = show.Plural(host.Cores, "core")
@@ -57,10 +58,73 @@ func Heading(run results.Run, records []results.Record, summaries []verdict.Summ
 	if plan.Prune {
 		pruned = "pruned where a smaller one ran out of memory"
 	}
-	add("client", plan.Client.Engine, warmupText(plan))
+	add("client", plan.Client.Engine, warmupText(plan), clientPlace(records), roundTrips(records))
 	add("stacks", freshText(plan, records), orderText(plan), pruned)
+	add("lanes", run.Lanes.String(), confounded(run, records))
 	add("figures", FiguresText(summaries))
 	return facts
+}
+
+// clientPlace says where the client was of a run whose runtime started it.
+func clientPlace(records []results.Record) string {
+	apart, beside := 0, 0
+	for _, r := range records {
+		switch {
+		case r.Stack == nil || r.Stack.ClientNode == "":
+		case r.Stack.ClientNode == r.Stack.Node:
+			beside++
+		default:
+			apart++
+		}
+	}
+	switch {
+	case apart > 0 && beside > 0:
+		return fmt.Sprintf("in a Pod on another node than the stack, but in %d of %s on the same", beside, show.Plural(apart+beside, "cell"))
+	case apart > 0:
+		return "in a Pod on another node than the stack"
+	case beside > 0:
+		return "in a Pod on the stack's node"
+	}
+	return ""
+}
+
+// roundTrips says what the network between client and stack took.
+func roundTrips(records []results.Record) string {
+	measured := results.Only(records, func(r *results.Record) bool { return r.Load.RoundTrip != nil })
+	if len(measured) == 0 {
+		return ""
+	}
+	var medians, tails []float64
+	fewest := measured[0].Load.RoundTrip.N
+	for _, r := range measured {
+		trip := r.Load.RoundTrip
+		medians, tails, fewest = append(medians, trip.P50), append(tails, trip.P99), min(fewest, trip.N)
+	}
+	return fmt.Sprintf("round trip of the network %s in the median and %s in the 99th percentile, which is in every latency (cells' medians; %d or more before each cell)",
+		words.InWords(stats.NewSample(medians).Median), words.InWords(stats.NewSample(tails).Median), fewest)
+}
+
+// confounded says that a difference between topologies may be one between lanes, where
+// each topology was measured on one alone.
+func confounded(run results.Run, records []results.Record) string {
+	lanes := map[string]int{} // by topology
+	several := false
+	for _, r := range records {
+		before, known := lanes[r.Topology.Name]
+		if known && before != r.Lane {
+			return ""
+		}
+		lanes[r.Topology.Name] = r.Lane
+		several = several || r.Lane != records[0].Lane
+	}
+	if !several {
+		return ""
+	}
+	what := "lanes"
+	if run.Lanes != nil && len(run.Lanes.Have) > 0 && len(run.Lanes.Have[0].Devices) > 0 {
+		what = "devices"
+	}
+	return "each topology was measured on one of them, so that ratios between topologies of different lanes are also ratios between " + what
 }
 
 func gibibytes(bytes int64) string {
@@ -70,10 +134,19 @@ func gibibytes(bytes int64) string {
 	return fmt.Sprintf("%.1f GiB", float64(bytes)/(1<<30))
 }
 
+// prefixed is a text with what it is in front of it; empty if there is none.
+func prefixed(what, text string) string {
+	if text == "" {
+		return ""
+	}
+	return what + text
+}
+
 func gpuText(run results.Run, records []results.Record, memory string) string {
 	var names []string
 	for _, device := range run.GPUDevices {
-		names = append(names, fmt.Sprintf("%s (%s, driver %s)", device.Name, gibibytes(device.Memory), device.Driver))
+		known := slices.DeleteFunc([]string{gibibytes(device.Memory), prefixed("driver ", device.Driver), prefixed("on node ", device.Node)}, func(s string) bool { return s == "" })
+		names = append(names, fmt.Sprintf("%s (%s)", device.Name, strings.Join(known, ", ")))
 	}
 	switch {
 	case len(names) == 0 && memory == results.MemoryGPU:
@@ -103,7 +176,7 @@ func memoryText(records []results.Record, memory string) string {
 	}
 	for _, r := range records {
 		if r.Memory.Peak != nil {
-			text := "no GPU was measured: memory is the stack's main memory, the largest of the samples over all its services, without page cache"
+			text := "the stack's main memory, the largest of the samples over all its services, without page cache"
 			if r.Memory.Method != "" {
 				text += " (" + r.Memory.Method + ")"
 			}
@@ -147,6 +220,8 @@ func freshText(plan scenarios.Plan, records []results.Record) string {
 		return "a new stack for each topology and repeat"
 	case plan.Fresh == scenarios.FreshCell:
 		return "a new stack for each cell"
+	case plan.Search != nil:
+		return "a search in rounds over stacks that stay up"
 	case plan.Fresh == scenarios.FreshRun:
 		return fmt.Sprintf("%s over stacks that stay up, %s", show.Plural(plan.Repeats, "round"), startsText(plan, records))
 	}

@@ -29,6 +29,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/scenarios"
 )
 
@@ -224,14 +225,14 @@ func hostilePages(t *testing.T, evil []string) map[string]string {
 			unfinished := run
 			unfinished.Outcome = ""
 			return pages.WriteRunsPage(w, all, []results.Run{run, before, unfinished, run},
-				pages.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
+				nil, pages.RunsAddresses{Run: one, Compare: func(base, head string) string { return at(base, head) }, History: one}, func(results.Run) bool { return false })
 		},
 		"cell": func(w io.Writer) error {
 			return pages.WriteCellPage(w, run, records, records[0].Topology.Name+"/"+records[0].Cell.Load.Name(), opts.Nav)
 		},
 		"error": func(w io.Writer) error { return pages.WriteErrorPage(w, all, all, opts.Nav) },
 		"history": func(w io.Writer) error {
-			return pages.WriteHistoryPage(w, verdict.NewHistory(all, duration, nights, observations), opts.Nav)
+			return pages.WriteHistoryPage(w, []history.History{history.New(all, duration, nights, observations)}, pages.HistoryOptions{Nav: opts.Nav})
 		},
 	} {
 		var b bytes.Buffer
@@ -334,6 +335,9 @@ func TestPageInABrowser(t *testing.T) {
 	b.run(t, chromedp.Navigate(writePage(t, run, records)), chromedp.WaitReady("main"))
 
 	column := `Array.from(document.querySelector("table.pivot").tBodies[0].rows, r => Number(r.cells[1].dataset.v))`
+	// What is scrolled to is laid out when it is painted, and moves the button.
+	b.run(t, chromedp.ScrollIntoView("table.pivot th:nth-child(2) button"))
+	evaluate[[]float64](t, b, `new Promise(painted => requestAnimationFrame(() => requestAnimationFrame(() => painted([]))))`)
 	b.run(t, chromedp.Click("table.pivot th:nth-child(2) button"))
 	up := evaluate[[]float64](t, b, column)
 	b.run(t, chromedp.Click("table.pivot th:nth-child(2) button"))

@@ -12,6 +12,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 )
 
 // TestComparisonPage compares a run with one in which a cell became slower, one
@@ -64,7 +65,7 @@ func TestHistoryPage(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := pages.HistoryFormats(verdict.NewHistory("nightly", duration, runs, observations)).Write(&b, "html", report.Options{}); err != nil {
+	if err := pages.HistoryFormats([]history.History{history.New("nightly", duration, runs, observations)}).Write(&b, "html", report.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	page := html.UnescapeString(b.String())

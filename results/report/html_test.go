@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
 	"image/png"
 	"math"
@@ -15,6 +16,7 @@ import (
 	"stackmeter/orchestrator/gpu"
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/exchange"
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/scenarios"
@@ -84,7 +86,7 @@ func TestHTMLOfEveryKind(t *testing.T) {
 	}
 }
 
-// TestWriteCharts decodes the PNG files and looks at their names.
+// TestWriteCharts decodes the files and looks at their names.
 func TestWriteCharts(t *testing.T) {
 	run, records := repeats()
 	for i := range records {
@@ -104,6 +106,13 @@ func TestWriteCharts(t *testing.T) {
 			t.Errorf("%s is outside of %s", file, dir)
 		}
 		names[filepath.Base(file)] = true
+		if filepath.Ext(file) == ".svg" {
+			data, err := os.ReadFile(file)
+			if err != nil || xml.Unmarshal(data, new(struct{ XMLName xml.Name })) != nil {
+				t.Errorf("%s: %v: %.100s", file, err, data)
+			}
+			continue
+		}
 		f, err := os.Open(file)
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +123,7 @@ func TestWriteCharts(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
-	for _, want := range []string{"tradeoff.png", "duration-n40.png", "memory-n40.png", "requests-flask.png", "time.png"} {
+	for _, want := range []string{"tradeoff.png", "duration-n40.png", "memory-n40.png", "requests-flask.png", "time.png", "tradeoff.svg"} {
 		if !names[want] {
 			t.Errorf("no %s among %v", want, names)
 		}
@@ -167,4 +176,34 @@ func BenchmarkHTML(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(page.Len()), "bytes/page")
+}
+
+// TestAnswerPicture: the picture of README is what the program makes of the figures
+// in testdata/h200.csv, which one H200 showed.
+func TestAnswerPicture(t *testing.T) {
+	const picture = "../answer.svg"
+	data, err := os.ReadFile("testdata/h200.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := exchange.Read("h200.csv", bytes.NewReader(data), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := pages.WriteCharts(dir, read[0].Run, read[0].Records); err != nil {
+		t.Fatal(err)
+	}
+	made, err := os.ReadFile(filepath.Join(dir, "tradeoff.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(picture, made, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if shown, err := os.ReadFile(picture); err != nil || !bytes.Equal(shown, made) {
+		t.Errorf("%s is not what the program makes (%v); refresh it with -update", picture, err)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/wire"
 )
 
 // WriteLoad prints one record in full, for people to read in a terminal: what a
@@ -66,9 +67,9 @@ func loadText(l scenarios.LoadSpec) string {
 }
 
 // requestText says what a request carries and what is expected of its answer.
-func requestText(r scenarios.Request) string {
+func requestText(r wire.Request) string {
 	var parts []string
-	payload := func(files []string, generate *scenarios.Generate) string {
+	payload := func(files []string, generate *wire.Generate) string {
 		text := ""
 		switch {
 		case generate != nil:
@@ -79,7 +80,7 @@ func requestText(r scenarios.Request) string {
 			text = show.Plural(len(files), "file")
 		}
 		switch {
-		case r.Pick == scenarios.PickRandom:
+		case r.Pick == wire.PickRandom:
 			text += ", drawn by seed"
 		case generate != nil || len(files) > 1:
 			text += ", in turn"

@@ -12,6 +12,7 @@ import (
 func writeMarkdown(w io.Writer, doc Document) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n", escape(doc.Title))
+	writeAnswer(&b, doc.Answer)
 	for _, f := range doc.Facts {
 		fmt.Fprintf(&b, "- **%s**: %s\n", escape(f.Label), escape(f.Text))
 	}
@@ -37,6 +38,20 @@ func writeMarkdown(w io.Writer, doc Document) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeAnswer is a list, with what belongs to one entry below it.
+func writeAnswer(b *strings.Builder, facts []Fact) {
+	for _, f := range facts {
+		if f.Label == "" {
+			fmt.Fprintf(b, "  - %s\n", escape(f.Text))
+		} else {
+			fmt.Fprintf(b, "- **%s** %s\n", escape(f.Label), escape(f.Text))
+		}
+	}
+	if len(facts) > 0 {
+		b.WriteByte('\n')
+	}
 }
 
 func writeItems(b *strings.Builder, items []Item) {

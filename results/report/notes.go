@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"stackmeter/results"
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
@@ -29,7 +30,7 @@ func NewNotes(summaries []verdict.Summary) *Notes {
 		}
 	}
 	for _, flag := range slices.Sorted(maps.Keys(carriers)) {
-		if carriers[flag] == len(summaries) && len(summaries) > 1 {
+		if carriers[flag] == len(summaries) && (len(summaries) > 1 || flag == results.FlagNoGPU) {
 			n.Everywhere = append(n.Everywhere, flag)
 		}
 	}
@@ -75,10 +76,13 @@ func (n *Notes) Letter(text string) string {
 	return letter
 }
 
-// Legend explains the marks that were handed out.
+// Legend explains the marks that were handed out. That there is no GPU is in the heading.
 func (n *Notes) Legend() []string {
 	var lines []string
 	for _, flag := range n.Everywhere {
+		if flag == results.FlagNoGPU {
+			continue
+		}
 		lines = append(lines, "all cells: "+show.Line(words.WithMeaning(flag)))
 	}
 	for _, text := range n.Texts {

@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"stackmeter/results"
@@ -46,7 +47,7 @@ func TestPrunedGolden(t *testing.T) {
 	for _, format := range []string{"table", "markdown", "csv", "junit", "prometheus", "summary"} {
 		t.Run(format, func(t *testing.T) { golden(t, "pruned."+format, render(t, format, run, records, report.Options{})) })
 	}
-	one, err := exchange.ReadJSON("pruned.json", []byte(render(t, "json", run, records, report.Options{})))
+	one, err := exchange.ReadJSON("pruned.json", strings.NewReader(render(t, "json", run, records, report.Options{})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"strconv"
@@ -19,7 +20,7 @@ func TestImportPublished(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := exchange.Read("testdata/published.csv", data, "")
+	all, err := exchange.Read("testdata/published.csv", bytes.NewReader(data), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,6 +49,13 @@ func Ran(records []results.Record) *Section {
 	if len(s.Table.Rows) == 0 {
 		return nil
 	}
+	last := len(s.Table.Head) - 1
+	if !slices.ContainsFunc(s.Table.Rows, func(row []Entry) bool { return row[last].Text != "" }) { // local processes have no images
+		s.Table.Head, notes[0] = s.Table.Head[:last], "Workers and threads are read from the running processes."
+		for i, row := range s.Table.Rows {
+			s.Table.Rows[i] = row[:last]
+		}
+	}
 	s.Notes = notes
 	if len(Configurations(records)) > 0 {
 		s.Notes = append(s.Notes, "The proxies' configurations as they were loaded are in the formats markdown and json.")
@@ -59,7 +66,9 @@ func Ran(records []results.Record) *Section {
 // byTopology groups records by the names of their topologies, which are sorted.
 func byTopology(records []results.Record) [][]results.Record {
 	name := func(r results.Record) string { return r.Topology.Name }
-	return verdict.GroupBy(slices.SortedStableFunc(slices.Values(records), func(a, b results.Record) int { return cmp.Compare(name(a), name(b)) }), name)
+	groups := verdict.GroupBy(records, name)
+	slices.SortFunc(groups, func(a, b []results.Record) int { return cmp.Compare(name(a[0]), name(b[0])) })
+	return groups
 }
 
 // A backRead is what was read back from the stacks of one topology. Facts that
@@ -77,7 +86,7 @@ func readBack(records []results.Record) backRead {
 			*list = append(*list, text)
 		}
 	}
-	counted := map[string]bool{} // the cells of a trial share a stack
+	counted := map[string]bool{} // the cells of a trial, and the rounds of a start, share a stack
 	for _, r := range records {
 		if r.Stack == nil || len(r.Stack.Services) == 0 {
 			continue
@@ -92,7 +101,7 @@ func readBack(records []results.Record) backRead {
 				add(&back.images, show.Line(fmt.Sprintf("%s %s", service.Name, shortDigest(service.Digest))))
 			}
 		}
-		key := fmt.Sprint(r.Cell.Repeat, r.Stack.Services[0].Container, r.Stack.Services[0].Processes)
+		key := fmt.Sprint(cmp.Or(r.Start, r.Cell.Repeat), r.Stack.Services[0].Container, r.Stack.Services[0].Processes)
 		if !counted[key] {
 			counted[key] = true
 			start, ready = known(start, r.Stack.StartS), known(ready, r.Stack.ReadyS)

@@ -17,11 +17,12 @@ import (
 // of each it takes for a rate, in requests per second, unless that is 0.
 func NewRecommendationDocument(run results.Run, loads []verdict.Recommendation, rate float64) Document {
 	standing := words.StandingOf(run, run.Counts)
-	return Document{Title: headline(run), Facts: []Fact{{"verdict", show.Line(standing.String())}}, Tone: toneOf(standing), Sections: []Section{recommendations(loads, rate)}}
+	return Document{Title: headline(run), Facts: []Fact{{"verdict", show.Line(standing.String())}}, Tone: toneOf(standing), Sections: []Section{recommendations(loads, rate, nil)}}
 }
 
-// Planned is the recommendation that the scenario asks for, if it does.
-func Planned(run results.Run, summaries []verdict.Summary) *Section {
+// Planned is the recommendation that the scenario asks for, if it does, with the marks of
+// the document that it is in.
+func Planned(run results.Run, summaries []verdict.Summary, notes *Notes) *Section {
 	if run.Plan.Recommend == nil {
 		return nil
 	}
@@ -29,15 +30,25 @@ func Planned(run results.Run, summaries []verdict.Summary) *Section {
 	if err != nil {
 		return &Section{Title: "Recommendation", Notes: []string{"None: " + show.Line(err.Error())}}
 	}
-	s := recommendations(verdict.Recommend(summaries, run.Plan.Baseline, goal), 0)
+	s := recommendations(verdict.Recommend(summaries, run.Plan, goal), 0, notes)
 	return &s
 }
 
 // recommendations say which topology to deploy for each load. Of a single load they say
-// more.
-func recommendations(loads []verdict.Recommendation, rate float64) Section {
+// more. Without the notes of a document it explains its marks itself.
+func recommendations(loads []verdict.Recommendation, rate float64, notes *Notes) Section {
+	if notes == nil {
+		var cells []verdict.Summary
+		for _, r := range loads {
+			cells = append(cells, r.Frontier.Candidates...)
+		}
+		notes = NewNotes(cells)
+		s := recommendations(loads, rate, notes)
+		s.Notes = append(s.Notes, notes.Legend()...)
+		return s
+	}
 	if len(loads) == 1 {
-		s := recommendation(loads[0])
+		s := recommendation(loads[0], notes)
 		if copies := loads[0].Copies(rate); copies > 0 {
 			best := loads[0].Best
 			s.Text = append(s.Text, fmt.Sprintf("For %.4g requests per second: %d × %s, each at %s.", rate, copies, show.Line(best.Topology.Name), words.Sample(units.PerSecond, best.Throughput)))
@@ -60,9 +71,12 @@ func recommendations(loads []verdict.Recommendation, rate float64) Section {
 	if rate > 0 {
 		s.Table.Head = append(s.Table.Head, "for "+words.Sample(units.PerSecond, stats.NewSample([]float64{rate})))
 	}
-	flags := NewNotes(nil)
 	few := false
+	var ratios []verdict.Relation
 	for _, r := range loads {
+		if r.RunnerUp != nil {
+			ratios = append(ratios, r.RunnerUp.Relation)
+		}
 		all.Over = append(all.Over, r.Over...)
 		all.Frontier.Objective = goal.Objective
 		all.Frontier.Excluded += r.Frontier.Excluded
@@ -71,7 +85,7 @@ func recommendations(loads []verdict.Recommendation, rate float64) Section {
 		row := []Entry{{Text: show.Line(verdict.ModeName(r.Load))}, {Text: "nothing fits", Tone: Bad}}
 		if r.Best != nil {
 			few = few || r.RunnerUp != nil && !r.RunnerUp.Able
-			row = append(row[:1], loadRow(r, flags, mixed, rate)...)
+			row = append(row[:1], loadRow(r, notes, mixed, rate)...)
 			s.Text = append(s.Text, doubted(r)...)
 			s.Notes = append(s.Notes, passedOver(r)...)
 		}
@@ -89,14 +103,14 @@ func recommendations(loads []verdict.Recommendation, rate float64) Section {
 	if rate > 0 {
 		s.Notes = append(s.Notes, "How many of a topology a rate takes is by the requests per second that one answered under that load.")
 	}
+	s.Notes = append(s.Notes, acrossText(ratios...)...)
 	s.Notes = append(s.Notes, leftOut(all)...)
-	s.Notes = append(s.Notes, flags.Legend()...)
 	s.Notes = append(s.Notes, "stackmeter recommend --load NAME says more of one load.")
 	return s
 }
 
 // loadRow is the answer for one load.
-func loadRow(r verdict.Recommendation, flags *Notes, mixed bool, rate float64) []Entry {
+func loadRow(r verdict.Recommendation, notes *Notes, mixed bool, rate float64) []Entry {
 	figure := words.Sample(r.Goal.Objective.Unit, r.Best.Sample(r.Goal.Objective))
 	if mixed {
 		figure = r.Goal.Objective.Title + " " + figure
@@ -106,14 +120,14 @@ func loadRow(r verdict.Recommendation, flags *Notes, mixed bool, rate float64) [
 		peak = words.Mebibytes().Text(sample, 0)
 	}
 	if next := r.RunnerUp; next != nil {
-		runner = strings.TrimSpace(show.Line(next.Summary.Topology.Name) + " " + flags.Marks(next.Summary, nil))
-		change, p = words.Change(r.Goal.Objective.Unit, r.Best.Sample(r.Goal.Objective).Median, next.Summary.Sample(r.Goal.Objective).Median), words.Missing
+		runner = strings.TrimSpace(show.Line(next.Summary.Topology.Name) + " " + notes.Marks(next.Summary, nil))
+		change, p = changeText(r, *next), words.Missing
 		if next.Able {
 			p = fmt.Sprintf("%.2g", next.P)
 		}
 	}
 	row := []Entry{
-		{Text: strings.TrimSpace(show.Line(r.Best.Topology.Name) + " " + flags.Marks(*r.Best, nil)), Tone: Best},
+		{Text: strings.TrimSpace(show.Line(r.Best.Topology.Name) + " " + notes.Marks(*r.Best, nil)), Tone: Best},
 		{Text: figure}, {Text: peak}, {Text: runner}, {Text: change}, {Text: p},
 	}
 	if rate > 0 {
@@ -128,7 +142,7 @@ func loadRow(r verdict.Recommendation, flags *Notes, mixed bool, rate float64) [
 
 // recommendation says which cell to deploy, what it was chosen over, and what
 // more and less memory would mean.
-func recommendation(r verdict.Recommendation) Section {
+func recommendation(r verdict.Recommendation, notes *Notes) Section {
 	s := Section{Title: "Recommendation for " + show.Line(verdict.ModeName(r.Load)) + ", " + show.Plural(r.Frontier.Requests, "request")}
 	s.Text = []string{goalText(r.Goal) + "."}
 	if r.NotHeld > 0 {
@@ -140,9 +154,13 @@ func recommendation(r verdict.Recommendation) Section {
 	}
 	s.Text = append(s.Text, bestText(r))
 	s.Text = append(s.Text, doubted(r)...)
-	flags := NewNotes(nil)
-	s.Table = choices(r, flags)
+	s.Table = choices(r, notes)
 	s.Notes = append(s.Notes, passedOver(r)...)
+	ratios := []verdict.Relation{r.Ratio}
+	for _, c := range beside(r) {
+		ratios = append(ratios, c.Relation)
+	}
+	s.Notes = append(s.Notes, acrossText(ratios...)...)
 	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return c.Difference.Able }) {
 		s.Notes = append(s.Notes, fmt.Sprintf("p is a rank test's for the difference to the best: one is shown up to %.2g.", 1-stats.Confidence))
 	}
@@ -150,12 +168,16 @@ func recommendation(r verdict.Recommendation) Section {
 		s.Notes = append(s.Notes, fmt.Sprintf("Too few repeats: no difference that %s could show, it takes %d of each; the order is that of the medians.",
 			fewestRepeats(r), stats.RepeatsForDifference(1)))
 	}
-	if r.More != nil && slices.ContainsFunc(r.Over, func(e verdict.Excess) bool { return e.Summary.Name() == r.More.Summary.Name() }) {
-		s.Notes = append(s.Notes, "The one with more memory is over the budget: it is what more memory would buy.")
+	if slices.ContainsFunc(beside(r), func(c besideBest) bool { return r.IsOver(c.Summary) }) {
+		s.Notes = append(s.Notes, overNote)
 	}
 	s.Notes = append(s.Notes, leftOut(r)...)
-	s.Notes = append(s.Notes, flags.Legend()...)
 	return s
+}
+
+// Reasons says what was looked for, and what was found: why a topology is deployed.
+func Reasons(r verdict.Recommendation) []string {
+	return []string{goalText(r.Goal) + ", for " + show.Line(verdict.ModeName(r.Load)) + ".", bestText(r)}
 }
 
 // passedOver says why the best one is not the one with the best median.
@@ -191,15 +213,7 @@ func goalText(g verdict.Goal) string {
 		text = "The highest "
 	}
 	text += g.Objective.Title
-	var bounds []string
-	for _, b := range g.Under {
-		sign := "≤"
-		if b.Metric.Higher {
-			sign = "≥"
-		}
-		bounds = append(bounds, fmt.Sprintf("%s %s %s", b.Metric.Name, sign, show.Line(b.Text)))
-	}
-	if len(bounds) > 0 {
+	if bounds := g.Bounds(); len(bounds) > 0 {
 		text += " with " + strings.Join(bounds, ", ") + " in every repeat"
 	}
 	return text
@@ -209,7 +223,7 @@ func goalText(g verdict.Goal) string {
 func bestText(r verdict.Recommendation) string {
 	objective := r.Best.Sample(r.Goal.Objective)
 	text := fmt.Sprintf("%s: %s %s", show.Line(r.Best.Condition()), r.Goal.Objective.Title, words.Sample(r.Goal.Objective.Unit, objective))
-	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil {
+	if peak := r.Best.Peak(r.Frontier.Memory); peak != nil && r.Goal.Objective.Name != results.PeakMetric(r.Frontier.Memory) {
 		text += fmt.Sprintf(" at %s of %s", words.Sample(units.Bytes, peak), words.MemoryName(r.Frontier.Memory))
 	}
 	if r.Ratio.Ratio != nil && r.Baseline.Name() != r.Best.Name() {
@@ -235,14 +249,20 @@ func beside(r verdict.Recommendation) []besideBest {
 			rows[0].role += ", " + row.role
 			continue
 		}
+		if r.IsOver(row.Summary) {
+			row.role += ", over the budget"
+		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
+// overNote is below a table with a row that is over the budget.
+const overNote = "What is over the budget is no proposal: it is what another budget would buy."
+
 // choices is the table of the best cell and those beside it, with the marks of
 // their flags.
-func choices(r verdict.Recommendation, flags *Notes) *Grid {
+func choices(r verdict.Recommendation, notes *Notes) *Grid {
 	rows := beside(r)
 	objectives, peaks := []*stats.Sample{r.Best.Sample(r.Goal.Objective)}, []*stats.Sample{r.Best.Peak(r.Frontier.Memory)}
 	for _, row := range rows {
@@ -263,7 +283,7 @@ func choices(r verdict.Recommendation, flags *Notes) *Grid {
 		g.Rows = append(g.Rows, row[:len(g.Head)])
 	}
 	marked := func(s verdict.Summary) Entry {
-		return Entry{Text: strings.TrimSpace(show.Line(s.Condition()) + " " + flags.Marks(s, nil))}
+		return Entry{Text: strings.TrimSpace(show.Line(s.Condition()) + " " + notes.Marks(s, nil))}
 	}
 	add(Entry{Text: "best", Tone: Best}, marked(*r.Best), 0, "", "", "")
 	for i, row := range rows {
@@ -275,9 +295,19 @@ func choices(r verdict.Recommendation, flags *Notes) *Grid {
 		if row.Difference.Able {
 			p = fmt.Sprintf("%.2g", row.Difference.P)
 		}
-		add(Entry{Text: row.role}, marked(row.Summary), i+1, words.Change(r.Goal.Objective.Unit, objectives[0].Median, objectives[i+1].Median), more, p)
+		add(Entry{Text: row.role}, marked(row.Summary), i+1, changeText(r, *row.Choice), more, p)
 	}
 	return g
+}
+
+// changeText is how much more a choice has of the objective than the best one.
+func changeText(r verdict.Recommendation, c verdict.Choice) string {
+	objective := r.Goal.Objective
+	before, after := r.Best.Sample(objective).Median, c.Summary.Sample(objective).Median
+	if c.Among > 0 { // what is to be expected, and not what the medians say
+		after = before * *c.Ratio
+	}
+	return words.Across(words.Change(objective.Unit, before, after), c.Relation)
 }
 
 func repeatsOf(d stats.Difference) string {
@@ -311,15 +341,11 @@ func leftOut(r verdict.Recommendation) []string {
 			case e.Sample == nil:
 				unknown++
 			default:
-				over = append(over, fmt.Sprintf("%s (%s)", show.Line(e.Summary.Condition()), words.Sample(budget.Metric.Unit, e.Sample)))
+				over = append(over, fmt.Sprintf("%s (%s in repeat %d)", show.Line(e.Summary.Condition()), show.Line(budget.In(e.Value)), e.Repeat))
 			}
 		}
 		if len(over) > 0 {
-			names, more := over, ""
-			if len(over) > mostNamed {
-				names, more = over[:mostNamed], fmt.Sprintf(" and %d more", len(over)-mostNamed)
-			}
-			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s%s.", show.Plural(len(over), "cell"), budget.Metric.Name, show.Line(budget.Text), strings.Join(names, ", "), more))
+			notes = append(notes, fmt.Sprintf("%s not within %s %s: %s.", show.Plural(len(over), "cell"), budget.Metric.Name, show.Line(budget.Text), shortList(over)))
 		}
 		if unknown > 0 {
 			notes = append(notes, fmt.Sprintf("%s left out: %s is not known of every repeat.", show.Plural(unknown, "cell"), budget.Metric.Name))

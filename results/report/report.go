@@ -16,8 +16,9 @@ import (
 
 // Options are about how a report looks. The zero value is fit for a file.
 type Options struct {
-	Width int  // columns of the terminal; defaultWidth when 0
-	Color bool // with escape sequences for colours
+	Width int    // columns of the terminal; defaultWidth when 0
+	Color bool   // with escape sequences for colours
+	Store string // which commands have to name with --db; empty: the usual one
 }
 
 // defaultWidth is the width in columns that tables are laid out for.

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"stackmeter/orchestrator/gpu"
@@ -25,6 +24,8 @@ import (
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
+	"stackmeter/scenarios/wire"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -170,7 +171,7 @@ func repeats() (results.Run, []results.Record) {
 	run := sampleRun()
 	run.Outcome = results.OutcomeFailed
 	run.Plan.Repeats = 3
-	run.Plan.Request.MaxErrors = &scenarios.ErrorLimit{Percent: 10}
+	run.Plan.Request.MaxErrors = &wire.ErrorLimit{Percent: 10}
 	for repeat := 1; repeat <= 3; repeat++ {
 		for _, topology := range []scenarios.Topology{flask, gunicorn, nginx} {
 			run.Plan.Trials = append(run.Plan.Trials, scenarios.Trial{
@@ -233,6 +234,59 @@ func swept() (results.Run, []results.Record) {
 	return run, records
 }
 
+// sideBySide is a run of two topologies, each on a lane of its own.
+func sideBySide() (results.Run, []results.Record) {
+	run := sampleRun()
+	run.Plan.Repeats, run.Plan.Lanes = 4, 2
+	run.Lanes = &results.Lanes{
+		Have:  []results.Lane{{Devices: []string{"GPU-a"}}, {Devices: []string{"GPU-b"}}},
+		Check: &results.LaneCheck{Lanes: 2, Pairs: 8, Alone: 0.51, Beside: 0.512, Ratio: 1.004, Low: new(0.99), High: new(1.011)},
+	}
+	var records []results.Record
+	for repeat := 1; repeat <= 4; repeat++ {
+		for lane, topology := range []scenarios.Topology{flask, nginx} {
+			for i, spec := range []scenarios.LoadSpec{single, mt5} {
+				r := measured(topology, spec, repeat, 2-0.8*float64(i+lane)+0.01*float64(repeat), int64(400+50*lane))
+				r.Lane = lane + 1
+				records = append(records, r)
+			}
+		}
+	}
+	return run, records
+}
+
+// TestAcrossLanes: whatever shows how a topology stands to one that another lane
+// measured says there that the two are of different lanes, and nothing else says so.
+func TestAcrossLanes(t *testing.T) {
+	run, records := sideBySide()
+	run.Plan.Recommend = &goals.Recommend{Objective: results.MetricDuration}
+	const said = "the two were measured in different lanes, not in turn on the same device: a difference may be one between the lanes"
+	for view, text := range viewsOf(t, run, records) {
+		switch view {
+		case "table", "markdown", "html", "recommend text", "recommend markdown":
+			if n := strings.Count(plainly(text), "~ "+said); n < 1 {
+				t.Errorf("%s does not say it:\n%s", view, text)
+			}
+		case "summary":
+			if !strings.Contains(plainly(text), "topologies were measured in different lanes") {
+				t.Errorf("%s does not say it:\n%s", view, text)
+			}
+		case "recommend json":
+			if !strings.Contains(text, `"across_lanes": true`) {
+				t.Errorf("%s does not say it:\n%s", view, text)
+			}
+		}
+	}
+	for i := range records {
+		records[i].Lane = 1 + records[i].Cell.Repeat%2 // of both topologies the same
+	}
+	for view, text := range viewsOf(t, run, records) {
+		if strings.Contains(text, "different lanes") || strings.Contains(text, "across_lanes") {
+			t.Errorf("%s says of ratios within a lane:\n%s", view, text)
+		}
+	}
+}
+
 func TestGolden(t *testing.T) {
 	gpuRun := func(scenario string, baseline *scenarios.Baseline) results.Run {
 		run := sampleRun()
@@ -246,6 +300,7 @@ func TestGolden(t *testing.T) {
 	nothing := record(flask, single, 1)
 	nothing.Memory.Reason = "no cgroup could be read"
 	sweptRun, sweptRecords := swept()
+	lanesRun, lanesRecords := sideBySide()
 	partly := published(t, "3")[:3]
 	partly[1].GPU = gpu.Usage{Validity: gpu.Invalid, Reason: "NVML: GPU is lost"}
 	partly[2].GPU.Validity, partly[2].GPU.Flags = gpu.Flagged, []string{gpu.FlagForeign}
@@ -266,6 +321,7 @@ func TestGolden(t *testing.T) {
 		{"partly", gpuRun("partly", nil), partly, report.Options{}},
 		{"allfailed", sampleRun(), records[12:], report.Options{}},
 		{"swept", sweptRun, sweptRecords, report.Options{}},
+		{"lanes", lanesRun, lanesRecords, report.Options{}},
 		{"empty", sampleRun(), nil, report.Options{}},
 	} {
 		for _, format := range []string{"table", "markdown"} {
@@ -303,19 +359,19 @@ func TestRecommendationGolden(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		records []results.Record
-		goal    scenarios.Recommend
+		goal    goals.Recommend
 		rate    float64
 	}{
-		{"recommend4500", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}, 0},
-		{"recommend5000", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "5000MiB"}}, 100},
-		{"recommendnothing", published(t, "7"), scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}, 0},
-		{"recommendenough", enough, scenarios.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}, 0},
+		{"recommend4500", published(t, "7"), goals.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}, 0},
+		{"recommend5000", published(t, "7"), goals.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "5000MiB"}}, 100},
+		{"recommendnothing", published(t, "7"), goals.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "3GiB", "p99": "1s"}}, 0},
+		{"recommendenough", enough, goals.Recommend{Objective: "throughput", Under: map[string]string{"throughput": "10/s"}}, 0},
 	} {
 		goal, err := verdict.NewGoal(test.goal)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := verdict.Recommend(verdict.Summarise(test.records), nil, goal)
+		r := verdict.Recommend(verdict.Summarise(test.records), scenarios.Plan{}, goal)
 		for _, format := range pages.RecommendFormats(results.Run{}, nil, 0).Names() {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				var b bytes.Buffer
@@ -328,10 +384,24 @@ func TestRecommendationGolden(t *testing.T) {
 	}
 	// The scenario's own goal is answered at the end of its report.
 	run := sampleRun()
-	run.Plan.Recommend = &scenarios.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}
+	run.Plan.Recommend = &goals.Recommend{Objective: "duration", Under: map[string]string{"gpu_peak": "4500MiB"}}
 	if out := render(t, "table", run, published(t, "7"), report.Options{}); !strings.Contains(out, "with gpu_peak ≤ 4500MiB") ||
 		!strings.Contains(out, "mt10    nginx+gunicorn-w1-t4   18.50 s") {
 		t.Errorf("no recommendation in\n%s", out)
+	}
+	for _, format := range []string{"table", "markdown", "summary", "html"} {
+		for under, marked := range map[string]string{
+			"gpu_peak=4500MiB": "(over the budget)", "p99=2s": "(not known to be within the budget)", "gpu_peak=45000MiB": "",
+		} {
+			name, most, _ := strings.Cut(under, "=")
+			run.Plan.Recommend = &goals.Recommend{Objective: "duration", Under: map[string]string{name: most}}
+			out := strings.ReplaceAll(render(t, format, run, published(t, "7"), report.Options{}), "\\", "")
+			for _, mark := range []string{"(over the budget)", "(not known to be within the budget)"} {
+				if strings.Contains(out, mark) != (mark == marked) {
+					t.Errorf("%s under %s: %q is in it: %v\n%s", format, under, mark, mark != marked, out)
+				}
+			}
+		}
 	}
 }
 
@@ -354,87 +424,6 @@ func TestWriteFails(t *testing.T) {
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
-
-// hostile is a record whose every text wants to be something else.
-func hostile() (results.Run, []results.Record) {
-	const evil = "=cmd|'/c calc'!A1 \x1b]0;owned\x07\x1b[2J\u202Eevil\u2066\x9b31m\r\xff<script>alert(1)</script> `x` [a](b) *b* | c\x00"
-	topology := scenarios.Topology{Name: evil, Server: evil}
-	spec := scenarios.LoadSpec{Requests: 3, Client: evil, Pool: 2}
-	bad := record(topology, spec, 1)
-	bad.Status, bad.Reason, bad.Flags = results.StatusFailed, evil+"\n"+evil, []string{evil}
-	bad.LogTail = strings.Repeat(evil+"\n```\n", 50)
-	duration := 1.5
-	good := record(topology, spec, 2)
-	good.Duration, good.Errors = &duration, 1
-	good.ErrorKinds, good.FirstErrors = map[string]int{evil: 1}, map[string]string{evil: evil}
-	good.GPU = gpu.Usage{Validity: gpu.Invalid, Reason: evil, Flags: []string{evil}}
-	good.Memory.Reason = evil
-	run := results.Run{
-		ID: evil, Scenario: evil, File: evil, Runtime: evil, Outcome: evil,
-		Host:  results.Host{Name: evil, OS: evil, Kernel: evil, CPU: evil, Engine: evil},
-		Spent: map[string]float64{evil: 1, results.PhaseMeasure: 1},
-		Plan:  scenarios.Plan{Client: scenarios.Client{Engine: evil}},
-	}
-	run.GPUDevices = []gpu.Device{{Name: evil, Driver: evil}}
-	return run, []results.Record{bad, good}
-}
-
-func TestHostile(t *testing.T) {
-	run, records := hostile()
-	var list bytes.Buffer
-	if err := report.WriteRuns(&list, []results.Run{run}); err != nil {
-		t.Fatal(err)
-	}
-	outputs := map[string]string{"runs": list.String()}
-	for _, format := range pages.Formats(results.Run{}, nil).Names() {
-		outputs[format] = render(t, format, run, records, report.Options{})
-	}
-	for format, out := range outputs {
-		if !utf8.ValidString(out) {
-			t.Errorf("%s: not UTF-8", format)
-		}
-		for _, r := range out {
-			// JSON escapes control characters itself and is no text for a
-			// terminal: its readers get the data as it was.
-			if r != '\n' && unicode.IsControl(r) || format != "json" && unicode.Is(unicode.Cf, r) {
-				t.Errorf("%s: holds %U", format, r)
-				break
-			}
-		}
-	}
-	if strings.Contains(outputs["markdown"], "<script>") && !allIndented(outputs["markdown"], "<script>") {
-		t.Error("markdown: HTML outside of a log")
-	}
-	for line := range strings.Lines(outputs["markdown"]) {
-		if strings.HasPrefix(line, "```") {
-			t.Error("markdown: a log opened a code block")
-		}
-	}
-	rows, err := csv.NewReader(strings.NewReader(outputs["csv"])).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range rows {
-		for _, cell := range row {
-			if cell != "" && strings.ContainsRune("=+-@", rune(cell[0])) {
-				t.Errorf("csv: a formula: %q", cell)
-			}
-		}
-	}
-	if !json.Valid([]byte(outputs["json"])) {
-		t.Error("json: not valid")
-	}
-}
-
-// allIndented reports whether text occurs only in indented lines.
-func allIndented(out, text string) bool {
-	for line := range strings.Lines(out) {
-		if strings.Contains(line, text) && !strings.HasPrefix(line, "    ") {
-			return false
-		}
-	}
-	return true
-}
 
 // TestJSONFormat holds the JSON to the keys that were promised, and to null
 // for what was not measured.

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"stackmeter/results"
 	"stackmeter/results/words"
@@ -16,8 +15,7 @@ func Streams(records []results.Record) *Section {
 		Labels: 1,
 		Head:   []string{"cell", "events", "first byte", "first event", "p99", "between events", "p99", "max"},
 	}, Notes: []string{"The first byte and the first event count from the sending; without p99 and max beside them, the figures are medians."}}
-	streams := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return r.Load.Events == nil })
-	slices.SortStableFunc(streams, func(a, b results.Record) int { return strings.Compare(a.Cell.Name, b.Cell.Name) })
+	streams := byCell(results.Only(records, func(r *results.Record) bool { return r.Load.Events != nil }))
 	for _, r := range streams {
 		row := []string{cellAndRepeat(r, records), fmt.Sprint(*r.Load.Events)}
 		figures := func(from *results.Spread, of ...func(results.Spread) float64) {

@@ -12,6 +12,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // streaming is a record whose answers streamed.
@@ -47,7 +48,7 @@ func TestStreams(t *testing.T) {
 // were. What contradicts itself is refused.
 func TestStreamsReadBack(t *testing.T) {
 	text := render(t, "json", sampleRun(), []results.Record{streaming(single, 1), measured(flask, mt5, 1, 2, 100)}, report.Options{})
-	read, err := exchange.Read("x.json", []byte(text), "")
+	read, err := exchange.Read("x.json", strings.NewReader(text), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,7 @@ func TestStreamsReadBack(t *testing.T) {
 			t.Errorf("%s is %v and %v, want %v and none", m.Name, got, m.Of(&records[1]), want)
 		}
 	}
-	table, err := exchange.Read("x.csv", []byte(render(t, "csv", sampleRun(), records, report.Options{})), "")
+	table, err := exchange.Read("x.csv", strings.NewReader(render(t, "csv", sampleRun(), records, report.Options{})), "")
 	if err != nil || *table[0].Records[0].Load.Events != 1200 || table[0].Records[1].Load.Events != nil {
 		t.Errorf("the CSV: %+v, %v", table, err)
 	}
@@ -75,7 +76,7 @@ func TestStreamsReadBack(t *testing.T) {
 		{`"p50": 0.031`, `"p50": 0.5`, "event_gap_p50_s is 0.5 and event_gap_p99_s is 0.032"},
 		{`"p50": 0.021`, `"p50": 0.5`, "first_event_p50_s is 0.5 and first_event_p99_s is 0.022"},
 	} {
-		if _, err := exchange.Read("x.json", []byte(strings.ReplaceAll(text, wrong.from, wrong.to)), ""); err == nil || !strings.Contains(err.Error(), wrong.want) {
+		if _, err := exchange.Read("x.json", strings.NewReader(strings.ReplaceAll(text, wrong.from, wrong.to)), ""); err == nil || !strings.Contains(err.Error(), wrong.want) {
 			t.Errorf("%s: %v, want %q", wrong.to, err, wrong.want)
 		}
 	}
@@ -85,7 +86,7 @@ func TestStreamsReadBack(t *testing.T) {
 // events came.
 func TestLoadOfStreams(t *testing.T) {
 	run := sampleRun()
-	run.Plan.Request = scenarios.Request{Method: "GET", Stream: scenarios.StreamLines, Expect: expect.Answer{
+	run.Plan.Request = wire.Request{Method: "GET", Stream: wire.StreamLines, Expect: expect.Answer{
 		Status: 200, Events: &expect.Count{Min: 5}, LastEvent: &expect.Event{JSON: map[string]string{"done": "true", "n": "5"}}}}
 	var text bytes.Buffer
 	r := streaming(single, 1)

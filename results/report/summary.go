@@ -30,17 +30,36 @@ func WriteSummary(w io.Writer, run results.Run, records []results.Record) error 
 		fmt.Fprintf(&b, "\n%s\n", escape(words.Checks(run.Checks)))
 	}
 	writeBroken(&b, run.Checks)
-	summaries := verdict.Summarise(records)
-	writeUnmeasured(&b, summaries, results.StatusFailed, func(s verdict.Summary) []results.Record { return s.Failures })
+	summaries := verdict.SummariseRun(run, records)
+	search := words.SearchOf(run, records)
+	if len(summaries) > 0 && search == nil {
+		b.WriteByte('\n')
+		writeAnswer(&b, slices.DeleteFunc(Answer(run, summaries, nil), func(f Fact) bool { return f.Label == "Verdict" || f.Label == "Next" }))
+	}
+	writeUnmeasured(&b, verdict.Unmeasured(records), results.StatusFailed, func(s verdict.Summary) []results.Record { return s.Failures })
 	writeUnmeasured(&b, summaries, results.StatusPruned, func(s verdict.Summary) []results.Record { return s.Prunings })
-	if len(summaries) > 0 {
-		s := Conclusion(verdict.Conclude(summaries, run.Plan.Baseline), NewNotes(summaries))
+	if search != nil {
+		b.WriteByte('\n')
+		for _, a := range search.Answers {
+			fmt.Fprintf(&b, "- %s: **%s**, %s\n", escape(show.Line(a.Load)), escape(show.Line(cmp.Or(a.Topology, "no topology"))), escape(show.Line(a.Why)))
+		}
+	}
+	if len(summaries) > 0 && search == nil {
+		notes := NewNotes(summaries)
+		s := Conclusion(verdict.Conclude(summaries, run.Plan), notes)
 		if s.Table != nil {
 			more := max(0, len(s.Table.Rows)-summaryRows)
 			s.Table.Rows = s.Table.Rows[:len(s.Table.Rows)-more]
 			fmt.Fprintf(&b, "\n%s\n\n%s\n", escape(s.Title), markdownTable(*s.Table))
 			if more > 0 {
 				fmt.Fprintf(&b, "\nand %d more\n", more)
+			}
+			if legend := notes.Legend(); len(legend) > 0 { // what the marks in the table mean
+				b.WriteByte('\n')
+				for i, line := range legend {
+					legend[i] = escape(line)
+				}
+				writeList(&b, legend, "")
 			}
 		}
 	}
@@ -60,8 +79,9 @@ func writeUnmeasured(b *strings.Builder, summaries []verdict.Summary, status str
 	writeList(b, lines, " "+status)
 }
 
-// summaryRows is how many rows a summary has at most.
-const summaryRows = 10
+// summaryRows is how many rows a list or table of a summary has at most: with four of
+// them it is one screen.
+const summaryRows = 5
 
 // writeList lists as many lines as a summary has room for, and says how many more
 // there are.
@@ -83,7 +103,7 @@ func CheckList(checks []results.Check) *Section {
 	s := &Section{Title: "Thresholds", Text: []string{words.Checks(checks)}}
 	for _, broken := range []bool{true, false} { // the broken ones first
 		for _, c := range checks {
-			if c.Broken() == broken && c.Status != results.CheckOK {
+			if c.Broken() == broken && (c.Status != results.CheckOK || c.Cells > 0) {
 				s.Items = append(s.Items, Item{Name: show.Line(c.Threshold + ", " + c.Cell), Text: show.Line(c.Status + ": " + words.Check(c))})
 			}
 		}
@@ -91,12 +111,13 @@ func CheckList(checks []results.Check) *Section {
 	return s
 }
 
-// writeBroken lists the broken checks in Markdown, no more than a summary has
-// room for.
+// writeBroken lists the broken checks in Markdown, and then those that are undecided,
+// no more than a summary has room for.
 func writeBroken(b *strings.Builder, checks []results.Check) {
 	broken := slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return !c.Broken() })
 	// Measured cells first: a failed cell breaks every threshold.
 	slices.SortStableFunc(broken, func(a, b results.Check) int { return cmp.Compare(len(a.Missing), len(b.Missing)) })
+	broken = append(broken, verdict.Undecided(checks)...)
 	var lines []string
 	for _, c := range broken {
 		lines = append(lines, fmt.Sprintf("**%s** at %s: %s", escape(show.Line(c.Threshold)), escape(show.Line(c.Cell)), escape(show.Line(words.Check(c)))))

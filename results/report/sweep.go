@@ -26,7 +26,9 @@ func Sweeps(summaries []verdict.Summary, notes *Notes) []*Section {
 		s.Table.Head = append(s.Table.Head, "faster at")
 		var durations []*stats.Sample
 		tested, untested := false, false
+		var ratios []verdict.Relation
 		for _, row := range sweep.Rows {
+			ratios = append(ratios, row.Ratios...)
 			for i, cell := range row.Cells {
 				if row.First && cell != nil {
 					durations = append(durations, cell.Duration)
@@ -45,6 +47,7 @@ func Sweeps(summaries []verdict.Summary, notes *Notes) []*Section {
 			s.Notes = append(s.Notes, fmt.Sprintf("Faster is by medians alone, and by more than %.0f%%: no difference could be shown with so few repeats, it takes %d of each.",
 				100*verdict.AlikeShare, stats.RepeatsForDifference(1)))
 		}
+		s.Notes = append(s.Notes, acrossText(ratios...)...)
 		sections = append(sections, s)
 	}
 	return sections

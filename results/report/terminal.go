@@ -29,8 +29,61 @@ func writeTerminal(w io.Writer, doc Document, opts Options) error {
 	for _, s := range doc.Sections {
 		p.section(s)
 	}
+	p.answer(doc.Answer)
 	_, err := io.WriteString(w, p.b.String())
 	return err
+}
+
+// answer is last, where the eye is when a run has ended in a terminal.
+func (p *terminal) answer(facts []Fact) {
+	const labels = 9
+	before := ""
+	for i, f := range facts {
+		label := f.Label
+		if i == 0 {
+			p.line("")
+		} else if label == before {
+			label = ""
+		}
+		label = p.paint(pad(label, labels, false), "1")
+		if f.Label == nextLabel {
+			p.line(label + p.command(f.Text, labels))
+		} else {
+			p.wrapped(label, f.Text)
+		}
+		before = f.Label
+	}
+}
+
+// command is a command as a shell takes it when it is copied, with what it does where that
+// fits beside it.
+func (p *terminal) command(text string, indent int) string {
+	command, does, _ := strings.Cut(text, commandComment)
+	if p.opts.Store != "" && strings.HasPrefix(command, "stackmeter ") {
+		command += " --db " + show.Shell(p.opts.Store)
+	}
+	if with := command + commandComment + does; does != "" && indent+width(with) <= p.opts.Width {
+		return with
+	}
+	if strings.Contains(command, "'") { // no line ends within quotes
+		return command
+	}
+	const goesOn = ` \`
+	var b strings.Builder
+	line := indent
+	for i, word := range strings.Fields(command) {
+		switch {
+		case i > 0 && line+1+width(word)+len(goesOn) > p.opts.Width && indent+width(word)+len(goesOn) <= p.opts.Width:
+			b.WriteString(goesOn + "\n" + strings.Repeat(" ", indent))
+			line = indent
+		case i > 0:
+			b.WriteByte(' ')
+			line++
+		}
+		b.WriteString(word)
+		line += width(word)
+	}
+	return b.String()
 }
 
 type terminal struct {

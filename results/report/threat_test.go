@@ -18,6 +18,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/scenarios"
 )
 
@@ -62,14 +63,14 @@ func hostileOutputs(t *testing.T) map[string]string {
 			return pages.ComparisonFormats(comparison, run.Checks).Write(w, format, report.Options{})
 		})
 	}
-	for _, format := range pages.HistoryFormats(verdict.History{}).Names() {
+	for _, format := range pages.HistoryFormats(nil).Names() {
 		write("history as "+format, func(w io.Writer) error {
-			return pages.HistoryFormats(verdict.NewHistory(evil, results.Metrics()[0], []results.Run{run, head}, nil)).Write(w, format, report.Options{})
+			return pages.HistoryFormats([]history.History{history.New(evil, results.Metrics()[0], []results.Run{run, head}, nil)}).Write(w, format, report.Options{})
 		})
 	}
 	for _, format := range pages.RecommendFormats(results.Run{}, nil, 0).Names() {
 		write("recommendation as "+format, func(w io.Writer) error {
-			return pages.RecommendFormats(run, verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metrics()[0]}), 0).Write(w, format, report.Options{})
+			return pages.RecommendFormats(run, verdict.Recommend(verdict.Summarise(records), scenarios.Plan{}, verdict.Goal{Objective: results.Metrics()[0]}), 0).Write(w, format, report.Options{})
 		})
 	}
 	write("runs", func(w io.Writer) error { return report.WriteRuns(w, []results.Run{run, head}) })
@@ -78,7 +79,7 @@ func hostileOutputs(t *testing.T) map[string]string {
 		return pages.WriteComparisonPage(w, comparison, run.Checks, nil, link)
 	})
 	write("html of runs", func(w io.Writer) error {
-		return pages.WriteRunsPage(w, evil, []results.Run{run, head}, pages.RunsAddresses{
+		return pages.WriteRunsPage(w, evil, []results.Run{run, head}, nil, pages.RunsAddresses{
 			Run: link, History: link, Compare: func(_, _ string) string { return "/y" },
 		}, func(results.Run) bool { return false })
 	})

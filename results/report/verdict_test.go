@@ -13,7 +13,9 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/results/words"
+	"stackmeter/scenarios"
 )
 
 // viewsOf are all that is written of a run, by name.
@@ -30,7 +32,7 @@ func viewsOf(t *testing.T, run results.Run, records []results.Record) map[string
 		b.Reset()
 	}
 	nowhere := func(string) string { return "#" }
-	add("list", pages.WriteRunsPage(b, "s.db", []results.Run{run}, pages.RunsAddresses{
+	add("list", pages.WriteRunsPage(b, "s.db", []results.Run{run}, nil, pages.RunsAddresses{
 		Run: nowhere, Compare: func(_, _ string) string { return "#" }, History: nowhere,
 	}, func(results.Run) bool { return false }))
 	add("runs", report.WriteRuns(b, []results.Run{run}))
@@ -39,11 +41,11 @@ func viewsOf(t *testing.T, run results.Run, records []results.Record) map[string
 		add(format, pages.Formats(run, records).Write(b, format, opts))
 	}
 	duration := results.Metric(results.MetricDuration)
-	history := verdict.NewHistory(run.Scenario, duration, []results.Run{run}, nil)
-	for _, format := range pages.HistoryFormats(history).Names() {
-		add("history "+format, pages.HistoryFormats(history).Write(b, format, opts))
+	nights := history.New(run.Scenario, duration, []results.Run{run}, nil)
+	for _, format := range pages.HistoryFormats([]history.History{nights}).Names() {
+		add("history "+format, pages.HistoryFormats([]history.History{nights}).Write(b, format, opts))
 	}
-	choice := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: duration})
+	choice := verdict.Recommend(verdict.Summarise(records), scenarios.Plan{}, verdict.Goal{Objective: duration})
 	for _, format := range pages.RecommendFormats(run, choice, 0).Names() {
 		add("recommend "+format, pages.RecommendFormats(run, choice, 0).Write(b, format, opts))
 	}

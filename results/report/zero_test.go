@@ -10,6 +10,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/scenarios"
 )
 
@@ -29,7 +30,7 @@ func TestAttackFromZero(t *testing.T) {
 		observations = append(observations, results.Observation{Run: runs[i].ID, Cell: "flask/single/n100", Value: &value})
 	}
 	c := verdict.CompareRuns(results.Run{ID: "a"}, results.Run{ID: "b"}, base, head)
-	h := verdict.NewHistory("nightly", results.Metric(results.MetricErrors), runs, observations)
+	h := history.New("nightly", results.Metric(results.MetricErrors), runs, observations)
 	if len(h.Cells[0].Steps) != 1 {
 		t.Fatalf("steps %+v", h.Cells[0].Steps)
 	}
@@ -43,12 +44,12 @@ func TestAttackFromZero(t *testing.T) {
 			t.Errorf("%s has no %s, or a percentage of 0: %s", format, wants[format], b.String()[:min(b.Len(), 2500)])
 		}
 	}
-	for _, format := range pages.HistoryFormats(h).Names() {
+	for _, format := range pages.HistoryFormats([]history.History{h}).Names() {
 		var b bytes.Buffer
-		if err := pages.HistoryFormats(h).Write(&b, format, report.Options{}); err != nil {
+		if err := pages.HistoryFormats([]history.History{h}).Write(&b, format, report.Options{}); err != nil {
 			t.Fatal(err)
 		}
-		want := "+3 (worse)"
+		want := "+3, worse"
 		if format == "json" {
 			want = `"change": null`
 		}
@@ -72,7 +73,7 @@ func TestCopiesThatAreNotKnown(t *testing.T) {
 			Status: results.StatusOK, Replies: 10, Memory: results.Memory{Peak: &peak},
 		})
 	}
-	loads := verdict.Recommend(verdict.Summarise(records), nil, verdict.Goal{Objective: results.Metric(results.MetricMemoryPeak)})
+	loads := verdict.Recommend(verdict.Summarise(records), scenarios.Plan{}, verdict.Goal{Objective: results.Metric(results.MetricMemoryPeak)})
 	var b bytes.Buffer
 	if err := pages.RecommendFormats(sampleRun(), loads, 100).Write(&b, "text", report.Options{Width: 200}); err != nil {
 		t.Fatal(err)

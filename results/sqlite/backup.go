@@ -18,7 +18,7 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 			err = fmt.Errorf("back up store %s to %s: %w", s.path, file, err)
 		}
 	}()
-	if err := errors.Join(s.flush(ctx), s.damage); err != nil {
+	if err := errors.Join(s.Flush(ctx), s.damage); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp(filepath.Dir(file), ".stackmeter-backup-")

@@ -55,7 +55,7 @@ func TestAttackSwappedPages(t *testing.T) {
 		}
 		defer store.Close()
 		var errs [5]error
-		s.runs, errs[0] = store.Runs(ctx)
+		s.runs, errs[0] = store.Runs(ctx, results.Scope{}, 0)
 		for n := range 3 {
 			_, records, err := store.Run(ctx, fmt.Sprintf("tag-run-%d", n))
 			s.records, errs[1+n] = append(s.records, records), err

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	driver "modernc.org/sqlite"
+
+	"stackmeter/results/sqlstore"
 )
 
 // older reads a store of an older schema through a copy that went through the
@@ -21,7 +23,7 @@ type older struct {
 
 // readOlder runs do in one transaction on the copy. It copies the file again
 // where that has changed.
-func (s *Store) readOlder(ctx context.Context, do func(*sql.Conn) error) error {
+func (s *Store) readOlder(ctx context.Context, do func(sqlstore.Tx) error) error {
 	s.older.mu.Lock()
 	defer s.older.mu.Unlock()
 	// https://www.sqlite.org/pragma.html#pragma_data_version

@@ -199,7 +199,7 @@ func TestMakeAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if runs, err := openStore(t, path).Runs(t.Context()); err != nil || len(runs) != several {
+	if runs, err := openStore(t, path).Runs(t.Context(), results.Scope{}, 0); err != nil || len(runs) != several {
 		t.Errorf("%d runs (%v), want %d", len(runs), err, several)
 	}
 }

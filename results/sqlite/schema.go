@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/sqlstore"
 )
 
 // applicationID marks a SQLite file as a store of ours: "stmr" as the
@@ -30,7 +29,9 @@ const smallestPage = 512
 // schema are the steps from an empty file to the current schema. A file's
 // user_version is how many of them it has been through. A step that was ever
 // released is never edited, only followed by another.
-func schema() []string { return []string{schema1, schema2} }
+func schema() []string {
+	return []string{schema1, schema2, schema3, schema4, schema5, schema6, schema7}
+}
 
 // prepare checks the file and brings it to the last of the steps. It writes
 // nothing before the check has passed.
@@ -48,7 +49,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	if version > 0 {
-		if err := transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error { return s.check(ctx, conn) }); err != nil {
+		if err := transaction(ctx, s.db, "BEGIN", func(tx sqlstore.Tx) error { return s.check(ctx, tx.Conn) }); err != nil {
 			return err
 		}
 		// Someone may have switched it with another tool.
@@ -64,66 +65,22 @@ func (s *Store) prepare(ctx context.Context) error {
 
 // migrate brings a database to the last of the steps, or leaves it as it is.
 func migrate(ctx context.Context, db *sql.DB, steps []string) error {
-	return transaction(ctx, db, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
-		version, err := versionOf(ctx, conn, steps) // another process may have been faster
+	return transaction(ctx, db, "BEGIN IMMEDIATE", func(tx sqlstore.Tx) error {
+		version, err := versionOf(ctx, tx.Conn, steps) // another process may have been faster
 		if err != nil {
 			return err
 		}
 		for _, step := range steps[version:] {
-			if _, err := conn.ExecContext(ctx, step); err != nil {
+			if _, err := tx.Conn.ExecContext(ctx, step); err != nil {
 				return fmt.Errorf("migrate the schema: %w", err)
 			}
 		}
-		if _, err = conn.ExecContext(ctx, fmt.Sprintf(
+		if _, err = tx.Conn.ExecContext(ctx, fmt.Sprintf(
 			"PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(steps))); err != nil {
 			return err
 		}
-		return addFigures(ctx, conn)
+		return sqlstore.AddFigures(ctx, tx)
 	})
-}
-
-// missingFigures are the figures that have no column.
-func missingFigures(ctx context.Context, conn *sql.Conn) ([]results.Figure, error) {
-	have, err := query(ctx, conn, func(name *string) []column { return []column{{"name", name}} }, "pragma_table_info('cells')")
-	return slices.DeleteFunc(results.Figures(), func(f results.Figure) bool { return slices.Contains(have, f.Column) }), err
-}
-
-// addFigures adds the columns of figures that a stackmeter of before did not
-// know, and fills them from the records.
-func addFigures(ctx context.Context, conn *sql.Conn) error {
-	missing, err := missingFigures(ctx, conn)
-	if err != nil || len(missing) == 0 {
-		return err
-	}
-	var set []string
-	for _, f := range missing {
-		kind := "REAL"
-		if f.Whole() {
-			kind = "INTEGER"
-		}
-		if _, err := conn.ExecContext(ctx, "ALTER TABLE cells ADD COLUMN "+f.Column+" "+kind); err != nil {
-			return err
-		}
-		set = append(set, f.Column+" = ?")
-	}
-	runs, err := query(ctx, conn, func(id *string) []column { return []column{{"id", id}} }, "runs")
-	for _, run := range runs {
-		records, err := query(ctx, conn, wholeRecord, "cells WHERE run = ?", run)
-		if err != nil {
-			return err
-		}
-		for i := range records {
-			var values []any
-			for _, f := range missing {
-				values = append(values, figure(f, &records[i]))
-			}
-			values = append(values, run, records[i].Cell.Name, records[i].Cell.Repeat)
-			if _, err := conn.ExecContext(ctx, "UPDATE cells SET "+strings.Join(set, ", ")+" WHERE run = ? AND cell = ? AND repeat = ?", values...); err != nil {
-				return err
-			}
-		}
-	}
-	return err
 }
 
 // check looks for damage, indexes included: a run that is not found in one would be
@@ -155,11 +112,11 @@ func (s *Store) check(ctx context.Context, conn *sql.Conn) error {
 // version returns how many of the steps the file has been through, 0 for an
 // empty one, and whether that is all of them and no figure lacks its column.
 func (s *Store) version(ctx context.Context) (version int, current bool, err error) {
-	err = transaction(ctx, s.db, "BEGIN", func(conn *sql.Conn) error {
-		if version, err = versionOf(ctx, conn, s.steps); err != nil || version < len(s.steps) {
+	err = transaction(ctx, s.db, "BEGIN", func(tx sqlstore.Tx) error {
+		if version, err = versionOf(ctx, tx.Conn, s.steps); err != nil || version < len(s.steps) {
 			return err
 		}
-		missing, err := missingFigures(ctx, conn)
+		missing, err := sqlstore.MissingFigures(ctx, tx)
 		current = len(missing) == 0
 		return err
 	})
@@ -188,9 +145,40 @@ func versionOf(ctx context.Context, conn *sql.Conn, steps []string) (int, error)
 // schema2 adds the values of the axes that have no column of their own.
 const schema2 = `ALTER TABLE cells ADD COLUMN axes TEXT; -- JSON: {"class": "gevent", "env.BATCH": "8"}`
 
+// schema3 adds what a search's short cells stand for.
+const schema3 = `ALTER TABLE cells ADD COLUMN of INTEGER; -- requests of the load that a short one is for; NULL: it is whole`
+
+// schema4 adds what a run had to measure side by side with.
+const schema4 = `ALTER TABLE runs ADD COLUMN lanes TEXT; -- JSON`
+
+// schema5 adds what a search found.
+const schema5 = `ALTER TABLE runs ADD COLUMN answers TEXT; -- JSON`
+
+// schema6 adds how many cells of a run have each status, for
+// which who listed runs read all cells.
+const schema6 = `
+DROP INDEX cells_by_status;
+CREATE TABLE counts (
+	run           TEXT PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,
+	searches      INTEGER NOT NULL, -- whether its plan has a search
+	ok            INTEGER NOT NULL,
+	failed        INTEGER NOT NULL, -- for another reason than memory
+	out_of_memory INTEGER NOT NULL, -- failed for that
+	pruned        INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO counts SELECT id, json_extract(plan, '$.search') IS NOT NULL, 0, 0, 0, 0 FROM runs;
+` + sqlstore.Recount
+
+// schema7 adds what records that are measured alike have in common, and what was reused.
+const schema7 = `
+ALTER TABLE cells ADD COLUMN fingerprint TEXT; -- NULL: not known
+ALTER TABLE cells ADD COLUMN reused TEXT; -- the run that measured it; NULL: this one
+CREATE INDEX cells_by_fingerprint ON cells (fingerprint, started)`
+
 // schema1 is the first schema. Figures are in seconds and bytes; NULL is a
 // figure that was not measured. Those that follow from others have columns too,
-// which addFigures adds. Lists and maps are
+// which are added behind them. Lists and maps are
 // JSON. What repeats from cell to cell is in facts, addressed by its content.
 // Large columns come last in runs, so that listing the rest does not read them.
 const schema1 = `

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"stackmeter/results"
+	"stackmeter/results/sqlstore"
 	"stackmeter/results/storetest"
 )
 
@@ -41,8 +42,8 @@ func firstSchema(t *testing.T) (path string, content []byte) {
 // shades is how many cells of a store went through the second step.
 func shades(t *testing.T, store *Store) (n int) {
 	t.Helper()
-	if err := store.read(t.Context(), func(conn *sql.Conn) error {
-		return conn.QueryRowContext(t.Context(), "SELECT count(*) FROM cells WHERE shade = 'grey'").Scan(&n)
+	if err := (file{store}).Read(t.Context(), func(tx sqlstore.Tx) error {
+		return tx.Conn.QueryRowContext(t.Context(), "SELECT count(*) FROM cells WHERE shade = 'grey'").Scan(&n)
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func TestStoreOfTheFirstSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
-		"ALTER TABLE cells DROP COLUMN axes", "PRAGMA user_version = 1",
+		"ALTER TABLE cells DROP COLUMN axes", "ALTER TABLE cells DROP COLUMN of", "ALTER TABLE runs DROP COLUMN lanes", "ALTER TABLE runs DROP COLUMN answers", "DROP INDEX cells_by_fingerprint", "ALTER TABLE cells DROP COLUMN fingerprint", "ALTER TABLE cells DROP COLUMN reused", "DROP TABLE counts", "CREATE INDEX cells_by_status ON cells (run, status)", "PRAGMA user_version = 1",
 		`UPDATE facts SET json = '{"name": "nginx+flask", "server": "flask", "nginx": true}' WHERE sha256 = (SELECT topology_facts FROM cells)`,
 	} {
 		if _, err := db.ExecContext(t.Context(), statement); err != nil {
@@ -75,9 +76,9 @@ func TestStoreOfTheFirstSchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, records, err := store.Run(t.Context(), "old")
-		if err != nil || len(records) != 1 || !records[0].Topology.Nginx() || records[0].Topology.Axes["proxy"] != "nginx" {
-			t.Errorf("%+v (%v)", records, err)
+		run, records, err := store.Run(t.Context(), "old")
+		if err != nil || len(records) != 1 || !records[0].Topology.Nginx() || records[0].Topology.Axes["proxy"] != "nginx" || *run.Counts != (results.Counts{OK: 1}) {
+			t.Errorf("%+v, counts %+v (%v)", records, run.Counts, err)
 		}
 		if err := store.Close(); err != nil {
 			t.Fatal(err)

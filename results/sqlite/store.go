@@ -35,6 +35,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 
 	"stackmeter/results"
+	"stackmeter/results/sqlstore"
 )
 
 // How long another process's transaction is waited for. Ours take milliseconds; a
@@ -51,6 +52,7 @@ const cheapCheck = 256 << 20
 
 // A Store is a results.Store in a file. Several processes may use the file.
 type Store struct {
+	*sqlstore.Store
 	db       *sql.DB
 	path     string
 	name     string   // what SQLite opens it by
@@ -64,10 +66,19 @@ type Store struct {
 	while  context.Context // see WaitForLocks; nil: for as long as patience
 	told   func(string)
 	locked atomic.Int32 // how many wait for a lock
-
-	writing sync.Mutex                    // held while a transaction writes
-	spent   map[string]map[string]float64 // seconds by run and phase, not written yet
 }
+
+// dialect is how SQLite says what not all databases say in the same words.
+var dialect = sqlstore.Dialect{
+	Columns: "SELECT name FROM pragma_table_info('cells')",
+	Spent:   "(SELECT nullif(json_group_object(phase, seconds), '{}') FROM spent WHERE run = id)",
+	Tags:    "(SELECT nullif(json_group_array(tag ORDER BY tag), '[]') FROM tags WHERE run = id)",
+	Whole:   "INTEGER",
+	Real:    "REAL",
+}
+
+// txOf is a transaction on a connection.
+func txOf(conn *sql.Conn) sqlstore.Tx { return sqlstore.Tx{Conn: conn, Dialect: &dialect} }
 
 // Open opens the store at path for reading and writing. It makes the store if
 // there is no file or an empty one, and migrates a store that an older
@@ -84,7 +95,7 @@ func openToWrite(ctx context.Context, path string, steps []string) (*Store, erro
 
 // OpenInMemory opens an empty store that nobody else sees. It ends with Close.
 func OpenInMemory(ctx context.Context) (*Store, error) {
-	store := &Store{db: temporary(), path: "in memory", steps: schema()}
+	store := newStore(&Store{db: temporary(), path: "in memory", steps: schema()})
 	if err := migrate(ctx, store.db, store.steps); err != nil {
 		return nil, errors.Join(store.explain(err), store.Close())
 	}
@@ -133,7 +144,7 @@ func openToRead(ctx context.Context, path string, steps []string) (*Store, error
 		if !toCheck {
 			return nil
 		}
-		store.damage = store.explain(transaction(ctx, store.db, "BEGIN", func(conn *sql.Conn) error { return store.check(ctx, conn) }))
+		store.damage = store.explain(transaction(ctx, store.db, "BEGIN", func(tx sqlstore.Tx) error { return store.check(ctx, tx.Conn) }))
 		if errors.Is(store.damage, results.ErrDamaged) {
 			return nil
 		}
@@ -172,7 +183,7 @@ func open(ctx context.Context, path string, readOnly bool, steps []string, ready
 	// With one connection the transactions of this process queue here instead
 	// of waiting for each other's locks.
 	db.SetMaxOpenConns(1)
-	store := &Store{db: db, path: path, name: name, readOnly: readOnly, steps: steps}
+	store := newStore(&Store{db: db, path: path, name: name, readOnly: readOnly, steps: steps})
 	err = store.patiently(ctx, func() error { return ready(store, ctx) })
 	if err == nil {
 		store.file, err = os.Stat(path)
@@ -183,10 +194,16 @@ func open(ctx context.Context, path string, readOnly bool, steps []string, ready
 	return store, nil
 }
 
+// newStore gives a store its methods of a results.Store.
+func newStore(store *Store) *Store {
+	store.Store = sqlstore.New(file{store})
+	return store
+}
+
 // Close writes what Spent held back and closes the store, of which only its file
 // is left.
 func (s *Store) Close() error {
-	err := errors.Join(s.flush(context.Background()), s.db.Close())
+	err := errors.Join(s.Flush(context.Background()), s.db.Close())
 	if s.older != nil {
 		s.older.mu.Lock()
 		defer s.older.mu.Unlock()
@@ -195,71 +212,55 @@ func (s *Store) Close() error {
 	return err
 }
 
-// write runs do and writes what Spent held back, in one transaction. BEGIN
-// IMMEDIATE takes the lock at once, so that a transaction waits for another
-// process at its start and never fails halfway because of it.
-func (s *Store) write(ctx context.Context, do func(*sql.Conn) error) error {
-	if s.readOnly {
-		return fmt.Errorf("store %s: opened for reading only", s.path)
+// A file is the database of a Store.
+type file struct{ *Store }
+
+// Writable says that a store is open for reading only.
+func (f file) Writable() error {
+	if f.readOnly {
+		return fmt.Errorf("store %s: opened for reading only", f.path)
 	}
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	if err := s.moved(); err != nil {
-		return s.explain(err)
-	}
-	err := s.transact(ctx, "BEGIN IMMEDIATE", func(conn *sql.Conn) error {
-		for run, phases := range s.spent {
-			if err := addSpent(ctx, conn, run, phases); err != nil {
-				return err
-			}
-		}
-		return do(conn)
-	})
-	if err == nil {
-		s.spent = nil
-	}
-	return s.explain(err)
+	return nil
 }
 
-// flush writes what Spent held back.
-func (s *Store) flush(ctx context.Context) error {
-	s.writing.Lock()
-	pending := len(s.spent)
-	s.writing.Unlock()
-	if pending == 0 {
-		return nil
+// Write runs do in a transaction. BEGIN IMMEDIATE takes the lock at once, so that a
+// transaction waits for another process at its start and never fails halfway because
+// of it.
+func (f file) Write(ctx context.Context, do func(sqlstore.Tx) error) error {
+	if err := f.Writable(); err != nil {
+		return err
 	}
-	return s.write(ctx, func(*sql.Conn) error { return nil })
+	if err := f.moved(); err != nil {
+		return f.explain(err)
+	}
+	return f.explain(f.transact(ctx, "BEGIN IMMEDIATE", do))
 }
 
-// read runs do in one transaction, so that it sees one moment.
-func (s *Store) read(ctx context.Context, do func(*sql.Conn) error) error {
-	// A full disk does not keep anyone from reading. What could not be written
-	// stays held back, and Close reports it.
-	_ = s.flush(ctx)
+// Read runs do in a transaction that sees one moment.
+func (f file) Read(ctx context.Context, do func(sqlstore.Tx) error) error {
 	var err error
-	if s.older != nil {
-		err = s.patiently(ctx, func() error { return s.readOlder(ctx, do) })
+	if f.older != nil {
+		err = f.patiently(ctx, func() error { return f.readOlder(ctx, do) })
 	} else {
-		err = s.transact(ctx, "BEGIN", do)
+		err = f.transact(ctx, "BEGIN", do)
 	}
 	// Who writes goes on reading a file that was moved: it has the records.
-	if err == nil && s.readOnly {
-		err = s.moved()
+	if err == nil && f.readOnly {
+		err = f.moved()
 	}
-	if s.damage != nil {
-		return s.damage // what else went wrong followed from it
+	if f.damage != nil {
+		return f.damage // what else went wrong followed from it
 	}
-	return s.explain(err)
+	return f.explain(err)
 }
 
 // transact does a transaction, which does nothing but for its effect on the
 // store: it may be done again where another process has a lock.
-func (s *Store) transact(ctx context.Context, begin string, do func(*sql.Conn) error) error {
+func (s *Store) transact(ctx context.Context, begin string, do func(sqlstore.Tx) error) error {
 	return s.patiently(ctx, func() error { return transaction(ctx, s.db, begin, do) })
 }
 
-func transaction(ctx context.Context, db *sql.DB, begin string, do func(*sql.Conn) error) error {
+func transaction(ctx context.Context, db *sql.DB, begin string, do func(sqlstore.Tx) error) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
@@ -268,7 +269,7 @@ func transaction(ctx context.Context, db *sql.DB, begin string, do func(*sql.Con
 	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return err
 	}
-	err = do(conn)
+	err = do(txOf(conn))
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}

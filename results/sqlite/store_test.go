@@ -8,14 +8,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/results/sqlite"
 	"stackmeter/results/storetest"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/scenarios"
 )
 
@@ -255,6 +258,42 @@ func wholeStore(t *testing.T) []byte {
 	return content
 }
 
+// TestMemoryOfManyCells bounds what a record that was read holds on to: what it has in
+// common with others is there once, and a histogram keeps no empty counts.
+func TestMemoryOfManyCells(t *testing.T) {
+	store := openStore(t, filepath.Join(t.TempDir(), "s.db"))
+	const cells = 2000
+	var records []results.Record
+	for i := range cells {
+		r := storetest.Record("many", results.StatusOK, i+1)
+		r.Stack = &results.Stack{Proxy: strings.Repeat("x", 20_000)}
+		r.Latency = new(load.Latency)
+		for j := range 100 {
+			r.Latency.Record(time.Duration(j*j+1) * time.Millisecond)
+		}
+		records = append(records, r)
+	}
+	if err := store.Import(t.Context(), results.Run{ID: "many", Scenario: "many", Started: time.Unix(1, 0)}, records); err != nil {
+		t.Fatal(err)
+	}
+	records = nil
+	live := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := live()
+	_, read, err := store.Run(t.Context(), "many")
+	if err != nil || len(read) != cells {
+		t.Fatal(len(read), err)
+	}
+	if each := (live() - before) / cells; each > 8<<10 {
+		t.Errorf("a record takes %d bytes", each)
+	}
+	runtime.KeepAlive(read)
+}
+
 // BenchmarkTenThousandCells reads a run of 10,000 cells, and the history of
 // cells over 30 runs of 333 of them.
 func BenchmarkTenThousandCells(b *testing.B) {
@@ -316,9 +355,19 @@ func BenchmarkTenThousandCells(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if h := verdict.NewHistory("nightly", duration, runs, observations); len(h.Cells) != 333 {
+			if h := history.New("nightly", duration, runs, observations); len(h.Cells) != 333 {
 				b.Fatal(len(h.Cells))
 			}
 		}
+	})
+}
+
+// BenchmarkMillion lists runs, and reads one and its history, beside a thousand cells and
+// beside a million.
+func BenchmarkMillion(b *testing.B) {
+	storetest.Million(b, "sqlite", func(b *testing.B) (results.Store, string, error) {
+		path := filepath.Join(b.TempDir(), "s.db")
+		store, err := sqlite.Open(b.Context(), path)
+		return store, path, err
 	})
 }

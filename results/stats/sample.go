@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 
-	gostats "github.com/aclements/go-moremath/stats"
 	"golang.org/x/perf/benchmath"
 )
 
@@ -35,7 +34,7 @@ type Sample struct {
 type Interval struct {
 	Low        float64 `json:"low"`
 	High       float64 `json:"high"`
-	Confidence float64 `json:"confidence"` // from the constant Confidence to below 1
+	Confidence float64 `json:"confidence"` // from the constant Confidence to below 1; at all looks together, where they decided how many values there are
 }
 
 // NewSample summarises values. It returns nil when there are none.
@@ -65,9 +64,13 @@ func NewSample(values []float64) *Sample {
 // over the groups (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, 2013:
 // the spread at the highest level has that of all levels below in it), on logarithms
 // where all are above 0, as what a start changes is a share. It reaches far with two
-// or three groups. With groups of one value it is NewSample.
-func NewNestedSample(groups [][]float64) *Sample {
+// or three groups. With groups of one value it is NewSample. Where looks decided how many
+// values there are, the interval is the one of Looks.
+func NewNestedSample(groups [][]float64, looks Looks) *Sample {
 	sample := NewSample(slices.Concat(groups...))
+	if sample != nil && looks != (Looks{}) {
+		sample.Interval = looks.interval(sample.Values)
+	}
 	var medians []float64
 	for _, group := range groups {
 		if len(group) > 0 {
@@ -101,7 +104,7 @@ func meanInterval(values []float64) (mean, reach float64) {
 	for _, v := range values {
 		squares += (v - mean) * (v - mean)
 	}
-	t := gostats.InvCDF(gostats.TDist{V: n - 1})(1 - (1-Confidence)/2)
+	t := studentQuantile((1-Confidence)/2, n-1)
 	return mean, t * math.Sqrt(squares/(n-1)/n)
 }
 
@@ -145,7 +148,8 @@ func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}
-	sorted := slices.Sorted(slices.Values(values))
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
 	middle := len(sorted) / 2
 	if len(sorted)%2 == 1 {
 		return sorted[middle]

@@ -92,20 +92,20 @@ func TestNestedSample(t *testing.T) {
 		each = append(each, []float64{v})
 	}
 	for name, groups := range map[string][][]float64{"one start": {values}, "each its own": each, "an empty one": {values, nil}} {
-		if got := NewNestedSample(groups); !reflect.DeepEqual(got, plain) {
+		if got := NewNestedSample(groups, Looks{}); !reflect.DeepEqual(got, plain) {
 			t.Errorf("%s: %+v, want %+v", name, got, plain)
 		}
 	}
-	if got := NewNestedSample(nil); got != nil {
+	if got := NewNestedSample(nil, Looks{}); got != nil {
 		t.Errorf("of nothing: %+v", got)
 	}
-	got := NewNestedSample([][]float64{values[:4], values[4:]})
+	got := NewNestedSample([][]float64{values[:4], values[4:]}, Looks{})
 	// The logarithms of the medians, 1.015 and 1.055, are 0.0386526 apart; t of one
 	// degree of freedom is 12.7062.
 	if low, high := math.Exp(0.0342142-12.7062*0.0386526/2), math.Exp(0.0342142+12.7062*0.0386526/2); math.Abs(got.Interval.Low-low) > 1e-4 || math.Abs(got.Interval.High-high) > 1e-4 {
 		t.Errorf("%+v, want from %v to %v", got.Interval, low, high)
 	}
-	if zero := NewNestedSample([][]float64{{0, 0, 0}, {1, 1, 1}}); zero.Interval.Low >= 0 || zero.Median != 0.5 {
+	if zero := NewNestedSample([][]float64{{0, 0, 0}, {1, 1, 1}}, Looks{}); zero.Interval.Low >= 0 || zero.Median != 0.5 {
 		t.Errorf("with zeros: %+v", zero.Interval)
 	}
 }
@@ -134,7 +134,7 @@ func TestNestedCoverage(t *testing.T) {
 					}
 					return 0
 				}
-				nested += holds(NewNestedSample(groups))
+				nested += holds(NewNestedSample(groups, Looks{}))
 				flat += holds(NewSample(slices.Concat(groups...)))
 			}
 			if share := float64(nested) / trials; share < 0.93 {

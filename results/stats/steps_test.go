@@ -2,202 +2,122 @@ package stats
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 )
 
-// nights are durations of one night after the other: 10 s with a noise of 2%,
-// and from night at on more by a share.
-func nights(seed uint64, n, at int, step float64) []float64 {
+// noisy are the levels of n nights with a noise of 2%; change is added to their logarithms.
+func noisy(seed uint64, n int, change func(night int) float64) []float64 {
 	random := rand.New(rand.NewPCG(seed, 7))
-	var values []float64
-	for i := range n {
-		level := 10.0
-		if i >= at {
-			level *= 1 + step
-		}
-		values = append(values, level*(1+0.02*random.NormFloat64()))
+	values := make([]float64, n)
+	for night := range values {
+		values[night] = 10 * math.Exp(0.02*random.NormFloat64()+change(night))
 	}
 	return values
 }
 
-// window is what history looks at by default.
-const window = 30
+func quiet(int) float64 { return 0 }
 
-func TestStepsOfOddSeries(t *testing.T) {
-	constant := make([]float64, 60)
-	outlier := nights(1, 40, 40, 0)
-	outlier[20] *= 3
-	both := append(nights(2, 20, 20, 0), nights(3, 20, 0, 0.2)...)
-	both = append(both, nights(4, 20, 20, 0)...)
-	for _, test := range []struct {
-		name   string
-		values []float64
-		want   int
-	}{
-		{"nothing", nil, 0}, {"one value", []float64{1}, 0}, {"five values", []float64{1, 1, 1, 9, 9}, 0},
-		{"constant", constant, 0}, {"one bad night", outlier, 0}, {"up and down again", both, 2},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if steps := Steps(test.values); len(steps) != test.want {
-				t.Errorf("steps %+v, want %d", steps, test.want)
+// BenchmarkFindLevels is the speed of it: one series and 19 of 60 nights. What it finds and
+// how often it is wrong is in the benchmarks of package results.
+func BenchmarkFindLevels(b *testing.B) {
+	for _, n := range []int{1, 19} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var series [][]float64
+			for seed := range n {
+				series = append(series, noisy(uint64(seed), 60, quiet))
+			}
+			for b.Loop() {
+				FindLevels(series)
 			}
 		})
 	}
-	if steps := Steps(both); len(steps) == 2 && (*Change(steps[0].Before, steps[0].After) < 0.15 || *Change(steps[1].Before, steps[1].After) > -0.1 || steps[0].P > StepLevel) {
-		t.Errorf("steps %+v", steps)
+}
+
+func TestFindLevelsOfOddSeries(t *testing.T) {
+	constant, whole := make([]float64, 60), make([]float64, 40)
+	for i := range whole {
+		whole[i] = 500
+		if i >= 30 {
+			whole[i] = 510
+		}
+	}
+	counts := append(make([]float64, 20), 3, 3, 3, 3, 3, 3, 3, 3, 3, 3)
+	outlier := noisy(1, 60, quiet)
+	outlier[30] *= 3
+	for _, test := range []struct {
+		name   string
+		values []float64
+		want   []int
+	}{
+		{"nothing", nil, nil}, {"one value", []float64{1}, nil}, {"seven values", []float64{1, 1, 1, 1, 9, 9, 9}, nil},
+		{"zeros", constant, nil}, {"whole numbers", whole, []int{30}}, {"from zero", counts, []int{20}}, {"one bad night", outlier, nil},
+		{"negative", []float64{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			levels := FindLevels([][]float64{test.values})[0]
+			var at []int
+			for _, step := range levels.Steps {
+				at = append(at, step.At)
+			}
+			if !slices.Equal(at, test.want) || levels.Drift != nil {
+				t.Errorf("%+v, want steps at %v", levels, test.want)
+			}
+		})
 	}
 }
 
-// shuffledStep is a series with a step beyond all noise at a place.
-func shuffledStep(seed uint64, before, after int) []float64 {
-	random := rand.New(rand.NewPCG(seed, 3))
-	var values []float64
-	for i := range before + after {
-		level := 10.0
-		if i >= before {
-			level = 100
+// TestStepSays: a plateau's sizes, intervals and end; a drift's; and a last value that
+// stands alone.
+func TestStepSays(t *testing.T) {
+	plateau := noisy(5, 50, func(night int) float64 {
+		if night >= 20 && night < 28 {
+			return math.Log(1.2)
 		}
-		values = append(values, level+random.Float64())
-	}
-	return values
-}
-
-// TestStepsEarliest: what history says about how soon a step can show is so.
-func TestStepsEarliest(t *testing.T) {
-	for runs := range StepRuns {
-		for before := range runs {
-			for seed := range uint64(10) {
-				if steps := Steps(shuffledStep(seed, before, runs-before)); len(steps) > 0 {
-					t.Fatalf("%d runs show a step: %+v", runs, steps)
-				}
-			}
-		}
-	}
-	most, found := 0, 0
-	for before := StepRuns; before < 25; before++ {
-		for seed := range uint64(5) {
-			after := 1
-			for ; len(Steps(shuffledStep(seed, before, after))) == 0; after++ {
-				if after == 10 {
-					t.Fatalf("no step of 10 runs after %d", before)
-				}
-			}
-			most = max(most, after)
-			if after >= 5 {
-				found++
-			}
-		}
-	}
-	if most != 6 || found < 54 {
-		t.Errorf("a large step shows after %d runs at most, and after five or six in %d of 60 series; want 6 and nearly all", most, found)
-	}
-}
-
-// BenchmarkSteps measures the search for steps: its speed, which steps it finds
-// and how soon, and how many false alarms it raises. Seeds are fixed, so that
-// the figures other than the speed are always the same.
-func BenchmarkSteps(b *testing.B) {
-	quiet, stepped := nights(1, window, window, 0), nights(1, window, 20, 0.1)
-	b.Run("quiet", func(b *testing.B) {
-		for b.Loop() {
-			Steps(quiet)
-		}
+		return 0
 	})
-	b.Run("stepped", func(b *testing.B) {
-		for b.Loop() {
-			Steps(stepped)
-		}
-	})
-	for _, step := range []float64{0.03, 0.05, 0.10} {
-		b.Run(fmt.Sprintf("found=%g", step), func(b *testing.B) { benchmarkFound(b, step) })
+	steps := FindLevels([][]float64{plateau})[0].Steps
+	if len(steps) != 2 || steps[0].At != 20 || steps[0].Ended != steps[1].At || steps[1].At != 28 || steps[1].Ended != 0 {
+		t.Fatalf("steps %+v", steps)
 	}
-	b.Run("alarms", benchmarkAlarms)
-	for _, correlation := range []float64{0, 0.4} {
-		b.Run(fmt.Sprintf("correlation=%g", correlation), func(b *testing.B) { benchmarkDependent(b, correlation) })
+	up := steps[0]
+	if up.Interval == nil || up.Interval.Low < 0.15 || up.Interval.Low > 0.2 || up.Interval.High < 0.2 || up.Interval.High > 0.25 || up.Earliest > 20 || up.Latest < 20 || up.Latest-up.Earliest > 2 {
+		t.Errorf("step %+v, interval %+v", up, up.Interval)
 	}
-}
-
-// benchmarkFound asks every night about the last 30 nights, of series with one
-// step under a noise of 2%.
-func benchmarkFound(b *testing.B, step float64) {
-	const series, quiet, watched = 50, 20, 20
-	for b.Loop() {
-		found, elsewhere := 0, 0
-		var delays []float64
-		near := func(at int) bool { return at >= quiet-3 && at <= quiet+3 }
-		for seed := range uint64(series) {
-			values := nights(100+seed, quiet+watched, quiet, step)
-			for night := quiet + 1; night <= len(values); night++ {
-				from := max(0, night-window)
-				if slices.ContainsFunc(Steps(values[from:night]), func(s Step) bool { return near(from + s.At) }) {
-					found++
-					delays = append(delays, float64(night-quiet))
-					break
-				}
-			}
-			for _, s := range Steps(values[len(values)-window:]) {
-				if !near(len(values) - window + s.At) {
-					elsewhere++
-				}
-			}
-		}
-		b.ReportMetric(100*float64(found)/series, "%found")
-		b.ReportMetric(median(delays), "nights-later")
-		b.ReportMetric(float64(elsewhere), "elsewhere")
+	drift := FindLevels([][]float64{noisy(7, 40, func(night int) float64 { return 0.01 * float64(max(0, night-20)) })})[0]
+	if drift.Drift == nil || math.Abs(drift.Drift.Change-0.01) > 0.002 {
+		t.Errorf("%+v", drift.Drift)
+	}
+	last := noisy(8, 30, func(night int) float64 { return float64(night/29) * 0.3 })
+	if alone := FindLevels([][]float64{last})[0]; alone.Alone == nil || math.Abs(*alone.Alone-0.35) > 0.06 || len(alone.Steps) > 0 {
+		t.Errorf("%+v", alone)
+	}
+	if alone := FindLevels([][]float64{noisy(8, 30, quiet)})[0].Alone; alone != nil {
+		t.Errorf("a quiet night stands alone: %v", *alone)
 	}
 }
 
-// benchmarkAlarms asks every night about the last 30, of series without a step.
-func benchmarkAlarms(b *testing.B) {
-	const series, length = 20, 200
-	for b.Loop() {
-		alarms := 0
-		for seed := range uint64(series) {
-			values := nights(1000+seed, length, length, 0)
-			known := map[int]bool{}
-			for night := 2 * stepSide; night <= length; night++ {
-				from := max(0, night-window)
-				for _, s := range Steps(values[from:night]) {
-					at, near := from+s.At, false
-					for k := at - 3; k <= at+3; k++ {
-						near = near || known[k]
-					}
-					if !near {
-						alarms++
-					}
-					known[at] = true
-				}
+// TestStepsCover: the interval of a step holds what it is, and its nights hold when it
+// was, about as often as they say.
+func TestStepsCover(t *testing.T) {
+	inside, when, n := 0, 0, 0
+	for seed := range uint64(200) {
+		for _, step := range FindLevels([][]float64{noisy(seed, 50, func(night int) float64 { return float64(min(1, night/25)) * math.Log(1.06) })})[0].Steps {
+			if step.At < 22 || step.At > 28 {
+				continue
 			}
-		}
-		b.ReportMetric(float64(alarms)/series, "alarms/200-nights")
-		if alarms > 2*series {
-			b.Errorf("%d false alarms in %d series", alarms, series)
+			n++
+			if step.Interval.Low <= 0.06 && step.Interval.High >= 0.06 {
+				inside++
+			}
+			if step.Earliest <= 25 && step.Latest >= 25 {
+				when++
+			}
 		}
 	}
-}
-
-// benchmarkDependent looks for steps in series without one, in which each value
-// is like the one before.
-func benchmarkDependent(b *testing.B, correlation float64) {
-	for b.Loop() {
-		alarms := 0
-		for seed := range uint64(300) {
-			random := rand.New(rand.NewPCG(seed, 5))
-			var values []float64
-			x := 0.0
-			for range 90 {
-				x = correlation*x + random.NormFloat64()
-				values = append(values, 100+x)
-			}
-			if len(Steps(values)) > 0 {
-				alarms++
-			}
-		}
-		b.ReportMetric(float64(alarms), "of-300")
-		if said := map[float64]int{0: 1, 0.4: 28}; alarms != said[correlation] {
-			b.Errorf("%d series of 300 have false steps, and the README says %d", alarms, said[correlation])
-		}
+	if n < 150 || float64(inside) < 0.88*float64(n) || float64(when) < 0.85*float64(n) {
+		t.Errorf("of %d steps the size is inside in %d, and the night in %d", n, inside, when)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"stackmeter/orchestrator/gpu"
 	"stackmeter/results"
 	"stackmeter/results/storetest"
 	"stackmeter/scenarios"
@@ -98,14 +100,29 @@ func (s *memory) Import(_ context.Context, entered results.Run, records []result
 // Resume marks a run as under way again.
 func (s *memory) Resume(_ context.Context, id string, plan scenarios.Plan, owner string) error {
 	return s.set("resume", id, func(r *run) {
-		r.Finished, r.Outcome, r.Verdict, r.Checks = nil, "", "", nil
+		r.Finished, r.Outcome, r.Verdict, r.Checks, r.Answers = nil, "", "", nil, nil
 		r.Plan, r.Owner = plan.Redacted(), owner
 	})
+}
+
+// Lanes replaces the run's lanes.
+func (s *memory) Lanes(_ context.Context, id string, lanes results.Lanes) error {
+	return s.set("record the lanes of", id, func(r *run) { r.Lanes = &lanes })
+}
+
+// Answered records what a search found.
+func (s *memory) Answered(_ context.Context, id string, answers []results.Answer) error {
+	return s.set("record the answers of", id, func(r *run) { r.Answers = answers })
 }
 
 // Images replaces the run's images.
 func (s *memory) Images(_ context.Context, id string, images map[string]string) error {
 	return s.set("record the images of", id, func(r *run) { r.Images = images })
+}
+
+// Devices replaces the run's devices.
+func (s *memory) Devices(_ context.Context, id string, devices []gpu.Device) error {
+	return s.set("record the devices of", id, func(r *run) { r.GPUDevices = devices })
 }
 
 // Planned replaces the number of the run's planned cells.
@@ -144,7 +161,6 @@ func (s *memory) Put(_ context.Context, record results.Record) error {
 			if old := r.records[i]; old.Status == results.StatusOK && (record.Status != results.StatusOK || !old.Started.Equal(record.Started)) {
 				return fmt.Errorf("repeat %d: %w", record.Cell.Repeat, results.ErrHeld)
 			}
-			r.records = slices.Delete(r.records, i, i+1)
 		}
 		r.put(record)
 		return nil
@@ -152,6 +168,12 @@ func (s *memory) Put(_ context.Context, record results.Record) error {
 }
 
 func (r *run) put(record results.Record) {
+	r.records = slices.DeleteFunc(r.records, func(o results.Record) bool {
+		return o.Cell.Name == record.Cell.Name && o.Cell.Repeat == record.Cell.Repeat
+	})
+	for _, text := range []*string{&record.Reason, &record.LogTail} {
+		*text = strings.ReplaceAll(strings.ToValidUTF8(*text, "\uFFFD"), "\x00", "\uFFFD")
+	}
 	record.Started, record.Topology = record.Started.UTC(), record.Topology.Redacted()
 	r.records = append(r.records, record)
 }
@@ -201,7 +223,7 @@ func (r *run) inOrder() []results.Record {
 
 // Find returns the id of what a user calls a run.
 func (s *memory) Find(ctx context.Context, which string, scope results.Scope) (string, error) {
-	runs, err := s.Runs(ctx)
+	runs, err := s.Runs(ctx, results.Scope{}, 0)
 	if err != nil {
 		return "", err
 	}
@@ -209,15 +231,22 @@ func (s *memory) Find(ctx context.Context, which string, scope results.Scope) (s
 	return run.ID, err
 }
 
-// Runs lists the runs, the one that was started last first.
-func (s *memory) Runs(context.Context) ([]results.Run, error) {
+// Runs lists the last runs within a scope, the one that was started last first.
+func (s *memory) Runs(_ context.Context, scope results.Scope, last int) ([]results.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var runs []results.Run
+	var all, runs []results.Run
 	for _, r := range slices.Backward(s.runs) {
-		runs = append(runs, s.whole(r))
+		all = append(all, s.whole(r))
 	}
-	slices.SortStableFunc(runs, func(a, b results.Run) int { return b.Started.Compare(a.Started) })
+	slices.SortStableFunc(all, func(a, b results.Run) int { return b.Started.Compare(a.Started) })
+	before := scope.Before == ""
+	for _, run := range all {
+		if before && (scope.Scenario == "" || run.Scenario == scope.Scenario) && (last == 0 || len(runs) < last) {
+			runs = append(runs, run)
+		}
+		before = before || run.ID == scope.Before
+	}
 	return runs, nil
 }
 
@@ -261,7 +290,7 @@ func (s *memory) History(ctx context.Context, scenario, pattern, metric string, 
 	if err != nil {
 		return nil, nil, err
 	}
-	runs, err := s.Runs(ctx)
+	runs, err := s.Runs(ctx, results.Scope{}, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -281,12 +310,27 @@ func (s *memory) History(ctx context.Context, scenario, pattern, metric string, 
 			return nil, nil, err
 		}
 		for _, r := range records {
-			if results.MatchCell(pattern, r.Cell.Name) {
+			if r.Reused == "" && r.Cell.Load.Of == 0 && results.MatchCell(pattern, r.Cell.Name) {
 				observations = append(observations, results.Observation{Run: run.ID, Cell: r.Cell.Name, Repeat: r.Cell.Repeat, Clean: r.Clean(), Value: m.Of(&r)})
 			}
 		}
 	}
 	return runs, observations, nil
+}
+
+// Alike returns records that were measured alike.
+func (s *memory) Alike(_ context.Context, fingerprints []string, since time.Time) ([]results.Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := &run{}
+	for _, r := range s.runs {
+		for _, record := range r.records {
+			if record.Status == results.StatusOK && record.Reused == "" && !record.Started.Before(since) && slices.Contains(fingerprints, record.Fingerprint) {
+				all.records = append(all.records, record)
+			}
+		}
+	}
+	return all.inOrder(), nil
 }
 
 // Close does nothing.

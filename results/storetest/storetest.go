@@ -17,6 +17,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
 )
 
 // A Bench is one kind of store under test.
@@ -46,6 +47,7 @@ func Run(t *testing.T, bench Bench) {
 		{"tags", tagging},
 		{"order of runs", ordering},
 		{"history", history},
+		{"records that were measured alike", alike},
 		{"several at once", concurrent},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -112,6 +114,7 @@ func roundTrip(t *testing.T, store results.Store) {
 	// Figures that are 0 are not missing.
 	second, nothing, zero := 1.0, int64(0), 0.0
 	zeros := Record("one", results.StatusOK, 8)
+	empty.Reason, empty.LogTail = "said \x00 and \xff", "\xc3\x28 and \x00"
 	zeros.Duration, zeros.Memory.Peak, zeros.CPU.Stack, zeros.CPU.Client, zeros.GPU.Peak = &second, &nothing, &zero, &zero, &nothing
 
 	run := results.Run{}
@@ -133,6 +136,7 @@ func roundTrip(t *testing.T, store results.Store) {
 	if len(records) != 3 {
 		t.Fatalf("%d records, want 3", len(records))
 	}
+	empty.Reason, empty.LogTail = "said \uFFFD and \uFFFD", "\uFFFD( and \uFFFD"
 	equal(t, "record without figures", records[0], empty)
 	equal(t, "record with zeros", records[1], zeros)
 	equal(t, "latency", records[2].Latency.Percentile(50), full.Latency.Percentile(50))
@@ -226,7 +230,7 @@ func importing(t *testing.T, store results.Store) {
 			t.Errorf("%s was imported", id)
 		}
 	}
-	if runs, err := store.Runs(t.Context()); err != nil || len(runs) != 1 || runs[0].Counts.OK != 1 {
+	if runs, err := store.Runs(t.Context(), results.Scope{}, 0); err != nil || len(runs) != 1 || runs[0].Counts.OK != 1 {
 		t.Errorf("after imports that failed: %+v (%v)", runs, err)
 	}
 }
@@ -243,10 +247,14 @@ func life(t *testing.T, store results.Store) {
 	images := map[string]string{"flask/app": "sha256:1", "load client": "sha256:2"}
 	at := time.Unix(99, 0)
 	checks := []results.Check{{Threshold: "errors == 0", Cell: "c"}}
+	lanes := results.Lanes{Have: []results.Lane{{Devices: []string{"GPU-a"}, Cores: "0-2", Client: "3"}}, Off: "a reason",
+		Check: &results.LaneCheck{Lanes: 2, Pairs: 8, Alone: 1, Beside: 2, Ratio: 2, Low: new(1.5), High: new(2.5)}}
+	devices := []gpu.Device{{Index: 1, UUID: "GPU-a", Name: "A", Memory: 1 << 30, Driver: "550", Node: "n1"}}
+	answers := []results.Answer{{Load: "mt2/n10", Topology: "flask", Sure: 0.95, Decided: true, Why: "sure"}}
 	must(t,
-		store.Images(ctx, "one", images), store.Planned(ctx, "one", 12),
+		store.Images(ctx, "one", images), store.Lanes(ctx, "one", lanes), store.Devices(ctx, "one", devices), store.Planned(ctx, "one", 12),
 		store.Finish(ctx, "one", results.OutcomeInterrupted, at),
-		store.Judged(ctx, "one", results.VerdictFailed, "base", checks))
+		store.Judged(ctx, "one", results.VerdictFailed, "base", checks), store.Answered(ctx, "one", answers))
 	run, _ := get(t, store, "one")
 	if run.Outcome != results.OutcomeInterrupted || run.Finished == nil || *run.Finished != at.UTC() || run.Spent[results.PhaseMeasure] != 3 {
 		t.Errorf("finished run = %+v", run)
@@ -254,12 +262,21 @@ func life(t *testing.T, store results.Store) {
 	if run.Planned != 12 || run.Counts.Planned != 12 || run.Counts.Missing() != 12 {
 		t.Errorf("%d cells are planned, and the counts are %+v", run.Planned, *run.Counts)
 	}
+	if !reflect.DeepEqual(run.Lanes, &lanes) {
+		t.Errorf("lanes = %+v", run.Lanes)
+	}
+	if !slices.Equal(run.GPUDevices, devices) {
+		t.Errorf("devices = %+v", run.GPUDevices)
+	}
+	if !slices.Equal(run.Answers, answers) {
+		t.Errorf("answers = %+v", run.Answers)
+	}
 	if run.Verdict != results.VerdictFailed || run.Against != "base" || !reflect.DeepEqual(run.Checks, checks) {
 		t.Errorf("judged run = %+v", run)
 	}
 	must(t, store.Resume(ctx, "one", scenarios.Plan{Thresholds: []string{"errors == 0"}}, "another process"))
 	run, _ = get(t, store, "one")
-	if run.Outcome != "" || run.Finished != nil || run.Verdict != "" || run.Checks != nil {
+	if run.Outcome != "" || run.Finished != nil || run.Verdict != "" || run.Checks != nil || run.Answers != nil {
 		t.Errorf("resumed run = %+v, and it has not ended yet", run)
 	}
 	if run.Spent[results.PhaseMeasure] != 3 || !maps.Equal(run.Images, images) || len(run.Plan.Thresholds) != 1 || run.Owner != "another process" || run.Against != "base" {
@@ -279,9 +296,12 @@ func noRun(t *testing.T, store results.Store) {
 		"Put":            store.Put(ctx, Record("none", results.StatusOK, 1)),
 		"Spent":          store.Spent(ctx, "none", "x", 1),
 		"Images":         store.Images(ctx, "none", nil),
+		"Lanes":          store.Lanes(ctx, "none", results.Lanes{}),
+		"Devices":        store.Devices(ctx, "none", nil),
 		"Planned":        store.Planned(ctx, "none", 7),
 		"Finish":         store.Finish(ctx, "none", "ok", time.Now()),
 		"Judged":         store.Judged(ctx, "none", "", "", nil),
+		"Answered":       store.Answered(ctx, "none", nil),
 		"Resume":         store.Resume(ctx, "none", scenarios.Plan{}, "another process"),
 		"Tag":            store.Tag(ctx, "none", "gold"),
 		"Untag":          store.Untag(ctx, "gold"),
@@ -339,6 +359,37 @@ func counting(t *testing.T, store results.Store) {
 	if want := (results.Counts{OK: 1, Failed: 1, Pruned: 1}); *run.Counts != want {
 		t.Errorf("counts %+v, want %+v", *run.Counts, want)
 	}
+	// In a search neither what was pruned nor what ran out of memory is a fault. What
+	// is put over a record counts instead of it, and what is imported counts once.
+	want := func(id string, counts results.Counts) {
+		t.Helper()
+		if run, err := store.ByID(t.Context(), id); err != nil || *run.Counts != counts || run.Count(records) != counts && id == "one" {
+			t.Errorf("counts of %s %+v (%v), want %+v", id, run.Counts, err, counts)
+		}
+	}
+	must(t, store.Resume(t.Context(), "one", scenarios.Plan{Search: &goals.Search{}}, ""))
+	want("one", results.Counts{OK: 1, Closed: 2})
+	must(t, store.Resume(t.Context(), "one", scenarios.Plan{}, ""))
+	want("one", results.Counts{OK: 1, Failed: 1, Pruned: 1})
+	again := pruned
+	again.Status, again.OutOfMemory = results.StatusFailed, results.MemoryMain
+	twice := again
+	for _, r := range []*results.Record{&again, &twice} {
+		r.Run = "two"
+	}
+	twice.Status, twice.OutOfMemory = results.StatusOK, ""
+	must(t, store.Import(t.Context(), results.Run{ID: "two", Started: time.Unix(2, 0), Plan: scenarios.Plan{Search: &goals.Search{}}}, []results.Record{again, twice}))
+	want("two", results.Counts{OK: 1})
+	for i, counts := range []results.Counts{{OK: 1, Closed: 1}, {OK: 1, Closed: 1}, {OK: 1, Failed: 1}, {OK: 2}} {
+		r := again
+		r.Cell.Repeat = 5
+		r.Status = []string{results.StatusPruned, results.StatusFailed, results.StatusFailed, results.StatusOK}[i]
+		if r.OutOfMemory = ""; i == 1 {
+			r.OutOfMemory = results.MemoryGPU
+		}
+		put(t, store, r)
+		want("two", counts)
+	}
 	repeats, err := store.Repeats(t.Context(), "one")
 	if err != nil || len(repeats) != len(records) {
 		t.Fatalf("%d repeats (%v), want %d", len(repeats), err, len(records))
@@ -352,148 +403,6 @@ func counting(t *testing.T, store results.Store) {
 		if r.Stack != nil != (of.Stack != nil) || r.Stack != nil && *r.Stack.WarmupS != warm {
 			t.Errorf("repeat %d has the stack %+v", i+1, r.Stack)
 		}
-	}
-}
-
-func naming(t *testing.T, store results.Store) {
-	ctx := t.Context()
-	if _, _, err := store.Run(ctx, ""); !errors.Is(err, results.ErrNoRun) {
-		t.Errorf("latest of none: %v, want ErrNoRun", err)
-	}
-	for i, id := range []string{"a1", "b1", "a2", "a3", "20-aa", "21-bb", "21-b", "21-bc", "50%_x", "b2"} {
-		begin(t, store, id, id[:1], int64(i))
-	}
-	for id, verdict := range map[string]string{"a1": results.VerdictPassed, "a2": results.VerdictPassed, "a3": results.VerdictFailed, "b1": results.VerdictPassed} {
-		must(t, store.Judged(ctx, id, verdict, "", nil))
-	}
-	for tag, run := range map[string]string{"gold": "a1", "a": "a2", "b1": "a1"} {
-		must(t, store.Tag(ctx, run, tag))
-	}
-	of := func(scenario, before string) results.Scope { return results.Scope{Scenario: scenario, Before: before} }
-	for _, test := range []struct {
-		name, which string
-		scope       results.Scope
-		want        string // empty: ErrNoRun
-	}{
-		{"nothing is the latest", "", of("", ""), "b2"},
-		{"latest", results.Latest, of("", ""), "b2"},
-		{"latest of a scenario", results.Latest, of("a", ""), "a3"},
-		{"latest before", results.Latest, of("", "a3"), "a2"},
-		{"latest of no scenario", results.Latest, of("c", ""), ""},
-		{"latest before one that is not there", results.Latest, of("", "c"), ""},
-		{"the one before of its scenario", "latest~1", of("", ""), "b1"},
-		{"two before", "a3~2", of("", ""), "a1"},
-		{"none before", "a3~0", of("", ""), "a3"},
-		{"too many before", "a3~3", of("", ""), ""},
-		{"no number", "a3~x", of("", ""), ""},
-		{"below 0", "a3~-1", of("", ""), ""},
-		{"last passed", results.LastPassed, of("", ""), "a2"},
-		{"last passed of a scenario", results.LastPassed, of("b", ""), "b1"},
-		{"last passed before", results.LastPassed, of("a", "a2"), "a1"},
-		{"none passed before", results.LastPassed, of("a", "a1"), ""},
-		{"tag", "gold", of("", ""), "a1"},
-		{"before a tag", "gold~1", of("", ""), ""},
-		{"a tag beats beginnings", "a", of("", ""), "a2"},
-		{"an id beats tags", "b1", of("", ""), "b1"},
-		{"unique beginning", "20", of("", ""), "20-aa"},
-		{"an id beats beginnings", "21-b", of("", ""), "21-b"},
-		{"ambiguous", "21", of("", ""), ""},
-		{"unknown", "27", of("", ""), ""},
-		{"wildcards are letters", "%", of("", ""), ""},
-		{"wildcards in an id", "50%_", of("", ""), "50%_x"},
-		{"an end is no beginning", "aa", of("", ""), ""},
-	} {
-		got, err := store.Find(ctx, test.which, test.scope)
-		if got != test.want || (test.want == "") != errors.Is(err, results.ErrNoRun) {
-			t.Errorf("%s: %q within %+v is %q (%v), want %q", test.name, test.which, test.scope, got, err, test.want)
-		}
-		if run, _, err := store.Run(ctx, test.which); test.scope == of("", "") && run.ID != test.want {
-			t.Errorf("%s: the run %q is %q (%v), want %q", test.name, test.which, run.ID, err, test.want)
-		}
-	}
-}
-
-func tagging(t *testing.T, store results.Store) {
-	ctx := t.Context()
-	for i, id := range []string{"one", "two"} {
-		must(t, store.Begin(ctx, results.Run{ID: id, Started: time.Unix(int64(i), 0), Tags: []string{"gold"}}))
-	}
-	if run, _ := get(t, store, "gold"); run.ID != "two" {
-		t.Errorf("gold is %s, want two, which began with the tag last", run.ID)
-	}
-	must(t, store.Tag(ctx, "one", "silver"), store.Tag(ctx, "one", "gold"))
-	if run, _ := get(t, store, "gold"); run.ID != "one" || !slices.Equal(run.Tags, []string{"gold", "silver"}) {
-		t.Errorf("gold is %s with the tags %v", run.ID, run.Tags)
-	}
-	for _, tag := range []string{"latest", "last-passed", "x~1", " ", ""} {
-		if err := store.Tag(ctx, "one", tag); err == nil {
-			t.Errorf("tag %q was taken", tag)
-		}
-	}
-	must(t, store.Untag(ctx, "gold"))
-	if id, err := store.Find(ctx, "gold", results.Scope{}); !errors.Is(err, results.ErrNoRun) {
-		t.Errorf("the tag that was taken away is that of %q (%v)", id, err)
-	}
-}
-
-func ordering(t *testing.T, store results.Store) {
-	for i, id := range []string{"second", "third", "first", "third too"} {
-		begin(t, store, id, "s", []int64{2, 3, 1, 3}[i])
-	}
-	runs, err := store.Runs(t.Context())
-	var ids []string
-	for _, run := range runs {
-		ids = append(ids, run.ID)
-	}
-	if want := []string{"third too", "third", "second", "first"}; err != nil || !slices.Equal(ids, want) {
-		t.Errorf("runs %v (%v), want %v", ids, err, want)
-	}
-}
-
-// history: what it reads of a record is what the metric says of it.
-func history(t *testing.T, store results.Store) {
-	for i, id := range []string{"one", "two", "three"} {
-		begin(t, store, id, "s", int64(i))
-	}
-	begin(t, store, "other", "x", -1)
-	figure, bytes := 1.5, int64(7<<20)
-	full := Record("three", results.StatusOK, 1)
-	full.Duration, full.Replies, full.CPU.Stack, full.CPU.Client = &figure, 10, &figure, &figure
-	full.GPU.Validity, full.GPU.Peak, full.GPU.Stack, full.Memory.Peak = "valid", &bytes, &bytes, &bytes
-	full.Latency = new(load.Latency)
-	full.Latency.Record(time.Second)
-	full.Latency.Record(3 * time.Second)
-	full.Load.Search, full.Load.FirstByte = &load.Search{Rate: 12}, &results.Spread{P50: 0.25, P99: 0.5}
-	full.Load.Events, full.Load.FirstEvent, full.Load.EventGap = &bytes, &results.Spread{P50: 0.3, P99: 0.6}, &results.Spread{P50: 0.01, P99: 0.02}
-	full.GPU.Devices = []gpu.DeviceUsage{{Activity: gpu.TelemetrySummary{Energy: &figure}}}
-	empty := Record("two", results.StatusFailed, 1)
-	put(t, store, full, empty, Record("one", results.StatusOK, 1), Record("other", results.StatusOK, 1))
-	for _, m := range results.Metrics() {
-		if m.Of(&full) == nil {
-			t.Errorf("the record lacks %s", m.Name)
-		}
-		for pattern, matches := range map[string]int{"": 2, "flask/*": 2, "*": 2, "fl?sk/mt[12]/*": 2, "flask": 0, "nginx*": 0, "[": 0} {
-			runs, observations, err := store.History(t.Context(), "", pattern, m.Name, 2)
-			if err != nil || len(runs) != 2 || runs[0].ID != "two" || runs[1].ID != "three" || len(observations) != matches {
-				t.Fatalf("%s of %s: %v, %v (%v)", m.Name, pattern, runs, observations, err)
-			}
-			for _, o := range observations {
-				of := full
-				if o.Run == "two" {
-					of = empty
-				}
-				want := results.Observation{Run: of.Run, Cell: of.Cell.Name, Repeat: 1, Clean: of.Clean(), Value: m.Of(&of)}
-				if !reflect.DeepEqual(o, want) {
-					t.Errorf("%s: %+v, want %+v", m.Name, o, want)
-				}
-			}
-		}
-	}
-	if runs, _, err := store.History(t.Context(), "x", "", results.MetricDuration, 30); err != nil || len(runs) != 1 || runs[0].ID != "other" {
-		t.Errorf("of another scenario: %v (%v)", runs, err)
-	}
-	if _, _, err := store.History(t.Context(), "s", "", "shoe_size", 30); err == nil {
-		t.Error("a metric that does not exist has a history")
 	}
 }
 

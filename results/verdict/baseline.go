@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"slices"
+
 	"stackmeter/results"
 	"stackmeter/scenarios"
 )
@@ -9,27 +11,49 @@ import (
 // of 10 is never compared with a batch of 100.
 type Baselines map[int]Summary
 
-// FindBaselines picks the baselines among summaries in the order of Summarise.
-// For each number of requests the baseline is the first cell that the selector
-// matches. Without a selector it is the first topology's cell under a single
-// client, or the first topology's first cell if there is none. Where nothing
-// matches there is no baseline. The choice does not depend on results: a
-// baseline that failed stays the baseline, and ratios to it are missing.
-func FindBaselines(summaries []Summary, selector *scenarios.Baseline) Baselines {
-	baselines := Baselines{}
-	for _, summary := range summaries {
-		requests := summary.Load.Requests
+// references are the topologies that ratios refer to, by number of requests, among
+// summaries in the order of Summarise: as the plan says, or, where it knows no order of
+// topologies, the first in that order. Whatever chooses a reference asks this. It does not
+// depend on results: a topology that failed, or that a search left before it was measured
+// to the end, stays the reference, and ratios to it are missing.
+func references(summaries []Summary, plan scenarios.Plan) map[int]string {
+	references := map[int]string{}
+	for _, s := range summaries {
+		requests := s.Load.Requests
+		if _, known := references[requests]; known {
+			continue
+		}
+		references[requests] = plan.Reference(requests)
+		if references[requests] == "" {
+			first := slices.IndexFunc(summaries, func(o Summary) bool { return o.Load.Requests == requests && selector(plan).Takes(o.Load) })
+			references[requests] = summaries[max(0, first)].Topology.Name
+		}
+	}
+	return references
+}
+
+func selector(plan scenarios.Plan) scenarios.Baseline {
+	if plan.Baseline == nil {
+		return scenarios.Baseline{}
+	}
+	return *plan.Baseline
+}
+
+// FindBaselines picks the baselines among summaries in the order of Summarise: for each
+// number of requests the first cell of its reference that the scenario's baseline takes.
+// Of a scenario without one it is the reference's cell under a single client, or its
+// first if there is none.
+func FindBaselines(summaries []Summary, plan scenarios.Plan) Baselines {
+	baselines, of := Baselines{}, references(summaries, plan)
+	for _, s := range summaries {
+		requests := s.Load.Requests
+		if s.Topology.Name != of[requests] || !selector(plan).Takes(s.Load) {
+			continue
+		}
 		chosen, found := baselines[requests]
-		switch {
-		case selector != nil:
-			if !found && selects(*selector, summary) {
-				baselines[requests] = summary
-			}
-		case !found:
-			baselines[requests] = summary
-		case chosen.Topology.Name == summary.Topology.Name &&
-			chosen.Load.Client != scenarios.ClientSingle && summary.Load.Client == scenarios.ClientSingle:
-			baselines[requests] = summary
+		single := plan.Baseline == nil && chosen.Load.Client != scenarios.ClientSingle && s.Load.Client == scenarios.ClientSingle
+		if !found || single {
+			baselines[requests] = s
 		}
 	}
 	return baselines
@@ -61,12 +85,4 @@ func (b Baselines) Saved(s Summary) *float64 {
 		return nil
 	}
 	return new(baseline.Duration.Median - s.Duration.Median)
-}
-
-// selects reports whether the selector matches the cell.
-func selects(selector scenarios.Baseline, s Summary) bool {
-	if selector.Topology != "" && selector.Topology != s.Topology.Name {
-		return false
-	}
-	return selector.Client == "" || selector.Client == s.Load.Client || selector.Client == s.Load.Mode()
 }

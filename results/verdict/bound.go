@@ -7,9 +7,9 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/results"
+	"stackmeter/results/verdict/cores"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
-	"stackmeter/scenarios/units"
 )
 
 // What can bound a cell.
@@ -41,9 +41,9 @@ const (
 	// anything: the kernel's counters advance in steps of 10 ms.
 	shortest = 0.1
 
-	// servedShare is the share of the offered rate from which it counts as served:
+	// ServedShare is the share of the offered rate from which it counts as served:
 	// the last answers come after the last request.
-	servedShare = 0.95
+	ServedShare = 0.95
 
 	// idleShare is the share below which CPU and GPU count as idle.
 	idleShare = 0.5
@@ -115,7 +115,7 @@ func utilisationOf(r results.Record, plan scenarios.Plan, host results.Host) uti
 	if machine := per(r.CPU.Machine, *r.Duration); machine != nil && u.stack != nil && u.client != nil {
 		u.others = new(max(0, *machine-*u.stack-*u.client))
 	}
-	u.limit, u.limitIs, u.shared = stackCores(r, plan, host)
+	u.limit, u.limitIs, u.shared = cores.Of(r, plan, host)
 	for _, d := range r.GPU.Devices {
 		if mean := d.Activity.UtilizationMean; mean != nil && r.GPU.TelemetrySamples >= fewestSamples && (u.gpu == nil || *mean > *u.gpu) {
 			u.gpu = mean
@@ -143,29 +143,6 @@ func per(seconds *float64, duration float64) *float64 {
 	return new(*seconds / duration)
 }
 
-// stackCores is how many cores the stack could use, where that limit comes from
-// and whether the client used the same cores. Each service has a limit of
-// resources.cpus of its own. A proxy does not count, because it needs next to
-// nothing beside an app.
-func stackCores(r results.Record, plan scenarios.Plan, host results.Host) (cores float64, is string, shared bool) {
-	shared = len(r.Load.Cores) == 0 && plan.Resources.Cpuset == ""
-	if set, err := units.ParseCpuset(plan.Resources.Cpuset); err == nil && len(set) > 0 {
-		cores, is = float64(len(set)), "resources.cpuset"
-	} else if host.Cores > 0 {
-		cores, is = float64(host.Cores), "the machine's"
-		if !shared && len(r.Load.Cores) < host.Cores {
-			cores, is = cores-float64(len(r.Load.Cores)), "those that the client left"
-		}
-	}
-	if each := plan.Resources.Of(r.Topology).CPUs; each > 0 {
-		services := max(1, len(r.Topology.Services), r.Topology.Replicas)
-		if limit := each * float64(services); cores == 0 || limit < cores {
-			cores, is, shared = limit, "resources.cpus", false
-		}
-	}
-	return cores, is, shared
-}
-
 func boundByClient(u utilisation) *Bound {
 	why := ""
 	switch flags := u.record.Flags; {
@@ -191,7 +168,7 @@ func boundByClient(u utilisation) *Bound {
 // was offered that could have waited, so nothing was saturated.
 func boundByRate(u utilisation) *Bound {
 	rate, served := u.record.Cell.Load.Rate, u.record.Throughput()
-	if u.record.Cell.Load.Client != scenarios.ClientOpen || rate <= 0 || served == nil || *served < servedShare*rate {
+	if u.record.Cell.Load.Client != scenarios.ClientOpen || rate <= 0 || served == nil || *served < ServedShare*rate {
 		return nil
 	}
 	return &Bound{boundRate, fmt.Sprintf("%.4g of %.4g requests that were offered each second were answered: more may be served; %s", *served, rate, u.figures())}

@@ -2,11 +2,14 @@ package verdict
 
 import (
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"stackmeter/results"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
+	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
 
@@ -48,15 +51,64 @@ func (b Budget) Meets(s Summary) (meets, known bool) {
 	if sample == nil || slices.ContainsFunc(s.Speaking, func(r results.Record) bool { return b.Metric.Of(&r) == nil && !r.Spares(b.Metric) }) {
 		return false, false
 	}
-	if b.Metric.Higher {
-		return sample.Min >= b.Limit, true
+	return !b.breaks(sample.Min) && !b.breaks(sample.Max), true
+}
+
+// breaks is whether a value is beyond the budget.
+func (b Budget) breaks(value float64) bool {
+	return b.Metric.Higher && value < b.Limit || !b.Metric.Higher && value > b.Limit
+}
+
+// worst is the repeat that is the farthest beyond the budget, and its value.
+func (b Budget) worst(s Summary) (repeat int, value float64) {
+	for _, r := range s.Speaking {
+		v := b.Metric.Of(&r)
+		if v != nil && b.breaks(*v) && (repeat == 0 || b.Metric.Higher && *v < value || !b.Metric.Higher && *v > value) {
+			repeat, value = r.Cell.Repeat, *v
+		}
 	}
-	return sample.Max <= b.Limit, true
+	return repeat, value
+}
+
+// In is a value that is beyond the budget in the unit that the budget was written in,
+// with as many digits as show that it is.
+func (b Budget) In(value float64) string {
+	name := strings.TrimSpace(b.Text[strings.LastIndexAny(b.Text, "0123456789.")+1:])
+	scale, err := units.Parse("1"+name, b.Metric.Unit)
+	if err != nil {
+		name, scale = "", 1 // it was parsed before, so that there is no such budget
+	}
+	const fine = 0.002 // how far it may be rounded, as a share
+	text := ""
+	for decimals := range 10 {
+		text = strconv.FormatFloat(value/scale, 'f', decimals, 64)
+		shown, _ := strconv.ParseFloat(text, 64)
+		if b.breaks(shown*scale) && math.Abs(shown*scale-value) < min(math.Abs(value-b.Limit)/2, fine*math.Abs(value)) {
+			break
+		}
+	}
+	if name == "%" || name == "" {
+		return text + name
+	}
+	return text + " " + name
+}
+
+// Bounds are the budgets of the goal, each in words: p99 ≤ 2s.
+func (g Goal) Bounds() []string {
+	var bounds []string
+	for _, b := range g.Under {
+		sign := "≤"
+		if b.Metric.Higher {
+			sign = "≥"
+		}
+		bounds = append(bounds, fmt.Sprintf("%s %s %s", b.Metric.Name, sign, show.Line(b.Text)))
+	}
+	return bounds
 }
 
 // NewGoal reads what a scenario recommends for. Its budgets are in the order
 // of their metrics' names.
-func NewGoal(r scenarios.Recommend) (Goal, error) {
+func NewGoal(r goals.Recommend) (Goal, error) {
 	objective, err := results.FindMetric(r.Objective)
 	if err != nil {
 		return Goal{}, fmt.Errorf("objective: %w", err)

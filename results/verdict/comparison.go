@@ -33,6 +33,9 @@ type Comparison struct {
 	Memory      string           // MemoryGPU or MemoryMain: which peak is compared
 	Metrics     []results.Figure // in the order of a cell's Changes
 	Cells       []CellComparison
+
+	Nights int  // whose spread is in the changes, the most of any, see Between; 0: none are known
+	Mean   bool // the changes are from the mean of the nights, not from the base
 }
 
 // A CellComparison is one cell in both runs.
@@ -53,6 +56,10 @@ type Change struct {
 	// the metric. Compared is their number, or 1 outside of a Comparison.
 	Corrected float64
 	Compared  int
+
+	// Nights is of how many nights the spread is in Difference and Interval, see
+	// Comparison.Between; 0: they are of the repeats alone.
+	Nights int
 
 	// Interval is the relative change's, see stats.ChangeInterval. It is not
 	// corrected.
@@ -77,10 +84,11 @@ func (c Change) worsens() bool {
 	if c.Base == nil || c.Head == nil {
 		return false
 	}
-	if c.Metric.Higher {
-		return c.Head.Median < c.Base.Median
+	rises, falls := c.Head.Median > c.Base.Median, c.Head.Median < c.Base.Median
+	if c.Nights > 0 {
+		rises, falls = *c.Difference.Change > 0, *c.Difference.Change < 0
 	}
-	return c.Head.Median > c.Base.Median
+	return c.Metric.Higher && falls || !c.Metric.Higher && rises
 }
 
 // Counts is the number of cells in each state.
@@ -109,9 +117,9 @@ func CellRegressed(state string) bool {
 // matches cells by topology and load. Whether the runs may be compared at all is
 // for the caller to decide, by Disparities.
 func CompareRuns(base, head results.Run, baseRecords, headRecords []results.Record) Comparison {
-	before, after := Summarise(baseRecords), Summarise(headRecords)
+	before, after := SummariseRun(base, baseRecords), SummariseRun(head, headRecords)
 	base.Counts, head.Counts = new(base.Count(baseRecords)), new(head.Count(headRecords))
-	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: notesOf(base, head), Memory: results.MemoryMain}
+	c := Comparison{Base: base, Head: head, Disparities: Disparities(base, head), Notes: Notes(base, head), Memory: results.MemoryMain}
 	if MemoryKind(before) == results.MemoryGPU && MemoryKind(after) == results.MemoryGPU {
 		c.Memory = results.MemoryGPU
 	}
@@ -154,6 +162,10 @@ func (c Comparison) correct(m results.Figure) {
 		d := &change.Difference
 		change.Corrected, change.Compared = corrected, len(p)
 		d.Shown = corrected <= 1-stats.Confidence
+		if change.Nights > 0 {
+			d.Able, change.Needs = true, 0
+			continue
+		}
 		d.Able = d.Shown || float64(len(p))*stats.SmallestP(d.N1, d.N2) <= 1-stats.Confidence
 		change.Needs = stats.RepeatsLikely(change.Base, change.Head, len(p))
 	}

@@ -9,6 +9,7 @@ import (
 	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/threshold"
+	"stackmeter/scenarios/wire"
 )
 
 // repeated are the records of one cell with these durations.
@@ -104,8 +105,8 @@ func TestDisparities(t *testing.T) {
 			GPUDevices: []gpu.Device{{Name: "A", Driver: "550"}},
 			Plan: scenarios.Plan{
 				App: scenarios.App{Image: "host:5000/team/app:1", WSGI: "a:b"}, Client: scenarios.Client{Engine: "native"}, Fresh: "topology",
-				Request:      scenarios.Request{Method: "GET", Path: "/"},
-				PayloadFiles: []scenarios.PayloadFile{{Name: "a.txt", Size: 1, SHA256: "one"}},
+				Request:      wire.Request{Method: "GET", Path: "/"},
+				PayloadFiles: []wire.PayloadFile{{Name: "a.txt", Size: 1, SHA256: "one"}},
 			},
 		}
 		edit(&r)
@@ -168,10 +169,10 @@ func TestNotes(t *testing.T) {
 		t.Errorf("noted %v, want %v", kinds, want)
 	}
 	head.Host.Memory = 32 << 30 // a disparity, and no note
-	if notes := notesOf(base, head); len(notes) != 3 {
+	if notes := Notes(base, head); len(notes) != 3 {
 		t.Errorf("noted %v", notes)
 	}
-	if notes := notesOf(base, results.Run{}); len(notes) != 0 {
+	if notes := Notes(base, results.Run{}); len(notes) != 0 {
 		t.Errorf("of a machine that is not known: %v", notes)
 	}
 }

@@ -24,14 +24,15 @@ type Condition struct {
 	Saved    *float64 // seconds against the baseline
 	Ratio    Relation // of duration, to the baseline
 	OfBest   Relation // of duration, to the fastest of the front
+	Over     *Excess  // the budget of the scenario's recommend that it is not within; nil: none
 }
 
 // Conclude finds the conditions worth having: the members of the Frontier of
 // duration against peak memory, and cells that are as good. The baseline comes
 // first, even if it is not on the front or failed.
-func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
+func Conclude(summaries []Summary, plan scenarios.Plan) Conclusion {
 	frontier := FindFrontier(summaries, results.Metric(results.MetricDuration))
-	baselines := FindBaselines(summaries, selector)
+	baselines := FindBaselines(summaries, plan)
 	var rows []Condition
 	for _, s := range frontier.Members {
 		rows = append(rows, Condition{Summary: s, Front: true})
@@ -64,11 +65,32 @@ func Conclude(summaries []Summary, selector *scenarios.Baseline) Conclusion {
 			best = &s
 		}
 	}
+	under := budgets(plan)
+	var luck field
+	if best != nil {
+		luck = newField(frontier.Candidates, nil, frontier.Objective, *best)
+	}
 	for i, row := range rows {
+		rows[i].Over = firstExcess(row.Summary, under)
 		if best != nil {
-			rows[i].OfBest = Beside(*best, row.Summary, frontier.Objective)
+			rows[i].OfBest = luck.fair(Beside(*best, row.Summary, frontier.Objective), *best, row.Summary, false)
 		}
 		rows[i].Saved, rows[i].Ratio = baselines.Saved(row.Summary), baselines.Ratio(row.Summary, frontier.Objective)
+		if baseline := baselines.Of(row.Summary); baseline != nil {
+			rows[i].Ratio = luck.fair(rows[i].Ratio, *baseline, row.Summary, false)
+		}
 	}
 	return Conclusion{frontier, rows}
+}
+
+// budgets are those of a plan's recommend.
+func budgets(plan scenarios.Plan) []Budget {
+	if plan.Recommend == nil {
+		return nil
+	}
+	goal, err := NewGoal(*plan.Recommend)
+	if err != nil {
+		return nil // its own section says so
+	}
+	return goal.Under
 }

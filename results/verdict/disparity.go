@@ -11,6 +11,7 @@ import (
 	"stackmeter/results"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // Kinds in which two runs can differ. Their figures are then not comparable.
@@ -80,9 +81,9 @@ func AlikeMemory(a, b int64) bool {
 	return math.Abs(float64(a-b)) <= memoryShare*float64(max(a, b))
 }
 
-// notesOf returns what else differs between the machines of two runs and is no
+// Notes returns what else differs between the machines of two runs and is no
 // obstacle to comparing them. What a run does not say is left out.
-func notesOf(base, head results.Run) []Disparity {
+func Notes(base, head results.Run) []Disparity {
 	var notes []Disparity
 	for _, n := range []Disparity{
 		{noteHost, base.Host.Name, head.Host.Name},
@@ -109,6 +110,9 @@ func memoryKind(h results.Host) string {
 func kindsOf(r results.Run) map[string]string {
 	var names, drivers []string
 	for _, device := range r.GPUDevices {
+		if device.Node != "" && slices.Contains(names, device.Name) {
+			continue // how many of a kind a cluster gave to stacks one after the other is chance
+		}
 		names = append(names, device.Name)
 		drivers = append(drivers, device.Driver)
 	}
@@ -136,6 +140,12 @@ func kindsOf(r results.Run) map[string]string {
 	if r.Plan.Client.Cpuset != "" {
 		kinds[kindClient] += " on cores " + r.Plan.Client.Cpuset
 	}
+	if r.Plan.Client.Cores > 0 {
+		kinds[kindClient] += ", " + show.Plural(r.Plan.Client.Cores, "core")
+	}
+	if r.Plan.Client.Node != "" {
+		kinds[kindClient] += ", node: " + r.Plan.Client.Node
+	}
 	if r.Plan.Client.Engine != "" { // the plan is known
 		kinds[kindLimits] = limitsKind(r.Plan.Resources)
 		kinds[kindRequest] = requestKind(r.Plan.Request)
@@ -145,7 +155,7 @@ func kindsOf(r results.Run) map[string]string {
 }
 
 func limitsKind(l scenarios.Resources) string {
-	parts := []string{"gpu " + l.GPU.Mode}
+	parts := []string{strings.Join(strings.Fields(strings.Join([]string{"gpu", l.GPU.Mode, l.GPU.Product, l.GPU.MIG}, " ")), " ")}
 	if l.CPUs > 0 {
 		parts = append(parts, fmt.Sprintf("%v CPUs", l.CPUs))
 	}
@@ -160,7 +170,7 @@ func limitsKind(l scenarios.Resources) string {
 
 // requestKind describes the request without the folders of its files, which
 // differ between checkouts.
-func requestKind(q scenarios.Request) string {
+func requestKind(q wire.Request) string {
 	text := q.Method + " " + q.Path
 	files := func(names []string) string {
 		var base []string
@@ -169,7 +179,7 @@ func requestKind(q scenarios.Request) string {
 		}
 		return strings.Join(base, " ")
 	}
-	made := func(g *scenarios.Generate) string {
+	made := func(g *wire.Generate) string {
 		if g == nil {
 			return ""
 		}
@@ -187,7 +197,7 @@ func requestKind(q scenarios.Request) string {
 }
 
 // payloadKind is empty if the run has no files or does not say what they hold.
-func payloadKind(files []scenarios.PayloadFile) string {
+func payloadKind(files []wire.PayloadFile) string {
 	if len(files) == 0 {
 		return ""
 	}

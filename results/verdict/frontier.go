@@ -45,7 +45,7 @@ func findFrontier(summaries []Summary, objective results.Figure, memory string) 
 		case s.Load.Requests != f.Requests:
 		case !s.Clean() || s.Sample(objective) == nil:
 			f.Excluded++
-		case s.Load.Client == scenarios.ClientOpen && s.Load.Rate > 0 && scheduled(objective):
+		case s.Load.Client == scenarios.ClientOpen && s.Load.Rate > 0 && Scheduled(objective):
 			f.Scheduled++
 		default:
 			f.Candidates = append(f.Candidates, s)
@@ -60,8 +60,8 @@ func findFrontier(summaries []Summary, objective results.Figure, memory string) 
 	return f
 }
 
-// scheduled reports whether the schedule of an open loop at a rate gives its figure.
-func scheduled(objective results.Figure) bool {
+// Scheduled reports whether the schedule of an open loop at a rate gives its figure.
+func Scheduled(objective results.Figure) bool {
 	return objective.Name == results.MetricDuration || objective.Name == results.MetricThroughput
 }
 

@@ -15,7 +15,7 @@ import (
 func Of(run results.Run, records []results.Record, checks []results.Check, c *Comparison) string {
 	counts := run.Count(records)
 	switch {
-	case counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0:
+	case counts.Bad() > 0 || counts.Missing() > 0 || counts.OK == 0 || len(run.Unanswered()) > 0:
 		return results.VerdictFailed
 	case c != nil:
 		return c.Verdict(checks)
@@ -45,7 +45,7 @@ func ofChecks(checks []results.Check) string {
 		return ""
 	case slices.ContainsFunc(checks, results.Check.Broken):
 		return results.VerdictFailed
-	case len(Uncompared(checks)) > 0:
+	case len(Uncompared(checks)) > 0 || len(Undecided(checks)) > 0:
 		return results.VerdictUndecided
 	}
 	return results.VerdictPassed
@@ -62,23 +62,35 @@ func Uncompared(checks []results.Check) []string {
 	return slices.Sorted(maps.Keys(without))
 }
 
+// Undecided returns the checks that are over their limit, and of which neither nights
+// nor repeats can show that they are.
+func Undecided(checks []results.Check) []results.Check {
+	return slices.DeleteFunc(slices.Clone(checks), func(c results.Check) bool { return c.Status != results.CheckUndecided })
+}
+
 // CellsOf are the topologies of the cells that a run plans or has, by the cells'
-// names.
+// names. A search plans the cells of its answers: it measures the others only until it
+// knows that they are none.
 func CellsOf(run results.Run, records []results.Record) map[string]scenarios.Topology {
 	cells := map[string]scenarios.Topology{}
 	for _, trial := range run.Plan.Trials {
+		if run.Plan.Search != nil {
+			trial.Cells = slices.DeleteFunc(slices.Clone(trial.Cells), func(c scenarios.Cell) bool { return !isAnswer(run, trial.Topology, c.Load) })
+		}
 		for _, cell := range trial.Cells {
 			cells[cell.Name] = trial.Topology
 		}
 	}
 	for _, r := range records {
-		cells[r.Cell.Name] = r.Topology
+		if run.Plan.Search == nil || isAnswer(run, r.Topology, r.Cell.Load) {
+			cells[r.Cell.Name] = r.Topology
+		}
 	}
 	return cells
 }
 
-// LastPassed chooses for each cell of the head the run that is its baseline: the
-// last one of earlier, of which the last comes first, that holds the cell and
+// LastPassed chooses for each cell of the head the runs that are its baseline: the
+// last so many of earlier, of which the last comes first, that hold the cell and
 // passed. So a run of some cells, or with another configuration, is no baseline
 // for the rest. A run that is undecided counts too: it is the first of its cells,
 // and held what could be checked.
@@ -86,16 +98,17 @@ func CellsOf(run results.Run, records []results.Record) map[string]scenarios.Top
 // Among those that hold a cell, one comes first that does not differ from the head
 // in kind, then one with the same topology, then one that was held to the same
 // thresholds, then one that has as many repeats: what passed under a weaker gate
-// is not what the next run is held against. A run that differs in a kind that is
+// is not what the next run is held against. The others of a cell are as the first of
+// them. A run that differs in a kind that is
 // not among across is none; unlike is the last of them if it is all that a cell has.
-func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier []results.Run, thresholds []*threshold.Threshold, across []string) (chosen map[string]string, unlike *results.Run) {
+func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier []results.Run, thresholds []*threshold.Threshold, across []string, count int) (chosen map[string][]string, unlike *results.Run) {
 	thresholds = slices.DeleteFunc(slices.Clone(thresholds), func(t *threshold.Threshold) bool { return len(t.Base()) == 0 })
 	best := [4]int{1, 1, len(thresholds), 1}
-	chosen = map[string]string{}
+	chosen = map[string][]string{}
 	settled, scores, refused := 0, map[string][4]int{}, map[string]*results.Run{}
 	for i := range earlier {
 		run := &earlier[i]
-		if run.Scenario != head.Scenario || run.Verdict != results.VerdictPassed && run.Verdict != results.VerdictUndecided {
+		if !mayBeBase(*run, head) {
 			continue
 		}
 		differ := Disparities(*run, head)
@@ -107,7 +120,7 @@ func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier [
 		for name, topology := range CellsOf(*run, nil) {
 			own, wanted := cells[name]
 			switch {
-			case !wanted || scores[name] == best:
+			case !wanted || scores[name] == best && len(chosen[name]) == count:
 				continue
 			case !allowed:
 				if refused[name] == nil {
@@ -116,10 +129,16 @@ func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier [
 				continue
 			}
 			score := [4]int{one(len(differ) == 0), one(sameTopology(topology, own)), heldTo(thresholds, checks[name]), one(run.Plan.Repeats >= head.Plan.Repeats)}
-			if before, has := scores[name]; !has || slices.Compare(score[:], before[:]) > 0 {
-				chosen[name], scores[name] = run.ID, score
-				settled += one(score == best)
+			before, has := scores[name]
+			switch better := slices.Compare(score[:], before[:]); {
+			case !has || better > 0:
+				chosen[name], scores[name] = []string{run.ID}, score
+			case better < 0 || len(chosen[name]) == count:
+				continue
+			default:
+				chosen[name] = append(chosen[name], run.ID)
 			}
+			settled += one(score == best && len(chosen[name]) == count)
 		}
 		if settled == len(cells) {
 			break
@@ -131,6 +150,26 @@ func LastPassed(head results.Run, cells map[string]scenarios.Topology, earlier [
 		}
 	}
 	return chosen, unlike
+}
+
+// mayBeBase reports whether an earlier run is one that the head's scenario may be held against.
+func mayBeBase(run, head results.Run) bool {
+	return run.Scenario == head.Scenario && (run.Verdict == results.VerdictPassed || run.Verdict == results.VerdictUndecided)
+}
+
+// isAnswer reports whether a search found the topology to be the best for the load.
+func isAnswer(run results.Run, t scenarios.Topology, load scenarios.LoadSpec) bool {
+	return slices.ContainsFunc(run.Answers, func(a results.Answer) bool { return a.Topology == t.Name && a.Load == load.Name() })
+}
+
+// Judged are the cells of a run that its thresholds are for: of a search the answers, as
+// one that is no answer may be as bad as it likes.
+func Judged(run results.Run, records []results.Record) []Summary {
+	all := SummariseRun(run, records)
+	if run.Plan.Search != nil {
+		all = slices.DeleteFunc(all, func(s Summary) bool { return !isAnswer(run, s.Topology, s.Load) })
+	}
+	return all
 }
 
 func one(is bool) int {

@@ -129,19 +129,28 @@ func clientName(load scenarios.LoadSpec) string {
 	return load.Client
 }
 
-// GroupBy groups items by key, in the order in which the keys first appear.
+// GroupBy groups items by key, in the order in which the keys first appear. It copies
+// each item once: there may be tens of thousands, of a kilobyte each.
 func GroupBy[T any, K comparable](items []T, key func(T) K) [][]T {
 	at := map[K]int{}
-	var groups [][]T
-	for _, item := range items {
+	of, sizes := make([]int, len(items)), []int(nil)
+	for i, item := range items {
 		k := key(item)
-		i, known := at[k]
+		group, known := at[k]
 		if !known {
-			i = len(groups)
-			at[k] = i
-			groups = append(groups, nil)
+			group = len(sizes)
+			at[k] = group
+			sizes = append(sizes, 0)
 		}
-		groups[i] = append(groups[i], item)
+		of[i] = group
+		sizes[group]++
+	}
+	all, groups := make([]T, len(items)), make([][]T, len(sizes))
+	for group, size := range sizes {
+		groups[group], all = all[:0:size], all[size:]
+	}
+	for i, item := range items {
+		groups[of[i]] = append(groups[of[i]], item)
 	}
 	return groups
 }

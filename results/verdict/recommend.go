@@ -39,6 +39,7 @@ type Recommendation struct {
 	Fitting []Summary // within all budgets, the best median of the objective first
 	Over    []Excess  // the others, in the order of Summarise
 
+	field    field    // among which Best was picked
 	Baseline *Summary // Best's; nil if there is none or it is not clean
 	Ratio    Relation // of the objective, from the baseline to Best
 }
@@ -55,6 +56,13 @@ type Excess struct {
 	Summary Summary
 	Budget  Budget
 	Sample  *stats.Sample // of the budget's metric; nil if not every repeat has it
+	Repeat  int           // the one that is the farthest beyond the budget; 0: not known
+	Value   float64       // of that repeat
+}
+
+// IsOver reports whether a cell does not fit.
+func (r Recommendation) IsOver(s Summary) bool {
+	return slices.ContainsFunc(r.Over, func(e Excess) bool { return e.Summary.Name() == s.Name() })
 }
 
 // Recommend chooses among the candidates of the Frontier, which are clean cells
@@ -68,8 +76,8 @@ type Excess struct {
 // the topology is the choice. An open loop at a rate takes as long as its schedule:
 // for the duration or the throughput it is given the topology with the least memory of
 // those that served the rate.
-func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) []Recommendation {
-	memory, baselines := MemoryKind(summaries), FindBaselines(summaries, selector)
+func Recommend(summaries []Summary, plan scenarios.Plan, goal Goal) []Recommendation {
+	memory, baselines := MemoryKind(summaries), FindBaselines(summaries, plan)
 	var all []Recommendation
 	for _, cells := range GroupBy(summaries, func(s Summary) string { return ModeName(s.Load) }) {
 		all = append(all, recommend(cells, goal, memory, baselines))
@@ -81,10 +89,10 @@ func Recommend(summaries []Summary, selector *scenarios.Baseline, goal Goal) []R
 // recommend chooses among cells of one load.
 func recommend(cells []Summary, goal Goal, memory string, baselines Baselines) Recommendation {
 	r := Recommendation{Load: cells[len(cells)-1].Load, Goal: goal} // that with the most requests
-	if rate := r.Load.Rate; r.Load.Client == scenarios.ClientOpen && rate > 0 && scheduled(goal.Objective) {
+	if rate := r.Load.Rate; r.Load.Client == scenarios.ClientOpen && rate > 0 && Scheduled(goal.Objective) {
 		r.Goal.Objective = results.Metric(results.PeakMetric(memory))
 		cells = slices.DeleteFunc(slices.Clone(cells), func(s Summary) bool {
-			held := s.Throughput == nil || s.Throughput.Min >= servedShare*rate
+			held := s.Throughput == nil || s.Throughput.Min >= ServedShare*rate
 			if !held && s.Clean() && s.Load.Requests == r.Load.Requests {
 				r.NotHeld++
 			}
@@ -107,25 +115,55 @@ func recommend(cells []Summary, goal Goal, memory string, baselines Baselines) R
 		return r
 	}
 	best := r.thriftiest(r.Fitting[0])
-	r.Best = &best
+	r.Best, r.Baseline = &best, baselines.Of(best)
+	r.field = r.luck()
 	if fastest := r.Fitting[0]; fastest.Name() != best.Name() {
 		r.PassedOver = r.choice(fastest)
 		r.RunnerUp = r.PassedOver
 	} else if len(r.Fitting) > 1 {
 		r.RunnerUp = r.choice(r.Fitting[1])
+		r.RunnerUp.Relation = r.field.fair(Beside(best, r.Fitting[1], r.Goal.Objective), best, r.Fitting[1], true)
 	}
 	r.neighbours()
-	r.Baseline, r.Ratio = baselines.Of(best), baselines.Ratio(best, r.Goal.Objective)
+	if r.Baseline != nil {
+		r.Ratio = r.beside(*r.Baseline)
+	}
 	return r
 }
 
+// luck is the field in which the best is the one with the best median. One that was preferred
+// for its memory had no luck in being picked.
+func (r Recommendation) luck() field {
+	if r.Fitting[0].Name() != r.Best.Name() {
+		return field{}
+	}
+	var besides []Summary
+	for _, e := range r.Over {
+		besides = append(besides, e.Summary)
+	}
+	if b := r.Baseline; b != nil && !slices.ContainsFunc(r.Frontier.Candidates, func(s Summary) bool { return s.Name() == b.Name() }) {
+		besides = append(besides, *b)
+	}
+	return newField(r.Fitting, besides, r.Goal.Objective, *r.Best)
+}
+
+// beside is how Best stands to another cell in the objective.
+func (r Recommendation) beside(s Summary) Relation {
+	return r.field.fair(Beside(s, *r.Best, r.Goal.Objective), s, *r.Best, false)
+}
+
 // Copies is how many stacks of Best answer a rate, in requests per second, by what one
-// answered under the load. It is 0 where that is not known.
+// answered under the load. It is 0 where that is not known. One that served the rate of an
+// open loop (ServedShare) counts for all of it: the last answer comes after the schedule.
 func (r Recommendation) Copies(rate float64) int {
 	if r.Best == nil || rate <= 0 || r.Best.Throughput == nil || r.Best.Throughput.Median <= 0 {
 		return 0
 	}
-	return int(math.Ceil(rate / r.Best.Throughput.Median))
+	each := r.Best.Throughput.Median
+	if offered := r.Load.Rate; offered > 0 && each >= ServedShare*offered {
+		each = max(each, offered)
+	}
+	return int(math.Ceil(rate / each))
 }
 
 // Metrics are those that decide: the objective and the memory.
@@ -147,6 +185,7 @@ func firstExcess(s Summary, budgets []Budget) *Excess {
 		over := &Excess{Summary: s, Budget: b}
 		if known {
 			over.Sample = s.Sample(b.Metric)
+			over.Repeat, over.Value = b.worst(s)
 		}
 		return over
 	}
@@ -176,7 +215,7 @@ func (r Recommendation) thriftiest(fastest Summary) Summary {
 
 // choice compares a cell with the best one.
 func (r Recommendation) choice(s Summary) *Choice {
-	c := &Choice{Summary: s, Relation: Beside(*r.Best, s, r.Goal.Objective)}
+	c := &Choice{Summary: s, Relation: r.field.fair(Beside(*r.Best, s, r.Goal.Objective), *r.Best, s, false)}
 	if mine, best := s.Peak(r.Frontier.Memory), r.Best.Peak(r.Frontier.Memory); mine != nil && best != nil {
 		c.Bytes = new(mine.Median - best.Median)
 	}

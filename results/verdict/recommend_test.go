@@ -95,7 +95,7 @@ func TestRecommendFromThePublishedTables(t *testing.T) {
 			{"5000MiB", "nginx+gunicorn-w1-t6/mt10", 18.064, 4824, ""},
 		} {
 			t.Run(strings.Join(tables, "+")+"/"+test.budget, func(t *testing.T) {
-				all := Recommend(summaries, nil, goal(t, "duration", "gpu_peak="+test.budget))
+				all := Recommend(summaries, scenarios.Plan{}, goal(t, "duration", "gpu_peak="+test.budget))
 				r := all[slices.IndexFunc(all, func(r Recommendation) bool { return ModeName(r.Load) == "mt10" })]
 				if r.Best == nil || r.Best.Condition() != test.best || r.Best.Duration.Median != test.duration ||
 					r.Best.GPUPeak.Median != test.mib*(1<<20) {
@@ -171,7 +171,7 @@ func TestRecommend(t *testing.T) {
 			goal(t, "duration"), "small/mt5/n100", "", 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := Recommend(Summarise(test.records), nil, test.goal)[0]
+			r := Recommend(Summarise(test.records), scenarios.Plan{}, test.goal)[0]
 			var best, passedOver string
 			if r.Best != nil {
 				best = r.Best.Name()
@@ -198,7 +198,7 @@ func TestParseBudget(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"gpu_peak":           "METRIC=VALUE",
-		"gpu_peek=5GiB":      `there is no metric "gpu_peek"; there are duration, throughput`,
+		"gpu_peek=5GiB":      `there is no metric "gpu_peek"; did you mean gpu_peak? there are duration, throughput`,
 		"gpu_peak=5GB":       `gpu_peak: there is no unit "GB"; did you mean GiB?`,
 		"gpu_peak=5":         `"5" has no unit; for example 512MiB or 8GiB`,
 		"gpu_peak=-5GiB":     `"-5GiB" is not a size`,
@@ -239,7 +239,7 @@ func TestRecommendForEachLoad(t *testing.T) {
 		ok(small, single(100), 1, 10, 100), ok(large, single(100), 1, 11, 200),
 		ok(small, pooled("mt", 5, 100), 1, 9, 100), ok(large, pooled("mt", 5, 100), 1, 5, 200), ok(large, pooled("mt", 5, 10), 1, 0.1, 200),
 		open(small, 9, 100), open(large, 5.01, 200), open(gunicorn("larger", false, 4, 1), 5.01, 400),
-	}), nil, goal(t, "duration"))
+	}), scenarios.Plan{}, goal(t, "duration"))
 	if len(all) != 3 {
 		t.Fatalf("%d loads", len(all))
 	}
@@ -248,12 +248,55 @@ func TestRecommendForEachLoad(t *testing.T) {
 		requests, notHeld    int
 		copies               int // for 100/s
 	}{
-		{"single", "small", "large", 100, 0, 10}, {"mt5", "large", "small", 100, 0, 5}, {"open20", "large", "larger", 100, 1, 6},
+		{"single", "small", "large", 100, 0, 10}, {"mt5", "large", "small", 100, 0, 5}, {"open20", "large", "larger", 100, 1, 5},
 	} {
 		r := all[i]
 		if ModeName(r.Load) != want.load || r.Best == nil || r.Best.Topology.Name != want.best || r.RunnerUp == nil ||
 			r.RunnerUp.Summary.Topology.Name != want.runnerUp || r.Frontier.Requests != want.requests || r.NotHeld != want.notHeld || r.Copies(100) != want.copies {
 			t.Errorf("%s: %+v, %d not held, %d copies; want %+v", ModeName(r.Load), r.Best, r.NotHeld, r.Copies(100), want)
 		}
+	}
+}
+
+// TestExcessNamesTheRepeat: of a cell that does not fit the repeat that is the farthest
+// over the budget is known, and its value reads as over it in the budget's own unit.
+func TestExcessNamesTheRepeat(t *testing.T) {
+	for _, test := range []struct {
+		metric, limit string
+		values        []float64
+		repeat        int
+		text          string
+	}{
+		{"memory_peak", "5000MiB", []float64{4990 << 20, 5003 << 20, 4995 << 20}, 2, "5003 MiB"},
+		{"memory_peak", "5GiB", []float64{5<<30 + 1<<20, 5 << 30, 4 << 30}, 1, "5.001 GiB"},
+		{"duration", "500ms", []float64{0.4, 0.50004, 0.50002}, 2, "500.04 ms"},
+		{"duration", "1m", []float64{90, 61, 30}, 1, "1.5 m"},
+		{"memory_peak", "4GiB", []float64{5000 << 20}, 1, "4.88 GiB"},
+		{"duration", "1m30s", []float64{90, 90, 90.5}, 3, "90.5 s"},
+		{"throughput", "10/s", []float64{12, 9.99, 9.995}, 2, "9.99 /s"},
+	} {
+		t.Run(test.metric+" "+test.limit, func(t *testing.T) {
+			budget, err := NewBudget(test.metric, test.limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s Summary
+			for i, v := range test.values {
+				r := results.Record{Status: results.StatusOK, Cell: scenarios.Cell{Repeat: i + 1}}
+				switch test.metric {
+				case "memory_peak":
+					r.Memory.Peak = new(int64(v))
+				case "duration":
+					r.Duration = &v
+				case "throughput":
+					r.Duration, r.Replies = new(1000/v), 1000
+				}
+				s.Speaking = append(s.Speaking, r)
+			}
+			repeat, value := budget.worst(s)
+			if text := budget.In(value); repeat != test.repeat || text != test.text {
+				t.Errorf("repeat %d at %s, want %d at %s", repeat, text, test.repeat, test.text)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"stackmeter/results"
+	"stackmeter/results/stats"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/show"
 )
@@ -51,6 +52,15 @@ func NewRepeats(plan scenarios.Plan, records []results.Record) *Repeats {
 	return r
 }
 
+// LooksOf are the numbers of repeats after which a plan with Until looks whether they are
+// enough. Fewer repeats than make an interval decide nothing.
+func LooksOf(plan scenarios.Plan) stats.Looks {
+	if plan.Until == nil {
+		return stats.Looks{}
+	}
+	return stats.Looks{First: max(plan.Until.Min, stats.RepeatsForInterval()), Last: plan.Repeats}
+}
+
 // eachCell makes a trial of each cell.
 func eachCell(trials []scenarios.Trial) []scenarios.Trial {
 	var each []scenarios.Trial
@@ -64,6 +74,9 @@ func eachCell(trials []scenarios.Trial) []scenarios.Trial {
 
 // Add adds a record. It replaces one of the same cell and repeat.
 func (r *Repeats) Add(record results.Record) {
+	if r.plan.Until == nil {
+		return // every trial is needed, whatever the records say
+	}
 	key := cellKey{record.Topology.Name, record.Cell.Name}
 	others := slices.DeleteFunc(r.records[key], func(o results.Record) bool { return o.Cell.Repeat == record.Cell.Repeat })
 	r.records[key] = append(others, record)
@@ -94,7 +107,7 @@ func (r *Repeats) before(trial scenarios.Trial, repeat int) (end string, widest 
 			return endNone, nil
 		}
 		_, speaking := results.Speaking(records)
-		if sample := sampleOf(results.Metric(results.MetricDuration), speaking); sample != nil {
+		if sample := sampleOf(results.Metric(results.MetricDuration), speaking, LooksOf(r.plan)); sample != nil {
 			counted++
 			if width := sample.HalfWidth(); width != nil {
 				widths = append(widths, *width)

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -34,7 +35,8 @@ type Stability struct {
 	Flags     []string `json:"-"`                  // sorted
 }
 
-// stabilityOf looks at the repeats of a cell that are ok, in order.
+// stabilityOf looks at the repeats of a cell that are ok, in order. Flags that follow
+// from it are those of markUnsteady.
 func stabilityOf(ok, speaking []results.Record) Stability {
 	var s Stability
 	durations := results.Metric(results.MetricDuration).Values(speaking)
@@ -45,15 +47,82 @@ func stabilityOf(ok, speaking []results.Record) Stability {
 			s.Drift, s.DriftP = &change, &p
 		}
 	}
-	if s.Variation != nil && *s.Variation > VariationLimit {
-		s.Flags = append(s.Flags, FlagUnstable)
-	}
-	if s.Drift != nil && *s.DriftP <= 1-stats.Confidence && math.Abs(*s.Drift) > DriftLimit {
-		s.Flags = append(s.Flags, FlagDrift)
-	}
 	if slices.ContainsFunc(ok, func(r results.Record) bool { return r.Errors != ok[0].Errors }) {
 		s.Flags = append(s.Flags, FlagErrorsDiffer)
 	}
-	slices.Sort(s.Flags)
 	return s
+}
+
+// markUnsteady flags the cells of a run whose repeats disagree. In a run in which nothing
+// does, the chance that any cell is flagged for its spread is that of an error, 1 −
+// stats.Confidence, and so is that for a trend, however many cells there are.
+func markUnsteady(cells []*Summary) {
+	flag := func(s *Summary, flag string) {
+		s.Stability.Flags = slices.Sorted(slices.Values(append(s.Stability.Flags, flag)))
+		s.Flags = slices.Compact(slices.Sorted(slices.Values(append(s.Flags, flag))))
+	}
+	var spreads []stats.Spread
+	var of, going []*Summary
+	for _, s := range cells {
+		if s.Stability.Variation != nil {
+			of, spreads = append(of, s), append(spreads, stats.Spread{Variation: *s.Stability.Variation, Degrees: float64(s.Duration.N - 1)})
+		}
+		if s.Stability.Drift != nil {
+			going = append(going, s)
+		}
+	}
+	for i, unsteady := range stats.Unsteady(spreads, VariationLimit) {
+		if unsteady {
+			flag(of[i], FlagUnstable)
+		}
+	}
+	for i, drifts := range drifting(going) {
+		if drifts && math.Abs(*going[i].Stability.Drift) > DriftLimit {
+			flag(going[i], FlagDrift)
+		}
+	}
+}
+
+// drifting tells which cells have a trend: by themselves, and more than chance makes of as
+// many cells. Half of the level is for all of them together: a machine that gets slower does
+// so for all, and their mean goes one way long before few repeats can show it of each. Where
+// it does, each is tested as if it were alone. The other half is for the steepest ones, see
+// stats.TrendsAmong.
+func drifting(cells []*Summary) []bool {
+	const level = 1 - stats.Confidence
+	drifts, corrected := make([]bool, len(cells)), make([]float64, len(cells))
+	if len(cells) > 1 {
+		if _, together, known := stats.Trend(meanCourse(cells)); !known || together > level/2 {
+			var series [][]float64
+			for _, s := range cells {
+				series = append(series, results.Metric(results.MetricDuration).Values(s.Speaking))
+			}
+			corrected = stats.TrendsAmong(series)
+		}
+	}
+	for i, s := range cells {
+		drifts[i] = *s.Stability.DriftP <= level && corrected[i] <= level/2
+	}
+	return drifts
+}
+
+// meanCourse is the mean over cells of what each repeat took beside the cell's median, in
+// the order of the repeats. One that not half of the cells have is left out.
+func meanCourse(cells []*Summary) []float64 {
+	sums, counts := map[int]float64{}, map[int]int{}
+	for _, s := range cells {
+		for i := range s.Speaking {
+			if r := &s.Speaking[i]; r.Duration != nil {
+				sums[r.Cell.Repeat] += *r.Duration / s.Duration.Median
+				counts[r.Cell.Repeat]++
+			}
+		}
+	}
+	var course []float64
+	for _, repeat := range slices.Sorted(maps.Keys(sums)) {
+		if 2*counts[repeat] >= len(cells) {
+			course = append(course, sums[repeat]/float64(counts[repeat]))
+		}
+	}
+	return course
 }

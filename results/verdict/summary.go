@@ -1,7 +1,7 @@
 // Package verdict draws the conclusions from records. For one run it summarises
 // cells over their repeats, compares them with a baseline, says what bound them,
 // which conditions are worth having and which one to deploy, and checks
-// thresholds. For several runs it says what changed and since when.
+// thresholds. For two runs it says what changed; history looks at more of them.
 package verdict
 
 import (
@@ -50,6 +50,8 @@ type Summary struct {
 	// of one client: how fast requests are answered that wait for no other. It is nil
 	// for that cell, for open loops, and where there is no such cell without errors.
 	Alone *float64
+
+	looks stats.Looks // that decided how many repeats there are
 }
 
 // Sample is one metric over the repeats that speak for the cell, or nil if none
@@ -65,7 +67,7 @@ func (s Summary) Sample(m results.Figure) *stats.Sample {
 	case results.MetricMemoryPeak:
 		return s.MainPeak
 	}
-	return sampleOf(m, s.Speaking)
+	return sampleOf(m, s.Speaking, s.looks)
 }
 
 // Name is the cell's name: nginx+gunicorn-w1-t4/mt10/n100.
@@ -123,18 +125,46 @@ func MemoryKind(summaries []Summary) string {
 
 // Summarise puts the repeats of each cell together. Whatever the order of the
 // records, the summaries are ordered by number of requests, topology, client
-// mode and pool.
-func Summarise(records []results.Record) []Summary {
+// mode and pool. Short cells of a search are not among them. The records are those of a
+// run: how many cells there are counts for what is said of one, see markUnsteady. How many
+// repeats there are was decided before; where it may not have been, use SummariseRun.
+func Summarise(records []results.Record) []Summary { return summariseLong(records, stats.Looks{}) }
+
+// SummariseRun is Summarise with intervals that know how the run decided when to stop.
+func SummariseRun(run results.Run, records []results.Record) []Summary {
+	return summariseLong(records, LooksOf(run.Plan))
+}
+
+func summariseLong(records []results.Record, looks stats.Looks) []Summary {
+	return summariseAll(results.Only(records, func(r *results.Record) bool { return r.Cell.Load.Of == 0 }), looks)
+}
+
+// Unmeasured are summaries of the cells of which a repeat failed or was pruned, a
+// search's short ones among them.
+func Unmeasured(records []results.Record) []Summary {
+	unmeasured := map[cellKey]bool{}
+	for i := range records {
+		if records[i].Status != results.StatusOK {
+			unmeasured[keyOf(records[i])] = true
+		}
+	}
+	return summariseAll(results.Only(records, func(r *results.Record) bool { return unmeasured[keyOf(*r)] }), stats.Looks{})
+}
+
+func keyOf(r results.Record) cellKey { return cellKey{r.Topology.Name, r.Cell.Load.Name()} }
+
+func summariseAll(records []results.Record, looks stats.Looks) []Summary {
 	var summaries []Summary
-	for _, repeats := range GroupBy(records, func(r results.Record) cellKey { return cellKey{r.Topology.Name, r.Cell.Load.Name()} }) {
+	for _, repeats := range GroupBy(records, keyOf) {
 		slices.SortStableFunc(repeats, func(a, b results.Record) int { return cmp.Compare(a.Cell.Repeat, b.Cell.Repeat) })
-		summaries = append(summaries, summarise(repeats))
+		summaries = append(summaries, summarise(repeats, looks))
 	}
 	slices.SortFunc(summaries, compareSummaries)
 	var all []*Summary
 	for i := range summaries {
 		all = append(all, &summaries[i])
 	}
+	markUnsteady(all)
 	for _, cells := range GroupBy(all, func(s *Summary) string { return s.Topology.Name }) {
 		for _, s := range cells {
 			s.Alone = alone(s, cells)
@@ -168,8 +198,8 @@ func compareSummaries(a, b Summary) int {
 
 // summarise summarises one cell from its repeats, of which there is at least
 // one.
-func summarise(repeats []results.Record) Summary {
-	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load}
+func summarise(repeats []results.Record, looks stats.Looks) Summary {
+	summary := Summary{Topology: repeats[0].Topology, Load: repeats[0].Cell.Load, looks: looks}
 	for _, record := range repeats {
 		summary.Errors += record.Errors
 		summary.Flags = append(summary.Flags, record.AllFlags()...)
@@ -190,7 +220,7 @@ func summarise(repeats []results.Record) Summary {
 	slices.Sort(summary.Flags)
 	summary.Flags = slices.Compact(summary.Flags)
 
-	sample := func(metric string) *stats.Sample { return sampleOf(results.Metric(metric), speaking) }
+	sample := func(metric string) *stats.Sample { return sampleOf(results.Metric(metric), speaking, looks) }
 	summary.Duration, summary.Throughput = sample(results.MetricDuration), sample(results.MetricThroughput)
 	summary.GPUPeak, summary.MainPeak = sample(results.MetricGPUPeak), sample(results.MetricMemoryPeak)
 	for _, record := range ok {
@@ -206,12 +236,20 @@ func summarise(repeats []results.Record) Summary {
 
 // sampleOf is a figure over repeats, or nil if none has it. Repeats on the same start
 // of a stack have in common what that start was like.
-func sampleOf(m results.Figure, repeats []results.Record) *stats.Sample {
+func sampleOf(m results.Figure, repeats []results.Record, looks stats.Looks) *stats.Sample {
 	var starts [][]float64
-	for _, of := range GroupBy(repeats, func(r results.Record) int { return r.Start }) {
-		starts = append(starts, m.Values(of))
+	at := map[int]int{}
+	for i := range repeats {
+		r := &repeats[i]
+		if _, known := at[r.Start]; !known {
+			at[r.Start] = len(starts)
+			starts = append(starts, nil)
+		}
+		if value := m.Of(r); value != nil {
+			starts[at[r.Start]] = append(starts[at[r.Start]], *value)
+		}
 	}
-	return stats.NewNestedSample(starts)
+	return stats.NewNestedSample(starts, looks)
 }
 
 func addReason(reasons []string, reason string) []string {
@@ -245,7 +283,7 @@ func compareTopologies(a, b scenarios.Topology) int {
 		cmp.Compare(a.Workers, b.Workers),
 		cmp.Compare(a.Threads, b.Threads),
 		cmp.Compare(a.Concurrency, b.Concurrency),
-		compareNatural(a.Name, b.Name),
+		CompareNatural(a.Name, b.Name),
 	)
 }
 
@@ -276,9 +314,9 @@ func clientRank(client string) int {
 	return -slices.Index([]string{scenarios.ClientMT, scenarios.ClientMP, scenarios.ClientSingle}, client)
 }
 
-// compareNatural compares the numbers in names as numbers: waitress-t8 comes
+// CompareNatural compares the numbers in names as numbers: waitress-t8 comes
 // before waitress-t16.
-func compareNatural(a, b string) int {
+func CompareNatural(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
 		numA, tailA := leadingDigits(restA)

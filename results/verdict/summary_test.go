@@ -190,46 +190,12 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-func TestFindBaselines(t *testing.T) {
-	w1 := gunicorn("gunicorn-w1-t1", false, 1, 1)
-	records := []results.Record{
-		ok(flask(), pooled("mp", 5, 10), 1, 6, -1), ok(flask(), single(10), 1, 8, -1), ok(w1, single(10), 1, 9, -1),
-		ok(w1, pooled("mt", 2, 50), 1, 7, -1), ok(w1, pooled("mt", 4, 50), 1, 5, -1),
-	}
-	for _, test := range []struct {
-		name     string
-		selector *scenarios.Baseline
-		want     map[int]string
-	}{
-		{"none: the first topology's single, else its first", nil,
-			map[int]string{10: "flask/single/n10", 50: "gunicorn-w1-t1/mt2/n50"}},
-		{"topology and client", &scenarios.Baseline{Topology: "gunicorn-w1-t1", Client: "single"},
-			map[int]string{10: "gunicorn-w1-t1/single/n10"}},
-		{"topology alone takes its first", &scenarios.Baseline{Topology: "gunicorn-w1-t1"},
-			map[int]string{10: "gunicorn-w1-t1/single/n10", 50: "gunicorn-w1-t1/mt2/n50"}},
-		{"client with a pool", &scenarios.Baseline{Client: "mt4"}, map[int]string{50: "gunicorn-w1-t1/mt4/n50"}},
-		{"nothing matches", &scenarios.Baseline{Topology: "uwsgi"}, map[int]string{}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			got := FindBaselines(Summarise(records), test.selector)
-			if len(got) != len(test.want) {
-				t.Errorf("%d baselines, want %d", len(got), len(test.want))
-			}
-			for requests, name := range test.want {
-				if s, found := got[requests]; !found || s.Name() != name {
-					t.Errorf("baseline of %d requests is %q, want %q", requests, s.Name(), name)
-				}
-			}
-		})
-	}
-}
-
 func TestRatios(t *testing.T) {
 	summaries := Summarise([]results.Record{
 		ok(flask(), single(100), 1, 20, 100), ok(flask(), pooled("mt", 5, 100), 1, 15, 150),
 		failed(flask(), single(10), 1, "x"), ok(flask(), pooled("mt", 5, 10), 1, 2, 50),
 	})
-	baselines := FindBaselines(summaries, nil)
+	baselines := FindBaselines(summaries, scenarios.Plan{})
 	for _, s := range summaries {
 		ratio, peak, saved := baselines.Ratio(s, results.Metric(results.MetricDuration)).Ratio, baselines.Ratio(s, results.Metric(results.MetricMemoryPeak)).Ratio, baselines.Saved(s)
 		switch s.Name() {
@@ -357,7 +323,7 @@ func TestConclude(t *testing.T) {
 		{"nothing at all", nil, nil, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conclusion := Conclude(Summarise(test.records), nil)
+			conclusion := Conclude(Summarise(test.records), scenarios.Plan{})
 			var got []string
 			for i, c := range conclusion.Conditions {
 				got = append(got, c.Summary.Condition())
@@ -374,7 +340,7 @@ func TestConclude(t *testing.T) {
 			}
 		})
 	}
-	conditions := Conclude(Summarise(published), nil).Conditions
+	conditions := Conclude(Summarise(published), scenarios.Plan{}).Conditions
 	// The third ratio is 62.497 and was published as 62.49.
 	for i, want := range []struct{ saved, ratio float64 }{{0, 100}, {10.8154, 63.47}, {11.1026, 62.49}, {11.5409, 61.02}} {
 		got := conditions[i]
@@ -401,7 +367,7 @@ func TestPrunedIsNotOK(t *testing.T) {
 	if got := Of(run, records, nil, nil); got != results.VerdictFailed {
 		t.Errorf("verdict %s", got)
 	}
-	if r := Recommend(Summarise(records), nil, Goal{}); len(r) != 1 || r[0].Best != nil {
+	if r := Recommend(Summarise(records), scenarios.Plan{}, Goal{}); len(r) != 1 || r[0].Best != nil {
 		t.Errorf("recommended: %+v", r)
 	}
 }

@@ -137,7 +137,7 @@ func orderOf(values []string) func(a, b string) int {
 			return func(a, b string) int { return cmp.Compare(is[a], is[b]) }
 		}
 	}
-	return compareNatural
+	return CompareNatural
 }
 
 func ratios(first, row SweepRow) []Relation {
@@ -166,7 +166,7 @@ func withoutAxis(t scenarios.Topology, axis string) string {
 	case "image":
 		t.Image = ""
 	case "resources":
-		t.CPUs, t.Memory = 0, 0
+		t.CPUs, t.Memory, t.GPUProduct = 0, 0, ""
 	case "env":
 		t.Env = without(t.Env, name)
 	case "options":

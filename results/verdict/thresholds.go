@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"maps"
 	"math"
 	"slices"
 
@@ -12,26 +13,31 @@ import (
 // CheckThresholds applies thresholds to the cells of a run.
 //
 // A threshold that names no baseline has to hold for every repeat that speaks
-// for the cell, like a budget. A threshold that names a baseline compares
-// medians. Where it does not hold, each figure that moved one of its comparisons to
-// the wrong side is tested in that direction, whether its change is more than
-// noise: by the one-sided Mann-Whitney test at 1 − Confidence, corrected for the
-// number of figures and of cells to which the threshold applies.
+// for the cell, like a budget. A threshold that names a baseline is about changes,
+// and what moved to its wrong side is tested in that direction. Where enough nights
+// are known, a change is one between nights, see nightLevel. Otherwise it is one between the
+// repeats of the head and of the latest night: medians are compared, by the
+// one-sided Mann-Whitney test at 1 − Confidence, corrected for the number of figures
+// and of cells to which the threshold applies.
 //
-// The figure errors is the sum over all repeats. base are the cells of the
-// baseline, nil if there is none.
-func CheckThresholds(thresholds []*threshold.Threshold, head, base []Summary) []results.Check {
-	before := byName(base)
+// The figure errors is the sum over all repeats, and of nights the most of any.
+// nights are the cells of the baseline, the latest first; none if there is none.
+func CheckThresholds(thresholds []*threshold.Threshold, head []Summary, nights ...[]Summary) []results.Check {
+	w := newWindow(head, nights)
 	var checks []results.Check
 	for _, t := range thresholds {
-		cells := make([]judged, len(head))
-		for i, s := range head {
-			cells[i] = judged{Check: results.Check{Threshold: t.Text, Cell: s.Name()}, threshold: t}
+		var cells []*judged
+		if whole := w.wholeOf(t); whole != nil {
+			cells = append(cells, whole)
+		}
+		for _, s := range head {
+			c := &judged{Check: results.Check{Threshold: t.Text, Cell: s.Name()}, threshold: t}
 			if len(t.Base()) == 0 {
-				cells[i].everyRepeat(s)
+				c.everyRepeat(s)
 			} else {
-				cells[i].against(s, before[s.Name()])
+				c.against(s, w)
 			}
+			cells = append(cells, c)
 		}
 		decide(cells)
 		for _, c := range cells {
@@ -45,7 +51,7 @@ func CheckThresholds(thresholds []*threshold.Threshold, head, base []Summary) []
 type judged struct {
 	results.Check
 	threshold *threshold.Threshold
-	tests     []rankTest
+	tests     []test
 }
 
 // everyRepeat judges a threshold that names no baseline. The check shows the
@@ -86,14 +92,15 @@ func (c *judged) everyRepeat(s Summary) {
 
 // against judges a threshold that names a baseline. It leaves the status empty
 // where the tests decide.
-func (c *judged) against(s Summary, base *Summary) {
+func (c *judged) against(s Summary, w *window) {
 	t := c.threshold
 	c.Values, c.Missing = valuesOf(t.Own(), medianOf(s))
 	if s.OK == 0 || len(c.Missing) > 0 {
 		c.Status = results.CheckNotMeasured
 		return
 	}
-	if base == nil || base.OK == 0 {
+	base := w.latest(s.Name())
+	if base == nil {
 		c.withoutBase(nil)
 		return
 	}
@@ -102,7 +109,45 @@ func (c *judged) against(s Summary, base *Summary) {
 		c.withoutBase(absent)
 		return
 	}
-	c.tests = testsOf(t, s, *base)
+	if !c.overNights(s, w) {
+		for _, m := range sampled(t) {
+			before, own := base.Sample(m), s.Sample(m)
+			d := stats.Compare(before, own)
+			c.tests = append(c.tests, test{figure: m.Name, up: d.Up, down: d.Down, p: 1, smallest: stats.SmallestP(d.N1, d.N2) / 2})
+		}
+	}
+	c.compare()
+}
+
+// overNights puts in the means over nights and their tests, if all that the threshold
+// compares has them.
+func (c *judged) overNights(s Summary, w *window) bool {
+	var tests []test
+	values, base := maps.Clone(c.Values), maps.Clone(c.Base)
+	for _, m := range sampled(c.threshold) {
+		one, has := w.of(m)[s.Name()]
+		if !has {
+			c.Nights = 0
+			return false
+		}
+		values[m.Name], base[m.Name] = one.own, one.base
+		c.Nights, tests = one.Nights, append(tests, one.test(m.Name, 1))
+	}
+	if len(tests) == 0 {
+		return false
+	}
+	if _, has := base[results.MetricErrors]; has {
+		for _, night := range w.cells[s.Name()] {
+			base[results.MetricErrors] = max(base[results.MetricErrors], float64(night.Errors))
+		}
+	}
+	c.Values, c.Base, c.tests = values, base, tests
+	return true
+}
+
+// compare judges by the figures, as far as they decide, and says which tests decide the rest.
+func (c *judged) compare() {
+	t := c.threshold
 	holds, err := t.Holds(c.Values, c.Base)
 	if err != nil {
 		c.Status, c.tests = results.CheckNotMeasured, nil
@@ -115,16 +160,16 @@ func (c *judged) against(s Summary, base *Summary) {
 	fails := t.Fails(c.Values, c.Base, func(figure string, rise bool) bool {
 		for i := range c.tests {
 			if test := &c.tests[i]; test.figure == figure {
-				test.over, test.p = true, test.Down
+				test.over, test.rise, test.p = true, rise, test.down
 				if rise {
-					test.p = test.Up
+					test.p = test.up
 				}
 				return false
 			}
 		}
 		return true // errors are counted, not sampled, and need no test
 	})
-	switch over := func(test rankTest) bool { return test.over }; {
+	switch over := func(test test) bool { return test.over }; {
 	case fails:
 		c.Status = results.CheckBroken
 	case !slices.ContainsFunc(c.tests, over):
@@ -146,72 +191,79 @@ func (c *judged) withoutBase(absent []string) {
 	}
 }
 
-// A rankTest is the test of one figure of one cell.
-type rankTest struct {
-	stats.Difference
-	figure    string
-	over      bool    // the figure moved a comparison to its wrong side, so the test decides
-	p         float64 // one-sided, in that direction; 1 if it is not over
-	corrected float64
-}
-
-// smallest is the smallest p that this many repeats can give.
-func (r rankTest) smallest() float64 { return stats.SmallestP(r.N1, r.N2) / 2 }
-
-// testsOf are the tests of the figures that the threshold names of both sides.
-func testsOf(t *threshold.Threshold, s, base Summary) (tests []rankTest) {
-	for _, name := range t.Base() {
-		if m, err := results.FindMetric(name); err == nil && name != results.MetricErrors && slices.Contains(t.Own(), name) {
-			tests = append(tests, rankTest{Difference: stats.Compare(base.Sample(m), s.Sample(m)), figure: name, p: 1})
-		}
-	}
-	return tests
+// A test is that of one figure of one cell, or of all cells together.
+type test struct {
+	figure     string
+	up, down   float64  // one-sided, in either direction
+	nights     *nightly // nil: between repeats
+	times      float64  // between nights: how often the logarithm counts, see wholeShare
+	smallest   float64  // between repeats: p that so many can give
+	over, rise bool     // the figure moved a comparison to its wrong side, so the test decides; and it rose
+	p          float64  // in that direction; 1 if it is not over
+	corrected  float64
 }
 
 // decide decides, for each cell that is over the limit of one threshold, whether
 // the change is more than noise. All tests of the threshold are corrected for each
 // other, including those of cells within the limit, because only the figures say
-// which cells are over it.
-func decide(cells []judged) {
-	var p []float64
-	for _, cell := range cells {
-		for _, test := range cell.tests {
-			p = append(p, test.p)
+// which cells are over it. All cells together are a test of its own, and so are tests
+// of repeats, which have another level.
+func decide(cells []*judged) {
+	for _, family := range GroupBy(cells, func(c *judged) [2]bool { return [2]bool{c.Cells > 0, c.Nights > 0} }) {
+		var p []float64
+		for _, c := range family {
+			for _, test := range c.tests {
+				p = append(p, test.p)
+			}
 		}
-	}
-	corrected := stats.Holm(p)
-	for i := range cells {
-		c := &cells[i]
-		for k := range c.tests {
-			c.tests[k].corrected, corrected = corrected[0], corrected[1:]
-		}
-		if c.Status == "" {
-			c.decide(len(p))
+		corrected := stats.Holm(p)
+		for _, c := range family {
+			for k := range c.tests {
+				c.tests[k].corrected, corrected = corrected[0], corrected[1:]
+			}
+			if c.Status == "" {
+				c.decide(len(p))
+			}
 		}
 	}
 }
 
-// decide judges by the tests. A change that is not shown is noise, unless there
-// are too few repeats: to show anything at all, or to show after the correction
-// what they show without it.
+// decide judges by the tests.
 func (c *judged) decide(tests int) {
 	c.Tests = tests
 	for i := range c.tests {
 		if test := &c.tests[i]; test.over && (c.P == nil || test.p < *c.P) {
 			c.P, c.Corrected = &test.p, &test.corrected
+			if test.nights != nil {
+				c.Change = test.change()
+			}
 		}
 	}
-	failsBy := func(counts func(rankTest) bool) bool {
-		return c.threshold.Fails(c.Values, c.Base, func(figure string, _ bool) bool {
-			return slices.ContainsFunc(c.tests, func(test rankTest) bool { return test.figure == figure && counts(test) })
-		})
+	if c.Nights > 0 {
+		c.byNights()
+		return
 	}
-	shown := func(test rankTest) bool { return test.corrected <= stats.OneSidedLevel }
+	c.byRepeats(tests)
+}
+
+// failsBy reports whether the threshold fails by the changes of the figures whose
+// tests count.
+func (c *judged) failsBy(counts func(test) bool) bool {
+	return c.threshold.Fails(c.Values, c.Base, func(figure string, _ bool) bool {
+		return slices.ContainsFunc(c.tests, func(test test) bool { return test.figure == figure && counts(test) })
+	})
+}
+
+// byRepeats judges by tests of the repeats of two nights. A change that is not shown
+// is noise, unless there are too few repeats: to show anything at all, or to show after
+// the correction what they show without it.
+func (c *judged) byRepeats(tests int) {
+	shown := func(test test) bool { return test.corrected <= stats.OneSidedLevel }
 	switch {
-	case failsBy(shown):
+	case c.failsBy(shown):
 		c.Status = results.CheckBroken
-	case failsBy(func(test rankTest) bool {
-		return shown(test) || test.smallest() > stats.OneSidedLevel || test.p <= stats.OneSidedLevel && float64(tests)*test.smallest() > stats.OneSidedLevel
+	case c.failsBy(func(test test) bool {
+		return shown(test) || test.smallest > stats.OneSidedLevel || test.p <= stats.OneSidedLevel && float64(tests)*test.smallest > stats.OneSidedLevel
 	}):
 		c.Status, c.Needs = results.CheckUndecided, stats.RepeatsForOneSided(tests)
 	default:

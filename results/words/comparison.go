@@ -46,6 +46,9 @@ func Shown(c verdict.Change) string {
 	if !c.Difference.Shown {
 		return "~"
 	}
+	if c.Nights > 0 {
+		return fmt.Sprintf("%+.1f%%", 100**c.Difference.Change)
+	}
 	return Change(c.Metric.Unit, c.Base.Median, c.Head.Median)
 }
 
@@ -94,6 +97,11 @@ func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
 	}
 	counts := c.Counts()
 	var lines []string
+	for _, c := range checks {
+		if c.Cells > 0 {
+			lines = append(lines, whole(c)+".")
+		}
+	}
 	if len(checks) > 0 {
 		lines = append(lines, Checks(checks))
 	}
@@ -117,7 +125,18 @@ func VerdictLines(c verdict.Comparison, checks []results.Check) []string {
 		lines = append(lines, fmt.Sprintf("No change could be shown, whatever it is: so few repeats are not enough for %s, it takes %d of each.",
 			show.Plural(compared, "cell"), stats.RepeatsForDifference(compared)))
 	}
-	return append(lines, comparisonDoubts(c)...)
+	return append(append(lines, nightsText(c)), comparisonDoubts(c)...)
+}
+
+// nightsText says whether the changes of a comparison have the spread between nights in them.
+func nightsText(c verdict.Comparison) string {
+	switch {
+	case c.Nights == 0:
+		return fmt.Sprintf("How much nights of this scenario differ is not known, which takes %d more that did not fail: intervals and p are of repeats alone, and nights are not accounted for.", stats.FewestNights)
+	case c.Mean:
+		return fmt.Sprintf("Changes, intervals and p are from the mean of the last %d nights to this one, by how much nights differ.", c.Nights)
+	}
+	return fmt.Sprintf("Intervals and p are those of one night beside another, by how much the last %d nights of this scenario differ.", c.Nights)
 }
 
 // A comparedSide is one run's part of a cell that is compared.

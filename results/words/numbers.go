@@ -5,6 +5,7 @@ package words
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,7 +87,26 @@ func Ratio(r verdict.Relation, decimals int) string {
 		end := func(ratio float64) string { return strconv.FormatFloat(100*ratio, 'f', decimals, 64) }
 		text += " (" + end(r.Interval.Low) + "–" + end(r.Interval.High) + ")"
 	}
+	return Across(text, r)
+}
+
+// acrossMark is at ratios of cells that were measured in different lanes.
+const acrossMark = "~"
+
+// Across marks the text of a ratio whose cells were measured in different lanes.
+func Across(text string, r verdict.Relation) string {
+	if r.Across && text != "" {
+		text += acrossMark
+	}
 	return text
+}
+
+// AcrossNote says what the mark means, where any of some ratios has it.
+func AcrossNote(ratios ...verdict.Relation) string {
+	if !slices.ContainsFunc(ratios, func(r verdict.Relation) bool { return r.Ratio != nil && r.Across }) {
+		return ""
+	}
+	return acrossMark + " the two were measured in different lanes, not in turn on the same device: a difference may be one between the lanes"
 }
 
 // WallTime prints seconds of wall time the way people say them: 8.3s, 2m5s.

@@ -92,6 +92,23 @@ func begin(text string, n int) string {
 	return text
 }
 
+// Shell is a text as a word of a shell's command line, quoted where it has to be.
+func Shell(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=@%+,-") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// Command is an argv as a shell takes it.
+func Command(argv ...string) string {
+	words := make([]string, len(argv))
+	for i, word := range argv {
+		words[i] = Shell(word)
+	}
+	return strings.Join(words, " ")
+}
+
 // Plural is a number with what it counts: "1 repeat", "2 repeats". The noun is
 // one that takes an s.
 func Plural(n int, noun string) string {
@@ -99,4 +116,21 @@ func Plural(n int, noun string) string {
 		noun += "s"
 	}
 	return strconv.Itoa(n) + " " + noun
+}
+
+// Wrap breaks text between words, into lines of at most width characters where the
+// words allow it.
+func Wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }

@@ -98,3 +98,18 @@ func TestPlural(t *testing.T) {
 		}
 	}
 }
+
+func TestWrap(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                          "",
+		"one":                       "one",
+		"nine chars":                "nine/chars",
+		"a b c d e f":               "a b c d/e f",
+		"averylongword and another": "averylongword/and/another",
+		"größer als 7":              "größer/als 7",
+	} {
+		if got := strings.Join(Wrap(text, 7), "/"); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

@@ -43,6 +43,11 @@ type Object struct {
 // Has reports whether the key is there, whatever its value.
 func (o Object) Has(key string) bool { return o.Values[key] != nil }
 
+// Among are those of some keys that are there, in their order.
+func (o Object) Among(keys ...string) []string {
+	return slices.DeleteFunc(slices.Clone(o.Order), func(key string) bool { return !slices.Contains(keys, key) })
+}
+
 // Object checks that a node is a mapping with known keys and reads their values.
 // kind is the name of its definition in a JSON Schema.
 func (f *File) Object(n *yaml.Node, kind, what string, fields ...Field) (Object, bool) {

@@ -48,12 +48,13 @@ type File struct {
 	secretKey  *regexp.Regexp
 	secretText *regexp.Regexp // such a key in a text that is no YAML, or in a path
 
-	file  *source
-	owner map[*yaml.Node]*source // of the nodes that the command line brought; the others are the file's
-	from  map[string]string      // what Set was called with: from by path
-	sets  int                    // values of the command line
-	found []placed
-	full  bool
+	file   *source
+	owner  map[*yaml.Node]*source // of the nodes that the command line brought; the others are the file's
+	from   map[string]string      // what Set was called with: from by path
+	sets   int                    // values of the command line
+	found  []placed
+	warned []string
+	full   bool
 }
 
 // Read parses the text of a file.
@@ -88,6 +89,16 @@ func (f *File) Given(n *yaml.Node) bool { return f.owner[n] != nil }
 func (f *File) Problem(n *yaml.Node, hint, format string, args ...any) {
 	f.add(cmp.Or(f.owner[n], f.file), n.Line, n.Column, fmt.Sprintf(format, args...), hint)
 }
+
+// Warn says of a node what is allowed and probably not meant.
+func (f *File) Warn(n *yaml.Node, hint, format string, args ...any) {
+	p := problemAt(cmp.Or(f.owner[n], f.file), n.Line, n.Column)
+	p.Message, p.Hint = fmt.Sprintf(format, args...), hint
+	f.warned = append(f.warned, p.String())
+}
+
+// Warnings are what Warn said, as it is printed.
+func (f *File) Warnings() []string { return f.warned }
 
 // ProblemIn is Problem at a column, from 1, of the text that a node holds. It falls
 // back to the node if the file writes the text in another way, with escapes or over
@@ -154,13 +165,8 @@ func (f *File) add(s *source, line, column int, message, hint string) {
 	if f.full {
 		return
 	}
-	p := placed{Problem: Problem{File: s.name, Message: message, Hint: hint}, rank: s.rank}
-	if line > 0 && line <= len(s.lines) {
-		p.Line, p.Column = line, max(column, 1)
-		if !s.concealed(line) {
-			p.Source = strings.TrimSuffix(s.lines[line-1], "\r")
-		}
-	}
+	p := placed{problemAt(s, line, column), s.rank}
+	p.Message, p.Hint = message, hint
 	if slices.Contains(f.found, p) {
 		return
 	}
@@ -170,4 +176,16 @@ func (f *File) add(s *source, line, column int, message, hint string) {
 			Hint: "fix these first"}, rank: int(^uint(0) >> 1)}
 	}
 	f.found = append(f.found, p)
+}
+
+// problemAt is a problem without a message, at a place in a source.
+func problemAt(s *source, line, column int) Problem {
+	p := Problem{File: s.name}
+	if line > 0 && line <= len(s.lines) {
+		p.Line, p.Column = line, max(column, 1)
+		if !s.concealed(line) {
+			p.Source = strings.TrimSuffix(s.lines[line-1], "\r")
+		}
+	}
+	return p
 }

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,9 +29,10 @@ const (
 
 // A Group is the control group of one service.
 type Group struct {
-	Method string
-	memory string // folder with the memory controller's files
-	cpu    string // folder with the CPU accounting files
+	Method  string
+	memory  string // folder with the memory controller's files
+	cpu     string // folder with the CPU accounting files
+	freezer string // folder with the freezer's files; empty: what freezes is found by the processes
 }
 
 // Of returns the group of a process.
@@ -41,6 +43,20 @@ func Of(pid int) (Group, error) {
 // Holds reports whether the group belongs to the container. PIDs are looked up in
 // this process's own namespace, where the engine's PID may be another process.
 func (g Group) Holds(container string) bool { return strings.Contains(g.memory, container) }
+
+// Processes are the processes of the group and of those below it, sorted.
+func (g Group) Processes() []int {
+	var folders []string
+	_ = filepath.WalkDir(g.memory, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			folders = append(folders, path)
+		}
+		return nil // a group that is gone has no processes
+	})
+	pids := Processes(folders)
+	slices.Sort(pids)
+	return pids
+}
 
 // find is Of on a file system that a test can provide.
 func find(root fs.FS, pid int) (Group, error) {

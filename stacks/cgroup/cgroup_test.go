@@ -44,18 +44,18 @@ func TestFind(t *testing.T) {
 		{
 			name: "version 1, cgroupfs driver", mounts: mountsV1,
 			membership: "9:memory:/docker/abc\n5:cpu,cpuacct:/docker/abc\n0::/\n",
-			want:       Group{methodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpu,cpuacct/docker/abc"},
+			want:       Group{Method: methodV1, memory: "/sys/fs/cgroup/memory/docker/abc", cpu: "/sys/fs/cgroup/cpu,cpuacct/docker/abc"},
 		},
 		{
 			name: "version 1, inside a container", mounts: mountsV1Container,
 			membership: "9:memory:/docker/outer/docker/abc\n5:cpuacct:/docker/outer/docker/abc\n",
-			want:       Group{methodV1, "/sys/fs/cgroup/memory/docker/abc", "/sys/fs/cgroup/cpuacct/docker/abc"},
+			want:       Group{Method: methodV1, memory: "/sys/fs/cgroup/memory/docker/abc", cpu: "/sys/fs/cgroup/cpuacct/docker/abc"},
 		},
 		{
 			name: "version 2, systemd driver", mounts: mountsV2,
 			membership: "0::/system.slice/docker-abc.scope\n",
 			file:       "sys/fs/cgroup/system.slice/docker-abc.scope/memory.current",
-			want:       Group{methodV2, "/sys/fs/cgroup/system.slice/docker-abc.scope", "/sys/fs/cgroup/system.slice/docker-abc.scope"},
+			want:       Group{Method: methodV2, memory: "/sys/fs/cgroup/system.slice/docker-abc.scope", cpu: "/sys/fs/cgroup/system.slice/docker-abc.scope"},
 		},
 		{
 			name: "version 2 without the memory controller", mounts: mountsV2,

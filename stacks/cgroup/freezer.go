@@ -24,6 +24,8 @@ func NewFreezer() *Freezer {
 	return &Freezer{parseMounts(mountinfo), map[string]int64{}}
 }
 
+const frozen = "its control group was frozen"
+
 // Halted says by what one of the processes is kept from running, or was since the last
 // look where the kernel counts that (Linux 6.18); empty if none is.
 func (f *Freezer) Halted(pids []int) string {
@@ -39,7 +41,7 @@ func (f *Freezer) Halted(pids []int) string {
 			}
 			asked[dir] = true
 			if f.thawing(dir) {
-				return "its control group was frozen"
+				return frozen
 			}
 		}
 	}

@@ -79,13 +79,13 @@ func TestPlan(t *testing.T) {
 	}{
 		{"version 1", v1, Limits{CPUs: 1.5, Memory: 4096, PIDs: 10},
 			"/m/x memory.limit_in_bytes=4096 memory.memsw.limit_in_bytes=4096?; /c/x cpu.cfs_period_us=100000 cpu.cfs_quota_us=150000; /p/x pids.max=10?",
-			Group{methodV1, "/m/x", "/c/x"}, ""},
-		{"version 1, no limits", v1, Limits{}, "/m/x; /c/x; /p/x", Group{methodV1, "/m/x", "/c/x"}, ""},
+			Group{Method: methodV1, memory: "/m/x", cpu: "/c/x"}, ""},
+		{"version 1, no limits", v1, Limits{}, "/m/x; /c/x; /p/x", Group{Method: methodV1, memory: "/m/x", cpu: "/c/x"}, ""},
 		{"version 2", v2, Limits{CPUs: 0.25, Memory: 4096, PIDs: 10},
-			"/u/x memory.max=4096 memory.swap.max=0? cpu.max=25000 100000 pids.max=10?", Group{methodV2, "/u/x", "/u/x"}, ""},
-		{"no CPU controller, no limit", Maker{Method: methodV2, parents: map[string]string{"memory": "/u"}}, Limits{PIDs: 10}, "/u/x", Group{methodV2, "/u/x", "/u/x"}, ""},
+			"/u/x memory.max=4096 memory.swap.max=0? cpu.max=25000 100000 pids.max=10?", Group{Method: methodV2, memory: "/u/x", cpu: "/u/x"}, ""},
+		{"no CPU controller, no limit", Maker{Method: methodV2, parents: map[string]string{"memory": "/u"}}, Limits{PIDs: 10}, "/u/x", Group{Method: methodV2, memory: "/u/x", cpu: "/u/x"}, ""},
 		{"no CPU controller", Maker{Method: methodV2, parents: map[string]string{"memory": "/u"}}, Limits{CPUs: 1}, "", Group{}, "the cpu controller cannot be used"},
-		{"version 1 without CPU accounting", Maker{Method: methodV1, parents: map[string]string{"memory": "/m"}}, Limits{}, "/m/x", Group{methodV1, "/m/x", ""}, ""},
+		{"version 1 without CPU accounting", Maker{Method: methodV1, parents: map[string]string{"memory": "/m"}}, Limits{}, "/m/x", Group{Method: methodV1, memory: "/m/x"}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -52,7 +52,12 @@ type gauge struct {
 	kills   int // before the measurement; -1: not known
 }
 
-func (g *gauge) Halted() string { return g.freezer.Halted(Processes([]string{g.memory})) }
+func (g *gauge) Halted() string {
+	if g.Group.freezer != "" && g.freezer.thawing(g.Group.freezer) {
+		return frozen
+	}
+	return g.freezer.Halted(Processes([]string{g.memory}))
+}
 
 func (g *gauge) Begin() {
 	g.mark, g.kills = g.Group.peak(), Killed([]string{g.memory})

@@ -90,7 +90,7 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 		}
 	}
 	proxy := spec.Entry()
-	config := proxy.Proxy.Text(site(proxy, map[string]stacks.Address{stacks.AppService: {Host: "app", Port: spec.Services[0].Port}}))
+	config := proxy.Proxy.Text(proxy.InContainer(map[string]stacks.Address{stacks.AppService: {Host: "app", Port: spec.Services[0].Port}}))
 	file := filepath.Join(b.TempDir(), "nginx.conf")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		b.Fatal(err)
@@ -103,7 +103,7 @@ func newScript(b *testing.B, r *Runtime, spec stacks.Spec) script {
 	if err != nil {
 		b.Fatal(err)
 	}
-	command := strings.Join(spec.Services[0].Argv(site(spec.Services[0], nil)), " ")
+	command := strings.Join(spec.Services[0].Argv(spec.Services[0].InContainer(nil)), " ")
 	return script{[]string{"sh", "-c", scriptText, "sh", "stackmeter-bench", app, nginx, file, command}}
 }
 

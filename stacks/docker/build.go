@@ -74,13 +74,16 @@ func (r *Runtime) sweepContexts() (removed []string, err error) {
 	return removed, err
 }
 
-// buildOwn builds one of stackmeter's own images from a context inside this
-// binary.
-func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, progress func(string)) (id string, err error) {
+// buildOwn builds one of stackmeter's own images from a context inside this binary. A
+// program that it names is added to the context as stackmeter.
+func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, program string, progress func(string)) (id string, err error) {
 	dir, err := os.MkdirTemp("", contextPrefix+url.PathEscape(r.owner.String()+" ")+"*") // a killed run's is swept
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = os.CopyFS(dir, content)
+	}
+	if err == nil && program != "" {
+		err = copyProgram(filepath.Join(dir, "stackmeter"), program)
 	}
 	if err == nil {
 		id, err = r.build(ctx, name, []byte(name), scenarios.Build{Context: dir}, progress)
@@ -89,6 +92,20 @@ func (r *Runtime) buildOwn(ctx context.Context, name string, content fs.FS, prog
 		return "", fmt.Errorf("stackmeter's %s image: %w", name, err)
 	}
 	return id, nil
+}
+
+func copyProgram(to, from string) error {
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	target, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(target, source)
+	return errors.Join(err, target.Close())
 }
 
 // build runs the engine's builder and returns the image's id. If the tag named

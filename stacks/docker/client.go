@@ -46,7 +46,7 @@ type Client struct {
 // be called again and then costs little.
 func (r *Runtime) ClientImage(ctx context.Context, progress func(string)) (_ string, err error) {
 	defer func() { err = lost(err) }()
-	return r.once(clientImage, func() (string, error) { return r.buildOwn(ctx, clientImage, images.PythonRequests(), progress) })
+	return r.once(clientImage, func() (string, error) { return r.buildOwn(ctx, clientImage, images.PythonRequests(), "", progress) })
 }
 
 // RunClient starts argv in a container beside the stack of this process with the

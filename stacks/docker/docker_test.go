@@ -158,6 +158,10 @@ func TestSweepAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	names, err := r.Leftovers(t.Context())
+	if still, _ := r.leftovers(t.Context(), run); err != nil || len(names) < len(still) {
+		t.Errorf("Leftovers named %v (%v) of %v", names, err, still)
+	}
 	// Another test's run may sweep at the same time, so that what this sweep
 	// itself removed is not known; that nothing stays is.
 	if _, err := r.Sweep(t.Context(), ""); err != nil {

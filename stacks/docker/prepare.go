@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -158,7 +159,7 @@ func (r *Runtime) image(ctx context.Context, s stacks.Service, progress func(str
 		case s.Build != nil:
 			return r.buildFolder(ctx, *s.Build, progress)
 		case s.Proxy != nil:
-			return r.buildOwn(ctx, s.Proxy.Software, images.Proxy(s.Proxy.Software), progress)
+			return r.buildOwn(ctx, s.Proxy.Software, images.Proxy(s.Proxy.Software), "", progress)
 		case s.Dir != "":
 			return "", errors.New("app.dir alone is for local processes: add image or build to app, or run with --runtime process")
 		}
@@ -205,6 +206,37 @@ func (r *Runtime) inspectImage(ctx context.Context, ref string) (string, error) 
 		return "", err
 	}
 	return found.ID, nil
+}
+
+// Declared is what the image of a service says of itself, which Prepare has found or made.
+func (r *Runtime) Declared(ctx context.Context, s stacks.Service) (d stacks.Declared, err error) {
+	id, err := r.image(ctx, s, func(string) {})
+	if err != nil {
+		return d, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Limits.call())
+	defer cancel()
+	found, err := r.api.ImageInspect(ctx, id)
+	if err != nil || found.Config == nil {
+		return d, err
+	}
+	d.Command, d.Labels, d.Env = slices.Concat(found.Config.Entrypoint, found.Config.Cmd), found.Config.Labels, map[string]string{}
+	for _, variable := range found.Config.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		d.Env[name] = value
+	}
+	if check := found.Config.Healthcheck; check != nil {
+		d.Health = strings.Join(check.Test, " ")
+	}
+	for port := range found.Config.ExposedPorts {
+		if number, protocol, _ := strings.Cut(port, "/"); protocol != "udp" {
+			if n, err := strconv.Atoi(number); err == nil {
+				d.Ports = append(d.Ports, n)
+			}
+		}
+	}
+	slices.Sort(d.Ports)
+	return d, nil
 }
 
 // Image returns the id of an image, empty if it is not in the engine.

@@ -22,7 +22,7 @@ import (
 func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err error) {
 	defer func() { err = lost(err) }()
 	if run != "" {
-		r.settle(ctx)
+		stacks.Settle(ctx, &r.making, settleTimeout)
 		return r.remove(ctx, filters.NewArgs(filters.Arg("label", LabelRun+"="+run)), 0)
 	}
 	removed, failed := r.sweepContexts()
@@ -38,29 +38,21 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 	return removed, failed
 }
 
+// Leftovers names what Sweep would remove of runs that are dead, and removes nothing.
+func (r *Runtime) Leftovers(ctx context.Context) (names []string, err error) {
+	dead, err := r.deadStacks(ctx)
+	for _, id := range dead {
+		all, failed := r.list(ctx, filters.NewArgs(filters.Arg("label", LabelStack+"="+id)))
+		err = errors.Join(err, failed)
+		names = append(names, all.names()...)
+	}
+	slices.Sort(names)
+	return names, lost(err)
+}
+
 // settleTimeout bounds the wait for an engine that is slow to make things. What
 // it makes later, the next start finds.
 const settleTimeout = 4 * time.Second
-
-// settle waits until no call of this process makes an object any more, and leaves
-// time for what follows.
-func (r *Runtime) settle(ctx context.Context) {
-	patience := settleTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, time.Until(deadline)/2)
-	}
-	settled := make(chan struct{})
-	go func() {
-		r.making.Lock()
-		defer r.making.Unlock()
-		close(settled)
-	}()
-	select {
-	case <-settled:
-	case <-ctx.Done():
-	case <-time.After(patience):
-	}
-}
 
 // deadStacks lists the stacks whose owner is gone.
 func (r *Runtime) deadStacks(ctx context.Context) ([]string, error) {
@@ -144,6 +136,20 @@ func (r *Runtime) remove(ctx context.Context, filter filters.Args, grace time.Du
 		removed = append(removed, names...)
 		slices.Sort(removed)
 	}
+}
+
+// names say what each object is, and what it is called.
+func (o objects) names() (names []string) {
+	for _, c := range o.containers {
+		names = append(names, "container "+containerName(c))
+	}
+	for _, n := range o.networks {
+		names = append(names, "network "+n.Name)
+	}
+	for _, v := range o.volumes {
+		names = append(names, "volume "+v.Name)
+	}
+	return names
 }
 
 // ids are those of all objects. A volume has none but its name.

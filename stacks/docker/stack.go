@@ -118,14 +118,11 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 		}
 		group.Go(func() error {
 			one := st.services[i]
-			processes, err := st.processes(ctx, s.Name, one.container)
-			if err != nil {
-				return fmt.Errorf("service %s: %w", s.Name, err)
-			}
-			if group, err := cgroup.Of(one.pid); st.local && err == nil && group.Holds(one.container) {
-				for i := range processes {
-					// It fails for one that has ended meanwhile.
-					processes[i].Start, _ = stacks.StartTime(processes[i].PID)
+			processes := st.ownProcesses(one)
+			if len(processes) == 0 { // the engine knows why, or sees what cannot be seen from here
+				var err error
+				if processes, err = st.processes(ctx, s.Name, one.container); err != nil {
+					return fmt.Errorf("service %s: %w", s.Name, err)
 				}
 			}
 			facts.Services[i] = stacks.ServiceFacts{
@@ -136,6 +133,26 @@ func (st *stack) Inspect(ctx context.Context) (_ stacks.Facts, err error) {
 	}
 	err = group.Wait()
 	return facts, err
+}
+
+// ownProcesses reads the processes of a service where they are processes of this
+// kernel and this PID namespace; none elsewhere. The engine would run ps over all
+// processes of the machine, before and after each cell.
+func (st *stack) ownProcesses(of service) (list []stacks.Process) {
+	group, err := cgroup.Of(of.pid)
+	if !st.local || err != nil || !group.Holds(of.container) {
+		return nil
+	}
+	for _, pid := range group.Processes() {
+		switch p, err := stacks.ReadProcess(pid); {
+		case err != nil: // it has ended meanwhile
+		case pid == of.pid:
+			list = slices.Insert(list, 0, p)
+		default:
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // processes asks the engine, which sees the host's PIDs even if stackmeter does
@@ -336,7 +353,7 @@ func (st *stack) Dial(ctx context.Context, name string) (net.Conn, error) {
 	s, last := st.spec.Services[i], st.services[len(st.services)-1].container
 	to := "TCP:" + net.JoinHostPort(s.Name, strconv.Itoa(s.Port))
 	if s.Unix {
-		to = "UNIX-CONNECT:" + socketPath(s)
+		to = "UNIX-CONNECT:" + s.SocketPath()
 	}
 	calling, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()

@@ -115,7 +115,7 @@ func (st *stack) address(ctx context.Context, name string) (address stacks.Addre
 	}
 	s := st.spec.Services[up]
 	if s.Unix {
-		return stacks.Address{Socket: socketPath(s)}, nil
+		return stacks.Address{Socket: s.SocketPath()}, nil
 	}
 	attempted := false
 	for {
@@ -212,12 +212,6 @@ func (st *stack) name(part string) string {
 	return "stackmeter-" + st.id + "-" + part
 }
 
-// socketFolder is where the containers of a stack have the folder of its sockets.
-const socketFolder = "/run/stackmeter"
-
-// socketPath is where a service listens that has a socket.
-func socketPath(s stacks.Service) string { return socketFolder + "/" + s.Name + ".sock" }
-
 // createSockets makes the volume in which a server and its proxy meet, if there is
 // one. It is kept in memory. Like /tmp it is open to all users: those of two images
 // have nothing to do with each other.
@@ -232,7 +226,7 @@ func (st *stack) createSockets(ctx context.Context) error {
 	defer done()
 	made, err := st.runtime.api.VolumeCreate(ctx, volume.CreateOptions{
 		Name: st.name("sockets"), Driver: "local", Labels: st.labels(),
-		DriverOpts: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": "mode=1777,size=1m,nosuid,nodev,noexec"},
+		DriverOpts: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": stacks.SocketOptions},
 	})
 	if err != nil {
 		return fmt.Errorf("volume for sockets: %w", err)
@@ -246,16 +240,7 @@ func (st *stack) socketMounts(s stacks.Service) []mount.Mount {
 	if st.sockets == "" || !s.Unix && s.Proxy == nil {
 		return nil
 	}
-	return []mount.Mount{{Type: mount.TypeVolume, Source: st.sockets, Target: socketFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}}
-}
-
-// site is where a service is that reaches others by these addresses.
-func site(s stacks.Service, reach map[string]stacks.Address) stacks.Site {
-	at := stacks.Site{Listen: stacks.Address{Host: "0.0.0.0", Port: s.Port, Socket: socketPath(s)}, Reach: reach, Folder: "/tmp"}
-	if s.Proxy != nil {
-		at.Config = "/etc/" + s.Proxy.Software + "/" + proxyConfig
-	}
-	return at
+	return []mount.Mount{{Type: mount.TypeVolume, Source: st.sockets, Target: stacks.SocketFolder, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}}
 }
 
 func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
@@ -285,7 +270,7 @@ func (st *stack) create(ctx context.Context, i int, s stacks.Service) error {
 		Image:      imageID,
 		User:       s.Container.User,
 		WorkingDir: s.Container.Workdir,
-		Cmd:        s.Argv(site(s, st.names())),
+		Cmd:        s.Argv(s.InContainer(st.spec.ByName())),
 		Env:        stacks.Environ(s.Env, s.MPSEnvironment(mpsFolder)),
 		Labels:     st.serviceLabels(s),
 	}
@@ -407,22 +392,10 @@ func tmpfs(sizes map[string]int64) map[string]string {
 	return all
 }
 
-// names returns the services' addresses in the private network.
-func (st *stack) names() map[string]stacks.Address {
-	reach := map[string]stacks.Address{}
-	for _, s := range st.spec.Services {
-		reach[s.Name] = stacks.Address{Host: s.Name, Port: s.Port}
-	}
-	return reach
-}
-
 // listens is where a service has to listen, at whatever address its container gets.
 func listens(s stacks.Service) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(s.Port))
 }
-
-// proxyConfig is the name of a proxy's configuration in its container.
-const proxyConfig = "stackmeter.conf"
 
 // configure writes the configuration of a proxy into its container, which has not been
 // started. The upstreams are addresses, not names: a proxy looks names up when it
@@ -437,14 +410,14 @@ func (st *stack) configure(ctx context.Context, i int) error {
 		}
 		reach[name] = address
 	}
-	at := site(s, reach)
+	at := s.InContainer(reach)
 	config := s.Proxy.Text(at)
 	ctx, cancel := context.WithTimeout(ctx, st.runtime.Limits.call())
 	defer cancel()
 	var body bytes.Buffer
 	tw := tar.NewWriter(&body)
 	// Writing to a buffer cannot fail.
-	_ = tw.WriteHeader(&tar.Header{Name: proxyConfig, Mode: 0o644, Size: int64(len(config)), ModTime: time.Unix(0, 0)})
+	_ = tw.WriteHeader(&tar.Header{Name: path.Base(at.Config), Mode: 0o644, Size: int64(len(config)), ModTime: time.Unix(0, 0)})
 	_, _ = tw.Write([]byte(config))
 	_ = tw.Close()
 	if err := st.runtime.api.CopyToContainer(ctx, st.services[i].container, path.Dir(at.Config), &body, container.CopyToContainerOptions{}); err != nil {

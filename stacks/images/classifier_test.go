@@ -100,9 +100,15 @@ func ask(ctx context.Context, method, url, contentType string, body []byte) answ
 	if contentType != "" {
 		request.Header.Set("Content-Type", contentType)
 	}
-	// A server that refuses a large body closes the connection while it is still sent.
-	if httptrace.ContextClientTrace(ctx) != nil || len(body) > 1<<20 {
+	if httptrace.ContextClientTrace(ctx) != nil {
 		request.Header.Set("Expect", "100-continue")
+	}
+	// A server refuses a large body by its length, and closes the connection. What is
+	// still sent by then is answered by a reset, so nothing is.
+	if len(body) > 1<<20 {
+		unsent, never := io.Pipe()
+		defer never.Close()
+		request.Body = unsent
 	}
 	// One transport for each: nobody waits for a connection.
 	response, err := (&http.Transport{ExpectContinueTimeout: time.Minute, DisableKeepAlives: true}).RoundTrip(request)

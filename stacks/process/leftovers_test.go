@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"stackmeter/stacks"
 )
 
 // leftovers lists what exists of a run: records, what they name, and processes
@@ -39,7 +41,7 @@ func (r *Runtime) leftovers(_ context.Context, run string) ([]string, error) {
 	}
 	for _, m := range everyone() {
 		if !m.zombie && slices.Contains(environOf(m.PID), markRun+"="+run) {
-			list = append(list, fmt.Sprintf("process %d (%s)", m.PID, strings.TrimSpace(commandLine(m.PID))))
+			list = append(list, fmt.Sprintf("process %d (%s)", m.PID, strings.TrimSpace(stacks.CommandLine(m.PID))))
 		}
 	}
 	slices.Sort(list)

@@ -172,7 +172,7 @@ func eventually(t *testing.T, what string, ask func() bool) {
 // running lists the processes whose command line holds a text.
 func running(t *testing.T, text string) []member {
 	t.Helper()
-	return slices.DeleteFunc(everyone(), func(m member) bool { return m.zombie || !strings.Contains(commandLine(m.PID), text) })
+	return slices.DeleteFunc(everyone(), func(m member) bool { return m.zombie || !strings.Contains(stacks.CommandLine(m.PID), text) })
 }
 
 // escapee is a command that leaves a process behind which has another parent,
@@ -315,7 +315,7 @@ func TestKilledSupervisors(t *testing.T) {
 			}
 			for _, m := range members {
 				if m.alive() {
-					t.Errorf("process %d (%s) runs", m.PID, commandLine(m.PID))
+					t.Errorf("process %d (%s) runs", m.PID, stacks.CommandLine(m.PID))
 				}
 			}
 			if left, err := r.leftovers(t.Context(), run); err != nil || len(left) > 0 {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A record says what a supervisor made and for whom. It is a file in a private
@@ -50,14 +52,12 @@ func (r record) write(file string) error {
 		return err
 	}
 	part := file + ".part"
-	for range 5 {
-		if err = os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	err = whileRemoved(func() error {
+		if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if err = os.WriteFile(part, text, 0o600); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
+		return os.WriteFile(part, text, 0o600)
+	})
 	if err == nil {
 		err = os.Rename(part, file)
 	}
@@ -116,15 +116,37 @@ func privateFolders() []string {
 func openFolder(candidates []string) (string, error) {
 	var failed error
 	for _, dir := range candidates {
-		err := os.Mkdir(dir, 0o700)
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			if err = private(dir); err == nil {
-				return dir, nil
-			}
+		err := openIn(dir)
+		if err == nil {
+			return dir, nil
 		}
 		failed = errors.Join(failed, err)
 	}
 	return "", fmt.Errorf("no private folder for the records of stacks: %w; set XDG_RUNTIME_DIR to a folder of your own", failed)
+}
+
+// whileRemoved does something in a folder again for as long as the folder is not
+// there, at most for ten seconds: the last supervisor of another stack may remove it
+// at any moment.
+func whileRemoved(do func() error) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(rand.N(time.Millisecond)) {
+		if err := do(); !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// openIn makes a folder if necessary, and tells why it cannot be used.
+func openIn(dir string) error {
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return whileRemoved(func() error {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return private(dir)
+	})
 }
 
 // private refuses a folder that someone else made or could write to: in /tmp

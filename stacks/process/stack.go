@@ -67,7 +67,7 @@ func (one *service) how() error {
 	switch {
 	case e.Excess != "":
 		return errors.New("it was ended: " + e.Excess)
-	case e.Status > 0 && e.Status < 128 && one.logs.Contains("ddress already in use"):
+	case e.Status > 0 && e.Status < 128 && one.logs.now().Contains("ddress already in use"):
 		return fmt.Errorf("exited with status %d: the address %s was taken by another process before it listened", e.Status, one.port)
 	}
 	return stacks.Exited(e.Status, e.OOMKills > 0)
@@ -107,10 +107,10 @@ func (one *service) processes() (list []stacks.Process) {
 	members := below(one.record.Supervisor.PID)
 	slices.SortFunc(members, func(a, b member) int { return a.PID - b.PID })
 	for _, m := range members {
-		if m.zombie {
+		p, err := stacks.ReadProcess(m.PID)
+		if err != nil { // it has ended
 			continue
 		}
-		p := stacks.Process{PID: m.PID, Start: m.Start, Parent: m.parent, Threads: m.threads, Signals: m.signals, Command: commandLine(m.PID)}
 		if m.identity == one.record.First {
 			list = slices.Insert(list, 0, p)
 		} else {
@@ -233,7 +233,7 @@ func (st *stack) CPU(context.Context) (time.Duration, error) {
 func (st *stack) Logs(_ context.Context, w io.Writer) error {
 	var logs []stacks.Log
 	for _, one := range st.services {
-		log := stacks.Log{Service: one.name, Lines: one.logs.Lines(stacks.LogLines)}
+		log := stacks.Log{Service: one.name, Lines: one.logs.now().Lines(stacks.LogLines)}
 		select {
 		case <-one.ended:
 			log.Ended = one.ending.At

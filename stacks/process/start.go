@@ -90,7 +90,7 @@ func (st *stack) startService(ctx context.Context, i int, s stacks.Service) erro
 	}
 	one := &service{
 		name: s.Name, port: st.address(i), file: t.File, record: t.Record, group: group, env: t.Env,
-		logs:    show.Tail{Max: stacks.LogBytes, Drop: st.spec.Probed},
+		logs:    output{kept: show.Tail{Max: stacks.LogBytes, Drop: st.spec.Probed}},
 		started: make(chan event, 1), gone: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if err := one.run(st.runtime, t); err != nil {
@@ -194,7 +194,7 @@ type service struct {
 
 	control io.Closer // closing it tells the supervisor to stop
 	process *os.Process
-	logs    show.Tail
+	logs    output
 	stderr  show.Tail // the supervisor's own
 
 	started chan event    // one value: how the start of the program went
@@ -234,24 +234,17 @@ func (one *service) run(r *Runtime, t task) error {
 	// Nobody has waited for it yet, so the PID is still its own.
 	one.record.Supervisor.Start, _ = stacks.StartTime(cmd.Process.Pid)
 
-	logged := make(chan struct{})
-	go func() {
-		defer close(logged)
-		defer logRead.Close()
-		_, _ = io.Copy(&one.logs, logRead)
-	}()
-	go one.follow(cmd, json.NewDecoder(reports), logged)
+	one.logs.pipe = logRead
+	go one.logs.follow()
+	go one.follow(cmd, json.NewDecoder(reports))
 	// A supervisor that ended at once says why itself, and one that does not read
 	// must not block the start.
 	go func() { _ = json.NewEncoder(control).Encode(t) }()
 	return nil
 }
 
-// logPatience is how long the last output of processes that have ended may take.
-const logPatience = time.Second
-
 // follow reads a supervisor's events until it is gone.
-func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan struct{}) {
+func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder) {
 	defer close(one.gone)
 	var first event
 	unsaid := reports.Decode(&first)
@@ -260,11 +253,6 @@ func (one *service) follow(cmd *exec.Cmd, reports *json.Decoder, logged <-chan s
 	}
 	var last event
 	if err := reports.Decode(&last); err == nil && last.Ended != nil {
-		// Whoever learns that the service ended looks at its last output next.
-		select {
-		case <-logged:
-		case <-time.After(logPatience):
-		}
 		one.ending = *last.Ended
 		close(one.ended)
 	}

@@ -93,6 +93,23 @@ func (r *Runtime) Sweep(ctx context.Context, run string) (removed []string, err 
 	return removed, failed
 }
 
+// Leftovers names what Sweep would end of runs that are dead, and ends nothing.
+func (r *Runtime) Leftovers() (names []string, err error) {
+	for _, folder := range existing(r.folders) {
+		records, failed := readRecords(folder)
+		err = errors.Join(err, failed)
+		for _, rec := range records {
+			dead, failed := r.sweepable(rec, "")
+			err = errors.Join(err, failed)
+			if dead {
+				names = append(names, rec.name())
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, err
+}
+
 // sweepable reports whether to sweep a record: it is of the run or, with an empty
 // run, its owner is gone.
 func (r *Runtime) sweepable(rec record, run string) (bool, error) {
@@ -146,7 +163,7 @@ func (rec record) clear(file string) error {
 	}
 	var failed error
 	for _, m := range left {
-		failed = errors.Join(failed, fmt.Errorf("service %s: process %d (%s) does not end; kill -9 %d, and look at dmesg if it stays", rec.Service, m.PID, commandLine(m.PID), m.PID))
+		failed = errors.Join(failed, fmt.Errorf("service %s: process %d (%s) does not end; kill -9 %d, and look at dmesg if it stays", rec.Service, m.PID, stacks.CommandLine(m.PID), m.PID))
 	}
 	if err := removeThings(rec); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("service %s: %w", rec.Service, err))

@@ -27,7 +27,6 @@ type member struct {
 	session int
 	zombie  bool
 	threads int
-	signals uint64        // that it handles by functions of its own
 	cpu     time.Duration // its own, user and system
 	waited  time.Duration // of the children that it has waited for
 }
@@ -47,7 +46,6 @@ func readMember(pid int) (member, error) {
 		session:  int(stat.Number(6)),
 		zombie:   stat.Ended(),
 		threads:  int(stat.Number(20)),
-		signals:  uint64(stat.Number(34)),
 		cpu:      time.Duration(stat.Number(14)+stat.Number(15)) * tick,
 		waited:   time.Duration(stat.Number(16)+stat.Number(17)) * tick,
 	}, nil
@@ -140,13 +138,6 @@ func childrenAmong(all []member) func(pid int) []int {
 func writtenBy(pid int) int64 {
 	values := table(pid, "io")
 	return values["write_bytes"] - values["cancelled_write_bytes"]
-}
-
-// commandLine returns a process's arguments, or the title that it gave itself.
-func commandLine(pid int) string {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	// A title is padded to the length of the arguments.
-	return strings.ReplaceAll(strings.TrimRight(string(text), "\x00 "), "\x00", " ")
 }
 
 // environOf returns the environment that a process was started with, empty if it

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -157,6 +158,38 @@ func TestPrivateFolder(t *testing.T) {
 	}
 }
 
+// The last supervisor of another stack removes the folder whenever it is empty.
+func TestFolderThatOthersRemove(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shared")
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = os.Remove(dir)
+				}
+			}
+		})
+	}
+	defer func() { close(stop); others.Wait() }()
+	for i := range 2000 {
+		if got, err := openFolder([]string{dir}); err != nil || got != dir {
+			t.Fatalf("time %d: opened %q: %v", i, got, err)
+		}
+		file := filepath.Join(dir, "a.json")
+		if err := (record{Run: "r"}).write(file); err != nil {
+			t.Fatalf("time %d: %v", i, err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestRecords(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made")
 	if records, err := readRecords(dir); err != nil || len(records) > 0 {
@@ -236,5 +269,32 @@ func TestBelowInAll(t *testing.T) {
 	}
 	if !has(all) || !has(fast) {
 		t.Error("this process is not below process 1")
+	}
+}
+
+// TestLeftovers: what a dead run left is named and stays; what a live one has is not.
+func TestLeftovers(t *testing.T) {
+	self, err := stacks.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := self
+	gone.Start++
+	folder := filepath.Join(t.TempDir(), "stackmeter") // made by the first record, as private as it has to be
+	r := &Runtime{owner: self, folders: []string{folder}}
+	for file, rec := range map[string]record{
+		"dead.json":  {Run: "dead", Owner: gone.String()},
+		"alive.json": {Run: "alive", Owner: self.String()},
+	} {
+		if err := rec.write(filepath.Join(folder, file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := r.Leftovers()
+	if err != nil || len(names) != 1 || names[0] != (record{Run: "dead"}).name() {
+		t.Errorf("%q, %v", names, err)
+	}
+	if records, err := readRecords(folder); err != nil || len(records) != 2 {
+		t.Errorf("%v, %v are left", records, err)
 	}
 }

@@ -31,5 +31,8 @@ func (r *Runtime) Describe(context.Context) string { return Name }
 // Programs finds nothing.
 func (r *Runtime) Programs() []Located { return nil }
 
+// Leftovers fails: this system has no such runtime.
+func (r *Runtime) Leftovers() ([]string, error) { return nil, errUnsupported }
+
 // Ungrouped says why there are no control groups.
 func (r *Runtime) Ungrouped() error { return errUnsupported }

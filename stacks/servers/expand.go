@@ -7,6 +7,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/message"
 	"stackmeter/scenarios/units"
+	"stackmeter/scenarios/wire"
 	"stackmeter/stacks"
 )
 
@@ -18,7 +19,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 	if err != nil {
 		return stacks.Spec{}, err
 	}
-	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, Path: p.Request.Path, GPU: p.Resources.GPU}
+	spec := stacks.Spec{Run: run, Name: t.Name, Topology: t, Ready: p.App.Ready, Path: p.Request.Path, GPU: p.Resources.Of(t).GPU}
 	spec.Ready.Headers = message.Fill(spec.Ready.Headers, p.App.Env)
 	var cores []int
 	if p.Resources.Cpuset != "" {
@@ -27,7 +28,7 @@ func Expand(run string, p scenarios.Plan, t scenarios.Topology) (stacks.Spec, er
 		}
 	}
 	if t.TLS {
-		spec.TLS = &scenarios.TLS{}
+		spec.TLS = &wire.TLS{}
 		if p.Request.TLS != nil {
 			spec.TLS = p.Request.TLS
 		}

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 	"stackmeter/stacks"
 )
 
 func plan() scenarios.Plan {
 	return scenarios.Plan{
 		App:       scenarios.App{Image: "app:1", WSGI: "wsgi:app", Port: 8000, Env: map[string]string{"A": "1", "B": "1"}},
-		Request:   scenarios.Request{Timeout: 90 * time.Second},
+		Request:   wire.Request{Timeout: 90 * time.Second},
 		Resources: scenarios.Resources{CPUs: 2, Memory: 1 << 30},
 	}
 }

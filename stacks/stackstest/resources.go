@@ -18,7 +18,9 @@ import (
 func (s *suite) options(t *testing.T) {
 	spec, stack := s.start(t, Gunicorn, func(p *scenarios.Plan) {
 		p.App.Entrypoint = []string{"env", "ENTERED={yes}"}
-		p.App.Ulimits = map[string]container.Ulimit{"nofile": {Soft: 512, Hard: 1024}, "core": {}, "fsize": {Soft: 1 << 20, Hard: 2 << 20}}
+		if !s.Pod {
+			p.App.Ulimits = map[string]container.Ulimit{"nofile": {Soft: 512, Hard: 1024}, "core": {}, "fsize": {Soft: 1 << 20, Hard: 2 << 20}}
+		}
 	})
 	if got := get(t, stack, "/environment?name=ENTERED"); got != "{yes}" {
 		t.Errorf("the entry point set %q", got)
@@ -26,6 +28,9 @@ func (s *suite) options(t *testing.T) {
 	found, err := servers.Verify(t.Context(), spec, stack)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.Pod {
+		return
 	}
 	for _, p := range found.Services[0].Processes {
 		limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", p.PID))
@@ -43,6 +48,18 @@ func (s *suite) options(t *testing.T) {
 }
 
 func (s *suite) limits(t *testing.T) {
+	if s.Pod {
+		for asks, change := range map[string]func(*scenarios.Plan){
+			"ulimits": func(p *scenarios.Plan) { p.App.Ulimits = map[string]container.Ulimit{"core": {}} },
+			"pids":    func(p *scenarios.Plan) { p.App.PIDs = 300 },
+		} {
+			err := s.Runtime.Prepare(t.Context(), Spec(t, s.run(t), Flask, change), func(string) {})
+			if err == nil || !strings.Contains(err.Error(), asks) {
+				t.Errorf("%s: %v", asks, err)
+			}
+		}
+		return
+	}
 	for most, threads := range map[int]string{0: "threads: 40", 300: "threads: 29"} {
 		_, stack := s.launch(t, scenarios.Topology{Name: "greedy", Server: scenarios.ServerCommand, Command: []string{"python3", "-c", greedy}},
 			func(p *scenarios.Plan) { p.App.PIDs = most })

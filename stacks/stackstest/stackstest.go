@@ -22,6 +22,7 @@ import (
 
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/ready"
+	"stackmeter/scenarios/wire"
 	"stackmeter/stacks"
 	"stackmeter/stacks/servers"
 )
@@ -42,6 +43,10 @@ type Bench struct {
 
 	// Limits says that the runtime can enforce memory limits here.
 	Limits bool
+
+	// Pod says that a stack is a Pod of Kubernetes, which can have no ulimits and no
+	// number of processes of its own: that is refused, and otherwise left out.
+	Pod bool
 }
 
 // App is the test application as a scenario would name it.
@@ -66,7 +71,7 @@ var (
 
 // Plan is a plan around the test application, without trials.
 func Plan() scenarios.Plan {
-	return scenarios.Plan{App: App(), Request: scenarios.Request{Method: "GET", Path: "/", Timeout: 10 * time.Second}}
+	return scenarios.Plan{App: App(), Request: wire.Request{Method: "GET", Path: "/", Timeout: 10 * time.Second}}
 }
 
 // Spec is the spec of a topology of the test application. change, when not
@@ -106,7 +111,7 @@ func Run(t *testing.T, bench Bench) {
 		{"a service that dies is noticed", true, s.dies},
 		{"a service that is killed is not taken for one that was disturbed", true, s.killed},
 		{"a service has the limits and the entry point that it asks for", true, s.options},
-		{"a service has no more processes and no longer files than it may", true, s.limits},
+		{"a service has no more processes and no longer files than it may, or is refused", true, s.limits},
 		{"logs are the tail of each service's output", true, s.logs},
 		{"the log of a service that ends at once is whole, and the first to end is last", true, s.quick},
 		{"memory and CPU are metered", true, s.meter},

@@ -80,7 +80,7 @@ func (d *Driver) Close() error {
 // Sight implements gpu.Driver.
 func (d *Driver) Sight() (gpu.Sight, string) { return d.sight, d.why }
 
-// Devices lists the GPUs and their MIG instances.
+// Devices lists the GPUs and their MIG instances. It fails if one of them does not open.
 func (d *Driver) Devices() ([]gpu.Device, error) {
 	readers, err := d.all()
 	if err != nil {
@@ -93,12 +93,10 @@ func (d *Driver) Devices() ([]gpu.Device, error) {
 	return devices, nil
 }
 
-// Reader opens a device by UUID or index.
+// Reader opens a device by UUID or index. That others do not open, as those that were
+// lost, is no error.
 func (d *Driver) Reader(device string) (gpu.Reader, error) {
 	readers, err := d.all()
-	if err != nil {
-		return nil, err
-	}
 	var known []string
 	for _, r := range readers {
 		if r.device.UUID == device || r.device.Parent == "" && strconv.Itoa(r.device.Index) == device {
@@ -106,28 +104,36 @@ func (d *Driver) Reader(device string) (gpu.Reader, error) {
 		}
 		known = append(known, r.device.UUID)
 	}
+	if err != nil { // it may be the one
+		return nil, err
+	}
 	return nil, fmt.Errorf("there is no GPU %s; there are %s", device, strings.Join(known, ", "))
 }
 
-// all opens every device.
-func (d *Driver) all() ([]*reader, error) {
+// all opens every device. The error is of the first that does not open.
+func (d *Driver) all() (readers []*reader, first error) {
 	n, ret := d.lib.DeviceGetCount()
 	if ret != nvml.SUCCESS {
 		return nil, &gpu.Error{Device: "all", Call: "nvmlDeviceGetCount", Code: code(ret)}
 	}
-	var readers []*reader
 	for i := range n {
-		h, ret := d.lib.DeviceGetHandleByIndex(i)
-		if ret != nvml.SUCCESS {
-			return nil, &gpu.Error{Device: strconv.Itoa(i), Call: "nvmlDeviceGetHandleByIndex", Code: code(ret)}
-		}
-		r, err := d.describe(i, h)
+		r, err := d.open(i)
 		if err != nil {
-			return nil, err
+			first = cmp.Or(first, err)
+			continue
 		}
 		readers = append(append(readers, r), d.instances(r)...)
 	}
-	return readers, nil
+	return readers, first
+}
+
+// open opens a device by its index.
+func (d *Driver) open(index int) (*reader, error) {
+	h, ret := d.lib.DeviceGetHandleByIndex(index)
+	if ret != nvml.SUCCESS {
+		return nil, &gpu.Error{Device: strconv.Itoa(index), Call: "nvmlDeviceGetHandleByIndex", Code: code(ret)}
+	}
+	return d.describe(index, h)
 }
 
 // describe reads the name, the size and the like of a device.

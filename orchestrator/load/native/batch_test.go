@@ -21,6 +21,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 type requestCounter = atomic.Int64
@@ -205,10 +206,10 @@ func TestPrepareRefuses(t *testing.T) {
 		change func(*load.Job)
 		want   string
 	}{
-		"no CA file":        {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/nonexistent"} }, "/nonexistent"},
-		"a CA file of none": {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &scenarios.TLS{CA: "/dev/null"} }, "no certificate"},
+		"no CA file":        {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &wire.TLS{CA: "/nonexistent"} }, "/nonexistent"},
+		"a CA file of none": {func(j *load.Job) { j.URL, j.Request.TLS = "https://127.0.0.1", &wire.TLS{CA: "/dev/null"} }, "no certificate"},
 		"an unknown host":   {func(j *load.Job) { j.URL = "http://name.invalid" }, "name.invalid"},
-		"a missing file":    {func(j *load.Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "/nonexistent"},
+		"a missing file":    {func(j *load.Job) { j.Request.Body = &wire.Body{Files: []string{"/nonexistent"}} }, "/nonexistent"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -13,11 +13,12 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // benchmarkBatch fires batches of b.N requests at a raw server of this process
 // and reports requests per second and the client's CPU time per request.
-func benchmarkBatch(b *testing.B, request scenarios.Request) {
+func benchmarkBatch(b *testing.B, request wire.Request) {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	blank := []byte("\r\n\r\n")
 	s := startRaw(b, "tcp", "127.0.0.1:0", func(_ *rawServer, c *net.TCPConn, r *bufio.Reader) {
@@ -84,7 +85,7 @@ func BenchmarkPost100K(b *testing.B) {
 		b.Fatal(err)
 	}
 	request := get("/")
-	request.Method, request.Body = "POST", &scenarios.Body{Files: []string{file}}
+	request.Method, request.Body = "POST", &wire.Body{Files: []string{file}}
 	benchmarkBatch(b, request)
 }
 

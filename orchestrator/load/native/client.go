@@ -19,6 +19,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // A Client prepares batches. Its zero value is ready for use in a program that runs
@@ -29,6 +30,7 @@ import (
 // bars, garbage collection) neither delays them nor counts as their CPU time. The
 // processes share one copy of the requests' bytes.
 type Client struct {
+	images  load.Images
 	command []string // the argv of a client process; empty: this program with WorkerArgument
 }
 
@@ -63,7 +65,7 @@ func (c *Client) prepareBatch(ctx context.Context, job load.Job) (*batch, error)
 	if err != nil {
 		return nil, err
 	}
-	source := load.Payloads(job.Request)
+	source := load.Payloads(job.Request, &c.images)
 	a, err := newArena(form.processes, max(1, distinct(job, source)))
 	if err != nil {
 		return nil, err
@@ -112,9 +114,9 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 	b.cpus = job.Cores
 	// The payloads are in the arena.
 	job.Request.Multipart, job.Request.Body, job.Request.JSON = nil, nil, nil
-	var secure *scenarios.TLS
+	var secure *wire.TLS
 	if to.secure {
-		secure = new(scenarios.TLS)
+		secure = new(wire.TLS)
 		if job.Request.TLS != nil {
 			*secure = *job.Request.TLS
 		}
@@ -141,7 +143,7 @@ func (b *batch) prepare(ctx context.Context, c *Client, job load.Job, to target,
 // distinct is how many payloads a job can send: all if they are drawn, otherwise no
 // more than there are requests.
 func distinct(job load.Job, source load.Source) int {
-	if job.Request.Pick == scenarios.PickRandom {
+	if job.Request.Pick == wire.PickRandom {
 		return source.Count
 	}
 	return min(source.Count, job.Load.Requests)

@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -100,7 +101,7 @@ func TestEarlyAnswer(t *testing.T) {
 		_, _ = io.CopyN(io.Discard, c, 1<<20)
 	})
 	request := get("/")
-	request.Method, request.Body = "POST", &scenarios.Body{Files: []string{file}}
+	request.Method, request.Body = "POST", &wire.Body{Files: []string{file}}
 	r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: modes(1, false)["single"]})
 	if r.ErrorKinds[load.ErrStatus] != 1 {
 		t.Errorf("kinds %v (%v), want a status", r.ErrorKinds, r.FirstErrors)
@@ -119,7 +120,7 @@ func TestAnswerWhileSending(t *testing.T) {
 		<-s.done
 	})
 	request := get("/")
-	request.Method, request.Body = "POST", &scenarios.Body{Files: []string{file}}
+	request.Method, request.Body = "POST", &wire.Body{Files: []string{file}}
 	for name, l := range modes(4, true) {
 		t.Run(name, func(t *testing.T) {
 			r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: l})

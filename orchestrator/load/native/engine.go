@@ -15,6 +15,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // A task is what one client process has to do.
@@ -32,7 +33,7 @@ type task struct {
 
 // which is the distinct request that the i-th request of the batch is.
 func (t *task) which(i int) int {
-	if t.Job.Request.Pick != scenarios.PickRandom {
+	if t.Job.Request.Pick != wire.PickRandom {
 		return i % len(t.Requests)
 	}
 	return load.Drawn(t.Job.Seed, i, len(t.Requests))

@@ -7,7 +7,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/stream"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // A streamMeter measures the answers of one client that stream. An event comes when
@@ -15,7 +15,7 @@ import (
 // reads at once only the last one's arrival is known, and it is taken for that of all:
 // the gaps between them are 0, and the one before them is longer by as much.
 type streamMeter struct {
-	wanted   string   // what an event of each answer is, a scenarios.Request's Stream; empty: answers need not stream
+	wanted   string   // what an event of each answer is, a wire.Request's Stream; empty: answers need not stream
 	arrived  *instant // when all bytes read so far had arrived
 	splitter stream.Splitter
 
@@ -35,12 +35,12 @@ const mostGaps = 4096
 func (m *streamMeter) begin(h *head) {
 	kind := m.wanted
 	switch kind {
-	case scenarios.StreamChunks:
+	case wire.StreamChunks:
 		m.on = h.chunked
-	case scenarios.StreamLines:
+	case wire.StreamLines:
 		m.on = !h.encoded
 	default:
-		kind, m.on = scenarios.StreamEvents, h.eventStream && !h.encoded
+		kind, m.on = wire.StreamEvents, h.eventStream && !h.encoded
 	}
 	if m.on {
 		m.splitter.Begin(kind)

@@ -18,6 +18,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 const (
@@ -158,7 +159,7 @@ func TestStreams(t *testing.T) {
 	}{
 		"coalesced and split":     {three, "", events(3, 3), 3, "", ""},
 		"nothing is expected":     {three, "", expect.Answer{Status: 200}, 3, "", ""},
-		"asked for":               {three, scenarios.StreamEvents, expect.Answer{}, 3, "", ""},
+		"asked for":               {three, wire.StreamEvents, expect.Answer{}, 3, "", ""},
 		"the last one, a text":    {three, "", last("[DONE]", nil), 3, "", ""},
 		"the last one, a pattern": {three, "", last(`/^\[DONE\]$/`, nil), 3, "", ""},
 		"the last one has places": {eventStream + chunk("data: 1\n\ndata: {\"done\": true, \"n\": [{\"a\": \"xy\"}]}\n\n") + chunk(""), "",
@@ -169,10 +170,10 @@ func TestStreams(t *testing.T) {
 		"no event":                   {eventStream + chunk(": ping\n\n") + chunk(""), "", expect.Answer{Status: 200}, 0, "", ""},
 		"another answer":             {plainChunks + chunk("data: 1\n\n") + chunk(""), "", expect.Answer{Status: 200}, -1, "", ""},
 		"compressed, and not needed": {strings.Replace(three, "\r\n", "\r\nContent-Encoding: gzip\r\n", 1), "", expect.Answer{Status: 200}, -1, "", ""},
-		"lines":                      {plainChunks + chunk("{\"a\": 1}\n{\"b\"") + chunk(": 2}\r\n\r\n\r\n") + chunk(`{"done": true}`) + chunk(""), scenarios.StreamLines, last("", map[string]string{"done": "true"}), 3, "", ""},
-		"lines of an event stream":   {three, scenarios.StreamLines, events(3, 3), 3, "", ""},
-		"chunks":                     {plainChunks + chunk("a") + chunk("bb") + chunk("c\n\nd") + chunk(""), scenarios.StreamChunks, last("c\n\nd", nil), 3, "", ""},
-		"chunks of an event stream":  {three, scenarios.StreamChunks, events(3, 0), 3, "", ""},
+		"lines":                      {plainChunks + chunk("{\"a\": 1}\n{\"b\"") + chunk(": 2}\r\n\r\n\r\n") + chunk(`{"done": true}`) + chunk(""), wire.StreamLines, last("", map[string]string{"done": "true"}), 3, "", ""},
+		"lines of an event stream":   {three, wire.StreamLines, events(3, 3), 3, "", ""},
+		"chunks":                     {plainChunks + chunk("a") + chunk("bb") + chunk("c\n\nd") + chunk(""), wire.StreamChunks, last("c\n\nd", nil), 3, "", ""},
+		"chunks of an event stream":  {three, wire.StreamChunks, events(3, 0), 3, "", ""},
 
 		"too few":             {three, "", events(4, 0), 0, load.ErrStream, "3 events instead of 4-"},
 		"too many":            {three, "", expect.Answer{Status: 200, Events: &expect.Count{Min: 1, Max: 2}, LastEvent: &expect.Event{Text: "x"}}, 0, load.ErrStream, `3 events instead of 1-2; the last one is "[DONE]"`},
@@ -181,10 +182,10 @@ func TestStreams(t *testing.T) {
 		"no JSON":             {three, "", last("", map[string]string{"done": "true"}), 0, load.ErrStream, `the last event is not JSON`},
 		"other JSON":          {eventStream + chunk("data: {\"done\": false}\n\n") + chunk(""), "", last("", map[string]string{"done": "true"}), 0, load.ErrStream, "the last event's done is false instead of true"},
 		"no last one":         {eventStream + chunk(""), "", last("x", nil), 0, load.ErrStream, "there was no event"},
-		"no stream":           {plainChunks + chunk(`{"error": "busy"}`) + chunk(""), scenarios.StreamEvents, expect.Answer{Status: 200}, 0, load.ErrStream, `Content-Type is not text/event-stream, or it has a Content-Encoding; it begins with "{\"error\": \"busy\"}"`},
+		"no stream":           {plainChunks + chunk(`{"error": "busy"}`) + chunk(""), wire.StreamEvents, expect.Answer{Status: 200}, 0, load.ErrStream, `Content-Type is not text/event-stream, or it has a Content-Encoding; it begins with "{\"error\": \"busy\"}"`},
 		"compressed":          {strings.Replace(three, "\r\n", "\r\nContent-Encoding: gzip\r\n", 1), "", events(3, 3), 0, load.ErrStream, "Content-Encoding"},
-		"compressed lines":    {strings.Replace(three, "\r\n", "\r\nContent-Encoding: br\r\n", 1), scenarios.StreamLines, expect.Answer{}, 0, load.ErrStream, "Content-Encoding"},
-		"no chunks":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", scenarios.StreamChunks, expect.Answer{}, 0, load.ErrStream, "not chunked"},
+		"compressed lines":    {strings.Replace(three, "\r\n", "\r\nContent-Encoding: br\r\n", 1), wire.StreamLines, expect.Answer{}, 0, load.ErrStream, "Content-Encoding"},
+		"no chunks":           {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", wire.StreamChunks, expect.Answer{}, 0, load.ErrStream, "not chunked"},
 		"a status first":      {strings.Replace(three, "200 OK", "503 Busy", 1), "", events(4, 4), 0, load.ErrStatus, "503 instead of 200"},
 		"cut":                 {strings.TrimSuffix(three, chunk("")), "", expect.Answer{Status: 200}, 0, load.ErrTruncated, "within its stream after 3 events"},
 		"cut within an event": {eventStream + chunk("data: 1\n\n") + "40\r\ndata: 2", "", events(1, 1), 0, load.ErrTruncated, "within its stream after 1 event"},
@@ -263,7 +264,7 @@ func TestFault26EndlessStreams(t *testing.T) {
 	if r.ErrorKinds[load.ErrTimeout] != 4 || !strings.Contains(r.FirstErrors[load.ErrTimeout], "reading the stream, after ") {
 		t.Errorf("slow: %v", r.FirstErrors)
 	}
-	request.Timeout = time.Minute
+	request.Timeout = 5 * time.Minute // under the race detector, on a busy machine, it took one
 	spec := modes(10, true)["mt"]
 	r, most := fireMetered(t, &Client{}, load.Job{URL: endless(0, strings.Repeat("data: 1\n\n", 7000)), Request: request, Load: spec})
 	if r.ErrorKinds[load.ErrProtocol] != 10 || !strings.Contains(r.FirstErrors[load.ErrProtocol], "larger than allowed") {
@@ -304,7 +305,7 @@ func TestStreamOverTLS(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	request := get("/")
-	request.TLS = &scenarios.TLS{Insecure: true}
+	request.TLS = &wire.TLS{Insecure: true}
 	r := mustFire(t, &Client{}, load.Job{URL: server.URL, Request: request, Load: modes(4, true)["single"]})
 	if r.Events != 20 || r.EventGap.Count() != 16 || r.EventGap.Percentile(50) < 10*time.Millisecond {
 		t.Errorf("%d events, median gap %v: %v", r.Events, r.EventGap.Percentile(50), r.FirstErrors)

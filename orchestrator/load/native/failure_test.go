@@ -23,6 +23,7 @@ import (
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
 	"stackmeter/scenarios/show"
+	"stackmeter/scenarios/wire"
 )
 
 // TestFault26MisbehavingServers: with a server that misbehaves in one way, every
@@ -137,7 +138,7 @@ func TestConnectRefused(t *testing.T) {
 func TestConnectTimeout(t *testing.T) {
 	r := mustFire(t, &Client{}, load.Job{
 		URL:     "http://" + fullBacklog(t),
-		Request: scenarios.Request{Timeout: 50 * time.Millisecond},
+		Request: wire.Request{Timeout: 50 * time.Millisecond},
 		Load:    modes(1, false)["single"],
 	})
 	if r.Errors != 1 || r.ErrorKinds[load.ErrTimeout] != 1 {
@@ -228,7 +229,7 @@ func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 	loads["open"] = scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: 4, Rate: 2000}
 	loads["open-max"] = scenarios.LoadSpec{Requests: requests, Client: scenarios.ClientOpen, Pool: 4}
 	for name, l := range loads {
-		request.MaxErrors = &scenarios.ErrorLimit{Count: allowed}
+		request.MaxErrors = &wire.ErrorLimit{Count: allowed}
 		r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l})
 		// Those under way when the limit is passed are finished.
 		if r.Errors <= allowed || r.Errors > allowed+l.Pool || r.ErrorKinds[load.ErrStatus] != r.Errors {
@@ -237,7 +238,7 @@ func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 		if r.Replies == 0 || r.Replies+r.Errors > 5*allowed || r.Latency.Count() != int64(r.Replies) {
 			t.Errorf("%s: %d replies beside %d errors, %d latencies", name, r.Replies, r.Errors, r.Latency.Count())
 		}
-		request.MaxErrors = &scenarios.ErrorLimit{Percent: 50}
+		request.MaxErrors = &wire.ErrorLimit{Percent: 50}
 		if r := mustFire(t, &Client{}, load.Job{URL: url, Request: request, Load: l}); r.Replies+r.Errors != requests {
 			t.Errorf("%s: %d replies and %d errors below the limit", name, r.Replies, r.Errors)
 		}
@@ -272,7 +273,7 @@ func TestDifferingAnswersNameTheFile(t *testing.T) {
 	})
 	folder := t.TempDir()
 	request := get("/")
-	request.Method, request.Expect.BodyDigest, request.Body = "POST", expect.DigestSame, &scenarios.Body{}
+	request.Method, request.Expect.BodyDigest, request.Body = "POST", expect.DigestSame, &wire.Body{}
 	for _, name := range []string{"steady", "fickle"} {
 		file := filepath.Join(folder, name+".txt")
 		if err := os.WriteFile(file, []byte(name), 0o600); err != nil {

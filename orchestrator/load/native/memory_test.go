@@ -18,13 +18,14 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // upload is a POST of count different files of a size.
-func upload(t testing.TB, count, size int) scenarios.Request {
+func upload(t testing.TB, count, size int) wire.Request {
 	t.Helper()
 	folder := t.TempDir()
-	body := &scenarios.Body{ContentType: "image/jpeg"}
+	body := &wire.Body{ContentType: "image/jpeg"}
 	content := bytes.Repeat([]byte{'x'}, size)
 	for i := range count {
 		copy(content, fmt.Sprintf("%08d", i))

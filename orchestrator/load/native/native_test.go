@@ -13,6 +13,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // TestMain makes the test binary its own client process: started with
@@ -60,8 +61,8 @@ func mustFire(t testing.TB, c *Client, job load.Job) load.Result {
 }
 
 // get is a small request that expects 200.
-func get(path string) scenarios.Request {
-	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: expect.Answer{Status: 200}}
+func get(path string) wire.Request {
+	return wire.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: expect.Answer{Status: 200}}
 }
 
 // closeLater closes files that otherwise live as long as a client process.

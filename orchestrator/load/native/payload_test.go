@@ -24,6 +24,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // TestFilesAreNotHeld: what Prepare takes of the heap does not grow with the
@@ -37,9 +38,9 @@ func TestFilesAreNotHeld(t *testing.T) {
 	if err := os.Truncate(file, size); err != nil {
 		t.Fatal(err)
 	}
-	for name, request := range map[string]scenarios.Request{
-		"body": {Body: &scenarios.Body{Files: []string{file}}},
-		"form": {Multipart: &scenarios.Multipart{Field: "f", Files: []string{file}}},
+	for name, request := range map[string]wire.Request{
+		"body": {Body: &wire.Body{Files: []string{file}}},
+		"form": {Multipart: &wire.Multipart{Field: "f", Files: []string{file}}},
 	} {
 		request.Method, request.Path = "POST", "/"
 		var before, after runtime.MemStats
@@ -75,15 +76,15 @@ func TestFileThatChanges(t *testing.T) {
 }
 
 // drawing is a request that draws one of seven small images.
-func drawing() scenarios.Request {
-	return scenarios.Request{
-		Method: "POST", Path: "/", Pick: scenarios.PickRandom, Timeout: 10 * time.Second,
-		Body: &scenarios.Body{Generate: &scenarios.Generate{Kind: "jpeg", Width: 16, Height: 16, Count: 7, Seed: 1}},
+func drawing() wire.Request {
+	return wire.Request{
+		Method: "POST", Path: "/", Pick: wire.PickRandom, Timeout: 10 * time.Second,
+		Body: &wire.Body{Generate: &wire.Generate{Kind: "jpeg", Width: 16, Height: 16, Count: 7, Seed: 1}},
 	}
 }
 
 func TestDrawnPayloads(t *testing.T) {
-	payloads, err := load.ReadPayloads(drawing())
+	payloads, err := load.ReadPayloads(drawing(), new(load.Images))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,12 +150,12 @@ func TestMultipart(t *testing.T) {
 		defer mu.Unlock()
 		got[string(data)]++
 	})
-	request := scenarios.Request{
+	request := wire.Request{
 		Method: "POST", Path: "/", Timeout: 10 * time.Second,
-		Multipart: &scenarios.Multipart{Field: "the file",
-			Generate: &scenarios.Generate{Kind: "jpeg", Width: 64, Height: 48, Count: 4, Seed: 3}},
+		Multipart: &wire.Multipart{Field: "the file",
+			Generate: &wire.Generate{Kind: "jpeg", Width: 64, Height: 48, Count: 4, Seed: 3}},
 	}
-	payloads, err := load.ReadPayloads(request)
+	payloads, err := load.ReadPayloads(request, new(load.Images))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestLargeBody(t *testing.T) {
 				_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 			})
 			request := get("/")
-			request.Method, request.Body = "PUT", &scenarios.Body{Files: []string{file}}
+			request.Method, request.Body = "PUT", &wire.Body{Files: []string{file}}
 			r := mustFire(t, &Client{}, load.Job{URL: s.url, Request: request, Load: modes(4, false)["mp"]})
 			if r.Replies != 4 || right.Load() != 4 {
 				t.Errorf("%d replies, %d right, errors %v; want 4", r.Replies, right.Load(), r.FirstErrors)

@@ -18,7 +18,7 @@ import (
 	"strings"
 
 	"stackmeter/orchestrator/load"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // userAgent is the User-Agent header, unless the scenario sets one.
@@ -34,7 +34,7 @@ type requestBuilder struct {
 
 // newRequestBuilder makes the head that all requests of a batch share. What comes from
 // the scenario was checked when that was read: no value ends a line early.
-func newRequestBuilder(host string, r scenarios.Request, keepAlive bool) *requestBuilder {
+func newRequestBuilder(host string, r wire.Request, keepAlive bool) *requestBuilder {
 	b := &requestBuilder{method: cmp.Or(r.Method, http.MethodGet)}
 	if r.Multipart != nil {
 		b.field = r.Multipart.Field

@@ -11,6 +11,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 // 1.05 times what the stack can do, which is the search's precision, the wait grows by
 // a twentieth of the time that the probe takes.
 func requestsAt(rate float64, l scenarios.LoadSpec) int {
-	return min(max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate))), scenarios.MaxRequests)
+	return min(max(l.Requests, int(math.Ceil(searchLimits*l.P99.Seconds()*rate))), wire.MaxRequests)
 }
 
 // nextRate is the rate to try after these probes, and whether there is one. first is

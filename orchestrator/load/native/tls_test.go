@@ -20,13 +20,13 @@ import (
 	"time"
 
 	"stackmeter/orchestrator/load"
-	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // startTLS serves a handler over TLS and returns how to verify its certificate, which
 // is for 127.0.0.1 and example.com.
-func startTLS(t *testing.T, handler http.HandlerFunc) (url string, verify *scenarios.TLS, connections *atomic.Int64) {
+func startTLS(t *testing.T, handler http.HandlerFunc) (url string, verify *wire.TLS, connections *atomic.Int64) {
 	t.Helper()
 	connections = new(atomic.Int64)
 	server := httptest.NewUnstartedServer(handler)
@@ -43,7 +43,7 @@ func startTLS(t *testing.T, handler http.HandlerFunc) (url string, verify *scena
 	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return server.URL, &scenarios.TLS{CA: file}, connections
+	return server.URL, &wire.TLS{CA: file}, connections
 }
 
 // Every mode works over TLS as it does without, and the handshake is part of connecting.
@@ -62,7 +62,7 @@ func TestTLS(t *testing.T) {
 		_, _ = w.Write(body)
 	})
 	request := get("/")
-	request.Method, request.Body, request.TLS = "POST", &scenarios.Body{Files: []string{file}}, verify
+	request.Method, request.Body, request.TLS = "POST", &wire.Body{Files: []string{file}}, verify
 	request.Expect.BodyDigest = expect.DigestSame
 	for _, keepAlive := range []bool{false, true} {
 		for _, l := range modes(n, keepAlive) {
@@ -99,15 +99,15 @@ func TestTLSVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
-		verify *scenarios.TLS
+		verify *wire.TLS
 		fails  string // a part of the message; empty: it does not
 	}{
 		"by the machine's authorities": {nil, "unknown authority"},
 		"by its own":                   {verify, ""},
 		"by another's":                 {other, "unknown authority"},
-		"by another name of it":        {&scenarios.TLS{CA: verify.CA, ServerName: "example.com"}, ""},
-		"by a name that is not its":    {&scenarios.TLS{CA: verify.CA, ServerName: "example.net"}, "example.net"},
-		"not at all":                   {&scenarios.TLS{Insecure: true}, ""},
+		"by another name of it":        {&wire.TLS{CA: verify.CA, ServerName: "example.com"}, ""},
+		"by a name that is not its":    {&wire.TLS{CA: verify.CA, ServerName: "example.net"}, "example.net"},
+		"not at all":                   {&wire.TLS{Insecure: true}, ""},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,13 +12,14 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // numbered is a request with n bodies: the numbers from 0 on.
-func numbered(t testing.TB, n int) scenarios.Request {
+func numbered(t testing.TB, n int) wire.Request {
 	t.Helper()
 	folder := t.TempDir()
-	body := &scenarios.Body{ContentType: "text/plain"}
+	body := &wire.Body{ContentType: "text/plain"}
 	for i := range n {
 		file := filepath.Join(folder, strconv.Itoa(i))
 		if err := os.WriteFile(file, []byte(strconv.Itoa(i)), 0o600); err != nil {

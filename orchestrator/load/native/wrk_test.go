@@ -17,6 +17,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // BenchmarkWrk runs this client and wrk in turn against the same nginx. The server and
@@ -176,7 +177,7 @@ func (c wrkCase) runOurs(b *testing.B, address string, requests int) cost {
 		if err := os.WriteFile(file, bytes.Repeat([]byte{'x'}, postBody), 0o600); err != nil {
 			b.Fatal(err)
 		}
-		request.Method, request.Body = "POST", &scenarios.Body{Files: []string{file}}
+		request.Method, request.Body = "POST", &wire.Body{Files: []string{file}}
 	}
 	r := mustFire(b, &Client{}, load.Job{
 		URL: "http://" + address, Request: request, Cores: []int{clientCore},

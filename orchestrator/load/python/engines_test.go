@@ -19,6 +19,7 @@ import (
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // both are the two engines, each as a function that fires a job.
@@ -132,8 +133,8 @@ func TestEnginesAgree(t *testing.T) {
 				messages := map[string]map[string]string{}
 				for name, fire := range engines {
 					url := serveNumbered(t, test.answer)
-					request := scenarios.Request{Method: "POST", Path: "/", Timeout: 20 * time.Second, Expect: test.expect,
-						Body: &scenarios.Body{Files: letters(t)}}
+					request := wire.Request{Method: "POST", Path: "/", Timeout: 20 * time.Second, Expect: test.expect,
+						Body: &wire.Body{Files: letters(t)}}
 					r := fire(t, load.Job{URL: url, Request: request, Load: spec, Seed: 7})
 					wrong := 0
 					for _, n := range test.errors {

@@ -14,6 +14,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 func TestErrorKinds(t *testing.T) {
@@ -144,7 +145,7 @@ func TestFault25TooManyErrorsStopTheLoad(t *testing.T) {
 			fmt.Fprintf(w, "%s %d", map[bool]string{true: "wrong", false: "right"}[wrong], n)
 		})
 		request := get("/")
-		request.Expect, request.MaxErrors = expect, &scenarios.ErrorLimit{Percent: 3}
+		request.Expect, request.MaxErrors = expect, &wire.ErrorLimit{Percent: 3}
 		for _, l := range modes(requests, true) {
 			r := mustFire(t, c, load.Job{URL: url, Request: request, Load: l})
 			// Each client may have one request under way, and one answer unjudged.

@@ -18,7 +18,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/orchestrator/load/native"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // deaf makes a connection lose all packets that come from now on, as if they were still
@@ -112,7 +112,7 @@ func TestAttackClosedOverTLS(t *testing.T) {
 				test.after(secure, r)
 			})
 			request := get("/")
-			request.TLS = &scenarios.TLS{Insecure: true}
+			request.TLS = &wire.TLS{Insecure: true}
 			r := fire(t, load.Job{URL: strings.Replace(url, "http:", "https:", 1), Request: request, Load: modes(6, true)[0]})
 			replies := 6
 			if test.retries == read {

@@ -10,6 +10,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // openLoad is an open loop; without a rate it is as fast as the pool can.
@@ -123,7 +124,7 @@ func TestOpenLoopStops(t *testing.T) {
 	})
 	for name, change := range map[string]func(*load.Job){
 		"max_errors": func(j *load.Job) {
-			j.Request.Expect.Match, j.Request.MaxErrors = "0", &scenarios.ErrorLimit{Count: 3}
+			j.Request.Expect.Match, j.Request.MaxErrors = "0", &wire.ErrorLimit{Count: 3}
 		},
 		"nothing works": func(j *load.Job) { j.Request.Expect.Match, j.GiveUp = "x", 4 },
 	} {

@@ -16,6 +16,7 @@ import (
 
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // TestBytes compares the client's count with what the sockets carried.
@@ -74,16 +75,16 @@ func TestPayloads(t *testing.T) {
 	}
 	tests := []struct {
 		name    string
-		request scenarios.Request
+		request wire.Request
 		want    []string // content type and body of each distinct request
 	}{
-		{"multipart", scenarios.Request{Multipart: &scenarios.Multipart{Field: "image", Files: files}},
+		{"multipart", wire.Request{Multipart: &wire.Multipart{Field: "image", Files: files}},
 			[]string{"image/jpeg 0.jpg first\x00\xff", "image/jpeg 1.jpg second", "image/jpeg 2.jpg third"}},
-		{"body", scenarios.Request{Body: &scenarios.Body{Files: files}},
+		{"body", wire.Request{Body: &wire.Body{Files: files}},
 			[]string{"image/jpeg first\x00\xff", "image/jpeg second", "image/jpeg third"}},
-		{"json", scenarios.Request{JSON: []byte(`{"b": 1, "a": "ü"}`)}, []string{`application/json {"b": 1, "a": "ü"}`}},
-		{"type given", scenarios.Request{JSON: []byte(`1`), Headers: map[string]string{"content-type": "text/x"}}, []string{"text/x 1"}},
-		{"nothing", scenarios.Request{}, []string{" "}},
+		{"json", wire.Request{JSON: []byte(`{"b": 1, "a": "ü"}`)}, []string{`application/json {"b": 1, "a": "ü"}`}},
+		{"type given", wire.Request{JSON: []byte(`1`), Headers: map[string]string{"content-type": "text/x"}}, []string{"text/x 1"}},
+		{"nothing", wire.Request{}, []string{" "}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -125,11 +126,11 @@ func TestPayloads(t *testing.T) {
 // TestDrawnPayloads: the engine draws what the native engine draws.
 func TestDrawnPayloads(t *testing.T) {
 	c := local(t)
-	request := scenarios.Request{
-		Method: "POST", Path: "/", Pick: scenarios.PickRandom, Timeout: 10 * time.Second,
-		Body: &scenarios.Body{Generate: &scenarios.Generate{Kind: "jpeg", Width: 16, Height: 16, Count: 7, Seed: 1}},
+	request := wire.Request{
+		Method: "POST", Path: "/", Pick: wire.PickRandom, Timeout: 10 * time.Second,
+		Body: &wire.Body{Generate: &wire.Generate{Kind: "jpeg", Width: 16, Height: 16, Count: 7, Seed: 1}},
 	}
-	payloads, err := load.ReadPayloads(request)
+	payloads, err := load.ReadPayloads(request, new(load.Images))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"stackmeter/orchestrator/load"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 //go:embed client.py
@@ -72,6 +73,7 @@ type Process interface {
 // A Client prepares batches that Python's requests send.
 type Client struct {
 	Launcher Launcher
+	images   load.Images
 	silence  time.Duration // as a batch has it; 0: longestSilence
 }
 
@@ -130,7 +132,7 @@ func (c *Client) Prepare(ctx context.Context, job load.Job) (load.Batch, error) 
 }
 
 func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
-	t, payloads, err := newTask(ctx, job)
+	t, payloads, err := newTask(ctx, job, &c.images)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +172,7 @@ func (c *Client) prepare(ctx context.Context, job load.Job) (*batch, error) {
 }
 
 // newTask puts a job into the program's words, except for the URL.
-func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
+func newTask(ctx context.Context, job load.Job, drawn *load.Images) (task, []load.Content, error) {
 	l, r := job.Load, job.Request
 	u, err := url.Parse(job.URL)
 	if err != nil {
@@ -194,7 +196,7 @@ func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
 	if r.Multipart != nil {
 		t.Field = r.Multipart.Field
 	}
-	payloads, err := load.ReadPayloads(r)
+	payloads, err := load.ReadPayloads(r, drawn)
 	if err != nil {
 		return task{}, nil, err
 	}
@@ -202,7 +204,7 @@ func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
 		allowed := limit.Allowed(l.Requests)
 		t.MaxErrors = &allowed
 	}
-	if r.Pick == scenarios.PickRandom {
+	if r.Pick == wire.PickRandom {
 		t.Draw = &job.Seed
 	} else {
 		payloads = payloads[:min(len(payloads), l.Requests)]
@@ -215,7 +217,7 @@ func newTask(ctx context.Context, job load.Job) (task, []load.Content, error) {
 
 // newChecker judges answers by the rules that hold for every engine. It keeps the
 // digests of first answers in this process, which judges all of them.
-func newChecker(request scenarios.Request, payloads []load.Content) (*load.Checker, error) {
+func newChecker(request wire.Request, payloads []load.Content) (*load.Checker, error) {
 	digests := make([]atomic.Uint64, max(1, len(payloads)))
 	return load.NewChecker(request, func(i int) (*atomic.Uint64, string) {
 		if len(payloads) == 0 {

@@ -11,6 +11,7 @@ import (
 	"stackmeter/orchestrator/load/native"
 	"stackmeter/scenarios"
 	"stackmeter/scenarios/expect"
+	"stackmeter/scenarios/wire"
 )
 
 // local is a client that uses this machine's Python, if that has requests. Otherwise
@@ -36,8 +37,8 @@ func modes(requests int, keepAlive bool) []scenarios.LoadSpec {
 }
 
 // get is a small request that expects 200.
-func get(path string) scenarios.Request {
-	return scenarios.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: expect.Answer{Status: 200}}
+func get(path string) wire.Request {
+	return wire.Request{Method: "GET", Path: path, Timeout: 10 * time.Second, Expect: expect.Answer{Status: 200}}
 }
 
 func mustPrepare(t testing.TB, c *Client, job load.Job) *batch {

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"stackmeter/orchestrator/load"
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 func TestCannotStart(t *testing.T) {
@@ -37,11 +37,11 @@ func TestCannotStart(t *testing.T) {
 		{"no module", script, nil, "No module named requests"},
 		{"no Python", wrong, nil, "what the Python client says"},
 		{"an expression that is none", "", func(j *load.Job) { j.Request.Expect.Match = "(" }, "missing closing"},
-		{"no file", "", func(j *load.Job) { j.Request.Body = &scenarios.Body{Files: []string{"/nonexistent"}} }, "no such file"},
+		{"no file", "", func(j *load.Job) { j.Request.Body = &wire.Body{Files: []string{"/nonexistent"}} }, "no such file"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			one, job := *c, job
+			one, job := &Client{Launcher: c.Launcher}, job
 			if test.python != "" {
 				one.Launcher = Local{Python: test.python}
 			}

@@ -1,7 +1,7 @@
 // Package stream tells the events of an answer apart while its bytes come in,
 // however they are cut on their way.
 //
-// What an event is, a scenario says (scenarios.StreamEvents and so on). Server-sent
+// What an event is, a scenario says (wire.StreamEvents and so on). Server-sent
 // events are read as a browser does, by section 9.2.6 of
 // https://html.spec.whatwg.org/multipage/server-sent-events.html: an event ends with
 // its blank line, comments and events without data do not count, and what the end of
@@ -11,7 +11,7 @@ package stream
 import (
 	"bytes"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // A Splitter reads one body after the other. Call Begin first.
@@ -56,9 +56,9 @@ func (s *Splitter) Last() []byte { return s.last }
 // Write takes the next bytes of a body and returns how many events end in them.
 func (s *Splitter) Write(part []byte) (events int) {
 	switch s.kind {
-	case scenarios.StreamEvents:
+	case wire.StreamEvents:
 		return s.serverSent(part)
-	case scenarios.StreamLines:
+	case wire.StreamLines:
 		return s.lines(part)
 	}
 	s.keep(part)
@@ -67,7 +67,7 @@ func (s *Splitter) Write(part []byte) (events int) {
 
 // Chunk ends a chunk of the body and returns how many events end with it.
 func (s *Splitter) Chunk() (events int) {
-	if s.kind != scenarios.StreamChunks {
+	if s.kind != wire.StreamChunks {
 		return 0
 	}
 	return s.event()
@@ -76,7 +76,7 @@ func (s *Splitter) Chunk() (events int) {
 // End ends the body and returns how many events end with it: a last line without a
 // line feed is one.
 func (s *Splitter) End() (events int) {
-	if s.kind != scenarios.StreamLines || !s.filled {
+	if s.kind != wire.StreamLines || !s.filled {
 		return 0
 	}
 	return s.line()

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"stackmeter/scenarios"
+	"stackmeter/scenarios/wire"
 )
 
 // split gives the events of a body that comes in pieces of a size. Of those that end
@@ -34,22 +34,22 @@ func TestSplitter(t *testing.T) {
 		name, kind, body string
 		want             []string
 	}{
-		{"two", scenarios.StreamEvents, "data: one\n\ndata: two\n\n", []string{"one", "two"}},
-		{"line ends of all kinds", scenarios.StreamEvents, "data: a\r\n\r\ndata: b\r\rdata: c\n\r\ndata: d\r\n\r", []string{"a", "b", "c", "d"}},
-		{"several lines of data", scenarios.StreamEvents, "data: a\ndata:b\ndata:  c\n\n", []string{"a\nb\n c"}},
-		{"data without a value", scenarios.StreamEvents, "data\n\ndata\ndata\n\ndata:\n\n", []string{"", "\n", ""}},
-		{"heartbeats", scenarios.StreamEvents, ": ping\n\n:\n\n\n\ndata: a\n: ping\n\n", []string{"a"}},
-		{"other fields", scenarios.StreamEvents, "event: done\nid: 7\nretry: 10\n\nevent: x\ndata: a\ndatas: b\ndat: c\nDATA: d\n data: e\n\n", []string{"a"}},
-		{"a byte order mark", scenarios.StreamEvents, "\uFEFFdata: a\n\n\uFEFFdata: b\n\n", []string{"a"}},
-		{"half a byte order mark", scenarios.StreamEvents, "\xEF\xBBdata: a\n\ndata: b\n\n", []string{"b"}},
-		{"a byte order mark alone", scenarios.StreamEvents, "\uFEFF\n\ndata: a\n\n", []string{"a"}},
-		{"the last one is not ended", scenarios.StreamEvents, "data: a\n\ndata: b\n", []string{"a"}},
-		{"letters of several bytes", scenarios.StreamEvents, "data: größer 5 €\n\n", []string{"größer 5 €"}},
-		{"nothing", scenarios.StreamEvents, "", nil},
+		{"two", wire.StreamEvents, "data: one\n\ndata: two\n\n", []string{"one", "two"}},
+		{"line ends of all kinds", wire.StreamEvents, "data: a\r\n\r\ndata: b\r\rdata: c\n\r\ndata: d\r\n\r", []string{"a", "b", "c", "d"}},
+		{"several lines of data", wire.StreamEvents, "data: a\ndata:b\ndata:  c\n\n", []string{"a\nb\n c"}},
+		{"data without a value", wire.StreamEvents, "data\n\ndata\ndata\n\ndata:\n\n", []string{"", "\n", ""}},
+		{"heartbeats", wire.StreamEvents, ": ping\n\n:\n\n\n\ndata: a\n: ping\n\n", []string{"a"}},
+		{"other fields", wire.StreamEvents, "event: done\nid: 7\nretry: 10\n\nevent: x\ndata: a\ndatas: b\ndat: c\nDATA: d\n data: e\n\n", []string{"a"}},
+		{"a byte order mark", wire.StreamEvents, "\uFEFFdata: a\n\n\uFEFFdata: b\n\n", []string{"a"}},
+		{"half a byte order mark", wire.StreamEvents, "\xEF\xBBdata: a\n\ndata: b\n\n", []string{"b"}},
+		{"a byte order mark alone", wire.StreamEvents, "\uFEFF\n\ndata: a\n\n", []string{"a"}},
+		{"the last one is not ended", wire.StreamEvents, "data: a\n\ndata: b\n", []string{"a"}},
+		{"letters of several bytes", wire.StreamEvents, "data: größer 5 €\n\n", []string{"größer 5 €"}},
+		{"nothing", wire.StreamEvents, "", nil},
 
-		{"lines", scenarios.StreamLines, "{\"a\":1}\n\n \r\n{\"b\":2}\r\n", []string{`{"a":1}`, `{"b":2}`}},
-		{"a last line without an end", scenarios.StreamLines, "one\ntwo", []string{"one", "two"}},
-		{"blank lines alone", scenarios.StreamLines, "\n\n  ", nil},
+		{"lines", wire.StreamLines, "{\"a\":1}\n\n \r\n{\"b\":2}\r\n", []string{`{"a":1}`, `{"b":2}`}},
+		{"a last line without an end", wire.StreamLines, "one\ntwo", []string{"one", "two"}},
+		{"blank lines alone", wire.StreamLines, "\n\n  ", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestSplitter(t *testing.T) {
 // Chunks are what the reader of the body says they are.
 func TestChunks(t *testing.T) {
 	s := Splitter{Keep: true}
-	s.Begin(scenarios.StreamChunks)
+	s.Begin(wire.StreamChunks)
 	for _, chunk := range []string{"data: a\n\n", "b\n\nc"} {
 		for part := range slices.Chunk([]byte(chunk), 3) {
 			if n := s.Write(part); n != 0 {
@@ -117,10 +117,10 @@ func FuzzSplitter(f *testing.F) {
 	s := Splitter{Keep: true}
 	f.Fuzz(func(t *testing.T, body []byte, size int) {
 		want := reference(string(body))
-		if got := split(scenarios.StreamEvents, string(body), 1); !slices.Equal(got, want) {
+		if got := split(wire.StreamEvents, string(body), 1); !slices.Equal(got, want) {
 			t.Fatalf("%q has the events %q, want %q", body, got, want)
 		}
-		s.Begin(scenarios.StreamEvents)
+		s.Begin(wire.StreamEvents)
 		n := 0
 		for part := range slices.Chunk(body, max(1, size%64)) {
 			n += s.Write(part)
@@ -137,7 +137,7 @@ func BenchmarkSplitter(b *testing.B) {
 	s := Splitter{}
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		s.Begin(scenarios.StreamEvents)
+		s.Begin(wire.StreamEvents)
 		if s.Write(body) != 100 {
 			b.Fatal("not 100 events")
 		}

@@ -111,6 +111,15 @@ func (c Chart) SVG(width float64) string {
 		w, h, w, h, html.EscapeString(c.Text), svg.out.Bytes())
 }
 
+// File is the chart with its title as an SVG file, in the colours of a light page.
+func (c Chart) File(width float64) string {
+	svg := &canvas{width: width, height: c.height(width) + titleHeight, now: state{ink: inkText, width: 1}}
+	c.paint(draw.NewCanvas(svg, vg.Length(width), vg.Length(svg.height)), width, true)
+	w, h := short(width), short(svg.height)
+	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s"><style>%s</style>%s</svg>
+`, w, h, w, h, html.EscapeString(c.Text), fileStyle(), svg.out.Bytes())
+}
+
 // pngDPI makes two pixels of each of the SVG's, for dense screens.
 const pngDPI = 144
 

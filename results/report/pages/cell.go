@@ -122,6 +122,11 @@ func repeatsGrid(records []results.Record) *report.Grid {
 		}
 		return report.Entry{Text: fmt.Sprintf("%.*f %s", decimals, *value/scale, unit)}
 	}
+	// Only a client that was put somewhere measures the network to the stack.
+	trips := slices.ContainsFunc(records, func(r results.Record) bool { return r.Load.RoundTrip != nil })
+	if trips {
+		g.Head = append(g.Head, "round trip p50", "p99", "n")
+	}
 	for _, r := range records {
 		row := []report.Entry{{Text: fmt.Sprint(r.Cell.Repeat)}, {Text: show.Line(r.Status)}}
 		row = append(row, figure(r.Duration, 1, 3, "s"), figure(r.Throughput(), 1, 2, "/s"))
@@ -139,6 +144,11 @@ func repeatsGrid(records []results.Record) *report.Grid {
 		}
 		row = append(row, errors, report.Entry{Text: mibText(r.GPU.Peak)}, report.Entry{Text: mibText(r.Memory.Peak)},
 			figure(r.CPU.Stack, 1, 2, "s"), figure(r.CPU.Client, 1, 2, "s"))
+		if trip := r.Load.RoundTrip; trip != nil {
+			row = append(row, figure(&trip.P50, 1e-3, 3, "ms"), figure(&trip.P99, 1e-3, 3, "ms"), report.Entry{Text: fmt.Sprint(trip.N)})
+		} else if trips {
+			row = append(row, report.Entry{Text: words.Missing}, report.Entry{Text: words.Missing}, report.Entry{Text: words.Missing})
+		}
 		g.Rows = append(g.Rows, row)
 	}
 	return g

@@ -39,6 +39,7 @@ type runFacts struct {
 // address is where a server shows a run; nil in a file.
 func WriteComparisonPage(w io.Writer, c verdict.Comparison, checks []results.Check, nav []Link, address func(run string) string) error {
 	view, standing := comparisonView{}, words.StandingOfComparison(c, checks)
+	view.Verdict = []string{words.Capital(report.ChangeText(c, checks)) + "."}
 	for _, line := range words.VerdictLines(c, checks) {
 		view.Verdict = append(view.Verdict, show.Line(line))
 	}

@@ -11,12 +11,13 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 )
 
-// pngWidth is the width in pixels, before doubling, of charts for a slide.
-const pngWidth = 900
+// fileWidth is the width in pixels, of PNG before doubling, of charts for a slide.
+const fileWidth = 900
 
-// WriteCharts writes the charts of a run as PNG files into a folder, which it
+// WriteCharts writes the charts of a run as PNG and SVG files into a folder, which it
 // makes where there is none, and returns their paths. Names are of letters,
 // digits and -, whatever a topology is called; a file that is there already is
 // replaced. It is an error when there is nothing to draw.
@@ -49,9 +50,9 @@ func WriteComparisonCharts(dir string, c verdict.Comparison) ([]string, error) {
 
 // WriteHistoryCharts writes the charts of a history as WriteCharts does, one
 // for each cell that the page draws.
-func WriteHistoryCharts(dir string, h verdict.History) ([]string, error) {
-	charts, _ := historyCharts(h)
-	fake := slices.ContainsFunc(h.Runs, func(run results.Run) bool { return len(banners(run, nil)) > 0 })
+func WriteHistoryCharts(dir string, all []history.History) ([]string, error) {
+	charts, _ := historyCharts(all)
+	fake := slices.ContainsFunc(all[0].Runs, func(run results.Run) bool { return len(banners(run, nil)) > 0 })
 	return writeCharts(dir, charts, fake)
 }
 
@@ -74,14 +75,16 @@ func writeCharts(dir string, charts []chart.Chart, fake bool) ([]string, error) 
 		}
 		used[name] = true
 		var png bytes.Buffer
-		if err := c.PNG(&png, pngWidth); err != nil {
+		if err := c.PNG(&png, fileWidth); err != nil {
 			return files, err
 		}
-		file := filepath.Join(dir, name+".png")
-		if err := os.WriteFile(file, png.Bytes(), 0o644); err != nil {
-			return files, fmt.Errorf("write chart: %w", err)
+		for ext, data := range map[string][]byte{".png": png.Bytes(), ".svg": []byte(c.File(fileWidth))} {
+			file := filepath.Join(dir, name+ext)
+			if err := os.WriteFile(file, data, 0o644); err != nil {
+				return files, fmt.Errorf("write chart: %w", err)
+			}
+			files = append(files, file)
 		}
-		files = append(files, file)
 	}
 	return files, nil
 }

@@ -10,6 +10,7 @@ import (
 	"stackmeter/results/exchange"
 	"stackmeter/results/report"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 )
 
 // as is a format that the terminal has no say in.
@@ -19,12 +20,17 @@ func as(name string, write func(io.Writer) error) report.Format {
 
 // Formats are those of a run.
 func Formats(run results.Run, records []results.Record) report.Formats {
+	return FormatsSince(run, records, nil)
+}
+
+// FormatsSince are those of a run, which say what changed since another one.
+func FormatsSince(run results.Run, records []results.Record, changed *verdict.Comparison) report.Formats {
 	of := func(name string, write func(io.Writer, results.Run, []results.Record) error) report.Format {
 		return as(name, func(w io.Writer) error { return write(w, run, records) })
 	}
-	return append(report.Printed("table", func() report.Document { return report.NewDocument(run, records) }),
+	return append(report.Printed("table", func() report.Document { return report.NewDocument(run, records, changed) }),
 		of("csv", exchange.WriteCSV), of("json", exchange.WriteJSON),
-		as("html", func(w io.Writer) error { return WritePage(w, run, records, PageOptions{}) }),
+		as("html", func(w io.Writer) error { return WritePage(w, run, records, PageOptions{Changed: changed}) }),
 		of("junit", exchange.WriteJUnit), of("prometheus", exchange.WritePrometheus), of("summary", report.WriteSummary))
 }
 
@@ -40,11 +46,19 @@ func ComparisonFormats(c verdict.Comparison, checks []results.Check) report.Form
 		as("html", func(w io.Writer) error { return WriteComparisonPage(w, c, checks, nil, nil) }))
 }
 
-// HistoryFormats are those of each cell over its last runs, and where it stepped.
-func HistoryFormats(h verdict.History) report.Formats {
-	return append(report.Printed("table", func() report.Document { return report.NewHistoryDocument(h) }),
-		as("json", func(w io.Writer) error { return exchange.WriteHistoryJSON(w, h) }),
-		as("html", func(w io.Writer) error { return WriteHistoryPage(w, h, nil) }))
+// HistoryFormats are those of each cell over its last runs, and where it stepped. There
+// is a history for each metric, over the same runs.
+func HistoryFormats(all []history.History) report.Formats {
+	return append(report.Printed("table", func() report.Document { return report.NewHistoryDocument(all) }),
+		as("csv", func(w io.Writer) error { return exchange.WriteHistoryCSV(w, all) }),
+		as("json", func(w io.Writer) error { return exchange.WriteHistoryJSON(w, all) }),
+		as("html", func(w io.Writer) error { return WriteHistoryPage(w, all, HistoryOptions{}) }))
+}
+
+// FoundFormats are those of what a search found.
+func FoundFormats(run results.Run, records []results.Record, rate float64) report.Formats {
+	return append(report.Printed("text", func() report.Document { return report.NewFoundDocument(run, records, rate) }),
+		as("json", func(w io.Writer) error { return exchange.WriteFoundJSON(w, run, records, rate) }))
 }
 
 // RecommendFormats are those of what is recommended of a run's cells.

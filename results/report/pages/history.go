@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -9,7 +10,7 @@ import (
 	"stackmeter/results/report"
 	"stackmeter/results/report/chart"
 	"stackmeter/results/stats"
-	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/show"
 )
@@ -24,52 +25,117 @@ type historyView struct {
 	Figures []figureView
 	Note    string
 	Levels  report.Section
+	Nights  *report.Section
+}
+
+// HistoryOptions are about where a history's page is read.
+type HistoryOptions struct {
+	Nav        []Link
+	RunAddress func(id string) string // nil: the runs are not listed
 }
 
 // WriteHistoryPage writes each cell over its last runs, and where it stepped.
-func WriteHistoryPage(w io.Writer, h verdict.History, nav []Link) error {
-	doc := report.NewHistoryDocument(h)
+func WriteHistoryPage(w io.Writer, all []history.History, opts HistoryOptions) error {
+	doc := report.NewHistoryDocument(all)
 	view := historyView{Levels: doc.Sections[0], Steps: doc.Sections[1]}
-	charts, note := historyCharts(h)
+	charts, note := historyCharts(all)
 	view.Note = note
 	for _, c := range charts {
 		view.Figures = append(view.Figures, newFigure(c, "", halfPage))
 	}
-	p := page{Title: doc.Title, Heading: doc.Title, Nav: nav}
+	runs := all[0].Runs
+	if opts.RunAddress != nil {
+		view.Nights = nights(all[0], opts.RunAddress)
+	}
+	p := page{Title: doc.Title, Heading: doc.Title, Nav: opts.Nav}
 	var facts []string
 	for _, f := range doc.Facts {
 		facts = append(facts, f.Label+" "+f.Text)
 	}
 	p.Under = strings.Join(facts, "; ")
-	if n := len(h.Runs); n > 0 {
-		p.Status = statusOf(words.StandingOf(h.Runs[n-1], h.Runs[n-1].Counts))
+	if n := len(runs); n > 0 {
+		p.Status = statusOf(words.StandingOf(runs[n-1], runs[n-1].Counts))
 		p.Under = strings.Join(facts[1:], "; ") + "; the latest:"
 	}
 	return p.write(w, "history", view)
 }
 
-// historyCharts are those of the cells, and a note where there are more cells.
-func historyCharts(h verdict.History) (charts []chart.Chart, note string) {
-	cells := slices.Clone(h.Cells)
-	slices.SortStableFunc(cells, func(a, b verdict.CellHistory) int { return len(b.Steps) - len(a.Steps) })
-	for i, cell := range cells {
+// nights lists the runs, the last one first, with what each came to and the steps of
+// the first metric that begin with it.
+func nights(h history.History, address func(string) string) *report.Section {
+	stepped := map[int][]string{}
+	for _, cell := range h.All() {
+		for _, step := range cell.Steps {
+			run := cell.Points[step.At].Run
+			stepped[run] = append(stepped[run], fmt.Sprintf("%s %s", cell.Name, words.Change(h.Metric.Unit, step.Before, step.After)))
+		}
+	}
+	s := &report.Section{Title: "Nights", Table: &report.Grid{Labels: 4, Head: []string{"started", "run", "verdict", "steps"}}}
+	for i, run := range slices.Backward(h.Runs) {
+		steps := stepped[i]
+		if more := len(steps) - mostSteps; more > 0 {
+			steps = append(steps[:mostSteps], fmt.Sprintf("and %d more", more))
+		}
+		s.Table.Rows = append(s.Table.Rows, []report.Entry{
+			{Text: run.Started.UTC().Format("2006-01-02 15:04")}, {Text: show.Line(run.ID), Link: address(run.ID)},
+			{Text: show.Line(words.StandingOf(run, run.Counts).String())}, {Text: show.Line(strings.Join(steps, ", "))},
+		})
+	}
+	return s
+}
+
+// mostSteps is how many steps of one night are named beside it.
+const mostSteps = 4
+
+// historyCharts are those of all cells together and of each, of one metric after the
+// other, and a note where there are more cells.
+func historyCharts(all []history.History) (charts []chart.Chart, note string) {
+	type drawn struct {
+		history history.History
+		cell    history.Cell
+	}
+	var cells []drawn
+	for _, h := range all {
+		for _, cell := range h.All() {
+			if len(cell.Points) > 0 {
+				cells = append(cells, drawn{h, cell})
+			}
+		}
+	}
+	slices.SortStableFunc(cells, func(a, b drawn) int {
+		whole := func(d drawn) int {
+			if d.cell.Name == history.TogetherName {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(whole(b)-whole(a), len(b.cell.Steps)-len(a.cell.Steps))
+	})
+	for i, d := range cells {
 		if i == mostHistories {
-			return charts, fmt.Sprintf("%d of %d cells have a chart: those that stepped first.", i, len(cells))
+			return charts, fmt.Sprintf("%d of %d series have a chart: those that stepped first.", i, len(cells))
 		}
-		if len(cell.Points) > 0 {
-			charts = append(charts, historyChart(h, cell))
+		name := ""
+		if d.history.Metric.Name != all[0].Metric.Name {
+			name = strings.ReplaceAll(d.history.Metric.Name, "_", "-") + "-"
 		}
+		charts = append(charts, historyChart(d.history, d.cell, name))
 	}
 	return charts, ""
 }
 
 // historyChart is one cell over its runs, with its levels between steps.
-func historyChart(h verdict.History, cell verdict.CellHistory) chart.Chart {
+func historyChart(h history.History, cell history.Cell, name string) chart.Chart {
 	u := words.UnitOf(h.Metric.Unit)
+	label := h.Metric.Title + ", " + u.Name
+	if cell.Name == history.TogetherName {
+		u = words.Unit{Name: "of the usual", Scale: 1, Fine: 3, Least: 3}
+		label = h.Metric.Title + " as a share of the usual"
+	}
 	c := chart.Chart{
-		Name: "history-" + fileName(cell.Name), Title: show.Line(cell.Name),
+		Name: "history-" + name + fileName(cell.Name), Title: show.Line(cell.Name),
 		Text: fmt.Sprintf("%s of %s over %s, with %s.", words.Capital(h.Metric.Title), show.Line(cell.Name), show.Plural(len(h.Runs), "run"), show.Plural(len(cell.Steps), "step")),
-		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: h.Metric.Title + ", " + u.Name}, Height: 170,
+		X:    chart.Axis{Max: float64(max(len(h.Runs)-1, 1))}, Y: chart.Axis{Label: label}, Height: 170,
 	}
 	for i := 0; i < len(h.Runs); i += max(1, (len(h.Runs)+4)/5) {
 		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(i), Label: h.Runs[i].Started.UTC().Format("2 Jan")})

@@ -25,7 +25,7 @@ type RunsAddresses struct {
 
 // WriteRunsPage lists runs, the newest first. alive reports whether the process
 // of a run that has not finished is still there.
-func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddresses, alive func(results.Run) bool) error {
+func WriteRunsPage(w io.Writer, store string, runs []results.Run, nav []Link, at RunsAddresses, alive func(results.Run) bool) error {
 	view := report.Grid{Labels: 1, Head: []string{"run", "scenario", "started", "verdict", "cells", "against the one before"}}
 	for i, run := range runs {
 		standing := words.StandingOf(run, run.Counts)
@@ -50,7 +50,7 @@ func WriteRunsPage(w io.Writer, store string, runs []results.Run, at RunsAddress
 			{Text: run.Started.UTC().Format("2006-01-02 15:04:05 UTC")}, outcome, {Text: words.Measured(run.Counts)}, before,
 		})
 	}
-	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store))}
+	p := page{Title: "Runs", Heading: "Runs", Under: show.Line(fmt.Sprintf("%s in %s; a scenario leads to its history", show.Plural(len(runs), "run"), store)), Nav: nav}
 	return p.write(w, "runs", &view)
 }
 

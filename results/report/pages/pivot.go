@@ -80,7 +80,7 @@ func (b *builder) newPivotCell(cell verdict.Summary, m results.Figure, decimals 
 		view.Spread, view.Value = strings.TrimSpace(view.Spread), strconv.FormatFloat(sample.Median, 'g', 10, 64)
 		view.Title = spreadText(sample, u, decimals)
 		if ratio := b.baselines.Ratio(cell, m); ratio.Ratio != nil {
-			view.Ratio = words.Percent(*ratio.Ratio, 1)
+			view.Ratio = words.Across(words.Percent(*ratio.Ratio, 1), ratio)
 			if ratio.Interval != nil {
 				view.Title += "; " + words.Ratio(ratio, 1) + " of the baseline"
 			}

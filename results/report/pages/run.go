@@ -15,6 +15,7 @@ import (
 	"stackmeter/results/verdict"
 	"stackmeter/results/words"
 	"stackmeter/scenarios"
+	"stackmeter/scenarios/goals"
 	"stackmeter/scenarios/show"
 	"stackmeter/scenarios/units"
 )
@@ -25,6 +26,8 @@ type PageOptions struct {
 	Nav    []Link
 	Banner string  // a warning above everything else
 	Follow *Follow // the run is under way and the page is served
+
+	Changed *verdict.Comparison // with the last time; nil: there is none
 
 	// CellAddress is where a server shows the cell of that name; nil in a file,
 	// where details beyond the most that one page holds are left out.
@@ -66,15 +69,17 @@ func (b *builder) href(s verdict.Summary) string {
 
 func newBuilder(run results.Run, records []results.Record, address func(name string) string) *builder {
 	b := &builder{
-		run: run, summaries: verdict.Summarise(records), byCell: map[string][]results.Record{},
+		run: run, summaries: verdict.SummariseRun(run, records), byCell: map[string][]results.Record{},
 		ids: map[string]string{}, proxies: map[string]string{}, address: address,
 	}
-	b.baselines = verdict.FindBaselines(b.summaries, run.Plan.Baseline)
+	b.baselines = verdict.FindBaselines(b.summaries, run.Plan)
 	b.memory = verdict.MemoryKind(b.summaries)
 	b.notes = report.NewNotes(b.summaries)
+	name := func(r results.Record) string { return r.Topology.Name + "/" + r.Cell.Load.Name() }
+	for _, repeats := range verdict.GroupBy(records, name) {
+		b.byCell[name(repeats[0])] = repeats
+	}
 	for _, r := range records {
-		name := r.Topology.Name + "/" + r.Cell.Load.Name()
-		b.byCell[name] = append(b.byCell[name], r)
 		if r.Stack != nil && r.Stack.Proxy != "" {
 			text := report.WithoutUpstream(r.Stack.Proxy)
 			if _, known := b.proxies[text]; !known {
@@ -117,11 +122,14 @@ func (b *builder) choose(conclusion verdict.Conclusion) {
 
 // A runView is what the template "run" shows.
 type runView struct {
+	Answer      []report.Fact
+	Loads       []string // what their names mean
 	Progress    *progressView
 	AnswerTitle string
-	Asked       *report.Section // the recommendation
-	Gate        *report.Section // what the thresholds say, where one does not hold
-	Nothing     string          // said where there is no answer yet
+	Asked       *report.Section  // the recommendation
+	Found       []report.Section // of a search, instead of it and of the conclusion
+	Gate        *report.Section  // what the thresholds say, where one does not hold
+	Nothing     string           // said where there is no answer yet
 	Conclusion  *report.Grid
 	AnswerNotes []string
 	Tradeoff    *figureView
@@ -159,7 +167,7 @@ func WritePage(w io.Writer, run results.Run, records []results.Record, opts Page
 	if opts.Banner != "" {
 		p.Banners = append(p.Banners, show.Line(opts.Banner))
 	}
-	return p.write(w, "run", b.view(records))
+	return p.write(w, "run", b.view(records, opts.Changed))
 }
 
 func runStatus(run results.Run, records []results.Record) *status {
@@ -188,8 +196,8 @@ func banners(run results.Run, records []results.Record) []string {
 	return nil
 }
 
-func (b *builder) view(records []results.Record) runView {
-	concluded := verdict.Conclude(b.summaries, b.run.Plan.Baseline)
+func (b *builder) view(records []results.Record, changed *verdict.Comparison) runView {
+	concluded := verdict.Conclude(b.summaries, b.run.Plan)
 	b.choose(concluded)
 	v := runView{Figure: words.Capital(report.FiguresText(b.summaries)), AnswerTitle: "The answer"}
 	if b.run.Outcome == "" {
@@ -200,13 +208,22 @@ func (b *builder) view(records []results.Record) runView {
 			v.Progress.Text += fmt.Sprintf(", %d pruned", counts.Pruned)
 		}
 		v.Progress.Text += "."
+		if b.run.Plan.Search != nil {
+			v.Progress = &progressView{Text: fmt.Sprintf("A search: %s measured so far, %d failed.", show.Plural(counts.OK, "cell"), counts.Failed)}
+		}
 	}
 	if s := report.CheckList(b.run.Checks); s != nil && len(s.Items) > 0 {
 		v.Gate = s
 	}
-	if len(b.summaries) == 0 {
+	v.Found = report.Held(report.Found(b.run, records, 0)...)
+	if len(b.summaries) > 0 || len(v.Found) > 0 {
+		b.answer(&v, records, changed)
+	}
+	switch {
+	case len(v.Found) > 0:
+	case len(b.summaries) == 0:
 		v.Nothing = "No cell has been measured yet."
-	} else {
+	default:
 		concluded, alike := shortened(concluded)
 		s := report.Conclusion(concluded, b.notes)
 		if alike > 0 {
@@ -215,9 +232,9 @@ func (b *builder) view(records []results.Record) runView {
 		v.AnswerTitle = s.Title
 		asked := b.run // a page has an answer, whether the scenario asks for one or not
 		if asked.Plan.Recommend == nil && len(concluded.Members) > 0 {
-			asked.Plan.Recommend = &scenarios.Recommend{Objective: results.MetricDuration}
+			asked.Plan.Recommend = &goals.Recommend{Objective: results.MetricDuration}
 		}
-		v.Asked = report.Planned(asked, b.summaries)
+		v.Asked = report.Planned(asked, b.summaries, b.notes)
 		v.Conclusion, v.AnswerNotes = s.Table, s.Notes
 		for i, condition := range concluded.Conditions {
 			s.Table.Rows[i][0].Link = b.href(condition.Summary)
@@ -237,15 +254,32 @@ func (b *builder) view(records []results.Record) runView {
 		v.Figures = append(v.Figures, newFigure(d.chart, d.caption, halfPage))
 	}
 	b.cells(&v)
-	for i, text := range b.notes.Legend() {
+	legend := b.notes.Legend()
+	for i, text := range legend {
 		note := report.Fact{Text: text}
-		if at := i - len(b.notes.Everywhere); at >= 0 {
+		if at := i - (len(legend) - len(b.notes.Texts)); at >= 0 {
 			note.Label = b.notes.Letters[b.notes.Texts[at]]
 		}
 		v.Notes = append(v.Notes, note)
 	}
 	b.machine(&v, records)
 	return v
+}
+
+// answer is what to deploy, without the commands: who is sent a page has no terminal.
+func (b *builder) answer(v *runView, records []results.Record, changed *verdict.Comparison) {
+	asking := b.run
+	asking.Counts = new(b.run.Count(records))
+	facts := report.SearchAnswer(asking, records, changed)
+	if facts == nil {
+		facts = report.Answer(asking, b.summaries, changed)
+	}
+	v.Answer = slices.DeleteFunc(facts, func(f report.Fact) bool { return f.Label == "Next" })
+	var loads []scenarios.LoadSpec
+	for _, s := range b.summaries {
+		loads = append(loads, s.Load)
+	}
+	v.Loads = words.LoadsInWords(loads)
 }
 
 // mostConditions is from how many rows on the answer leaves out those that are
@@ -265,7 +299,7 @@ func shortened(c verdict.Conclusion) (verdict.Conclusion, int) {
 
 // machine is what the page says about the run itself.
 func (b *builder) machine(v *runView, records []results.Record) {
-	v.Problems = report.Held(report.OpenLoops(records), report.Streams(records), report.Failures(b.summaries), report.Prunings(b.summaries),
+	v.Problems = report.Held(report.OpenLoops(records), report.Streams(records), report.Failures(verdict.Unmeasured(records)), report.Prunings(b.summaries),
 		report.ErrorList(records), report.MissingCells(b.run, records), report.RepeatsMade(b.run, records))
 	v.Facts = report.Heading(b.run, records, b.summaries, b.memory)
 	for _, f := range []report.Fact{

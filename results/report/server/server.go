@@ -8,7 +8,6 @@ package server
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,13 +23,14 @@ import (
 	"stackmeter/results"
 	"stackmeter/results/report/pages"
 	"stackmeter/results/verdict"
+	"stackmeter/results/verdict/history"
 	"stackmeter/results/words"
 	"stackmeter/scenarios/threshold"
 )
 
 // A Store is what is read of a results.Store.
 type Store interface {
-	Runs(ctx context.Context) ([]results.Run, error)
+	Runs(ctx context.Context, scope results.Scope, last int) ([]results.Run, error)
 	ByID(ctx context.Context, id string) (results.Run, error)
 	Run(ctx context.Context, which string) (results.Run, []results.Record, error)
 	History(ctx context.Context, scenario, pattern, metric string, last int) ([]results.Run, []results.Observation, error)
@@ -180,12 +180,23 @@ func nav() []pages.Link { return []pages.Link{{Text: "All runs", Href: "/"}} }
 
 func runAddress(run string) string { return "/runs/" + url.PathEscape(run) }
 
+// listedRuns is how many runs the first page lists, unless its address says all=1.
+const listedRuns = 300
+
 func (s *Server) runs(w io.Writer, r *http.Request) error {
-	runs, err := s.Store.Runs(r.Context())
+	last := listedRuns
+	if r.URL.Query().Get("all") != "" {
+		last = 0
+	}
+	runs, err := s.Store.Runs(r.Context(), results.Scope{}, last)
 	if err != nil {
 		return err
 	}
-	return pages.WriteRunsPage(w, s.Name, runs, pages.RunsAddresses{Run: runAddress, Compare: compareAddress, History: historyAddress}, s.alive)
+	var links []pages.Link
+	if last > 0 && len(runs) == last {
+		links = []pages.Link{{Text: "Earlier runs too", Href: "/?all=1"}}
+	}
+	return pages.WriteRunsPage(w, s.Name, runs, links, pages.RunsAddresses{Run: runAddress, Compare: compareAddress, History: historyAddress}, s.alive)
 }
 
 func (s *Server) alive(run results.Run) bool { return s.Alive == nil || s.Alive(run) }
@@ -217,36 +228,41 @@ func (s *Server) compare(w io.Writer, r *http.Request) error {
 		}
 		thresholds = append(thresholds, t)
 	}
-	checks := verdict.CheckThresholds(thresholds, verdict.Summarise(records[1]), verdict.Summarise(records[0]))
-	return pages.WriteComparisonPage(w, verdict.CompareRuns(runs[0], runs[1], records[0], records[1]), checks, nav(), runAddress)
+	checks := verdict.CheckThresholds(thresholds, verdict.Judged(runs[1], records[1]), verdict.SummariseRun(runs[0], records[0]))
+	comparison := verdict.CompareRuns(runs[0], runs[1], records[0], records[1])
+	if err := verdict.ReadNights(r.Context(), s.Store, &comparison); err != nil {
+		return err
+	}
+	return pages.WriteComparisonPage(w, comparison, checks, nav(), runAddress)
 }
 
 // historyRuns is over how many runs a history goes back.
 const historyRuns = 90
 
-// historyAddress is where the durations of a scenario are shown over its runs.
+// historyAddress is the page of a scenario: its nights.
 func historyAddress(scenario string) string {
 	return "/history?" + url.Values{"scenario": {scenario}}.Encode()
 }
 
 func (s *Server) history(w io.Writer, r *http.Request) error {
 	query := r.URL.Query()
-	metric, err := results.FindMetric(cmp.Or(query.Get("metric"), results.MetricDuration))
-	if err != nil {
-		return notFound{err}
+	var metrics []results.Figure
+	if name := query.Get("metric"); name != "" {
+		metric, err := results.FindMetric(name)
+		if err != nil {
+			return notFound{err}
+		}
+		metrics = []results.Figure{metric}
 	}
-	runs, observations, err := s.Store.History(r.Context(), query.Get("scenario"), "", metric.Name, historyRuns)
+	all, err := history.Read(r.Context(), s.Store, query.Get("scenario"), "", metrics, historyRuns)
 	if err != nil {
 		return s.absent(err)
 	}
-	scenario := runs[0].Scenario
-	links := nav()
-	for _, m := range []string{results.MetricDuration, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak} {
-		if m != metric.Name {
-			links = append(links, pages.Link{Text: m, Href: historyAddress(scenario) + "&metric=" + m})
-		}
+	links := append(nav(), pages.Link{Text: "duration and memory", Href: historyAddress(all[0].Scenario)})
+	for _, m := range []string{results.MetricThroughput, results.MetricP99, results.MetricGPUPeak, results.MetricMemoryPeak, results.MetricErrors} {
+		links = append(links, pages.Link{Text: m, Href: historyAddress(all[0].Scenario) + "&metric=" + m})
 	}
-	return pages.WriteHistoryPage(w, verdict.NewHistory(scenario, metric, runs, observations), links)
+	return pages.WriteHistoryPage(w, all, pages.HistoryOptions{Nav: links, RunAddress: runAddress})
 }
 
 // find returns the run with this whole id.
@@ -290,6 +306,9 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 	opts := pages.PageOptions{Nav: nav(), CellAddress: func(name string) string {
 		return runAddress(run.ID) + "/cell?" + url.Values{"name": {name}}.Encode()
 	}}
+	if opts.Changed, err = history.LastTime(r.Context(), s.Store, run, records); err != nil {
+		opts.Banner = "What changed since the last time cannot be said: " + err.Error() // this run was read
+	}
 	switch {
 	case run.Outcome != "":
 	case s.alive(run):
@@ -297,7 +316,7 @@ func (s *Server) run(w io.Writer, r *http.Request) error {
 		// for again.
 		opts.Follow = &pages.Follow{Seconds: followSeconds, State: runAddress(run.ID) + "/state", Version: s.version(found)}
 	default:
-		opts.Banner = "This run never finished: its process is gone. stackmeter run --resume goes on with it."
+		opts.Banner = "This run never finished: its process is gone. --resume goes on with it."
 	}
 	return pages.WritePage(w, run, records, opts)
 }

@@ -192,6 +192,9 @@ func TestCompare(t *testing.T) {
 	if status, _, body := s.get("/history?scenario=nightly", nil); status != http.StatusOK || !strings.Contains(body, "Duration of flask/mt2/n10 over 2 runs, with 0 steps.") {
 		t.Errorf("history: %d\n%s", status, body)
 	}
+	if _, _, body := s.get("/history?scenario=nightly", nil); !strings.Contains(body, ">Nights<") || strings.Index(body, `href="/runs/night&amp;2"`) > strings.Index(body, `href="/runs/night&amp;1"`) || !strings.Contains(body, `href="/runs/night&amp;1"`) {
+		t.Errorf("the page of a scenario does not list its nights, the last first:\n%s", body)
+	}
 	if status, _, _ := s.get("/history?metric=speed", nil); status != http.StatusNotFound {
 		t.Errorf("history of no metric: %d", status)
 	}
@@ -214,7 +217,7 @@ func TestAttackOtherKind(t *testing.T) {
 	}
 	const address = "/compare?base=one&head=two"
 	status, _, body := s.get(address, nil)
-	for _, want := range []string{"refused: not comparable: one and two differ in limits (gpu , 1024 MiB against gpu , 2048 MiB); --across limits compares them anyway",
+	for _, want := range []string{"refused: not comparable: one and two differ in limits (gpu, 1024 MiB against gpu, 2048 MiB); --across limits compares them anyway",
 		`href="` + strings.ReplaceAll(address, "&", "&amp;") + `&amp;across=all"`} {
 		if status != http.StatusConflict || !strings.Contains(body, want) {
 			t.Errorf("%d, without %q:\n%s", status, want, body)

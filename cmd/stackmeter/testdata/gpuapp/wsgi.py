@@ -66,7 +66,7 @@ def predict():
             hold(WORKSPACE)  # refused where the device is full, and asked for again
             workspaces += 1
             mine.workspace = True
-    time.sleep(0.004)
+    time.sleep(float(request.args.get("ms", 4)) / 1000)
     return jsonify(pid=os.getpid())
 
 

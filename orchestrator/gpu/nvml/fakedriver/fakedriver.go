@@ -13,7 +13,7 @@
 //	device UUID TOTAL RESERVED BASE PARENT NAME…   bytes; BASE is in use without a process; PARENT -1, or the line number of the GPU that this is a MIG instance of
 //	process DEVICE PID BYTES KIND                  a process by hand; BYTES - is NOT_AVAILABLE; KIND c, g or m (compute, graphics, MPS)
 //	telemetry DEVICE UTILIZATION MW MW-LIMIT MJ SM-MHZ MEMORY-MHZ CELSIUS THROTTLE-BITS
-//	error FUNCTION RETURN [DEVICE]                 what the function answers (nvmlReturn_t); names of lists, init and count without their version
+//	error FUNCTION RETURN [DEVICE]                 what the function answers (nvmlReturn_t); names of lists, init and count without their version; * is every function about DEVICE
 //	hang FUNCTION MILLISECONDS
 //	busy DEVICE PID PERCENT STAMP                  a sample of what a process computes; STAMP in microseconds
 //	accounting                                     accounting mode is on
@@ -114,12 +114,16 @@ type Device struct {
 	Total, Reserved, Base int64
 	Instance              bool // a MIG instance
 	Parent                int  // index of the device that it is part of
+	Lost                  bool // every function about it answers GPU_IS_LOST
 
 	Utilization, Milliwatts, LimitMilliwatts int
 	Millijoules                              int64
 	SMClock, MemoryClock, Celsius            int
 	Throttle                                 uint64
 }
+
+// gpuIsLost is the nvmlReturn_t of a device that has fallen off its bus.
+const gpuIsLost = 15
 
 // NotAvailable is the memory of a process that the driver does not report.
 const NotAvailable = -1
@@ -194,6 +198,9 @@ func (s *State) text() string {
 		fmt.Fprintf(&b, "device %s %d %d %d %d %s\n", d.UUID, d.Total, d.Reserved, d.Base, parent, d.Name)
 		fmt.Fprintf(&b, "telemetry %d %d %d %d %d %d %d %d %d\n", i, d.Utilization, d.Milliwatts, d.LimitMilliwatts,
 			d.Millijoules, d.SMClock, d.MemoryClock, d.Celsius, d.Throttle)
+		if d.Lost {
+			fmt.Fprintf(&b, "error * %d %d\n", gpuIsLost, i)
+		}
 	}
 	for _, p := range s.Processes {
 		bytes := fmt.Sprint(p.Bytes)

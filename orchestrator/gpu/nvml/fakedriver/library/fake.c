@@ -142,7 +142,8 @@ static int load(struct state *s, const char *function, int device)
 			       &v->limit, &energy, &v->sm, &v->mem, &v->temperature, &throttle);
 			v->energy = energy, v->throttle = throttle;
 		} else if (sscanf(line, "error %95s %95s %d", a, b, &at) >= 2) {
-			if (strcmp(a, function) == 0 && (at < 0 || at == device))
+			if ((strcmp(a, function) == 0 && (at < 0 || at == device)) ||
+			    (strcmp(a, "*") == 0 && at >= 0 && at == device))
 				s->error = atoi(b);
 		} else if (sscanf(line, "hang %95s %95s", a, b) == 2) {
 			if (strcmp(a, function) == 0) {
