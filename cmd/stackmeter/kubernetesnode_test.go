@@ -41,7 +41,7 @@ app: {build: {context: %q}, wsgi: "wsgi:app", ready: {path: /healthz}}
 request: {path: "/sleep?s=1"}
 resources: {gpu: {mode: required, count: 1}}
 topologies: [gunicorn w1/t4]
-matrix: {requests: [400], client: [mt], pool: [4]}
+matrix: {requests: [260], client: [mt], pool: [4]}
 warmup: 1
 `, s.app)
 	if err := os.WriteFile(filepath.Join(s.dir, "session.yaml"), []byte(scenario), 0o644); err != nil {
@@ -88,7 +88,7 @@ warmup: 1
 		t.Fatalf("status %d, lost node %q, %d records\n%s\n%s", status, lost, len(records), s.said, out)
 	}
 	r := records[0]
-	if r.Status != results.StatusOK || r.Replies != 400 || !slices.Contains(r.Flags, results.FlagRepeated) {
+	if r.Status != results.StatusOK || r.Replies != 260 || !slices.Contains(r.Flags, results.FlagRepeated) {
 		t.Errorf("%s %s: %d replies, flags %v", r.Status, r.Reason, r.Replies, r.Flags)
 	}
 	if r.Stack.Node == "" || r.Stack.Node == lost || !strings.Contains(r.Stack.Before, "node "+lost) {
