@@ -73,13 +73,17 @@ func (l *lane) watchGPU(ctx context.Context) (*gpuWatch, error) {
 }
 
 // starter is what starts the stack: where it gets its devices only then, they are sampled
-// from before anything of it runs. wait is told why it has no room yet.
-func (w *gpuWatch) starter(wait func(why string)) func(context.Context, stacks.Spec) (stacks.Stack, error) {
+// from before anything of it runs. wait is told why it has no room yet. Beside others of its
+// lane it hardly waits: they may have the room, and stay.
+func (w *gpuWatch) starter(wait func(why string), beside bool) func(context.Context, stacks.Spec) (stacks.Stack, error) {
 	placer, is := w.lane.Runtime.(stacks.Placer)
 	if !is {
 		return w.lane.Runtime.Start
 	}
 	placing := stacks.Placing{Waits: wait}
+	if beside {
+		placing.Patience = besidePatience
+	}
 	if mode := w.lane.plan.Resources.GPU.Mode; w.lane.Agents != "" && w.lane.noGPU == "" && mode != "" && mode != scenarios.GPUOff {
 		placing.Placed = w.placed
 	}
@@ -87,6 +91,10 @@ func (w *gpuWatch) starter(wait func(why string)) func(context.Context, stacks.S
 		return placer.StartPlaced(ctx, spec, placing)
 	}
 }
+
+// besidePatience is how long a stack beside others waits for room. One that finds none is
+// measured alone later, and then waits for what others have.
+const besidePatience = 20 * time.Second
 
 // startBound is longer than starting a stack can take: it may wait for a quota, for a node
 // and for another one for its client.

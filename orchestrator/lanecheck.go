@@ -84,7 +84,7 @@ func (c *laneCheck) start(ctx context.Context, lanes []*lane, todo []scenarios.T
 			err = one.cleanBeside(ctx)
 		}
 		if err == nil {
-			err = one.startOnce(ctx, spec, trial)
+			err = one.startOnce(ctx, spec, trial, false)
 		}
 		if errors.Is(err, stacks.ErrNoRoom) {
 			one.noRoom = err

@@ -21,15 +21,20 @@ import (
 // A crowded runtime has room for so many stacks at once. Before a stack has room it waits.
 type crowded struct {
 	*here
-	most int
-	wait time.Duration
+	most   int
+	wait   time.Duration
+	hidden bool // how much room there is, is not known before
 
-	mu    sync.Mutex
-	up    int
-	whole []time.Duration // that starts took
+	mu     sync.Mutex
+	up     int
+	whole  []time.Duration // that starts took
+	beside []time.Duration // that starts without room were to wait
 }
 
 func (c *crowded) Room(context.Context, scenarios.Resources, scenarios.Client) (stacks.Room, error) {
+	if c.hidden {
+		return stacks.Room{}, nil
+	}
 	return stacks.Room{Free: c.most, All: c.most}, nil
 }
 
@@ -44,6 +49,9 @@ func (c *crowded) StartPlaced(ctx context.Context, spec stacks.Spec, p stacks.Pl
 	}
 	c.mu.Unlock()
 	if full {
+		c.mu.Lock()
+		c.beside = append(c.beside, p.Patience)
+		c.mu.Unlock()
 		return nil, fmt.Errorf("%w: all GPUs are taken", stacks.ErrNoRoom)
 	}
 	if c.wait > 0 {
@@ -97,6 +105,32 @@ func TestWaitsForRoom(t *testing.T) {
 	run, err := b.store.ByID(t.Context(), "run")
 	if err != nil || run.Spent[results.PhaseStart] > sum.Seconds() {
 		t.Errorf("time spent: %v, %v; the starts took %v, of which each waited %v", run.Spent, err, crowd.whole, wait)
+	}
+}
+
+// TestRoundsWithoutRoom: a stack that finds no room beside those that stay up does not wait
+// for them, and is measured alone.
+func TestRoundsWithoutRoom(t *testing.T) {
+	b := newLaptop(t)
+	crowd := &crowded{here: b.runtime, most: 1, hidden: true}
+	b.Runtime = crowd
+	p := b.plan("fresh: run\nrepeats: 2\n")
+	records, err := b.execute(t.Context(), p)
+	if err != nil || len(records) != p.Cells() || !b.said("had no room beside other stacks, and is measured again alone") {
+		t.Fatalf("%d records of %d cells, %v", len(records), p.Cells(), err)
+	}
+	for name, r := range records {
+		if r.Status != results.StatusOK {
+			t.Errorf("%s: %s %s", name, r.Status, r.Reason)
+		}
+	}
+	for _, one := range crowd.beside {
+		if one == 0 || one >= crowd.Patience() {
+			t.Errorf("it waited up to %v beside others", one)
+		}
+	}
+	if len(crowd.beside) == 0 {
+		t.Error("nothing was started beside others")
 	}
 }
 

@@ -162,7 +162,7 @@ func (l *lane) startBeside(ctx context.Context, trials []scenarios.Trial) (again
 			defer func() { <-slots }()
 			if ctx.Err() == nil {
 				l.announce(trial)
-				failures[i] = l.startOnce(ctx, spec, trial)
+				failures[i] = l.startOnce(ctx, spec, trial, true)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func (l *lane) start(ctx context.Context, trial scenarios.Trial) error {
 	}
 	for tries := 1; ; tries++ {
 		l.announce(trial)
-		err := l.startOnce(ctx, spec, trial)
+		err := l.startOnce(ctx, spec, trial, len(l.up) > 0)
 		var unmade *lostStart
 		if failed := (*failedStart)(nil); errors.As(err, &failed) && !errors.As(err, &unmade) {
 			return l.notStarted(ctx, trial, failed, err)
@@ -73,9 +73,10 @@ func (l *lane) start(ctx context.Context, trial scenarios.Trial) error {
 	}
 }
 
-// startOnce tries to start a stack. Its error is a *lostStart if the attempt says
-// nothing about the stack, and a *failedStart if it does.
-func (l *lane) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial) error {
+// startOnce tries to start a stack, which may be to stay up beside others of its lane. Its
+// error is a *lostStart if the attempt says nothing about the stack, and a *failedStart if
+// it does.
+func (l *lane) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.Trial, beside bool) error {
 	leave := l.enter(bound(l.GPUWait, l.GPUWait), "wait for the GPU of", spec.Name)
 	watch, err := l.watchGPU(ctx)
 	leave()
@@ -91,7 +92,7 @@ func (l *lane) startOnce(ctx context.Context, spec stacks.Spec, trial scenarios.
 	}}
 	leave = l.enter(l.startBound(), "start", spec.Name)
 	l.starting.RLock()
-	if s.stack, err = watch.starter(room.For)(ctx, spec); err == nil {
+	if s.stack, err = watch.starter(room.For, beside)(ctx, spec); err == nil {
 		l.mu.Lock()
 		l.up[s.key] = s
 		l.mu.Unlock()

@@ -115,11 +115,15 @@ type Room struct {
 	Why  string // what there is, and who has it
 }
 
-// A Placing is told how a stack gets its place. Each of its functions may be nil.
+// A Placing is how a stack gets its place, and is told of it. Each of its functions may be
+// nil.
 type Placing struct {
 	// Waits is called with the reason for which there is no room yet, whenever that
 	// changes, and with none once there is.
 	Waits func(why string)
+
+	// Patience is how long the start waits for room; 0: as long as Placer.Patience.
+	Patience time.Duration
 
 	// Placed is called once a stack with GPUs has a machine, and before anything of it
 	// runs there. Its error ends the start.

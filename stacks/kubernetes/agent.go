@@ -92,7 +92,7 @@ func (r *Runtime) StartPlaced(ctx context.Context, spec stacks.Spec, p stacks.Pl
 	if err != nil {
 		return nil, err
 	}
-	st.waits = p.Waits
+	st.waits, st.patience = p.Waits, p.Patience
 	if st.gpus == 0 || p.Placed == nil {
 		return r.launch(ctx, st)
 	}

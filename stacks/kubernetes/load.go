@@ -103,11 +103,11 @@ func (st *stack) loadPolicy() *networking.NetworkPolicy {
 func (st *stack) startLoad(ctx context.Context) error {
 	r, wanted := st.runtime, st.spec.Client.Node
 	beside := wanted == scenarios.NodeSame || wanted == "" && r.beside.Load()
-	schedule := r.limits.schedule
+	schedule := st.roomWait()
 	first := !r.proven.Load()
 	undecided := wanted == "" && !beside && (first || len(r.avoided(ctx)) > 0)
 	if undecided {
-		schedule = r.limits.elsewhere
+		schedule = min(schedule, r.limits.elsewhere)
 	}
 	pod, err := st.createLoad(ctx, beside, schedule)
 	if undecided && errors.Is(err, errUnscheduled) {
@@ -118,7 +118,7 @@ func (st *stack) startLoad(ctx context.Context) error {
 			r.beside.Store(true)
 		}
 		beside = true
-		pod, err = st.createLoad(ctx, beside, r.limits.schedule)
+		pod, err = st.createLoad(ctx, beside, st.roomWait())
 	}
 	switch {
 	case errors.Is(err, errUnscheduled) && wanted == scenarios.NodeOther:

@@ -271,6 +271,9 @@ func (st *stack) wait(why string) {
 	st.lacks = why
 }
 
+// roomWait is how long the stack waits for room.
+func (st *stack) roomWait() time.Duration { return cmp.Or(st.patience, st.runtime.limits.schedule) }
+
 // admitted makes an object of the stack. It waits while a quota is used up that could
 // admit it.
 func (st *stack) admitted(ctx context.Context, what string, create func(context.Context) error) error {
@@ -286,7 +289,7 @@ func (st *stack) admitted(ctx context.Context, what string, create func(context.
 		if err == nil && refused {
 			st.wait("")
 		}
-		if !full || never || time.Since(began) > cmp.Or(st.patience, st.runtime.limits.schedule) {
+		if !full || never || time.Since(began) > st.roomWait() {
 			return st.runtime.explained(what, err)
 		}
 		refused = true

@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,7 +231,7 @@ func (st *stack) lease() {
 // awaitStart waits until what has to be started of the stack's Pod has been, or will not
 // be.
 func (st *stack) awaitStart(ctx context.Context, started func(*core.Pod) (bool, error)) (*core.Pod, error) {
-	return st.awaitPod(ctx, st.objects.pod.Name, cmp.Or(st.patience, st.runtime.limits.schedule), started)
+	return st.awaitPod(ctx, st.objects.pod.Name, st.roomWait(), started)
 }
 
 // awaitPod waits until what has to be started of a Pod has been, or will not be. schedule
