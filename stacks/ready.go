@@ -105,6 +105,9 @@ func waitReady(ctx context.Context, spec Spec, stack Stack) error {
 					cause = fmt.Errorf("%w: %s", cause, where)
 				}
 			}
+			if errors.Is(last, context.Cause(ctx)) { // it was given up, and says no more
+				return cause
+			}
 			return fmt.Errorf("%w; the last probe said: %w", cause, last)
 		case <-time.After(probePause(time.Since(began))):
 		}

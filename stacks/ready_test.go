@@ -176,6 +176,20 @@ func (s failing) Logs(_ context.Context, w io.Writer) error {
 	return err
 }
 
+// TestGivenUpProbe: a probe that is given up because a service ended does not say it again.
+func TestGivenUpProbe(t *testing.T) {
+	asked := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { <-asked }))
+	defer app.Close()
+	defer close(asked)
+	var spec Spec
+	spec.Ready.Path, spec.Ready.Timeout = "/healthz", time.Minute
+	err := WaitReady(t.Context(), spec, failing{urlStack{placed{}, app.URL}, ""})
+	if !errors.Is(err, ErrEnded) || strings.Count(err.Error(), ErrEnded.Error()) != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestMissingModule: where the log shows that a service lacks what its command needs, the
 // error says how to get it.
 func TestMissingModule(t *testing.T) {
