@@ -122,7 +122,8 @@ type Placing struct {
 	// changes, and with none once there is.
 	Waits func(why string)
 
-	// Patience is how long the start waits for room; 0: as long as Placer.Patience.
+	// Patience is how long the start waits for room, and no longer than Placer.Patience;
+	// 0: that long.
 	Patience time.Duration
 
 	// Placed is called once a stack with GPUs has a machine, and before anything of it

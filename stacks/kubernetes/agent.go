@@ -92,7 +92,9 @@ func (r *Runtime) StartPlaced(ctx context.Context, spec stacks.Spec, p stacks.Pl
 	if err != nil {
 		return nil, err
 	}
-	st.waits, st.patience = p.Waits, p.Patience
+	if st.waits = p.Waits; p.Patience > 0 {
+		st.patience = min(p.Patience, r.limits.schedule)
+	}
 	if st.gpus == 0 || p.Placed == nil {
 		return r.launch(ctx, st)
 	}

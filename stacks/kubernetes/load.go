@@ -107,7 +107,7 @@ func (st *stack) startLoad(ctx context.Context) error {
 	first := !r.proven.Load()
 	undecided := wanted == "" && !beside && (first || len(r.avoided(ctx)) > 0)
 	if undecided {
-		schedule = min(schedule, r.limits.elsewhere)
+		schedule = r.limits.elsewhere
 	}
 	pod, err := st.createLoad(ctx, beside, schedule)
 	if undecided && errors.Is(err, errUnscheduled) {
